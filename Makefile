@@ -1,0 +1,50 @@
+# HLS in a handful of commands; each sets up what it needs in .venv, from nothing, with pinned versions.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint check bench clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/ready ## serve config/settings.yaml, or show the demo while no credentials are set
+	@exec $(BIN)/python -m hls_handler up
+
+demo: .venv/ready ## the real service against a built-in sandbox GitHub and Claude
+	@exec $(BIN)/python -m hls_handler demo
+
+test: lint ## everything that must be green: lint, types, all tests, coverage
+	@exec $(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
+
+lint: .venv/ready-dev ## formatting, lint and types, without the tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: .venv/ready ## name every problem of settings and prompts
+	@exec $(BIN)/python -m hls_handler check
+
+bench: .venv/ready-dev ## measure accepting webhooks, as ratios within one run
+	@exec $(BIN)/python -m bench
+
+clean: ## remove .venv and what tests leave behind; data/ stays
+	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "HLS needs Python 3.11 or newer, and $(PYTHON) is not. Install one, or name it: make PYTHON=python3.12 ..." >&2; \
+		exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 2; }
+	@echo "Setting up .venv ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@

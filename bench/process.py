@@ -1,0 +1,80 @@
+"""A subject as another process: started, measured from outside, and ended by its own id."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    port: int
+    pid: int
+
+    @property
+    def resident_kb(self) -> int:
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(encoding="ascii"))
+        assert found is not None
+        return int(found[1])
+
+
+@contextmanager
+def running(module: str, core: int, *arguments: str) -> Iterator[Subject]:
+    """Run `bench.bare` or `bench.product` on a core."""
+    command = [sys.executable, "-m", module, str(core), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, _ended(process):
+        assert process.stdout is not None
+        yield Subject(int(process.stdout.readline()), process.pid)
+
+
+@contextmanager
+def service(settings: Path, port: int) -> Iterator[Subject]:
+    """Run the whole service, and wait until it answers."""
+    command = [sys.executable, "-m", "hls_handler", "serve", "--config", str(settings)]
+    with subprocess.Popen(command) as process, _ended(process):
+        _wait_until_listening(port, process)
+        yield Subject(port, process.pid)
+
+
+def _wait_until_listening(port: int, process: subprocess.Popen[Any]) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=START_S).close()
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(f"the service did not listen on port {port} within {START_S:g} s")
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def take_another_core() -> int:
+    """Pin ourselves to one core, and return another one for the subject. Where there is only one, both share it."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    return cores[0]

@@ -1,0 +1,82 @@
+"""What is measured: the product's own application over its own store. `python -m bench.product CORE FOLDER`.
+
+No workers run: the figure is about accepting, and work would share the one core.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from bench.requests import SECRET
+from bench.serving import serve_on
+from hls_handler.clients.rate import RateLimit
+from hls_handler.events import Sip
+from hls_handler.routing import Ignored, Rule, from_sip, route
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings
+from hls_handler.store import AcceptQueue, Store
+from hls_handler.web.app import create_web
+from hls_handler.web.ports import Ports
+from hls_handler.web.serving import server
+from hls_handler.work.health import Health
+from hls_handler.work.outcomes import Outcomes
+
+
+def product(folder: Path) -> uvicorn.Server:
+    """Checks, routes and commits each delivery to an SQLite database in `folder` before it answers."""
+    settings = Settings.model_validate(
+        {
+            "github": {"token": "unused", "webhook_secret": SECRET},
+            "claude": {"api_key": "unused"},
+            "repositories": [{"name": "*/*"}],
+            "storage": {"url": f"sqlite:///{folder / 'bench.db'}"},
+        }
+    )
+    table = RepositoryTable(settings)
+    store = Store.open(settings.storage.url)
+    accepts = AcceptQueue(store, replay_window_h=settings.limits.replay_window_h, on_commit=lambda _accepted: None)
+
+    async def routed(event: str, sip: Sip) -> Rule | Ignored:
+        return route(from_sip(event, sip), settings=settings, table=table, catalogue=_OnePrompt(), we=None)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        accepts.close()
+        store.close()
+
+    ports = Ports(
+        route=routed,
+        accept=accepts.accept,
+        count_pong=lambda: None,
+        outcome=Outcomes().expect,
+        counters=store.counters,
+        queue=lambda: asdict(store.queue_figures()),
+        rate_limit=lambda: RateLimit(None, None, None),
+        health=Health(lambda: datetime.now(UTC)),
+        clock=time.monotonic,
+    )
+    return server(create_web(settings, table=table, ports=ports, lifespan=lifespan), settings)
+
+
+class _OnePrompt:
+    """A library with one prompt for every event."""
+
+    def on(self, _event_key: str) -> tuple[str, ...]:
+        return ("measured/analyze",)
+
+    def file(self, name: str) -> str:
+        return f"prompts/{name}.j2"
+
+
+if __name__ == "__main__":
+    serve_on(int(sys.argv[1]), product(Path(sys.argv[2])))

@@ -1,0 +1,50 @@
+"""What we may do on GitHub: a closed set (SECURITY.md, rule 12: nothing else exists in the code)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class LabelWish:
+    """A label that an analysis asks for. Of one group at most one label is kept."""
+
+    name: str  # "priority-high"
+    group: str  # "priority"; the field that it came from
+
+
+@dataclass(frozen=True, slots=True)
+class KeepLabels:
+    """Make the thread carry these labels of ours, and no other of ours in `groups`."""
+
+    wishes: tuple[LabelWish, ...]
+    groups: tuple[str, ...]  # every group this analysis speaks about, also one that now has no label
+
+
+@dataclass(frozen=True, slots=True)
+class KeepComment:
+    """Make our one comment of this family say `body`. `create` false: only an existing comment is edited."""
+
+    family: str  # "issues"
+    body: str  # Markdown, scrubbed, with footer, without marker
+    create: bool
+
+
+Action = KeepLabels | KeepComment
+
+OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one action."""
+
+    action: Literal["labels", "comment"]
+    kind: OutcomeKind
+    detail: str  # one plain sentence for `why`
+    added: tuple[str, ...] = ()  # labels
+    removed: tuple[str, ...] = ()
+    comment_id: int | None = None
+    url: str | None = None
+    body: str | None = None  # of a comment, as written or as it would have been written

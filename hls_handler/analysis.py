@@ -1,0 +1,141 @@
+"""Claude's replies as typed values: what a prompt's `reply:` may name, and what came of asking.
+
+Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the API's JSON Schema
+dialect loses or refuses them (docs/facts.md). Bounds are for us: they are checked after the reply came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Severity = Literal["critical", "high", "medium", "low"]
+Category = Literal["bugs", "security", "performance", "style"]
+
+
+class Reply(BaseModel):
+    """What every reply has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    worth_saying: bool = Field(
+        description="Whether a comment would help the people on this thread. False is a good answer: labels only."
+    )
+
+
+class IssueAnalysis(Reply):
+    """What a maintainer wants to know about an issue."""
+
+    kind: Literal["bug", "enhancement", "question", "documentation", "maintenance"]
+    priority: Literal["high", "medium", "low"]
+    difficulty: Literal["easy", "moderate", "complex"]
+    component: Literal["frontend", "backend", "database", "none"]
+    summary: str = Field(max_length=2000, description="The problem or wish in one or two sentences.")
+    missing: list[str] = Field(
+        max_length=10, description="What is missing from the report, each as one short request; empty if nothing."
+    )
+    recommended_response: str = Field(
+        max_length=6000, description="What a maintainer could answer, as Markdown. Empty if there is nothing to say."
+    )
+
+
+class IssueResponse(Reply):
+    """An answer to a question asked in an issue."""
+
+    answer: str = Field(max_length=12000, description="The answer, as Markdown.")
+    certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
+
+
+class FileSummary(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    summary: str = Field(max_length=1000, description="What changes in this file, in one sentence.")
+
+
+class Finding(BaseModel):
+    """One thing that a reviewer should look at, anchored to lines that the diff shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="The file, exactly as shown.")
+    side: Literal["LEFT", "RIGHT"] = Field(description="RIGHT for the new file's lines, LEFT for removed ones.")
+    start_line: int | None = Field(description="The first line of a range, or null for a single line.")
+    line: int = Field(description="The (last) line, as numbered in the patch.")
+    quote: str = Field(max_length=1000, description="The text of that line, copied exactly, without its number.")
+    severity: Severity
+    category: Category
+    confidence: float = Field(ge=0, le=1, description="How sure you are, from 0 to 1.")
+    title: str = Field(max_length=200)
+    body: str = Field(max_length=4000, description="Why it matters and what to do, as Markdown.")
+    suggestion: str | None = Field(max_length=4000, description="Replacement for the quoted lines, or null.")
+
+
+class PullRequestAnalysis(Reply):
+    """What a reviewer wants to know about a pull request."""
+
+    type: Literal["bug-fix", "feature", "refactor", "docs"]
+    summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")
+    files: list[FileSummary] = Field(max_length=300)
+    findings: list[Finding] = Field(max_length=50)
+
+
+REPLY_TYPES: Mapping[str, type[Reply]] = {
+    "issue_analysis": IssueAnalysis,
+    "issue_response": IssueResponse,
+    "pull_request_analysis": PullRequestAnalysis,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one call to Claude took. Tokens as the API counts them: the three kinds of input add up."""
+
+    model: str
+    input_tokens: int = 0  # uncached
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_usd: float | None = None  # None when the model has no known price
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply that validated."""
+
+    prompt_id: str  # "issues/analyze@3f9c2a"
+    reply_type: str  # "issue_analysis", a key of REPLY_TYPES
+    reply: Reply
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Claude answered, but not with something we use. It was paid for all the same."""
+
+    prompt_id: str
+    why: Literal["invalid", "truncated", "refused", "stopped"]
+    problem: str  # one sentence; of an invalid reply, what the validation said (shown to Claude in the second try)
+    text: str  # what Claude wrote
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All that Claude said about one event, first reply first, and the comment made of it."""
+
+    answers: tuple[Answered, ...]  # never empty
+    comment: str | None  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
+
+    @property
+    def first(self) -> Reply:
+        return self.answers[0].reply
+
+    @property
+    def worth_saying(self) -> bool:
+        """The last prompt that ran decides."""
+        return self.answers[-1].reply.worth_saying

@@ -1,0 +1,39 @@
+"""The commands: each prints and sets the exit code; what it prints about is decided elsewhere.
+
+Exit codes of all commands: 0 done; 1 done, and it found or met trouble; 2 called wrongly, or settings cannot be used.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from hls_handler.cli.check import check
+from hls_handler.cli.deliveries import deliveries
+from hls_handler.cli.demo import demo
+from hls_handler.cli.render import render
+from hls_handler.cli.send import send
+from hls_handler.cli.serve import serve
+from hls_handler.cli.up import up
+from hls_handler.cli.why import why
+
+app = typer.Typer(
+    name="hls",
+    help="HLS turns GitHub events into useful, quiet, trustworthy work by Claude.\n\n"
+    "Exit codes: 0 done; 1 done, and it found or met trouble; 2 called wrongly, or settings cannot be used.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(up)
+app.command()(check)
+app.command()(render)
+app.command()(send)
+app.add_typer(deliveries, name="deliveries")
+app.command()(why)
+app.command()(demo)
+
+
+def main() -> None:
+    app()

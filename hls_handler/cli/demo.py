@@ -1,0 +1,188 @@
+"""`hls demo`: the real service against a sandbox GitHub and a sandbox Claude, fed with recorded payloads."""
+
+from __future__ import annotations
+
+import http.client
+import secrets
+import shutil
+import socket
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hls_handler.cli.calling import how_to_call
+from hls_handler.cli.say import say, say_lines
+from hls_handler.cli.send import Answer, deliver
+from hls_handler.cli.service_process import ServiceProcess
+from hls_handler.cli.story import Story, tell
+from hls_handler.deliveries import OPEN_STATES
+from hls_handler.errors import StoreUnavailable
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.load import load_settings
+from hls_handler.settings.model import Settings
+from hls_handler.store import Store, hold_exclusively
+
+FOLDER = Path("data/demo")
+STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
+PATIENCE_S = 120.0
+
+SETTINGS = """\
+# Written by `hls demo` at each start, since the sandbox's addresses change; yours are in config/settings.yaml.
+server: {{host: 127.0.0.1, port: {port}}}
+github:
+  token: {token}
+  webhook_secret: {secret}
+  base_url: {github_url}
+  min_seconds_between_writes: 0.2
+claude:
+  api_key: {api_key}
+  base_url: {claude_url}
+  requests_per_second: 5
+storage: {{url: "{storage_url}"}}
+limits: {{retry_backoff_s: 1}}
+repositories:
+  - name: "*/*"
+    events: [issues, pull_request]
+"""
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End when all is shown.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier demos did.")] = False,
+) -> None:
+    """Run the real service against a sandbox; needs no account.
+
+    The sandbox is a stand-in GitHub and a stand-in Claude on this machine. Recorded payloads are signed and sent
+    over HTTP, and what came of each is shown. The answers of the stand-in Claude are canned: they show how HLS
+    works, not how well Claude does. Afterwards the demo stays up, with addresses to open, until Ctrl-C; `hls send
+    NAME --config data/demo/settings.yaml` sends it more.
+
+    Exit codes: 0 everything went as it should; 1 something did not; 2 it could not start.
+    """
+    raise typer.Exit(run_demo(once=once, fresh=fresh))
+
+
+def run_demo(*, once: bool, fresh: bool) -> int:
+    try:
+        with hold_exclusively(STORAGE_URL):  # before anything of a running demo is written over
+            pass
+    except StoreUnavailable as exc:
+        say(f"the demo cannot start, since another one is running: {exc}")
+        return 2
+    if fresh:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
+    with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
+        path = FOLDER / "settings.yaml"
+        secret = secrets.token_hex(20)
+        path.write_text(
+            SETTINGS.format(
+                port=_free_port(8000),
+                token=token,
+                secret=secret,
+                api_key=api_key,
+                github_url=sandbox.github_url,
+                claude_url=sandbox.claude_url,
+                storage_url=STORAGE_URL,
+            )
+        )
+        settings = load_settings(path, {}, dotenv=None)
+        say("Demo: GitHub and Claude are stand-ins on this machine, and the answers of Claude are canned.")
+        with ServiceProcess(path, settings, log=FOLDER / "service.log", say=say) as service:
+            if not service.wait_until_up():
+                say(f"the service did not start; its last words, from {FOLDER / 'service.log'}:")
+                say_lines(service.last_words())
+                return 2
+            well = _play(settings, sandbox)
+            if not once:
+                _stay(settings, sandbox, service)
+    return 0 if well else 1
+
+
+def _play(settings: Settings, sandbox: Sandbox) -> bool:
+    """Send the story's payloads one after the other and show what came of each; whether all went well."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    well = True
+    with closing(Store.open(settings.storage.url)) as store:
+        for number, name in enumerate(recorded.STORY, start=1):
+            payload = recorded.load(name)
+            sandbox.state.plant(payload.event, payload.payload)
+            guid = str(uuid.uuid4())
+            console.rule(f"{number} of {len(recorded.STORY)}: {payload.key} ({name})", align="left")
+            try:
+                answer = deliver(settings, payload.event, recorded.unique(payload.body), guid=guid)
+            except (OSError, http.client.HTTPException) as exc:
+                answer = Answer(0, f"no answer: {exc}")
+            if answer.status != 202:
+                say(f"  the service answered {answer.status}: {answer.body}")
+                well = False
+                continue
+            story = _wait(store, guid)
+            _show(story)
+            well = well and story is not None and story.delivery.state == "done" and bool(story.outcomes)
+    console.rule()
+    return well
+
+
+def _wait(store: Store, guid: str) -> Story | None:
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        row = store.delivery(guid)
+        if row is not None and row.state not in OPEN_STATES:
+            return tell(store, row)
+        time.sleep(0.1)
+    return None
+
+
+def _show(story: Story | None) -> None:
+    if story is None:
+        say(f"  not finished within {PATIENCE_S:g} s; see {FOLDER / 'service.log'}")
+        return
+    row = story.delivery
+    say(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
+    for answered in story.answers:
+        usage = answered.usage
+        tokens_in = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
+        cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
+        say(f"  prompt    {answered.prompt_id}: {tokens_in} tokens in, {usage.output_tokens} out, {cost}")
+    say(f"  labels    {', '.join(story.labels) or 'none added'}")
+    comment = [line for line in (story.comment or "").splitlines() if line.strip()]
+    say(f"  comment   {comment[0] if comment else 'none'}")
+    for line in comment[1:3]:
+        say(f"            {line}")
+    say("  took      " + ", ".join(f"{step.name} {step.took_s * 1000:.0f} ms" for step in story.times))
+
+
+def _stay(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
+    base = f"http://127.0.0.1:{settings.server.port}"
+    say("The demo stays up; open:")
+    say(f"  {sandbox.page_url}   the threads, as a contributor would see them")
+    say(f"  {base}/stats   what was done")
+    say(f"  {base}/health   how the parts are")
+    hls, config = how_to_call(), f"--config {FOLDER / 'settings.yaml'}"
+    say(f"Send it more:   {hls} send demo/question {config}      (or a payload of your own: ./event.json)")
+    say(f"Ask it why:     {hls} why {sandbox.state.threads()[0].key} {config}")
+    say(f"Try its memory: kill -9 {service.pid}, and see the service go on.   Ctrl-C ends the demo.")
+    try:
+        service.supervise()
+    except KeyboardInterrupt:
+        say("ending the demo")
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port if nobody listens on it, else another."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise AssertionError("port 0 is always free")

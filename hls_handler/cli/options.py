@@ -1,0 +1,63 @@
+"""What the commands share: the `--config` option, and settings that were loaded or complained about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from hls_handler.cli.say import say
+from hls_handler.errors import SettingsError, StoreUnavailable
+from hls_handler.settings.load import load_settings
+from hls_handler.settings.model import Settings
+from hls_handler.store import Store
+
+DEFAULT_CONFIG = Path("config/settings.yaml")
+DOTENV = Path(".env")
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="PATH",
+        help="The settings file. Default: $HLS_CONFIG, else config/settings.yaml.",
+        show_default=False,
+    ),
+]
+
+
+def config_path(config: Path | None) -> Path:
+    return config or Path(os.environ.get("HLS_CONFIG") or DEFAULT_CONFIG)
+
+
+def load(config: Path | None) -> Settings:
+    """The settings; exits with 2 and all problems, a line each, when they cannot be used."""
+    try:
+        return load_settings(config_path(config), os.environ, dotenv=DOTENV)
+    except SettingsError as exc:
+        refuse(exc.problems)
+
+
+def open_store(settings: Settings) -> Store:
+    """The store, beside a running service; exits with 2 when it cannot be opened."""
+    try:
+        return Store.open(settings.storage.url)
+    except StoreUnavailable as exc:
+        refuse([f"{settings.sources.where('storage.url')}: {exc}"])
+
+
+def refuse(problems: Sequence[str]) -> NoReturn:
+    """Say what is wrong, a line each, on standard error; exit 2."""
+    for problem in problems:
+        say(problem, err=True)
+    raise typer.Exit(2)
+
+
+def fail(problem: str) -> NoReturn:
+    """Say what went wrong on standard error; exit 1."""
+    say(problem, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,79 @@
+"""`hls serve`: the service itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+
+import typer
+
+from hls_handler.app import Service, configure_logs
+from hls_handler.cli.options import DOTENV, Config, config_path, refuse
+from hls_handler.errors import SettingsError
+from hls_handler.settings.load import load_settings
+from hls_handler.settings.model import Settings
+from hls_handler.web.serving import listen, server
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: Config = None) -> None:
+    """Receive webhooks and work on them until SIGTERM or Ctrl-C.
+
+    At SIGTERM no new work begins, running steps may end within limits.shutdown_s, and the rest goes on at the next
+    start. Only one `hls serve` may hold an SQLite database.
+
+    Exit codes: 0 ended as it was told to; 2 the settings, the prompts, the database or the port cannot be used, and
+    every reason is printed, a line each.
+    """
+    raise typer.Exit(run_service(config_path(config)))
+
+
+def run_service(path: Path) -> int:
+    try:
+        settings = load_settings(path, os.environ, dotenv=DOTENV)
+    except SettingsError as exc:
+        refuse(exc.problems)
+    configure_logs(settings)
+    problems: list[str] = []
+    service = sock = None
+    try:
+        sock = listen(settings)
+    except SettingsError as exc:
+        problems += exc.problems
+    try:
+        service = Service(settings)
+    except SettingsError as exc:
+        problems += exc.problems
+    if service is None or sock is None:
+        if sock is not None:
+            sock.close()
+        refuse(problems)
+    _announce(path, settings, port=sock.getsockname()[1])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _already_heard)
+    server(service.web, settings, on_signal=service.begin_to_stop).run(sockets=[sock])
+    return 0
+
+
+def _already_heard(_number: int, _frame: object) -> None:
+    """uvicorn ends the service at a signal and then raises it once more, which would end the process as if killed."""
+
+
+def _announce(path: Path, settings: Settings, *, port: int) -> None:
+    host = settings.server.host
+    log.info(
+        "serving",
+        extra={
+            "webhook": f"http://{host}:{port}{settings.server.webhook_path}",
+            "health": f"http://{host}:{port}/health",
+            "stats": f"http://{host}:{port}/stats",
+            "settings": str(path.resolve()),
+            "prompts": str(settings.prompts.directory.resolve()),
+            "repositories": [repository.name for repository in settings.repositories],
+        },
+    )
+    for warning in settings.warnings:
+        log.warning(warning)

@@ -1,0 +1,59 @@
+"""The story of one delivery, read from the store: what every command that tells about deliveries tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hls_handler.actions import Outcome
+from hls_handler.analysis import Answered
+from hls_handler.store import CallRow, DeliveryRow, Store
+from hls_handler.work.memory import OUTCOME, RULE, recall_answer
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    name: str  # "gather", "ask", "apply 1"
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    delivery: DeliveryRow
+    rule: str | None  # the sentence that let it in; None if it never came so far
+    answers: tuple[Answered, ...]
+    outcomes: tuple[Outcome, ...]
+    calls: tuple[CallRow, ...]
+    times: tuple[StepTime, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that this delivery set, or would have set."""
+        return tuple(label for outcome in self.outcomes for label in outcome.added)
+
+    @property
+    def comment(self) -> str | None:
+        """The comment as it was written, or would have been."""
+        bodies = [outcome.body for outcome in self.outcomes if outcome.action == "comment" and outcome.body]
+        return bodies[-1] if bodies else None
+
+
+def tell(store: Store, delivery: DeliveryRow) -> Story:
+    steps = store.steps(delivery.guid)
+    ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
+    answers = [recall_answer(step) for (name, _), step in ordered if name == "ask"]
+    outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
+    return Story(
+        delivery=delivery,
+        rule=RULE.decode(steps.get((RULE.name, 0))),
+        answers=tuple(answer for answer in answers if answer is not None),
+        outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
+        calls=tuple(store.calls(delivery.guid)),
+        times=tuple(
+            StepTime(name if index == 0 else f"{name} {index + 1}", step.took_s)
+            for (name, index), step in ordered
+            if name in _ORDER
+        ),
+    )
+
+
+_ORDER = {"gather": 0, "unusable": 1, "ask": 2, "apply": 3}

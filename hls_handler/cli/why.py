@@ -1,0 +1,119 @@
+"""`hls why`: in plain sentences, what happened on a thread and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from hls_handler.analysis import Answered, IssueAnalysis, IssueResponse, PullRequestAnalysis
+from hls_handler.cli.options import Config, fail, load, open_store
+from hls_handler.cli.say import say
+from hls_handler.cli.story import Story, tell
+from hls_handler.events import event_key
+
+THREAD = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)")
+
+
+def why(
+    thread: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request.")],
+    config: Config = None,
+) -> None:
+    """Tell what HLS did on one thread, or why it did nothing.
+
+    A thread is an issue or a pull request. Works while the service runs. For each delivery of the thread, the
+    oldest first: which rule and line let it in or kept it out, which prompt, what Claude said, what was posted or
+    why not, what it cost.
+
+    Exit codes: 0 told; 1 nothing was received for that thread; 2 called wrongly, or the settings or the database
+    cannot be used.
+    """
+    match = THREAD.fullmatch(thread)
+    if match is None:
+        raise typer.BadParameter("write it as owner/repo#7", param_hint="OWNER/REPO#N")
+    store = open_store(load(config))
+    stories = [tell(store, row) for row in store.thread(match["repository"], int(match["number"]))]
+    store.close()
+    if not stories:
+        fail(
+            f"nothing was received for {thread}: see on GitHub, under the webhook's recent deliveries, "
+            "whether it was sent, and here, in `hls deliveries list`, what else came"
+        )
+    for number, story in enumerate(stories):
+        if number:
+            say("")
+        for sentence in sentences(story):
+            say(sentence)
+
+
+def sentences(story: Story) -> Iterator[str]:
+    """One delivery, in plain sentences: a line each, in which no text can make a line that looks like ours."""
+    first, *others = (" ".join(sentence.split()) for sentence in _sentences(story))
+    yield first
+    yield from (f"  {sentence}" for sentence in others)
+
+
+def _sentences(story: Story) -> Iterator[str]:
+    row = story.delivery
+    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
+    if story.rule is not None:
+        yield f"Let in: {story.rule}."
+    for answered in story.answers:
+        yield f"{answered.prompt_id} was asked, and Claude said: {said(answered)}"
+    if row.analysis_status == "failed":
+        yield f"The analysis failed: {row.analysis_error}"
+    for outcome in story.outcomes:
+        yield f"{outcome.action.capitalize()}: {outcome.detail}." + (f" {outcome.url}" if outcome.url else "")
+    if row.posting_status == "failed":
+        yield f"Posting failed: {row.posting_error}"
+    yield _ending(story)
+    if story.calls:
+        yield _cost(story)
+
+
+def said(answered: Answered) -> str:
+    """The reply in one line."""
+    reply = answered.reply
+    aside = "" if reply.worth_saying else " (not worth a comment)"
+    match reply:
+        case IssueAnalysis():
+            fields = [reply.kind, f"priority {reply.priority}", reply.difficulty, f"component {reply.component}"]
+            return f"{', '.join(fields)}: {reply.summary}{aside}"
+        case PullRequestAnalysis():
+            return f"{reply.type}, {len(reply.findings)} findings: {reply.summary}{aside}"
+        case IssueResponse():
+            return f"{'certain' if reply.certain else 'a guess'}: {reply.answer}{aside}"
+        case _:
+            return f"{reply.model_dump_json()}{aside}"
+
+
+def _ending(story: Story) -> str:
+    row = story.delivery
+    reason = row.reason or "no reason was kept"
+    match row.state:
+        case "queued":
+            return f"It waits until {row.due_at:%H:%M:%S} UTC: {row.reason or 'its turn'}."
+        case "running":
+            return "It is being worked on."
+        case "done":
+            return f"Done: {reason}."
+        case "ignored":
+            return f"Ignored: {reason}."
+        case "superseded":
+            return f"Superseded: {reason}."
+        case "dead":
+            return f"Dead: {reason}. `hls deliveries retry {row.guid[:8]}` runs it again."
+
+
+def _cost(story: Story) -> str:
+    costs = [call.cost_usd for call in story.calls if call.cost_usd is not None]
+    calls = f"{len(story.calls)} call{'s' * (len(story.calls) != 1)}"
+    tokens_in = sum(
+        tokens or 0
+        for call in story.calls
+        for tokens in (call.input_tokens, call.cache_write_tokens, call.cache_read_tokens)
+    )
+    tokens_out = sum(call.output_tokens or 0 for call in story.calls)
+    return f"{calls} to Claude, {tokens_in} tokens in, {tokens_out} out, {sum(costs):.6f} USD."

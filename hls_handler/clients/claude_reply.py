@@ -1,0 +1,119 @@
+"""What Claude answered, read at the edge: why it stopped, what it cost, and the reply, validated as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hls_handler.analysis import REPLY_TYPES, Answered, Unusable, Usage
+from hls_handler.clients.claude_refusals import unexpected
+from hls_handler.clients.prices import cost_usd
+from hls_handler.clients.wording import short
+
+M = TypeVar("M", bound=BaseModel)
+
+MOST_PROBLEMS = 5
+"""Problems of a reply that are named; Claude seldom needs more to mend it."""
+
+
+class _Wire(BaseModel):
+    """The API adds fields and kinds of blocks: what we do not know is not read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Block(_Wire):
+    type: str
+    text: str = ""
+
+
+class _Usage(_Wire):
+    input_tokens: int  # uncached
+    output_tokens: int
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+
+
+class _StopDetails(_Wire):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class _Message(_Wire):
+    model: str
+    content: tuple[_Block, ...]
+    stop_reason: str | None
+    stop_details: _StopDetails | None = None
+    usage: _Usage
+
+
+class WireModel(_Wire):
+    """https://platform.claude.com/docs/en/api/models/retrieve"""
+
+    id: str
+    lifecycle: str = "active"  # "deprecated", "retired"; other providers leave it away
+
+
+def read_body(shape: type[M], body: bytes, *, asked: str) -> M:
+    """A 200's body. Raises `DependencyDown` for what the API does not answer: broken JSON, a proxy's page."""
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as exc:
+        raise unexpected(asked, problems_of(exc)) from None
+
+
+def read_reply(body: bytes, *, prompt_id: str, reply_type: str, took_s: float) -> Answered | Unusable:
+    """The reply, or why it is of no use. Raises `DependencyDown` as `read_body` does.
+
+    The text is picked by its block's type: a thinking block may come first.
+    """
+    message = read_body(_Message, body, asked=prompt_id)
+    usage = _usage(message, took_s)
+    text = "".join(block.text for block in message.content if block.type == "text")
+
+    def unusable(why: Literal["invalid", "truncated", "refused", "stopped"], problem: str) -> Unusable:
+        return Unusable(prompt_id, why, problem, text, usage)
+
+    match message.stop_reason:
+        case "end_turn" | "stop_sequence":
+            try:
+                reply = REPLY_TYPES[reply_type].model_validate_json(text)
+            except ValidationError as exc:
+                return unusable("invalid", problems_of(exc))
+            return Answered(prompt_id, reply_type, reply, usage)
+        case "max_tokens":
+            return unusable("truncated", f"the reply was cut off after {usage.output_tokens} tokens (max_tokens)")
+        case "model_context_window_exceeded":
+            return unusable("truncated", "prompt and reply together are longer than the model's context window")
+        case "refusal":
+            return unusable("refused", _refusal(message.stop_details))
+        case reason:
+            return unusable("stopped", f"Claude stopped without a reply ({short(reason or 'no stop reason')})")
+
+
+def problems_of(exc: ValidationError) -> str:
+    """ "priority: Input should be 'high', 'medium' or 'low'; summary: Field required"; never a value."""
+    errors = exc.errors(include_input=False, include_url=False, include_context=False)
+    named = [short(f"{'.'.join(map(str, error['loc'])) or 'the whole'}: {error['msg']}") for error in errors]
+    more = len(named) - MOST_PROBLEMS
+    return "; ".join(named[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _usage(message: _Message, took_s: float) -> Usage:
+    counted = Usage(
+        model=message.model,
+        input_tokens=message.usage.input_tokens,
+        output_tokens=message.usage.output_tokens,
+        cache_write_tokens=message.usage.cache_creation_input_tokens or 0,
+        cache_read_tokens=message.usage.cache_read_input_tokens or 0,
+        took_s=took_s,
+    )
+    return replace(counted, cost_usd=cost_usd(counted))
+
+
+def _refusal(details: _StopDetails | None) -> str:
+    category = f" ({short(details.category)})" if details and details.category else ""
+    explanation = f": {short(details.explanation)}" if details and details.explanation else ""
+    return f"Claude refused to answer{category}{explanation}"

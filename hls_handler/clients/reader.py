@@ -1,0 +1,57 @@
+"""Reads of one repository, one request each, as our own values."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from hls_handler.clients.api import Api, repository_path
+from hls_handler.events import Issue, PullRequest, WireIssue, WirePullRequest
+from hls_handler.handlers.reader import ChangedFile
+
+MOST_FILE_PAGES = 30
+"""GitHub lists 3,000 files of a pull request and no more."""
+
+
+class _WireFile(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    filename: str
+    previous_filename: str | None = None
+    status: str
+    additions: int = 0
+    deletions: int = 0
+    patch: str | None = None
+
+    def value(self) -> ChangedFile:
+        return ChangedFile(
+            path=self.filename,
+            previous_path=self.previous_filename,
+            status=self.status,
+            additions=self.additions,
+            deletions=self.deletions,
+            patch=self.patch,
+        )
+
+
+_ISSUE = TypeAdapter(WireIssue)
+_PULL_REQUEST = TypeAdapter(WirePullRequest)
+_FILES = TypeAdapter(tuple[_WireFile, ...])
+
+
+class GithubReader:
+    """Implements `handlers.reader.Reader`."""
+
+    def __init__(self, api: Api, repository: str) -> None:
+        """`repository` is "owner/repo"."""
+        self._api = api
+        self._base = repository_path(repository)
+
+    def issue(self, number: int) -> Issue:
+        return self._api.get(f"{self._base}/issues/{number}", _ISSUE).value()
+
+    def pull_request(self, number: int) -> PullRequest:
+        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).pull_request()
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, most=MOST_FILE_PAGES)
+        return tuple(file.value() for page in pages for file in page)

@@ -1,0 +1,99 @@
+"""A delivery: one webhook request that was verified, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
+
+OPEN_STATES: tuple[State, ...] = ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """What the door hands to the store: verified, sipped and routed, not yet committed."""
+
+    guid: str  # X-GitHub-Delivery, at most 64 characters
+    event: str  # X-GitHub-Event: "issues"
+    action: str | None  # "opened"; None where the event has none
+    request_id: str  # of the HTTP request, as answered in X-Request-ID
+    state: Literal["queued", "ignored"]
+    reason: str | None = None  # a sentence, when ignored
+    reason_kind: str | None = None  # what ignored deliveries are counted under: "event not enabled"
+    repository_id: int | None = None
+    repository: str | None = None  # "owner/repo"
+    installation: int | None = None
+    number: int | None = None  # of the issue or pull request
+    head_sha: str | None = None
+    sender: str | None = None  # login
+    priority: int = 0  # higher goes first
+    digest: bytes | None = None  # SHA-256 of the body; None when ignored
+    body: bytes = b""  # as received; empty when ignored
+    supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued work of the same thread
+
+    @property
+    def thread_key(self) -> str | None:
+        """Serial per thread: "owner/repo#7", by repository id so that a rename changes nothing: "186853002#7"."""
+        if self.repository_id is None or self.number is None:
+            return None
+        return f"{self.repository_id}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the store made of a `NewDelivery`, committed."""
+
+    outcome: Literal["queued", "ignored", "duplicate", "replay"]
+    state: State  # of the stored delivery; for a replay, of the one it repeats
+    guid: str  # its own; for a replay, of the one it repeats
+    reason: str | None = None  # of an ignored one
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claimed delivery. Every write under it is fenced by (guid, attempt)."""
+
+    guid: str
+    attempt: int  # grows with every claim; the fence
+    lease_until: datetime  # aware UTC, by the database's clock
+    event: str
+    action: str | None
+    request_id: str
+    repository_id: int | None
+    repository: str | None
+    number: int | None
+    head_sha: str | None
+    received_at: datetime
+    attempts: int  # failures of its own so far
+    failures: int  # failures so far, a dependency's too
+    crashes: int  # leases that ended without a new step recorded
+    first_failure_at: datetime | None
+    body: bytes = field(repr=False, default=b"")  # as received, decompressed
+
+    @property
+    def thread_key(self) -> str | None:
+        if self.repository_id is None or self.number is None:
+            return None
+        return f"{self.repository_id}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The result of a step, as it is kept: versioned JSON."""
+
+    name: str  # "gather"
+    index: int  # 0, 1, ... where one delivery does a step several times
+    version: int  # of the JSON's shape
+    value: str  # JSON
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a delivery ended, told to whoever waits for it in this process."""
+
+    guid: str
+    state: State
+    reason: str | None

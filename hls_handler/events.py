@@ -1,0 +1,347 @@
+"""GitHub's events as typed, frozen values: the few fields the door sips, and the whole that a worker parses.
+
+Two parsers for one body, on purpose: `sip` reads only what routing needs and costs microseconds (msgspec);
+`parse_event` checks the whole shape in the worker (pydantic).
+Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from hls_handler.errors import PayloadError
+
+REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
+"""A whole "owner/repo", for fullmatch. It goes into addresses as it is: no second slash, no `..`, nothing to quote."""
+
+# --- the sip at the door ---------------------------------------------------------------------------------------------
+
+
+class SippedAccount(msgspec.Struct, frozen=True):
+    login: str = ""
+    type: str = "User"
+
+
+class SippedRepository(msgspec.Struct, frozen=True):
+    id: int
+    full_name: str = ""
+
+
+class SippedInstallation(msgspec.Struct, frozen=True):
+    id: int
+
+
+class SippedLabel(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class SippedHead(msgspec.Struct, frozen=True):
+    sha: str = ""
+
+
+class SippedThread(msgspec.Struct, frozen=True):
+    """An issue or a pull request."""
+
+    number: int
+    title: str | None = None
+    draft: bool | None = None
+    labels: tuple[SippedLabel, ...] | None = None
+    head: SippedHead | None = None
+    user: SippedAccount | None = None
+
+
+class Sip(msgspec.Struct, frozen=True):
+    """The few fields of a body that the door needs. All are optional: GitHub leaves each away somewhere."""
+
+    action: str | None = None
+    repository: SippedRepository | None = None
+    sender: SippedAccount | None = None
+    installation: SippedInstallation | None = None
+    issue: SippedThread | None = None
+    pull_request: SippedThread | None = None
+    changes: dict[str, msgspec.Raw] | None = None
+
+    @property
+    def thread(self) -> SippedThread | None:
+        return self.pull_request or self.issue
+
+
+_SIPPER = msgspec.json.Decoder(Sip)
+
+
+def sip(body: bytes) -> Sip:
+    """Read the fields that the door needs. Raises `PayloadError` for what is not JSON, not an object, or misshapen."""
+    try:
+        return _SIPPER.decode(body)
+    except msgspec.ValidationError as exc:
+        raise PayloadError(f"the payload does not have GitHub's shape: {exc}") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise PayloadError("the body is not valid JSON") from exc
+
+
+NAMED_BY: Mapping[str, str] = {"issues": "issue", "pull_request": "pull_request"}
+"""The object that an event is named by, for events that have a handler (unsigned headers are held against it)."""
+
+
+# --- the whole in the worker -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    login: str
+    id: int
+    type: str  # "User", "Bot", "Organization"
+
+    @property
+    def is_bot(self) -> bool:
+        return self.type == "Bot" or self.login.endswith("[bot]")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    id: int
+    full_name: str  # "owner/repo"
+    private: bool
+    description: str | None
+    default_branch: str | None
+    language: str | None
+
+    @property
+    def owner(self) -> str:
+        return self.full_name.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.full_name.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """An issue as GitHub shows it. Also the conversation of a pull request is one."""
+
+    number: int
+    title: str
+    body: str  # "" where GitHub has null
+    user: Account
+    state: Literal["open", "closed"]
+    locked: bool
+    labels: tuple[Label, ...]
+    author_association: str  # "NONE", "CONTRIBUTOR", ...; not a permission
+    html_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    number: int
+    title: str
+    body: str
+    user: Account
+    state: Literal["open", "closed"]
+    locked: bool
+    draft: bool
+    labels: tuple[Label, ...]
+    author_association: str
+    html_url: str
+    head_sha: str
+    head_ref: str
+    base_ref: str
+    additions: int
+    deletions: int
+    changed_files: int
+    commits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One verified delivery, parsed."""
+
+    delivery: str  # GUID
+    name: str  # "issues"
+    action: str | None  # "opened"
+    repository: Repository
+    sender: Account
+    installation: int | None
+    issue: Issue | None
+    pull_request: PullRequest | None
+    changed: frozenset[str]  # keys of `changes`, for `edited`: {"title", "body"}
+    payload: Mapping[str, object]  # as received
+
+    @property
+    def key(self) -> str:
+        """ "issues.opened", or "push" where there is no action."""
+        return event_key(self.name, self.action)
+
+    @property
+    def thread(self) -> Issue | PullRequest | None:
+        return self.pull_request or self.issue
+
+
+def event_key(name: str, action: str | None) -> str:
+    return f"{name}.{action}" if action else name
+
+
+def _empty_for_null(value: object) -> object:
+    return "" if value is None else value
+
+
+def _repository_name(value: str) -> str:
+    if not REPOSITORY_NAME.fullmatch(value):
+        raise ValueError("it is not owner/repo")
+    return value
+
+
+RepositoryName = Annotated[str, AfterValidator(_repository_name)]
+Text = Annotated[str, BeforeValidator(_empty_for_null)]
+
+
+class _Wire(BaseModel):
+    """GitHub adds fields whenever it likes: unknown ones are ignored here, and here alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class WireAccount(_Wire):
+    login: str
+    id: int
+    type: str = "User"
+
+    def value(self) -> Account:
+        return Account(login=self.login, id=self.id, type=self.type)
+
+
+GHOST = WireAccount(login="ghost", id=10137, type="User")
+"""What GitHub shows in place of a deleted account; the API has null there."""
+
+
+class WireLabel(_Wire):
+    name: str
+
+
+class WireRepository(_Wire):
+    id: int
+    full_name: RepositoryName
+    private: bool = False
+    description: str | None = None
+    default_branch: str | None = None
+    language: str | None = None
+
+    def value(self) -> Repository:
+        return Repository(
+            id=self.id,
+            full_name=self.full_name,
+            private=self.private,
+            description=self.description,
+            default_branch=self.default_branch,
+            language=self.language,
+        )
+
+
+class WireIssue(_Wire):
+    number: int
+    title: Text
+    body: Text = ""
+    user: WireAccount | None = None
+    state: Literal["open", "closed"] = "open"
+    locked: bool = False
+    labels: tuple[WireLabel, ...] = ()
+    author_association: str = "NONE"
+    html_url: str = ""
+
+    def value(self) -> Issue:
+        return Issue(
+            number=self.number,
+            title=self.title,
+            body=self.body,
+            user=(self.user or GHOST).value(),
+            state=self.state,
+            locked=self.locked,
+            labels=tuple(Label(label.name) for label in self.labels),
+            author_association=self.author_association,
+            html_url=self.html_url,
+        )
+
+
+class WireBranch(_Wire):
+    sha: str
+    ref: Text = ""
+
+
+class WirePullRequest(WireIssue):
+    draft: bool | None = None
+    head: WireBranch
+    base: WireBranch
+    additions: int = 0
+    deletions: int = 0
+    changed_files: int = 0
+    commits: int = 0
+
+    def pull_request(self) -> PullRequest:
+        return PullRequest(
+            number=self.number,
+            title=self.title,
+            body=self.body,
+            user=(self.user or GHOST).value(),
+            state=self.state,
+            locked=self.locked,
+            draft=bool(self.draft),
+            labels=tuple(Label(label.name) for label in self.labels),
+            author_association=self.author_association,
+            html_url=self.html_url,
+            head_sha=self.head.sha,
+            head_ref=self.head.ref,
+            base_ref=self.base.ref,
+            additions=self.additions,
+            deletions=self.deletions,
+            changed_files=self.changed_files,
+            commits=self.commits,
+        )
+
+
+class _WireEvent(_Wire):
+    action: str | None = None
+    repository: WireRepository
+    sender: WireAccount = GHOST
+    installation: dict[str, Any] | None = None
+    issue: WireIssue | None = None
+    pull_request: WirePullRequest | None = None
+    changes: dict[str, Any] | None = None
+
+
+def parse_event(name: str, delivery: str, body: bytes) -> Event:
+    """Parse a stored body as the event `name`. Raises `PayloadError` naming the first field that does not fit."""
+    try:
+        payload = msgspec.json.decode(body, type=dict[str, Any])
+        wire = _WireEvent.model_validate(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise PayloadError(f"the body of {name} is not a JSON object") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PayloadError(f"the payload does not fit {name}: {where}: {first['msg']}") from exc
+    named_by = NAMED_BY.get(name)
+    if named_by is not None and getattr(wire, named_by) is None:
+        raise PayloadError(f"the payload does not fit {name}: it has no {named_by}")
+    installation = (wire.installation or {}).get("id")
+    return Event(
+        delivery=delivery,
+        name=name,
+        action=wire.action,
+        repository=wire.repository.value(),
+        sender=wire.sender.value(),
+        installation=installation if isinstance(installation, int) else None,
+        issue=wire.issue.value() if wire.issue else None,
+        pull_request=wire.pull_request.pull_request() if wire.pull_request else None,
+        changed=frozenset(wire.changes or ()),
+        payload=payload,
+    )

@@ -1,0 +1,69 @@
+"""Issues: what is asked about one, and the labels and the comment that come of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.analysis import Analysis, IssueAnalysis, Reply
+from hls_handler.events import Event, Issue
+from hls_handler.handlers.handler import Budget, still_welcome
+from hls_handler.handlers.reader import Reader
+from hls_handler.routing import Rule
+
+GROUPS = ("kind", "priority", "difficulty", "component")
+"""The fields of an `IssueAnalysis` that become labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssueFacts:
+    issue: Issue  # as it is now, which may be later than the event
+
+
+class IssueHandler:
+    name = "IssueHandler"
+    family = "issues"
+    replies = frozenset({"issue_analysis", "issue_response"})
+    facts_type = IssueFacts
+    facts_version = 1
+    variable_types: Mapping[str, object] = {"issue": Issue}
+    comment_variable_types: Mapping[str, object] = {}
+
+    def gather(self, event: Event, reader: Reader, budget: Budget) -> IssueFacts:
+        assert event.issue is not None  # parse_event refuses an `issues` event without one
+        issue = reader.issue(event.issue.number)
+        still_welcome(event, issue)
+        return IssueFacts(issue)
+
+    def variables(self, event: Event, facts: IssueFacts) -> Mapping[str, object]:
+        return {"issue": facts.issue}
+
+    def nothing_to_ask(self, facts: IssueFacts) -> str | None:
+        return None
+
+    def comment_variables(self, event: Event, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
+        return {}
+
+    def plan(self, event: Event, facts: IssueFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        """Labels from every analysis of the issue (an answer to its question has none); the comment of the last."""
+        actions: list[Action] = []
+        analyses = [answer.reply for answer in analysis.answers if isinstance(answer.reply, IssueAnalysis)]
+        if analyses:
+            wishes = tuple(wish for reply in analyses for wish in wishes_of(reply))
+            actions.append(KeepLabels(wishes, GROUPS))
+        if analysis.comment:
+            actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))
+        return tuple(actions)
+
+
+def wishes_of(reply: IssueAnalysis) -> tuple[LabelWish, ...]:
+    """The labels that an analysis asks for; "none" asks for no label."""
+    wishes = [
+        LabelWish(reply.kind, "kind"),
+        LabelWish(f"priority-{reply.priority}", "priority"),
+        LabelWish(f"difficulty-{reply.difficulty}", "difficulty"),
+    ]
+    if reply.component != "none":
+        wishes.append(LabelWish(f"component-{reply.component}", "component"))
+    return tuple(wishes)

@@ -1,0 +1,102 @@
+"""Pull requests: which of their patches are shown, what is asked, and the labels and the comment that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
+from hls_handler.events import Event, PullRequest
+from hls_handler.handlers.files import PatchedFile, SkippedFile, choose, summary
+from hls_handler.handlers.handler import Budget, still_welcome
+from hls_handler.handlers.reader import ChangedFile, Reader
+from hls_handler.review.anchors import Anchored, anchor
+from hls_handler.review.patch import parse_numbered
+from hls_handler.routing import Rule
+
+Size = Literal["small", "medium", "large"]
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestFacts:
+    pull_request: PullRequest  # as it is now; its head is the commit that all is about
+    files: tuple[PatchedFile, ...]  # what matters most first
+    skipped: tuple[SkippedFile, ...]
+    unlisted: int  # changed files that GitHub does not list: it stops at 3,000
+    size: Size
+
+
+class PullRequestHandler:
+    name = "PullRequestHandler"
+    family = "pull_requests"
+    replies = frozenset({"pull_request_analysis"})
+    facts_type = PullRequestFacts
+    facts_version = 1
+    variable_types: Mapping[str, object] = {
+        "pull_request": PullRequest,
+        "files": tuple[PatchedFile, ...],
+        "skipped": tuple[SkippedFile, ...],
+        "unlisted": int,
+        "size": Size,
+    }
+    comment_variable_types: Mapping[str, object] = {"commit": str, "findings": tuple[Finding, ...], "dropped": int}
+
+    def gather(self, event: Event, reader: Reader, budget: Budget) -> PullRequestFacts:
+        assert event.pull_request is not None  # parse_event refuses a `pull_request` event without one
+        pull_request = reader.pull_request(event.pull_request.number)
+        still_welcome(event, pull_request)
+        listed = reader.files(pull_request.number)
+        files, skipped = choose(listed, tokens=budget.input_tokens)
+        unlisted = max(pull_request.changed_files - len(listed), 0)
+        return PullRequestFacts(pull_request, files, skipped, unlisted, size_of(listed))
+
+    def variables(self, event: Event, facts: PullRequestFacts) -> Mapping[str, object]:
+        return {
+            "pull_request": facts.pull_request,
+            "files": facts.files,
+            "skipped": facts.skipped,
+            "unlisted": facts.unlisted,
+            "size": facts.size,
+        }
+
+    def nothing_to_ask(self, facts: PullRequestFacts) -> str | None:
+        if facts.files:
+            return None
+        if not facts.skipped:
+            return "the pull request changes no files, so Claude was not asked"
+        return f"none of the changed files has a patch to read ({summary(facts.skipped)}), so Claude was not asked"
+
+    def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
+        """`commit` (its first digits), `findings` (at lines of the patches), `dropped` (how many had no line)."""
+        anchored = _anchored(facts, reply)
+        return {
+            "commit": facts.pull_request.head_sha[:10],
+            "findings": anchored.kept,
+            "dropped": len(anchored.dropped),
+        }
+
+    def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        wishes, groups = [LabelWish(f"size/{facts.size}", "size")], ["size"]
+        for answer in analysis.answers:
+            if isinstance(answer.reply, PullRequestAnalysis):
+                wishes.append(LabelWish(f"type/{answer.reply.type}", "type"))
+                groups.append("type")
+        actions: list[Action] = [KeepLabels(tuple(wishes), tuple(dict.fromkeys(groups)))]
+        if analysis.comment:
+            actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))
+        return tuple(actions)
+
+
+def size_of(files: Sequence[ChangedFile]) -> Size:
+    """By changed lines, those of skipped files too: under 50 is small, under 200 medium."""
+    lines = sum(file.additions + file.deletions for file in files)
+    if lines < 50:
+        return "small"
+    return "medium" if lines < 200 else "large"
+
+
+def _anchored(facts: PullRequestFacts, reply: Reply) -> Anchored:
+    findings = reply.findings if isinstance(reply, PullRequestAnalysis) else []
+    return anchor(findings, {file.path: parse_numbered(file.numbered) for file in facts.files})

@@ -1,0 +1,36 @@
+"""What a handler may read from GitHub, and nothing else: `clients` implements it, the sandbox does too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from hls_handler.events import Issue, PullRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """A file of a pull request. https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files"""
+
+    path: str
+    previous_path: str | None  # of a renamed one
+    status: str  # "added", "removed", "modified", "renamed", "copied", "changed", "unchanged"
+    additions: int
+    deletions: int
+    patch: str | None  # None for binary, renamed-only and huge files
+
+
+class Reader(Protocol):
+    """Reads of one repository.
+
+    Raises `Permanent` with the reason where GitHub says that the thing is not there (404, 410, moved, 403 with the
+    missing permission named), `DependencyDown` where GitHub itself is the trouble.
+    """
+
+    def issue(self, number: int) -> Issue: ...
+
+    def pull_request(self, number: int) -> PullRequest: ...
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        """All files that GitHub lists (it stops at 3,000), in its order."""
+        ...

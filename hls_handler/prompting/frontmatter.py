@@ -1,0 +1,130 @@
+"""The front matter of a prompt: YAML as strict data, every problem with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from hls_handler.analysis import REPLY_TYPES
+from hls_handler.prompting.folder import SUFFIX, Source
+from hls_handler.prompting.problems import Problem, nearest
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+FIRST_LINE = 2  # below the fence
+
+
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ThenKeys(_Strict):
+    prompt: Annotated[str, Field(min_length=1)]
+    when: Annotated[str, Field(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        """The prompt's name, however it was written: with or without its ending."""
+        return self.prompt.removesuffix(SUFFIX)
+
+
+class FrontMatter(_Strict):
+    description: Annotated[str, Field(min_length=1)]
+    on: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_many)] = ()
+    reply: str
+    model: Annotated[str, Field(min_length=1)] | None = None
+    max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
+    effort: Effort | None = None
+    then: ThenKeys | None = None
+
+
+class Lines:
+    """Where each key of one front matter stands."""
+
+    def __init__(self, source: Source) -> None:
+        self.file = source.file
+        self._lines: dict[tuple[str, ...], int] = {}
+
+    def add(self, path: tuple[str, ...], line: int) -> None:
+        self._lines[path] = line
+
+    def __contains__(self, path: tuple[str, ...]) -> bool:
+        return path in self._lines
+
+    def problem(self, path: tuple[str, ...], message: str) -> Problem:
+        """A problem at a key, or at its nearest written parent."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return Problem(self.file, self._lines.get(path, 1), message)
+
+
+def parse_front_matter(source: Source) -> tuple[FrontMatter | None, Lines, list[Problem]]:
+    """The front matter of a file that has one, with all that is wrong; None if it is not even YAML.
+
+    Keys that cannot be used are left out, so that the template can be checked all the same.
+    """
+    lines = Lines(source)
+    try:
+        loader = yaml.SafeLoader(source.front or "")
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            return None, lines, [Problem(source.file, FIRST_LINE, "the front matter holds no keys; write `key: value`")]
+        problems: list[Problem] = []
+        keys = _mapping(loader, root, (), lines, problems)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        line = mark.line + FIRST_LINE if mark else 1
+        return None, lines, [Problem(source.file, line, f"the front matter is not valid YAML: {exc.problem}")]
+    except yaml.YAMLError:  # a character that YAML forbids
+        return None, lines, [Problem(source.file, 1, "the front matter is not valid YAML: it has a control character")]
+    except ValueError as exc:  # a date that does not exist
+        return None, lines, [Problem(source.file, FIRST_LINE, f"the front matter has a value that is none: {exc}")]
+    try:
+        front = FrontMatter.model_validate(keys)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False)
+        problems += [_explain(error, lines) for error in errors]
+        usable = {key: value for key, value in keys.items() if key not in {error["loc"][0] for error in errors}}
+        front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
+    if front.reply not in REPLY_TYPES and front.reply != "?":
+        message = f"reply: unknown type {front.reply!r}; {nearest(front.reply, REPLY_TYPES)}"
+        problems.append(lines.problem(("reply",), message))
+    return front, lines, problems
+
+
+def _mapping(
+    loader: yaml.SafeLoader, node: yaml.MappingNode, path: tuple[str, ...], lines: Lines, problems: list[Problem]
+) -> Mapping[str, object]:
+    """A mapping with its keys as they are written: YAML would read the key `on` as true."""
+    keys: dict[str, object] = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + FIRST_LINE
+        here = (*path, key)
+        if here in lines:
+            problems.append(Problem(lines.file, line, f"{'.'.join(here)}: is written twice"))
+        lines.add(here, line)
+        nested = isinstance(value_node, yaml.MappingNode)
+        keys[key] = (
+            _mapping(loader, value_node, here, lines, problems)
+            if nested
+            else loader.construct_object(value_node, deep=True)
+        )
+    return keys
+
+
+def _explain(error: ErrorDetails, lines: Lines) -> Problem:
+    path = tuple(str(part) for part in error["loc"])
+    key = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        known = ThenKeys.model_fields if path[0] == "then" else FrontMatter.model_fields
+        return lines.problem(path, f"{key}: unknown key; {nearest(path[-1], known)}")
+    if error["type"] == "missing":
+        return lines.problem(path, f"{key}: is missing")
+    return lines.problem(path, f"{key}: {error['msg'].lower()}, found {error['input']!r}")

@@ -1,0 +1,71 @@
+"""The library in use: read again when a file changed, while a broken change leaves the last good one in use."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from hls_handler.errors import PromptError
+from hls_handler.prompting.folder import find_files
+from hls_handler.prompting.prompt import Library
+
+log = logging.getLogger(__name__)
+
+State = frozenset[tuple[str, int, int]]
+
+
+class LiveLibrary:
+    """Asked by every worker for each delivery; safe to be asked by many at once."""
+
+    def __init__(self, load: Callable[[], Library], directory: Path) -> None:
+        """Loads at once, and raises the `PromptError` of `load` if there is nothing good to begin with."""
+        self._load = load
+        self._directory = directory
+        self._reading = threading.Lock()
+        self._seen = _state(directory)  # before loading: what changes meanwhile is seen the next time
+        self._library = load()
+        self._trouble: str | None = None
+
+    def current(self) -> Library:
+        """The library as the files are now, or the last good one. While one thread reads, the others do not wait."""
+        if _state(self._directory) != self._seen and self._reading.acquire(blocking=False):
+            try:
+                self._read()
+            finally:
+                self._reading.release()
+        return self._library
+
+    @property
+    def latest(self) -> Library:
+        """The library in use, without a look at the files: for the door, which has no time for that."""
+        return self._library
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the files as they are now; None if the library in use is what they say."""
+        return self._trouble
+
+    def _read(self) -> None:
+        self._seen = _state(self._directory)
+        try:
+            self._library = self._load()
+        except PromptError as exc:
+            self._trouble = f"the changed prompts cannot be used, the last good ones stay: {'; '.join(exc.problems)}"
+            log.error("prompts cannot be used, the last good ones stay", extra={"problems": list(exc.problems)})
+            return
+        self._trouble = None
+        log.info("prompts read again", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
+
+
+def _state(directory: Path) -> State:
+    """Which files there are, how long and how old. One that vanishes while we look is not there."""
+    found = set()
+    for path in find_files(directory):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found.add((path.as_posix(), status.st_mtime_ns, status.st_size))
+    return frozenset(found)

@@ -1,0 +1,87 @@
+"""A candidate: the few facts that routing decides from, the same whether sipped at the door or parsed in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hls_handler.events import Event, PullRequest, Sip, event_key
+
+MARKER = "<!-- hls:"
+"""How the invisible last line of our comments begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    event: str  # "issues"
+    action: str | None  # "opened"
+    repository: str | None  # "owner/repo"; None where the event has none
+    sender: str  # login; "" where GitHub names none
+    sender_is_bot: bool
+    author: str | None = None  # login of who opened the thread
+    author_is_bot: bool = False
+    title: str = ""
+    labels: tuple[str, ...] = ()
+    draft: bool = False
+    changed: frozenset[str] = frozenset()  # keys of `changes`: {"title", "body"}
+    comment_author: str | None = None  # of the comment or review that the event is about; the door does not read it
+    comment_marked: bool = False  # whether that text carries our marker; by itself it proves nothing
+
+    @property
+    def key(self) -> str:
+        """ "issues.opened", or "push" where there is no action."""
+        return event_key(self.event, self.action)
+
+
+def from_sip(name: str, sip: Sip) -> Candidate:
+    """What the door knows of the event `name` (the X-GitHub-Event header)."""
+    sender, thread = sip.sender, sip.thread
+    author = thread.user if thread else None
+    return Candidate(
+        event=name,
+        action=sip.action,
+        repository=(sip.repository.full_name or None) if sip.repository else None,
+        sender=sender.login if sender else "",
+        sender_is_bot=_is_bot(sender.login, sender.type) if sender else False,
+        author=author.login if author else None,
+        author_is_bot=_is_bot(author.login, author.type) if author else False,
+        title=(thread.title or "") if thread else "",
+        labels=tuple([label.name for label in thread.labels]) if thread and thread.labels else (),
+        draft=bool(thread.draft) if thread else False,
+        changed=frozenset(sip.changes or ()),
+    )
+
+
+def from_event(event: Event) -> Candidate:
+    """The same of a whole event, and in addition who wrote the comment or review that it is about."""
+    thread = event.thread
+    comment_author, comment_body = _comment(event.payload)
+    return Candidate(
+        event=event.name,
+        action=event.action,
+        repository=event.repository.full_name,
+        sender=event.sender.login,
+        sender_is_bot=event.sender.is_bot,
+        author=thread.user.login if thread else None,
+        author_is_bot=thread.user.is_bot if thread else False,
+        title=thread.title if thread else "",
+        labels=tuple(label.name for label in thread.labels) if thread else (),
+        draft=thread.draft if isinstance(thread, PullRequest) else False,
+        changed=event.changed,
+        comment_author=comment_author,
+        comment_marked=MARKER in comment_body,
+    )
+
+
+def _is_bot(login: str, kind: str) -> bool:
+    return kind == "Bot" or login.endswith("[bot]")
+
+
+def _comment(payload: Mapping[str, object]) -> tuple[str | None, str]:
+    """Author and text of the comment or review in a payload; (None, "") where there is none."""
+    comment = payload.get("comment") or payload.get("review")
+    if not isinstance(comment, Mapping):
+        return None, ""
+    user, body = comment.get("user"), comment.get("body")
+    login = user.get("login") if isinstance(user, Mapping) else None
+    return (login if isinstance(login, str) else None), (body if isinstance(body, str) else "")

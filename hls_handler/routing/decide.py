@@ -1,0 +1,106 @@
+"""The decision itself: from a candidate to the rule it is worked on by, or to the reason why it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hls_handler.events import NAMED_BY, Account
+from hls_handler.routing.candidate import Candidate
+from hls_handler.routing.filters import refuse
+from hls_handler.routing.verdict import Catalogue, Ignored, Rule
+from hls_handler.settings.effective import Effective, RepositoryTable
+from hls_handler.settings.model import Settings
+
+
+def route(
+    candidate: Candidate, *, settings: Settings, table: RepositoryTable, catalogue: Catalogue, we: Account | None
+) -> Rule | Ignored:
+    """Decide about one event: microseconds at the door, and the same again in the worker with the settings of then.
+
+    `we` is our account, or None as long as nobody asked GitHub: then the worker decides what is our own doing.
+    """
+    effective = _repository(candidate, settings, table)
+    if isinstance(effective, Ignored):
+        return effective
+    choice = _prompt(candidate, settings, effective, catalogue)
+    if isinstance(choice, Ignored):
+        return choice
+    if candidate.event not in NAMED_BY:
+        where = settings.sources.where(f"{effective.key}.events")
+        reason = f"{choice.file} is for {candidate.key}, but HLS has no handler for {candidate.event} events"
+        return Ignored("no handler", f"{reason}; remove {candidate.event} from {where}")
+    refused = refuse(candidate, prompt_file=choice.file, effective=effective, settings=settings, we=we)
+    if refused is not None:
+        return refused
+    return Rule(candidate.key, choice.prompt, effective, choice.why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    prompt: str
+    file: str
+    why: str
+
+
+def _repository(candidate: Candidate, settings: Settings, table: RepositoryTable) -> Effective | Ignored:
+    """The settings of the event's repository, if they enable the event."""
+    if candidate.repository is None:
+        where = settings.sources.where("repositories")
+        reason = f"{candidate.key} is about no repository, and {where} enables events by repository"
+        return Ignored("no repository", reason)
+    effective = table.find(candidate.repository)
+    if effective is None:
+        where = settings.sources.where("repositories")
+        reason = f"no entry of {where} matches {candidate.repository}; add one to work on it"
+        return Ignored("repository not configured", reason)
+    if not effective.enabled:
+        switch = settings.sources.where(f"{effective.key}.enabled")
+        reason = f"{candidate.repository} is switched off by {switch}; set it to true to work on it"
+        return Ignored("repository disabled", reason)
+    if candidate.event not in effective.events and candidate.key not in effective.events:
+        listed = settings.sources.where(f"{effective.key}.events")
+        reason = f"{candidate.key} is not among the events of {listed}; add it there to work on it"
+        return Ignored("event not enabled", reason)
+    return effective
+
+
+def _prompt(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> _Choice | Ignored:
+    """The prompt that settings choose for the event, else the only one that names the event in its `on:`."""
+    key = candidate.key
+    chosen = _chosen(candidate, effective)
+    if chosen is not None:
+        name, key_path = chosen
+        chosen_at = settings.sources.where(key_path)
+        if name is False:
+            reason = f"{chosen_at} switches the prompt for {key} off; remove that line to work on it"
+            return Ignored("prompt switched off", reason)
+        try:
+            file = catalogue.file(name)
+        except KeyError:
+            reason = (
+                f"{chosen_at} chooses the prompt {name} for {key}, and the library has none of that name; correct it"
+            )
+            return Ignored("no prompt", reason)
+        return _Choice(name, file, f"{chosen_at} chooses {file} for {key}")
+    names = catalogue.on(key) or catalogue.on(candidate.event)
+    if not names:
+        change = settings.sources.change("prompts.directory", "another folder")
+        reason = f"no prompt in {settings.prompts.directory}/ has {key} in its `on:`; add it to one to work on it"
+        return Ignored("no prompt", f"{reason}, or {change}")
+    if len(names) > 1:
+        files = " and ".join(catalogue.file(name) for name in names)
+        change = settings.sources.change(f"prompts.use.{key}", "the name of one")
+        return Ignored("several prompts", f"{files} are both for {key}; {change}")
+    file = catalogue.file(names[0])
+    enabled_at = settings.sources.where(f"{effective.key}.events")
+    return _Choice(names[0], file, f"{enabled_at} enables {key}, and {file} is for it")
+
+
+def _chosen(candidate: Candidate, effective: Effective) -> tuple[str | Literal[False], str] | None:
+    """What `prompts.use` says of the event, with its key path; a repository's own word first, then the narrower key."""
+    if not effective.use:
+        return None
+    said = [effective.use[key] for key in (candidate.key, candidate.event) if key in effective.use]
+    own = [word for word in said if word[1].startswith(f"{effective.key}.")]
+    return next(iter(own or said), None)

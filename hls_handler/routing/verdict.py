@@ -1,0 +1,55 @@
+"""What routing answers: a rule, or a no with its reason; and what it needs to know of the prompt library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from hls_handler.settings.effective import Effective
+
+IgnoredKind = Literal[
+    "no repository",
+    "repository not configured",
+    "repository disabled",
+    "event not enabled",
+    "no prompt",
+    "several prompts",
+    "prompt switched off",
+    "no handler",
+    "nothing relevant changed",
+    "own account",
+    "other bot",
+    "draft",
+    "asked to skip",
+]
+"""What ignored deliveries are counted under."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The event is worked on."""
+
+    event_key: str  # "issues.opened"
+    prompt: str  # "issues/analyze"
+    effective: Effective  # the settings of its repository
+    why: str  # a sentence: the line of settings and the prompt file that let it in
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The event is not worked on."""
+
+    kind: IgnoredKind
+    reason: str  # a sentence: what would have to change, and in which file and line
+
+
+class Catalogue(Protocol):
+    """What routing asks of the prompt library."""
+
+    def on(self, event_key: str) -> tuple[str, ...]:
+        """Names of the prompts whose `on:` holds exactly this: "issues.opened" or "push" -> ("issues/analyze",)."""
+        ...
+
+    def file(self, name: str) -> str:
+        """The file of a prompt, for messages: "issues/analyze" -> "prompts/issues/analyze.j2". KeyError if unknown."""
+        ...

@@ -1,0 +1,239 @@
+"""Canned replies: made from the schema that was asked for and the text that was shown, by keywords, and always equal.
+
+Nobody is to take them for Claude's. Known fields get values that fit the text; any other field gets one that fits its
+schema, so prompt authors' own fields are answered too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hls_handler.sandbox.canned_findings import find_all
+from hls_handler.sandbox.reading import PatchOfFile, Reading
+
+KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "kind": {
+        "question": ("how can i", "how do i", "is there a way", "is it possible", "what is the", "which part"),
+        "bug": (
+            "error",
+            "crash",
+            "fail",
+            "traceback",
+            "500",
+            "exception",
+            "broken",
+            "wrong",
+            "does not work",
+            "expected",
+        ),
+        "documentation": ("readme", "docs", "documentation", "typo", "spell"),
+        "enhancement": ("would be nice", "feature", "support for", "please add", "allow", "wish", "add "),
+        "maintenance": ("upgrade", "dependency", "deprecat", "refactor", "clean up", "pipeline"),
+    },
+    "priority": {
+        "high": ("data loss", "security", "crash", "500", "cannot", "production", "all users", "rolled back"),
+        "low": ("typo", "spell", "minor", "cosmetic", "readme", "nice to have"),
+        "medium": (),
+    },
+    "difficulty": {
+        "easy": ("typo", "spell", "readme", "wording", "link"),
+        "complex": ("race", "concurren", "migration", "replica", "redesign", "deadlock", "memory leak"),
+        "moderate": (),
+    },
+    "component": {
+        "frontend": ("frontend", "css", "button", "page", "browser", "javascript", "layout", "screen"),
+        "database": ("database", "postgres", "sqlite", "sql", "replica", "migration", "index", "query"),
+        "backend": ("backend", "api", "server", "500", "traceback", "importer", "worker", "endpoint", "log"),
+        "none": (),
+    },
+    "type": {
+        "bug-fix": ("fix", "bug", "crash", "regression"),
+        "docs": ("readme", "docs", "documentation", "typo", "spell"),
+        "refactor": ("refactor", "rename", "clean up", "move ", "simplif"),
+        "feature": (),
+    },
+}
+"""For a field with a closed set: words that speak for each value. The last value is the one when none does."""
+
+GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
+LONGEST = re.compile(r"maxLength: (\d+)")
+MOST = re.compile(r"maxItems: (\d+)")
+
+
+def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
+    """A value that validates against the schema."""
+    return _fill(schema, "", reading, schema)
+
+
+def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
+    """A value for one place in the schema; `name` is the field's."""
+    if "$ref" in node:
+        definitions: Mapping[str, Any] = root["$defs"]
+        return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)
+    if "const" in node:
+        return node["const"]
+    if "enum" in node:
+        return _choose(node["enum"], name, reading)
+    if "anyOf" in node:
+        return _fill(_alternative(node["anyOf"]), name, reading, root)
+    if "allOf" in node:
+        return _fill({key: value for part in node["allOf"] for key, value in part.items()}, name, reading, root)
+    kind = node.get("type")
+    if kind == "object":
+        return {key: _fill(part, key, reading, root) for key, part in node.get("properties", {}).items()}
+    if kind == "array":
+        return _list(node, name, reading, root)
+    if kind == "string":
+        return _clamped(_text(name, node, reading), node)
+    plain: dict[str | None, Any] = {"integer": 1, "number": 0.5, "boolean": _claim(name, reading), "null": None}
+    return plain[kind]
+
+
+def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first that is not null."""
+    return next((part for part in parts if part.get("type") != "null"), parts[0])
+
+
+def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
+    """The value that most words speak for; of an unknown field, one that the text names, or none, or by its hash."""
+    words = KEYWORDS.get(name, {})
+    scores = {value: sum(word in reading.words for word in words.get(value, ())) for value in words if value in values}
+    if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
+        return "question"
+    if scores:
+        best = max(scores.values())
+        return next(value for value, score in scores.items() if score == best) if best else list(scores)[-1]
+    named = [value for value in values if isinstance(value, str) and value.lower() in reading.words]
+    neutral = [value for value in values if value in {"none", "unknown", "other", None}]
+    if named or neutral:
+        return (named or neutral)[0]
+    return values[int(hashlib.sha256(f"{name} {reading.title}".encode()).hexdigest(), 16) % len(values)]
+
+
+def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> list[Any]:
+    known: Mapping[str, Callable[[], list[Any]]] = {
+        "missing": lambda: _missing(reading),
+        "files": lambda: [{"path": patch.path, "summary": _summary_of(patch)} for patch in reading.patches],
+        "findings": lambda: find_all(reading.patches),
+    }
+    most = MOST.search(str(node.get("description", "")))
+    made = known[name]() if name in known and _suits(node["items"], name, root) else []
+    if not made and node.get("minItems"):
+        made = [_fill(node["items"], name, reading, root)]
+    return made[: int(most[1])] if most else made
+
+
+def _suits(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
+    """Whether the items are of the shape that we know under this name; an author may use the name for another."""
+    if "$ref" in items:
+        items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
+    if name == "missing":
+        return items.get("type") == "string"
+    wanted = {"path", "summary"} if name == "files" else {"path", "side", "line", "quote", "severity", "category"}
+    return wanted <= items.get("properties", {}).keys() and (name != "files" or len(items["properties"]) == 2)
+
+
+def _claim(name: str, reading: Reading) -> bool:
+    """Worth saying is everything that has some words to it; certain is nothing."""
+    if name == "worth_saying":
+        return bool(reading.patches) or len(reading.words.split()) >= 4
+    return name not in {"certain"}
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
+    known: Mapping[str, Callable[[Reading], str]] = {
+        "summary": _summary,
+        "recommended_response": _response,
+        "answer": _answer,
+    }
+    if name in known:
+        return known[name](reading)
+    formats = {"date": "2026-11-02", "date-time": "2026-11-02T09:14:31Z", "time": "09:14:31Z", "duration": "P1D"}
+    formats |= {"email": "somebody@example.org", "uri": "https://example.org/", "hostname": "example.org"}
+    formats |= {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1", "uuid": "7d0f6a52-6d3c-4c1e-9a57-0d2f6c1b8f10"}
+    if "format" in node:
+        return formats[node["format"]]
+    return "" if "empty" in str(node.get("description", "")).lower() else reading.title
+
+
+def _clamped(text: str, node: Mapping[str, Any]) -> str:
+    longest = LONGEST.search(str(node.get("description", "")))
+    return text[: int(longest[1])] if longest else text
+
+
+def _summary(reading: Reading) -> str:
+    if reading.patches:
+        added, removed = sum(len(p.added) for p in reading.patches), sum(len(p.removed) for p in reading.patches)
+        paths = ", ".join(f"`{patch.path}`" for patch in reading.patches[:3])
+        more = f" and {len(reading.patches) - 3} more" if len(reading.patches) > 3 else ""
+        lead = _first_sentence(reading.body) or reading.title
+        return f"{lead} It adds {_lines(added)} and removes {removed}, in {paths}{more}."
+    sentence = _first_sentence(reading.body)
+    end = "" if reading.title.rstrip().endswith(("?", "!", ".")) else "."
+    return f"{reading.title.rstrip()}{end} {sentence}" if sentence else reading.title
+
+
+def _first_sentence(text: str) -> str:
+    """The first sentence of the first paragraph that is prose, and no greeting if there is another."""
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if re.match(r"[A-Za-z\"'(]", part.strip())]
+    plain = next((part for part in paragraphs if not GREETING.match(part)), paragraphs[0] if paragraphs else "")
+    return (re.match(r".*?[.!?](?=\s|$)", plain) or [plain])[0]
+
+
+def _missing(reading: Reading) -> list[str]:
+    """What a report of a bug usually has."""
+    if _choose(list(KEYWORDS["kind"]), "kind", reading) != "bug":
+        return []
+    wanted = (
+        (r"version|\d+\.\d+\.\d+", "Which version do you use?"),
+        (r"steps|reproduce|^\s*1\.", "Which steps lead to it, starting from a fresh installation?"),
+        (r"```|traceback|log", "What does the log say at that moment?"),
+        (r"expect", "What did you expect to happen instead?"),
+    )
+    return [request for pattern, request in wanted if not re.search(pattern, reading.words, re.MULTILINE)]
+
+
+def _response(reading: Reading) -> str:
+    kind = _choose(list(KEYWORDS["kind"]), "kind", reading)
+    quoted = re.findall(r"`([^`\n]{3,60})`", reading.body)
+    files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.body)
+    place = next(iter([*files, *quoted]), "")
+    told = {
+        "bug": f"The fault shows in `{place}`: that is the place to begin." if place else "",
+        "question": "",
+        "documentation": "The wording can be mended in one place; a pull request is the quickest way.",
+        "enhancement": "Before anything is built, it helps to know in which situation this is needed, with an example.",
+        "maintenance": f"`{place}` is where to begin." if place else "",
+    }
+    return told[kind]
+
+
+def _answer(reading: Reading) -> str:
+    names = list(dict.fromkeys(re.findall(r"`([^`\n]{3,60})`", reading.body)))[:3]
+    told = "\n".join(
+        f"- `{name}` is named in the question; its documentation is the first thing to read" for name in names
+    )
+    lead = f"About \u201c{reading.title.rstrip()}\u201d: the text shown here does not settle it."
+    return f"{lead}\n\n{told}" if told else lead
+
+
+def _summary_of(patch: PatchOfFile) -> str:
+    """One sentence about a file: what it defines, or how many lines change."""
+    names = [m[1] for line in patch.added if (m := re.search(r"\b(?:def|class|function|TABLE)\s+(\w+)", line.text))]
+    if names and not patch.removed:
+        return f"Adds {' and '.join(f'`{name}`' for name in dict.fromkeys(names[:3]))}."
+    if names:
+        return f"Changes {' and '.join(f'`{name}`' for name in dict.fromkeys(names[:3]))}."
+    if not patch.added:
+        return f"Takes {_lines(len(patch.removed))} away."
+    return f"Adds {_lines(len(patch.added))} and removes {len(patch.removed)}."
+
+
+def _lines(count: int) -> str:
+    return f"{count} line{'' if count == 1 else 's'}"

@@ -1,0 +1,174 @@
+"""Findings that a canned review makes: a table of patterns over the changed lines. No judgement, only plausible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hls_handler.review.patch import Line
+from hls_handler.sandbox.reading import PatchOfFile
+
+MOST = 12
+"""Findings of one review; a pattern finds one line a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smell:
+    pattern: str  # looked for in the text of a changed line
+    category: Literal["bugs", "security", "performance", "style"]
+    severity: Literal["critical", "high", "medium", "low"]
+    confidence: float
+    title: str
+    body: str
+    repair: tuple[str, str] | None = None  # what to replace by what in the line, for a suggestion
+    side: Literal["LEFT", "RIGHT"] = "RIGHT"
+
+
+SMELLS: tuple[Smell, ...] = (
+    Smell(
+        r"""f["'].*\b(SELECT|INSERT|UPDATE|DELETE)\b.*\{""",
+        "security",
+        "critical",
+        0.95,
+        "SQL built from a value",
+        "The value becomes part of the statement, so whoever chooses it can run SQL of their own. Pass it as a "
+        "parameter of `execute` instead.",
+    ),
+    Smell(
+        r"\.innerHTML\s*=",
+        "security",
+        "high",
+        0.9,
+        "Text is inserted as HTML",
+        "What the server or the user says is parsed as HTML here, so a script in it would run. `textContent` shows the "
+        "same text safely.",
+        repair=(r"\.innerHTML\b", ".textContent"),
+    ),
+    Smell(
+        r"\b(eval|exec|os\.system)\(|shell\s*=\s*True|pickle\.loads?\(|yaml\.load\(",
+        "security",
+        "high",
+        0.8,
+        "Input may be executed",
+        "Whatever reaches this call is run. Use something that only reads values.",
+    ),
+    Smell(
+        r"if .*(is_blocked|is_admin|permission|authori[sz]ed|allowed)",
+        "security",
+        "high",
+        0.75,
+        "A check of permissions is gone",
+        "The removed lines refused some accounts. Nothing in the new code does.",
+        side="LEFT",
+    ),
+    Smell(
+        r"range\(len\(\w+\) - 1\)",
+        "bugs",
+        "high",
+        0.85,
+        "The last element is never looked at",
+        "`range(len(x) - 1)` ends one too early. Iterate over the list itself.",
+        repair=(r"range\(len\((\w+)\) - 1\)", r"range(len(\1))"),
+    ),
+    Smell(
+        r"def .*=\s*(\[\]|\{\})",
+        "bugs",
+        "medium",
+        0.9,
+        "Mutable default value",
+        "The default is made once and shared by all calls; what one call adds, the next one sees.",
+        repair=(r"=\s*(\[\]|\{\})", "=()"),
+    ),
+    Smell(
+        r"datetime\.(now|utcnow)\(\)",
+        "bugs",
+        "medium",
+        0.7,
+        "Time without a zone",
+        "Comparing this with a time that has a zone raises `TypeError`. Use `datetime.now(UTC)`.",
+        repair=(r"datetime\.(now|utcnow)\(\)", "datetime.now(UTC)"),
+    ),
+    Smell(
+        r"except\s*(Exception)?\s*:",
+        "bugs",
+        "medium",
+        0.6,
+        "Every error is swallowed",
+        "An error that nobody expected ends here unseen. Catch what can be handled.",
+    ),
+    Smell(
+        r"^\s{8,}.*\.(execute|query|fetch\w*|get)\(.*(SELECT|WHERE|http)",
+        "performance",
+        "medium",
+        0.8,
+        "One query for each turn of the loop",
+        "A cart of fifty lines makes fifty queries. Fetch all rows before the loop, with one query.",
+    ),
+    Smell(
+        r"time\.sleep\(|readFileSync\(",
+        "performance",
+        "medium",
+        0.7,
+        "A call that blocks",
+        "Everything else waits while this call does.",
+    ),
+    Smell(
+        r"== None",
+        "style",
+        "low",
+        0.95,
+        "Comparison with None",
+        "`None` is compared by identity.",
+        repair=("== None", "is None"),
+    ),
+    Smell(
+        r"^\s*print\(|console\.log\(",
+        "style",
+        "low",
+        0.8,
+        "Output that was left in",
+        "Use the logger, or take it out.",
+    ),
+    Smell(
+        r"^\s*var\s",
+        "style",
+        "low",
+        0.85,
+        "var instead of const",
+        "`const` says that the name keeps its value, and stays inside its block.",
+        repair=(r"\bvar\b", "const"),
+    ),
+)
+
+
+def find_all(patches: Sequence[PatchOfFile]) -> list[dict[str, Any]]:
+    """Findings in the shape of `analysis.Finding`, each quoting a line that its patch shows."""
+    found = [finding for patch in patches for finding in _find(patch)]
+    ranks = ("critical", "high", "medium", "low")
+    return sorted(found, key=lambda finding: ranks.index(finding["severity"]))[:MOST]
+
+
+def _find(patch: PatchOfFile) -> Iterator[dict[str, Any]]:
+    for smell in SMELLS:
+        lines = patch.removed if smell.side == "LEFT" else patch.added
+        line = next((line for line in lines if re.search(smell.pattern, line.text)), None)
+        if line is not None and line.text.strip():
+            yield _finding(patch.path, line, smell)
+
+
+def _finding(path: str, line: Line, smell: Smell) -> dict[str, Any]:
+    return {
+        "path": path,
+        "side": smell.side,
+        "start_line": None,
+        "line": line.number,
+        "quote": line.text,
+        "severity": smell.severity,
+        "category": smell.category,
+        "confidence": smell.confidence,
+        "title": smell.title,
+        "body": smell.body,
+        "suggestion": re.sub(*smell.repair, line.text) if smell.repair else None,
+    }

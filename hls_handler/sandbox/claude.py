@@ -1,0 +1,199 @@
+"""The stand-in Claude over HTTP: as strict as the Messages API about requests, with canned replies."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hls_handler.sandbox.canned import canned_reply
+from hls_handler.sandbox.claude_rules import ERROR_TYPES, MODELS, ClaudeRefusal, Model, check_request
+from hls_handler.sandbox.reading import read_request, text_of
+
+CHARACTERS_PER_TOKEN = 4
+LEAST_CACHED = 1024
+"""Tokens: a shorter prefix is not cached. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that the API would take."""
+
+    model: Model
+    system: str
+    user: str  # all user messages, in order
+    schema: Mapping[str, Any] | None  # of the JSON that is wanted; None for prose
+    body: Mapping[str, Any]
+
+
+Answerer = Callable[[Asked], Any]
+"""Makes the reply: an object to be shown as JSON, or a string as it is. Tests may give another than `canned`."""
+
+
+def canned(asked: Asked) -> Any:
+    """The shipped answerer."""
+    if asked.schema is None:
+        return "This is the sandbox: it gives canned replies to requests with a JSON schema."
+    return canned_reply(asked.schema, read_request(asked.body))
+
+
+def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
+    """`POST /v1/messages` and `GET /v1/models`. It remembers cached prefixes for its lifetime."""
+    cached: set[str] = set()
+    requests = 0
+
+    def respond(document: Any, status: int = 200) -> Response:
+        nonlocal requests
+        requests += 1
+        headers = {"request-id": f"req_sandbox_{requests:06d}"}
+        body = json.dumps(document, ensure_ascii=False).encode()
+        return Response(body, status, headers, media_type="application/json")
+
+    async def messages(request: Request) -> Response:
+        try:
+            _authenticate(request, api_key)
+            asked = _asked(await request.body(), request.headers.get("content-type", ""))
+        except ClaudeRefusal as refusal:
+            return respond(error_document(refusal.status, refusal.message), refusal.status)
+        await asyncio.sleep(latency_s)
+        reply = answer(asked)
+        text = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
+        return respond(_message(asked, text, _usage(asked, text, cached), number=requests))
+
+    async def model(request: Request) -> Response:
+        try:
+            _authenticate(request, api_key)
+        except ClaudeRefusal as refusal:
+            return respond(error_document(refusal.status, refusal.message), refusal.status)
+        found = MODELS.get(request.path_params["id"])
+        if found is None:
+            return respond(error_document(404, f"model: {request.path_params['id']}"), 404)
+        return respond(_model_document(found))
+
+    async def models(request: Request) -> Response:
+        try:
+            _authenticate(request, api_key)
+        except ClaudeRefusal as refusal:
+            return respond(error_document(refusal.status, refusal.message), refusal.status)
+        shown = [_model_document(found) for found in MODELS.values()]
+        return respond({"data": shown, "has_more": False, "first_id": shown[0]["id"], "last_id": shown[-1]["id"]})
+
+    def not_found(request: Request, exc: Exception) -> Response:
+        status = exc.status_code if isinstance(exc, HTTPException) else 404
+        return respond(error_document(status, f"{request.method} {request.url.path}: Not found"), status)
+
+    return Starlette(
+        routes=[
+            Route("/v1/messages", messages, methods=["POST"]),
+            Route("/v1/models", models, methods=["GET"]),
+            Route("/v1/models/{id}", model, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: not_found},
+    )
+
+
+def error_document(status: int, message: str | None = None) -> dict[str, Any]:
+    kind = ERROR_TYPES.get(status, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": message or kind.replace("_", " ")}, "request_id": None}
+
+
+def _authenticate(request: Request, api_key: str) -> None:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if not hmac.compare_digest(given.strip().encode("utf-8", "replace"), api_key.encode()) or scheme != "Bearer":
+        raise ClaudeRefusal(401, "invalid bearer token")
+    if not request.headers.get("anthropic-version"):
+        raise ClaudeRefusal(400, "anthropic-version: header is required")
+
+
+def _asked(raw: bytes, content_type: str) -> Asked:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise ClaudeRefusal(400, "Content-Type: send application/json")
+    try:
+        body = json.loads(raw)
+        json.dumps(body, ensure_ascii=False).encode()  # half a character is no text
+    except (ValueError, RecursionError):
+        raise ClaudeRefusal(400, "The request body is not valid JSON") from None
+    model = check_request(body)
+    wanted = (body.get("output_config") or {}).get("format") or {}
+    user = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
+    return Asked(model, text_of(body.get("system")), user, wanted.get("schema"), body)
+
+
+def tokens_of(text: str) -> int:
+    return (len(text) + CHARACTERS_PER_TOKEN - 1) // CHARACTERS_PER_TOKEN
+
+
+def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
+    """Token counts as the API splits them: the prefix up to the last breakpoint of the system prompt is cached."""
+    schema_tokens = tokens_of(json.dumps(asked.schema)) if asked.schema else 0
+    conversation = sum(tokens_of(text_of(message["content"])) for message in asked.body["messages"])
+    system = asked.body.get("system")
+    blocks = system if isinstance(system, list) else []
+    marked = [index for index, block in enumerate(blocks) if block.get("cache_control")]
+    prefix = text_of(blocks[: marked[-1] + 1]) if marked else ""
+    size = tokens_of(prefix)
+    written = read = 0
+    if size >= LEAST_CACHED:
+        wanted = json.dumps(asked.schema, sort_keys=True)  # another schema is another prefix
+        key = hashlib.sha256(f"{asked.model.id}\n{wanted}\n{prefix}".encode()).hexdigest()
+        read = size if key in cached else 0
+        written = size - read
+        cached.add(key)
+    total = tokens_of(asked.system) + conversation + schema_tokens
+    return {
+        "input_tokens": total - written - read,
+        "output_tokens": tokens_of(reply) + 1,
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": read,
+        "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
+        "service_tier": "standard",
+    }
+
+
+def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> dict[str, Any]:
+    """A thinking block comes first, as it may: whoever takes the first block for the reply is found out."""
+    most = asked.body["max_tokens"]
+    cut = usage["output_tokens"] > most
+    shown = text[: most * CHARACTERS_PER_TOKEN] if cut else text
+    return {
+        "id": f"msg_sandbox_{number:06d}",
+        "type": "message",
+        "role": "assistant",
+        "model": asked.model.id,
+        "content": [
+            {"type": "thinking", "thinking": "", "signature": "c2FuZGJveA=="},
+            {"type": "text", "text": shown, "citations": None},
+        ],
+        "stop_reason": "max_tokens" if cut else "end_turn",
+        "stop_sequence": None,
+        "stop_details": None,
+        "container": None,
+        "usage": {**usage, "output_tokens": min(usage["output_tokens"], most)},
+    }
+
+
+def _model_document(model: Model) -> dict[str, Any]:
+    retired = "2026-06-15T00:00:00Z" if model.lifecycle == "retired" else None
+    return {
+        "type": "model",
+        "id": model.id,
+        "display_name": model.display_name,
+        "created_at": "2026-01-01T00:00:00Z",
+        "lifecycle": model.lifecycle,
+        "deprecated_at": None if model.lifecycle == "active" else "2026-01-15T00:00:00Z",
+        "retires_at": retired,
+        "line": model.line,
+        "max_tokens": model.max_tokens,
+        "max_input_tokens": model.max_input_tokens,
+        "capabilities": None,
+    }

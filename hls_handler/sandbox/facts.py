@@ -1,0 +1,54 @@
+"""Facts from the sandbox's state without HTTP: the Reader of `render` and `check`."""
+
+from __future__ import annotations
+
+from hls_handler.errors import Permanent
+from hls_handler.events import Issue, PullRequest, WireIssue, WirePullRequest
+from hls_handler.handlers.reader import ChangedFile
+from hls_handler.sandbox.state import State
+from hls_handler.sandbox.world import Thread
+
+
+class SandboxReader:
+    """Implements `handlers.reader.Reader` for one repository of the state."""
+
+    def __init__(self, state: State, repository: str) -> None:
+        self._state = state
+        self._repository = repository
+
+    def issue(self, number: int) -> Issue:
+        thread = self._thread(number)
+        return WireIssue.model_validate({**thread.document, "labels": _labels(thread)}).value()
+
+    def pull_request(self, number: int) -> PullRequest:
+        thread = self._pull(number)
+        return WirePullRequest.model_validate({**thread.document, "labels": _labels(thread)}).pull_request()
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        return tuple(
+            ChangedFile(
+                path=file["filename"],
+                previous_path=file.get("previous_filename"),
+                status=file["status"],
+                additions=file["additions"],
+                deletions=file["deletions"],
+                patch=file.get("patch"),
+            )
+            for file in self._pull(number).files
+        )
+
+    def _thread(self, number: int) -> Thread:
+        thread = self._state.thread(self._repository, number)
+        if thread is None or thread.gone:
+            raise Permanent(f"{self._repository}#{number} is not in the sandbox: plant its event first")
+        return thread
+
+    def _pull(self, number: int) -> Thread:
+        thread = self._thread(number)
+        if thread.kind != "pull":
+            raise Permanent(f"{self._repository}#{number} is an issue, not a pull request")
+        return thread
+
+
+def _labels(thread: Thread) -> list[dict[str, str]]:
+    return [{"name": name} for name in thread.labels]

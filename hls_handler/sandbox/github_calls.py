@@ -1,0 +1,287 @@
+"""The calls of GitHub's REST API that the product uses, answered from the state. https://docs.github.com/en/rest"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hls_handler.sandbox import shapes, validation
+from hls_handler.sandbox.state import State
+from hls_handler.sandbox.validation import Refusal
+from hls_handler.sandbox.world import Comment, Document, Repository, Thread
+
+MOST_FILES = 3000
+LOCKED = "https://docs.github.com/articles/locking-conversations/"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    state: State
+    method: str
+    path: Mapping[str, str]  # the parts that the route names
+    query: Mapping[str, str]
+    body: Any = None  # parsed JSON of a POST or PATCH
+    needs: str = ""  # X-Accepted-GitHub-Permissions of the route
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    document: Any
+    status: int = 200
+    listed: bool = False  # a list to be shown page by page
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- who and where ---------------------------------------------------------------------------------------------------
+
+
+def user(call: Call) -> Answer:
+    return Answer(shapes.profile(call.state.me))
+
+
+def repository(call: Call) -> Answer:
+    home = _home(call)
+    return Answer(shapes.repository(home, call.state.permission(home.full_name, call.state.me.login)))
+
+
+def collaborator_permission(call: Call) -> Answer:
+    home, login = _home(call), call.path["user"]
+    permission = call.state.permission(home.full_name, login)
+    if permission is None:
+        raise Refusal(404, "Not Found")
+    who = call.state.world.accounts[login.lower()]
+    role = {"permission": permission, "role_name": permission}
+    return Answer({**role, "user": {**shapes.account(who), "role_name": permission}})
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+def issue(call: Call) -> Answer:
+    home = _home(call)
+    return Answer(shapes.issue(_thread(call, home), home))
+
+
+def pull_request(call: Call) -> Answer:
+    home = _home(call)
+    return Answer(shapes.pull_request(_pull(call, home), home))
+
+
+def pull_request_files(call: Call) -> Answer:
+    return Answer([*_pull(call, _home(call)).files[:MOST_FILES]], listed=True)
+
+
+def pull_requests(call: Call) -> Answer:
+    """Open ones unless `state` says otherwise; `head` is "owner:branch", anything else is passed over."""
+    home, state, head = _home(call), call.query.get("state", "open"), call.query.get("head", "")
+    if state not in {"open", "closed", "all"}:
+        raise validation.failed("PullRequest", "invalid", "state")
+    found = [pull for pull in _pulls(call.state, home) if state in {"all", pull.state}]
+    if ":" in head:
+        found = [pull for pull in found if (pull.document.get("head") or {}).get("label") == head]
+    return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)
+
+
+def commit_pulls(call: Call) -> Answer:
+    """Pull requests of a commit in this repository: [] for a commit that only a fork has."""
+    home, sha = _home(call), call.path["sha"]
+    found = [pull for pull in _pulls(call.state, home) if pull.head_sha == sha and _head_home(pull) == home.full_name]
+    return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)
+
+
+def thread_events(call: Call) -> Answer:
+    home = _home(call)
+    thread = _thread(call, home)
+    told = [event for event in thread.events if event.happening not in {"pushed", "uncommented"}]
+    return Answer([shapes.event(thread, event, home) for event in told], listed=True)
+
+
+# --- comments --------------------------------------------------------------------------------------------------------
+
+
+def comments(call: Call) -> Answer:
+    thread = _thread(call, _home(call))
+    return Answer([_shown(call.state, thread, comment) for comment in thread.comments], listed=True)
+
+
+def create_comment(call: Call) -> Answer:
+    home = _writable(call)
+    thread = _thread(call, home)
+    body = validation.comment_body(call.body)
+    if thread.locked:
+        raise Refusal(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
+    made = call.state.create_comment(thread, body)
+    document = _shown(call.state, thread, made)
+    return Answer(document, status=201, headers={"Location": document["url"]})
+
+
+def comment(call: Call) -> Answer:
+    return Answer(_shown(call.state, *_comment(call, _home(call))))
+
+
+def edit_comment(call: Call) -> Answer:
+    home = _writable(call)
+    thread, known = _comment(call, home)
+    body = validation.comment_body(call.body)
+    if thread.locked:
+        raise Refusal(403, "Unable to update comment because issue is locked.", documentation_url=LOCKED)
+    if known.author.id != call.state.me.id:
+        raise Refusal(403, "Must have admin rights to Repository.", headers=_accepted(call))
+    return Answer(_shown(call.state, thread, call.state.edit_comment(thread, known, body)))
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def repository_labels(call: Call) -> Answer:
+    home = _home(call)
+    return Answer([shapes.label(home.full_name, label) for label in home.labels.values()], listed=True)
+
+
+def repository_label(call: Call) -> Answer:
+    home = _home(call)
+    label = home.labels.get(call.path["name"].lower())
+    if label is None:
+        raise Refusal(404, "Not Found")
+    return Answer(shapes.label(home.full_name, label))
+
+
+def create_label(call: Call) -> Answer:
+    home = _writable(call)
+    _must_push(call, home)
+    name, color, description = validation.new_label(call.body)
+    if name.lower() in home.labels:
+        raise validation.failed("Label", "already_exists", "name")
+    labelled = call.state.create_label(home.full_name, name, color, description)
+    document = shapes.label(home.full_name, labelled.labels[name.lower()])
+    return Answer(document, status=201, headers={"Location": document["url"]})
+
+
+def thread_labels(call: Call) -> Answer:
+    home = _home(call)
+    return Answer(shapes.thread_labels(_thread(call, home), home), listed=True)
+
+
+def add_labels(call: Call) -> Answer:
+    home = _writable(call)
+    _must_push(call, home)
+    thread = _thread(call, home)
+    names = validation.label_names(call.body)
+    validation.too_many_labels([*thread.labels, *names])
+    labelled = call.state.add_labels(thread, names)
+    return Answer(shapes.thread_labels(labelled, _home(call)))
+
+
+def remove_label(call: Call) -> Answer:
+    home = _writable(call)
+    _must_push(call, home)
+    thread = _thread(call, home)
+    name = call.path["name"]
+    if name.lower() not in {known.lower() for known in thread.labels}:
+        raise Refusal(404, "Label does not exist")
+    return Answer(shapes.thread_labels(call.state.remove_label(thread, name), home))
+
+
+# --- finding things, or refusing -------------------------------------------------------------------------------------
+
+
+def _home(call: Call) -> Repository:
+    full_name = f"{call.path['owner']}/{call.path['repo']}"
+    found = call.state.repository(full_name)
+    moved = call.state.world.moved.get(full_name.lower())
+    if moved is not None:
+        raise _moved(call, f"{shapes.API}/repos/{moved}")
+    if found is None or call.state.permission(full_name, call.state.me.login) == "none":
+        raise Refusal(404, "Not Found")
+    return found
+
+
+def _writable(call: Call) -> Repository:
+    home = _home(call)
+    if home.archived:
+        raise Refusal(403, "Repository was archived so is read-only.")
+    return home
+
+
+def _must_push(call: Call, home: Repository) -> None:
+    if call.state.permission(home.full_name, call.state.me.login) not in {"admin", "write"}:
+        raise Refusal(403, "Resource not accessible by personal access token", headers=_accepted(call))
+
+
+def _accepted(call: Call) -> Mapping[str, str]:
+    return {"X-Accepted-GitHub-Permissions": call.needs}
+
+
+def _thread(call: Call, home: Repository) -> Thread:
+    thread = call.state.thread(home.full_name, int(call.path["number"]))
+    if thread is None:
+        raise Refusal(404, "Not Found")
+    if thread.gone == "deleted":
+        raise Refusal(410, "This issue was deleted")
+    if thread.gone == "transferred":
+        raise _moved(call, thread.moved_to or shapes.API)
+    return thread
+
+
+def _pull(call: Call, home: Repository) -> Thread:
+    thread = _thread(call, home)
+    if thread.kind != "pull":
+        raise Refusal(404, "Not Found")
+    return thread
+
+
+def _pulls(state: State, home: Repository) -> list[Thread]:
+    here = [thread for thread in state.threads() if thread.repository == home.full_name]
+    return sorted((t for t in here if t.kind == "pull" and not t.gone), key=lambda t: t.number, reverse=True)
+
+
+def _head_home(pull: Thread) -> str | None:
+    home = (pull.document.get("head") or {}).get("repo") or {}
+    return home.get("full_name")
+
+
+def _comment(call: Call, home: Repository) -> tuple[Thread, Comment]:
+    found = call.state.find_comment(home.full_name, int(call.path["id"]))
+    if found is None or found[0].gone:
+        raise Refusal(404, "Not Found")
+    return found
+
+
+def _shown(state: State, thread: Thread, comment: Comment) -> Document:
+    owner = comment.author.login == thread.repository.partition("/")[0]
+    collaborates = state.permission(thread.repository, comment.author.login) in {"admin", "write"}
+    return shapes.comment(thread, comment, "OWNER" if owner else "COLLABORATOR" if collaborates else "NONE")
+
+
+def _moved(call: Call, url: str) -> Refusal:
+    """Reads are redirected with 301, writes with 307."""
+    if call.method == "GET":
+        return Refusal(301, "Moved Permanently", headers={"Location": url}, url=url)
+    return Refusal(307, "Temporary Redirect", headers={"Location": url}, url=url)
+
+
+ISSUES = "issues=write; pull_requests=write"
+
+ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
+    ("GET", "/user", user, ""),
+    ("GET", "/repos/{owner}/{repo}", repository, "metadata=read"),
+    ("GET", "/repos/{owner}/{repo}/collaborators/{user}/permission", collaborator_permission, "metadata=read"),
+    ("GET", "/repos/{owner}/{repo}/issues/{number:int}", issue, "issues=read"),
+    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", comments, "issues=read; pull_requests=read"),
+    ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", create_comment, ISSUES),
+    ("GET", "/repos/{owner}/{repo}/issues/comments/{id:int}", comment, "issues=read; pull_requests=read"),
+    ("PATCH", "/repos/{owner}/{repo}/issues/comments/{id:int}", edit_comment, ISSUES),
+    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/events", thread_events, "issues=read; pull_requests=read"),
+    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/labels", thread_labels, "issues=read; pull_requests=read"),
+    ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", add_labels, ISSUES),
+    ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name:path}", remove_label, ISSUES),
+    ("GET", "/repos/{owner}/{repo}/labels", repository_labels, "issues=read; pull_requests=read"),
+    ("POST", "/repos/{owner}/{repo}/labels", create_label, ISSUES),
+    ("GET", "/repos/{owner}/{repo}/labels/{name:path}", repository_label, "issues=read; pull_requests=read"),
+    ("GET", "/repos/{owner}/{repo}/pulls", pull_requests, "pull_requests=read"),
+    ("GET", "/repos/{owner}/{repo}/pulls/{number:int}", pull_request, "pull_requests=read"),
+    ("GET", "/repos/{owner}/{repo}/pulls/{number:int}/files", pull_request_files, "pull_requests=read"),
+    ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
+)
+"""Method, path, call, and the permissions that GitHub asks of a fine-grained token."""

@@ -1,0 +1,80 @@
+"""Comments as GitHub would show them: Markdown to HTML that nobody's text can break out of."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+HARMLESS = re.compile(r"</?(?:details|summary|sub|sup|kbd|br)\s*/?>", re.IGNORECASE)
+"""Tags that GitHub lets through and that do nothing; without attributes only."""
+
+COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+TASK = re.compile(r"^\[([ xX])\] ")
+
+
+class _Renderer(RendererHTML):
+    """GitHub's habits: no raw HTML but the harmless, no images fetched, diffs in colour, boxes for tasks."""
+
+    def html_block(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
+        return _without_html(tokens[idx].content)
+
+    def html_inline(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
+        return _without_html(tokens[idx].content)
+
+    def image(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
+        source = html.escape(str(tokens[idx].attrs.get("src", "")))
+        return f'<span class="image">image, not loaded here: {source}</span>'
+
+    def fence(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
+        token = tokens[idx]
+        if token.info.strip() not in {"diff", "suggestion"}:
+            return f"<pre><code>{html.escape(token.content)}</code></pre>\n"
+        return f"<pre><code>{diff_lines(token.content)}</code></pre>\n"
+
+    def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        tokens[idx].attrSet("rel", "nofollow noreferrer noopener")
+        return self.renderToken(tokens, idx, options, env)
+
+    def list_item_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """A box at the beginning of an item is drawn."""
+        text = next((token for token in tokens[idx + 1 : idx + 3] if token.type == "inline"), None)
+        first = text.children[0] if text is not None and text.children else None
+        task = TASK.match(first.content) if first is not None and first.type == "text" else None
+        opened = self.renderToken(tokens, idx, options, env)
+        if first is None or task is None:
+            return opened
+        first.content = first.content[task.end() :]
+        box = "\u2611" if task[1] in "xX" else "\u2610"
+        return f'{opened}<span class="box">{box}</span> '
+
+
+def rendered(body: str) -> str:
+    """Safe HTML."""
+    parser = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable(["table", "strikethrough"])
+    return str(parser.render(body))
+
+
+def _without_html(raw: str) -> str:
+    """HTML comments are not shown, harmless tags stay, everything else is text."""
+    shown = COMMENT.sub("", raw)
+    tags = HARMLESS.findall(shown)
+    parts = [html.escape(part) for part in HARMLESS.split(shown)]
+    return "".join(part + tag for part, tag in zip(parts, [*(tag.lower() for tag in tags), ""], strict=True))
+
+
+def diff_lines(text: str) -> str:
+    """A diff with each line in its colour, as HTML."""
+    lines = text.removesuffix("\n").split("\n")
+    return "\n".join(f"<span{_diff_class(line)}>{html.escape(line)}</span>" for line in lines)
+
+
+def _diff_class(line: str) -> str:
+    kinds = {"+": ' class="plus"', "-": ' class="minus"', "@": ' class="hunk"'}
+    return kinds.get(line[:1], "")

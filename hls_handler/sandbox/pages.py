@@ -1,0 +1,204 @@
+"""Pages of the stand-in GitHub: every thread as a contributor would see it. They load nothing and run nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from hls_handler.sandbox.markdown import diff_lines, rendered
+from hls_handler.sandbox.state import State
+from hls_handler.sandbox.world import Account, Comment, Label, Repository, Thread, ThreadEvent
+
+HERE = Path(__file__).parent
+TOGETHER = timedelta(minutes=1)
+"""Labels that one account changes within this time are told in one line, as GitHub does."""
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(slots=True)
+class Entry:
+    """One line of a timeline: a comment, or what happened."""
+
+    when: datetime
+    actor: Account
+    comment: dict[str, Any] | None = None
+    says: str = ""
+    labels: list[Label] = field(default_factory=list)
+    detail: str = ""
+
+    @property
+    def at(self) -> str:
+        return _clock(self.when)
+
+
+def page_routes(state: State) -> list[Route]:
+    """The index, a page for each thread where github.com has it, and their style sheets."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+    def page(**shown: Any) -> Response:
+        text = environment.get_template("pages.html").render(me=state.me, **shown)
+        return Response(text, headers=HEADERS, media_type="text/html")
+
+    async def index(request: Request) -> Response:
+        del request
+        threads = [_row(thread, state) for thread in state.threads() if not thread.gone]
+        return page(thread=None, threads=threads)
+
+    async def thread(request: Request) -> Response:
+        path = request.path_params
+        found = state.thread(f"{path['owner']}/{path['repo']}", path["number"])
+        if found is None or found.gone:
+            return PlainTextResponse("There is no such thread in the sandbox.", 404, headers=HEADERS)
+        if address(found) != request.url.path:
+            return RedirectResponse(address(found))
+        return page(thread=_thread(found, state), threads=[])
+
+    async def style(request: Request) -> Response:
+        del request
+        text = (HERE / "pages.css").read_text(encoding="utf-8")
+        return Response(text + label_rules(state), headers=HEADERS, media_type="text/css")
+
+    return [
+        Route("/", index),
+        Route("/_sandbox/pages.css", style),
+        Route("/{owner}/{repo}/issues/{number:int}", thread),
+        Route("/{owner}/{repo}/pull/{number:int}", thread),
+    ]
+
+
+def address(thread: Thread) -> str:
+    """ "/owner/repo/pull/13" """
+    return f"/{thread.repository}/{'pull' if thread.kind == 'pull' else 'issues'}/{thread.number}"
+
+
+def label_rules(state: State) -> str:
+    """A rule for each colour in use. Inline styles are forbidden to the pages, so colours are chosen by attribute."""
+    labels = [label for home in state.world.repositories.values() for label in home.labels.values()]
+    rules = [
+        f'.label[data-color="{color}"] {{ --tint: #{color}; --ink: {_ink(color)} }}'
+        for color in sorted({label.color for label in labels})
+        if re.fullmatch("[0-9a-f]{6}", color)
+    ]
+    return "\n" + "\n".join(rules) + "\n"
+
+
+def _ink(color: str) -> str:
+    """Black or white, whichever is read better on the colour."""
+    red, green, blue = (int(color[at : at + 2], 16) for at in (0, 2, 4))
+    return "#1f2328" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 140 else "#ffffff"
+
+
+def _row(thread: Thread, state: State) -> dict[str, Any]:
+    return {
+        "title": thread.title,
+        "state": _state_of(thread),
+        "kind": thread.kind,
+        "number": thread.number,
+        "repository": thread.repository,
+        "author": thread.author,
+        "labels": _labels(thread.labels, state.repository(thread.repository)),
+        "comment_count": len(thread.comments),
+        "address": address(thread),
+    }
+
+
+def _thread(thread: Thread, state: State) -> dict[str, Any]:
+    home = state.repository(thread.repository)
+    document = thread.document
+    return {
+        **_row(thread, state),
+        "body": Markup(rendered(thread.body)) if thread.body.strip() else "",
+        "locked": thread.locked,
+        "timeline": list(_timeline(thread, home)),
+        "files": [{"previous_filename": None, **file, "patch": _patch(file.get("patch"))} for file in thread.files],
+        "head_sha": thread.head_sha,
+        "head_ref": (document.get("head") or {}).get("label") or "",
+        "base_ref": (document.get("base") or {}).get("ref") or "",
+        "commits": document.get("commits") or 1,
+    }
+
+
+def _state_of(thread: Thread) -> str:
+    if thread.document.get("merged"):
+        return "merged"
+    return "draft" if thread.state == "open" and thread.document.get("draft") else thread.state
+
+
+def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
+    known = home.labels if home else {}
+    return [known.get(name.lower()) or Label(id=0, name=name, color="ededed") for name in names]
+
+
+def _timeline(thread: Thread, home: Repository | None) -> Iterator[Entry]:
+    """Comments and happenings in order; label changes of one account that belong together in one line."""
+    entries = [_comment(comment) for comment in thread.comments] + [_event(event, home) for event in thread.events]
+    last: Entry | None = None
+    for entry in sorted(entries, key=lambda entry: entry.when):
+        together = (
+            last is not None
+            and entry.labels
+            and last.labels
+            and (last.actor, last.says) == (entry.actor, entry.says)
+            and entry.when - last.when < TOGETHER
+        )
+        if together and last is not None:
+            last.labels += entry.labels
+            continue
+        if last is not None:
+            yield last
+        last = entry
+    if last is not None:
+        yield last
+
+
+def _comment(comment: Comment) -> Entry:
+    edits = [{"at": _clock(edit.at), "body": Markup(rendered(edit.body))} for edit in comment.edits]
+    body = Markup(rendered(comment.body))
+    shown = {"id": comment.id, "author": comment.author, "body": body, "edits": edits}
+    return Entry(when=comment.created_at, actor=comment.author, comment=shown)
+
+
+def _event(event: ThreadEvent, home: Repository | None) -> Entry:
+    said = {
+        "labeled": "added",
+        "unlabeled": "removed",
+        "renamed": "changed the title, which was",
+        "pushed": "pushed",
+        "closed": "closed this",
+        "reopened": "reopened this",
+        "locked": "locked this conversation",
+        "unlocked": "unlocked this conversation",
+        "uncommented": "deleted a comment",
+    }
+    about_label = event.happening in {"labeled", "unlabeled"}
+    labels = _labels((event.detail,), home) if about_label else []
+    details = {"renamed": event.detail, "pushed": event.detail[:7]}
+    return Entry(event.at, event.actor, None, said[event.happening], labels, details.get(event.happening, ""))
+
+
+def _patch(patch: str | None) -> Markup | None:
+    return Markup(f"<pre><code>{diff_lines(patch)}</code></pre>") if patch else None
+
+
+def _clock(at: datetime) -> str:
+    """ "2 Nov 2026, 09:14 UTC" """
+    return f"{at.day} {at:%b %Y, %H:%M} UTC"

@@ -1,0 +1,261 @@
+"""Makes the thread of a webhook exist: what a GitHub that sends this event must have stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.patches import made_up_files
+from hls_handler.sandbox.world import GHOST, Account, Comment, Document, Edit, Happening, Repository, Thread, World
+
+Files = Sequence[Mapping[str, object]]
+
+TOLD_OF_BOTH = frozenset(
+    {
+        "number",
+        "title",
+        "body",
+        "user",
+        "state",
+        "locked",
+        "draft",
+        "assignee",
+        "assignees",
+        "milestone",
+        "author_association",
+        "created_at",
+        "updated_at",
+        "closed_at",
+    }
+)
+"""What an issue object says of a pull request, too."""
+
+
+def plant(
+    world: World, event: str, payload: Mapping[str, Any], *, now: datetime, files: Files | None = None
+) -> tuple[World, Thread | None]:
+    """The world after GitHub stored what the event tells, and the thread it is about (None if about none).
+
+    Never raises for a JSON object: what is missing is made up, an event without repository changes nothing. A thread
+    that exists keeps its comments and labels; its text, state and head become those of the payload. `files` are the
+    pull request's changed files in REST shape, in place of those known or made up.
+    """
+    repository = payload.get("repository")
+    if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
+        return world, None
+    world = _with_repository(world, event, payload, dict(repository))
+    full_name = str(repository["full_name"])
+    actor = _account(payload.get("sender"))
+    world = world.with_account(actor)
+    shown, kind = _shown_thread(payload)
+    if shown is None:
+        return world, None
+    before = world.thread(full_name, shown["number"])
+    world = _with_shown(world, full_name, shown, kind, before, files)
+    if before is not None:
+        world = _with_changes(world, before, actor, now)
+    world = _with_labels(world, full_name, shown, payload, fresh=before is None, actor=actor, now=now)
+    world = _with_comment(world, full_name, shown["number"], event, payload, now)
+    thread = _with_fate(world.threads[f"{full_name}#{shown['number']}".lower()], event, payload)
+    return world.with_thread(thread), thread
+
+
+def _with_repository(world: World, event: str, payload: Mapping[str, Any], document: Document) -> World:
+    known = world.repository(document["full_name"])
+    owner = _account(document.get("owner"))
+    whole = {**_template("repository"), **(known.document if known else {}), **document}
+    world = world.with_account(owner).with_repository(
+        replace(known, document=whole) if known else Repository(document=whole)
+    )
+    renamed = ((payload.get("changes") or {}).get("repository") or {}).get("name") or {}
+    if event == "repository" and payload.get("action") == "renamed" and isinstance(renamed.get("from"), str):
+        old = f"{document['full_name'].partition('/')[0]}/{renamed['from']}"
+        world = replace(world, moved={**world.moved, old.lower(): document["full_name"]})
+    return world
+
+
+def _shown_thread(payload: Mapping[str, Any]) -> tuple[Document | None, Literal["issue", "pull"]]:
+    """The issue or pull request that the payload shows, with a number."""
+    for name in ("pull_request", "issue"):
+        shown = payload.get(name)
+        if isinstance(shown, Mapping) and isinstance(shown.get("number"), int):
+            is_pull = name == "pull_request" or isinstance(shown.get("pull_request"), Mapping)
+            return dict(shown), "pull" if is_pull else "issue"
+    return None, "issue"
+
+
+def _with_shown(
+    world: World,
+    full_name: str,
+    shown: Document,
+    kind: Literal["issue", "pull"],
+    before: Thread | None,
+    files: Files | None,
+) -> World:
+    """The thread has the payload's text, state and head."""
+    number: int = shown["number"]
+    author = _account(shown.get("user"))
+    becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
+    news = {key: value for key, value in shown.items() if key not in {"labels", "comments"}}
+    if becomes_pull and "head" not in shown:  # told as an issue: its addresses and ids are not the pull request's
+        news = {key: value for key, value in news.items() if key in TOLD_OF_BOTH}
+    if before is None or (becomes_pull and before.kind == "issue"):
+        base = _renumbered(_template("pull_request" if becomes_pull else "issue"), full_name, number)
+        document = {**base, "id": number, "number": number, **news}
+        thread = before or Thread(full_name, number, kind, author, document)
+        thread = replace(thread, kind=kind, document=document)
+    else:
+        thread = replace(before, document={**before.document, **news}, gone=None, moved_to=None)
+    if thread.kind == "pull":
+        thread = replace(thread, files=_files(thread, before, files))
+    return world.with_account(author).with_thread(thread)
+
+
+def _files(thread: Thread, before: Thread | None, files: Files | None) -> tuple[Document, ...]:
+    """Those given, else those kept for the same head, else those that the story knows, else made up by the numbers."""
+    if files is not None:
+        return tuple(dict(file) for file in files)
+    if before is not None and before.files and before.head_sha == thread.head_sha:
+        return before.files
+    known = recorded.files_at(thread.head_sha)
+    if known is not None:
+        return tuple(dict(file) for file in known)
+    counts = {name: _count(thread.document.get(name)) for name in ("changed_files", "additions", "deletions")}
+    return made_up_files(thread.repository, thread.head_sha, **counts)
+
+
+def _with_changes(world: World, before: Thread, actor: Account, now: datetime) -> World:
+    """The timeline tells what became different."""
+    after = world.threads[before.key.lower()]
+    happened: list[tuple[Happening, str]] = []
+    if before.title != after.title:
+        happened.append(("renamed", before.title))
+    if before.head_sha != after.head_sha and before.head_sha:
+        happened.append(("pushed", after.head_sha))
+    if before.state != after.state:
+        happened.append(("closed" if after.state == "closed" else "reopened", ""))
+    if before.locked != after.locked:
+        happened.append(("locked" if after.locked else "unlocked", ""))
+    for happening, detail in happened:
+        world = world.with_event(world.threads[before.key.lower()], now, actor, happening, detail)
+    return world
+
+
+def _with_labels(
+    world: World,
+    full_name: str,
+    shown: Document,
+    payload: Mapping[str, Any],
+    *,
+    fresh: bool,
+    actor: Account,
+    now: datetime,
+) -> World:
+    """Labels of the payload that the thread never had are on it; `labeled` and `unlabeled` do what they say.
+
+    A recorded payload shows labels as they were then: one that was taken off here does not come back by it.
+    """
+    action, subject = payload.get("action"), payload.get("label")
+    shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
+    if action in {"labeled", "unlabeled"} and isinstance(subject, Mapping) and subject.get("name"):
+        shown_labels = [label for label in shown_labels if label["name"] != subject["name"]]
+    else:
+        subject = None
+    for label in [*shown_labels, *([subject] if subject else [])]:
+        world = world.with_label(
+            full_name, label["name"], str(label.get("color") or "ededed"), label.get("description")
+        )
+    thread = world.threads[f"{full_name}#{shown['number']}".lower()]
+    new = tuple(label["name"] for label in shown_labels if label["name"].lower() not in _ever_had(thread))
+    if fresh:
+        world = world.with_thread(replace(thread, labels=new))
+    else:
+        for name in new:
+            world = world.with_thread_label(thread.key, name, actor, now)
+    if subject and action == "labeled":
+        return world.with_thread_label(thread.key, subject["name"], actor, now)
+    if subject and action == "unlabeled":
+        return world.without_thread_label(thread.key, subject["name"], actor, now)
+    return world
+
+
+def _ever_had(thread: Thread) -> frozenset[str]:
+    """Lower-case names of all labels that the thread has or had."""
+    told = {event.detail.lower() for event in thread.events if event.happening in {"labeled", "unlabeled"}}
+    return frozenset({name.lower() for name in thread.labels} | told)
+
+
+def _with_comment(
+    world: World, full_name: str, number: int, event: str, payload: Mapping[str, Any], now: datetime
+) -> World:
+    """The comment of an `issue_comment` event is there, changed, or gone."""
+    told = payload.get("comment")
+    if event != "issue_comment" or not isinstance(told, Mapping) or not isinstance(told.get("id"), int):
+        return world
+    thread = world.threads[f"{full_name}#{number}".lower()]
+    others = tuple(comment for comment in thread.comments if comment.id != told["id"])
+    if payload.get("action") == "deleted":
+        return world.with_thread(replace(thread, comments=others))
+    body = str(told.get("body") or "")
+    known = next((comment for comment in thread.comments if comment.id == told["id"]), None)
+    if known is None:
+        at = _time(told.get("created_at"), now)
+        author = _account(told.get("user"))
+        comment = Comment(told["id"], author, body, at, _time(told.get("updated_at"), at))
+        return world.with_account(author).with_thread(replace(thread, comments=(*others, comment)))
+    if known.body == body:
+        return world
+    edited = replace(known, body=body, updated_at=now, edits=(*known.edits, Edit(now, known.body)))
+    kept = tuple(edited if comment.id == edited.id else comment for comment in thread.comments)
+    return world.with_thread(replace(thread, comments=kept))
+
+
+def _with_fate(thread: Thread, event: str, payload: Mapping[str, Any]) -> Thread:
+    """Deleted and transferred issues are gone."""
+    if event == "issues" and payload.get("action") == "deleted":
+        return replace(thread, gone="deleted")
+    if event == "issues" and payload.get("action") == "transferred":
+        moved_to = ((payload.get("changes") or {}).get("new_issue") or {}).get("url")
+        return replace(thread, gone="transferred", moved_to=moved_to if isinstance(moved_to, str) else None)
+    return thread
+
+
+def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
+    """A recorded one, to fill up what a payload leaves away; without what is somebody's own."""
+    name = "pull_request.opened" if part == "pull_request" else "issues.opened"
+    whole: Any = recorded.load(name).payload[part]
+    document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
+    if part != "repository":
+        document |= {"title": "", "body": None, "assignee": None, "assignees": [], "milestone": None, "user": None}
+    return document
+
+
+def _renumbered(value: Any, full_name: str, number: int) -> Any:
+    """The template with its addresses and identifiers made those of another thread."""
+    if isinstance(value, dict):
+        return {key: _renumbered(part, full_name, number) for key, part in value.items()}
+    if isinstance(value, str) and value.startswith("https://"):
+        return re.sub(r"/(issues|pulls?)/\d+", rf"/\1/{number}", value.replace("Codertocat/Hello-World", full_name))
+    return value
+
+
+def _account(shown: object) -> Account:
+    """An account as payloads show it; GitHub's ghost for one that is missing or null."""
+    if not isinstance(shown, Mapping) or not isinstance(shown.get("login"), str):
+        return GHOST
+    return Account(login=shown["login"], id=_count(shown.get("id")), type=str(shown.get("type") or "User"))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def _time(value: object, otherwise: datetime) -> datetime:
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC)
+    except ValueError:
+        return otherwise

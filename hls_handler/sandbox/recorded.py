@@ -1,0 +1,169 @@
+"""Recorded webhook payloads and those derived from them, by name: what GitHub would send."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+from hls_handler.errors import HlsError
+from hls_handler.events import event_key
+
+PAYLOADS = Path(__file__).parent / "payloads"
+
+STORY = ("demo/bug", "demo/question", "demo/feature", "demo/bug-edited", "demo/feature-push", "demo/feature-retitled")
+"""The derived payloads in the order in which they happen."""
+
+
+class UnknownPayload(HlsError):
+    """No payload has that name, or nobody can tell which event a file is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One payload. `body` is compact JSON, as GitHub sends it."""
+
+    name: str  # "issues.opened.2", "demo/question", or the path of a file that was given
+    event: str  # X-GitHub-Event: "issues"
+    action: str | None  # "opened"
+    path: Path
+    body: bytes = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """ "issues.opened", or "push" where there is no action."""
+        return event_key(self.event, self.action)
+
+    @property
+    def payload(self) -> dict[str, object]:
+        """The body, parsed afresh: the caller may change it."""
+        parsed: dict[str, object] = json.loads(self.body)
+        return parsed
+
+
+@cache
+def _index() -> Mapping[str, tuple[str, Path]]:
+    """Name to (event, file), in a stable order: recorded ones by event and number, then the story."""
+    found: dict[str, tuple[str, Path]] = {}
+    for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
+        event, action = path.parent.name, path.name.split(".")[1]
+        key = event_key(event, None if action == "none" else action)
+        name, copies = key, 1
+        while name in found:
+            copies += 1
+            name = f"{key}.{copies}"
+        found[name] = (event, path)
+    story = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name != "files"}
+    return found | {name: (story[name].parent.name, story[name]) for name in STORY}
+
+
+def names() -> tuple[str, ...]:
+    """All names: "issues.opened", "issues.opened.2", ..., "demo/bug"."""
+    return tuple(_index())
+
+
+def load(name: str) -> Recorded:
+    """The payload of that name. Raises `UnknownPayload` with the nearest names."""
+    known = _index()
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "names look like issues.opened, push or demo/bug"
+        raise UnknownPayload(f"no recorded payload is called {name!r}: {hint}")
+    event, path = known[name]
+    body = path.read_bytes()
+    return Recorded(name=name, event=event, action=_action(json.loads(body)), path=path, body=body)
+
+
+def for_event(key: str) -> tuple[Recorded, ...]:
+    """All payloads of "issues.opened", or of "issues" with whatever action; () where none was recorded."""
+    event, _, action = key.partition(".")
+    candidates = (load(name) for name, (known_event, _) in _index().items() if known_event == event)
+    return tuple(recorded for recorded in candidates if not action or recorded.action == action)
+
+
+def from_file(path: Path, event: str | None = None) -> Recorded:
+    """A payload of the user's own. Its event is told by the objects in it, unless `event` names it.
+
+    Raises `UnknownPayload` if the file is not a JSON object or its event cannot be told.
+    """
+    try:
+        body = path.read_bytes()
+        payload = json.loads(body)
+    except OSError as exc:
+        raise UnknownPayload(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise UnknownPayload(f"{path} is not JSON: {exc}") from exc
+    if not isinstance(payload, dict):
+        raise UnknownPayload(f"{path} is not a JSON object, as every webhook payload is")
+    named = event or _tell_event(payload)
+    if named is None:
+        raise UnknownPayload(
+            f"{path} does not show which event it is: name it with --event, for example --event issues"
+        )
+    return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
+
+
+def files_at(head_sha: str) -> tuple[Mapping[str, object], ...] | None:
+    """The changed files of a derived pull request at a commit, in GitHub's REST shape; None for other commits."""
+    for path in sorted((PAYLOADS / "derived" / "files").glob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        if head_sha and f"/blob/{head_sha}/" in text:
+            return tuple(json.loads(text))
+    return None
+
+
+def unique(body: bytes, token: bytes | None = None) -> bytes:
+    """The same JSON in other bytes, so that it is not taken for a replay of an earlier body.
+
+    The token (random unless given) is appended as white space, a space or a tab for each bit: every parser reads
+    exactly the same value, and no field says anything that GitHub did not say.
+    """
+    bits = "".join(f"{byte:08b}" for byte in (token if token is not None else secrets.token_bytes(8)))
+    return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
+
+
+_TELLTALES: tuple[tuple[str, frozenset[str]], ...] = tuple(
+    (event, frozenset(keys.split()))
+    for event, keys in (
+        ("pull_request_review_comment", "pull_request comment"),
+        ("pull_request_review_thread", "pull_request thread"),
+        ("pull_request_review", "pull_request review"),
+        ("pull_request", "pull_request number"),
+        ("issue_comment", "issue comment"),
+        ("issues", "issue"),
+        ("discussion_comment", "discussion comment"),
+        ("discussion", "discussion"),
+        ("workflow_job", "workflow_job"),
+        ("deployment_status", "deployment_status"),
+        ("deployment", "deployment"),
+        ("workflow_run", "workflow_run workflow"),
+        ("workflow_dispatch", "workflow inputs"),
+        ("check_run", "check_run"),
+        ("check_suite", "check_suite"),
+        ("release", "release"),
+        ("ping", "zen hook"),
+        ("push", "ref before after commits"),
+        ("create", "ref ref_type master_branch"),
+        ("delete", "ref ref_type"),
+        ("fork", "forkee"),
+        ("gollum", "pages"),
+        ("status", "sha state context"),
+        ("label", "label repository"),
+        ("milestone", "milestone"),
+    )
+)
+"""Which keys give an event away; the first line that fits wins, so the more demanding ones stand first."""
+
+
+def _tell_event(payload: Mapping[str, object]) -> str | None:
+    return next((event for event, keys in _TELLTALES if keys <= payload.keys()), None)
+
+
+def _action(payload: Mapping[str, object]) -> str | None:
+    action = payload.get("action")
+    return action if isinstance(action, str) and re.fullmatch(r"[\w-]+", action) else None

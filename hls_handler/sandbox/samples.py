@@ -1,0 +1,71 @@
+"""Recorded payloads as what templates see: every prompt is rendered over them before it may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hls_handler.errors import HlsError, PromptError
+from hls_handler.events import Event, parse_event
+from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.handler import Budget, Handler
+from hls_handler.prompting.family import Family
+from hls_handler.prompting.library import Library, load_library
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.sandbox.recorded import Recorded
+from hls_handler.sandbox.state import State
+from hls_handler.settings.github_events import ACTIONS
+from hls_handler.settings.model import Settings
+from hls_handler.work.variables import template_variables
+
+SHIPPED = Path(__file__).parent.parent.parent / "prompts"
+"""The library that comes with HLS, beside the package."""
+
+DELIVERY = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+
+
+def load_checked(settings: Settings) -> Library:
+    """The library that settings name, tried out on every recorded payload. Raises `PromptError` with all problems."""
+    budget = Budget(input_tokens=settings.claude.input_tokens)
+    directory = settings.prompts.directory
+    if not directory.is_dir():
+        raise PromptError([f"{settings.sources.where('prompts.directory')}: there is no folder {directory}"])
+    chosen = {*settings.prompts.use, *(event for entry in settings.repositories for event in entry.prompts.use)}
+    return load_library(directory, families=families(budget), shipped=SHIPPED, chosen=frozenset(chosen))
+
+
+def families(budget: Budget) -> Mapping[str, Family]:
+    """By event name, one for each handler."""
+    return {
+        event: Family(
+            name=handler.family,
+            variables=handler.variable_types,
+            comment_variables=handler.comment_variable_types,
+            actions=frozenset(ACTIONS[event].split()),
+            replies=handler.replies,
+            samples=partial(_samples, event, handler, budget),
+        )
+        for event, handler in HANDLERS.items()
+    }
+
+
+def _samples(event_name: str, handler: Handler[Any], budget: Budget) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Closed, locked and deleted threads are left out: no prompt ever sees one."""
+    for sample in recorded.for_event(event_name):
+        try:
+            event, facts = facts_of(sample, handler, budget)
+        except HlsError:
+            continue
+        prompt = f"{handler.family}/sample"
+        yield sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)
+
+
+def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
+    """The event and what its handler gathers over the sandbox's state. Raises what `gather` raises."""
+    state = State()
+    state.plant(sample.event, sample.payload)
+    event = parse_event(sample.event, DELIVERY, sample.body)
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), budget)

@@ -1,0 +1,196 @@
+"""The sandbox as one server on loopback: the stand-in GitHub and Claude, the pages, and the controls."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Mount
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from hls_handler.errors import HlsError
+from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
+from hls_handler.sandbox.control import BadRequest, control_routes, refuse
+from hls_handler.sandbox.faults import Faults
+from hls_handler.sandbox.front import DROP, Front
+from hls_handler.sandbox.github import error_of_status, github_app
+from hls_handler.sandbox.pages import page_routes
+from hls_handler.sandbox.seen import SeenLog
+from hls_handler.sandbox.state import BOT, State, now_utc
+from hls_handler.sandbox.world import Account
+
+HOST = "127.0.0.1"
+GITHUB_PREFIX = "/api/v3"  # as on a GitHub of one's own
+CLAUDE_PREFIX = "/claude"
+TOKEN = "sandbox-github-token"
+API_KEY = "sandbox-claude-key"
+START_TIMEOUT_S = 30.0
+
+
+class SandboxDown(HlsError):
+    """The sandbox could not be started."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """Lets an answer be withheld: puts into the request's scope a function that closes the connection at once."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        cast(dict[str, Any], self.scope)[DROP] = self.transport.abort
+
+
+class Sandbox:
+    """Runs from `start` (or `with`) to `stop`, in a thread of its own. Any number may live in one process.
+
+    `state_path` keeps the stand-in GitHub's state over restarts and kills. `me` is the account of the token; `answer`
+    takes the place of the canned replies; `rate_limit` is the number of requests an hour; `port` 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        state_path: Path | None = None,
+        *,
+        token: str = TOKEN,
+        api_key: str = API_KEY,
+        port: int = 0,
+        me: Account = BOT,
+        answer: Answerer = canned,
+        latency_s: float = 0.0,
+        rate_limit: int = 5_000,
+        clock: Callable[[], datetime] = now_utc,
+    ) -> None:
+        self.token, self.api_key = token, api_key
+        self.state = State(state_path, me=me, clock=clock)
+        self.faults = Faults()
+        self.seen = SeenLog()
+        self._answer, self._latency_s, self._rate_limit, self._clock = answer, latency_s, rate_limit, clock
+        self._wanted_port = port
+        self._port: int | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Event | None = None
+
+    # --- where -------------------------------------------------------------------------------------------------------
+
+    @property
+    def page_url(self) -> str:
+        """ "http://127.0.0.1:43817/" """
+        if self._port is None:
+            raise SandboxDown("the sandbox has no address before it is started")
+        return f"http://{HOST}:{self._port}/"
+
+    @property
+    def github_url(self) -> str:
+        """For `github.base_url`."""
+        return f"{self.page_url[:-1]}{GITHUB_PREFIX}"
+
+    @property
+    def claude_url(self) -> str:
+        """For `claude.base_url`."""
+        return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Listen, and return when requests are answered. Raises `SandboxDown` if the port is taken."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, self._wanted_port))
+            listener.listen(256)  # from here on a connection waits, and is not refused
+        except OSError as exc:
+            listener.close()
+            raise SandboxDown(f"{HOST}:{self._wanted_port} cannot be listened on: {exc.strerror}") from exc
+        self._port = self._wanted_port = int(listener.getsockname()[1])  # the same again after a stop
+        started = threading.Event()
+        config = uvicorn.Config(
+            self._app(started),
+            http=_Protocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="hls-sandbox", daemon=True
+        )
+        self._thread.start()
+        if not started.wait(START_TIMEOUT_S):
+            listener.close()
+            raise SandboxDown(f"the sandbox did not start within {START_TIMEOUT_S:g} s")
+        return self
+
+    def stop(self) -> None:
+        """End hanging requests, close all connections and wait for the thread. The state stays readable."""
+        if self._server is None or self._thread is None:
+            return
+        if self._loop is not None and self._closing is not None:
+            self._loop.call_soon_threadsafe(self._closing.set)
+        self._server.should_exit = True
+        self._thread.join()
+        self._server = self._thread = self._loop = self._closing = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _app(self, started: threading.Event) -> Starlette:
+        closing = asyncio.Event()
+        self._closing = closing
+
+        @asynccontextmanager
+        async def life(app: Starlette) -> AsyncIterator[None]:
+            del app
+            self._loop = asyncio.get_running_loop()
+            started.set()
+            yield
+
+        github = github_app(
+            self.state,
+            token=self.token,
+            api_url=self.github_url,
+            web_url=self.page_url[:-1],
+            rate_limit=self._rate_limit,
+            clock=self._clock,
+        )
+        claude = claude_app(api_key=self.api_key, answer=self._answer, latency_s=self._latency_s)
+        shared: dict[str, Any] = {
+            "faults": self.faults,
+            "seen": self.seen,
+            "clock": self._clock,
+            "closing": closing,
+        }
+        where = {"github_url": self.github_url, "claude_url": self.claude_url, "page_url": self.page_url}
+        return Starlette(
+            routes=[
+                Mount(
+                    GITHUB_PREFIX,
+                    Front(github, "github", prefix=GITHUB_PREFIX, errors=error_of_status, **shared),
+                ),
+                Mount(CLAUDE_PREFIX, Front(claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared)),
+                *control_routes(self.state, self.faults, self.seen, where=where),
+                *page_routes(self.state),
+            ],
+            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
+            exception_handlers={BadRequest: refuse},
+            lifespan=life,
+        )

@@ -1,0 +1,211 @@
+"""REST objects as GitHub answers them, made of the world's values.
+
+Shapes: https://docs.github.com/en/rest. Addresses are those of api.github.com and github.com until `localised`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from hls_handler.sandbox.world import (
+    DEFAULT_LABELS,
+    Account,
+    Comment,
+    Document,
+    Label,
+    Permission,
+    Repository,
+    Thread,
+    ThreadEvent,
+)
+
+API = "https://api.github.com"
+WEB = "https://github.com"
+
+
+def localised(value: Any, *, api_url: str, web_url: str) -> Any:
+    """The same object with its addresses under the stand-in's own. Text is left alone: only keys of addresses count.
+
+    PyGithub follows nothing outside its base address.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: _moved(part, api_url, web_url)
+            if isinstance(part, str) and (key in {"url", "href"} or key.endswith("_url"))
+            else localised(part, api_url=api_url, web_url=web_url)
+            for key, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [localised(part, api_url=api_url, web_url=web_url) for part in value]
+    return value
+
+
+def _moved(address: str, api_url: str, web_url: str) -> str:
+    for old, new in ((API, api_url), (WEB, web_url)):
+        if address == old or address.startswith(f"{old}/"):
+            return new + address[len(old) :]
+    return address
+
+
+def stamp(at: datetime) -> str:
+    """ "2026-11-02T09:14:31Z" """
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def node_id(kind: str, number: int) -> str:
+    return base64.b64encode(f"{len(kind):03d}:{kind}{number}".encode()).decode()
+
+
+def account(who: Account) -> Document:
+    url = f"{API}/users/{who.login}"
+    return {
+        "login": who.login,
+        "id": who.id,
+        "node_id": node_id("User", who.id),
+        "avatar_url": f"https://avatars.githubusercontent.com/u/{who.id}?v=4",
+        "gravatar_id": "",
+        "url": url,
+        "html_url": f"{WEB}/{who.login}",
+        "followers_url": f"{url}/followers",
+        "following_url": f"{url}/following{{/other_user}}",
+        "gists_url": f"{url}/gists{{/gist_id}}",
+        "starred_url": f"{url}/starred{{/owner}}{{/repo}}",
+        "subscriptions_url": f"{url}/subscriptions",
+        "organizations_url": f"{url}/orgs",
+        "repos_url": f"{url}/repos",
+        "events_url": f"{url}/events{{/privacy}}",
+        "received_events_url": f"{url}/received_events",
+        "type": who.type,
+        "site_admin": False,
+    }
+
+
+def profile(who: Account) -> Document:
+    """What `GET /user` answers."""
+    blank = dict.fromkeys(("name", "company", "blog", "location", "email", "hireable", "bio", "twitter_username"))
+    counts = dict.fromkeys(("public_repos", "public_gists", "followers", "following"), 0)
+    dates = {"created_at": "2026-01-05T08:00:00Z", "updated_at": "2026-01-05T08:00:00Z"}
+    return {**account(who), **blank, **counts, **dates}
+
+
+def label(repository: str, this: Label) -> Document:
+    return {
+        "id": this.id,
+        "node_id": node_id("Label", this.id),
+        "url": f"{API}/repos/{repository}/labels/{this.name}",
+        "name": this.name,
+        "color": this.color,
+        "default": this.name in DEFAULT_LABELS,
+        "description": this.description,
+    }
+
+
+def repository(this: Repository, permission: Permission | None) -> Document:
+    """What `GET /repos/{owner}/{repo}` answers, with what the asking account may do."""
+    may = {
+        "admin": permission == "admin",
+        "maintain": permission == "admin",
+        "push": permission in {"admin", "write"},
+        "triage": permission in {"admin", "write"},
+        "pull": permission != "none",
+    }
+    newer = {"has_discussions": False, "network_count": 0, "subscribers_count": 0}  # than the recorded payloads
+    return {**newer, **this.document, "permissions": may}
+
+
+def thread_labels(thread: Thread, home: Repository) -> list[Document]:
+    return [label(thread.repository, home.labels[name.lower()]) for name in thread.labels]
+
+
+def issue(thread: Thread, home: Repository) -> Document:
+    """What `GET issues/{n}` answers; a pull request is an issue there, too."""
+    url = f"{API}/repos/{thread.repository}/issues/{thread.number}"
+    document = {**thread.document} if thread.kind == "issue" else _issue_of_pull(thread, url)
+    return {
+        "state_reason": None,
+        "active_lock_reason": None,
+        **document,
+        "user": document.get("user") or account(thread.author),
+        "labels": thread_labels(thread, home),
+        "comments": len(thread.comments),
+        "closed_by": None,
+        "performed_via_github_app": None,
+    }
+
+
+def _issue_of_pull(thread: Thread, url: str) -> Document:
+    same = (
+        "id node_id number title user state locked assignee assignees milestone created_at updated_at closed_at "
+        "author_association active_lock_reason body draft html_url"
+    )
+    pull = f"{API}/repos/{thread.repository}/pulls/{thread.number}"
+    web = f"{WEB}/{thread.repository}/pull/{thread.number}"
+    return {
+        **{key: thread.document.get(key) for key in same.split()},
+        "url": url,
+        "repository_url": f"{API}/repos/{thread.repository}",
+        "labels_url": f"{url}/labels{{/name}}",
+        "comments_url": f"{url}/comments",
+        "events_url": f"{url}/events",
+        "timeline_url": f"{url}/timeline",
+        "pull_request": {
+            "url": pull,
+            "html_url": web,
+            "diff_url": f"{web}.diff",
+            "patch_url": f"{web}.patch",
+            "merged_at": thread.document.get("merged_at"),
+        },
+    }
+
+
+def pull_request(thread: Thread, home: Repository) -> Document:
+    return {
+        **thread.document,
+        "user": thread.document.get("user") or account(thread.author),
+        "labels": thread_labels(thread, home),
+        "comments": len(thread.comments),
+    }
+
+
+def comment(thread: Thread, this: Comment, association: str) -> Document:
+    url = f"{API}/repos/{thread.repository}/issues/comments/{this.id}"
+    page = "pull" if thread.kind == "pull" else "issues"
+    reactions = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
+    return {
+        "id": this.id,
+        "node_id": node_id("IssueComment", this.id),
+        "url": url,
+        "html_url": f"{WEB}/{thread.repository}/{page}/{thread.number}#issuecomment-{this.id}",
+        "issue_url": f"{API}/repos/{thread.repository}/issues/{thread.number}",
+        "user": account(this.author),
+        "created_at": stamp(this.created_at),
+        "updated_at": stamp(this.updated_at),
+        "author_association": association,
+        "body": this.body,
+        "reactions": {"url": f"{url}/reactions", "total_count": 0, **dict.fromkeys(reactions, 0)},
+        "performed_via_github_app": None,
+    }
+
+
+def event(thread: Thread, this: ThreadEvent, home: Repository) -> Document:
+    """An entry of `GET issues/{n}/events`."""
+    document: Document = {
+        "id": this.id,
+        "node_id": node_id("IssueEvent", this.id),
+        "url": f"{API}/repos/{thread.repository}/issues/events/{this.id}",
+        "actor": account(this.actor),
+        "event": this.happening,
+        "commit_id": None,
+        "commit_url": None,
+        "created_at": stamp(this.at),
+        "performed_via_github_app": None,
+    }
+    if this.happening in {"labeled", "unlabeled"}:
+        named = home.labels.get(this.detail.lower())
+        document["label"] = {"name": this.detail, "color": named.color if named else "ededed"}
+    if this.happening == "renamed":
+        document["rename"] = {"from": this.detail, "to": thread.title}
+    return document

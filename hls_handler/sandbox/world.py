@@ -1,0 +1,212 @@
+"""What exists on the stand-in GitHub: frozen values; a change makes a new `World`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from hls_handler.sandbox.effects import Effects
+
+Document = dict[str, Any]  # a REST object as GitHub sends it, with addresses under api.github.com
+
+Permission = Literal["admin", "write", "read", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    login: str
+    id: int
+    type: str  # "User", "Bot", "Organization"
+
+
+GHOST = Account("ghost", 10137, "User")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    id: int
+    name: str
+    color: str  # six hex digits
+    description: str | None = None
+
+
+DEFAULT_LABELS: Mapping[str, Label] = {
+    name: Label(id=2_000_000_001 + index, name=name, color=color, description=description)
+    for index, (name, color, description) in enumerate(
+        (
+            ("bug", "d73a4a", "Something isn't working"),
+            ("documentation", "0075ca", "Improvements or additions to documentation"),
+            ("duplicate", "cfd3d7", "This issue or pull request already exists"),
+            ("enhancement", "a2eeef", "New feature or request"),
+            ("good first issue", "7057ff", "Good for newcomers"),
+            ("help wanted", "008672", "Extra attention is needed"),
+            ("invalid", "e4e669", "This doesn't seem right"),
+            ("question", "d876e3", "Further information is requested"),
+            ("wontfix", "ffffff", "This will not be worked on"),
+        )
+    )
+}
+"""What GitHub gives every new repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    document: Document
+    labels: Mapping[str, Label] = field(default_factory=lambda: dict(DEFAULT_LABELS))  # by lower-case name
+
+    @property
+    def full_name(self) -> str:
+        return str(self.document["full_name"])
+
+    @property
+    def archived(self) -> bool:
+        return bool(self.document.get("archived"))
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A version of a comment that was replaced."""
+
+    at: datetime  # when it was replaced, aware UTC
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    id: int
+    author: Account
+    body: str
+    created_at: datetime
+    updated_at: datetime
+    edits: tuple[Edit, ...] = ()  # earlier versions, oldest first
+
+
+Happening = Literal[
+    "labeled", "unlabeled", "renamed", "pushed", "closed", "reopened", "locked", "unlocked", "uncommented"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadEvent:
+    """One line of a thread's timeline."""
+
+    id: int
+    at: datetime
+    actor: Account
+    happening: Happening
+    detail: str  # the label's name, the old title, the new head, the deleted comment's id
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """An issue or a pull request with its conversation."""
+
+    repository: str  # "owner/repo", as GitHub spells it
+    number: int
+    kind: Literal["issue", "pull"]
+    author: Account
+    document: Document  # without labels and comments, which follow
+    labels: tuple[str, ...] = ()
+    comments: tuple[Comment, ...] = ()
+    events: tuple[ThreadEvent, ...] = ()
+    files: tuple[Document, ...] = ()
+    gone: Literal["deleted", "transferred"] | None = None
+    moved_to: str | None = None  # API address, of a transferred one
+
+    @property
+    def title(self) -> str:
+        return str(self.document.get("title") or "")
+
+    @property
+    def body(self) -> str:
+        return str(self.document.get("body") or "")
+
+    @property
+    def state(self) -> str:
+        return str(self.document.get("state") or "open")
+
+    @property
+    def locked(self) -> bool:
+        return bool(self.document.get("locked"))
+
+    @property
+    def head_sha(self) -> str:
+        return str((self.document.get("head") or {}).get("sha") or "")
+
+    @property
+    def key(self) -> str:
+        """ "owner/repo#7" """
+        return f"{self.repository}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommentEffects:
+    """What a comment written through the API would have set off, once for each version of it."""
+
+    thread: str  # "owner/repo#7"
+    comment: int
+    at: datetime
+    effects: Effects
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything. Repositories and threads are found whatever the case of their names."""
+
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    repositories: Mapping[str, Repository] = field(default_factory=dict)
+    threads: Mapping[str, Thread] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)  # old name of a renamed repository to its new one
+    permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where set by hand
+    effects: tuple[CommentEffects, ...] = ()
+    next_id: int = 3_000_000_001
+
+    def repository(self, full_name: str) -> Repository | None:
+        return self.repositories.get(full_name.lower())
+
+    def thread(self, full_name: str, number: int) -> Thread | None:
+        return self.threads.get(f"{full_name}#{number}".lower())
+
+    def with_account(self, account: Account) -> World:
+        return replace(self, accounts={**self.accounts, account.login.lower(): account})
+
+    def with_repository(self, repository: Repository) -> World:
+        return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})
+
+    def with_thread(self, thread: Thread) -> World:
+        """The thread is the last one: it is what something happened to."""
+        key = thread.key.lower()
+        return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: thread})
+
+    def with_label(self, full_name: str, name: str, color: str = "ededed", description: str | None = None) -> World:
+        """The repository has the label, as it was if it had it already."""
+        repository = self.repositories[full_name.lower()]
+        if name.lower() in repository.labels:
+            return self
+        label = Label(id=self.next_id, name=name, color=color.lower(), description=description)
+        labelled = replace(repository, labels={**repository.labels, name.lower(): label})
+        return replace(self.with_repository(labelled), next_id=self.next_id + 1)
+
+    def with_event(self, thread: Thread, at: datetime, actor: Account, happening: Happening, detail: str) -> World:
+        """The thread has one more line in its timeline."""
+        event = ThreadEvent(id=self.next_id, at=at, actor=actor, happening=happening, detail=detail)
+        told = self.with_thread(replace(thread, events=(*thread.events, event)))
+        return replace(told, next_id=self.next_id + 1)
+
+    def with_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
+        """The thread carries a label that its repository has; nothing happens if it did before."""
+        thread = self.threads[key.lower()]
+        if name.lower() in {known.lower() for known in thread.labels}:
+            return self
+        spelled = self.repositories[thread.repository.lower()].labels[name.lower()].name
+        return self.with_event(replace(thread, labels=(*thread.labels, spelled)), at, actor, "labeled", spelled)
+
+    def without_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
+        """The thread does not carry the label; nothing happens if it did not before."""
+        thread = self.threads[key.lower()]
+        left = tuple(known for known in thread.labels if known.lower() != name.lower())
+        if left == thread.labels:
+            return self
+        return self.with_event(replace(thread, labels=left), at, actor, "unlabeled", name)

@@ -1,0 +1,1 @@
+"""Settings: one YAML file, checked whole, every problem named with its line. See `model` for the keys."""

@@ -1,0 +1,84 @@
+"""What holds for one repository: its most specific entry, laid over the global settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Literal
+
+from hls_handler.settings.model import Features, Labels, Repository, Settings, webhook_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings in force for one repository. `key` is its entry's key path, for `Sources.where`."""
+
+    key: str  # "repositories[0]"
+    pattern: str  # "owner/*"
+    enabled: bool
+    events: frozenset[str]
+    features: Features
+    labels: Labels
+    use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that says so)
+    webhook_secrets: tuple[bytes, ...] = field(repr=False)
+
+    def feature_key(self, name: str, settings: Settings) -> str:
+        """The key path that decides a feature: the repository's own if it is written there, else the global one."""
+        own = f"{self.key}.features.{name}"
+        return own if own in settings.sources.lines else f"features.{name}"
+
+
+class RepositoryTable:
+    """Finds the entry for a repository; remembers what it found, since the door asks for every webhook."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
+        self._entries = tuple((_globs(r.name), _merge(settings, i, r)) for i, r in ranked)
+        self._found: dict[str, Effective | None] = {}
+
+    def find(self, full_name: str) -> Effective | None:
+        """The most specific entry that matches "owner/repo", whatever its case; None if there is none."""
+        if full_name in self._found:
+            return self._found[full_name]
+        parts = full_name.lower().split("/")
+        found = next((effective for globs, effective in self._entries if _match(globs, parts)), None)
+        if len(self._found) < 10_000:  # strangers choose the names
+            self._found[full_name] = found
+        return found
+
+
+def _globs(name: str) -> list[re.Pattern[str]]:
+    """One for the owner and one for the repository, so that a `*` does not reach over the slash."""
+    return [re.compile(translate(part)) for part in name.lower().split("/")]
+
+
+def _match(globs: Sequence[re.Pattern[str]], parts: Sequence[str]) -> bool:
+    return len(globs) == len(parts) and all(glob.match(part) for glob, part in zip(globs, parts, strict=True))
+
+
+def _specificity(pattern: str) -> tuple[bool, int]:
+    """Exact names first, then the pattern with the most literal characters."""
+    literal = sum(1 for character in pattern if character not in "*?[]")
+    return (literal == len(pattern), literal)
+
+
+def _merge(settings: Settings, index: int, entry: Repository) -> Effective:
+    key = f"repositories[{index}]"
+    use: dict[str, tuple[str | Literal[False], str]] = {}
+    for event, name in settings.prompts.use.items():
+        use[event] = (name, f"prompts.use.{event}")
+    for event, name in entry.prompts.use.items():
+        use[event] = (name, f"{key}.prompts.use.{event}")
+    return Effective(
+        key=key,
+        pattern=entry.name,
+        enabled=entry.enabled,
+        events=frozenset(entry.events),
+        features=settings.features.model_copy(update=entry.features.model_dump(exclude_none=True)),
+        labels=settings.labels.model_copy(update=entry.labels.model_dump(exclude_none=True)),
+        use=use,
+        webhook_secrets=webhook_secrets(entry.webhook_secret) or webhook_secrets(settings.github.webhook_secret),
+    )

@@ -1,0 +1,97 @@
+"""What pydantic found, in sentences of our own: found, expected, nearest key; a secret is never shown."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from hls_handler.settings.reference import Reference
+
+Step = str | int
+
+
+def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
+    """Key path to sentence: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}.
+
+    `root` is the tree that was validated, `variables` says which of its values came from a variable.
+    """
+    sentences: dict[str, str] = {}
+    for found in error.errors(include_url=False, include_input=False):
+        path, value = _locate(root, found["loc"], found["type"])
+        if found["type"] == "extra_forbidden":
+            section, name = _parent(path, str(found["loc"][-1]))
+            sentences[path] = unknown_key(section, name, reference)
+        elif found["type"] == "missing":
+            sentences[path] = f"is missing; expected {_expected(path, reference)}"
+        else:
+            sentences[path] = _wrong_value(path, value, variables, reference)
+    return {path: text for path, text in sentences.items() if not _is_parent(path, sentences)}
+
+
+def _locate(root: object, steps: Sequence[Step], kind: str) -> tuple[str, object]:
+    """The key path of an error and the value there. A union's member, which pydantic adds to the steps, is no key."""
+    path, value = "", root
+    for position, step in enumerate(steps):
+        missing_here = kind == "missing" and position == len(steps) - 1
+        if missing_here or (isinstance(value, dict) and step in value):
+            path = f"{path}.{step}" if path else str(step)
+            value = value.get(step) if isinstance(value, dict) else None
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            path, value = f"{path}[{step}]", value[step]
+    return path, value
+
+
+def _is_parent(path: str, others: Mapping[str, str]) -> bool:
+    """Of a union's errors the deepest says most: `webhook_secret[1]` rather than `webhook_secret`."""
+    return any(other != path and other.startswith((f"{path}.", f"{path}[")) for other in others)
+
+
+def _expected(path: str, reference: Reference) -> str:
+    key = reference.find(path)
+    return key.expected if key else "something else"
+
+
+def _wrong_value(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    expected = _expected(path, reference)
+    if value is None:
+        return f"has no value, expected {expected}; remove the key to take the default"
+    quotes = (
+        "; put the value in quotes" if expected.startswith("text") and isinstance(value, bool | int | float) else ""
+    )
+    return f"found {_shown(path, value, variables, reference)}, expected {expected}{quotes}"
+
+
+def _shown(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    """A value for an error message. Shown in full is only what stands in the file as a plain value of a plain key."""
+    key = reference.find(path)
+    if isinstance(value, dict | list):
+        return ("a map" if isinstance(value, dict) else "a list") if value else "an empty list"
+    if path in variables:
+        return f"the value of the variable {variables[path]}"
+    if key is None or key.secret or key.kind == "section":
+        return "text" if isinstance(value, str) else "a value of another kind"
+    written = json.dumps(value, ensure_ascii=False)
+    return written if len(written) <= 60 else f"{written[:57]}..."
+
+
+def _parent(path: str, name: str) -> tuple[str, str]:
+    """A key may itself hold dots, so the last step is cut off by its length."""
+    return path[: -len(name)].rstrip("."), name
+
+
+def unknown_key(section: str, name: str, reference: Reference) -> str:
+    """ "unknown key; did you mean server.port?" The nearest key of the same section, else of another one."""
+    if reference.find(name) and "." in name:
+        return f"unknown key; write it as {name.rpartition('.')[2]} inside the section {name.rpartition('.')[0]}"
+    own = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}
+    elsewhere = [key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"unknown key; {name} belongs under {' or '.join(elsewhere)}"
+    everywhere = {row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)} | own
+    near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.6)
+    if near:
+        return f"unknown key; did you mean {everywhere[near[0]]}?"
+    return f"unknown key; {section or 'the file'} has {', '.join(own)}"

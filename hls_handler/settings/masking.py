@@ -1,0 +1,36 @@
+"""The secrets in the settings, for masking: nobody may see them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
+
+from pydantic import SecretStr
+
+from hls_handler.settings.model import Settings
+
+HIDDEN = "***"
+_SHORT = 8  # a shorter password would be found inside ordinary words
+_PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&]password=([^&]+)"))
+"""Where SQLAlchemy looks for one in an address: before the @, and among the driver's options."""
+
+
+def secret_values(settings: Settings) -> tuple[str, ...]:
+    """Every secret, for masking; longest first, so that none is left in part."""
+    found = set(_secrets(settings.model_dump()))
+    for password in (match for place in _PASSWORDS for match in place.findall(settings.storage.url)):
+        readable = unquote(password)
+        found |= {password, readable} if len(readable) >= _SHORT else {f":{password}@"}
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _secrets(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _secrets(item)

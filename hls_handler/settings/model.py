@@ -1,0 +1,260 @@
+"""The settings' keys: meaning, unit, default, bounds. `load` fills them from YAML; nothing else creates them.
+
+Every field's `description` is what the settings reference in README.md says of the key (a test compares them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a value looks like, in words, where its type and bounds do not say it."""
+
+    words: str
+
+
+def _without_last_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+def _no_boolean(value: object) -> object:
+    """YAML's yes and no are booleans, and Python would take them for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+HttpUrl = Annotated[
+    str,
+    Field(pattern=r"^https?://\S+$"),
+    AfterValidator(_without_last_slash),
+    Expected("an address that starts with https://"),
+]
+DatabaseUrl = Annotated[str, Expected("an address that starts with sqlite:/// or postgresql+psycopg://")]
+UrlPath = Annotated[str, Field(pattern=r"^/[^\s?#]*$"), Expected("a path that starts with /")]
+RepositoryName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$"), Expected("owner/repo or a glob such as owner/*")]
+PromptName = Annotated[str | Literal[False], Expected("the name of a prompt, or false")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_defaults(cls, value: object) -> object:
+        """A section whose keys are all commented out is null in YAML, and means its defaults."""
+        return {} if value is None else value
+
+
+class Server(_Section):
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: Whole = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it")
+    webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
+    api_key: SecretStr | None = Field(
+        None, description="key that /stats and the full /health need in X-API-Key, at least 16 bytes"
+    )
+    max_body_bytes: Whole = Field(25_000_000, ge=1024, le=100_000_000, description="largest webhook body; more is 413")
+    body_timeout_s: Number = Field(10.0, gt=0, le=60, description="time for a body to arrive; more is 408")
+    sync_timeout_s: Number = Field(
+        8.0, gt=0, le=9.5, description="longest wait for the outcome when features.async_processing is false"
+    )
+
+
+class Github(_Section):
+    token: SecretStr = Field(description="token that reads and writes as HLS's account")
+    webhook_secret: SecretStr | tuple[SecretStr, ...] = Field(
+        description="secret of the webhook, at least 16 bytes; a list while rotating"
+    )
+    base_url: HttpUrl = Field("https://api.github.com", description="address of GitHub's API")
+    min_seconds_between_writes: Number = Field(
+        1.0, ge=0, le=60, description="pause between two writes to GitHub, over all workers"
+    )
+
+
+class Claude(_Section):
+    api_key: SecretStr = Field(description="key of the Claude API")
+    model: str = Field("claude-haiku-5-5", min_length=1, description="model for prompts that name none")
+    max_tokens: Whole = Field(
+        4000, ge=256, le=64000, description="longest reply, in tokens, for prompts that name none"
+    )
+    temperature: Number | None = Field(None, description="accepted for old files; has no effect")
+    base_url: HttpUrl = Field("https://api.anthropic.com", description="address of Claude's API")
+    requests_per_second: Number = Field(1.0, gt=0, le=1000, description="pace of calls, over all workers")
+    calls_per_hour: Whole = Field(200, ge=1, le=100_000, description="hard brake: over it, deliveries wait")
+    timeout_s: Number = Field(120.0, gt=0, le=600, description="longest wait for one reply")
+    input_tokens: Whole = Field(
+        30_000, ge=2_000, le=900_000, description="budget of one prompt's patches, in estimated tokens"
+    )
+
+
+class Storage(_Section):
+    url: DatabaseUrl = Field(
+        "sqlite:///data/hls.db",
+        repr=False,  # may hold the database's password
+        description="sqlite:///relative/path, sqlite:////absolute/path or postgresql+psycopg://user:password@host/name",
+    )
+
+
+class Prompts(_Section):
+    directory: Path = Field(Path("prompts"), description="folder of the prompt library")
+    use: Mapping[str, PromptName] = Field(
+        default_factory=dict,
+        description="which prompt an event uses, where several could or none should: event to prompt name, or false",
+    )
+
+
+class Limits(_Section):
+    concurrency: Whole = Field(4, ge=1, le=200, description="deliveries worked on at the same time")
+    max_attempts: Whole = Field(4, ge=1, le=100, description="failures of a delivery's own before it is dead")
+    max_crashes: Whole = Field(10, ge=1, le=1000, description="leases that end without progress before it is dead")
+    retry_backoff_s: Number = Field(
+        5.0, gt=0, le=300, description="first pause after a failure; doubled, at most 300 s"
+    )
+    give_up_after_h: Number = Field(
+        24.0, gt=0, le=8760, description="how long an outage of GitHub or Claude is waited out"
+    )
+    replay_window_h: Number = Field(
+        72.0, ge=0, le=8760, description="how long a body is known again under another delivery id"
+    )
+    shutdown_s: Number = Field(20.0, ge=0, le=600, description="time for running steps to end at SIGTERM")
+    lease_s: Number = Field(30.0, ge=5, le=3600, description="how long a silent worker keeps its delivery")
+    thread_runs_per_hour: Whole = Field(
+        20,
+        ge=1,
+        le=10_000,
+        description="analyses of one issue or pull request within an hour; more are ignored (loops)",
+    )
+
+
+class Labels(_Section):
+    create: bool = Field(True, description="create our labels where the repository lacks them")
+    allow: tuple[str, ...] = Field(("*",), description="globs of labels that may be set")
+
+
+class Features(_Section):
+    signature_validation: bool = Field(True, description="check GitHub's signature; false only on a loopback host")
+    async_processing: bool = Field(True, description="answer before the work is done")
+    auto_labeling: bool = Field(True, description="set labels")
+    auto_commenting: bool = Field(True, description="write comments")
+    dry_run: bool = Field(False, description="do everything but write to GitHub; what would be written is kept")
+    drafts: bool = Field(False, description="work on draft pull requests")
+    bots: bool = Field(False, description="work on what other bots open")
+
+
+class RepositoryLabels(_Section):
+    create: bool | None = Field(None, description="in place of labels.create")
+    allow: tuple[str, ...] | None = Field(None, description="in place of labels.allow")
+
+
+class RepositoryFeatures(_Section):
+    """Overrides; the two that are about the process (signature_validation, async_processing) are global only."""
+
+    auto_labeling: bool | None = Field(None, description="in place of features.auto_labeling")
+    auto_commenting: bool | None = Field(None, description="in place of features.auto_commenting")
+    dry_run: bool | None = Field(None, description="in place of features.dry_run")
+    drafts: bool | None = Field(None, description="in place of features.drafts")
+    bots: bool | None = Field(None, description="in place of features.bots")
+
+
+class RepositoryPrompts(_Section):
+    use: Mapping[str, PromptName] = Field(default_factory=dict, description="laid over prompts.use, event by event")
+
+
+class Repository(_Section):
+    name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
+    enabled: bool = Field(True, description="false ignores the repository, with that reason")
+    events: tuple[str, ...] = Field(
+        ("issues", "pull_request"),
+        min_length=1,
+        description="events to work on, with or without action: issues, issues.opened",
+    )
+    webhook_secret: SecretStr | tuple[SecretStr, ...] | None = Field(
+        None, description="secret of this repository's webhook, in place of github.webhook_secret"
+    )
+    labels: RepositoryLabels = Field(default_factory=RepositoryLabels, description="overrides of labels")
+    features: RepositoryFeatures = Field(default_factory=RepositoryFeatures, description="overrides of features")
+    prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts, description="overrides of prompts.use")
+
+
+class Logging(_Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
+    format: Literal["json", "text"] = Field("json", description="json: one object a line; text: for people")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where each key was written."""
+
+    file: str  # as given: "config/settings.yaml"
+    lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
+
+    def line(self, key: str) -> int | None:
+        """The line of a key; of a key that is not written, its nearest written parent's; None if there is none."""
+        path = key
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path)
+
+    def where(self, key: str) -> str:
+        """ "config/settings.yaml:14 (repositories[0].events)"; the nearest written parent's line for a default."""
+        line = self.line(key)
+        return f"{self.file}:{line} ({key})" if line else f"{self.file} ({key})"
+
+    def change(self, key: str, to: str) -> str:
+        """ "set features.bots to true at config/settings.yaml:14"; for a key that is not written, where to add it."""
+        if key in self.lines:
+            return f"set {key} to {to} at {self.file}:{self.lines[key]}"
+        return f"add {key} to {self.file} and set it to {to}"
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    server: Server = Field(default_factory=lambda: Server())
+    github: Github
+    claude: Claude
+    repositories: tuple[Repository, ...] = Field(min_length=1)
+    storage: Storage = Field(default_factory=lambda: Storage())
+    prompts: Prompts = Field(default_factory=lambda: Prompts())
+    limits: Limits = Field(default_factory=lambda: Limits())
+    labels: Labels = Field(default_factory=lambda: Labels())
+    features: Features = Field(default_factory=lambda: Features())
+    logging: Logging = Field(default_factory=lambda: Logging())
+
+    _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def sources(self) -> Sources:
+        return self._sources
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the start: a retired model, a key without effect, an open dashboard."""
+        return self._warnings
+
+
+def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:
+    """The secret or secrets of one `webhook_secret` key as bytes; () where it is not set."""
+    if value is None:
+        return ()
+    secrets = value if isinstance(value, tuple) else (value,)
+    return tuple(secret.get_secret_value().encode() for secret in secrets)

@@ -1,0 +1,262 @@
+"""Accepting deliveries: many in one transaction, each GUID and each body once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import CompoundSelect, Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from hls_handler.deliveries import Accepted, NewDelivery, State
+from hls_handler.errors import PayloadError
+from hls_handler.events import event_key
+from hls_handler.store.clock import HOUR_MS
+from hls_handler.store.counters import ended
+from hls_handler.store.packed import packer
+from hls_handler.store.part import COUNTED_AT_THE_DOOR, Counts, Part, literal
+from hls_handler.store.tables import deliveries, turns
+
+_ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # when GitHub sends them again
+_FROM_HERE_ON_TOO_BIG = 2**63
+
+_c = deliveries.c
+_older, _newer = deliveries.alias("older"), deliveries.alias("newer")
+_INSERT = deliveries.insert()
+_ROUTE_AGAIN = (
+    deliveries.update()
+    .where(_c.guid == bindparam("known_guid"))
+    .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
+)
+_OLDER_OF_ITS_THREAD = (
+    select(_older.c.id)
+    .where(_older.c.thread_key == bindparam("of_thread"), _older.c.state == literal("queued"))
+    .where(_older.c.id < select(_newer.c.id).where(_newer.c.guid == bindparam("by_guid")).scalar_subquery())
+)
+_OLDER_PUSHES = _OLDER_OF_ITS_THREAD.where(_older.c.event == literal_column("'pull_request'"))
+# Two ranges of an index, unlike !=: many events of one commit are not looked at one by one.
+_OLDER_COMMITS = union_all(
+    _OLDER_PUSHES.where(_older.c.head_sha < bindparam("sha")), _OLDER_PUSHES.where(_older.c.head_sha > bindparam("sha"))
+)
+
+
+def _superseding(older: Select[int] | CompoundSelect[int]) -> ReturningUpdate[Any]:
+    return (
+        deliveries.update()
+        .where(_c.id.in_(older), _c.state == literal("queued"))
+        .values(state="superseded", reason=bindparam("why"), finished_at=bindparam("now"))
+        .returning(_c.id, _c.repository)
+    )
+
+
+_SUPERSEDE = {"thread": _superseding(_OLDER_OF_ITS_THREAD), "older_commits": _superseding(_OLDER_COMMITS)}
+_STATES = select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest).where(
+    _c.guid.in_(bindparam("guids", expanding=True))
+)
+_BODIES = select(_c.digest, _c.guid, _c.state).where(
+    _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
+)
+_THREADS_WITH_WORK = select(_c.thread_key).where(
+    _c.thread_key.in_(bindparam("threads", expanding=True)), _c.state == literal("queued")
+)
+_DROP_TURNS = turns.delete().where(turns.c.delivery_id == bindparam("old_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is kept under a GUID, as far as it tells whether another delivery under that GUID is the same one again."""
+
+    state: State
+    event: str
+    repository_id: int | None
+    number: int | None
+    digest: bytes | None  # None of one whose body was not kept
+
+    def is_same_as(self, new: NewDelivery) -> bool:
+        """The GUID is not signed: whoever knows one and holds any secret could have another delivery replaced."""
+        digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
+        return digest_fits and (self.event, self.repository_id, self.number) == (
+            new.event,
+            new.repository_id,
+            new.number,
+        )
+
+
+@dataclass(slots=True)
+class Known:
+    """What is stored already; it grows while a batch is looked at."""
+
+    stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
+    bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
+    replays: bool = True  # whether bodies are looked at
+
+    def learn(self, new: NewDelivery) -> None:
+        digest = new.digest if new.state == "queued" else None
+        self.stored[new.guid] = Stored(new.state, new.event, new.repository_id, new.number, digest)
+        if new.state == "queued" and new.digest and self.replays:
+            self.bodies.setdefault(new.digest, {})[new.guid] = new.state
+
+
+class Accepting(Part):
+    """The door's part of the store."""
+
+    def accept(
+        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
+    ) -> list[Accepted]:
+        """Store a batch, all or nothing; when this returns, it survives a crash. One answer for each, in order.
+
+        A GUID that is known is a duplicate, unless it comes with the same delivery, which is dead or was ignored: that
+        one is routed again, and keeps its remembered steps. A body that was queued under another GUID within the window
+        is a replay; a window of 0 looks at no bodies. `counts` are counted in the same transaction. Raises
+        `PayloadError` for a number that no database holds.
+        """
+        for new in batch:
+            refuse_unstorable(new)
+        pack = packer()
+        rows = [_row(new, pack) for new in batch]
+        beforehand, afterwards = _count_arrivals(batch, counts or {})
+        with self._database.writing() as connection:
+            self._count(connection, beforehand)
+            now = self._database.now_in(connection)
+            known = _look_up(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
+            before = frozenset(known.stored)
+            answers = sort_out(batch, known)
+            stored = {new.guid: i for i, new in enumerate(batch) if answers[i].outcome in ("queued", "ignored")}
+            superseding = _superseding_in(connection, [batch[i] for i in stored.values()])
+            _store(connection, {guid: rows[i] for guid, i in stored.items()}, before, now)
+            afterwards += _supersede(connection, superseding, now)
+            self._count(connection, afterwards + _count_answers(batch, answers))
+        return answers
+
+
+def refuse_unstorable(new: NewDelivery) -> None:
+    """Raise `PayloadError` for a number that no database holds: one such delivery must not spoil a whole batch."""
+    for name, number in (("repository.id", new.repository_id), ("installation.id", new.installation)):
+        if number is not None and not -_FROM_HERE_ON_TOO_BIG <= number < _FROM_HERE_ON_TOO_BIG:
+            raise PayloadError(f"the payload does not have GitHub's shape: {name} does not fit 64 bits")
+    if new.number is not None and not 0 <= new.number < _FROM_HERE_ON_TOO_BIG:
+        raise PayloadError("the payload does not have GitHub's shape: number does not fit 63 bits")
+
+
+def sort_out(batch: Sequence[NewDelivery], known: Known) -> list[Accepted]:
+    """What becomes of each of a batch, the earlier ones known to the later ones."""
+    answers = []
+    for new in batch:
+        answer = _sort_out_one(new, known)
+        answers.append(answer)
+        if answer.outcome in ("queued", "ignored"):
+            known.learn(new)
+    return answers
+
+
+def _sort_out_one(new: NewDelivery, known: Known) -> Accepted:
+    stored = known.stored.get(new.guid)
+    if stored is not None and not (stored.state in _ROUTED_AGAIN and stored.is_same_as(new)):
+        return Accepted("duplicate", stored.state, new.guid)
+    if new.state == "queued" and new.digest:
+        first = next((guid for guid in known.bodies.get(new.digest, {}) if guid != new.guid), None)
+        if first is not None:
+            return Accepted("replay", known.bodies[new.digest][first], first)
+    return Accepted(new.state, new.state, new.guid, new.reason)
+
+
+def _row(new: NewDelivery, pack: Callable[[bytes], bytes]) -> dict[str, object]:
+    queued = new.state == "queued"
+    return {
+        "guid": new.guid,
+        "event": new.event,
+        "action": new.action,
+        "request_id": new.request_id,
+        "state": new.state,
+        "reason": new.reason,
+        "reason_kind": new.reason_kind,
+        "repository_id": new.repository_id,
+        "repository": new.repository,
+        "installation": new.installation,
+        "number": new.number,
+        "head_sha": new.head_sha,
+        "sender": new.sender,
+        "thread_key": new.thread_key,
+        "priority": new.priority,
+        "digest": new.digest if queued else None,
+        "body": pack(new.body) if queued and new.body else None,
+    }
+
+
+def _look_up(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Known:
+    known = Known(replays=window_ms > 0)
+    for row in connection.execute(_STATES, {"guids": [new.guid for new in batch]}):
+        known.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
+    digests = [new.digest for new in batch if new.state == "queued" and new.digest]
+    if digests and known.replays:
+        for digest, guid, state in connection.execute(_BODIES, {"digests": digests, "since": now - window_ms}):
+            known.bodies.setdefault(digest, {})[guid] = state
+    return known
+
+
+def _store(connection: Connection, rows: Mapping[str, dict[str, object]], before: frozenset[str], now: int) -> None:
+    """Insert the rows of new GUIDs, and let those of the GUIDs known before begin anew."""
+    for row in rows.values():
+        row |= {"queued_at": now, "due_at": now, "finished_at": now if row["state"] == "ignored" else None}
+    new = [row | {"received_at": now} for guid, row in rows.items() if guid not in before]
+    again = [rows[guid] | {"known_guid": guid} for guid in sorted(before & rows.keys())]
+    if new:
+        connection.execute(_INSERT, new)
+    if again:
+        connection.execute(_ROUTE_AGAIN, again)
+
+
+def _superseding_in(connection: Connection, batch: Sequence[NewDelivery]) -> list[NewDelivery]:
+    """Those of a batch that is about to be stored that make other work on their threads pointless, if there is any."""
+    # Of a burst that says the same of one thread, the last says it all.
+    newer = {(new.thread_key, new.supersedes, new.head_sha): new for new in batch if new.supersedes != "nothing"}
+    threads = {new.thread_key for new in newer.values()} - {None}
+    if not threads:
+        return []
+    with_work = set(connection.execute(_THREADS_WITH_WORK, {"threads": list(threads)}).scalars())
+    with_work |= {thread for thread, times in Counter(new.thread_key for new in batch).items() if times > 1}
+    return [new for new in newer.values() if new.thread_key in with_work & threads]
+
+
+def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
+    """End the queued work that is pointless now; what is to be counted for it."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for new in newer:
+        whole_thread = new.supersedes == "thread"
+        if whole_thread:
+            why = f"{event_key(new.event, new.action)} ended the work on this thread (delivery {new.guid})"
+        else:
+            why = f"a newer commit, {new.head_sha}, was pushed before this one's turn came (delivery {new.guid})"
+        terms = {"of_thread": new.thread_key, "by_guid": new.guid, "why": why, "now": now, "sha": new.head_sha}
+        gone = connection.execute(_SUPERSEDE[new.supersedes], terms).all()
+        for old in gone:
+            counts.update(ended("superseded", repository=old.repository))
+        if gone:
+            connection.execute(_DROP_TURNS, [{"old_id": old.id} for old in gone])
+    return counts
+
+
+def _count_arrivals(
+    batch: Sequence[NewDelivery], also: Counts
+) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """What is counted before a batch is looked at, and what of `also` is counted after that."""
+    arrivals: Counter[tuple[str, str]] = Counter()
+    for new in batch:
+        arrivals["webhooks", ""] += 1
+        arrivals["event", event_key(new.event, new.action)] += 1
+        if new.repository is not None:
+            arrivals["repository", new.repository] += 1
+    before = Counter({key: n for key, n in also.items() if key[0] in COUNTED_AT_THE_DOOR})
+    return arrivals + before, Counter({key: n for key, n in also.items() if key not in before})
+
+
+def _count_answers(batch: Sequence[NewDelivery], answers: Sequence[Accepted]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for new, answer in zip(batch, answers, strict=True):
+        if answer.outcome in ("duplicate", "replay"):
+            counts["outcome", answer.outcome] += 1
+        elif answer.outcome == "ignored":
+            counts += ended("ignored", repository=new.repository, kind=new.reason_kind)
+    return counts

@@ -1,0 +1,149 @@
+"""Calls to Claude: begun within pace and budget, and accounted for when they end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import Connection, ScalarSelect, distinct, func, select
+
+from hls_handler.analysis import Usage
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Wait
+from hls_handler.store.clock import HOUR_MS, from_ms
+from hls_handler.store.pace import budget_frees_at
+from hls_handler.store.tables import calls, deliveries, turns
+from hls_handler.store.turns import Turning
+
+CLAUDE_PACE = "claude"  # what `hold_pace` names when Claude's server says to wait
+_BUDGET = "claude.calls_per_hour"
+UNAVAILABLE = "unavailable"
+"""The outcome of a call that Claude did not take up and nobody pays for: the budget does not count it."""
+
+_c = calls.c
+_COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
+
+
+class Calling(Turning):
+    """The ledger of calls to Claude."""
+
+    def begin_call(
+        self,
+        lease: Lease,
+        *,
+        index: int,
+        prompt_id: str,
+        model: str,
+        sender: str | None,
+        requests_per_second: float,
+        calls_per_hour: int,
+    ) -> int:
+        """Note that a call begins, and give its id. Raises `Wait` when pace or budget do not allow it yet.
+
+        The budget counts every call that began within an hour, also those that failed or never ended; an outage, in
+        which Claude takes none up, does not use it up. Raises `LeaseLost`.
+        """
+        with self._database.writing() as connection:
+            row_id = self._fenced(connection, lease)
+            wait = self._budget(connection, row_id, calls_per_hour)
+            if wait is None:
+                turn = self._turn(connection, row_id, CLAUDE_PACE, 1 / requests_per_second)
+                wait = None if turn.go else Wait("waits for its turn to ask Claude", at=from_ms(turn.slot_at))
+            if wait is None:
+                begin = calls.insert().values(
+                    delivery_id=row_id,
+                    step_index=index,
+                    thread_key=lease.thread_key,
+                    prompt_id=prompt_id,
+                    model=model,
+                    sender=sender,
+                    started_at=self._database.now,
+                )
+                call_id: int = connection.execute(begin.returning(_c.id)).scalar_one()
+                return call_id
+        raise wait
+
+    def end_call(self, lease: Lease, call_id: int, *, outcome: str, usage: Usage | None, error: str | None) -> None:
+        """Note what became of a call: "ok", or why not. Not fenced: the money is spent, whoever holds the lease.
+
+        A call that has ended already is left as it is.
+        """
+        spent: dict[str, object] = {}
+        if usage is not None:
+            spent = {
+                "model": usage.model,
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
+                "cache_read_tokens": usage.cache_read_tokens,
+                "cost_micro_usd": _micro_usd(usage.cost_usd),
+                "took_ms": round(usage.took_s * 1000),
+            }
+        end = (
+            calls.update()
+            .where(_c.id == call_id, _c.delivery_id == _id_of(lease), _c.finished_at.is_(None))
+            .values(finished_at=self._database.now, outcome=outcome, error=error, **spent)
+            .returning(_c.prompt_id)
+        )
+        with self._database.writing() as connection:
+            prompt_id = connection.execute(end).scalar()
+            if prompt_id is not None:
+                self._count(connection, _spent(prompt_id, outcome, usage))
+
+    def calls_last_hour(self) -> int:
+        """How much of the hourly budget is used up."""
+        recent = select(func.count()).select_from(calls).where(_c.started_at > self._database.now - HOUR_MS, _COUNTS)
+        with self._database.reading() as connection:
+            return connection.execute(recent).scalar_one()
+
+    def thread_runs_last_hour(self, lease: Lease) -> int:
+        """How many other deliveries of this thread asked Claude within the last hour (the guard against loops)."""
+        runs = select(func.count(distinct(_c.delivery_id))).where(
+            _c.thread_key == (lease.thread_key or ""),
+            _c.started_at > self._database.now - HOUR_MS,
+            _c.delivery_id != _id_of(lease),
+        )
+        with self._database.reading() as connection:
+            return connection.execute(runs).scalar_one()
+
+    def _budget(self, connection: Connection, row_id: int, calls_per_hour: int) -> Wait | None:
+        """Why the hourly budget does not allow a call now; a time is reserved then."""
+        self._lock_pace(connection, CLAUDE_PACE)  # so that two workers do not both take the last call
+        now = self._database.now_in(connection)
+        recent = select(_c.started_at).where(_c.started_at > now - HOUR_MS, _COUNTS).order_by(_c.started_at)
+        started = connection.execute(recent).scalars().all()
+        connection.execute(turns.delete().where(turns.c.delivery_id == row_id, turns.c.pace == _BUDGET))
+        waiting = select(func.count()).select_from(turns).where(turns.c.pace == _BUDGET, turns.c.slot_at > now)
+        ahead = connection.execute(waiting).scalar_one()
+        frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=ahead)
+        if frees_at is None:
+            return None
+        connection.execute(turns.insert().values(delivery_id=row_id, pace=_BUDGET, slot_at=frees_at))
+        at = from_ms(frees_at)
+        return Wait(
+            f"the hourly budget is used up: claude.calls_per_hour allows {calls_per_hour} calls, the next one at "
+            f"{at:%H:%M:%S} UTC; raise it, or wait",
+            at=at,
+            holdup="claude",
+        )
+
+
+def _id_of(lease: Lease) -> ScalarSelect[int]:
+    return select(deliveries.c.id).where(deliveries.c.guid == lease.guid).scalar_subquery()
+
+
+def _micro_usd(cost_usd: float | None) -> int | None:
+    return None if cost_usd is None else round(cost_usd * 1_000_000)
+
+
+def _spent(prompt_id: str, outcome: str, usage: Usage | None) -> Counter[tuple[str, str]]:
+    counts = Counter({("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1})
+    if usage is not None:
+        counts["tokens", "input"] = usage.input_tokens
+        counts["tokens", "output"] = usage.output_tokens
+        counts["tokens", "cache_write"] = usage.cache_write_tokens
+        counts["tokens", "cache_read"] = usage.cache_read_tokens
+        cost = _micro_usd(usage.cost_usd)
+        if cost is not None:
+            counts["cost_micro_usd", ""] = cost
+            counts["prompt_cost_micro_usd", prompt_id] = cost
+    return counts

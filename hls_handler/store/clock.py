@@ -1,0 +1,58 @@
+"""The database's clock, the only one: milliseconds since the epoch as an SQL expression, and the way to datetimes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR_MS = 3_600_000
+
+
+class _NowMs(FunctionElement[int]):
+    """The moment that the database runs the statement in, plus the one argument."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "now_ms"
+
+
+@compiles(_NowMs, "sqlite")
+def _sqlite_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
+    skew = compiler.process(element.clauses, **kw)
+    return f"(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + {skew})"
+
+
+@compiles(_NowMs, "postgresql")
+def _postgresql_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
+    # clock_timestamp() is volatile: only inside a subquery is it read once, and may an index be used against it.
+    skew = compiler.process(element.clauses, **kw)
+    return f"(SELECT CAST(date_part('epoch', clock_timestamp()) * 1000 AS BIGINT) + {skew})"
+
+
+def now_ms(skew: Callable[[], timedelta]) -> ColumnElement[int]:
+    """The database's clock, `skew` ahead; `skew` is asked each time that a statement runs."""
+    return _NowMs(bindparam("skew_ms", callable_=lambda: skew() // timedelta(milliseconds=1), type_=BigInteger()))
+
+
+def no_skew() -> timedelta:
+    return timedelta()
+
+
+def to_ms(moment: datetime) -> int:
+    """Rounded up, so that what is due at a moment is never begun before it."""
+    return -((EPOCH - moment) // timedelta(milliseconds=1))
+
+
+def from_ms(milliseconds: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def maybe_from_ms(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else from_ms(milliseconds)

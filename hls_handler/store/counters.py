@@ -1,0 +1,48 @@
+"""What is counted, and kept for ever: rows of (name, label, value), bumped in the transaction of what they count."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import select
+
+from hls_handler.deliveries import State
+from hls_handler.store.part import Counts, Part
+from hls_handler.store.tables import counters
+
+_BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Counting(Part):
+    """Counters of things that have no row, and all counters to read."""
+
+    def count(self, counts: Counts) -> None:
+        """Add to counters, for what has no row of its own: `{("outcome", "pong"): 1}`."""
+        with self._database.writing() as connection:
+            self._count(connection, counts)
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        """All counters, by name and label ("" where a counter has only one)."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(counters.c.name, counters.c.label, counters.c.value))
+            return {(row.name, row.label): row.value for row in rows}
+
+
+def ended(
+    state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
+) -> Counter[tuple[str, str]]:
+    """What is counted when a delivery ends in `state`; `kind` is what an ignored one is counted under."""
+    counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
+    if repository is not None:
+        counts["repository_outcome", f"{repository}:{state}"] = 1
+    if handler is not None:
+        counts["handler", f"{handler}:{state}"] = 1
+    if state == "ignored":
+        counts["ignored", kind or "other"] = 1
+    return counts
+
+
+def processed(took_ms: int) -> Counter[tuple[str, str]]:
+    """What is counted for the time from a delivery's coming to its being done."""
+    bucket = next((f"{bound:g}" for bound in _BOUNDS_S if took_ms <= bound * 1000), "inf")
+    return Counter({("processing_ms", ""): took_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})

@@ -1,0 +1,146 @@
+"""How a worker gives a delivery back: finished, buried, or postponed; and how an operator brings a dead one back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import func, select
+
+from hls_handler.deliveries import Lease, State
+from hls_handler.store.clock import to_ms
+from hls_handler.store.counters import ended, processed
+from hls_handler.store.part import Part, literal, lost, release_locks
+from hls_handler.store.tables import deliveries, turns
+
+AnalysisStatus = Literal["done", "failed"]
+PostingStatus = Literal["done", "failed", "dry_run"]
+
+_c = deliveries.c
+_NOBODYS: dict[str, object] = {"worker": None, "lease_until": None}
+
+
+class Ending(Part):
+    """What ends a lease. Each raises `LeaseLost` when the lease has ended already."""
+
+    def finish(
+        self,
+        lease: Lease,
+        state: Literal["done", "ignored", "superseded"],
+        *,
+        reason: str | None,
+        kind: str | None = None,
+        handler: str | None = None,
+        took_s: float,
+    ) -> None:
+        """The delivery is finished, and why. An ignored one loses its body and its digest, as at the door."""
+        values: dict[str, object] = {"reason_kind": kind, "took_ms": round(took_s * 1000)}
+        if state == "ignored":
+            values |= {"body": None, "digest": None}
+        self._end(lease, state, reason=reason, kind=kind, handler=handler, values=values)
+
+    def bury(self, lease: Lease, *, reason: str, handler: str | None = None) -> None:
+        """The delivery failed for good: it is dead until an operator or a redelivery brings it back."""
+        self._end(lease, "dead", reason=reason, kind=None, handler=handler, values={})
+
+    def postpone(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
+        """The delivery waits until `at`: after a failure (`failed`), which may use up an attempt (`counts`), or not.
+
+        A failure gives up the turns that the delivery has reserved.
+        """
+        values: dict[str, object] = {"state": "queued", "due_at": to_ms(at), "reason": reason}
+        if failed:
+            values |= {
+                "failures": _c.failures + 1,
+                "first_failure_at": func.coalesce(_c.first_failure_at, self._database.now),
+            }
+        if counts:
+            values["attempts"] = _c.attempts + 1
+        give_back = deliveries.update().where(self._held(lease)).values(_NOBODYS | values).returning(_c.id)
+        with self._database.writing() as connection:
+            row_id = connection.execute(give_back).scalar()
+            if row_id is None:
+                raise lost(lease)
+            release_locks(connection, row_id)
+            if failed:
+                connection.execute(turns.delete().where(turns.c.delivery_id == row_id))
+
+    def set_status(
+        self,
+        lease: Lease,
+        *,
+        analysis: AnalysisStatus | None = None,
+        analysis_error: str | None = None,
+        posting: PostingStatus | None = None,
+        posting_error: str | None = None,
+    ) -> None:
+        """Keep what became of the analysis, the posting, or both, each with its error; None leaves it as it is."""
+        values: dict[str, object] = {}
+        if analysis is not None:
+            values |= {"analysis_status": analysis, "analysis_error": analysis_error}
+        if posting is not None:
+            values |= {"posting_status": posting, "posting_error": posting_error}
+        with self._database.writing() as connection:
+            row_id = self._fenced(connection, lease)
+            if values:
+                connection.execute(deliveries.update().where(_c.id == row_id).values(values))
+
+    def requeue(self, guid: str) -> State | None:
+        """Run a dead delivery again, its remembered steps kept, or one that waits at once.
+
+        The state it has now; None for an unknown one.
+        """
+        now = self._database.now
+        at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(due_at=now)
+        again = (
+            deliveries.update()
+            .where(_c.guid == guid, _c.state == literal("dead"))
+            .values(
+                state="queued",
+                reason="an operator runs it again",
+                queued_at=now,
+                due_at=now,
+                finished_at=None,
+                attempts=0,
+                failures=0,
+                crashes=0,
+                first_failure_at=None,
+            )
+        )
+        with self._database.writing() as connection:
+            connection.execute(at_once)
+            connection.execute(again)
+            return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
+
+    def _end(
+        self,
+        lease: Lease,
+        state: State,
+        *,
+        reason: str | None,
+        kind: str | None,
+        handler: str | None,
+        values: dict[str, object],
+    ) -> None:
+        end = (
+            deliveries.update()
+            .where(self._held(lease))
+            .values(
+                _NOBODYS
+                | {"state": state, "reason": reason, "handler": handler, "finished_at": self._database.now}
+                | values
+            )
+            .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
+        )
+        with self._database.writing() as connection:
+            row = connection.execute(end).first()
+            if row is None:
+                raise lost(lease)
+            release_locks(connection, row.id)
+            connection.execute(turns.delete().where(turns.c.delivery_id == row.id))
+            counts = ended(state, repository=lease.repository, kind=kind, handler=handler)
+            if state == "done":
+                counts += processed(row.processing_ms)
+                if row.failures:
+                    counts["recovered_by_retry", ""] = 1
+            self._count(connection, counts)

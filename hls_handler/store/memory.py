@@ -1,0 +1,127 @@
+"""What we did on a thread, as one identity: labels and comments, so that what a person changed stays changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Table, and_, select
+
+from hls_handler.deliveries import Lease
+from hls_handler.events import Account
+from hls_handler.store.database import Database
+from hls_handler.store.part import Part
+from hls_handler.store.tables import comments, identities, labels
+
+LabelState = Literal["intended", "ours", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownComment:
+    """A comment of ours, as it was last written."""
+
+    comment_id: int
+    body_digest: str  # as given to `remember_comment`
+
+
+class ThreadMemory(Part):
+    """Our labels and comments on the lease's thread. Every method raises `LeaseLost` when the lease has ended."""
+
+    def __init__(self, database: Database, lease: Lease, identity: str) -> None:
+        super().__init__(database)
+        if lease.repository_id is None or lease.number is None:
+            raise ValueError(f"delivery {lease.guid} is about no issue or pull request: there is no thread to remember")
+        self._lease = lease
+        self._thread: dict[str, object] = {
+            "repository_id": lease.repository_id,
+            "identity": identity,
+            "number": lease.number,
+        }
+
+    def labels(self) -> dict[str, LabelState]:
+        """Labels that we meant to add ("intended"), added ("ours"), or that a person took away from us ("gone")."""
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            rows = connection.execute(select(labels.c.name, labels.c.state).where(self._here(labels)))
+            return {row.name: row.state for row in rows}
+
+    def intend_labels(self, names: Iterable[str]) -> None:
+        """We are about to write these: should the answer be lost, they are ours if the thread has them then."""
+        self._set_labels(names, "intended")
+
+    def confirm_labels(self, names: Iterable[str]) -> None:
+        """We added these."""
+        self._set_labels(names, "ours")
+
+    def labels_gone(self, names: Iterable[str]) -> None:
+        """These were ours, and a person took them away: they do not come back."""
+        self._set_labels(names, "gone")
+
+    def forget_labels(self, names: Iterable[str]) -> None:
+        """These are no longer ours, because we took them away."""
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            connection.execute(labels.delete().where(self._here(labels), labels.c.name.in_(list(names))))
+
+    def comment(self, family: str) -> KnownComment | None:
+        """The comment that we made for a prompt family, whether or not it is still there."""
+        known = select(comments.c.comment_id, comments.c.body_digest).where(
+            self._here(comments), comments.c.family == family
+        )
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            row = connection.execute(known).first()
+        return None if row is None else KnownComment(row.comment_id, row.body_digest)
+
+    def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
+        """This is our comment of the family, and what it says."""
+        kept = {"comment_id": comment_id, "body_digest": body_digest, "changed_at": self._database.now}
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            new = self._database.insert(comments).values(self._thread | {"family": family} | kept)
+            connection.execute(
+                new.on_conflict_do_update(index_elements=["repository_id", "identity", "number", "family"], set_=kept)
+            )
+
+    def _set_labels(self, names: Iterable[str], state: LabelState) -> None:
+        kept = {"state": state, "changed_at": self._database.now}
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            for name in sorted(set(names)):
+                new = self._database.insert(labels).values(self._thread | {"name": name} | kept)
+                keep = new.on_conflict_do_update(
+                    index_elements=["repository_id", "identity", "number", "name"],
+                    set_=kept,
+                )
+                connection.execute(keep)
+
+    def _here(self, table: Table) -> ColumnElement[bool]:
+        return and_(*(table.c[name] == value for name, value in self._thread.items()))
+
+
+class Identities(Part):
+    """Who we are on GitHub, and what we did there."""
+
+    def memory(self, lease: Lease, identity: str) -> ThreadMemory:
+        """Our memory of the lease's thread, as `identity` (our login)."""
+        return ThreadMemory(self._database, lease, identity)
+
+    def identity(self, fingerprint: str) -> Account | None:
+        """The account behind a credential, by the credential's fingerprint, if GitHub was asked before."""
+        known = select(identities).where(identities.c.fingerprint == fingerprint)
+        with self._database.reading() as connection:
+            row = connection.execute(known).first()
+        return None if row is None else Account(login=row.login, id=row.account_id, type=row.account_type)
+
+    def remember_identity(self, fingerprint: str, account: Account) -> None:
+        """Keep the account behind a credential."""
+        kept = {
+            "login": account.login,
+            "account_id": account.id,
+            "account_type": account.type,
+            "seen_at": self._database.now,
+        }
+        new = self._database.insert(identities).values(fingerprint=fingerprint, **kept)
+        with self._database.writing() as connection:
+            connection.execute(new.on_conflict_do_update(index_elements=["fingerprint"], set_=kept))

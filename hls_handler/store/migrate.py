@@ -1,0 +1,41 @@
+"""Bringing a database's tables to this version, inside the process that opens it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from hls_handler.errors import StoreUnavailable
+from hls_handler.store.database import Database
+
+VERSION_TABLE = "hls_version"
+_ADVISORY_LOCK = 7_246_173  # any number that stands for "migrating HLS"
+
+
+def migrate(database: Database) -> None:
+    """Bring the tables to the newest version that we know, in one transaction. Raises `StoreUnavailable` for newer."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    with database.writing() as connection:
+        if connection.dialect.name == "postgresql":  # SQLite's transaction has the only writer's lock already
+            # Another machine may be at it, and a change of large tables takes its time.
+            connection.execute(text("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+        found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+        newest = scripts.get_current_head()
+        if found == newest:
+            return
+        if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+            raise StoreUnavailable(
+                f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
+                f"HLS knows them up to {newest}): upgrade HLS, or name another database in storage.url"
+            )
+        config.attributes["connection"] = connection
+        config.attributes["version_table"] = VERSION_TABLE
+        command.upgrade(config, "head")

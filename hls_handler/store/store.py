@@ -1,0 +1,92 @@
+"""The store: everything that must survive, in one database."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Self
+
+from sqlalchemy import false, select
+
+from hls_handler.store.accept import Accepting
+from hls_handler.store.analyses import KeepingAnalyses
+from hls_handler.store.calls import Calling
+from hls_handler.store.clock import from_ms, no_skew
+from hls_handler.store.counters import Counting
+from hls_handler.store.database import Database, parsed
+from hls_handler.store.endings import Ending
+from hls_handler.store.files import ensure_private_file
+from hls_handler.store.memory import Identities
+from hls_handler.store.migrate import migrate
+from hls_handler.store.queue import Queueing
+from hls_handler.store.reads import Reading
+from hls_handler.store.steps import Remembering
+from hls_handler.store.tables import deliveries, keys, pace
+from hls_handler.store.threads import Overtaking
+
+
+class Store(
+    Accepting,  # the door
+    Queueing,  # workers: claim and keep a delivery
+    Remembering,  # its steps
+    Overtaking,  # what is newer on its thread
+    Calling,  # turns, budget and locks
+    KeepingAnalyses,
+    Identities,  # what we did on GitHub
+    Ending,  # give a delivery back
+    Counting,
+    Reading,  # commands, stats and health
+):
+    """One database, used by any number of threads; each part has a module of its own.
+
+    Every method is one transaction and raises `StoreUnavailable` when the database cannot be used. What is said of
+    time is said by the database's clock.
+    """
+
+    @classmethod
+    def open(cls, url: str, *, skew: Callable[[], timedelta] = no_skew, busy_timeout_s: float = 5.0) -> Self:
+        """Open a database, made and migrated as needed. Raises `StoreUnavailable`, saying what to do.
+
+        `skew` is added to the database's clock, so that tests need not sleep. `busy_timeout_s` is how long a write
+        waits for another process that writes to the same SQLite file.
+        """
+        parsed_url = parsed(url)
+        ensure_private_file(parsed_url)
+        database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s)
+        try:
+            database.prepare()
+            migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def close(self) -> None:
+        """Close all connections. Threads that still work with the store reopen them."""
+        self._database.close()
+
+    def now(self) -> datetime:
+        """The database's time, aware UTC."""
+        with self._database.reading() as connection:
+            return from_ms(self._database.now_in(connection))
+
+    def check_writable(self) -> None:
+        """Write something. Raises `StoreUnavailable` when the database takes no writes."""
+        beat = self._database.insert(pace).values(
+            name="heartbeat", next_at=self._database.now, held_until=0, taken_at=0
+        )
+        none_of_them = deliveries.update().where(false()).values(reason=None)  # waits for whoever has locked the table
+        with self._database.writing() as connection:
+            connection.execute(none_of_them)
+            connection.execute(
+                beat.on_conflict_do_update(index_elements=["name"], set_={"next_at": beat.excluded["next_at"]})
+            )
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes, made when first asked for and kept: the same for every process on this database."""
+        fresh = self._database.insert(keys).values(name=name, value=secrets.token_bytes(32))
+        with self._database.writing() as connection:
+            connection.execute(fresh.on_conflict_do_nothing())
+            value: bytes = connection.execute(select(keys.c.value).where(keys.c.name == name)).scalar_one()
+            return value

@@ -1,0 +1,120 @@
+"""Turns and locks: a worker that may not go on now is told when to come back, and waiting costs no worker."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, or_, select
+
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Wait
+from hls_handler.store.clock import from_ms, to_ms
+from hls_handler.store.pace import Pace, Turn, next_turn
+from hls_handler.store.part import Part, literal
+from hls_handler.store.tables import deliveries, locks, pace, turns
+
+_LOCK_POLL_MS = 1_000
+
+
+class Turning(Part):
+    """Paces, and locks by name."""
+
+    def take_turn(self, lease: Lease, pace: str, *, interval_s: float) -> None:
+        """Return when it is this delivery's turn in a pace; turns are `interval_s` apart, over all workers.
+
+        Otherwise a turn is reserved for the delivery and `Wait` raised: postpone it until then, and ask again. Raises
+        `LeaseLost`.
+        """
+        with self._database.writing() as connection:
+            row_id = self._fenced(connection, lease)
+            turn = self._turn(connection, row_id, pace, interval_s)
+        if not turn.go:
+            raise Wait(f"waits for its turn ({pace})", at=from_ms(turn.slot_at))
+
+    def hold_pace(self, pace: str, until: datetime) -> None:
+        """No turns before `until`: the server said so. Turns reserved before it are void."""
+        until_ms = to_ms(until)
+        with self._database.writing() as connection:
+            held = self._lock_pace(connection, pace)
+            held_until = max(held.held_until, until_ms)
+            self._keep_pace(connection, pace, Pace(max(held.next_at, until_ms), held_until, held.taken_at))
+
+    def held_until(self, pace_name: str) -> datetime | None:
+        """Until when the server said that nothing may be asked of it; None when it may be."""
+        row = select(pace.c.held_until).where(pace.c.name == pace_name, pace.c.held_until > self._database.now)
+        with self._database.reading() as connection:
+            until: int | None = connection.execute(row).scalar()
+        return None if until is None else from_ms(until)
+
+    def wait_no_more(self) -> int:
+        """Make everything that waits for a time due now, and forget what servers said; how many deliveries waited.
+
+        For a start: whoever starts the service may have mended what they wait for. What still holds, they are told
+        again.
+        """
+        due = deliveries.update().where(
+            deliveries.c.state == literal("queued"), deliveries.c.due_at > self._database.now
+        )
+        with self._database.writing() as connection:
+            connection.execute(turns.delete())
+            connection.execute(pace.update().values(next_at=0, held_until=0))
+            return connection.execute(due.values(due_at=self._database.now)).rowcount
+
+    def lock(self, lease: Lease, name: str, *, ttl_s: float) -> None:
+        """Take a lock, or keep it for longer; it ends with `unlock`, after `ttl_s`, or when the delivery stops running.
+
+        Raises `Wait` while another delivery holds it, and `LeaseLost`.
+        """
+        now = self._database.now
+        with self._database.writing() as connection:
+            row_id = self._fenced(connection, lease)
+            new = self._database.insert(locks).values(
+                name=name, delivery_id=row_id, locked_until=now + int(ttl_s * 1000)
+            )
+            take = new.on_conflict_do_update(
+                index_elements=["name"],
+                set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
+                where=or_(locks.c.delivery_id == row_id, locks.c.locked_until <= now),
+            )
+            connection.execute(take)
+            holder, guid, until, moment = connection.execute(
+                select(locks.c.delivery_id, deliveries.c.guid, locks.c.locked_until, now)
+                .join(deliveries, deliveries.c.id == locks.c.delivery_id)
+                .where(locks.c.name == name)
+            ).one()
+        if holder != row_id:
+            raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, moment + _LOCK_POLL_MS)))
+
+    def unlock(self, lease: Lease, name: str) -> None:
+        """Give a lock back, if this delivery holds it. Raises `LeaseLost`."""
+        with self._database.writing() as connection:
+            row_id = self._fenced(connection, lease)
+            connection.execute(locks.delete().where(locks.c.name == name, locks.c.delivery_id == row_id))
+
+    def _turn(self, connection: Connection, row_id: int, name: str, interval_s: float) -> Turn:
+        """Take or reserve the next turn of a pace, inside a transaction that holds the delivery."""
+        before = self._lock_pace(connection, name)
+        mine = and_(turns.c.delivery_id == row_id, turns.c.pace == name)
+        turn = next_turn(
+            before,
+            reserved=connection.execute(select(turns.c.slot_at).where(mine)).scalar(),
+            interval_ms=round(interval_s * 1000),
+            now=self._database.now_in(connection),
+        )
+        self._keep_pace(connection, name, turn.pace)
+        connection.execute(turns.delete().where(mine))
+        if not turn.go:
+            connection.execute(turns.insert().values(delivery_id=row_id, pace=name, slot_at=turn.slot_at))
+        return turn
+
+    def _lock_pace(self, connection: Connection, name: str) -> Pace:
+        """The pace, which nobody else changes until the transaction ends."""
+        fresh = self._database.insert(pace).values(name=name, next_at=0, held_until=0, taken_at=0)
+        connection.execute(fresh.on_conflict_do_nothing())
+        row = select(pace.c.next_at, pace.c.held_until, pace.c.taken_at).where(pace.c.name == name).with_for_update()
+        next_at, held_until, taken_at = connection.execute(row).one()
+        return Pace(next_at, held_until, taken_at)
+
+    def _keep_pace(self, connection: Connection, name: str, after: Pace) -> None:
+        values = {"next_at": after.next_at, "held_until": after.held_until, "taken_at": after.taken_at}
+        connection.execute(pace.update().where(pace.c.name == name).values(values))

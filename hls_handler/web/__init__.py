@@ -1,0 +1,1 @@
+"""HTTP: receive webhooks, tell how the service is, count what it did."""

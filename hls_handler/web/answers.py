@@ -1,0 +1,34 @@
+"""What the service answers: a status and JSON, sent without detours on the webhook's path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+from starlette.types import Send
+
+JSON_TYPE = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    content: Mapping[str, object]
+    headers: Headers = ()
+
+    async def send(self, send: Send) -> None:
+        body = msgspec.json.encode(self.content)
+        length = (b"content-length", str(len(body)).encode("ascii"))
+        await send(
+            {"type": "http.response.start", "status": self.status, "headers": [JSON_TYPE, length, *self.headers]}
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+def detail(status: int, sentence: str, *headers: tuple[bytes, bytes]) -> Answer:
+    """`{"detail": sentence}`."""
+    return Answer(status, {"detail": sentence}, headers)

@@ -1,0 +1,54 @@
+"""The web application: three routes, request ids around them, and one shape of answer for all that is not found."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Lifespan
+
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings
+from hls_handler.web.api_key import ApiKey
+from hls_handler.web.door import Door
+from hls_handler.web.pages import Pages
+from hls_handler.web.ports import Ports
+from hls_handler.web.request_ids import SCOPE_KEY, RequestIds, answer_headers
+from hls_handler.web.signature import Secrets
+
+
+def create_web(
+    settings: Settings, *, table: RepositoryTable, ports: Ports, lifespan: Lifespan[Starlette] | None = None
+) -> Starlette:
+    """The application. `lifespan` is where the composition root starts and ends the workers.
+
+    Build it inside or outside a running loop, but once for each loop.
+    """
+    pages = Pages(ApiKey(settings), ports)
+    app = Starlette(
+        routes=[
+            Route(settings.server.webhook_path, Door(settings, Secrets(settings, table), ports)),
+            Route("/health", pages.health),
+            Route("/stats", pages.stats),
+        ],
+        middleware=[Middleware(RequestIds)],
+        exception_handlers={HTTPException: _not_served, Exception: _broken},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # GitHub does not follow redirects: say at once that the path is wrong
+    return app
+
+
+def _not_served(_request: Request, exc: Exception) -> Response:
+    """404 and 405."""
+    assert isinstance(exc, HTTPException)
+    return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
+
+
+def _broken(request: Request, _exc: Exception) -> Response:
+    """A defect of ours; the server logs its trace. Sent from outside the middleware, so the id is added here."""
+    headers = {name.decode(): value.decode() for name, value in answer_headers(request.scope[SCOPE_KEY])}
+    return JSONResponse({"detail": "internal error; see the log under this request id"}, 500, headers)

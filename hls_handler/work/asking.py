@@ -1,0 +1,111 @@
+"""Asking Claude: render, wait for our turn, call, keep what it cost; one more try when a reply does not validate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+from hls_handler.analysis import Analysis, Answered, Reply, Unusable
+from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
+from hls_handler.prompting.render import Rendered, render, render_comment
+from hls_handler.store import UNAVAILABLE
+from hls_handler.work.job import Job
+from hls_handler.work.memory import UNUSABLE, keep_answer, recall_answer
+
+PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
+
+
+def analyse(
+    job: Job, variables: Mapping[str, object], comment_variables: Callable[[Reply], Mapping[str, object]]
+) -> Analysis:
+    """Ask the rule's prompt and whatever its `then` leads to, and make the comment of the last reply.
+
+    `comment_variables` gives what only comment templates see, of the last reply.
+    """
+    library, store = job.now.library, job.tools.store
+    answers: list[Answered] = []
+    name: str | None = job.rule.prompt
+    while name is not None:
+        index = len(answers)
+        answered = recall_answer(job.steps.get(("ask", index)))
+        if answered is None:
+            answered = _ask(job, name, variables, index)
+        store.save_analysis(job.lease, index=index, answered=answered)
+        answers.append(answered)
+        variables = {**variables, "analysis": answered.reply}
+        last, name = name, library.next_after(name, answered.reply)
+    store.set_status(job.lease, analysis="done", analysis_error=None)
+    extra = comment_variables(answers[-1].reply)
+    with _authors_fault():
+        comment = render_comment(library, last, {**variables, **extra}, key=store.secret(PROMPT_SECRET))
+    return Analysis(answers=tuple(answers), comment=comment)
+
+
+def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Answered:
+    with _authors_fault():
+        rendered = render(job.now.library, name, variables, key=job.tools.store.secret(PROMPT_SECRET))
+    first = UNUSABLE.decode(job.steps.get(("unusable", index)))
+    if first is None:
+        answer = _call(job, rendered, index, correction=None)
+        if isinstance(answer, Answered):
+            return answer
+        if answer.why != "invalid":
+            raise Permanent(_refusal(job, rendered, answer))
+        first = answer
+    answer = _call(job, rendered, index, correction=first)
+    if isinstance(answer, Answered):
+        return answer
+    job.tools.store.forget(job.lease, "unusable")  # a later retry by hand begins anew
+    raise Permanent(f"Claude's replies to {rendered.prompt.id} could not be used, twice; last: {answer.problem}")
+
+
+@contextmanager
+def _authors_fault() -> Iterator[None]:
+    """A template that this event breaks costs the delivery an attempt; once it is mended, the next one succeeds."""
+    try:
+        yield
+    except PromptError as exc:
+        raise Retryable(str(exc)) from exc
+
+
+def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | None) -> Answered | Unusable:
+    """One paced, counted and recorded call. The result is remembered before anything else is done with it."""
+    store, claude = job.tools.store, job.now.settings.claude
+    begin = partial(
+        store.begin_call,
+        job.lease,
+        index=index,
+        prompt_id=rendered.prompt.id,
+        model=job.tools.claude.model_for(rendered),
+        sender=job.event.sender.login,
+        requests_per_second=claude.requests_per_second,
+        calls_per_hour=claude.calls_per_hour,
+    )
+    call = job.in_turn(begin)
+    try:
+        answer = job.tools.claude.ask(rendered, correction=correction)
+    except StepFailed as exc:
+        outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.maybe_done else "failed"
+        store.end_call(job.lease, call, outcome=outcome, usage=None, error=str(exc))
+        raise
+    job.tools.health.ok("claude")
+    if isinstance(answer, Answered):
+        store.remember(job.lease, keep_answer(answer, index=index))
+        store.end_call(job.lease, call, outcome="ok", usage=answer.usage, error=None)
+        return recall_answer(keep_answer(answer, index=index)) or answer
+    if correction is None and answer.why == "invalid":
+        store.remember(job.lease, UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s))
+    store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem)
+    return answer
+
+
+def _refusal(job: Job, rendered: Rendered, answer: Unusable) -> str:
+    file = job.now.library.file(rendered.prompt.name)
+    advice = {
+        "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
+        "refused": "nothing is posted; read the thread yourself",
+        "stopped": f"shorten what {file} sends, then run it again",
+        "invalid": f"check what {file} asks for",
+    }[answer.why]
+    return f"Claude's reply to {rendered.prompt.id} cannot be used: {answer.problem}; {advice}"

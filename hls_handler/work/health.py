@@ -1,0 +1,102 @@
+"""How the service's parts are: what the last real use of each said, since when, and what the operator does about it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+Component = Literal["store", "queue", "github", "claude", "prompts", "settings"]
+Severity = Literal["degraded", "unhealthy"]
+ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
+Overall = Literal["healthy", "degraded", "unhealthy"]
+
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentHealth:
+    """One part. `since` is when it came into this state (aware UTC), whatever was said about it meanwhile."""
+
+    state: ComponentState
+    since: datetime
+    message: str | None = None  # what is wrong; None when nothing is
+    remedy: str | None = None  # what the operator does
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSnapshot:
+    components: Mapping[Component, ComponentHealth]
+
+    @property
+    def overall(self) -> Overall:
+        """The worst of all; a component that was not used yet counts as healthy."""
+        states = {component.state for component in self.components.values()}
+        if "unhealthy" in states:
+            return "unhealthy"
+        return "degraded" if "degraded" in states else "healthy"
+
+
+USE_COUNTS_FOR = timedelta(minutes=10)
+"""Twice the longest pause between two tries: what a delivery has seen is not outdone by a probe that sees less."""
+
+
+class Health:
+    """Told by whoever used a part how it went; asked by `/health`. Safe to call from every thread.
+
+    `clock` gives aware UTC. `unhealthy` is for a store that cannot be written, where no delivery can be taken in; all
+    else that is wrong is `degraded`, since what comes in is kept and worked on later.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        started = clock()
+        self._components = {name: ComponentHealth("unknown", started) for name in COMPONENTS}
+        self._failed_in_use_at: dict[Component, datetime] = {}
+
+    def ok(self, component: Component) -> None:
+        """The component was used, and it worked."""
+        with self._lock:
+            self._failed_in_use_at.pop(component, None)
+            self._set_healthy(component)
+
+    def answers(self, component: Component) -> None:
+        """The component answers a probe, which proves less than a use does: reading works while writing may not."""
+        with self._lock:
+            failed_at = self._failed_in_use_at.get(component)
+            if failed_at is None or self._clock() - failed_at > USE_COUNTS_FOR:
+                self._set_healthy(component)
+
+    def _set_healthy(self, component: Component) -> None:
+        if self._components[component].state != "healthy":
+            self._components[component] = ComponentHealth("healthy", self._clock())
+
+    def trouble(
+        self,
+        component: Component,
+        message: str,
+        remedy: str,
+        *,
+        severity: Severity = "degraded",
+        by_probe: bool = False,
+    ) -> None:
+        """The component was used, and it did not work; `message` and `remedy` are shown to the operator.
+
+        What a probe finds does not take the place of what a use found.
+        """
+        with self._lock:
+            before = self._components[component]
+            if by_probe and component in self._failed_in_use_at and before.state != "healthy":
+                return
+            now = self._clock()
+            since = before.since if before.state == severity else now
+            self._components[component] = ComponentHealth(severity, since, message, remedy)
+            if not by_probe:
+                self._failed_in_use_at[component] = now
+
+    def snapshot(self) -> HealthSnapshot:
+        with self._lock:
+            return HealthSnapshot(dict(self._components))

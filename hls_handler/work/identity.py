@@ -1,0 +1,51 @@
+"""Who we are on GitHub: remembered in the store for the token at hand, known to the door, and asked again now and then.
+
+What the store remembers of threads goes by our login. After a rename our comments are found by mark and author, as on a
+first visit, and edited; labels from before count as a person's, and a comment that a person deleted may come once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+
+from hls_handler.events import Account
+from hls_handler.store import Store
+from hls_handler.work.ports import Github
+
+FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in the store, not a secret)
+
+
+class WhoWeAre:
+    """The account behind one token at one address. Thread-safe."""
+
+    def __init__(self, store: Store, *, token: str, base_url: str) -> None:
+        self._store = store
+        self._fingerprint = hmac.new(
+            store.secret(FINGERPRINT_SECRET), f"{base_url}\n{token}".encode(), hashlib.sha256
+        ).hexdigest()
+        self._lock = threading.Lock()
+        self._account = store.identity(self._fingerprint)
+
+    @property
+    def known(self) -> Account | None:
+        """What the door may know: no call is made."""
+        return self._account
+
+    def ask(self, github: Github) -> Account:
+        """The account; asks GitHub the first time. Raises `DependencyDown`."""
+        with self._lock:
+            return self._account or self._learn(github)
+
+    def refresh(self, github: Github) -> None:
+        """Ask again: a renamed account must still be known for ours. Raises `DependencyDown`."""
+        with self._lock:
+            self._learn(github)
+
+    def _learn(self, github: Github) -> Account:
+        found = github.who_am_i()
+        if found != self._account:
+            self._store.remember_identity(self._fingerprint, found)
+            self._account = found
+        return found

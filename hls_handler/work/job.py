@@ -1,0 +1,96 @@
+"""A job: one delivery under one lease, with all that holds for it; the only place where step results are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from hls_handler.deliveries import Lease, Remembered
+from hls_handler.errors import StepFailed, Wait
+from hls_handler.events import Account, Event
+from hls_handler.handlers.handler import Handler
+from hls_handler.routing import Rule
+from hls_handler.work.memory import Codec
+from hls_handler.work.ports import Now, Tools
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    lease: Lease
+    tools: Tools
+    now: Now
+    event: Event
+    we: Account
+    rule: Rule
+    handler: Handler[Any]
+    steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
+
+    @property
+    def number(self) -> int:
+        thread = self.event.thread
+        assert thread is not None  # routing lets only events with a thread reach a handler
+        return thread.number
+
+    def once(self, codec: Codec[T], index: int, do: Callable[[], T]) -> T:
+        """The remembered result of a step, or do it and remember it. What comes back is what would be recalled."""
+        known = codec.decode(self.steps.get((codec.name, index)))
+        if known is not None:
+            return known
+        self.go_on()
+        started = self.tools.clock()
+        step = codec.encode(do(), index=index, took_s=self.tools.clock() - started)
+        self.tools.store.remember(self.lease, step)
+        result = codec.decode(step)
+        assert result is not None
+        return result
+
+    def go_on(self) -> None:
+        """Raise `Wait` between two steps when the service was told to end: the rest is for the next start."""
+        if self.tools.stopping():
+            raise Wait("the service is stopping", at=self.tools.store.now())
+
+    def in_turn(self, take: Callable[[], T]) -> T:
+        """Do what may raise `Wait` for its turn; one that comes in a moment is waited for here."""
+        while True:
+            self.go_on()
+            try:
+                return take()
+            except Wait as wait:
+                pause_s = (wait.at - self.tools.store.now()).total_seconds()
+                if wait.holdup is not None or pause_s > IN_PLACE_S:
+                    raise
+                self.tools.pause(max(pause_s, 0.001))
+
+    def before_reads(self) -> None:
+        """Raise `Wait` as long as GitHub said to leave it alone: reading on is what gets a token banned."""
+        until = self.tools.store.held_until(GITHUB_PACE)
+        if until is not None:
+            raise Wait(f"waits until {until:%H:%M:%S} UTC, as GitHub is in trouble or said so", at=until)
+
+    def before_write(self) -> None:
+        """Take our turn to write on GitHub; a worker that lost its lease finds that out here, before it posts."""
+        interval_s = self.now.settings.github.min_seconds_between_writes
+        self.in_turn(lambda: self.tools.store.take_turn(self.lease, GITHUB_PACE, interval_s=interval_s))
+
+    @contextmanager
+    def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
+        """Keep what failed of the two parts apart, so that each can be asked for."""
+        try:
+            yield
+        except StepFailed as exc:
+            if part == "analysis":
+                self.tools.store.set_status(self.lease, analysis="failed", analysis_error=str(exc))
+            else:
+                self.tools.store.set_status(self.lease, posting="failed", posting_error=str(exc))
+            raise
+
+
+GITHUB_PACE = "github"
+"""The name of the pace that all writes to GitHub share; when it is held, nothing is read either."""
+
+IN_PLACE_S = 1.5
+"""Going back to the queue for less would cost more: what is to be written is looked up on GitHub anew each time."""

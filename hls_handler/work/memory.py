@@ -1,0 +1,97 @@
+"""How results of steps are kept: versioned JSON, redacted, under a name and an index.
+
+A step that another version of this code remembered in a shape that this one does not know is done again, never misread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from hls_handler.actions import Outcome
+from hls_handler.analysis import REPLY_TYPES, Answered, Unusable, Usage
+from hls_handler.deliveries import Remembered
+from hls_handler.handlers.labelling import LabelState
+from hls_handler.untrusted import Code, clean, redact
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """Turns one kind of step result into `Remembered` and back."""
+
+    def __init__(self, name: str, version: int, shape: TypeAdapter[T]) -> None:
+        self.name, self.version = name, version
+        self._shape = shape
+
+    def encode(self, value: T, *, index: int, took_s: float) -> Remembered:
+        plain = mapped(self._shape.dump_python(value, mode="json"), redact)
+        return Remembered(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
+
+    def decode(self, step: Remembered | None) -> T | None:
+        """The value, or None when there is none or it has another version's shape."""
+        if step is None or step.version != self.version:
+            return None
+        try:
+            return self._shape.validate_json(step.value)
+        except ValidationError:
+            return None
+
+
+def mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """The same JSON tree with every string changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: mapped(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [mapped(part, change) for part in value]
+    return value
+
+
+def _visible(text: str) -> str:
+    """Without what nobody sees. HTML comments stay: in a suggested line of code they are code."""
+    return clean(Code(text))
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptAnswer:
+    """An `Answered` whose reply is kept as JSON beside the name of its type, which decides how it is read back."""
+
+    prompt_id: str
+    reply_type: str
+    reply: dict[str, Any]
+    usage: Usage
+
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+_ANSWER = Codec("ask", 1, TypeAdapter(_KeptAnswer))
+
+RULE = Codec("route", 1, TypeAdapter(str))
+UNUSABLE = Codec("unusable", 1, TypeAdapter(Unusable))
+OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
+BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
+"""What was remembered of a thread's labels when a delivery first came to them: its outcome is told against that."""
+
+
+def keep_answer(answered: Answered, *, index: int) -> Remembered:
+    """Cleaned first, so that a credential with an invisible character in it is redacted, too."""
+    reply = mapped(answered.reply.model_dump(mode="json"), _visible)
+    kept = _KeptAnswer(answered.prompt_id, answered.reply_type, reply, answered.usage)
+    return _ANSWER.encode(kept, index=index, took_s=answered.usage.took_s)
+
+
+def recall_answer(step: Remembered | None) -> Answered | None:
+    """The remembered answer; None when there is none, or its reply no longer fits its type."""
+    kept = _ANSWER.decode(step)
+    reply_type = REPLY_TYPES.get(kept.reply_type) if kept else None
+    if kept is None or reply_type is None:
+        return None
+    try:
+        reply = reply_type.model_validate(kept.reply)
+    except ValidationError:
+        return None
+    return Answered(kept.prompt_id, kept.reply_type, reply, kept.usage)

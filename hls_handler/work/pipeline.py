@@ -1,0 +1,97 @@
+"""The pipeline: one claimed delivery, from its stored body to what GitHub shows.
+
+    Event ─ route ─> Rule ─ gather ─> Facts ─ ask ─> Analysis ─ plan ─> [Action] ─ post ─> Outcome
+
+What cost money or touched the world is remembered before the next step starts; going through again goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from hls_handler.actions import Outcome
+from hls_handler.deliveries import Lease
+from hls_handler.errors import PayloadError, Permanent
+from hls_handler.events import Event, parse_event
+from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.handler import Budget
+from hls_handler.routing import Ignored, from_event, route
+from hls_handler.work.asking import analyse
+from hls_handler.work.job import Job
+from hls_handler.work.memory import RULE, Codec
+from hls_handler.work.ports import Tools
+from hls_handler.work.posting import post
+from hls_handler.work.variables import template_variables
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a delivery ended, when nothing failed."""
+
+    state: Literal["done", "ignored"]
+    reason: str  # a sentence
+    kind: str | None = None  # of an ignored one: what it is counted under
+    handler: str | None = None  # "IssueHandler"
+
+
+def work_on(lease: Lease, tools: Tools) -> Ended:
+    """Do all that is left to do for a delivery. Raises what `errors` draws: `Wait`, `Overtaken`, `StepFailed`, ..."""
+    if not lease.body:
+        raise Permanent("its stored body is gone or cannot be read: look after the database, then redeliver it")
+    try:
+        event = parse_event(lease.event, lease.guid, lease.body)
+    except PayloadError as exc:
+        raise Permanent(str(exc)) from exc
+    job = _route(lease, event, tools)
+    if isinstance(job, Ended):
+        return job
+    with job.recorded("analysis"):
+        facts = _gather(job)
+        idle = job.handler.nothing_to_ask(facts)
+        if idle is not None:
+            return Ended("done", idle, handler=job.handler.name)
+        dry_run = job.rule.effective.features.dry_run
+        variables = template_variables(event, job.handler, facts, prompt=job.rule.prompt, dry_run=dry_run)
+        analysis = analyse(job, variables, lambda reply: job.handler.comment_variables(event, facts, reply))
+    with job.recorded("posting"):
+        outcomes = post(job, job.handler.plan(event, facts, analysis, job.rule))
+    return Ended("done", _summary(outcomes), handler=job.handler.name)
+
+
+def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
+    """Route again, with the settings and prompts of now, and with who we are known for certain."""
+    now = tools.now()
+    we = tools.we(tools.github)
+    rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=we)
+    if isinstance(rule, Ignored):
+        return Ended("ignored", rule.reason, kind=rule.kind)
+    steps = tools.store.steps(lease.guid)
+    runs, most = tools.store.thread_runs_last_hour(lease), now.settings.limits.thread_runs_per_hour
+    if runs >= most and ("ask", 0) not in steps:  # what is paid for is posted
+        where = now.settings.sources.where("limits.thread_runs_per_hour")
+        reason = f"this thread was worked on {runs} times within the hour, and {where} allows {most}"
+        return Ended("ignored", reason, kind="too many runs")
+    if (RULE.name, 0) not in steps:
+        tools.store.remember(lease, RULE.encode(rule.why, index=0, took_s=0.0))
+    return Job(lease, tools, now, event, we, rule, HANDLERS[event.name], steps)
+
+
+def _gather(job: Job) -> Any:
+    handler, event = job.handler, job.event
+    codec: Codec[Any] = Codec("gather", handler.facts_version, TypeAdapter(handler.facts_type))
+
+    def read() -> Any:
+        job.before_reads()
+        reader = job.tools.github.reader(event.repository.full_name)
+        facts = handler.gather(event, reader, Budget(input_tokens=job.now.settings.claude.input_tokens))
+        job.tools.health.ok("github")
+        return facts
+
+    return job.once(codec, 0, read)
+
+
+def _summary(outcomes: tuple[Outcome, ...]) -> str:
+    return "; ".join(outcome.detail for outcome in outcomes) or "analysed; nothing to post"

@@ -1,0 +1,69 @@
+"""The background probe: now and then it looks at what no delivery has used lately, so that /health need not ask."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
+from hls_handler.work.health import Component, Health, Severity
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look. `look` raises one of our errors when there is trouble, with a message that says what to do.
+
+    `proves` says whether a look that went well is as good as a use of the component.
+    """
+
+    component: Component
+    look: Callable[[], None]
+    proves: bool = False
+
+
+class Probe:
+    """One thread that runs all checks at the start and then every minute."""
+
+    def __init__(self, checks: Sequence[Check], health: Health) -> None:
+        self._checks, self._health = tuple(checks), health
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="probe", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join(timeout=1.0)
+
+    def look(self) -> None:
+        """Run every check once."""
+        for check in self._checks:
+            try:
+                check.look()
+            except DependencyDown as exc:
+                self._say(check, str(exc), exc.remedy)
+            except StoreUnavailable as exc:
+                self._say(check, str(exc), "make the database writable", severity="unhealthy")
+            except HlsError as exc:
+                self._say(check, str(exc), "see the message")
+            except Exception as exc:  # the edge of the probe's thread: it must not end over a defect of a check
+                log.exception("defect in a probe")
+                self._say(check, f"the probe failed: {type(exc).__name__}", "see the log")
+            else:
+                told = self._health.ok if check.proves else self._health.answers
+                told(check.component)
+
+    def _say(self, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
+        self._health.trouble(check.component, message, remedy, severity=severity, by_probe=True)
+
+    def _loop(self) -> None:
+        self.look()
+        while not self._ended.wait(EVERY_S):
+            self.look()

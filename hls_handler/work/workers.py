@@ -1,0 +1,146 @@
+"""The workers: threads that claim deliveries one at a time, and one that keeps their leases alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hls_handler.deliveries import Finished, Lease
+from hls_handler.errors import LeaseLost, StoreUnavailable
+from hls_handler.logs import bound
+from hls_handler.settings.model import Limits
+from hls_handler.store import Store
+from hls_handler.work.conclusion import attempt, store_trouble
+from hls_handler.work.ports import Tools
+
+log = logging.getLogger(__name__)
+
+POLL_S = 2.0
+"""How long an idle worker sleeps at most: another process (`deliveries retry`) may have queued something."""
+
+
+@dataclass(slots=True)
+class Leases:
+    """The leases that this process holds at the moment."""
+
+    _held: dict[str, Lease] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, lease: Lease) -> None:
+        with self._lock:
+            self._held[lease.guid] = lease
+
+    def remove(self, lease: Lease) -> None:
+        with self._lock:
+            self._held.pop(lease.guid, None)
+
+    def all(self) -> tuple[Lease, ...]:
+        with self._lock:
+            return tuple(self._held.values())
+
+
+class Workers:
+    """`limits.concurrency` threads. Each makes its tools (clients of its own) once, when it starts."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        limits: Limits,
+        name: str,
+        make_tools: Callable[[threading.Event], Tools],
+        finished: Callable[[Finished], None],
+        poll_s: float = POLL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._limits, self._name = store, limits, name
+        self._make_tools, self._finished = make_tools, finished
+        self._poll_s, self._clock = poll_s, clock
+        self._leases = Leases()
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._told_at = 0.0
+        self._work = threading.Condition()
+        self._news = 0  # grows with every wake-up, so that one between two looks is not missed
+        self._threads = [
+            threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
+            for n in range(limits.concurrency)
+        ]
+        self._renewer = threading.Thread(target=self._renew, name="lease-renewer", daemon=True)
+
+    def start(self) -> None:
+        for thread in [*self._threads, self._renewer]:
+            thread.start()
+
+    def wake(self) -> None:
+        """Something was committed: idle workers look at once."""
+        with self._work:
+            self._news += 1
+            self._work.notify_all()
+
+    def begin_to_stop(self) -> None:
+        """Take no new work; running steps may end. The time that `stop` gives them begins now."""
+        if not self._stopping.is_set():
+            self._told_at = self._clock()
+            self._stopping.set()
+            self.wake()
+
+    def stop(self, *, within_s: float) -> int:
+        """Let running steps end. The number of workers that did not within the time."""
+        self.begin_to_stop()
+        until = self._told_at + within_s
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, until - self._clock()))
+        self._ended.set()
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def _loop(self, name: str) -> None:
+        tools = self._make_tools(self._stopping)
+        while not self._stopping.is_set():
+            try:
+                self._next(name, tools)
+            except StoreUnavailable as exc:
+                store_trouble(tools.health, exc)
+                self._stopping.wait(self._poll_s)
+            except Exception:  # the edge of a worker's thread: it must not end over a defect, whose lease will run out
+                log.exception("defect in a worker")
+                self._stopping.wait(self._poll_s)
+
+    def _next(self, name: str, tools: Tools) -> None:
+        """Work on the next delivery, or wait until there is one."""
+        with self._work:
+            seen = self._news
+        lease = self._store.claim(worker=name, lease_s=self._limits.lease_s, max_crashes=self._limits.max_crashes)
+        if lease is not None:
+            tools.health.ok("store")
+            self._work_on(lease, tools)
+            return
+        idle_s = self._store.seconds_until_due()
+        with self._work:
+            if self._news == seen:
+                self._work.wait(timeout=self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
+
+    def _work_on(self, lease: Lease, tools: Tools) -> None:
+        self._leases.add(lease)
+        try:
+            with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
+                finished = attempt(lease, tools)
+        finally:
+            self._leases.remove(lease)
+        if finished is not None:
+            self._finished(finished)
+        self.wake()  # the next delivery of the same thread may go now
+
+    def _renew(self) -> None:
+        """Renew every held lease three times in its life. A worker that hangs in a call keeps it: calls have ends."""
+        while not self._ended.wait(self._limits.lease_s / 3):
+            for lease in self._leases.all():
+                try:
+                    self._store.renew(lease, lease_s=self._limits.lease_s)
+                except LeaseLost:
+                    self._leases.remove(lease)
+                except StoreUnavailable as exc:
+                    log.warning("lease could not be renewed", extra={"delivery": lease.guid, "error": str(exc)})

@@ -1,0 +1,39 @@
+"""What the tests of the clients share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import SecretStr
+
+from hls_handler.clients.api import Api
+from hls_handler.clients.rate import RateMeter
+from hls_handler.settings.model import Github as GithubSettings
+from tests.clients.fake_github import TOKEN, FakeGithub
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def github_settings(base_url: str, token: str = TOKEN) -> GithubSettings:
+    return GithubSettings(token=SecretStr(token), webhook_secret=SecretStr("sixteen bytes at least"), base_url=base_url)
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGithub]:
+    fake = FakeGithub()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def meter() -> RateMeter:
+    return RateMeter()
+
+
+@pytest.fixture
+def api(github: FakeGithub, meter: RateMeter) -> Iterator[Api]:
+    client = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=5.0)
+    yield client
+    client.close()

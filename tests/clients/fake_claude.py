@@ -1,0 +1,95 @@
+"""A small Claude on loopback: it answers what it is told to, once each, and shows what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+KEY = "sk-ant-secretsecretsecret"
+
+
+@dataclass(frozen=True)
+class Say:
+    """One answer."""
+
+    status: int = 200
+    body: Any = None  # JSON, or bytes as they are
+    headers: dict[str, str] = field(default_factory=dict)
+    kind: Literal["answer", "drop", "hang"] = "answer"
+
+
+def message(text: str, *, stop_reason: str | None = "end_turn", **more: Any) -> dict[str, Any]:
+    """A reply as the Messages API gives it."""
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-haiku-5-5",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1000, "output_tokens": 1000},
+        **more,
+    }
+
+
+def error(kind: str, text: str, **details: Any) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": text, **({"details": details} if details else {})}}
+
+
+class FakeClaude:
+    def __init__(self) -> None:
+        self.says: list[Say] = []
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self._released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+            def serve(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                fake.paths.append(f"{self.command} {self.path}")
+                fake.headers.append({name.lower(): value for name, value in self.headers.items()})
+                fake.asked.append(json.loads(self.rfile.read(length)) if length else {})
+                say = fake.says.pop(0)
+                if say.kind == "hang":
+                    fake._released.wait(30)
+                if say.kind != "answer":
+                    self.close_connection = True
+                    return
+                raw = say.body if isinstance(say.body, bytes) else json.dumps(say.body).encode()
+                self.send_response(say.status)
+                headers = {"Content-Type": "application/json", **say.headers, "Content-Length": str(len(raw))}
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(raw)
+
+            do_GET = do_POST = serve  # noqa: N815 (the names that http.server looks for)
+
+        return Handler

@@ -1,0 +1,48 @@
+"""A thread's memory in a dictionary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hls_handler.handlers.labelling import LabelState
+
+
+@dataclass(frozen=True)
+class FakeKnownComment:
+    comment_id: int
+    body_digest: str
+
+
+class FakeMemory:
+    def __init__(self) -> None:
+        self.label_states: dict[str, LabelState] = {}
+        self.known: dict[str, FakeKnownComment] = {}
+        self.changes = 0
+
+    def labels(self) -> dict[str, LabelState]:
+        return dict(self.label_states)
+
+    def intend_labels(self, names: tuple[str, ...]) -> None:
+        self._set(names, "intended")
+
+    def confirm_labels(self, names: tuple[str, ...]) -> None:
+        self._set(names, "ours")
+
+    def labels_gone(self, names: tuple[str, ...]) -> None:
+        self._set(names, "gone")
+
+    def forget_labels(self, names: tuple[str, ...]) -> None:
+        self.changes += 1
+        for name in names:
+            del self.label_states[name]
+
+    def comment(self, family: str) -> FakeKnownComment | None:
+        return self.known.get(family)
+
+    def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
+        self.changes += 1
+        self.known[family] = FakeKnownComment(comment_id, body_digest)
+
+    def _set(self, names: tuple[str, ...], state: LabelState) -> None:
+        self.changes += 1
+        self.label_states.update(dict.fromkeys(names, state))

@@ -1,0 +1,107 @@
+"""Who we are, and what we may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.clients.account import Access, access, who_am_i
+from hls_handler.clients.api import Api
+from hls_handler.errors import DependencyDown
+from hls_handler.events import Account
+from tests.clients.fake_github import FakeGithub, Fault
+
+WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
+
+
+def test_who_we_are_is_one_request(api: Api, github: FakeGithub) -> None:
+    assert who_am_i(api) == Account("hls-bot", 9001, "User")
+    assert github.calls == ["GET /user"]
+
+
+def test_a_bot_account_is_one(api: Api, github: FakeGithub) -> None:
+    github.user = {"login": "helper[bot]", "id": 5, "type": "Bot"}
+    assert who_am_i(api).is_bot
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", "/user", status=403, body={"message": "Resource not accessible by integration"}),
+        Fault("GET", "/user", status=404, body={"message": "Not Found"}),
+    ],
+)
+def test_a_token_without_an_account_is_a_trouble_of_the_settings(api: Api, github: FakeGithub, fault: Fault) -> None:
+    github.faults = [fault]
+    with pytest.raises(DependencyDown, match=r"^GET /user: 40") as caught:
+        who_am_i(api)
+    assert "use a personal access token" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("repository", "headers", "missing"),
+    [
+        (WRITE, {}, ()),
+        (WRITE, {"X-OAuth-Scopes": "gist, repo"}, ()),
+        (
+            {**WRITE, "private": True},
+            {"X-OAuth-Scopes": "public_repo"},
+            ("the token lacks the scope repo",),
+        ),
+        (WRITE, {"X-OAuth-Scopes": "public_repo"}, ()),
+        (
+            WRITE,
+            {"X-OAuth-Scopes": ""},
+            ("the token lacks the scope public_repo",),
+        ),
+        (
+            {"permissions": {"push": False, "triage": True}},
+            {},
+            ("the account may not create labels in o/r: it needs the role write, or somebody else creates them",),
+        ),
+        (
+            {"permissions": {"push": False, "triage": False}},
+            {},
+            ("the account may not set labels in o/r: it needs the role triage or write",),
+        ),
+        (
+            {},
+            {},
+            ("the account may not set labels in o/r: it needs the role triage or write",),
+        ),
+        (
+            {**WRITE, "archived": True},
+            {},
+            ("o/r is archived: nothing can be written there",),
+        ),
+        (
+            {**WRITE, "disabled": True},
+            {},
+            ("o/r is disabled: nothing can be written there",),
+        ),
+        (
+            {**WRITE, "has_issues": False},
+            {},
+            ("o/r has issues switched off: only pull requests can be worked on",),
+        ),
+    ],
+)
+def test_what_we_may_do_is_told_in_plain_sentences(
+    api: Api, github: FakeGithub, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
+) -> None:
+    github.repository, github.headers = repository, headers
+    assert access(api, "o/r") == Access(missing)
+    assert github.calls == ["GET /repos/o/r"]
+
+
+def test_a_repository_that_cannot_be_seen_is_told_and_not_raised(api: Api) -> None:
+    assert access(api, "o/other") == Access(
+        ("GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token",)
+    )
+
+
+def test_github_in_trouble_is_raised(api: Api, github: FakeGithub) -> None:
+    github.faults = [Fault("GET", "/repos/o/r", status=500)]
+    with pytest.raises(DependencyDown):
+        access(api, "o/r")

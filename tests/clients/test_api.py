@@ -1,0 +1,220 @@
+"""One call to GitHub over real HTTP."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from hls_handler.clients.api import Api
+from hls_handler.clients.rate import GithubUse, RateLimit, RateMeter
+from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable, SettingsError
+from hls_handler.settings.model import Github as GithubSettings
+from tests.clients.conftest import NOON, github_settings
+from tests.clients.fake_github import TOKEN, FakeGithub, Fault
+
+ANYTHING: TypeAdapter[object] = TypeAdapter(object)
+NUMBERS = TypeAdapter(tuple[int, ...])
+ISSUE = "/repos/o/r/issues/7"
+
+
+def test_a_request_carries_token_version_and_name(api: Api, github: FakeGithub) -> None:
+    github.issue = {"number": 7}
+    assert api.get(ISSUE, ANYTHING) == {"number": 7}
+    headers = github.seen[0].headers
+    assert headers["authorization"] == f"token {TOKEN}"
+    assert headers["x-github-api-version"] == "2022-11-28"
+    assert headers["user-agent"].startswith("hls/")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", ISSUE, "drop"),
+        Fault("GET", ISSUE, status=502, body=b"<html>Bad Gateway</html>"),
+        Fault("GET", ISSUE, status=200, body=b'{"number": 7'),
+        Fault("GET", ISSUE, status=200, body=b"<html>please log in</html>"),
+        Fault("GET", ISSUE, status=200, body=b"[" * 100_000),
+        Fault("GET", ISSUE, status=200, headers={"x-ratelimit-reset": "soon"}),
+        Fault("GET", ISSUE, status=200, headers={"x-ratelimit-reset": "inf"}),
+        Fault("GET", ISSUE, status=202, body={}),
+        Fault("GET", ISSUE, status=302, headers={"Location": "http://elsewhere.example/"}),
+        Fault("GET", ISSUE, status=404, body=b"<html>no such page</html>"),
+        Fault("GET", ISSUE, status=401, body={"message": "Bad credentials"}),
+        Fault("GET", ISSUE, status=429, body={"message": "slow down"}),
+    ],
+    ids=lambda fault: f"{fault.kind} {fault.status} {str(fault.body)[:12]} {fault.headers}",
+)
+def test_trouble_of_github_is_asked_once_and_blamed_on_github(api: Api, github: FakeGithub, fault: Fault) -> None:
+    github.faults = [fault]
+    with pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: ") as caught:
+        api.get(ISSUE, ANYTHING)
+    assert caught.value.dependency == "github"
+    assert github.calls == [f"GET {ISSUE}"]
+
+
+@pytest.mark.parametrize(("verb", "waits_s"), [("GET", None), ("POST", 60), ("PATCH", 60), ("DELETE", 60)])
+def test_a_write_that_timed_out_is_not_looked_for_before_it_must_be_done(
+    github: FakeGithub, meter: RateMeter, verb: Any, waits_s: int | None
+) -> None:
+    api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
+    github.faults = [Fault(verb, ISSUE, "hang")]
+    with pytest.raises(DependencyDown) as caught:
+        if verb == "GET":
+            api.get(ISSUE, ANYTHING)
+        else:
+            api.write(verb, ISSUE, {})
+    assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
+    api.close()
+
+
+def test_an_answer_that_takes_too_long_is_github_down(github: FakeGithub, meter: RateMeter) -> None:
+    api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
+    github.faults = [Fault("GET", ISSUE, "hang")]
+    with pytest.raises(DependencyDown, match="no answer: ReadTimeout"):
+        api.get(ISSUE, ANYTHING)
+    api.close()
+    assert github.calls == [f"GET {ISSUE}"]
+
+
+def test_a_port_that_nobody_listens_on_is_github_down(meter: RateMeter) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    api = Api(github_settings(url), observe=meter.observe, now=lambda: NOON)
+    with pytest.raises(DependencyDown, match=r"^GET /user: no answer: Connection refused$"):
+        api.get("/user", ANYTHING)
+    api.close()
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_thing_that_moved_is_not_followed(api: Api, github: FakeGithub, status: int) -> None:
+    moved = {"Location": f"{github.base_url}/repositories/5/issues/7"}
+    github.faults = [Fault(verb, ISSUE, status=status, headers=moved) for verb in ("GET", "PATCH")]
+    with pytest.raises(Permanent, match="renamed, transferred or moved; name its new place in repositories"):
+        api.get(ISSUE, ANYTHING)
+    with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
+        api.write("PATCH", ISSUE, {})
+    assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
+
+
+def test_the_connection_serves_after_a_refusal(api: Api, github: FakeGithub) -> None:
+    github.faults = [Fault("GET", ISSUE, status=301), Fault("GET", ISSUE, status=422, body={"message": "No"})]
+    for kind in (Permanent, Retryable):
+        with pytest.raises(kind):
+            api.get(ISSUE, ANYTHING)
+    assert api.get(ISSUE, ANYTHING) is not None
+
+
+def test_an_answer_of_another_shape_names_the_field(api: Api, github: FakeGithub) -> None:
+    github.files = [{"a": 1}]
+    with pytest.raises(DependencyDown, match="GitHub answered something unexpected: 0: Input should be a valid int"):
+        list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=1))
+
+
+def test_what_is_not_there_can_be_told_from_what_cannot_be_seen(api: Api, github: FakeGithub) -> None:
+    assert api.find("/repos/o/r/labels/nope", ANYTHING) is None
+    for page in (b"a proxy's page", {"error": "no route"}):
+        github.faults = [Fault("GET", ISSUE, status=404, body=page)]
+        with pytest.raises(DependencyDown, match="404 Not Found, which is not GitHub's"):
+            api.find(ISSUE, ANYTHING)
+
+
+@pytest.mark.parametrize(
+    ("items", "links", "requests"),
+    [(0, True, 1), (99, True, 1), (100, True, 2), (101, True, 2), (200, True, 2), (101, False, 2), (250, False, 3)],
+)
+def test_a_list_is_read_to_its_end(api: Api, github: FakeGithub, items: int, links: bool, requests: int) -> None:
+    github.files, github.links = list(range(items)), links
+    pages = api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=9)
+    assert [number for page in pages for number in page] == list(range(items))
+    assert [seen.query for seen in github.seen] == [{"per_page": "100", "page": str(n + 1)} for n in range(requests)]
+
+
+def test_a_short_page_is_not_the_last_while_github_links_to_another(api: Api, github: FakeGithub) -> None:
+    github.faults = [
+        Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[1], headers={"Link": '<x?page=2>; rel="next"'}),
+        Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[2], headers={"Link": '<x?page=1>; rel="prev"'}),
+    ]
+    assert list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=9)) == [(1,), (2,)]
+
+
+def test_a_list_without_an_end_is_cut(api: Api, github: FakeGithub) -> None:
+    github.files = list(range(500))
+    assert len(list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=2))) == 2
+    assert len(github.seen) == 2
+
+
+def test_the_quota_is_heard_from_every_answer_and_every_request_is_counted(
+    api: Api, github: FakeGithub, meter: RateMeter
+) -> None:
+    assert meter.use == GithubUse(0, RateLimit(None, None, None))
+    github.headers = {
+        "X-RateLimit-Limit": "5000",
+        "X-RateLimit-Remaining": "4990",
+        "X-RateLimit-Reset": "1795176000",
+    }
+    api.get(ISSUE, ANYTHING)
+    expected = RateLimit(5000, 4990, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
+    assert meter.use == GithubUse(1, expected)
+    github.faults = [Fault("GET", ISSUE, "drop"), Fault("GET", ISSUE, status=500)]
+    for _ in range(2):
+        with pytest.raises(DependencyDown):
+            api.get(ISSUE, ANYTHING)
+    assert meter.use == GithubUse(3, expected)
+
+
+def test_a_client_that_has_heard_nothing_does_not_hide_what_others_heard(meter: RateMeter) -> None:
+    heard = RateLimit(5000, 4999, NOON)
+    meter.observe(heard)
+    meter.observe(RateLimit(None, None, None))
+    assert meter.use == GithubUse(2, heard)
+
+
+def test_a_time_that_no_calendar_has_is_left_out(api: Api, github: FakeGithub, meter: RateMeter) -> None:
+    github.headers = {"X-RateLimit-Limit": "1", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9e30"}
+    api.get(ISSUE, ANYTHING)
+    assert meter.use.rate_limit == RateLimit(1, 1, None)
+
+
+def everything_shown(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)) + repr(error)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", ISSUE, status=401, body={"message": f"Bad credentials {TOKEN}"}),
+        Fault("GET", ISSUE, status=403, body={"message": f"No {TOKEN}"}),
+        Fault("GET", ISSUE, status=500, body={"message": TOKEN}),
+        Fault("GET", ISSUE, status=200, body=f'{{"{TOKEN}'.encode()),
+        Fault("GET", ISSUE, "drop"),
+    ],
+)
+def test_no_error_shows_the_token(api: Api, github: FakeGithub, fault: Fault) -> None:
+    github.faults = [fault]
+    with pytest.raises(HlsError) as caught:
+        api.get(ISSUE, ANYTHING)
+    assert TOKEN not in everything_shown(caught.value)
+
+
+@pytest.mark.parametrize("token", ["ghp_secret\n", " ghp_secret", "ghp_\x07secret", "ghp_sécret", ""])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(SettingsError, match=r"github\.token") as caught:
+        Api(github_settings("https://api.github.com", token), observe=lambda _: None, now=lambda: NOON)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("base_url", ["https://", "http://host:port", "https://h:99999"])
+def test_an_address_that_cannot_be_called_is_refused(base_url: str) -> None:
+    url = GithubSettings.model_construct(**{**dict(github_settings("https://x")), "base_url": base_url})
+    with pytest.raises(SettingsError, match=r"github\.base_url: .* is not an address"):
+        Api(url, observe=lambda _: None, now=lambda: NOON)
+
+
+def test_an_address_without_a_port_or_path_can_be_called() -> None:
+    Api(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON).close()

@@ -1,0 +1,442 @@
+"""Claude, asked over real HTTP through the real SDK."""
+
+from __future__ import annotations
+
+import json
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from hls_handler.analysis import REPLY_TYPES, Answered, IssueResponse, Unusable, Usage
+from hls_handler.clients.claude import Claude, ModelStatus, request_schema
+from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
+from hls_handler.prompting.prompt import Prompt
+from hls_handler.prompting.render import Rendered
+from hls_handler.settings.model import Claude as ClaudeSettings
+from tests.clients.conftest import NOON
+from tests.clients.fake_claude import KEY, FakeClaude, Say, error, message
+
+PROMPT = Prompt(
+    name="issues/respond",
+    id="issues/respond@3f9c2a",
+    path="prompts/issues/respond.j2",
+    description="",
+    on=(),
+    reply="issue_response",
+    model=None,
+    max_tokens=None,
+    effort=None,
+    then=None,
+    has_comment=True,
+)
+RENDERED = Rendered(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
+REPLY = {"worth_saying": True, "answer": "Upgrade.", "certain": False}
+GOOD = json.dumps(REPLY)
+WHAT_IT_TOOK = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, took_s=2.5)
+Build = Callable[..., Claude]
+
+
+class Clock:
+    """Every look at it is 2.5 seconds after the one before."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        self._now_s += 2.5
+        return self._now_s
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeClaude]:
+    server = FakeClaude()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def build(fake: FakeClaude) -> Iterator[Build]:
+    clients: list[Claude] = []
+
+    def make(**changes: Any) -> Claude:
+        keys = {"api_key": SecretStr(KEY), "base_url": fake.base_url, "max_tokens": 4000, **changes}
+        clients.append(Claude(ClaudeSettings(**keys), clock=Clock(), now=lambda: NOON))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+def ask(build: Build, fake: FakeClaude, *says: Say, rendered: Rendered = RENDERED, **more: Any) -> Answered | Unusable:
+    fake.says = list(says)
+    return build().ask(rendered, **more)
+
+
+def test_a_valid_reply_is_answered_with_what_it_took(build: Build, fake: FakeClaude) -> None:
+    assert ask(build, fake, Say(body=message(GOOD))) == Answered(
+        prompt_id="issues/respond@3f9c2a",
+        reply_type="issue_response",
+        reply=IssueResponse(worth_saying=True, answer="Upgrade.", certain=False),
+        usage=WHAT_IT_TOOK,
+    )
+
+
+def test_rule_11_the_request_is_what_the_api_expects_and_has_no_tools(build: Build, fake: FakeClaude) -> None:
+    ask(build, fake, Say(body=message(GOOD)))
+    assert fake.paths == ["POST /v1/messages"]
+    assert fake.asked == [
+        {
+            "model": "claude-haiku-5-5",
+            "max_tokens": 4000,
+            "system": [{"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": "What now?"}],
+            "output_config": {
+                "format": {"type": "json_schema", "schema": request_schema(IssueResponse.model_json_schema())}
+            },
+        }
+    ]
+    assert fake.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_prompts_own_model_length_and_effort_go_over_settings(build: Build, fake: FakeClaude) -> None:
+    prompt = replace(PROMPT, model="claude-opus-5-5", max_tokens=900, effort="low")
+    rendered = replace(RENDERED, prompt=prompt)
+    ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
+    (asked,) = fake.asked
+    assert (asked["model"], asked["max_tokens"], asked["output_config"]["effort"]) == ("claude-opus-5-5", 900, "low")
+    assert build().model_for(rendered) == "claude-opus-5-5"
+    assert build().model_for(RENDERED) == "claude-haiku-5-5"
+
+
+def test_a_long_reply_may_be_asked_for_without_streaming(build: Build, fake: FakeClaude) -> None:
+    fake.says = [Say(body=message(GOOD))]
+    assert isinstance(build(max_tokens=64_000, timeout_s=600).ask(RENDERED), Answered)
+
+
+def test_an_empty_system_message_is_left_away(build: Build, fake: FakeClaude) -> None:
+    ask(build, fake, Say(body=message(GOOD)), rendered=replace(RENDERED, system=" \n"))
+    assert "system" not in fake.asked[0]
+
+
+@pytest.mark.parametrize("reply_type", sorted(REPLY_TYPES))
+def test_every_schema_is_sent_without_what_the_api_refuses(reply_type: str) -> None:
+    sent = json.dumps(request_schema(REPLY_TYPES[reply_type].model_json_schema()))
+    for keyword in ("maxLength", "maxItems", "minimum", "maximum", "default"):
+        assert f'"{keyword}"' not in sent
+    assert '"additionalProperties": false' in sent
+    assert '"additionalProperties": true' not in sent
+
+
+# --- stop reasons ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "why", "problem"),
+    [
+        ("max_tokens", "truncated", "the reply was cut off after 1000 tokens (max_tokens)"),
+        (
+            "model_context_window_exceeded",
+            "truncated",
+            "prompt and reply together are longer than the model's context window",
+        ),
+        ("refusal", "refused", "Claude refused to answer"),
+        ("tool_use", "stopped", "Claude stopped without a reply (tool_use)"),
+        ("pause_turn", "stopped", "Claude stopped without a reply (pause_turn)"),
+        ("something_new", "stopped", "Claude stopped without a reply (something_new)"),
+        (None, "stopped", "Claude stopped without a reply (no stop reason)"),
+    ],
+)
+def test_a_reply_that_did_not_end_is_not_used_even_if_it_validates(
+    build: Build, fake: FakeClaude, stop_reason: str | None, why: Any, problem: str
+) -> None:
+    answer = ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason)))
+    assert answer == Unusable("issues/respond@3f9c2a", why, problem, GOOD, WHAT_IT_TOOK)
+
+
+def test_a_reply_that_ended_at_a_stop_sequence_is_used(build: Build, fake: FakeClaude) -> None:
+    assert isinstance(ask(build, fake, Say(body=message(GOOD, stop_reason="stop_sequence"))), Answered)
+
+
+def test_a_refusal_says_what_it_is_about(build: Build, fake: FakeClaude) -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": "It could\nhelp an attacker."}
+    answer = ask(build, fake, Say(body=message("", stop_reason="refusal", stop_details=details)))
+    assert isinstance(answer, Unusable)
+    assert answer.problem == "Claude refused to answer (cyber): It could help an attacker."
+
+
+def test_the_text_is_picked_by_its_type(build: Build, fake: FakeClaude) -> None:
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "x"}
+    text = {"type": "text", "text": GOOD}
+    answer = ask(build, fake, Say(body=message("", content=[thinking, {"type": "new_kind", "text": "hm"}, text])))
+    assert isinstance(answer, Answered)
+
+
+def test_cached_tokens_are_counted_apart(build: Build, fake: FakeClaude) -> None:
+    usage = {
+        "input_tokens": 10,
+        "output_tokens": 0,
+        "cache_creation_input_tokens": 2000,
+        "cache_read_input_tokens": 3000,
+    }
+    answer = ask(build, fake, Say(body=message(GOOD, usage=usage)))
+    assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5)
+
+
+def test_in_place_of_a_prompts_retired_model_the_current_one_of_its_line_is_asked(
+    build: Build, fake: FakeClaude
+) -> None:
+    rendered = replace(RENDERED, prompt=replace(PROMPT, model="claude-3-5-sonnet-20241022"))
+    ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
+    assert fake.asked[0]["model"] == "claude-sonnet-5-5"
+
+
+def test_a_model_without_a_price_costs_nothing_known(build: Build, fake: FakeClaude) -> None:
+    answer = ask(build, fake, Say(body=message(GOOD, model="llama-9")))
+    assert (answer.usage.model, answer.usage.cost_usd) == ("llama-9", None)
+
+
+# --- replies that do not validate ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the whole: Invalid JSON: EOF while parsing a value at line 1 column 0"),
+        ("Sure! Here it is", "the whole: Invalid JSON: expected value at line 1 column 1"),
+        ("[]", "the whole: Input should be an object"),
+        (json.dumps({**REPLY, "certain": "perhaps"}), "certain: Input should be a valid boolean, unable to interpret"),
+        (json.dumps({"answer": "x", "worth_saying": True}), "certain: Field required"),
+        (json.dumps({**REPLY, "answer": "x" * 12_001}), "answer: String should have at most 12000 characters"),
+        (json.dumps({**REPLY, "run": "rm"}), "run: Extra inputs are not permitted"),
+        ('{"worth_saying": true, "answer": "\\ud800", "certain": true}', "the whole: Invalid JSON: "),
+        (
+            json.dumps({f"k{n}": 1 for n in range(9)}),
+            (
+                "worth_saying: Field required; answer: Field required; certain: Field required; "
+                "k0: Extra inputs are not permitted; k1: Extra inputs are not permitted; and 7 more"
+            ),
+        ),
+    ],
+)
+def test_a_reply_that_does_not_validate_says_where(build: Build, fake: FakeClaude, text: str, problem: str) -> None:
+    answer = ask(build, fake, Say(body=message(text)))
+    assert isinstance(answer, Unusable)
+    assert (answer.why, answer.text, answer.usage) == ("invalid", text, WHAT_IT_TOOK)
+    assert answer.problem.startswith(problem)
+
+
+def test_a_second_try_shows_claude_its_reply_and_what_is_wrong_with_it(build: Build, fake: FakeClaude) -> None:
+    first = ask(build, fake, Say(body=message('{"answer": 1}')))
+    assert isinstance(first, Unusable)
+    assert isinstance(ask(build, fake, Say(body=message(GOOD)), correction=first), Answered)
+    assert fake.asked[1]["messages"] == [
+        {"role": "user", "content": "What now?"},
+        {"role": "assistant", "content": '{"answer": 1}'},
+        {
+            "role": "user",
+            "content": "That reply could not be used: worth_saying: Field required; answer: Input should be a valid "
+            "string; certain: Field required\n\n"
+            "Answer again with the whole JSON object, mended. Everything that was said before still holds.",
+        },
+    ]
+    assert {key: fake.asked[0][key] for key in ("model", "system", "output_config")} == {
+        key: fake.asked[1][key] for key in ("model", "system", "output_config")
+    }
+
+
+def test_a_second_try_after_an_empty_reply_shows_no_empty_turn(build: Build, fake: FakeClaude) -> None:
+    first = Unusable("issues/respond@3f9c2a", "invalid", "it was empty {", " ", WHAT_IT_TOOK)
+    ask(build, fake, Say(body=message(GOOD)), correction=first)
+    assert [turn["role"] for turn in fake.asked[0]["messages"]] == ["user", "user"]
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def failure(build: Build, fake: FakeClaude, say: Say, **settings: Any) -> StepFailed:
+    fake.says = [say]
+    client = build(**settings)
+    with pytest.raises(StepFailed) as caught:
+        client.ask(RENDERED)
+    assert len(fake.asked) == 1  # never a retry of the SDK's own
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert KEY not in shown
+    return caught.value
+
+
+IN_5_MIN = "Fri, 20 Nov 2026 12:05:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("say", "text", "remedy", "wait_s"),
+    [
+        (Say(500, error("api_error", "Oops")), "500 to issues/respond@3f9c2a: Oops", "status.claude.com", None),
+        (Say(429, error("rate_limit_error", "Slow down"), {"retry-after": "5400"}), "429", "requests_per_second", 5400),
+        (Say(429, error("rate_limit_error", "Slow down"), {"retry-after": IN_5_MIN}), "429", "wait", 300),
+        (Say(429, error("rate_limit_error", "Slow down"), {"retry-after-ms": "1500"}), "429", "wait", 1.5),
+        (Say(429, error("rate_limit_error", "Slow down")), "429", "wait", None),
+        (Say(529, error("overloaded_error", "Overloaded"), {"x-should-retry": "true"}), "529", "wait", None),
+        (Say(503, b"<html>", {"retry-after": "7"}), "503", "status.claude.com", 7),
+        (Say(408, error("timeout_error", "Late")), "408", "status.claude.com", None),
+        (Say(402, error("billing_error", "Pay")), "402", "add credit", None),
+        (
+            Say(400, error("invalid_request_error", "Your credit balance is too low to access the API.")),
+            "credit balance is too low",
+            "add credit",
+            None,
+        ),
+        (
+            Say(429, error("rate_limit_error", "Limit", error_code="enforced_spend_limit_reached")),
+            "429",
+            "raise the spend limit",
+            None,
+        ),
+        (Say(401, error("authentication_error", f"invalid x-api-key {KEY}")), "x-api-key ***", "claude.api_key", None),
+        (Say(403, error("permission_error", "No")), "403", "use this model", None),
+        (
+            Say(404, error("not_found_error", "model: claude-haiku-5-5")),
+            "404 to issues/respond@3f9c2a: model: claude-haiku-5-5 (model claude-haiku-5-5)",
+            "set claude.model",
+            None,
+        ),
+        (Say(400, b"<html>a proxy</html>"), "400 to issues/respond@3f9c2a: without a reason", "base_url", None),
+        (Say(307, {}, {"Location": "http://127.0.0.1:1/"}), "307", "claude.base_url", None),
+        (Say(kind="drop"), "no answer from Claude: ", "claude.base_url", None),
+        (
+            Say(200, b'{"id": "msg_1", '),
+            "unexpected to issues/respond@3f9c2a: the whole: Invalid JSON",
+            "base_url",
+            None,
+        ),
+        (Say(200, b"<html>", {"Content-Type": "text/html"}), "unexpected", "base_url", None),
+        (Say(200, {"type": "message"}), "unexpected to issues/respond@3f9c2a: model: Field required", "base_url", None),
+    ],
+    ids=lambda value: f"{value.status} {str(value.body)[:60]} {value.headers}" if isinstance(value, Say) else "",
+)
+def test_trouble_of_claude_is_waited_out_with_a_remedy(
+    build: Build, fake: FakeClaude, say: Say, text: str, remedy: str, wait_s: float | None
+) -> None:
+    down = failure(build, fake, say)
+    assert isinstance(down, DependencyDown)
+    assert down.dependency == "claude"
+    assert text in str(down)
+    assert remedy in down.remedy
+    assert down.not_before == (None if wait_s is None else NOON + timedelta(seconds=wait_s))
+
+
+@pytest.mark.parametrize(
+    ("say", "text"),
+    [
+        (
+            Say(400, error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")),
+            "Claude answered 400 to issues/respond@3f9c2a: prompt is too long: 210000 tokens > 200000 maximum",
+        ),
+        (
+            Say(400, error("invalid_request_error", "output_config.format.schema: not supported")),
+            "Claude answered 400 to issues/respond@3f9c2a: output_config.format.schema: not supported",
+        ),
+        (Say(422, error("invalid_request_error", "No")), "Claude answered 422 to issues/respond@3f9c2a: No"),
+        (Say(413, b"too large"), "Claude answered 413 to issues/respond@3f9c2a: without a reason"),
+    ],
+)
+def test_a_request_that_the_api_refuses_is_not_tried_again(build: Build, fake: FakeClaude, say: Say, text: str) -> None:
+    refused = failure(build, fake, say)
+    assert type(refused) is Permanent
+    assert str(refused) == text
+
+
+def test_an_answer_that_takes_too_long_is_claude_down(build: Build, fake: FakeClaude) -> None:
+    down = failure(build, fake, Say(kind="hang"), timeout_s=0.05)
+    assert isinstance(down, DependencyDown)
+    assert "no answer from Claude: " in str(down)
+
+
+def test_a_port_that_nobody_listens_on_is_claude_down(build: Build) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(DependencyDown, match=r"^no answer from Claude: Connection refused$"):
+        build(base_url=url).ask(RENDERED)
+
+
+@pytest.mark.parametrize(
+    ("say", "maybe_done"),
+    [
+        (Say(kind="hang"), True),
+        (Say(kind="drop"), True),
+        (Say(200, b'{"id": "msg_1", '), True),
+        (Say(529, error("overloaded_error", "Overloaded")), False),
+        (Say(429, error("rate_limit_error", "Slow down")), False),
+        (Say(401, error("authentication_error", "No")), False),
+    ],
+)
+def test_what_may_have_been_worked_on_and_billed_is_told_apart(
+    build: Build, fake: FakeClaude, say: Say, maybe_done: bool
+) -> None:
+    down = failure(build, fake, say, timeout_s=0.2)
+    assert isinstance(down, DependencyDown)
+    assert down.maybe_done is maybe_done
+
+
+def test_a_call_that_found_nobody_was_not_billed(build: Build) -> None:
+    with pytest.raises(DependencyDown) as caught:
+        build(base_url="http://127.0.0.1:1").ask(RENDERED)
+    assert caught.value.maybe_done is False
+
+
+@pytest.mark.parametrize("key", ["sk-ant\n", "", "sk ant ", "sk-é"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(build: Build, key: str) -> None:
+    with pytest.raises(SettingsError, match=r"^claude\.api_key: a key has no spaces"):
+        build(api_key=SecretStr(key))
+
+
+def test_the_environment_changes_nothing(build: Build, fake: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "ANTHROPIC_API_KEY": "sk-ant-other",
+        "ANTHROPIC_AUTH_TOKEN": "other",
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
+        "ANTHROPIC_CUSTOM_HEADERS": "Authorization: Bearer other\nX-Spy: on",
+        "ANTHROPIC_PROFILE": "other",
+    }.items():
+        monkeypatch.setenv(name, value)
+    ask(build, fake, Say(body=message(GOOD)))
+    assert fake.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert "x-spy" not in fake.headers[0]
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_looked_up_with_its_lifecycle(build: Build, fake: FakeClaude) -> None:
+    known = {
+        "id": "claude-haiku-5-5",
+        "type": "model",
+        "display_name": "Claude Haiku 5.5",
+        "created_at": "2026-01-01T00:00:00Z",
+        "lifecycle": "deprecated",
+        "retires_at": "2027-01-01T00:00:00Z",
+        "max_input_tokens": 1_000_000,
+        "max_tokens": 64_000,
+    }
+    fake.says = [Say(body=known)]
+    assert build().lookup_model("claude-haiku-5-5") == ModelStatus("claude-haiku-5-5", "deprecated")
+    assert fake.paths == ["GET /v1/models/claude-haiku-5-5"]
+
+
+def test_a_model_that_is_not_known_says_so(build: Build, fake: FakeClaude) -> None:
+    fake.says = [Say(404, error("not_found_error", "model: claude-haiku-9"))]
+    with pytest.raises(DependencyDown, match=r"404 to the question for the model claude-haiku-9: model") as caught:
+        build().lookup_model("claude-haiku-9")
+    assert caught.value.remedy.startswith("set claude.model")
+
+
+def test_a_model_of_another_provider_need_not_have_a_lifecycle(build: Build, fake: FakeClaude) -> None:
+    fake.says = [Say(body={"id": "llama-9"})]
+    assert build().lookup_model("llama-9") == ModelStatus("llama-9", "active")

@@ -1,0 +1,106 @@
+"""SECURITY.md rule 12: the set of writes to GitHub is closed, and the whole package is searched for others."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import hls_handler
+
+PACKAGE = Path(hls_handler.__file__).parent
+CLIENTS = PACKAGE / "clients"
+HTTP_LIBRARIES = {"github", "requests", "urllib3", "httpx", "httpx2", "aiohttp", "anthropic"}
+PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own service
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of the product; the sandbox is no part of it."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if not name.startswith("sandbox/"):
+            yield name, ast.parse(path.read_text())
+
+
+def template(node: ast.expr) -> str:
+    """ "{}/labels" for an f-string."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(template(part) for part in node.values)
+    return "{}"
+
+
+def calls_of(tree: ast.AST, *methods: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods:
+            yield node
+
+
+def written_in(method: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    """Verb and path of each write in one method; the path may have been given a name there."""
+    named = {
+        node.targets[0].id: template(node.value)
+        for node in method.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for call in calls_of(method, "write"):
+        verb, path = call.args[:2]
+        yield template(verb), named[path.id] if isinstance(path, ast.Name) else template(path)
+
+
+def methods() -> list[ast.FunctionDef]:
+    tree = ast.parse((CLIENTS / "writes.py").read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def test_rule_12_only_these_writes_to_github_exist() -> None:
+    writes = [write for method in methods() for write in written_in(method)]
+    assert sorted(writes) == [
+        ("DELETE", "{}/issues/{}/labels/{}"),
+        ("PATCH", "{}/issues/comments/{}"),
+        ("POST", "{}/issues/{}/comments"),
+        ("POST", "{}/issues/{}/labels"),
+        ("POST", "{}/labels"),
+    ]
+
+
+def test_rule_12_every_write_takes_its_turn_first() -> None:
+    for method in methods():
+        if list(calls_of(method, "write")):
+            statements = [node for node in method.body if not _is_docstring(node)]
+            assert ast.unparse(statements[0]) == "self._before_write()", method.name
+
+
+def test_rule_12_nobody_else_writes_or_speaks_http_to_github() -> None:
+    for name, tree in modules():
+        if not name.startswith("clients/"):
+            assert not imported(tree) & HTTP_LIBRARIES, name
+        if not name.startswith("cli/"):
+            assert not imported(tree) & PLAIN_HTTP, name
+        if name != "clients/writes.py":
+            on_api = [call for call in calls_of(tree, "write") if "api" in ast.unparse(call.func)]
+            assert on_api == [], name
+        if name != "clients/api.py":
+            assert list(calls_of(tree, "requestJson", "requestJsonAndCheck", "_send")) == [], name
+            assert "requester" not in {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}, name
+
+
+def test_rule_12_pygithubs_own_objects_are_never_made() -> None:
+    for name, tree in modules():
+        assert list(calls_of(tree, "get_repo", "get_user", "get_organization")) == [], name
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names | {name.split(".")[0] for name in names}

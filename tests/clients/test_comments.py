@@ -1,0 +1,268 @@
+"""Our one comment on a thread, over real HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.actions import KeepComment, Outcome
+from hls_handler.clients.api import Api
+from hls_handler.clients.github import Github
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Wait
+from hls_handler.events import Account
+from tests.clients.conftest import NOON, github_settings
+from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
+from tests.clients.fake_memory import FakeKnownComment, FakeMemory
+from tests.clients.test_labels import Turns
+
+WE = Account("hls-bot", 9001, "User")
+THREAD = "/repos/o/r/issues/7/comments"
+FIRST = "/repos/o/r/issues/comments/1000"
+MARK = "<!-- hls:issues -->"
+URL = "https://github.com/o/r/issues/7#issuecomment-1000"
+
+
+def keep(
+    api: Api,
+    memory: FakeMemory,
+    body: str = "Looks like a bug.",
+    *,
+    create: bool = True,
+    turns: Turns | None = None,
+    dry_run: bool = False,
+    family: str = "issues",
+) -> Outcome:
+    writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=turns or Turns(), dry_run=dry_run)
+    return writer.keep_comment(7, KeepComment(family, body, create))
+
+
+def test_the_first_comment_is_made_with_our_mark_at_its_end(api: Api, github: FakeGithub) -> None:
+    memory, turns = FakeMemory(), Turns()
+    body = f"Looks like a bug.\n{MARK}"
+    assert keep(api, memory, turns=turns) == Outcome(
+        "comment", "created", "commented", comment_id=1000, url=URL, body=body
+    )
+    assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
+    assert github.bodies() == [body]
+    assert memory.known["issues"].comment_id == 1000
+    assert turns.taken == 1
+
+
+def test_nothing_is_written_when_nothing_changed(api: Api, github: FakeGithub) -> None:
+    memory, turns = FakeMemory(), Turns()
+    keep(api, memory)
+    github.seen.clear()
+    changes = memory.changes
+    assert keep(api, memory, turns=turns) == Outcome(
+        *("comment", "unchanged", "our comment says so already"),
+        comment_id=1000,
+        url=URL,
+        body=f"Looks like a bug.\n{MARK}",
+    )
+    assert github.calls == [f"GET {FIRST}"]
+    assert (turns.taken, memory.changes) == (0, changes)
+
+
+def test_news_edit_the_comment_in_place(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    github.seen.clear()
+    outcome = keep(api, memory, "It is a bug.")
+    assert outcome == Outcome(
+        *("comment", "edited", "edited our comment"), comment_id=1000, url=URL, body=f"It is a bug.\n{MARK}"
+    )
+    assert github.calls == [f"GET {FIRST}", f"PATCH {FIRST}"]
+    assert github.bodies() == [f"It is a bug.\n{MARK}"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("POST", THREAD, "drop", after=True),
+        Fault("POST", THREAD, status=502, after=True),
+        Fault("POST", THREAD, status=201, body=b"{", after=True),
+        Fault("POST", THREAD, status=201, body={"id": "?"}, after=True),
+        Fault("POST", THREAD, "drop"),
+        Fault("GET", THREAD, status=503),
+    ],
+    ids=lambda fault: f"{fault.verb} {fault.kind} {fault.status} {'after' if fault.after else 'before'}",
+)
+def test_a_lost_answer_does_not_lead_to_a_second_comment(api: Api, github: FakeGithub, fault: Fault) -> None:
+    memory = FakeMemory()
+    github.faults = [fault]
+    with pytest.raises(DependencyDown):
+        keep(api, memory)
+    outcome = keep(api, memory)
+    assert outcome.comment_id == 1000
+    assert github.bodies() == [f"Looks like a bug.\n{MARK}"]
+    assert github.events == ["commented"]
+    assert memory.known["issues"].comment_id == 1000
+
+
+def test_a_time_out_after_the_write_does_not_lead_to_a_second_comment(github: FakeGithub, api: Api) -> None:
+    hasty = Github(Api(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05))
+    memory = FakeMemory()
+    github.faults = [Fault("POST", THREAD, "hang", after=True)]
+    writer = hasty.writer("o/r", we=WE, memory=memory, before_write=Turns(), dry_run=False)
+    with pytest.raises(DependencyDown):
+        writer.keep_comment(7, KeepComment("issues", "Looks like a bug.", create=True))
+    hasty.close()
+    assert keep(api, memory).kind == "unchanged"
+    assert github.events == ["commented"]
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_an_edit_whose_answer_is_lost_is_not_made_twice(api: Api, github: FakeGithub, after: bool) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    github.faults = [Fault("PATCH", FIRST, "drop", after=after)]
+    with pytest.raises(DependencyDown):
+        keep(api, memory, "It is a bug.")
+    assert keep(api, memory, "It is a bug.").kind == ("unchanged" if after else "edited")
+    assert github.events == ["commented", "edited"]
+    assert keep(api, memory).kind == "edited"  # and the memory knows what was written last
+
+
+def test_a_comment_that_a_person_deleted_does_not_come_back(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    github.comments.clear()
+    github.seen.clear()
+    for _ in range(2):
+        assert keep(api, memory, "Again!") == Outcome(
+            *("comment", "declined", "a person deleted our comment: it does not come back"), comment_id=1000
+        )
+    assert github.calls == [f"GET {FIRST}"] * 2
+    assert github.comments == []
+
+
+def test_a_comment_that_is_deleted_while_we_edit_it_does_not_come_back(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    github.faults = [Fault("PATCH", FIRST, status=404, body={"message": "Not Found"})]
+    assert keep(api, memory, "It is a bug.").kind == "declined"
+
+
+def test_rule_16_a_strangers_copy_of_our_mark_is_not_ours(api: Api, github: FakeGithub) -> None:
+    joke = github.add_comment(MALLORY, f"ha\n{MARK}")
+    outcome = keep(api, FakeMemory())
+    assert (outcome.kind, outcome.comment_id) == ("created", joke + 1)
+    assert github.bodies()[0] == f"ha\n{MARK}"
+
+
+def test_rule_16_other_comments_of_our_account_are_left_alone(api: Api, github: FakeGithub) -> None:
+    github.add_comment(HLS, "I am also a person.")
+    github.add_comment(HLS, f"A quote of {MARK} in the middle.")
+    github.add_comment(HLS, "Another family.\n<!-- hls:pull_requests -->")
+    assert keep(api, FakeMemory()).kind == "created"
+    assert github.events.count("edited") == 0
+
+
+def test_our_comment_is_found_without_memory_whatever_our_name_is_now(api: Api, github: FakeGithub) -> None:
+    for number in range(220):
+        github.add_comment(MALLORY, f"comment {number}")
+    ours = github.add_comment({**HLS, "login": "HLS-before"}, f"Old.\r\n{MARK}\n")
+    github.add_comment(MALLORY, "last")
+    memory = FakeMemory()
+    assert keep(api, memory, "Old.").kind == "unchanged"
+    assert keep(api, memory, "New.").comment_id == ours
+    assert github.calls[:3] == [f"GET {THREAD}"] * 3
+    assert memory.known["issues"].comment_id == ours
+
+
+def test_a_comment_that_a_person_edited_is_ours_when_we_have_news(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    github.comments[0]["body"] = f"Fixed a typo.\n{MARK}"
+    left = keep(api, memory)
+    assert (left.kind, left.detail) == ("unchanged", "a person edited our comment, and we have nothing new to say")
+    assert github.bodies() == [f"Fixed a typo.\n{MARK}"]
+    assert keep(api, memory, "It is a bug.").kind == "edited"
+    assert github.bodies() == [f"It is a bug.\n{MARK}"]
+
+
+def test_a_comment_that_a_person_took_over_is_left_to_them(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    github.comments[0]["body"] = "Never mind the bot."
+    assert keep(api, memory, "It is a bug.") == Outcome(
+        *("comment", "declined", "a person rewrote our comment and took our mark away: it is theirs now"),
+        comment_id=1000,
+    )
+    assert github.bodies() == ["Never mind the bot."]
+
+
+def test_rule_16_a_comment_by_an_account_that_we_were_before_is_not_ours_now(api: Api, github: FakeGithub) -> None:
+    github.add_comment(MALLORY, f"Old.\n{MARK}")
+    memory = FakeMemory()
+    memory.known["issues"] = FakeKnownComment(1000, "digest")
+    assert keep(api, memory).comment_id == 1001
+    assert github.bodies()[0] == f"Old.\n{MARK}"
+
+
+def test_where_nothing_is_worth_saying_only_an_existing_comment_is_edited(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    assert keep(api, memory, create=False) == Outcome(
+        "comment", "withheld", "nothing worth saying, and no comment of ours to correct"
+    )
+    assert github.events == []
+    keep(api, memory)
+    assert keep(api, memory, "It is a question.", create=False).kind == "edited"
+    assert github.bodies() == [f"It is a question.\n{MARK}"]
+
+
+def test_each_family_has_its_own_comment(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    keep(api, memory, "A pull request.", family="pull_requests")
+    assert github.bodies() == [f"Looks like a bug.\n{MARK}", "A pull request.\n<!-- hls:pull_requests -->"]
+
+
+def test_a_long_comment_is_shortened_and_keeps_footer_and_mark(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    body = "line\n" * 20_000 + "\n\nThe footer."
+    keep(api, memory, body)
+    (posted,) = github.bodies()
+    assert len(posted) <= 65_536
+    assert posted.endswith(f"\n\nThe footer.\n{MARK}")
+    assert keep(api, memory, body).kind == "unchanged"
+
+
+def test_the_longest_comment_that_github_takes_is_not_shortened(api: Api, github: FakeGithub) -> None:
+    body = "x" * (65_536 - len(f"\n{MARK}"))
+    keep(api, FakeMemory(), body)
+    assert github.bodies() == [f"{body}\n{MARK}"]
+
+
+@pytest.mark.parametrize(
+    "error", [Wait("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
+)
+def test_a_stop_before_a_write_breaks_nothing(api: Api, github: FakeGithub, error: HlsError) -> None:
+    memory = FakeMemory()
+    for body in ("Looks like a bug.", "It is a bug."):
+        with pytest.raises(type(error)):
+            keep(api, memory, body, turns=Turns(error))
+        keep(api, memory, body)
+    assert github.events == ["commented", "edited"]
+
+
+def test_a_locked_conversation_is_for_good(api: Api, github: FakeGithub) -> None:
+    locked = {"message": "Unable to create comment because issue is locked."}
+    github.faults = [Fault("POST", THREAD, status=403, body=locked)]
+    with pytest.raises(Permanent, match=r"the conversation is locked$"):
+        keep(api, FakeMemory())
+
+
+def test_a_dry_run_looks_and_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    body = f"Looks like a bug.\n{MARK}"
+    assert keep(api, memory, dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=body)
+    assert github.events == []
+    keep(api, memory)
+    github.seen.clear()
+    changes = memory.changes
+    assert keep(api, memory, "News.", dry_run=True) == Outcome(
+        *("comment", "dry_run", "would have edited our comment"), comment_id=1000, body=f"News.\n{MARK}"
+    )
+    assert keep(api, memory, dry_run=True).kind == "unchanged"
+    assert github.calls == [f"GET {FIRST}"] * 2
+    assert memory.changes == changes

@@ -1,0 +1,113 @@
+"""Requests held against GitHub's published description: each thing that GitHub's documents do not know is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+from jsonschema.exceptions import ValidationError, best_match
+from openapi_core import Config, OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_core.templating.paths.exceptions import PathError
+from openapi_core.templating.paths.finders import APICallPathFinder
+from openapi_core.validation.request.exceptions import ParameterValidationError
+from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+from tests.contracts.cut import CUT
+
+HOST = "https://api.github.com"
+ENTERPRISE_PREFIX = "/api/v3"
+API_VERSION = "2022-11-28"
+LABEL_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:issues/[^/]+/)?labels/)(.+)", re.DOTALL)
+
+
+def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each thing that GitHub's description forbids, or does not know.
+
+    A request has `method`, `path` (with or without "/api/v3"), `query` and `headers` (names to values, header names in
+    lower case) and `body` (parsed JSON, None where there is none), as the sandbox keeps them.
+    """
+    return [
+        f"{request['method']} {request['path']}: {problem}" for request in requests for problem in _problems(request)
+    ]
+
+
+def _problems(logged: Mapping[str, Any]) -> Iterator[str]:
+    request, description = _Request.of(logged), _description()
+    try:
+        found = APICallPathFinder(description.spec).find(request.method, f"{HOST}{request.path}")
+    except PathError as unknown:
+        yield str(unknown)
+        return
+    operation = found.operation.read_value()
+    for error in description.iter_request_errors(request):
+        yield _sentence(error)
+    known = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
+    for name in sorted(logged["query"].keys() - known):
+        yield f"unknown query parameter {name}"
+    if logged["body"] is not None and "requestBody" not in operation:
+        yield "a body, where this operation has none"
+    yield from _header_problems(logged["headers"])
+
+
+def _header_problems(headers: Mapping[str, str]) -> Iterator[str]:
+    """What the description leaves to https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api."""
+    if not headers.get("user-agent"):
+        yield "no User-Agent: GitHub answers 403"
+    if "authorization" not in headers:
+        yield "no Authorization"
+    version = headers.get("x-github-api-version")
+    if version != API_VERSION:
+        yield f"X-GitHub-Api-Version is {version}, not {API_VERSION}"
+
+
+@cache
+def _description() -> OpenAPI:
+    """Read and checked once a run. Bodies are closed: a key that the description does not name is an error."""
+    config = Config(additional_properties_default_policy="forbid")
+    return OpenAPI.from_dict(json.loads(CUT.read_text(encoding="utf-8")), config=config)
+
+
+@dataclass
+class _Request:
+    """A logged request in the validator's shape."""
+
+    method: str
+    path: str
+    body: bytes | None
+    content_type: str
+    parameters: RequestParameters
+    host_url: str = field(default=HOST)
+
+    @classmethod
+    def of(cls, logged: Mapping[str, Any]) -> _Request:
+        body, headers = logged["body"], logged["headers"]
+        return cls(
+            method=logged["method"].lower(),
+            path=_quoted(logged["path"].removeprefix(ENTERPRISE_PREFIX)),
+            body=None if body is None else json.dumps(body).encode(),
+            content_type=headers.get("content-type", "").lower(),
+            parameters=RequestParameters(ImmutableMultiDict(logged["query"]), Headers(list(headers.items()))),
+        )
+
+
+def _quoted(path: str) -> str:
+    """The path as it was sent: a label's name may have slashes in it, which the log shows unquoted."""
+    label = LABEL_PATH.fullmatch(path)
+    return f"{label[1]}{quote(label[2], safe='%')}" if label else path
+
+
+def _sentence(error: Exception) -> str:
+    """An error in a few words: not the whole body, but the place in it and what is wrong there."""
+    if isinstance(error.__cause__, InvalidSchemaValue):
+        schema_errors = [cause for cause in error.__cause__.schema_errors if isinstance(cause, ValidationError)]
+        worst = best_match(schema_errors)
+        place = str(error) if isinstance(error, ParameterValidationError) else f"the body at {worst.json_path}"
+        return f"{place}: {worst.message[:200]}"
+    return str(error)

@@ -1,0 +1,170 @@
+"""The validator of requests to GitHub lets through what GitHub documents, and names what it does not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.contracts.cut import CUT, OPERATIONS, cut
+from tests.contracts.github import violations
+
+HEADERS = {
+    "user-agent": "hls/0.1.0",
+    "authorization": "***",
+    "x-github-api-version": "2022-11-28",
+    "accept": "application/vnd.github+json",
+    "content-type": "application/json",
+}
+THREAD = "/repos/octo/hello/issues/7"
+COMMENT = "/repos/octo/hello/issues/comments/5"
+
+
+def request(method: str, path: str, body: object = None, **known: Any) -> dict[str, Any]:
+    return {"method": method, "path": path, "query": {}, "headers": HEADERS, "body": body, **known}
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        request("GET", "/user"),
+        request("GET", "/rate_limit"),
+        request("GET", "/repos/octo/hello"),
+        request("GET", THREAD),
+        request("GET", f"{THREAD}/comments", query={"per_page": "100", "page": "2"}),
+        request("GET", f"{THREAD}/comments", query={"since": "2026-11-20T12:00:00Z"}),
+        request("POST", f"{THREAD}/comments", {"body": "Hello."}),
+        request("GET", COMMENT),
+        request("PATCH", COMMENT, {"body": "Hello."}),
+        request("GET", f"{THREAD}/labels"),
+        request("POST", f"{THREAD}/labels", {"labels": ["bug", "type/docs"]}),
+        request("DELETE", f"{THREAD}/labels/type%2Fdocs"),
+        request("DELETE", f"{THREAD}/labels/type/docs"),
+        request("DELETE", f"{THREAD}/labels/good first issue"),
+        request("GET", "/repos/octo/hello/labels"),
+        request("POST", "/repos/octo/hello/labels", {"name": "bug", "color": "d73a4a", "description": "Broken"}),
+        request("GET", "/repos/octo/hello/labels/size%2Fsmall"),
+        request("GET", "/repos/octo/hello/pulls/8"),
+        request("GET", "/repos/octo/hello/pulls/8/files", query={"per_page": "100", "page": "1"}),
+        request("GET", "/repos/octo/hello/collaborators/mona/permission"),
+        request("GET", f"/api/v3{THREAD}"),
+    ],
+    ids=lambda good: f"{good['method']} {good['path']}",
+)
+def test_a_request_as_github_documents_it_is_let_through(good: dict[str, Any]) -> None:
+    assert violations([good]) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        (request("GET", "/zen"), "Path not found for https://api.github.com/zen"),
+        (
+            request("PUT", "/repos/octo/hello/pulls/8/merge", {}),
+            "Path not found for https://api.github.com/repos/octo/hello/pulls/8/merge",
+        ),
+        (
+            request("DELETE", "/repos/octo/hello"),
+            "Operation delete not found for https://api.github.com/repos/octo/hello",
+        ),
+        (request("GET", "/repos/octo/hello/issues/seven"), "Path parameter error: issue_number"),
+        (request("GET", THREAD, query={"per_page": "1"}), "unknown query parameter per_page"),
+        (request("GET", f"{THREAD}/comments", query={"page": "two"}), "Query parameter error: page"),
+        (
+            request("GET", f"{THREAD}/comments", query={"since": "lately"}),
+            "Invalid query parameter: since: 'lately' is not a 'date-time'",
+        ),
+        (request("GET", THREAD, {"body": "x"}), "a body, where this operation has none"),
+        (request("POST", f"{THREAD}/comments"), "Missing required request body"),
+        (
+            request("POST", f"{THREAD}/comments", {"body": "x", "event": "APPROVE"}),
+            "the body at $: Additional properties are not allowed ('event' was unexpected)",
+        ),
+        (request("POST", f"{THREAD}/comments", {}), "the body at $: 'body' is a required property"),
+        (request("POST", f"{THREAD}/comments", "x"), "the body at $: 'x' is not of type 'object'"),
+        (
+            request("PATCH", "/repos/o/h/issues/comments/9", {"body": 5}),
+            "the body at $.body: 5 is not of type 'string'",
+        ),
+        (
+            request("POST", f"{THREAD}/labels", {"labels": ["bug", 5]}),
+            "the body at $.labels[1]: 5 is not valid under any of the given schemas",
+        ),
+        (request("POST", f"{THREAD}/labels", {"labels": []}), "the body at $.labels: [] should be non-empty"),
+        (
+            request("POST", f"{THREAD}/labels", {"labels": [{"name": "bug", "colour": "red"}]}),
+            "the body at $.labels[0]: Additional properties are not allowed ('colour' was unexpected)",
+        ),
+        (
+            request("POST", "/repos/octo/hello/labels", {"name": "bug", "color": None}),
+            "the body at $.color: None for not nullable",
+        ),
+        (
+            request("POST", f"{THREAD}/comments", {"body": "x"}, headers={**HEADERS, "content-type": "text/plain"}),
+            (
+                "Request body validation error: Content for the following mimetype not found: text/plain. "
+                "Valid mimetypes: ['application/json']"
+            ),
+        ),
+        (request("GET", "/user", headers={**HEADERS, "user-agent": ""}), "no User-Agent: GitHub answers 403"),
+        (
+            request("GET", "/user", headers={**HEADERS, "x-github-api-version": "2099-01-01"}),
+            "X-GitHub-Api-Version is 2099-01-01, not 2022-11-28",
+        ),
+        (
+            request("GET", "/user", headers={k: v for k, v in HEADERS.items() if k != "authorization"}),
+            "no Authorization",
+        ),
+    ],
+)
+def test_what_github_does_not_document_is_named(bad: dict[str, Any], named: str) -> None:
+    assert violations([request("GET", "/user"), bad]) == [f"{bad['method']} {bad['path']}: {named}"]
+
+
+def test_every_violation_of_every_request_is_named() -> None:
+    assert violations([request("GET", "/zen"), request("GET", "/user", {}, query={"a": "1", "b": "2"})]) == [
+        "GET /zen: Path not found for https://api.github.com/zen",
+        "GET /user: unknown query parameter a",
+        "GET /user: unknown query parameter b",
+        "GET /user: a body, where this operation has none",
+    ]
+
+
+def test_a_long_body_is_not_repeated_in_the_sentence() -> None:
+    (sentence,) = violations([request("POST", f"{THREAD}/labels", {"labels": "x" * 10_000})])
+    assert len(sentence) < 350
+
+
+def test_the_cut_holds_the_operations_in_use_and_nothing_else() -> None:
+    paths = json.loads(CUT.read_text(encoding="utf-8"))["paths"]
+    assert {path: tuple(methods) for path, methods in paths.items()} == dict(OPERATIONS)
+
+
+def test_cutting_follows_references_and_leaves_out_examples_and_answers() -> None:
+    operation = {
+        "operationId": "op",
+        "parameters": [{"$ref": "#/components/parameters/owner"}],
+        "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/s/a"}, "examples": {"x": 1}}}},
+        "responses": {"200": {"$ref": "#/missing"}},
+        "x-github": {},
+        "tags": ["t"],
+    }
+    whole = {
+        "openapi": "3.0.3",
+        "info": {"title": "T", "version": "1", "license": {"name": "MIT"}, "contact": {}},
+        "servers": [],
+        "paths": {path: dict.fromkeys((*methods, "put"), operation) for path, methods in OPERATIONS.items()},
+        "components": {"parameters": {"owner": {"name": "owner", "in": "path", "example": "octo"}}},
+        "s": {"a": {"type": "object", "x-multi": True}},
+    }
+    small = cut(whole)
+    assert small["info"] == {"title": "T", "version": "1", "license": {"name": "MIT"}}
+    assert small["paths"]["/user"] == {
+        "get": {
+            "operationId": "op",
+            "parameters": [{"name": "owner", "in": "path"}],
+            "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {"default": {"description": "answers are not part of this cut"}},
+        }
+    }

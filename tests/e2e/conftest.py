@@ -1,0 +1,71 @@
+"""The world of an end-to-end test: the sandbox, and the real service as its own process beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hls_handler.sandbox.server import Sandbox
+from tests.contracts import claude as claude_contract
+from tests.contracts import github as github_contract
+from tests.e2e.service import SECRET, SETTINGS, Service, free_port
+
+MakeService = Callable[..., Service]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A stand-in GitHub and Claude. At the end, every request that they saw must fit what the real ones publish."""
+    with Sandbox() as running:
+        yield running
+    assert violations(request.document() for request in running.seen.all()) == []
+
+
+def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What GitHub's description and Claude's SDK do not know of the requests that a sandbox saw."""
+    asked = list(requests)
+    return [
+        *github_contract.violations(request for request in asked if request["stand_in"] == "github"),
+        *claude_contract.violations(request for request in asked if request["stand_in"] == "claude"),
+    ]
+
+
+@pytest.fixture
+def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
+    """Builds services that are not started yet; all that were are stopped at the end."""
+    made: list[Service] = []
+
+    def make(
+        *, more: str = "", storage_url: str | None = None, prompts: str = "prompts", limits: str = "concurrency: 4"
+    ) -> Service:
+        port = free_port()
+        url = storage_url or f"sqlite:///{tmp_path}/hls.db"
+        path = tmp_path / f"settings-{len(made)}.yaml"
+        path.write_text(
+            SETTINGS.format(
+                port=port,
+                secret=SECRET,
+                token=sandbox.token,
+                api_key=sandbox.api_key,
+                github_url=sandbox.github_url,
+                claude_url=sandbox.claude_url,
+                storage_url=url,
+                prompts=prompts,
+                more=more,
+                limits=limits,
+            )
+        )
+        made.append(Service(path, port, tmp_path / f"service-{len(made)}.log", url))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.stop()
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> Service:
+    return make_service().start()

@@ -1,0 +1,249 @@
+"""The commands as a person uses them, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hls_handler.cli import app
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService, violations
+from tests.e2e.service import ROOT, Service
+
+ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+
+def hls(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hls_handler", *arguments],
+        cwd=cwd,
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@contextmanager
+def started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs on; killed if the test leaves it so."""
+    command = [sys.executable, "-m", "hls_handler", *arguments]
+    with subprocess.Popen(
+        command, cwd=cwd, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_send_plants_signs_and_posts_and_why_tells_the_story(service: Service, sandbox: Sandbox) -> None:
+    config = ("--config", str(service.settings))
+    sent = hls("send", "demo/bug", *config)
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert sent.stdout.startswith("issues.opened (demo/bug, ")
+    assert '"status": "queued"' in sent.stdout
+    service.until_idle()
+    told = hls("why", "Codertocat/Hello-World#11", *config)
+    assert told.returncode == 0
+    assert f"{service.settings}:" in told.stdout  # the line of settings that let it in
+    assert "prompts/issues/analyze.j2" in told.stdout
+    assert "Claude said: bug, priority high" in told.stdout
+    assert "Comment: commented" in told.stdout
+    assert "1 call to Claude" in told.stdout
+
+
+def test_send_verbatim_twice_is_a_replay_and_without_it_is_not(service: Service) -> None:
+    config = ("--config", str(service.settings))
+    assert '"queued"' in hls("send", "issues.opened", "--verbatim", *config).stdout
+    assert "replay of" in hls("send", "issues.opened", "--verbatim", *config).stdout
+    assert '"queued"' in hls("send", "issues.opened", *config).stdout
+
+
+def test_send_says_who_does_not_answer(make_service: MakeService) -> None:
+    sent = hls("send", "demo/bug", "--config", str(make_service().settings))
+    assert sent.returncode == 1
+    assert "is `hls serve` running with the same settings?" in sent.stderr
+
+
+def test_why_says_that_an_ignored_event_was_ignored_by_which_line(service: Service) -> None:
+    config = ("--config", str(service.settings))
+    hls("send", "issues.labeled", *config)
+    told = hls("why", "Codertocat/Hello-World#1", *config)
+    assert "Ignored: no prompt in prompts" in told.stdout
+    assert "issues.labeled" in told.stdout
+
+
+def test_why_of_an_unknown_thread_says_where_to_look(service: Service) -> None:
+    told = hls("why", "nobody/nothing#1", "--config", str(service.settings))
+    assert told.returncode == 1
+    assert "nothing was received for nobody/nothing#1" in told.stderr
+
+
+def test_a_dead_delivery_is_listed_shown_and_run_again_while_the_service_runs(
+    service: Service, sandbox: Sandbox
+) -> None:
+    config = ("--config", str(service.settings))
+    sandbox.faults.add(Fault(effect="refusal", stand_in="claude", method="POST"))
+    hls("send", "demo/bug", *config)
+    service.until_idle()
+    listed = hls("deliveries", "list", "--state", "dead", *config)
+    assert "issues.opened  Codertocat/Hello-World#11" in listed.stdout
+    guid = listed.stdout.split()[2]
+    shown = hls("deliveries", "show", guid, *config)
+    assert "Dead: Claude's reply to issues/analyze@" in shown.stdout
+    assert hls("deliveries", "retry", guid, *config).returncode == 0
+    service.until_idle()
+    assert hls("deliveries", "list", "--state", "dead", *config).stdout == "no deliveries\n"
+    thread = sandbox.state.thread("Codertocat/Hello-World", 11)
+    assert thread is not None
+    assert len(thread.comments) == 1
+    again = hls("deliveries", "retry", guid, *config)
+    assert again.returncode == 1
+    assert "only a dead delivery, or one that waits, can be run again" in again.stderr
+
+
+def test_render_shows_exactly_what_claude_is_asked(service: Service, sandbox: Sandbox) -> None:
+    config = ("--config", str(service.settings))
+    rendered = hls("render", "demo/feature", *config)
+    assert rendered.returncode == 0
+    assert "prompt      pull_requests/analyze@" in rendered.stdout
+    assert "<stranger " in rendered.stdout
+    assert "--- schema of the reply (pull_request_analysis) ---" in rendered.stdout
+    hls("send", "demo/feature", *config)
+    service.until_idle()
+    asked = [request.body for request in sandbox.seen.all("claude") if request.writes]
+    assert asked[0]["system"][0]["text"] in rendered.stdout
+
+
+def test_render_names_the_nearest_payload(service: Service) -> None:
+    rendered = hls("render", "demo/bugg", "--config", str(service.settings))
+    assert rendered.returncode == 2
+    assert "demo/bug" in rendered.stderr
+
+
+def test_check_finds_nothing_wrong_where_nothing_is(service: Service) -> None:
+    checked = hls("check", "--config", str(service.settings))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "the token is that of hls-bot" in checked.stdout
+    assert checked.stdout.endswith("settings and 3 prompts are fine; GitHub and Claude answer\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ("{% block task %}", "{% block task %}{{ issue.titel }}", "titel"),
+        ("{% block task %}", "{% block task %}{% if %}", "analyze.j2:"),
+        ("reply: issue_analysis", "reply: issue_analysys", "issue_analysis"),
+    ],
+    ids=["unknown variable", "syntax", "unknown reply type"],
+)
+def test_check_names_file_and_line_of_a_broken_prompt(
+    make_service: MakeService, tmp_path: Path, old: str, new: str, finding: str
+) -> None:
+    prompts = tmp_path / "prompts"
+    subprocess.run(["cp", "-r", str(ROOT / "prompts"), str(prompts)], check=True)
+    template = prompts / "issues" / "analyze.j2"
+    template.write_text(template.read_text().replace(old, new))
+    checked = hls("check", "--offline", "--config", str(make_service(prompts=str(prompts)).settings))
+    assert checked.returncode == 1
+    assert f"{template}:" in checked.stdout
+    assert finding in checked.stdout
+
+
+def test_check_says_that_a_token_is_refused(make_service: MakeService, sandbox: Sandbox) -> None:
+    settings = make_service().settings
+    settings.write_text(settings.read_text().replace(sandbox.token, "ghp_" + "x" * 36))
+    checked = hls("check", "--config", str(settings))
+    assert checked.returncode == 1
+    assert f"{settings}:4 (github.token)" in checked.stdout
+    assert "401" in checked.stdout
+    assert "x" * 36 not in checked.stdout + checked.stderr
+
+
+def test_check_names_every_unknown_model_where_it_was_chosen(make_service: MakeService, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts"
+    subprocess.run(["cp", "-r", str(ROOT / "prompts"), str(prompts)], check=True)
+    for family, model in (("issues", "claude-one"), ("pull_requests", "claude-two")):
+        template = prompts / family / "analyze.j2"
+        template.write_text(template.read_text().replace("---\n", f"---\nmodel: {model}\n", 1))
+    respond = prompts / "issues" / "respond.j2"
+    respond.write_text(respond.read_text().replace("---\n", "---\nmodel: claude-3-opus-20240229\n", 1))
+    checked = hls("check", "--config", str(make_service(prompts=str(prompts)).settings))
+    assert checked.returncode == 1
+    _, retired, first, second = checked.stdout.splitlines()
+    assert retired.startswith(f"{respond}: model: ")
+    assert first.startswith(f"{prompts}/issues/analyze.j2: Claude answered 404")
+    assert "claude-one" in first
+    assert second.startswith(f"{prompts}/pull_requests/analyze.j2: Claude answered 404")
+    assert "claude-two" in second
+
+
+def test_check_says_that_a_key_is_refused(make_service: MakeService, sandbox: Sandbox) -> None:
+    settings = make_service().settings
+    settings.write_text(settings.read_text().replace(sandbox.api_key, "sk-ant-" + "x" * 36))
+    checked = hls("check", "--config", str(settings))
+    assert checked.returncode == 1
+    assert f"{settings}:9 (claude.api_key): Claude answered 401" in checked.stdout
+
+
+def test_the_demo_shows_the_main_job_and_ends_well(tmp_path: Path) -> None:
+    (tmp_path / "prompts").symlink_to(ROOT / "prompts")
+    told, requests = demo_until_it_stays(tmp_path)
+    assert "the answers of Claude are canned" in told
+    assert "labels    bug, priority-high" in told
+    assert "added component-database; removed component-backend" in told
+    assert "pull_requests/analyze@" in told
+    assert {request["stand_in"] for request in requests} == {"github", "claude"}
+    assert violations(requests) == []
+    again = hls("demo", "--once", cwd=tmp_path)  # on the same data: nothing comes twice
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
+    """What the demo told, and the requests that its own sandbox saw; Ctrl-C ended it well."""
+    with started("demo", cwd=folder) as demo:
+        assert demo.stdout is not None
+        told = ""
+        for line in demo.stdout:
+            told += line
+            if line.endswith("as a contributor would see them\n"):
+                page_url = line.split()[0]
+                break
+        else:
+            raise AssertionError(told)
+        with urllib.request.urlopen(f"{page_url}_sandbox/requests", timeout=30) as answer:
+            requests = json.load(answer)
+        demo.send_signal(signal.SIGINT)
+        told += demo.stdout.read()
+        assert demo.wait(timeout=60) == 0, told
+    return told, requests
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["serve", "up", "check", "render", "send", "deliveries list", "deliveries show", "deliveries retry", "why", "demo"],
+)
+def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(command: str) -> None:
+    helped = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=200)
+    assert helped.exit_code == 0
+    assert "Exit codes: 0 " in helped.output
+    assert ("HLS_CONFIG" in helped.output) == (command != "demo")  # the demo writes its own settings
+
+
+@pytest.mark.parametrize("group", [[], ["deliveries"]], ids=["hls", "hls deliveries"])
+def test_no_summary_of_a_command_is_cut(group: list[str]) -> None:
+    helped = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)
+    assert "...\n" not in helped.output.partition("Commands:")[2]

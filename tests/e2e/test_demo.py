@@ -1,0 +1,93 @@
+"""The demo beside other demos, and after it was killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hls_handler.cli.service_process import ServiceProcess
+from hls_handler.errors import StoreUnavailable
+from hls_handler.settings.load import load_settings
+from hls_handler.store import hold_exclusively
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import ROOT, Waiting
+
+COMMAND = [sys.executable, "-m", "hls_handler", "demo"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a demo may run. The lock that says so is in it."""
+    (tmp_path / "prompts").symlink_to(ROOT / "prompts")
+    (tmp_path / "data" / "demo").mkdir(parents=True)
+    return tmp_path
+
+
+def narrow() -> dict[str, str]:
+    """The environment of a shell that does not tell how wide it is."""
+    known = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return known | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.mark.parametrize("option", [[], ["--fresh"]], ids=["as it is", "fresh"])
+def test_a_second_demo_leaves_the_files_of_the_running_one_alone(folder: Path, option: list[str]) -> None:
+    settings = folder / "data" / "demo" / "settings.yaml"
+    settings.write_text("those of the running demo")
+    with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
+        ended = subprocess.run([*COMMAND, *option], cwd=folder, env=narrow(), capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "since another one is running: the database sqlite:///data/demo/hls.db is held" in ended.stdout
+    assert f"(process {os.getpid()})" in ended.stdout
+    assert settings.read_text() == "those of the running demo"
+
+
+@pytest.fixture
+def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(COMMAND, cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def test_the_demo_prints_commands_whole_and_its_service_dies_with_it(demo: subprocess.Popen[str], folder: Path) -> None:
+    assert demo.stdout is not None
+    said = []
+    for line in demo.stdout:
+        said.append(line)
+        if "Ctrl-C ends the demo" in line:
+            break
+    bin_ = Path(sys.executable).parent
+    (sends,) = [line for line in said if line.startswith("Send it more: ")]
+    assert re.search(rf" (hls|{bin_}/hls) send demo/question --config data/demo/settings.yaml ", sends)
+    demo.kill()
+    assert is_free(f"sqlite:///{folder}/data/demo/hls.db")
+
+
+def is_free(url: str) -> bool:
+    """Whether the service lets go of its database."""
+    waiting = Waiting(20)
+    while waiting.more():
+        try:
+            with hold_exclusively(url):
+                return True
+        except StoreUnavailable:
+            continue
+    return False
+
+
+def test_the_last_words_are_those_since_this_start(make_service: MakeService, tmp_path: Path) -> None:
+    made = make_service()
+    settings = load_settings(made.settings, {}, dotenv=None)
+    log = tmp_path / "service.log"
+    log.write_text("the words of an earlier run\n")
+    with ServiceProcess(tmp_path / "gone.yaml", settings, log=log, say=print) as service:
+        assert not service.wait_until_up()
+        assert (
+            service.last_words()
+            == f"{tmp_path}/gone.yaml: there is no such file; name another with --config or HLS_CONFIG"
+        )

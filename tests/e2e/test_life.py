@@ -1,0 +1,212 @@
+"""The life of the process: refused starts, signals, kills, and what is left after each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import ROOT, SECRET, Service, Waiting
+
+REPOSITORY = "Codertocat/Hello-World"
+
+
+def issue(number: int) -> bytes:
+    """The demo's bug as another issue of the same repository."""
+    payload = recorded.load("demo/bug").payload
+    payload["issue"] = {**payload["issue"], "number": number, "id": 444500000 + number}  # type: ignore[dict-item]
+    return json.dumps(payload).encode()
+
+
+def deliver_issues(service: Service, sandbox: Sandbox, numbers: range) -> None:
+    for number in numbers:
+        body = issue(number)
+        sandbox.state.plant("issues", json.loads(body))
+        assert service.deliver("issues", body).status == 202
+
+
+@pytest.mark.parametrize("seen_requests", [3, 12, 25, 40])
+def test_a_service_that_is_killed_anywhere_goes_on_where_it_was(
+    make_service: MakeService, sandbox: Sandbox, seen_requests: int
+) -> None:
+    service = make_service().start()
+    deliver_issues(service, sandbox, range(101, 109))
+    waiting = Waiting(60)
+    while len(sandbox.seen.all()) < seen_requests and waiting.more():
+        pass
+    assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+    service.start()
+    service.until_idle()
+    for number in range(101, 109):
+        thread = sandbox.state.thread(REPOSITORY, number)
+        assert thread is not None
+        assert len(thread.comments) == 1, number
+        labeled = [event.detail for event in thread.events if event.happening == "labeled"]
+        assert sorted(labeled) == sorted(thread.labels), number
+        assert "bug" in thread.labels
+    calls = sum(request.writes for request in sandbox.seen.all("claude"))
+    assert 8 <= calls <= 8 + 4  # a call that was under way in each of four workers may be made again
+
+
+def test_sigterm_ends_running_steps_and_leaves_the_rest_for_the_next_start(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service(more="").start()
+    deliver_issues(service, sandbox, range(201, 221))
+    assert service.stop(signal.SIGTERM) == 0
+    service.start()
+    service.until_idle()
+    for number in range(201, 221):
+        thread = sandbox.state.thread(REPOSITORY, number)
+        assert thread is not None
+        assert len(thread.comments) == 1
+    assert sum(request.writes for request in sandbox.seen.all("claude")) == 20
+
+
+def test_sigterm_ends_the_taking_of_work_even_while_a_request_is_still_open(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service(limits="concurrency: 2, shutdown_s: 3").start()
+    sandbox.faults.add(Fault(effect="slow", stand_in="claude", path="/v1/messages", times=None, seconds=0.3))
+    with socket.create_connection(("127.0.0.1", service.port)) as unfinished:
+        unfinished.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        unfinished.sendall(
+            b"X-GitHub-Event: issues\r\nX-GitHub-Delivery: 1\r\nX-Hub-Signature-256: sha256=" + b"0" * 64
+        )
+        unfinished.sendall(b"\r\nContent-Length: 9\r\n\r\n")
+        deliver_issues(service, sandbox, range(301, 321))
+        calls_before = sum(request.writes for request in sandbox.seen.all("claude"))
+        assert service.stop(signal.SIGTERM) == 0
+    assert sum(request.writes for request in sandbox.seen.all("claude")) <= calls_before + 2
+
+
+def test_after_a_restart_with_a_larger_budget_what_waited_for_the_old_one_goes_on(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service().start()
+    service.stop()
+    text = service.settings.read_text()
+    service.settings.write_text(
+        text.replace("requests_per_second: 100", "requests_per_second: 100\n  calls_per_hour: 2")
+    )
+    service.start()
+    deliver_issues(service, sandbox, range(401, 405))
+    waiting = Waiting(30)
+    while waiting.more() and service.get("/health").body["components"]["claude"]["state"] != "degraded":
+        pass
+    service.stop()
+    assert sum(request.writes for request in sandbox.seen.all("claude")) == 2
+    service.settings.write_text(text)
+    service.start()
+    service.until_idle()
+    assert sum(request.writes for request in sandbox.seen.all("claude")) == 4
+
+
+def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hls_handler", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(environ or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_all_problems_of_a_start_are_named_at_once(make_service: MakeService, tmp_path: Path) -> None:
+    service = make_service(storage_url="sqlite:////proc/nowhere/hls.db", prompts=str(tmp_path / "none"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", service.port))
+        taken.listen()
+        ended = run("serve", "--config", str(service.settings))
+    assert ended.returncode == 2
+    said = ended.stderr
+    assert "cannot listen on 127.0.0.1" in said
+    assert "(storage.url)" in said
+    assert f"{service.settings}:13 (prompts.directory): there is no folder {tmp_path}/none\n" in said
+    assert "Traceback" not in said
+
+
+def test_settings_that_are_wrong_are_refused_with_every_problem_and_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(
+        "server: {prot: 8000}\n"
+        "github: {token: '${NOWHERE}', webhook_secret: short}\n"
+        "claude: {api_key: key, max_tokens: many}\n"
+        "repositories: []\n"
+    )
+    ended = run("serve", "--config", str(path))
+    assert ended.returncode == 2
+    said = ended.stderr
+    for line, words in [
+        (1, "did you mean server.port?"),
+        (2, "NOWHERE"),
+        (2, "16 bytes"),
+        (3, "claude.max_tokens"),
+        (4, "repositories"),
+    ]:
+        assert any(f":{line}: " in problem and words in problem for problem in said.splitlines()), (words, said)
+    assert "short" not in said.replace("shorter", "")
+
+
+def test_a_database_that_another_serve_holds_is_refused(service: Service, make_service: MakeService) -> None:
+    second = make_service(storage_url=service.storage_url)
+    ended = run("serve", "--config", str(second.settings))
+    assert ended.returncode == 2
+    assert "is held by another serve" in ended.stderr
+
+
+def test_some_credentials_only_are_refused_by_name(tmp_path: Path) -> None:
+    ended = run("up", environ={"GITHUB_TOKEN": "t" * 40, "GITHUB_WEBHOOK_SECRET": SECRET}, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "ANTHROPIC_API_KEY" in ended.stderr
+
+
+def test_a_changed_prompt_is_used_by_the_next_delivery_and_a_broken_one_is_not(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts"
+    subprocess.run(["cp", "-r", str(ROOT / "prompts"), str(prompts)], check=True)
+    service = make_service(prompts=str(prompts)).start()
+    template = prompts / "issues" / "analyze.j2"
+    good = template.read_text()
+    template.write_text(good.replace("Sort this issue.", "Sort this issue with care."))
+    deliver_issues(service, sandbox, range(301, 302))
+    service.until_idle()
+    assert "Sort this issue with care." in asked(sandbox)[-1]
+    template.write_text(good.replace("Sort this issue.", "{{ issue.titel }}"))
+    deliver_issues(service, sandbox, range(302, 303))
+    service.until_idle()
+    assert "Sort this issue with care." in asked(sandbox)[-1]
+    thread = sandbox.state.thread(REPOSITORY, 302)
+    assert thread is not None
+    assert len(thread.comments) == 1
+    prompts_health = service.get("/health").body["components"]["prompts"]
+    assert prompts_health["state"] == "degraded"
+    assert "titel" in prompts_health["message"]
+
+
+def asked(sandbox: Sandbox) -> list[str]:
+    return [request.body["messages"][0]["content"] for request in sandbox.seen.all("claude") if request.writes]
+
+
+def test_rule_19_secrets_are_in_no_log_no_answer_and_no_row(service: Service, sandbox: Sandbox, tmp_path: Path) -> None:
+    deliver_issues(service, sandbox, range(401, 402))
+    service.until_idle()
+    answers = [json.dumps(service.get(path).body) for path in ("/health", "/stats")]
+    assert service.stop() == 0
+    kept = b"".join(path.read_bytes() for path in tmp_path.glob("hls.db*"))
+    for secret in (sandbox.token, sandbox.api_key, SECRET):
+        assert secret not in service.log.read_text()
+        assert secret.encode() not in kept
+        assert not any(secret in answer for answer in answers)

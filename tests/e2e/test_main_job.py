@@ -1,0 +1,167 @@
+"""The main job on real input: recorded payloads, the real process, real clients, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.effects import Effects
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Service, signed
+
+REPOSITORY = "Codertocat/Hello-World"
+BUG, QUESTION, FEATURE = 11, 12, 13
+
+
+def send(service: Service, sandbox: Sandbox, name: str) -> str:
+    """Make the thread exist on the sandbox's GitHub, deliver its event, and wait until all is done; its answer."""
+    payload = recorded.load(name)
+    sandbox.state.plant(payload.event, payload.payload)
+    answer = service.deliver(payload.event, recorded.unique(payload.body))
+    service.until_idle()
+    return str(answer.body["status"])
+
+
+def test_an_issue_gets_labels_and_one_comment(service: Service, sandbox: Sandbox) -> None:
+    assert send(service, sandbox, "demo/bug") == "queued"
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    assert set(thread.labels) >= {"bug", "priority-high", "difficulty-moderate"}
+    assert len(thread.comments) == 1
+    assert thread.comments[0].author.login == "hls-bot"
+    assert "prompt `issues/analyze@" in thread.comments[0].body
+    assert thread.comments[0].body.endswith("<!-- hls:issues -->")
+
+
+def test_a_question_is_answered_by_the_prompt_that_then_leads_to(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/question")
+    thread = sandbox.state.thread(REPOSITORY, QUESTION)
+    assert thread is not None
+    assert "question" in thread.labels
+    assert len(thread.comments) == 1
+    assert "prompt `issues/respond@" in thread.comments[0].body
+    assert sum(request.writes for request in sandbox.seen.all("claude")) == 2
+
+
+def test_a_push_edits_the_pull_requests_comment_in_place(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/feature")
+    before = sandbox.state.thread(REPOSITORY, FEATURE)
+    assert before is not None
+    assert set(before.labels) == {"size/medium", "type/feature"}
+    assert f"about commit {before.head_sha[:10]}" in before.comments[0].body
+    assert "| File |" in before.comments[0].body
+    send(service, sandbox, "demo/feature-push")
+    after = sandbox.state.thread(REPOSITORY, FEATURE)
+    assert after is not None
+    assert after.head_sha != before.head_sha
+    assert [comment.id for comment in after.comments] == [before.comments[0].id]
+    assert f"about commit {after.head_sha[:10]}" in after.comments[0].body
+
+
+def test_rule_15_nothing_notifies_or_closes_anything(service: Service, sandbox: Sandbox) -> None:
+    for name in ("demo/bug", "demo/question", "demo/feature"):
+        send(service, sandbox, name)
+    assert [effect for effect in sandbox.state.effects if effect.effects != Effects()] == []
+
+
+def test_a_redelivery_of_a_done_one_is_a_duplicate_and_a_copy_under_another_id_a_replay(
+    service: Service, sandbox: Sandbox
+) -> None:
+    payload = recorded.load("demo/bug")
+    sandbox.state.plant(payload.event, payload.payload)
+    first = service.deliver(payload.event, payload.body, guid="72d3162e-cc78-11e3-81ab-4c9367dc0958")
+    service.until_idle()
+    again = service.deliver(payload.event, payload.body, guid="72d3162e-cc78-11e3-81ab-4c9367dc0958")
+    copy = service.deliver(payload.event, payload.body, guid="99999999-cc78-11e3-81ab-4c9367dc0958")
+    assert (first.status, first.body["status"]) == (202, "queued")
+    assert (again.status, again.body["status"], again.body["state"]) == (200, "duplicate", "done")
+    assert (copy.status, copy.body["reason"]) == (200, "replay of 72d3162e-cc78-11e3-81ab-4c9367dc0958")
+
+
+def test_stats_and_the_database_say_the_same_after_a_restart(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/bug")
+    send(service, sandbox, "demo/feature")
+    before = service.get("/stats").body
+    assert service.stop() == 0
+    service.start()
+    after = service.get("/stats").body
+    kept = ("total_webhooks", "successful_processing", "failed_processing", "events_by_type", "tokens", "cost_usd")
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    assert before["total_webhooks"] == 2
+    assert before["successful_processing"] == 2
+    assert before["events_by_type"] == {"issues.opened": 1, "pull_request.opened": 1}
+
+
+def test_a_dry_run_does_everything_but_write(make_service: MakeService, sandbox: Sandbox) -> None:
+    service = make_service(more="features: {dry_run: true}").start()
+    send(service, sandbox, "demo/bug")
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    assert (thread.labels, thread.comments) == ((), ())
+    assert [request for request in sandbox.seen.all("github") if request.writes] == []
+    assert service.get("/stats").body["successful_processing"] == 1
+
+
+def test_labels_and_comments_can_be_switched_off_each_for_itself(make_service: MakeService, sandbox: Sandbox) -> None:
+    service = make_service(more="features: {auto_labeling: false}").start()
+    send(service, sandbox, "demo/bug")
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    assert (thread.labels, len(thread.comments)) == ((), 1)
+    service.stop()
+    service = make_service(more="features: {auto_commenting: false}").start()
+    send(service, sandbox, "demo/question")
+    thread = sandbox.state.thread(REPOSITORY, QUESTION)
+    assert thread is not None
+    assert ("question" in thread.labels, len(thread.comments)) == (True, 0)
+
+
+def test_without_async_processing_the_answer_tells_the_outcome(make_service: MakeService, sandbox: Sandbox) -> None:
+    service = make_service(more="features: {async_processing: false}").start()
+    payload = recorded.load("demo/bug")
+    sandbox.state.plant(payload.event, payload.payload)
+    answer = service.deliver(payload.event, payload.body)
+    assert (answer.status, answer.body["status"]) == (200, "processed")
+    gone = recorded.load("demo/question")  # not planted: GitHub says 404
+    answer = service.deliver(gone.event, gone.body)
+    assert (answer.status, answer.body["status"]) == (200, "failed")
+    assert "404" in answer.body["reason"]
+
+
+def test_form_encoded_webhooks_are_taken_too(service: Service, sandbox: Sandbox) -> None:
+    payload = recorded.load("demo/bug")
+    sandbox.state.plant(payload.event, payload.payload)
+    body = urlencode({"payload": payload.body.decode()}).encode()
+    answer = service.request(
+        "POST",
+        "/webhook",
+        body,
+        {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-GitHub-Event": "issues",
+            "X-GitHub-Delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+            "X-Hub-Signature-256": signed(body),
+        },
+    )
+    assert answer.status == 202
+    service.until_idle()
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    assert len(thread.comments) == 1
+
+
+def test_every_recorded_payload_gets_a_reasoned_answer_and_leaves_no_trace(service: Service) -> None:
+    statuses: dict[str, int] = {}
+    for name in recorded.names():
+        payload = recorded.load(name)
+        answer = service.deliver(payload.event, payload.body)
+        assert answer.status in (200, 202), (name, answer)
+        assert answer.body["status"] != "ignored" or answer.body["reason"], name
+        statuses[answer.body["status"]] = statuses.get(answer.body["status"], 0) + 1
+    service.until_idle(within_s=120)
+    assert sum(statuses.values()) == len(recorded.names()) >= 329
+    assert statuses["pong"] == 4
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert [line for line in lines if "exc_info" in line or "stack_trace" in line] == []

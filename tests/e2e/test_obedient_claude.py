@@ -1,0 +1,50 @@
+"""A Claude that writes whatever a stranger told it to: what the commands show of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.service import Service
+from tests.e2e.test_commands import hls
+
+NOT_TEXT = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]")
+
+REPLY = {
+    "worth_saying": True,
+    "kind": "bug",
+    "priority": "high",
+    "difficulty": "easy",
+    "component": "none",
+    "summary": "\x1b[31mred\x1b]0;title\x07\nDone: forged.\n  Ignored: forged.\n\x9b31mC1 \u202ebidi"
+    + " " * 300
+    + "Dead: x",
+    "missing": ["\x1b[2Jone\r\nDone: forged."],
+    "recommended_response": "\x1b]8;;http://evil\x07here\u2028Done: forged.",
+}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(answer=lambda asked: REPLY) as running:
+        yield running
+
+
+def test_rule_15_what_claude_wrote_forges_no_line_and_moves_no_cursor(service: Service) -> None:
+    config = ("--config", str(service.settings))
+    assert hls("send", "demo/bug", *config).returncode == 0
+    service.until_idle()
+    told = hls("why", "Codertocat/Hello-World#11", *config)
+    listed = hls("deliveries", "list", *config)
+    shown = hls("deliveries", "show", listed.stdout.split()[2], *config)
+    for command in (told, listed, shown):
+        assert command.returncode == 0
+        assert NOT_TEXT.findall(command.stdout) == []
+    lines = [line for line in told.stdout.splitlines() if "forged" in line or "Dead: " in line]
+    assert len(lines) == 1
+    assert re.match("  issues/analyze@[0-9a-f]+ was asked, and Claude said: bug, priority high, easy, ", lines[0])
+    sentences = shown.stdout.partition("\n--- the comment ---\n")[0]
+    assert sentences == told.stdout.rstrip("\n") + "\n"

@@ -1,0 +1,57 @@
+"""The same service on a real PostgreSQL: the main job, a kill, and another process beside it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Waiting
+from tests.e2e.test_life import REPOSITORY, deliver_issues
+from tests.postgres import Cluster, postgres
+
+__all__ = ["postgres"]
+
+
+@pytest.fixture
+def storage_url(postgres: Cluster) -> Iterator[str]:
+    name = postgres.create()
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+def test_a_kill_on_postgresql_loses_nothing_and_doubles_nothing(
+    storage_url: str, make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service(storage_url=storage_url, limits="lease_s: 5").start()
+    deliver_issues(service, sandbox, range(501, 507))
+    waiting = Waiting(60)
+    while len(sandbox.seen.all()) < 12 and waiting.more():
+        pass
+    service.stop(signal.SIGKILL)
+    service.start()
+    service.until_idle()
+    for number in range(501, 507):
+        thread = sandbox.state.thread(REPOSITORY, number)
+        assert thread is not None
+        assert len(thread.comments) == 1
+        assert "bug" in thread.labels
+    assert service.get("/stats").body["successful_processing"] == 6
+
+
+def test_two_services_share_one_postgresql_and_do_each_delivery_once(
+    storage_url: str, make_service: MakeService, sandbox: Sandbox
+) -> None:
+    first = make_service(storage_url=storage_url).start()
+    second = make_service(storage_url=storage_url).start()
+    deliver_issues(first, sandbox, range(601, 605))
+    deliver_issues(second, sandbox, range(605, 609))
+    first.until_idle()
+    for number in range(601, 609):
+        thread = sandbox.state.thread(REPOSITORY, number)
+        assert thread is not None
+        assert len(thread.comments) == 1
+    assert sum(request.writes for request in sandbox.seen.all("claude")) == 8

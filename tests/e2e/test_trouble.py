@@ -1,0 +1,205 @@
+"""What users see when GitHub or Claude is the trouble: nothing invented, nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.world import Thread
+from hls_handler.store import DeliveryRow
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Service, Waiting
+
+REPOSITORY = "Codertocat/Hello-World"
+BUG = 11
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> Service:
+    return make_service(more="").start()
+
+
+def deliver_bug(service: Service, sandbox: Sandbox) -> None:
+    payload = recorded.load("demo/bug")
+    sandbox.state.plant(payload.event, payload.payload)
+    assert service.deliver(payload.event, payload.body, guid=GUID).status == 202
+
+
+def bug(sandbox: Sandbox) -> Thread:
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    return thread
+
+
+def row(service: Service) -> DeliveryRow:
+    with closing(service.open_store()) as store:
+        found = store.delivery(GUID)
+    assert found is not None
+    return found
+
+
+def failed_once(service: Service) -> DeliveryRow:
+    """The delivery as soon as it has failed at least once, or ended."""
+    waiting = Waiting(60)
+    while waiting.more():
+        found = row(service)
+        if found.failures or found.state not in ("queued", "running"):
+            return found
+    raise AssertionError("it neither failed nor ended")
+
+
+def label_events(thread: Thread) -> list[str]:
+    return sorted(event.detail for event in thread.events if event.happening == "labeled")
+
+
+def claude(effect: str, **more: Any) -> Fault:
+    return Fault.model_validate({"effect": effect, "stand_in": "claude", "method": "POST", **more})
+
+
+def github(effect: str, **more: Any) -> Fault:
+    return Fault.model_validate({"effect": effect, "stand_in": "github", **more})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        claude("status", status=429, headers={"retry-after": "1"}),
+        claude("status", status=529),
+        claude("status", status=500),
+        claude("status", status=401),
+        claude("garbage"),
+        claude("drop"),
+        claude("wrong_schema"),
+        github("status", status=429, method="POST", headers={"retry-after": "1"}),
+        github("status", status=502, method="POST"),
+        github("status", status=422, method="POST", path="/labels$"),
+        github("drop", method="GET", path="/issues/"),
+        github("status", status=401, method="GET", path="/issues/"),
+    ],
+    ids=lambda fault: f"{fault.stand_in} {fault.effect} {fault.status if fault.effect == 'status' else ''}".strip(),
+)
+def test_a_passing_trouble_ends_well_and_nothing_is_done_twice(
+    service: Service, sandbox: Sandbox, fault: Fault
+) -> None:
+    sandbox.faults.add(fault)
+    deliver_bug(service, sandbox)
+    service.until_idle()
+    assert row(service).state == "done"
+    assert len(bug(sandbox).comments) == 1
+    assert label_events(bug(sandbox)) == sorted(set(label_events(bug(sandbox))))
+
+
+@pytest.mark.parametrize("path", ["/comments$", "/issues/11/labels$", "/labels$"])
+@pytest.mark.parametrize("effect", ["drop_after", "garbage"])
+def test_a_write_whose_answer_is_lost_is_not_done_twice(
+    service: Service, sandbox: Sandbox, effect: str, path: str
+) -> None:
+    sandbox.faults.add(github(effect, method="POST", path=path))
+    deliver_bug(service, sandbox)
+    service.until_idle()
+    assert row(service).state == "done"
+    assert len(bug(sandbox).comments) == 1
+    assert label_events(bug(sandbox)) == sorted(bug(sandbox).labels)
+    with closing(service.open_store()) as store:
+        assert ("recovered_by_retry", "") in store.counters()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (claude("refusal", times=None), "refus"),
+        (claude("truncated", times=None), "max_tokens"),
+        (claude("wrong_schema", times=None), "twice"),
+    ],
+    ids=["refused", "truncated", "wrong schema"],
+)
+def test_a_reply_that_cannot_be_used_posts_nothing_and_says_why(
+    service: Service, sandbox: Sandbox, fault: Fault, reason: str
+) -> None:
+    sandbox.faults.add(fault)
+    deliver_bug(service, sandbox)
+    service.until_idle()
+    dead = row(service)
+    assert (dead.state, dead.analysis_status) == ("dead", "failed")
+    assert reason in (dead.reason or "")
+    assert (bug(sandbox).labels, bug(sandbox).comments) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (github("status", method="GET", path="/issues/11", status=404, times=None), "404"),
+        (github("status", method="GET", path="/issues/11", status=410, times=None), "410"),
+        (
+            github(
+                "status",
+                method="POST",
+                path="/comments$",
+                status=403,
+                times=None,
+                headers={"x-accepted-github-permissions": "issues=write"},
+            ),
+            "issues",
+        ),
+    ],
+    ids=["not found", "gone", "no permission"],
+)
+def test_a_no_of_github_is_final_and_names_its_reason(
+    service: Service, sandbox: Sandbox, fault: Fault, reason: str
+) -> None:
+    sandbox.faults.add(fault)
+    deliver_bug(service, sandbox)
+    service.until_idle()
+    assert row(service).state == "dead"
+    assert reason in (row(service).reason or "")
+    assert bug(sandbox).comments == ()
+
+
+def test_posting_that_fails_keeps_the_analysis_and_is_retried_without_asking_again(
+    service: Service, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(github("status", method="POST", path="/comments$", status=422, times=None))
+    deliver_bug(service, sandbox)
+    service.until_idle()
+    dead = row(service)
+    assert (dead.state, dead.analysis_status, dead.posting_status) == ("dead", "done", "failed")
+    assert (dead.reason or "").startswith("failed 4 times (limits.max_attempts)")
+    sandbox.faults.clear()
+    payload = recorded.load("demo/bug")
+    assert service.deliver(payload.event, payload.body, guid=GUID).body["status"] == "queued"
+    service.until_idle()
+    assert row(service).state == "done"
+    assert len(bug(sandbox).comments) == 1
+    assert sum(request.writes for request in sandbox.seen.all("claude")) == 1
+
+
+def test_while_claude_is_down_deliveries_wait_and_health_says_what_to_do(service: Service, sandbox: Sandbox) -> None:
+    sandbox.faults.add(claude("status", status=401, times=None))
+    deliver_bug(service, sandbox)
+    waits = failed_once(service)
+    assert (waits.state, waits.attempts) == ("queued", 0)
+    health = service.get("/health")
+    assert (health.status, health.body["status"]) == (200, "degraded")
+    assert health.body["components"]["claude"]["state"] == "degraded"
+    assert "claude.api_key" in health.body["components"]["claude"]["remedy"]
+    sandbox.faults.clear()
+    service.until_idle()
+    assert service.get("/health").body["components"]["claude"]["state"] == "healthy"
+    assert len(bug(sandbox).comments) == 1
+
+
+def test_a_locked_issue_is_left_alone(service: Service, sandbox: Sandbox) -> None:
+    payload = recorded.load("demo/bug")
+    locked = {**payload.payload["issue"], "locked": True}  # type: ignore[dict-item]
+    sandbox.state.plant(payload.event, {**payload.payload, "issue": locked})
+    service.deliver(payload.event, payload.body, guid=GUID)
+    service.until_idle()
+    assert row(service).state == "dead"
+    assert "locked" in (row(service).reason or "")
+    assert bug(sandbox).comments == ()

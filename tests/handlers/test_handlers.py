@@ -1,0 +1,96 @@
+"""What holds for every handler."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast, get_args
+
+import pytest
+from pydantic import TypeAdapter
+
+from hls_handler.actions import Action, LabelWish
+from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.errors import Overtaken, Permanent
+from hls_handler.events import NAMED_BY, Issue, Label, PullRequest
+from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.handler import Budget, Handler
+from tests.handlers.world import (
+    FakeReader,
+    event,
+    file,
+    finding,
+    issue,
+    issue_analysis,
+    pull_request,
+    pull_request_analysis,
+)
+
+BUDGET = Budget(input_tokens=10_000)
+THREADS: dict[str, Issue | PullRequest] = {"issues": issue(), "pull_request": pull_request()}
+REPLIES: dict[str, Reply] = {
+    "issues": issue_analysis(),
+    "pull_request": pull_request_analysis(findings=[finding()]),
+}
+FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", status="renamed", previous_path="a.py"))
+
+every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), ids=HANDLERS.keys())
+
+
+def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None:
+    """Where it is done stands in the event alone; a finding's `path` is a place in the diff that we showed."""
+    parts = [*get_args(Action), LabelWish, *REPLY_TYPES.values()]
+    named = {field for part in parts for field in part.__annotations__}
+    assert (
+        named & {"repository", "owner", "number", "issue", "pull_request", "commit", "head_sha", "sha", "url"} == set()
+    )
+
+
+def test_every_event_that_payloads_are_checked_for_has_a_handler() -> None:
+    assert set(HANDLERS) == set(NAMED_BY)
+    assert {name: (handler.name, handler.family) for name, handler in HANDLERS.items()} == {
+        "issues": ("IssueHandler", "issues"),
+        "pull_request": ("PullRequestHandler", "pull_requests"),
+    }
+
+
+@every_handler
+def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handler[Any]) -> None:
+    facts = handler.gather(event(THREADS[name]), FakeReader(THREADS[name], FILES), BUDGET)
+    shape = TypeAdapter[Any](handler.facts_type)
+    assert shape.validate_json(shape.dump_json(facts)) == facts
+    assert hash(facts) == hash(shape.validate_json(shape.dump_json(facts)))
+
+
+@every_handler
+def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any]) -> None:
+    thread = event(THREADS[name])
+    facts = handler.gather(thread, FakeReader(THREADS[name], FILES), BUDGET)
+    declared = [
+        (handler.variable_types, handler.variables(thread, facts)),
+        (handler.comment_variable_types, handler.comment_variables(thread, facts, REPLIES[name])),
+    ]
+    for hints, values in declared:
+        assert hints.keys() == values.keys()
+        for variable, hint in hints.items():
+            shape: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", hint))
+            assert shape.validate_python(values[variable], strict=True) == values[variable]
+
+
+@every_handler
+@pytest.mark.parametrize(
+    ("now", "error", "message"),
+    [
+        ({"state": "closed"}, Overtaken, r"octo/hello#\d was closed meanwhile"),
+        ({"state": "closed", "locked": True}, Overtaken, r"octo/hello#\d was closed meanwhile"),
+        ({"locked": True}, Permanent, r"octo/hello#\d is locked: .* unlock it and try again"),
+        ({"labels": (Label("skip-hls"),)}, Overtaken, r"octo/hello#\d was taken out meanwhile: the label skip-hls"),
+        ({"title": "WIP [skip hls]"}, Overtaken, r"octo/hello#\d was taken out meanwhile: \[skip hls\] in the title"),
+    ],
+    ids=["closed", "closed and locked", "locked", "label", "title"],
+)
+def test_a_thread_that_does_not_want_us_any_more_is_left_alone(
+    name: str, handler: Handler[Any], now: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    thread = THREADS[name]
+    with pytest.raises(error, match=message):
+        handler.gather(event(thread), FakeReader(replace(thread, **now), FILES), BUDGET)

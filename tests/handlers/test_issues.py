@@ -1,0 +1,106 @@
+"""Issues: facts, labels and the comment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.analysis import Analysis
+from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.issues import IssueFacts, IssueHandler
+from hls_handler.handlers.labelling import CATALOGUE
+from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response, rule
+
+HANDLER = IssueHandler()
+FACTS = IssueFacts(issue())
+GROUPS = ("kind", "priority", "difficulty", "component")
+
+
+def plan(of: Analysis) -> tuple[Action, ...]:
+    return HANDLER.plan(event(issue()), FACTS, of, rule("issues/analyze"))
+
+
+def test_claude_is_asked_about_the_issue_as_it_is_now() -> None:
+    now = issue(title="Crash at start")
+    facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), Budget(1_000))
+    assert facts == IssueFacts(now)
+    assert HANDLER.variables(event(issue()), facts) == {"issue": now}
+    assert HANDLER.nothing_to_ask(facts) is None
+
+
+def test_an_analysis_becomes_labels_and_a_comment() -> None:
+    assert plan(analysis(issue_analysis(), comment="Looks like a bug.")) == (
+        KeepLabels(
+            (
+                LabelWish("bug", "kind"),
+                LabelWish("priority-high", "priority"),
+                LabelWish("difficulty-easy", "difficulty"),
+                LabelWish("component-backend", "component"),
+            ),
+            GROUPS,
+        ),
+        KeepComment("issues", "Looks like a bug.", create=True),
+    )
+
+
+def test_a_component_that_is_none_gives_no_label_but_its_group_is_spoken_about() -> None:
+    labels = plan(analysis(issue_analysis(component="none")))[0]
+    assert isinstance(labels, KeepLabels)
+    assert [wish.name for wish in labels.wishes] == ["bug", "priority-high", "difficulty-easy"]
+    assert labels.groups == GROUPS
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "enhancement", "priority": "medium", "difficulty": "moderate", "component": "frontend"},
+        {"kind": "question", "priority": "low", "difficulty": "complex", "component": "database"},
+        {"kind": "documentation"},
+        {"kind": "maintenance"},
+    ],
+)
+def test_every_label_is_one_that_we_know_how_to_create(fields: dict[str, Any]) -> None:
+    labels = plan(analysis(issue_analysis(**fields)))[0]
+    assert isinstance(labels, KeepLabels)
+    assert {(wish.name, wish.group) for wish in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
+
+
+def test_an_answer_to_a_question_has_no_labels_of_its_own_and_says_whether_to_comment() -> None:
+    actions = plan(
+        analysis(issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False), comment="42")
+    )
+    assert [type(action) for action in actions] == [KeepLabels, KeepComment]
+    assert actions[0] == KeepLabels(
+        (
+            LabelWish("question", "kind"),
+            LabelWish("priority-high", "priority"),
+            LabelWish("difficulty-easy", "difficulty"),
+            LabelWish("component-backend", "component"),
+        ),
+        GROUPS,
+    )
+    assert actions[1] == KeepComment("issues", "42", create=False)
+
+
+def test_labels_come_from_every_analysis_of_a_chain() -> None:
+    labels = plan(analysis(issue_analysis(component="none"), issue_analysis(component="database")))[0]
+    assert isinstance(labels, KeepLabels)
+    assert [wish.name for wish in labels.wishes] == [
+        *("bug", "priority-high", "difficulty-easy"),
+        *("bug", "priority-high", "difficulty-easy", "component-database"),
+    ]
+
+
+def test_what_is_not_worth_saying_changes_an_existing_comment_only() -> None:
+    assert plan(analysis(issue_analysis(worth_saying=False)))[1] == KeepComment("issues", "Hello.", create=False)
+
+
+@pytest.mark.parametrize("comment", [None, ""], ids=["no template", "a template that says nothing"])
+def test_without_a_text_there_is_no_comment(comment: str | None) -> None:
+    assert [type(action) for action in plan(analysis(issue_analysis(), comment=comment))] == [KeepLabels]
+
+
+def test_an_answer_alone_leaves_labels_as_they_are() -> None:
+    assert plan(analysis(issue_response(), comment="42")) == (KeepComment("issues", "42", create=True),)

@@ -1,0 +1,152 @@
+"""Pull requests: facts, labels, the comment and what it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.analysis import Analysis
+from hls_handler.handlers.files import SkippedFile
+from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.labelling import CATALOGUE
+from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
+from hls_handler.handlers.reader import ChangedFile
+from tests.handlers.world import (
+    FakeReader,
+    analysis,
+    event,
+    file,
+    finding,
+    issue_response,
+    pull_request,
+    pull_request_analysis,
+    rule,
+)
+
+HANDLER = PullRequestHandler()
+LOGO = file("logo.png", None, additions=0, deletions=0)
+
+
+def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullRequestFacts:
+    now = pull_request(**{"changed_files": len(files), **known})
+    return HANDLER.gather(event(pull_request()), FakeReader(now, files), Budget(tokens))
+
+
+def plan(facts: PullRequestFacts, of: Analysis) -> tuple[Action, ...]:
+    return HANDLER.plan(event(pull_request()), facts, of, rule("pull_requests/analyze"))
+
+
+def test_claude_is_asked_about_the_pull_request_and_its_patches_as_they_are_now() -> None:
+    facts = gather(file(), LOGO, title="Cube it", head_sha="f" * 40)
+    variables = HANDLER.variables(event(pull_request()), facts)
+    assert variables["pull_request"] == pull_request(title="Cube it", head_sha="f" * 40, changed_files=2)
+    assert [f.path for f in facts.files] == ["area.py"]
+    assert variables["files"] == facts.files
+    assert variables["skipped"] == (SkippedFile("logo.png", "binary or empty"),)
+    assert variables["size"] == "small"
+    assert variables["unlisted"] == 0
+    assert HANDLER.nothing_to_ask(facts) is None
+
+
+def test_patches_are_held_to_the_budget() -> None:
+    facts = gather(file(), tokens=100)
+    assert (facts.files, facts.skipped) == ((), (SkippedFile("area.py", "over the token budget"),))
+
+
+def test_files_that_github_does_not_list_are_counted() -> None:
+    assert gather(file(), changed_files=3_141).unlisted == 3_140
+    assert gather(file(), changed_files=0).unlisted == 0
+
+
+@pytest.mark.parametrize(
+    ("additions", "deletions", "size"),
+    [
+        (0, 0, "small"),
+        (25, 24, "small"),
+        (25, 25, "medium"),
+        (199, 0, "medium"),
+        (0, 200, "large"),
+        (9_000, 0, "large"),
+    ],
+)
+def test_size_goes_by_changed_lines_of_all_files(additions: int, deletions: int, size: str) -> None:
+    facts = gather(file("uv.lock", additions=additions, deletions=0), file(additions=0, deletions=deletions))
+    assert facts.size == size
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ((), "the pull request changes no files, so Claude was not asked"),
+        (
+            (LOGO, file("uv.lock")),
+            "none of the changed files has a patch to read (1 binary or empty, 1 lock file), so Claude was not asked",
+        ),
+    ],
+    ids=["no files", "nothing to read"],
+)
+def test_there_may_be_nothing_to_ask(files: tuple[ChangedFile, ...], sentence: str) -> None:
+    assert HANDLER.nothing_to_ask(gather(*files)) == sentence
+
+
+def test_an_analysis_becomes_labels_and_a_comment() -> None:
+    assert plan(gather(file(additions=60)), analysis(pull_request_analysis(), comment="Squares.")) == (
+        KeepLabels((LabelWish("size/medium", "size"), LabelWish("type/bug-fix", "type")), ("size", "type")),
+        KeepComment("pull_requests", "Squares.", create=True),
+    )
+
+
+@pytest.mark.parametrize("kind", ["bug-fix", "feature", "refactor", "docs"])
+@pytest.mark.parametrize("additions", [1, 100, 1_000])
+def test_every_label_is_one_that_we_know_how_to_create(kind: str, additions: int) -> None:
+    labels = plan(gather(file(additions=additions)), analysis(pull_request_analysis(type=kind)))[0]
+    assert isinstance(labels, KeepLabels)
+    assert {(wish.name, wish.group) for wish in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
+
+
+def test_what_is_not_worth_saying_changes_an_existing_comment_only() -> None:
+    actions = plan(gather(file()), analysis(pull_request_analysis(worth_saying=False)))
+    assert actions[1] == KeepComment("pull_requests", "Hello.", create=False)
+
+
+@pytest.mark.parametrize("comment", [None, ""], ids=["no template", "a template that says nothing"])
+def test_without_a_text_there_is_no_comment(comment: str | None) -> None:
+    actions = plan(gather(file()), analysis(pull_request_analysis(), comment=comment))
+    assert [type(action) for action in actions] == [KeepLabels]
+
+
+def test_a_reply_of_another_kind_leaves_the_type_as_it_is() -> None:
+    assert plan(gather(file()), analysis(issue_response(), comment=None)) == (
+        KeepLabels((LabelWish("size/small", "size"),), ("size",)),
+    )
+
+
+def test_the_comment_is_told_the_commit_and_the_findings_that_have_a_line() -> None:
+    facts = gather(file(), head_sha="0123456789abcdef0123456789abcdef01234567")
+    lost, moved = finding(quote="never written"), finding(line=7, title="Moved")
+    told = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=[lost, moved]))
+    assert told["commit"] == "0123456789"
+    assert told["findings"] == (finding(line=2, title="Moved"),)
+    assert told["dropped"] == 1
+
+
+def test_the_comment_names_the_commit_that_was_read_and_not_the_events() -> None:
+    facts = gather(file(), head_sha="f" * 40)
+    told = HANDLER.comment_variables(event(pull_request(head_sha="e" * 40)), facts, pull_request_analysis())
+    assert told["commit"] == "ffffffffff"
+
+
+def test_findings_about_files_that_were_not_shown_are_dropped() -> None:
+    told = HANDLER.comment_variables(
+        event(pull_request()),
+        gather(file(), file("uv.lock")),
+        pull_request_analysis(findings=[finding(path="uv.lock")]),
+    )
+    assert (told["findings"], told["dropped"]) == ((), 1)
+
+
+def test_a_reply_without_findings_tells_of_none() -> None:
+    told = HANDLER.comment_variables(event(pull_request()), gather(file()), issue_response())
+    assert (told["findings"], told["dropped"]) == ((), 0)

@@ -1,0 +1,151 @@
+"""Threads, a GitHub to read from and analyses for the handlers' tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hls_handler.analysis import (
+    Analysis,
+    Answered,
+    Finding,
+    IssueAnalysis,
+    IssueResponse,
+    PullRequestAnalysis,
+    Reply,
+    Usage,
+)
+from hls_handler.events import Account, Event, Issue, Label, PullRequest, Repository
+from hls_handler.handlers.reader import ChangedFile
+from hls_handler.routing import Rule
+from hls_handler.settings.effective import RepositoryTable
+from tests.routing.world import settings
+
+MONA = Account("mona", 1, "User")
+PATCH = "@@ -1,2 +1,2 @@\n def area(side):\n-    return side * 2\n+    return side ** 2"
+
+
+def issue(**known: Any) -> Issue:
+    plain = Issue(
+        7, "Crash", "It crashes.", MONA, "open", False, (Label("ui"),), "NONE", "https://github.com/o/r/issues/7"
+    )
+    return replace(plain, **known)
+
+
+def pull_request(**known: Any) -> PullRequest:
+    plain = PullRequest(
+        number=8,
+        title="Square it",
+        body="As it should be.",
+        user=MONA,
+        state="open",
+        locked=False,
+        draft=False,
+        labels=(),
+        author_association="CONTRIBUTOR",
+        html_url="https://github.com/o/r/pull/8",
+        head_sha="0123456789abcdef0123456789abcdef01234567",
+        head_ref="square",
+        base_ref="main",
+        additions=1,
+        deletions=1,
+        changed_files=1,
+        commits=1,
+    )
+    return replace(plain, **known)
+
+
+def event(thread: Issue | PullRequest) -> Event:
+    """The thread, just opened in octo/hello."""
+    is_issue = isinstance(thread, Issue)
+    return Event(
+        delivery="guid",
+        name="issues" if is_issue else "pull_request",
+        action="opened",
+        repository=Repository(1, "octo/hello", False, None, "main", "Python"),
+        sender=MONA,
+        installation=None,
+        issue=thread if isinstance(thread, Issue) else None,
+        pull_request=thread if isinstance(thread, PullRequest) else None,
+        changed=frozenset(),
+        payload={},
+    )
+
+
+def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> ChangedFile:
+    plain = ChangedFile(path, None, "modified", additions=1, deletions=1, patch=patch)
+    return replace(plain, **known)
+
+
+class FakeReader:
+    """One thread of a repository, as it is now."""
+
+    def __init__(self, now: Issue | PullRequest, files: tuple[ChangedFile, ...] = ()) -> None:
+        self._now = now
+        self._files = files
+
+    def issue(self, number: int) -> Issue:
+        assert isinstance(self._now, Issue)
+        assert number == self._now.number
+        return self._now
+
+    def pull_request(self, number: int) -> PullRequest:
+        assert isinstance(self._now, PullRequest)
+        assert number == self._now.number
+        return self._now
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        assert number == self._now.number
+        return self._files
+
+
+def rule(prompt: str) -> Rule:
+    effective = RepositoryTable(settings()).find("octo/hello")
+    assert effective is not None
+    return Rule("issues.opened", prompt, effective, "because")
+
+
+def analysis(*replies: Reply, comment: str | None = "Hello.") -> Analysis:
+    answers = tuple(Answered("p@1", "t", reply, Usage("claude-haiku-5-5")) for reply in replies)
+    return Analysis(answers, comment)
+
+
+def issue_analysis(**known: Any) -> IssueAnalysis:
+    plain = {
+        "worth_saying": True,
+        "kind": "bug",
+        "priority": "high",
+        "difficulty": "easy",
+        "component": "backend",
+        "summary": "It crashes.",
+        "missing": [],
+        "recommended_response": "",
+    }
+    return IssueAnalysis.model_validate({**plain, **known})
+
+
+def issue_response(**known: Any) -> IssueResponse:
+    return IssueResponse.model_validate({"worth_saying": True, "answer": "42", "certain": True, **known})
+
+
+def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
+    plain = {"worth_saying": True, "type": "bug-fix", "summary": "Squares.", "files": [], "findings": []}
+    return PullRequestAnalysis.model_validate({**plain, **known})
+
+
+def finding(**known: Any) -> Finding:
+    """A finding about line 2 of `PATCH`, the new one."""
+    plain = {
+        "path": "area.py",
+        "side": "RIGHT",
+        "start_line": None,
+        "line": 2,
+        "quote": "return side ** 2",
+        "severity": "high",
+        "category": "bugs",
+        "confidence": 0.9,
+        "title": "Wrong",
+        "body": "It is wrong.",
+        "suggestion": None,
+    }
+    return Finding.model_validate({**plain, **known})

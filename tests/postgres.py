@@ -1,0 +1,120 @@
+"""A real PostgreSQL for tests: a cluster of its own, in a temporary folder, on a Unix socket, stopped at the end."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import itertools
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+_QUICK = {"listen_addresses": "", "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+
+
+class Cluster:
+    """A running PostgreSQL."""
+
+    def __init__(self, sockets: Path, user: str) -> None:
+        self._sockets = sockets
+        self._user = user
+        self._numbers = itertools.count(1)
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://{self._user}@/{database}?host={self._sockets}"
+
+    def create(self) -> str:
+        """A new, empty database's name."""
+        name = f"test_{next(self._numbers)}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE template0")
+        return name
+
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever still uses it."""
+        self.run(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+
+    def run(self, statements: str, *, database: str = "postgres") -> None:
+        with psycopg.connect(host=str(self._sockets), user=self._user, dbname=database, autocommit=True) as connection:
+            connection.execute(statements.encode())
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL that lasts as long as the block."""
+    programs = find_programs()
+    with tempfile.TemporaryDirectory(prefix="hls-pg-") as folder:
+        home = Path(folder)
+        as_user, user = _unprivileged(home)
+        data, log = home / "data", home / "log"
+        run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", user, "-A", "trust", "-E", "UTF8"]
+        _check([*run, "--locale=C", "--no-sync"], home)
+        options = " ".join(f"-c {name}='{value}'" for name, value in _QUICK.items())
+        control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
+        _check([*control, "-l", str(log), "-o", f"-k {home} {options}", "start"], home)
+        try:
+            yield Cluster(home, user)
+        finally:
+            _check([*control, "-m", "immediate", "stop"], home)
+
+
+def find_programs() -> Path:
+    """The folder of initdb, pg_ctl and postgres: of the machine, else of the PyPI package pgserver."""
+    candidates = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
+    package = importlib.util.find_spec("pgserver")
+    if package is not None and package.origin is not None:
+        candidates.append(Path(package.origin).parent / "pginstall" / "bin")
+    for folder in candidates:
+        if all((folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
+            return folder
+    raise RuntimeError(
+        "the store's tests need a PostgreSQL: install your system's package (postgresql), or `pip install pgserver`"
+    )
+
+
+def _version(folder: Path) -> int:
+    return int(re.sub(r"\D", "", folder.parent.name) or 0)
+
+
+def _unprivileged(home: Path) -> tuple[Sequence[str], str]:
+    """How to run a program as somebody who is not root (PostgreSQL refuses root), and that one's name."""
+    if os.geteuid() != 0:
+        return (), getpass.getuser()
+    user = next((name for name in ("postgres", "nobody") if _exists(name)), None)
+    if user is None:
+        raise RuntimeError("PostgreSQL does not run as root: create a user named postgres, or run the tests as another")
+    shutil.chown(home, user)
+    return ("runuser", "-u", user, "--"), user
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _check(command: Sequence[str], folder: Path) -> None:
+    """Run a program to its end, or fail with what it said. What it leaves running must not hold our pipes."""
+    with (folder / "said").open("w+") as said:
+        ended = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
+        said.seek(0)
+        if ended.returncode:
+            raise RuntimeError(f"{command} failed: {said.read()}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """For a conftest to import: one cluster for all its tests."""
+    with running_cluster() as cluster:
+        yield cluster

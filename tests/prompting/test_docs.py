@@ -1,0 +1,120 @@
+"""The guide for prompt authors: its examples run, and its tables are complete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hls_handler.analysis import REPLY_TYPES
+from hls_handler.errors import PromptError
+from hls_handler.prompting.filters import IN_COMMENTS, IN_PROMPTS
+from hls_handler.prompting.frontmatter import FrontMatter
+from hls_handler.prompting.hints import ListOf, has_members, members, settle
+from hls_handler.prompting.library import load_library
+from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.variables import COMMENT, COMMON
+from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, write
+
+GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+"""(language, words behind it, content) of every fenced block."""
+
+WORKING = [content for language, words, content in BLOCKS if language == "jinja" and not words]
+COMMENTS = [content for language, words, content in BLOCKS if (language, words.strip()) == ("jinja", "comment")]
+FILES = {words.strip().removeprefix("file="): content for _, words, content in BLOCKS if "file=" in words}
+FAILING = [
+    (content, BLOCKS[index + 1][2])
+    for index, (language, words, content) in enumerate(BLOCKS)
+    if (language, words.strip()) == ("jinja", "error")
+]
+
+
+def parts() -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in SHIPPED.glob("*.j2")}
+
+
+def test_the_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
+    library = load_library(write(tmp_path, parts() | FILES), families=FAMILIES)
+    assert sorted(FILES) == ["issues/mine.comment.md.j2", "issues/mine.j2"]
+    assert "Title: <stranger " in render(library, "issues/mine", issue_variables(), key=KEY).task
+    comment = render_comment(library, "issues/mine", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
+    assert comment is not None
+    assert comment.startswith(f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n")
+
+
+@pytest.mark.parametrize("content", WORKING)
+def test_what_the_guide_says_works(tmp_path: Path, content: str) -> None:
+    library = load_library(write(tmp_path, parts() | {"issues/example.j2": FRONT + content}), families=FAMILIES)
+    assert "<stranger " in render(library, "issues/example", issue_variables(), key=KEY).task
+
+
+@pytest.mark.parametrize("content", COMMENTS)
+def test_comments_in_the_guide_render(tmp_path: Path, content: str) -> None:
+    files = {"issues/example.j2": FRONT + "x", "issues/example.comment.md.j2": content}
+    library = load_library(write(tmp_path, parts() | files), families=FAMILIES)
+    comment = render_comment(library, "issues/example", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
+    assert comment is not None
+    assert "| Checkout shows a wrong total | bug |" in comment
+
+
+@pytest.mark.parametrize(("content", "message"), FAILING)
+def test_what_the_guide_says_fails_does_so_in_these_words(tmp_path: Path, content: str, message: str) -> None:
+    write(tmp_path, parts() | {"issues/example.j2": FRONT + content})
+    with pytest.raises(PromptError) as caught:
+        load_library(tmp_path, families=FAMILIES)
+    assert str(caught.value).replace(tmp_path.as_posix(), "prompts") == message.strip()
+
+
+def test_the_guide_has_examples_of_every_kind() -> None:
+    assert (len(WORKING), len(COMMENTS), len(FAILING)) == (2, 1, 4)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def row(name: str) -> str:
+    """The table row that begins with a name."""
+    found = re.search(rf"^\| `{re.escape(name)}[`(].*$", GUIDE, re.MULTILINE)
+    assert found is not None, f"docs/prompts.md has no row for {name}"
+    return found[0]
+
+
+ALL_VARIABLES: Mapping[str, object] = {
+    **COMMON,
+    **COMMENT,
+    **{name: hint for family in FAMILIES.values() for name, hint in family.variables.items()},
+    **{name: hint for family in FAMILIES.values() for name, hint in family.comment_variables.items()},
+}
+
+
+@pytest.mark.parametrize("name", ALL_VARIABLES)
+def test_every_variable_is_in_the_guide_with_all_that_it_has(name: str) -> None:
+    hint = settle(ALL_VARIABLES[name])
+    thing = hint.element if isinstance(hint, ListOf) else hint
+    told = row("pull_request_analysis") if name == "findings" else row(name)
+    for member in members(thing) if has_members(thing) and isinstance(thing, type) else ():
+        assert f"`{member}`" in told
+
+
+@pytest.mark.parametrize("name", [*IN_PROMPTS, *IN_COMMENTS])
+def test_every_filter_is_in_the_guide(name: str) -> None:
+    assert row(name)
+
+
+@pytest.mark.parametrize("name", FrontMatter.model_fields)
+def test_every_key_of_the_front_matter_is_in_the_guide(name: str) -> None:
+    assert row(name)
+
+
+@pytest.mark.parametrize("name", REPLY_TYPES)
+def test_every_reply_type_is_in_the_guide_with_its_fields(name: str) -> None:
+    for field in REPLY_TYPES[name].model_fields:
+        assert f"`{field}`" in row(name)
+
+
+@pytest.mark.parametrize("name", ["issues/analyze", "issues/respond", "pull_requests/analyze"])
+def test_the_wording_of_every_shipped_prompt_has_its_reasons(name: str) -> None:
+    assert f"### `{name}`" in GUIDE

@@ -1,0 +1,367 @@
+"""What a prompt author is told: every problem at once, with file and line, and the nearest name that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hls_handler.errors import PromptError
+from hls_handler.prompting.library import load_library
+from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, write
+
+
+def problems(folder: Path, files: Mapping[str, str], chosen: frozenset[str] = frozenset()) -> list[str]:
+    """The messages, with paths below the library; [] if it loads."""
+    write(folder, files)
+    try:
+        load_library(folder, families=FAMILIES, chosen=chosen)
+    except PromptError as exc:
+        return [problem.replace(f"{folder.as_posix()}/", "") for problem in exc.problems]
+    return []
+
+
+def front(**keys: str) -> str:
+    lines = {"description": "A test", "on": "[issues.opened]", "reply": "issue_analysis", **keys}
+    return "---\n" + "".join(f"{key}: {value}\n" for key, value in lines.items()) + "---\n"
+
+
+CHAIN = {
+    "issues/first.j2": front(then="{prompt: issues/second.j2, when: \"analysis.kind == 'question'\"}")
+    + "A {{ issue.title }}",
+    "issues/second.j2": "---\ndescription: second\nreply: issue_response\n---\nB {{ analysis.summary }}",
+}
+
+
+def test_a_sound_library_has_no_problems(tmp_path: Path) -> None:
+    assert problems(tmp_path, PLAIN | {"issues/plain.comment.md.j2": "{{ analysis.summary }}, {{ prompt_id }}"}) == []
+
+
+def test_a_chain_has_no_problems(tmp_path: Path) -> None:
+    assert problems(tmp_path, {"base.j2": BASE, **CHAIN}) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (front(description='""') + "x", "2: description: string should have at least 1 character, found ''"),
+        ("---\ndescription: x\non: issues.opened\n---\nx", "1: reply: is missing"),
+        (
+            front(fields="{a: b}") + "x",
+            "5: fields: unknown key; known: description, effort, max_tokens, model, on, reply, then",
+        ),
+        (front(replay="x") + "x", "5: replay: unknown key; did you mean 'reply'?"),
+        (
+            front(reply="issue_analyses") + "x",
+            "4: reply: unknown type 'issue_analyses'; did you mean 'issue_analysis'?",
+        ),
+        (
+            front(reply="poem") + "x",
+            "4: reply: unknown type 'poem'; known: issue_analysis, issue_response, pull_request_analysis",
+        ),
+        (
+            front(reply="pull_request_analysis") + "x",
+            "4: reply: issues makes nothing of 'pull_request_analysis'; did you mean 'issue_analysis'?",
+        ),
+        (front(max_tokens="'many'") + "x", "5: max_tokens: input should be a valid integer, found 'many'"),
+        (front(max_tokens="12") + "x", "5: max_tokens: input should be greater than or equal to 256, found 12"),
+        (
+            front(effort="huge") + "x",
+            "5: effort: input should be 'low', 'medium', 'high', 'xhigh' or 'max', found 'huge'",
+        ),
+        (front(on="[release.published]") + "x", "3: on: HLS has no handler for 'release'; known: issues, pull_request"),
+        (front(on="[issues.openend]") + "x", "3: on: issues has no 'openend'; did you mean 'opened'?"),
+        (
+            "---\ndescription: x\nreply: issue_analysis\n---\nx",
+            "1: is for no event; add on: [issues.opened], or name it in another prompt's then",
+        ),
+        (
+            "---\ndescription: [x\n---\nx",
+            "2: the front matter is not valid YAML: expected ',' or ']', but got '<stream end>'",
+        ),
+        ("---\na: \x07\n---\nx", "1: the front matter is not valid YAML: it has a control character"),
+        (front(description="2026-13-01") + "x", "2: the front matter has a value that is none: month must be in 1..12"),
+        (front(reply="issue_analysis\nreply: issue_response") + "x", "5: reply: is written twice"),
+        ("---\nissues\n---\nx", "2: the front matter holds no keys; write `key: value`"),
+        ("---\ndescription: a\nx", "1: the front matter has no end; close it with a line ---"),
+        (front() + "{{ issue.titel }}", "6: issue has no 'titel'; did you mean 'title'?"),
+        (
+            front() + "\n\n{% if issue %}",
+            (
+                "8: Unexpected end of template. Jinja was looking for the following tags: 'elif' or 'else' or 'endif'. "
+                "The innermost block that needs to be closed is 'if'."
+            ),
+        ),
+        (front() + "{{ issue.title | shout }}", "6: unknown filter 'shout'; did you mean 'sort'?"),
+        (front() + "{{ issue.title is loud }}", "6: unknown test 'loud'; known: "),
+        (front() + '{% include "bas.j2" %}', "6: there is no template 'bas.j2'; did you mean 'base.j2'?"),
+        (front() + "{% include issue.title %}", '6: name the other template in quotes: "base.j2"'),
+        (front() + '{% include "../secret.j2" %}', "6: there is no template '../secret.j2'; known: "),
+        (
+            front() + "x\ue000",
+            "6: there is a private-use character (U+E000 to U+E01F), which HLS keeps for itself; remove it",
+        ),
+        (front() + "{# nothing #}", "1: asks nothing: its task is empty (tried with a bug)"),
+        (
+            front() + '{% extends "base.j2" %}\n{% block task %}x{% endblock %}{% block task %}y{% endblock %}',
+            "7: block 'task' defined twice",
+        ),
+    ],
+)
+def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, message: str) -> None:
+    found = problems(tmp_path, {"base.j2": BASE, "issues/a.j2": template})
+    assert [problem[: len("issues/a.j2:") + len(message)] for problem in found] == [f"issues/a.j2:{message}"]
+
+
+@pytest.mark.parametrize(
+    ("files", "messages"),
+    [
+        ({"base.j2": BASE}, [".:1: there is no prompt in this folder; one is a file such as issues/analyze.j2"]),
+        (
+            {"issues/plain.j2": PLAIN["issues/plain.j2"]},
+            ["base.j2:1: is missing; the system message of every prompt comes from it"],
+        ),
+        (
+            PLAIN | {"issues/x.comment.md.j2": "x"},
+            ["issues/x.comment.md.j2:1: is the comment of issues/x.j2, which does not exist"],
+        ),
+        (
+            PLAIN | {"issues/plain.comment.md.j2": FRONT + "x"},
+            [
+                (
+                    "issues/plain.comment.md.j2:1: there is front matter, but this is no prompt; "
+                    "only a file such as issues/analyze.j2 is one"
+                )
+            ],
+        ),
+        (
+            PLAIN | {"issues/part.j2": "a part"},
+            [
+                (
+                    "issues/part.j2:1: has no front matter, and no shipped prompt has this path; "
+                    "begin it with a line ---, or name a part _part.j2"
+                )
+            ],
+        ),
+        (
+            PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]},
+            [
+                (
+                    "issues/plain.j2:3: on: issues.opened is taken by issues/other.j2 as well; "
+                    "take it out of one, or choose with prompts.use: {issues.opened: issues/plain} in the settings"
+                )
+            ],
+        ),
+        (
+            PLAIN | {"issues/plain.j2": front(then="{prompt: issues/plane, when: 'true'}") + "x"},
+            ["issues/plain.j2:5: then.prompt: there is no 'issues/plane'; did you mean 'issues/plain'?"],
+        ),
+        (
+            PLAIN | {"issues/plain.j2": front(then="{prompt: issues/plain, when: 'true'}") + "x"},
+            ["issues/plain.j2:5: then.prompt: this goes in a circle: 'issues/plain' leads back here"],
+        ),
+        (
+            {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("kind", "knid")},
+            ["issues/first.j2:5: then.when: analysis has no 'knid'; did you mean 'kind'?"],
+        ),
+        (
+            {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("analysis.", "issue.")},
+            ["issues/first.j2:5: then.when: unknown variable 'issue'; known: analysis"],
+        ),
+        (
+            {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("== '", "= '")},
+            ["issues/first.j2:5: then.when: there is something after the end of the expression"],
+        ),
+        (
+            {
+                "base.j2": BASE,
+                **CHAIN,
+                "issues/first.j2": CHAIN["issues/first.j2"].replace("kind == 'question'", "summary > 3"),
+            },
+            ["issues/first.j2:5: then.when: "],
+        ),
+        (
+            {"base.j2": BASE, **CHAIN, "issues/second.j2": CHAIN["issues/second.j2"] + "\n{{ event.nothing }}"},
+            ["issues/second.j2:6: there is no 'nothing' here; known: action, changes, issue (tried with a bug)"],
+        ),
+        (
+            {
+                "base.j2": BASE,
+                **CHAIN,
+                "issues/second.j2": CHAIN["issues/second.j2"]
+                + "\n{% if analysis.kind == 'question' %}{{ 1 / 0 }}{% endif %}",
+            },
+            ["issues/second.j2:6: division by zero (tried with a bug)"],
+        ),
+        (
+            {
+                "base.j2": BASE,
+                "issues/a.j2": front(on="[release.published]", then="{prompt: issues/b, when: 'true'}") + "x",
+                "issues/b.j2": front(then="{prompt: issues/c, when: 'true'}") + "x",
+                "issues/c.j2": CHAIN["issues/second.j2"],
+            },
+            ["issues/a.j2:3: on: HLS has no handler for 'release'; known: issues, pull_request"],
+        ),
+        (
+            PLAIN | {"_a.j2": "{% include '_b.j2' %}", "_b.j2": "\n{% include '_a.j2' %}"},
+            [
+                "_a.j2:1: this goes in a circle: '_b.j2' leads back to '_a.j2'",
+                "_b.j2:2: this goes in a circle: '_a.j2' leads back to '_b.j2'",
+            ],
+        ),
+        (
+            PLAIN | {"base.j2": "\n{% block system %}{{ issue.number }}{% endblock %}"},
+            [
+                (
+                    "base.j2:2: 'issue' comes with an event, and the system block is the same for all events; "
+                    "move it into the task block"
+                )
+            ],
+        ),
+        (
+            PLAIN
+            | {
+                "issues/plain.j2": FRONT + '{% extends "base.j2" %}{% set t = issue.title %}\n'
+                "{% block system %}\n{{ t }}{% endblock %}{% block task %}x{% endblock %}"
+            },
+            [
+                (
+                    "issues/plain.j2:8: text from an event stands in the system block, "
+                    "which is the same for all events; move it into the task block (tried with a bug)"
+                )
+            ],
+        ),
+        (
+            PLAIN
+            | {
+                "issues/plain.j2": front(on="[issues]") + '{% extends "base.j2" %}{% set n = issue.number %}\n'
+                "{% block system %}{{ n }}{% endblock %}{% block task %}x{% endblock %}"
+            },
+            [
+                (
+                    "issues/plain.j2:1: the system block is not the same for a bug and for an empty one; "
+                    "move what an event says into the task block (tried with a bug)"
+                )
+            ],
+        ),
+        (
+            PLAIN | {"issues/plain.j2": FRONT + "x\n{{ event.issue.coments }}"},
+            ["issues/plain.j2:7: there is no 'coments' here; did you mean 'comments'? (tried with a bug)"],
+        ),
+        (
+            PLAIN | {"issues/plain.j2": FRONT + "{% for x in issue.labels %}\n{{ x.name }} {{ x.colour }}{% endfor %}"},
+            ["issues/plain.j2:7: x has no 'colour'; known: name"],
+        ),
+        (
+            PLAIN | {"issues/plain.j2": FRONT + "x\n{{ issue.body | truncate(10) }}"},
+            [
+                (
+                    "issues/plain.j2:7: a template takes a text from an event apart; "
+                    "use excerpt(n) or lines(a, b) for that (tried with a bug)"
+                )
+            ],
+        ),
+        (
+            PLAIN | {"issues/plain.j2": FRONT + "{% set t %}{{ issue.body }}{% endset %}\n{{ t[:2] }}"},
+            [
+                (
+                    "issues/plain.j2:7: text from an event was cut or changed; "
+                    "use excerpt(n) or lines(a, b) for that (tried with a bug)"
+                )
+            ],
+        ),
+        (
+            PLAIN | {"issues/plain.comment.md.j2": "\n{{ analysis.sumary }} {{ promt_id }}"},
+            [
+                "issues/plain.comment.md.j2:2: analysis has no 'sumary'; did you mean 'summary'?",
+                "issues/plain.comment.md.j2:2: unknown variable 'promt_id'; did you mean 'prompt_id'?",
+            ],
+        ),
+        (
+            PLAIN | {"issues/plain.comment.md.j2": "\n{{ analysis.summary"},
+            ["issues/plain.comment.md.j2:2: unexpected end of template, expected 'end of print statement'."],
+        ),
+        (
+            PLAIN | {"issues/plain.j2": FRONT + "x{% include '_part.j2' %}", "_part.j2": "{{ x"},
+            ["_part.j2:1: unexpected end of template, expected 'end of print statement'."],
+        ),
+        (
+            PLAIN | {"base.j2": "{% block system %}"},
+            ["base.j2:1: Unexpected end of template. Jinja was looking for the following tags: 'endblock'. "],
+        ),
+        (
+            PLAIN | {"issues/plain.comment.md.j2": "{% if analysis.kind == 'maintenance' %}\n{{ 1 / 0 }}{% endif %}"},
+            ["issues/plain.comment.md.j2:2: division by zero (tried with a bug)"],
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_library_is_said(tmp_path: Path, files: dict[str, str], messages: list[str]) -> None:
+    found = [problem.replace(tmp_path.as_posix(), ".") for problem in problems(tmp_path, files)]
+    assert len(found) == len(messages), found
+    assert [problem[: len(message)] for problem, message in zip(found, messages, strict=True)] == messages
+
+
+def test_all_problems_are_named_at_once_in_the_order_of_files_and_lines(tmp_path: Path) -> None:
+    files = {
+        "base.j2": BASE,
+        "issues/a.j2": front(reply="poem", modle="x") + "{{ isue.title }}\n{{ issue.bdoy }}",
+        "issues/b.j2": front(on="[issues.edited]") + "{% if %}",
+        "issues/c.j2": front(on="[issues.reopened]") + "{{ event.nothing }}",
+        "issues/d.comment.md.j2": "x",
+    }
+    assert [problem.partition(": ")[0] for problem in problems(tmp_path, files)] == [
+        "issues/a.j2:4",
+        "issues/a.j2:5",
+        "issues/a.j2:7",
+        "issues/a.j2:8",
+        "issues/b.j2:6",
+        "issues/c.j2:6",
+        "issues/d.comment.md.j2:1",
+    ]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PromptError) as caught:
+        load_library(tmp_path / "promts", families=FAMILIES)
+    assert caught.value.problems == (
+        f"{tmp_path.as_posix()}/promts:1: there is no such folder; prompts.directory in the settings names it",
+    )
+
+
+@pytest.mark.parametrize("chosen", ["issues.opened", "issues"])
+def test_two_prompts_may_share_an_event_for_which_settings_choose(tmp_path: Path, chosen: str) -> None:
+    files = PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]}
+    assert problems(tmp_path, files, chosen=frozenset({chosen})) == []
+
+
+def test_two_prompts_may_share_an_event_if_one_leads_to_the_other(tmp_path: Path) -> None:
+    second = front(reply="issue_response") + "B {{ issue.title }}"
+    assert problems(tmp_path, {"base.j2": BASE, **CHAIN, "issues/second.j2": second}) == []
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN)
+    (tmp_path / "_part.j2").write_bytes(b"\xff\xfe")
+    assert problems(tmp_path, {}) == ["_part.j2:1: is not UTF-8; save it as UTF-8"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN)
+    (tmp_path / "_part.j2").symlink_to(tmp_path / "gone")
+    assert problems(tmp_path, {}) == ["_part.j2:1: cannot be read: No such file or directory"]
+
+
+def test_line_numbers_count_the_front_matter(tmp_path: Path) -> None:
+    longer = FRONT.replace("description: A test", "description: >\n  a\n  b\n  c")
+    assert problems(tmp_path, PLAIN | {"issues/plain.j2": longer + "\n{{ nope }}"}) == [
+        "issues/plain.j2:10: unknown variable 'nope'; known: action, delivery, event, issue, repository, rule, sender"
+    ]
+
+
+def test_files_with_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN)
+    (tmp_path / "issues" / "plain.j2").write_bytes(
+        b"\xef\xbb\xbf" + PLAIN["issues/plain.j2"].replace("\n", "\r\n").encode()
+    )
+    assert problems(tmp_path, {}) == []

@@ -1,0 +1,250 @@
+"""Findings stand at lines that the patch shows, and say what those lines say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hls_handler.analysis import Finding
+from hls_handler.review.anchors import anchor
+from hls_handler.review.patch import Patch, Side, parse_numbered, parse_patch
+
+PATCH = parse_patch("""\
+@@ -10,5 +10,6 @@
+ def area(side):
+-    return side * 2
++    if side < 0:
++        raise ValueError
++    return side ** 2
+\x20
+\x20
+@@ -40,3 +41,4 @@
+ def old():
+-    log("x")
+-    log("y")
++    log("x")
++    pass
++    pass
+ end""")
+
+
+def finding(**known: Any) -> Finding:
+    """A finding at the new line 13, `return side ** 2`, unless `known` says otherwise."""
+    plain: dict[str, Any] = {
+        "path": "area.py",
+        "side": "RIGHT",
+        "start_line": None,
+        "line": 13,
+        "quote": "    return side ** 2",
+        "severity": "medium",
+        "category": "bugs",
+        "confidence": 0.5,
+        "title": "T",
+        "body": "B",
+        "suggestion": None,
+    }
+    return Finding.model_validate({**plain, **known})
+
+
+def place(patch: Patch = PATCH, **known: Any) -> tuple[Side, int | None, int] | str:
+    """Where a finding comes to stand, or why it is dropped."""
+    anchored = anchor([finding(**known)], {"area.py": patch})
+    if anchored.dropped:
+        assert anchored.kept == ()
+        return anchored.dropped[0][1]
+    (kept,) = anchored.kept
+    return kept.side, kept.start_line, kept.line
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "    return side ** 2",
+        "return  side **2\t",
+        "+    return side ** 2",
+        "R   13 +     return side ** 2",
+        "        raise ValueError\n    return side ** 2\n",
+        "return\u200b side\u00a0** 2\r",
+        "return\ufe0d side\u3164 ** 2",
+    ],
+    ids=["exact", "other blanks", "with its mark", "with its number", "a whole range", "invisible", "cleaned away"],
+)
+def test_a_finding_stays_at_the_line_that_it_quotes(quote: str) -> None:
+    assert place(quote=quote) == ("RIGHT", None, 13)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"line": 99}, ("RIGHT", None, 13)),
+        ({"line": 12}, ("RIGHT", None, 13)),
+        ({"side": "LEFT", "line": 13}, ("RIGHT", None, 13)),
+        ({"side": "LEFT", "line": 2, "quote": "return side * 2"}, ("LEFT", None, 11)),
+        ({"line": 11, "quote": "return side * 2"}, ("LEFT", None, 11)),
+        ({"line": 1, "quote": 'log("x")'}, ("RIGHT", None, 42)),
+        ({"side": "LEFT", "line": 1, "quote": 'log("x")'}, ("LEFT", None, 41)),
+    ],
+    ids=["beyond", "next to it", "other side", "removed", "removed, by the other side", "own side", "own side, left"],
+)
+def test_a_finding_moves_to_the_only_line_that_it_quotes(known: dict[str, Any], expected: object) -> None:
+    assert place(**known) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        ({"path": "other.py"}, "other.py is not among the files shown"),
+        ({"quote": "return side"}, "its quote is nowhere in the patch of area.py"),
+        ({"line": 1, "quote": "pass"}, "its quote is at 2 lines of area.py, and not at line 1"),
+        ({"line": 1, "quote": " "}, "its quote is nowhere in the patch of area.py"),
+        ({"line": 13, "quote": ""}, "its quote is nowhere in the patch of area.py"),
+    ],
+    ids=["file", "part of a line", "two lines", "blank", "nothing"],
+)
+def test_a_finding_without_a_line_is_dropped_with_the_reason(known: dict[str, Any], reason: str) -> None:
+    assert place(**known) == reason
+
+
+def test_a_finding_about_an_empty_line_stays_there() -> None:
+    assert place(line=14, quote="") == ("RIGHT", None, 14)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"start_line": 12}, ("RIGHT", 12, 13)),
+        ({"start_line": 10}, ("RIGHT", 10, 13)),
+        ({"start_line": 1}, ("RIGHT", 10, 13)),
+        ({"start_line": -(10**12)}, ("RIGHT", 10, 13)),
+        ({"start_line": 13}, ("RIGHT", None, 13)),
+        ({"start_line": 99}, ("RIGHT", None, 13)),
+        ({"start_line": 8, "line": 9}, ("RIGHT", 12, 13)),
+        ({"start_line": 10, "line": 42, "quote": 'log("x")'}, ("RIGHT", 41, 42)),
+        ({"side": "LEFT", "start_line": 41, "line": 42, "quote": 'log("y")'}, ("LEFT", 41, 42)),
+        ({"side": "LEFT", "start_line": 40, "line": 42, "quote": 'log("y")'}, ("LEFT", 41, 42)),
+        ({"side": "LEFT", "start_line": 10, "line": 11, "quote": "return side * 2"}, ("LEFT", None, 11)),
+    ],
+    ids=[
+        "a range",
+        "from the hunk's first line",
+        "from above the hunk",
+        "from far above",
+        "one line",
+        "upside down",
+        "moved with its range",
+        "from another hunk",
+        "of removed lines",
+        "removed lines and one more",
+        "nothing removed above",
+    ],
+)
+def test_a_range_is_cut_to_lines_of_one_hunk(known: dict[str, Any], expected: object) -> None:
+    assert place(**known) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "kept"),
+    [
+        ({}, True),
+        ({"start_line": 12}, True),
+        ({"start_line": 13}, True),
+        ({"line": 1}, True),
+        ({"start_line": 2}, False),
+        ({"side": "LEFT", "line": 11, "quote": "return side * 2"}, False),
+    ],
+    ids=["a line", "a range", "a range of one line", "moved", "a range that was cut", "removed lines"],
+)
+def test_a_suggestion_stays_only_where_it_can_replace_what_it_was_made_for(known: dict[str, Any], kept: bool) -> None:
+    (anchored,) = anchor([finding(suggestion="return 1", **known)], {"area.py": PATCH}).kept
+    assert anchored.suggestion == ("return 1" if kept else None)
+
+
+def test_a_range_does_not_run_into_a_neighbouring_hunk() -> None:
+    neighbours = parse_patch("@@ -0,0 +1,2 @@\n+one\n+two\n@@ -9,0 +3,2 @@\n+three\n+four")
+    assert place(neighbours, start_line=1, line=4, quote="four") == ("RIGHT", 3, 4)
+
+
+def test_the_worst_finding_comes_first_then_by_file_and_line() -> None:
+    patches = {"a.py": PATCH, "b.py": PATCH}
+    findings = [
+        finding(path="a.py", severity="low", category="style", title="5"),
+        finding(path="b.py", severity="medium", category="style", title="4"),
+        finding(path="b.py", severity="high", title="3"),
+        finding(path="a.py", severity="high", title="2"),
+        finding(path="a.py", severity="high", line=12, quote="raise ValueError", title="1"),
+        finding(path="b.py", severity="critical", category="security", title="0"),
+    ]
+    titles = [kept.title for kept in anchor(findings, patches).kept]
+    assert titles == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_findings_of_one_category_on_one_line_become_one() -> None:
+    findings = [
+        finding(severity="low", title="Slow", body="It is slow.", line=99),
+        finding(severity="high", title="Wrong", body="It is wrong.", start_line=12),
+        finding(severity="medium", title="Wrong again", body="It  is wrong."),
+        finding(severity="low", category="style", title="Ugly"),
+    ]
+    kept = anchor(findings, {"area.py": PATCH}).kept
+    assert [(k.title, k.severity, k.start_line, k.body) for k in kept] == [
+        ("Wrong", "high", 12, "It is wrong.\n\n**Slow**\n\nIt is slow."),
+        ("Ugly", "low", None, "B"),
+    ]
+
+
+def test_of_two_equally_bad_findings_the_surer_one_leads() -> None:
+    findings = [
+        finding(title="Perhaps", body="It may be slow.", confidence=0.3),
+        finding(title="Surely", body="It is wrong.", confidence=0.9),
+    ]
+    kept = anchor(findings, {"area.py": PATCH}).kept
+    assert [(k.title, k.body) for k in kept] == [("Surely", "It is wrong.\n\n**Perhaps**\n\nIt may be slow.")]
+
+
+def test_lines_that_were_cut_off_are_not_anchored_to() -> None:
+    shown = parse_numbered("@@ -10,5 +10,6 @@\nR   10   def area(side):\n[cut here to fit: 4 more]")
+    assert place(shown) == "its quote is nowhere in the patch of area.py"
+
+
+TEXTS = st.sampled_from(["", " ", "a", "b", "+ a", "R 1 + a", "a\nb", "\ud800", "\u2028", "a" * 50])
+NUMBERS = st.one_of(st.integers(-3, 30), st.just(10**12))
+PATCHES = st.lists(
+    st.one_of(
+        st.builds("@@ -{} +{} @@".format, st.integers(0, 20), st.integers(0, 20)),
+        st.builds("{}{}".format, st.sampled_from("+- "), TEXTS.map(lambda text: text.replace("\n", ""))),
+    ),
+    max_size=25,
+).map("\n".join)
+
+
+@st.composite
+def made_up(draw: st.DrawFn) -> Finding:
+    return finding().model_copy(
+        update={
+            "path": draw(st.sampled_from(["area.py", "b.py", ""])),
+            "side": draw(st.sampled_from(["LEFT", "RIGHT"])),
+            "start_line": draw(st.none() | NUMBERS),
+            "line": draw(NUMBERS),
+            "quote": draw(TEXTS),
+            "severity": draw(st.sampled_from(["critical", "low"])),
+        }
+    )
+
+
+@settings(max_examples=300)
+@given(st.lists(made_up(), max_size=6), PATCHES)
+def test_whatever_claude_writes_anchors_lie_in_the_patch(findings: list[Finding], text: str) -> None:
+    patch = parse_patch(text)
+    anchored = anchor(findings, {"area.py": patch})
+    for kept in anchored.kept:
+        assert kept.path == "area.py"
+        in_hunks = [{(line.side, line.number) for line in hunk.lines} for hunk in patch.hunks]
+        start = kept.start_line if kept.start_line is not None else kept.line
+        assert start < kept.line or kept.start_line is None
+        wanted = {(kept.side, number) for number in range(start, kept.line + 1)}
+        assert any(wanted <= lines for lines in in_hunks)
+    assert len(anchored.kept) + len(anchored.dropped) <= len(findings)
+    assert bool(findings) == bool(anchored.kept or anchored.dropped)

@@ -1,0 +1,175 @@
+"""Patches as numbered lines, and the form in which Claude sees them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hls_handler.review.patch import Hunk, Line, Patch, numbered, parse_numbered, parse_patch
+from hls_handler.sandbox import recorded
+
+TWO_HUNKS = """\
+@@ -10,3 +10,4 @@ def area():
+     side = 2
+-    return side * 2
++    # squared
++    return side ** 2
+\x20
+@@ -40 +41,0 @@ def gone():
+-gone = 1"""
+
+
+def test_lines_are_numbered_on_their_side_in_every_hunk() -> None:
+    assert parse_patch(TWO_HUNKS) == Patch(
+        (
+            Hunk(
+                "@@ -10,3 +10,4 @@ def area():",
+                (
+                    Line("RIGHT", 10, " ", "    side = 2"),
+                    Line("LEFT", 11, "-", "    return side * 2"),
+                    Line("RIGHT", 11, "+", "    # squared"),
+                    Line("RIGHT", 12, "+", "    return side ** 2"),
+                    Line("RIGHT", 13, " ", ""),
+                ),
+            ),
+            Hunk("@@ -40 +41,0 @@ def gone():", (Line("LEFT", 40, "-", "gone = 1"),)),
+        )
+    )
+
+
+def test_claude_sees_side_number_mark_and_text() -> None:
+    assert numbered(parse_patch(TWO_HUNKS)) == (
+        "@@ -10,3 +10,4 @@ def area():\n"
+        "R   10       side = 2\n"
+        "L   11 -     return side * 2\n"
+        "R   11 +     # squared\n"
+        "R   12 +     return side ** 2\n"
+        "R   13   \n"
+        "@@ -40 +41,0 @@ def gone():\n"
+        "L   40 - gone = 1"
+    )
+
+
+def test_a_file_that_ends_without_a_newline_says_so() -> None:
+    text = "@@ -1 +1 @@\n-old\n\\ No newline at end of file\n+new\n\\ No newline at end of file"
+    patch = parse_patch(text)
+    assert patch.hunks[0].lines == (
+        Line("LEFT", 1, "-", "old", ends_bare=True),
+        Line("RIGHT", 1, "+", "new", ends_bare=True),
+    )
+    assert numbered(patch) == (
+        "@@ -1 +1 @@\nL    1 - old\n\\ No newline at end of file\nR    1 + new\n\\ No newline at end of file"
+    )
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"])
+def test_only_a_newline_ends_a_line(character: str) -> None:
+    patch = parse_patch(f"@@ -0,0 +1,2 @@\n+one{character}still one\n+two")
+    assert patch.hunks[0].lines == (Line("RIGHT", 1, "+", f"one{character}still one"), Line("RIGHT", 2, "+", "two"))
+    assert parse_numbered(numbered(patch)) == patch
+
+
+def test_code_that_looks_like_a_patch_is_code() -> None:
+    patch = parse_patch("@@ -1,2 +1,3 @@\n ++ x\n+@@ -9,9 +9,9 @@\n+--- a/file\n-\\ No newline at end of file")
+    assert patch.hunks[0].lines == (
+        Line("RIGHT", 1, " ", "++ x"),
+        Line("RIGHT", 2, "+", "@@ -9,9 +9,9 @@"),
+        Line("RIGHT", 3, "+", "--- a/file"),
+        Line("LEFT", 2, "-", "\\ No newline at end of file"),
+    )
+    assert parse_numbered(numbered(patch)) == patch
+
+
+def test_an_empty_line_whose_blank_was_stripped_counts_inside_its_hunk_only() -> None:
+    patch = parse_patch("@@ -1,3 +1,3 @@\n a\n\n-b\n+c\n")
+    assert patch.hunks[0].lines == (
+        Line("RIGHT", 1, " ", "a"),
+        Line("RIGHT", 2, " ", ""),
+        Line("LEFT", 3, "-", "b"),
+        Line("RIGHT", 3, "+", "c"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("@@ -1,3 +1 @@\n-a\n+b\n\n", 2),
+        ("@@ -1 +1,3 @@\n-a\n+b\n\n", 2),
+        ("@@ -1,2 +1,2 @@\n-a\n+b\n\n", 3),
+    ],
+    ids=["behind the new side", "behind the old side", "inside both"],
+)
+def test_an_empty_line_counts_only_where_both_sides_of_the_hunk_have_room(text: str, lines: int) -> None:
+    assert len(parse_patch(text).hunks[0].lines) == lines
+
+
+def test_numbers_wider_than_their_column_are_read_back() -> None:
+    patch = parse_patch("@@ -99999,1 +99999,2 @@\n a\n+b")
+    assert numbered(patch).split("\n")[1:] == ["R 99999   a", "R 100000 + b"]
+    assert parse_numbered(numbered(patch)) == patch
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("R   13", Line("RIGHT", 13, " ", "")),
+        ("R   13 +", Line("RIGHT", 13, "+", "")),
+        ("L    1 -", Line("LEFT", 1, "-", "")),
+    ],
+)
+def test_numbered_lines_whose_end_was_stripped_are_read(line: str, expected: Line) -> None:
+    assert parse_numbered(f"@@ -1 +1 @@\n{line}").hunks[0].lines == (expected,)
+
+
+def test_remarks_between_numbered_lines_are_left_out() -> None:
+    text = "a remark\nR    1 + early\n@@ -1 +1 @@\nR    1 + x\n[cut here to fit: 3 more]\n\\ No newline at end of file"
+    assert parse_numbered(text) == Patch((Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", ends_bare=True),)),))
+
+
+@pytest.mark.parametrize("text", ["", "\n", "no hunk\n+x", "\\ No newline", "@@ nonsense @@\n+x"])
+def test_a_text_without_a_hunk_is_an_empty_patch(text: str) -> None:
+    assert parse_patch(text) == Patch(())
+    assert numbered(parse_patch(text)) == ""
+
+
+PATCH_LIKE = st.lists(
+    st.one_of(
+        st.builds(
+            "@@ -{},{} +{},{} @@ {}".format,
+            st.integers(0, 99999),
+            st.integers(0, 9),
+            st.integers(0, 99999),
+            st.integers(0, 9),
+            st.text(st.characters(exclude_characters="\n"), max_size=5),
+        ),
+        st.builds("{}{}".format, st.sampled_from(["+", "-", " ", "\\", ""]), st.text(max_size=12)),
+        st.text(max_size=12),
+    ),
+    max_size=20,
+).map("\n".join)
+
+
+@given(PATCH_LIKE)
+def test_any_text_is_parsed_and_what_claude_sees_is_read_back_whole(text: str) -> None:
+    patch = parse_patch(text)
+    assert parse_numbered(numbered(patch)) == patch
+
+
+@given(st.text())
+def test_any_text_can_be_read_as_a_numbered_patch(text: str) -> None:
+    assert isinstance(parse_numbered(text), Patch)
+
+
+def test_the_patches_of_the_derived_pull_requests_count_as_github_says() -> None:
+    listings = sorted((recorded.PAYLOADS / "derived" / "files").glob("*.json"))
+    files = [file for listing in listings for file in json.loads(listing.read_text(encoding="utf-8"))]
+    counted = 0
+    for file in files:
+        if "patch" in file:
+            marks = [line.mark for hunk in parse_patch(file["patch"]).hunks for line in hunk.lines]
+            assert (marks.count("+"), marks.count("-")) == (file["additions"], file["deletions"]), file["filename"]
+            counted += 1
+    assert counted >= 3

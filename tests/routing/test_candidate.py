@@ -1,0 +1,106 @@
+"""What routing knows of an event, at the door and in the worker."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from hls_handler.clients.comments import marker
+from hls_handler.events import NAMED_BY, Sip, SippedAccount, parse_event, sip
+from hls_handler.routing import Candidate, from_event, from_sip
+from hls_handler.sandbox import recorded
+
+THREADS = [name for name in recorded.names() if recorded.load(name).event in NAMED_BY]
+
+
+def whole(event: str, payload: dict[str, Any]) -> Candidate:
+    return from_event(parse_event(event, "guid", json.dumps(payload).encode()))
+
+
+def test_recorded_events_of_threads_are_there() -> None:
+    assert len(THREADS) > 60
+
+
+@pytest.mark.parametrize("name", THREADS)
+def test_door_and_worker_know_the_same_of_a_recorded_event(name: str) -> None:
+    payload = recorded.load(name)
+    at_the_door = from_sip(payload.event, sip(payload.body))
+    assert at_the_door == from_event(parse_event(payload.event, "guid", payload.body))
+    assert at_the_door.key == payload.key
+
+
+def test_an_issue_is_known_by_its_title_labels_author_and_sender() -> None:
+    body = {
+        "action": "edited",
+        "repository": {"id": 1, "full_name": "octo/hello"},
+        "sender": {"login": "renovate[bot]", "id": 2, "type": "Bot"},
+        "issue": {
+            "number": 7,
+            "title": "Crash",
+            "labels": [{"name": "bug"}, {"name": "ui"}],
+            "user": {"login": "mona", "id": 3, "type": "User"},
+        },
+        "changes": {"body": {"from": "x"}},
+    }
+    expected = Candidate(
+        event="issues",
+        action="edited",
+        repository="octo/hello",
+        sender="renovate[bot]",
+        sender_is_bot=True,
+        author="mona",
+        author_is_bot=False,
+        title="Crash",
+        labels=("bug", "ui"),
+        draft=False,
+        changed=frozenset({"body"}),
+    )
+    assert from_sip("issues", sip(json.dumps(body).encode())) == expected
+    assert whole("issues", body) == expected
+
+
+def test_a_draft_pull_request_is_known_as_one() -> None:
+    payload = recorded.load("pull_request.opened").payload
+    assert isinstance(payload["pull_request"], dict)
+    payload["pull_request"]["draft"] = True
+    assert from_sip("pull_request", sip(json.dumps(payload).encode())).draft
+    assert whole("pull_request", payload).draft
+
+
+def test_an_event_without_anything_is_still_a_candidate() -> None:
+    assert from_sip("meta", Sip()) == Candidate("meta", None, None, "", sender_is_bot=False)
+
+
+@pytest.mark.parametrize(
+    ("account", "is_bot"),
+    [
+        (SippedAccount("mona", "User"), False),
+        (SippedAccount("acme", "Organization"), False),
+        (SippedAccount("dependabot[bot]", "Bot"), True),
+        (SippedAccount("old-app[bot]", "User"), True),
+    ],
+    ids=["person", "organization", "bot", "bot by name"],
+)
+def test_a_bot_is_known_by_type_or_by_name(account: SippedAccount, is_bot: bool) -> None:
+    assert from_sip("push", Sip(sender=account)).sender_is_bot is is_bot
+
+
+@pytest.mark.parametrize(
+    ("part", "author", "marked"),
+    [
+        ({"comment": {"user": {"login": "hls"}, "body": f"Hi\n\n{marker('issues')}"}}, "hls", True),
+        ({"review": {"user": {"login": "mona"}, "body": "LGTM"}}, "mona", False),
+        ({"review": {"user": None, "body": None}}, None, False),
+        ({"comment": "misshapen"}, None, False),
+        ({}, None, False),
+    ],
+    ids=["our comment", "a review", "a ghost's", "misshapen", "none"],
+)
+def test_the_worker_knows_who_wrote_the_comment_that_an_event_is_about(
+    part: dict[str, Any], author: str | None, marked: bool
+) -> None:
+    body = {"repository": {"id": 1, "full_name": "octo/hello"}, "action": "created", **part}
+    known = whole("issue_comment", body)
+    assert (known.comment_author, known.comment_marked) == (author, marked)

@@ -1,0 +1,185 @@
+"""Which rule an event is worked on by, or which line of settings or prompt file says that it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.routing import Ignored, Rule
+from tests.routing.world import candidate, decide, no, settings, yes
+
+
+def test_a_rule_names_its_prompt_and_what_let_the_event_in() -> None:
+    rule = decide(candidate("issues.opened"))
+    assert isinstance(rule, Rule)
+    assert (rule.event_key, rule.prompt, rule.effective.pattern) == ("issues.opened", "issues/analyze", "octo/hello")
+    assert rule.why == (
+        "hls.yaml:10 (repositories[0].events) enables issues.opened, and prompts/issues/analyze.j2 is for it"
+    )
+
+
+def test_a_prompt_may_be_for_an_event_whatever_its_action() -> None:
+    assert yes(candidate("pull_request.synchronize")) == "pull_requests/analyze"
+
+
+def test_a_prompt_for_the_very_action_goes_before_one_for_whatever_action() -> None:
+    verdict = decide(candidate(), prompts={"issues": ("issues/any",), "issues.opened": ("issues/analyze",)})
+    assert isinstance(verdict, Rule)
+    assert verdict.prompt == "issues/analyze"
+
+
+NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "known", "kind", "reason"),
+    [
+        (
+            {"name": "octo/hello"},
+            "github_app_authorization.revoked",
+            {"repository": None},
+            "no repository",
+            (
+                "github_app_authorization.revoked is about no repository, and hls.yaml:7 (repositories) enables "
+                "events by repository"
+            ),
+        ),
+        (
+            {"name": "octo/hello"},
+            "issues.opened",
+            {"repository": "octo/other"},
+            "repository not configured",
+            "no entry of hls.yaml:7 (repositories) matches octo/other; add one to work on it",
+        ),
+        (
+            {"name": "octo/*", "enabled": False},
+            "issues.opened",
+            {},
+            "repository disabled",
+            ("octo/hello is switched off by hls.yaml:9 (repositories[0].enabled); set it to true to work on it"),
+        ),
+        (
+            NOT_ENABLED,
+            "issues.labeled",
+            {},
+            "event not enabled",
+            (
+                "issues.labeled is not among the events of hls.yaml:10 (repositories[0].events); add it there to "
+                "work on it"
+            ),
+        ),
+        (
+            {"name": "octo/hello", "events": ["release"]},
+            "release.published",
+            {},
+            "no prompt",
+            (
+                "no prompt in prompts/ has release.published in its `on:`; add it to one to work on it, or add "
+                "prompts.directory to hls.yaml and set it to another folder"
+            ),
+        ),
+        (
+            {"name": "octo/hello", "events": ["push"]},
+            "push",
+            {},
+            "no handler",
+            (
+                "prompts/push/tell.j2 is for push, but HLS has no handler for push events; remove push from "
+                "hls.yaml:10 (repositories[0].events)"
+            ),
+        ),
+    ],
+    ids=["no repository", "not configured", "disabled", "not enabled", "no prompt", "no handler"],
+)
+def test_a_no_names_the_line_that_would_change_it(
+    entry: dict[str, Any], key: str, known: dict[str, Any], kind: str, reason: str
+) -> None:
+    assert no(candidate(key, **known), settings(entry)) == (kind, reason)
+
+
+@pytest.mark.parametrize(
+    ("events", "key", "enabled"),
+    [
+        (["issues"], "issues.opened", True),
+        (["issues.opened"], "issues.opened", True),
+        (["issues.edited", "pull_request"], "issues.opened", False),
+        (["issue"], "issues.opened", False),
+        (["push"], "push", True),
+    ],
+    ids=["whatever action", "that action", "another action", "the beginning of its name", "without action"],
+)
+def test_events_are_enabled_with_or_without_their_action(events: list[str], key: str, enabled: bool) -> None:
+    verdict = decide(candidate(key), settings({"name": "octo/hello", "events": events}))
+    assert (isinstance(verdict, Ignored) and verdict.kind == "event not enabled") is not enabled
+
+
+def test_the_most_specific_entry_decides_whatever_its_place_and_case() -> None:
+    by = settings({"name": "octo/*"}, {"name": "Octo/Hello", "enabled": False}, {"name": "*/*", "enabled": False})
+    assert no(candidate(repository="octo/hello"), by)[0] == "repository disabled"
+    assert yes(candidate(repository="octo/other"), by) == "issues/analyze"
+    assert no(candidate(repository="hub/hello"), by)[0] == "repository disabled"
+
+
+def test_two_prompts_for_one_event_are_not_guessed_between() -> None:
+    verdict = decide(candidate(), prompts={"issues.opened": ("issues/analyze", "issues/short")})
+    assert verdict == Ignored(
+        "several prompts",
+        "prompts/issues/analyze.j2 and prompts/issues/short.j2 are both for issues.opened; add "
+        "prompts.use.issues.opened to hls.yaml and set it to the name of one",
+    )
+
+
+TWO = {"issues.opened": ("issues/analyze", "issues/short"), "issues.edited": ("issues/triage",)}
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "here", "prompt"),
+    [
+        ({"issues.opened": "issues/short"}, {}, "issues/short"),
+        ({"issues": "issues/triage"}, {}, "issues/triage"),
+        ({"issues": "issues/triage", "issues.opened": "issues/short"}, {}, "issues/short"),
+        ({"issues.opened": "issues/short"}, {"issues.opened": "issues/analyze"}, "issues/analyze"),
+        ({"issues.opened": "issues/short"}, {"issues": "issues/analyze"}, "issues/analyze"),
+        ({"issues.opened": False}, {"issues": "issues/analyze"}, "issues/analyze"),
+    ],
+    ids=["action", "event", "action over event", "repository over global", "repository first", "switched on again"],
+)
+def test_settings_choose_the_prompt(everywhere: dict[str, Any], here: dict[str, Any], prompt: str) -> None:
+    by = settings({"name": "octo/hello", "prompts": {"use": here}}, prompts={"use": everywhere})
+    verdict = decide(candidate(), by, prompts=TWO)
+    assert isinstance(verdict, Rule)
+    assert verdict.prompt == prompt
+
+
+def test_a_rule_by_choice_names_the_line_that_chose() -> None:
+    by = settings(prompts={"use": {"issues": "issues/triage"}}, lines={"prompts": 20, "prompts.use.issues": 22})
+    rule = decide(candidate(), by)
+    assert isinstance(rule, Rule)
+    assert rule.why == ("hls.yaml:22 (prompts.use.issues) chooses prompts/issues/triage.j2 for issues.opened")
+
+
+def test_settings_switch_a_prompt_off() -> None:
+    by = settings(
+        {"name": "octo/hello", "prompts": {"use": {"issues": False}}},
+        prompts={"use": {"issues.opened": "issues/analyze"}},
+        lines={"repositories[0].prompts.use.issues": 14},
+    )
+    assert no(candidate(), by) == (
+        "prompt switched off",
+        (
+            "hls.yaml:14 (repositories[0].prompts.use.issues) switches the prompt for issues.opened off; remove "
+            "that line to work on it"
+        ),
+    )
+
+
+def test_a_chosen_prompt_that_is_not_in_the_library_is_named() -> None:
+    by = settings(prompts={"use": {"issues": "issues/analyse"}}, lines={"prompts.use.issues": 22})
+    assert no(candidate(), by) == (
+        "no prompt",
+        (
+            "hls.yaml:22 (prompts.use.issues) chooses the prompt issues/analyse for issues.opened, and the "
+            "library has none of that name; correct it"
+        ),
+    )

@@ -1,0 +1,93 @@
+"""Settings, a prompt library and candidates for routing's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hls_handler.events import Account
+from hls_handler.routing import Candidate, Ignored, Rule, route
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings, Sources
+
+FILE = "hls.yaml"
+
+LINES: Mapping[str, int] = {
+    "github": 3,
+    "github.token": 4,
+    "repositories": 7,
+    "repositories[0]": 8,
+    "repositories[0].name": 8,
+    "repositories[0].enabled": 9,
+    "repositories[0].events": 10,
+}
+
+PROMPTS: Mapping[str, tuple[str, ...]] = {
+    "issues.opened": ("issues/analyze",),
+    "issues.edited": ("issues/analyze",),
+    "issues.labeled": ("issues/triage",),
+    "pull_request": ("pull_requests/analyze",),
+    "push": ("push/tell",),
+    "issue_comment.created": ("comments/answer",),
+    "status": ("statuses/tell",),
+}
+
+
+class FakeCatalogue:
+    """A prompt library of names alone."""
+
+    def __init__(self, prompts: Mapping[str, tuple[str, ...]] = PROMPTS) -> None:
+        self._prompts = prompts
+        self._files = {name: f"prompts/{name}.j2" for names in prompts.values() for name in names}
+
+    def on(self, event_key: str) -> tuple[str, ...]:
+        return self._prompts.get(event_key, ())
+
+    def file(self, name: str) -> str:
+        return self._files[name]
+
+
+def settings(*entries: Mapping[str, Any], lines: Mapping[str, int] | None = None, **sections: Any) -> Settings:
+    """Settings for these entries of `repositories` ("octo/hello" with its default events if there are none)."""
+    built = Settings.model_validate(
+        {
+            "github": {"token": "t", "webhook_secret": "0123456789abcdef"},
+            "claude": {"api_key": "k"},
+            "repositories": entries or ({"name": "octo/hello"},),
+            **sections,
+        }
+    )
+    built._sources = Sources(FILE, {**LINES, **(lines or {})})
+    return built
+
+
+def candidate(key: str = "issues.opened", **known: Any) -> Candidate:
+    """A person's event in octo/hello, unless `known` says otherwise."""
+    event, _, action = key.partition(".")
+    person = {"repository": "octo/hello", "sender": "mona", "sender_is_bot": False, "author": "mona"}
+    return Candidate(event=event, action=action or None, **{**person, **known})
+
+
+def decide(
+    event: Candidate,
+    by: Settings | None = None,
+    *,
+    prompts: Mapping[str, tuple[str, ...]] = PROMPTS,
+    we: Account | None = None,
+) -> Rule | Ignored:
+    by = by or settings()
+    return route(event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), we=we)
+
+
+def no(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> tuple[str, str]:
+    """Kind and reason of an event that is not worked on."""
+    verdict = decide(event, by, we=we)
+    assert isinstance(verdict, Ignored), verdict
+    return verdict.kind, verdict.reason
+
+
+def yes(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> str:
+    """The prompt of an event that is worked on."""
+    verdict = decide(event, by, we=we)
+    assert isinstance(verdict, Rule), verdict
+    return verdict.prompt

@@ -1,0 +1,94 @@
+"""The sandbox as the product meets it: real clients over loopback."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import anthropic
+import github
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+
+REPOSITORY = "Codertocat/Hello-World"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]  # names in lower case
+    text: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.text)
+
+
+def ask(base_url: str, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+    """One plain HTTP request; a body that is not bytes is sent as JSON."""
+    parts = urlsplit(base_url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+    sent = {
+        "User-Agent": "test",
+        **({"Content-Type": "application/json"} if raw is not None else {}),
+        **(headers or {}),
+    }
+    try:
+        connection.request(method, parts.path.rstrip("/") + path, raw, {k: v for k, v in sent.items() if v})
+        response = connection.getresponse()
+        text = response.read().decode()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+    finally:
+        connection.close()
+
+
+def ask_github(sandbox: Sandbox, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask(sandbox.github_url, method, path, body, {"Authorization": f"token {sandbox.token}", **named})
+
+
+def plant_story(sandbox: Sandbox, *names: str) -> None:
+    for name in names or ("demo/bug", "demo/question", "demo/feature"):
+        one = recorded.load(name)
+        sandbox.state.plant(one.event, one.payload)
+
+
+def github_client(sandbox: Sandbox, *, token: str | None = None, timeout: int = 10) -> github.Github:
+    """PyGithub as the product builds it."""
+    return github.Github(
+        auth=github.Auth.Token(token or sandbox.token),
+        base_url=sandbox.github_url,
+        retry=None,
+        seconds_between_requests=None,
+        seconds_between_writes=None,
+        timeout=timeout,
+        lazy=True,
+        api_version="2022-11-28",
+    )
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def hub(sandbox: Sandbox) -> Iterator[github.Github]:
+    plant_story(sandbox)
+    client = github_client(sandbox)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def claude(sandbox: Sandbox) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(api_key=sandbox.api_key, base_url=sandbox.claude_url, max_retries=0) as client:
+        yield client

@@ -1,0 +1,94 @@
+"""The sandbox's own addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github
+
+
+def control(sandbox: Sandbox, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask(sandbox.page_url, method, f"/_sandbox{path}", body, named)
+
+
+def test_it_says_what_it_is_and_where(sandbox: Sandbox) -> None:
+    told = control(sandbox, "GET", "").document
+    assert told["service"] == "hls-sandbox"
+    assert (told["github_url"], told["claude_url"], told["page_url"]) == (
+        sandbox.github_url,
+        sandbox.claude_url,
+        sandbox.page_url,
+    )
+    assert sandbox.token not in str(told)
+
+
+def test_a_webhook_is_planted(sandbox: Sandbox) -> None:
+    one = recorded.load("demo/question")
+    answer = control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload})
+    assert (answer.status, answer.document) == (201, {"thread": f"{REPOSITORY}#12"})
+    assert sandbox.state.thread(REPOSITORY, 12) is not None
+
+
+def test_files_may_be_planted_with_it(sandbox: Sandbox) -> None:
+    one = recorded.load("pull_request.opened")
+    files: list[dict[str, Any]] = [{"filename": "mine.py"}]
+    control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload, "files": files})
+    thread = sandbox.state.thread(REPOSITORY, 2)
+    assert thread is not None
+    assert thread.files == ({"filename": "mine.py"},)
+
+
+def test_an_event_about_no_thread_plants_none(sandbox: Sandbox) -> None:
+    one = recorded.load("ping")
+    answer = control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload})
+    assert (answer.status, answer.document) == (201, {"thread": None})
+
+
+def test_faults_are_set_listed_and_cleared(sandbox: Sandbox) -> None:
+    added = control(sandbox, "POST", "/faults", {"effect": "status", "status": 502, "path": "^/user$"})
+    assert added.status == 201
+    assert ask_github(sandbox, "GET", "/user").status == 502
+    (listed,) = control(sandbox, "GET", "/faults").document
+    assert (listed["effect"], listed["path"], listed["taken"]) == ("status", "^/user$", 1)
+    assert control(sandbox, "DELETE", "/faults").status == 204
+    assert control(sandbox, "GET", "/faults").document == []
+
+
+def test_requests_are_shown_and_forgotten(sandbox: Sandbox) -> None:
+    ask_github(sandbox, "GET", "/user")
+    (seen,) = control(sandbox, "GET", "/requests").document
+    assert (seen["stand_in"], seen["method"], seen["path"], seen["status"]) == ("github", "GET", "/user", 200)
+    assert control(sandbox, "GET", "/requests?stand_in=claude").document == []
+    assert len(control(sandbox, "GET", "/requests?stand_in=github").document) == 1
+    assert control(sandbox, "DELETE", "/requests").status == 204
+    assert control(sandbox, "GET", "/requests").document == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/plant", {"event": "issues"}, "payload: Field required"),
+        ("/plant", {"event": "issues", "payload": []}, "payload: "),
+        ("/plant", b"{", "the body: "),
+        ("/faults", {"effect": "explode"}, "effect: "),
+        ("/faults", {"effect": "drop", "path": "("}, "not a regular expression"),
+    ],
+)
+def test_what_cannot_be_followed_is_400(sandbox: Sandbox, path: str, body: object, said: str) -> None:
+    answer = control(sandbox, "POST", path, body)
+    assert (answer.status, said in answer.document["detail"]) == (400, True), answer.text
+
+
+def test_an_unknown_stand_in_is_400(sandbox: Sandbox) -> None:
+    assert control(sandbox, "GET", "/requests?stand_in=gitlab").status == 400
+
+
+def test_no_web_page_can_post_here_unasked(sandbox: Sandbox) -> None:
+    answer = control(sandbox, "POST", "/faults", b'{"effect": "drop"}', Content_Type="text/plain")
+    assert (answer.status, sandbox.faults.rules) == (400, ())
+    assert control(sandbox, "GET", "", Host="evil.example.org").status == 400

@@ -1,0 +1,91 @@
+"""The story: derived payloads hang together, and every change to a recorded one is listed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hls_handler.events import parse_event
+from hls_handler.review.patch import parse_patch
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.recorded import PAYLOADS, STORY
+
+CHANGES = (PAYLOADS / "CHANGES.md").read_text()
+ABSENT = object()
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Paths of the values that differ; an account or a repository that another took the place of is one value."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        if old != new:
+            yield path
+        return
+    if any(old.get(name) != new.get(name) for name in ("login", "full_name") if name in old and name in new):
+        yield path
+        return
+    for key in {**old, **new}:
+        yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else key)
+
+
+@pytest.mark.parametrize("name", STORY)
+def test_every_change_to_a_recorded_payload_is_listed(name: str) -> None:
+    derived = recorded.load(name)
+    section = CHANGES.split(f"## {derived.path.relative_to(PAYLOADS)}\n")[1].split("\n## ")[0]
+    source = re.search(r"From `(recorded/.*?)`", section)
+    assert source is not None
+    listed = set(re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE))
+    original = json.loads((PAYLOADS / source[1]).read_bytes())
+    assert set(differences(original, derived.payload)) == listed
+
+
+@pytest.mark.parametrize("name", STORY)
+def test_the_story_fits_the_products_own_parser(name: str) -> None:
+    one = recorded.load(name)
+    event = parse_event(one.event, "guid", one.body)
+    assert event.repository.full_name == "Codertocat/Hello-World"
+    assert event.repository.id == 186853002
+    assert event.sender.login == "octocat"
+    assert event.thread is not None
+    assert event.thread.user.login == "octocat"
+    assert event.thread.labels == ()
+
+
+def test_what_was_edited_is_named_and_differs() -> None:
+    retitled, edited = recorded.load("demo/feature-retitled"), recorded.load("demo/bug-edited")
+    assert parse_event(retitled.event, "g", retitled.body).changed == {"title"}
+    assert parse_event(edited.event, "g", edited.body).changed == {"title", "body"}
+    opened: Any = recorded.load("demo/bug").payload
+    changes: Any = edited.payload["changes"]
+    assert changes == {"title": {"from": opened["issue"]["title"]}, "body": {"from": opened["issue"]["body"]}}
+
+
+def test_the_push_goes_from_the_first_head_to_another() -> None:
+    opened: Any = recorded.load("demo/feature").payload
+    pushed: Any = recorded.load("demo/feature-push").payload
+    retitled: Any = recorded.load("demo/feature-retitled").payload
+    assert pushed["action"] == "synchronize"
+    assert pushed["before"] == opened["pull_request"]["head"]["sha"] != pushed["after"]
+    assert pushed["after"] == pushed["pull_request"]["head"]["sha"] == retitled["pull_request"]["head"]["sha"]
+
+
+@pytest.mark.parametrize("name", ["demo/feature", "demo/feature-push"])
+def test_numbers_of_the_pull_request_are_those_of_its_files(name: str) -> None:
+    pull: Any = recorded.load(name).payload["pull_request"]
+    files: Any = recorded.files_at(pull["head"]["sha"])
+    assert pull["changed_files"] == len(files)
+    assert pull["additions"] == sum(file["additions"] for file in files)
+    assert pull["deletions"] == sum(file["deletions"] for file in files)
+    for file in files:
+        marks = [line.mark for hunk in parse_patch(file.get("patch", "")).hunks for line in hunk.lines]
+        assert (marks.count("+"), marks.count("-")) == (file["additions"], file["deletions"]), file["filename"]
+
+
+def test_the_diff_has_every_kind_of_file() -> None:
+    files: Any = recorded.files_at(str(recorded.load("demo/feature-push").payload["after"]))
+    kinds = {(file["status"], "patch" in file) for file in files}
+    assert kinds == {("added", True), ("added", False), ("modified", True), ("removed", True), ("renamed", False)}
+    assert [file["previous_filename"] for file in files if file["status"] == "renamed"] == ["shop/price_utils.py"]

@@ -1,0 +1,176 @@
+"""The pages show each thread as a contributor would see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.world import Account
+from tests.sandbox.conftest import REPOSITORY, Answer, ask, plant_story
+
+EVIL = '"><script>alert(1)</script>'
+MONA = Account("mona", 3, "User")
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(clock: Clock) -> Iterator[Sandbox]:
+    with Sandbox(clock=clock) as running:
+        yield running
+
+
+def page(sandbox: Sandbox, path: str) -> Answer:
+    return ask(sandbox.page_url, "GET", path)
+
+
+def test_every_page_says_that_answers_are_canned(sandbox: Sandbox) -> None:
+    plant_story(sandbox)
+    for path in ("/", f"/{REPOSITORY}/issues/11"):
+        assert "HLS sandbox: canned answers, not Claude</title>" in page(sandbox, path).text
+
+
+def test_an_empty_sandbox_says_how_to_send_something(sandbox: Sandbox) -> None:
+    assert "hls send demo/bug" in page(sandbox, "/").text
+
+
+def test_the_index_lists_threads_with_labels(sandbox: Sandbox) -> None:
+    plant_story(sandbox)
+    thread = sandbox.state.thread(REPOSITORY, 13)
+    assert thread is not None
+    sandbox.state.add_labels(thread, ("bug",))
+    text = page(sandbox, "/").text
+    assert f'href="/{REPOSITORY}/issues/11"' in text
+    assert f'href="/{REPOSITORY}/pull/13"' in text
+    assert '<span class="label" data-color="d73a4a">bug</span>' in text
+    assert "0 comments" in text
+
+
+def test_a_thread_shows_comment_edits_and_label_events(sandbox: Sandbox, clock: Clock) -> None:
+    plant_story(sandbox)
+    thread = sandbox.state.thread(REPOSITORY, 11)
+    assert thread is not None
+    sandbox.state.add_labels(thread, ("bug", "question"))
+    made = sandbox.state.create_comment(thread, "It is **this**.\n<!-- hls:issues -->")
+    clock.now += timedelta(minutes=5)
+    made = sandbox.state.edit_comment(thread, made, "It is **that**.")
+    sandbox.state.edit_comment(thread, made, "It is **something else**.")
+    sandbox.state.remove_label(thread, "question", by=MONA)
+    text = page(sandbox, f"/{REPOSITORY}/issues/11").text
+    assert "<p>It is <strong>something else</strong>.</p>" in text
+    assert "edited 2 times" in text
+    assert "<p>It is <strong>this</strong>.</p>" in text
+    assert "Until 20 Nov 2026, 09:10 UTC" in text
+    assert "hls:issues" not in text
+    assert f'id="issuecomment-{made.id}"' in text
+    assert text.count('<strong>hls-bot</strong> <span class="bot">bot</span> added') == 1
+    assert "<strong>mona</strong> removed" in text
+
+
+def test_label_changes_that_lie_apart_are_told_apart(sandbox: Sandbox, clock: Clock) -> None:
+    plant_story(sandbox)
+    thread = sandbox.state.thread(REPOSITORY, 11)
+    assert thread is not None
+    sandbox.state.add_labels(thread, ("bug", "question"))
+    clock.now += timedelta(minutes=2)
+    sandbox.state.add_labels(thread, ("invalid",))
+    assert page(sandbox, f"/{REPOSITORY}/issues/11").text.count("bot</span> added") == 2
+
+
+def test_a_pull_request_shows_its_head_and_files(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/feature", "demo/feature-push", "demo/feature-retitled")
+    text = page(sandbox, f"/{REPOSITORY}/pull/13").text
+    assert "wants to merge 4 commits into <code>master</code> from <code>octocat:discount-codes</code>" in text
+    assert "<code>shop/money.py</code>" in text
+    assert "renamed from shop/price_utils.py" in text
+    assert '<span class="hunk">@@ -0,0 +1,9 @@</span>' in text
+    assert "No patch: binary" in text
+    assert "changed the title, which was <code>Add discount codes to the checkout</code>" in text
+    assert "pushed <code>d7a6e5f</code>" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"state": "closed"}, "closed"),
+        ({"state": "closed", "merged": True}, "merged"),
+        ({"draft": True}, "draft"),
+        ({}, "open"),
+    ],
+)
+def test_a_pull_request_shows_its_state(sandbox: Sandbox, change: dict[str, Any], shown: str) -> None:
+    payload: dict[str, Any] = recorded.load("demo/feature").payload
+    sandbox.state.plant("pull_request", {**payload, "pull_request": {**payload["pull_request"], **change}})
+    assert f'<span class="state {shown}">{shown}</span>' in page(sandbox, f"/{REPOSITORY}/pull/13").text
+
+
+def test_the_wrong_kind_of_address_leads_to_the_right_one(sandbox: Sandbox) -> None:
+    plant_story(sandbox)
+    answer = page(sandbox, f"/{REPOSITORY}/issues/13")
+    assert (answer.status, answer.headers["location"]) == (307, f"/{REPOSITORY}/pull/13")
+
+
+def test_what_is_gone_has_no_page(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "issues.opened", "issues.deleted")
+    assert page(sandbox, f"/{REPOSITORY}/issues/1").status == 404
+    assert page(sandbox, f"/{REPOSITORY}/issues/99").status == 404
+    assert "Spelling error" not in page(sandbox, "/").text
+
+
+def test_everything_that_strangers_wrote_is_escaped(sandbox: Sandbox) -> None:
+    payload: dict[str, Any] = recorded.load("demo/feature").payload
+    who = {**payload["sender"], "login": EVIL}
+    pull = {**payload["pull_request"], "title": EVIL, "body": EVIL, "user": who}
+    pull["labels"] = [{"name": EVIL, "color": EVIL}]
+    pull["head"] = {**pull["head"], "label": EVIL, "sha": EVIL}
+    files = [
+        {"filename": EVIL, "status": EVIL, "additions": 1, "deletions": 1, "patch": EVIL, "previous_filename": EVIL}
+    ]
+    sandbox.state.plant("pull_request", {**payload, "pull_request": pull, "sender": who}, files=files)
+    thread = sandbox.state.thread(REPOSITORY, 13)
+    assert thread is not None
+    sandbox.state.edit_comment(thread, sandbox.state.create_comment(thread, EVIL), EVIL * 2)
+    paths = ("/", f"/{REPOSITORY}/pull/13", "/_sandbox/pages.css")
+    for path in paths:
+        assert "<script>" not in page(sandbox, path).text
+    changed = {**payload, "action": "edited", "sender": who, "pull_request": {**pull, "title": "new"}}
+    sandbox.state.plant("pull_request", changed)
+    for path in paths:
+        assert "<script>" not in page(sandbox, path).text
+
+
+def test_pages_may_load_nothing_but_their_style(sandbox: Sandbox) -> None:
+    answer = page(sandbox, "/")
+    assert answer.headers["content-security-policy"] == (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "style=" not in answer.text
+
+
+def test_the_style_has_a_rule_for_each_colour_with_readable_ink(sandbox: Sandbox) -> None:
+    plant_story(sandbox)
+    sandbox.state.create_label(REPOSITORY, "odd", "};evil", None)
+    style = page(sandbox, "/_sandbox/pages.css")
+    assert style.headers["content-type"].startswith("text/css")
+    assert '.label[data-color="d73a4a"] { --tint: #d73a4a; --ink: #ffffff }' in style.text
+    assert '.label[data-color="ffffff"] { --tint: #ffffff; --ink: #1f2328 }' in style.text
+    assert "evil" not in style.text

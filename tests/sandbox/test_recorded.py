@@ -1,0 +1,141 @@
+"""Recorded payloads by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.recorded import PAYLOADS, STORY, UnknownPayload
+
+
+def test_all_329_recorded_payloads_of_58_events_have_a_name() -> None:
+    shipped = [recorded.load(name) for name in recorded.names() if name not in STORY]
+    assert len(shipped) == 329
+    assert len({one.event for one in shipped}) == 58
+
+
+def test_names_are_stable_and_count_within_their_kind() -> None:
+    assert [name for name in recorded.names() if name.startswith("issues.opened")] == [
+        "issues.opened",
+        "issues.opened.2",
+        "issues.opened.3",
+        "issues.opened.4",
+    ]
+    assert recorded.load("issues.opened.2").path.name == "17.opened.json"
+    assert recorded.load("push.2").path.name == "02.none.json"
+
+
+def test_a_payload_knows_its_event_and_action() -> None:
+    issue, push, question = (recorded.load(name) for name in ("issues.opened", "push", "demo/question"))
+    assert (issue.event, issue.action, issue.key) == ("issues", "opened", "issues.opened")
+    assert (push.event, push.action, push.key) == ("push", None, "push")
+    assert (question.event, question.action, question.key) == ("issues", "opened", "issues.opened")
+
+
+def test_five_payloads_have_a_twin_with_the_same_bytes() -> None:
+    bodies = [recorded.load(name).body for name in recorded.names() if name not in STORY]
+    assert len(bodies) - len({hashlib.sha256(body).digest() for body in bodies}) == 5
+
+
+def test_bodies_are_compact_as_github_sends_them() -> None:
+    assert recorded.load("ping").body.startswith(b'{"zen":"')
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("issue.opened", "did you mean issues.opened"),
+        ("demo/questions", "did you mean demo/question"),
+        ("zzzzzz", "names look like issues.opened, push or demo/bug"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(UnknownPayload, match=hint):
+        recorded.load(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "count"), [("issues.opened", 6), ("pull_request", 32), ("push", 7), ("issues.nonsense", 0), ("nothing", 0)]
+)
+def test_payloads_of_an_event_are_found_with_or_without_action(key: str, count: int) -> None:
+    found = recorded.for_event(key)
+    assert len(found) == count
+    assert all(one.key == key or one.event == key for one in found)
+
+
+def told_event(one: recorded.Recorded) -> str | None:
+    try:
+        return recorded.from_file(one.path).event
+    except UnknownPayload:
+        return None
+
+
+def test_the_event_of_a_file_is_told_right_or_not_at_all() -> None:
+    told = {one.name: (told_event(one), one.event) for one in map(recorded.load, recorded.names())}
+    assert [name for name, (guess, event) in told.items() if guess not in (None, event)] == []
+    assert sum(guess is not None for guess, _ in told.values()) == 199
+
+
+def test_the_events_with_a_handler_are_told_from_the_file_alone(tmp_path: Path) -> None:
+    for name in ("issues.opened", "pull_request.opened", "demo/feature-push"):
+        own = tmp_path / "event.json"
+        own.write_bytes(recorded.load(name).body)
+        given = recorded.from_file(own)
+        assert (given.event, given.action) == (recorded.load(name).event, recorded.load(name).action)
+        assert given.name == str(own)
+
+
+def test_an_event_that_is_named_is_believed(tmp_path: Path) -> None:
+    own = tmp_path / "event.json"
+    own.write_text("{}")
+    assert recorded.from_file(own, "watch").event == "watch"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("[1]", "is not a JSON object"), ("{", "is not JSON"), ("{}", "name it with --event")]
+)
+def test_a_file_that_is_no_payload_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    own = tmp_path / "event.json"
+    own.write_text(content)
+    with pytest.raises(UnknownPayload, match=said):
+        recorded.from_file(own)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownPayload, match="cannot be read: No such file"):
+        recorded.from_file(tmp_path / "none.json")
+
+
+def test_a_unique_body_is_other_bytes_with_the_same_meaning() -> None:
+    body = recorded.load("issues.opened").body
+    first, second = recorded.unique(body, b"\x00\x01"), recorded.unique(body, b"\x00\x02")
+    assert len({body, first, second}) == 3
+    assert json.loads(first) == json.loads(second) == json.loads(body)
+
+
+def test_bodies_are_made_unique_at_random_unless_told_how() -> None:
+    assert recorded.unique(b"{}") != recorded.unique(b"{}")
+    assert recorded.unique(b"{} \n", b"\x05") == b"{}     \t \t\n"
+
+
+def test_making_a_body_unique_again_does_not_let_it_grow() -> None:
+    once = recorded.unique(b"{}")
+    assert len(recorded.unique(once)) == len(once)
+
+
+def test_files_of_the_story_are_known_by_their_commit() -> None:
+    payload = json.loads(recorded.load("demo/feature").body)
+    files = recorded.files_at(payload["pull_request"]["head"]["sha"])
+    assert files is not None
+    assert len(files) == payload["pull_request"]["changed_files"] == 8
+    assert recorded.files_at("0" * 40) is None
+    assert recorded.files_at("") is None
+
+
+def test_the_licence_of_the_payloads_lies_beside_them() -> None:
+    assert "MIT License" in (PAYLOADS / "LICENSE").read_text()
+    assert "329 example payloads of 58 events" in (PAYLOADS / "README.md").read_text()

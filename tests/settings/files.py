@@ -1,0 +1,41 @@
+"""Settings files for tests: the smallest that loads, and what went wrong with another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hls_handler.errors import SettingsError
+from hls_handler.settings.load import load_settings
+from hls_handler.settings.model import Settings
+
+TOKEN = "github-token-marker-1"
+SECRET = "webhook-secret-marker-2"
+API_KEY = "claude-key-marker-3"
+VARIABLES = {"GITHUB_TOKEN": TOKEN, "GITHUB_WEBHOOK_SECRET": SECRET, "ANTHROPIC_API_KEY": API_KEY}
+
+SMALLEST = """\
+github:
+  token: "${GITHUB_TOKEN}"
+  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"
+claude:
+  api_key: "${ANTHROPIC_API_KEY}"
+repositories:
+  - name: owner/repo
+"""
+"""Seven lines; what a test adds begins in line 8."""
+
+
+def load(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> Settings:
+    path = folder / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_settings(path, variables, dotenv=None)
+
+
+def problems(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> list[str]:
+    """Each problem without the folder: "settings.yaml:8: server.prot: unknown key; ..."."""
+    with pytest.raises(SettingsError) as raised:
+        load(folder, text, variables)
+    return [problem.removeprefix(f"{folder}/") for problem in raised.value.problems]

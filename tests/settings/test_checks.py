@@ -1,0 +1,236 @@
+"""SECURITY: what is refused although its type is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.settings.checks import find_problems, is_loopback
+from tests.settings.files import SECRET, SMALLEST, VARIABLES, load, problems
+
+STRONG = "0123456789abcdef"
+NOT_FILLED_IN = "is a $ and a name, as if a variable was not filled in; write ${NAME}, or give the variable its value"
+
+
+@pytest.mark.parametrize(
+    ("secret", "flaw"),
+    [
+        ("", "is empty"),
+        ("  \t ", "is empty"),
+        ("0123456789abcde", "is shorter than 16 bytes; make one with: openssl rand -hex 32"),
+        (f"{STRONG}\n", "starts or ends with white space; is a line break left from a file?"),
+        (
+            "${GITHUB_WEBHOOK_SECRET}",
+            "still holds ${...} after its variables were filled in; check the variable's value",
+        ),
+        ("$GITHUB_WEBHOOK_SECRET", NOT_FILLED_IN),
+        ("$a_variable_of_somebody", NOT_FILLED_IN),
+        ("\u200b" * 20, "holds no visible character; copy it again"),
+        ("\ufeff\u2060 \u3164\ufe0f" * 9, "holds no visible character; copy it again"),
+    ],
+    ids=["empty", "white space", "short", "line break", "unresolved", "bare", "bare small", "invisible", "invisibles"],
+)
+def test_rule_1_a_weak_webhook_secret_does_not_start(tmp_path: Path, secret: str, flaw: str) -> None:
+    variables = VARIABLES | {"GITHUB_WEBHOOK_SECRET": secret}
+    assert problems(tmp_path, SMALLEST, variables) == [f"settings.yaml:3: github.webhook_secret: {flaw}"]
+
+
+def test_rule_1_sixteen_bytes_are_enough(tmp_path: Path) -> None:
+    load(tmp_path, SMALLEST, VARIABLES | {"GITHUB_WEBHOOK_SECRET": STRONG})
+    load(tmp_path, SMALLEST, VARIABLES | {"GITHUB_WEBHOOK_SECRET": "éééééééé"})
+
+
+def test_rule_1_a_variable_without_braces_does_not_start(tmp_path: Path) -> None:
+    text = SMALLEST.replace('"${GITHUB_WEBHOOK_SECRET}"', "$GITHUB_WEBHOOK_SECRET")
+    assert problems(tmp_path, text) == [f"settings.yaml:3: github.webhook_secret: {NOT_FILLED_IN}"]
+    text = SMALLEST + "server: {api_key: $HLS_DASHBOARD_API_KEY}\n"
+    assert problems(tmp_path, text) == [f"settings.yaml:8: server.api_key: {NOT_FILLED_IN}"]
+
+
+def test_rule_1_a_dollar_is_no_flaw_in_itself(tmp_path: Path) -> None:
+    load(tmp_path, SMALLEST, VARIABLES | {"GITHUB_WEBHOOK_SECRET": "$0123456789abcde-f"})
+
+
+def test_rule_1_every_secret_of_a_rotation_and_of_a_repository_is_checked(tmp_path: Path) -> None:
+    text = SMALLEST.replace('"${GITHUB_WEBHOOK_SECRET}"', f"[{STRONG}, short]") + (
+        "    webhook_secret: also short\n  - name: a/b\n    webhook_secret: []\nserver: {api_key: x}\n"
+    )
+    too_short = "is shorter than 16 bytes; make one with: openssl rand -hex 32"
+    assert problems(tmp_path, text) == [
+        f"settings.yaml:3: github.webhook_secret[1]: {too_short}",
+        f"settings.yaml:8: repositories[0].webhook_secret: {too_short}",
+        "settings.yaml:10: repositories[1].webhook_secret: is an empty list; name at least one secret",
+        f"settings.yaml:11: server.api_key: {too_short}",
+    ]
+
+
+def test_an_empty_optional_key_is_no_way_to_leave_it_off(tmp_path: Path) -> None:
+    assert problems(tmp_path, SMALLEST + 'server: {api_key: "${ABSENT:-}"}\n') == [
+        "settings.yaml:8: server.api_key: is empty; remove the key to do without"
+    ]
+
+
+@pytest.mark.parametrize("name", ["GITHUB_TOKEN", "ANTHROPIC_API_KEY"])
+@pytest.mark.parametrize(
+    ("value", "flaw"),
+    [
+        ("", "is empty"),
+        ("$TOKEN", NOT_FILLED_IN),
+        ("key\n", "starts or ends with white space; is a line break left from a file?"),
+        ("kéy", "holds a character that no HTTP header can carry; copy it again"),
+        ("a\x00b", "holds a character that no HTTP header can carry; copy it again"),
+    ],
+)
+def test_a_credential_that_no_header_can_carry_is_refused(tmp_path: Path, name: str, value: str, flaw: str) -> None:
+    (problem,) = problems(tmp_path, SMALLEST, VARIABLES | {name: value})
+    assert problem.endswith(f": {flaw}")
+
+
+@pytest.mark.parametrize("false", ["false", "off", '"${SIGNED}"'])
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "example.com", "localhost.example.com"])
+def test_rule_1_unsigned_webhooks_start_only_on_a_loopback_host(tmp_path: Path, host: str, false: str) -> None:
+    text = SMALLEST + f"server: {{host: '{host}'}}\nfeatures: {{signature_validation: {false}}}\n"
+    sentence = f"false is for a loopback host only, and server.host is {host}; anyone could send events"
+    found = problems(tmp_path, text, VARIABLES | {"SIGNED": "false"})
+    assert found == [f"settings.yaml:9: features.signature_validation: {sentence}"]
+
+
+def test_unsigned_webhooks_start_on_the_default_host(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALLEST + "features: {signature_validation: false}\n").server.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("LOCALHOST", True),
+        ("0.0.0.0", False),
+        ("128.0.0.1", False),
+        ("127.0.0.1.example.com", False),
+        ("", False),
+    ],
+)
+def test_only_this_machines_own_addresses_are_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_a_repository_named_twice_is_refused_whatever_its_case(tmp_path: Path) -> None:
+    assert problems(tmp_path, SMALLEST + "  - name: Owner/Repo\n") == [
+        "settings.yaml:8: repositories[1].name: Owner/Repo is already repositories[0]; remove one"
+    ]
+
+
+def test_a_key_with_a_wrong_value_is_named_once(tmp_path: Path) -> None:
+    wrong = 'found "repo", expected owner/repo or a glob such as owner/*'
+    assert problems(tmp_path, SMALLEST.replace("owner/repo", "repo") + "  - name: repo\n") == [
+        f"settings.yaml:7: repositories[0].name: {wrong}",
+        f"settings.yaml:8: repositories[1].name: {wrong}",
+    ]
+
+
+def test_events_that_do_not_exist_are_refused_everywhere(tmp_path: Path) -> None:
+    text = SMALLEST + (
+        "    events: [issue, issues.openend]\n"
+        "    prompts: {use: {pull_requests: false}}\n"
+        "prompts: {use: {push.created: x}}\n"
+    )
+    assert problems(tmp_path, text) == [
+        'settings.yaml:8: repositories[0].events[0]: GitHub has no event "issue"; did you mean issues?',
+        (
+            'settings.yaml:8: repositories[0].events[1]: the event "issues" has no action "openend"; '
+            "did you mean issues.opened?"
+        ),
+        (
+            'settings.yaml:9: repositories[0].prompts.use.pull_requests: GitHub has no event "pull_requests"; '
+            "did you mean pull_request?"
+        ),
+        'settings.yaml:10: prompts.use.push.created: the event "push" has no actions; write push',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("storage.url", "postgres://u:hidden-marker@h/n", "found the scheme postgres; write postgresql+psycopg://"),
+        ("storage.url", "postgresql://h/n", "found the scheme postgresql; write postgresql+psycopg://"),
+        ("storage.url", "mysql://h/n", "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"),
+        ("storage.url", "data/hls.db", "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"),
+        (
+            "storage.url",
+            "sqlite://data/hls.db",
+            "expected three slashes before a relative path, sqlite:///data/hls.db, four before an absolute",
+        ),
+        (
+            "storage.url",
+            "sqlite:///:memory:",
+            "a database in memory forgets everything; name a file, as in sqlite:///data/hls.db",
+        ),
+        (
+            "storage.url",
+            "sqlite:///",
+            "a database in memory forgets everything; name a file, as in sqlite:///data/hls.db",
+        ),
+        (
+            "github.base_url",
+            "http://github.example.com/api/v3",
+            "http:// to github.example.com would send the key unencrypted; use https:// (http is for loopback)",
+        ),
+        (
+            "claude.base_url",
+            "http:///v1",
+            "http:// to no host would send the key unencrypted; use https:// (http is for loopback)",
+        ),
+        ("claude.base_url", "https:///v1", "names no host; expected one such as https://api.example.com"),
+        ("claude.base_url", "https://[::1", "is not an address; expected one such as https://api.example.com"),
+        ("claude.base_url", "https://h:99999", "is not an address; expected one such as https://api.example.com"),
+        ("claude.base_url", "https://u:p@h", "holds a user name or password; credentials have their own key"),
+        ("claude.base_url", "https://h/?a=b", "holds ? or #; expected scheme, host and path only"),
+        ("server.webhook_path", "/stats", "is taken by the service itself, as are /health and /stats; choose another"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused(key: str, value: str, sentence: str) -> None:
+    section, _, name = key.partition(".")
+    assert list(find_problems({section: {name: value}})) == [(key, sentence)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("storage.url", "sqlite:///data/hls.db"),
+        ("storage.url", "sqlite:////var/lib/hls.db"),
+        ("storage.url", "postgresql+psycopg://hls:password@db/hls"),
+        ("github.base_url", "http://127.0.0.1:9000/api/v3"),
+        ("github.base_url", "http://localhost:9000"),
+        ("claude.base_url", "http://[::1]:9000"),
+        ("claude.base_url", "https://proxy.example.com/claude"),
+        ("server.webhook_path", "/"),
+    ],
+)
+def test_an_address_that_can_be_used_is_not_complained_about(key: str, value: str) -> None:
+    section, _, name = key.partition(".")
+    assert list(find_problems({section: {name: value}})) == []
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        {"server": 5, "github": [], "repositories": "x", "storage": {"url": 5}, "claude": {"base_url": None}},
+        {"repositories": [5, {"name": 5, "events": 5, "prompts": {"use": []}}, {"events": [5]}]},
+        {"features": {"signature_validation": "perhaps"}, "server": {"host": "0.0.0.0"}},
+    ],
+)
+def test_what_has_the_wrong_type_is_left_to_the_types(root: object) -> None:
+    assert list(find_problems(root)) == []
+
+
+def test_rule_19_a_secret_in_a_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    text = SMALLEST + f'    events: ["${{GITHUB_TOKEN}}", "{SECRET}"]\nserver: {{host: "${{HLS_KEY}}"}}\n'
+    text += "features: {signature_validation: false}\n"
+    found = "\n".join(problems(tmp_path, text, VARIABLES | {"HLS_KEY": "key-in-the-wrong-place"}))
+    assert "***" in found
+    for secret in (*VARIABLES.values(), "key-in-the-wrong-place"):
+        assert secret not in found

@@ -1,0 +1,89 @@
+"""What holds for one repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings
+from tests.settings.files import SECRET, SMALLEST, load
+
+REPOSITORIES = """\
+  - name: Owner/*
+    events: [issues.opened]
+    features: {dry_run: true}
+    labels: {allow: [bug]}
+  - name: owner/lib-*
+    webhook_secret: secret-of-the-libraries
+    prompts: {use: {issues.opened: false}}
+  - name: "*/*"
+    enabled: false
+labels: {create: false}
+features: {drafts: true}
+prompts: {use: {issues.opened: issues/own, issues.edited: issues/other}}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(tmp_path, SMALLEST + REPOSITORIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("owner/repo", "owner/repo"),
+        ("OWNER/Repo", "owner/repo"),
+        ("owner/lib-a", "owner/lib-*"),
+        ("owner/other", "Owner/*"),
+        ("somebody/else", "*/*"),
+    ],
+)
+def test_the_most_specific_entry_wins(settings: Settings, name: str, pattern: str) -> None:
+    table = RepositoryTable(settings)
+    for _ in range(2):  # the second time it is remembered
+        found = table.find(name)
+        assert found is not None
+        assert found.pattern == pattern
+
+
+@pytest.mark.parametrize("name", ["owner/lib-a/b", "owner/../repo", "owner", "a/b/c", ""])
+def test_rule_2_a_glob_does_not_reach_over_a_slash(settings: Settings, name: str) -> None:
+    assert RepositoryTable(settings).find(name) is None
+
+
+def test_a_repository_that_no_entry_fits_is_not_found(tmp_path: Path) -> None:
+    assert RepositoryTable(load(tmp_path, SMALLEST)).find("owner/repository") is None
+
+
+def test_a_repositorys_own_keys_are_laid_over_the_global_ones(settings: Settings) -> None:
+    found = RepositoryTable(settings).find("owner/other")
+    assert found is not None
+    assert found.events == {"issues.opened"}
+    assert (found.features.dry_run, found.features.drafts, found.features.auto_labeling) == (True, True, True)
+    assert (found.labels.create, found.labels.allow) == (False, ("bug",))
+    assert found.webhook_secrets == (SECRET.encode(),)
+
+
+def test_a_repositorys_own_secret_takes_the_place_of_the_global_one(settings: Settings) -> None:
+    found = RepositoryTable(settings).find("owner/lib-a")
+    assert found is not None
+    assert found.webhook_secrets == (b"secret-of-the-libraries",)
+
+
+def test_prompts_are_overridden_event_by_event_and_say_where(settings: Settings) -> None:
+    found = RepositoryTable(settings).find("owner/lib-a")
+    assert found is not None
+    assert found.use == {
+        "issues.opened": (False, "repositories[2].prompts.use.issues.opened"),
+        "issues.edited": ("issues/other", "prompts.use.issues.edited"),
+    }
+
+
+def test_the_key_that_decides_a_feature_is_the_one_that_is_written(settings: Settings) -> None:
+    found = RepositoryTable(settings).find("owner/other")
+    assert found is not None
+    assert found.feature_key("dry_run", settings) == "repositories[1].features.dry_run"
+    assert found.feature_key("drafts", settings) == "features.drafts"

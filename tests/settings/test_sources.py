@@ -1,0 +1,160 @@
+"""YAML that is broken, doubled, or made to explode: a line, a sentence of our own, and no text of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.errors import SettingsError
+from hls_handler.settings.load import load_settings
+from tests.settings.files import SECRET, SMALLEST, load, problems
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{now}: &{now} [{', '.join([f'*{before}'] * 10)}]\n" for before, now in zip("abcdef", "bcdefg", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("server:\n\tport: 1\n", "2: not valid YAML: a tab indents this line; YAML wants spaces"),
+        (
+            "github:\n  token: @abc\n",
+            "2: not valid YAML: a value cannot start with this character; put the value in quotes",
+        ),
+        (
+            f"github:\n  token: *{SECRET}\n",
+            "2: not valid YAML: a value that starts with * is an alias; put the value in quotes",
+        ),
+        (
+            f"github:\n  token: !x!{SECRET} y\n",
+            "2: not valid YAML: a value that starts with ! is a tag; put the value in quotes",
+        ),
+        (
+            f"a: 1\ngithub\nb: {SECRET}\n",
+            "2: not valid YAML: a key needs a colon after it",
+        ),
+        (
+            f"a: {SECRET}: b\n",
+            "1: not valid YAML: a colon inside a value; put the value in quotes, or check the indentation",
+        ),
+        (f'a: 1\nb: "{SECRET}\nc: 2\n', "2: not valid YAML: a quote is opened here and never closed"),
+        (
+            'a: "C:\\host"\n',
+            "1: not valid YAML: a backslash in double quotes starts an escape; use single quotes",
+        ),
+        ("a:\n  b: 1\n c: 2\n", "3: not valid YAML: the indentation does not fit the lines above"),
+        ("a: [1, 2\nb: 3\n", "2: not valid YAML: a list or map in brackets is not closed"),
+        (
+            "a: &x 1\nb: &x 2\n",
+            "2: not valid YAML: two values have the same anchor (&name); a value that starts with & stands in quotes",
+        ),
+        ("a: 1\n---\nb: 2\n", "2: not valid YAML: a second document starts here; one file holds one document"),
+        ("%YAML 9.9\n---\na: 1\n", "1: not valid YAML: this line cannot be understood"),
+        ("a: 1\nb: \x07\n", "2: a control character, which YAML forbids; remove it"),
+    ],
+    ids=lambda value: None if value[0].isdigit() else repr(value[:24]),
+)
+def test_broken_yaml_is_named_by_line(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, text) == [f"settings.yaml:{problem}"]
+
+
+def test_an_escape_that_names_no_character_is_refused(tmp_path: Path) -> None:
+    assert problems(tmp_path, 'a: "\\UFFFFFFFF"\n') == [
+        "settings.yaml: not valid YAML: an escape that names no character"
+    ]
+
+
+def test_a_file_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(b"a: 1\nb: caf\xe9\n")
+    with pytest.raises(SettingsError, match=r"settings.yaml:2: not UTF-8; save the file as UTF-8"):
+        load_settings(path, {}, dotenv=None)
+
+
+def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
+    settings = load(tmp_path, "\ufeff" + SMALLEST.replace("\n", "\r\n"))
+    assert settings.sources.lines["repositories[0].name"] == 7
+
+
+def test_a_key_written_twice_is_a_problem_and_so_is_everything_else(tmp_path: Path) -> None:
+    text = SMALLEST + "server:\n  port: 1\n  port: 2\n  hots: x\n"
+    assert problems(tmp_path, text) == [
+        "settings.yaml:10: server.port: written twice, first in line 9; remove one",
+        "settings.yaml:11: server.hots: unknown key; did you mean server.host?",
+    ]
+
+
+def test_anchors_aliases_and_merges_work(tmp_path: Path) -> None:
+    text = SMALLEST.replace("  - name: owner/repo\n", "").replace("repositories:\n", "") + (
+        "repositories:\n"
+        "  - &first {name: o/a, events: &events [issues], enabled: false}\n"
+        "  - <<: *first\n"
+        "    name: o/b\n"
+        "  - name: o/c\n"
+        "    events: *events\n"
+    )
+    settings = load(tmp_path, text)
+    assert [(entry.name, entry.events, entry.enabled) for entry in settings.repositories] == [
+        ("o/a", ("issues",), False),
+        ("o/b", ("issues",), False),
+        ("o/c", ("issues",), True),
+    ]
+    assert settings.sources.lines["repositories[1].name"] == 9
+
+
+def test_of_two_merged_maps_the_first_gives_a_key(tmp_path: Path) -> None:
+    text = SMALLEST.replace("claude:\n", "claude:\n  <<: [{model: one, timeout_s: 5}, {model: two}]\n  timeout_s: 6\n")
+    claude = load(tmp_path, text).claude
+    assert (claude.model, claude.timeout_s) == ("one", 6.0)
+
+
+def test_a_merge_of_something_else_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, SMALLEST + "server: {<<: 5}\n") == [
+        "settings.yaml:8: << takes a map, as an alias: <<: *name"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BOMB, "settings.yaml:1: more than 20000 values; do aliases (*name) repeat each other?"),
+        ("a: &a [*a]\n", "settings.yaml:1: more than 20 levels; do aliases (*name) repeat each other?"),
+        ("a: " + "[" * 30 + "]" * 30, "settings.yaml:1: more than 20 levels; do aliases (*name) repeat each other?"),
+        ("a: " + "[" * 5000, "settings.yaml: nested too deeply; settings have at most 20 levels"),
+        ("a: " + "x" * 1_000_001, "settings.yaml: larger than 1000000 bytes; this is not a settings file"),
+    ],
+    ids=["aliases of aliases", "an alias of itself", "deep", "very deep", "large"],
+)
+def test_a_file_that_would_explode_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, text) == [problem]
+
+
+def test_tags_are_refused_and_run_nothing(tmp_path: Path) -> None:
+    text = SMALLEST + "server: {host: !!python/name:os.system }\nprompts: {use: !!set {a}}\n? [1]\n: 2\n"
+    assert problems(tmp_path, text) == [
+        "settings.yaml:8: server.host: a tag (!...) is not supported; remove it",
+        "settings.yaml:9: prompts.use: a tag (!...) is not supported; remove it",
+        "settings.yaml:10: a key must be a plain word",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("1:30", '"1:30"'),
+        ("9" * 5000, f'"{"9" * 56}...'),
+        (".inf", '".inf"'),
+        ("2026-11-20", '"2026-11-20"'),
+        ("8_0.5", "80.5"),
+        ("yes", "true"),
+        ("{a: 1}", "a map"),
+        ("[1]", "a list"),
+        ("[]", "an empty list"),
+    ],
+)
+def test_odd_scalars_are_shown_as_they_were_understood(tmp_path: Path, written: str, found: str) -> None:
+    assert problems(tmp_path, SMALLEST + f"limits: {{lease_s: 40, concurrency: {written}}}\n")[0] == (
+        f"settings.yaml:8: limits.concurrency: found {found}, expected a whole number from 1 to 200"
+    )

@@ -1,0 +1,84 @@
+"""Deliveries, leases and a clock for the store's tests."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+from hls_handler.deliveries import Accepted, Lease, NewDelivery
+from hls_handler.store import Store
+
+
+class Skew:
+    """How far the database's clock is ahead, so that no test sleeps."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> timedelta:
+        return self._ahead
+
+    def pass_by(self, **span: float) -> None:
+        """`pass_by(minutes=5)`."""
+        self._ahead += timedelta(**span)
+
+
+def queued(guid: str, **other: Any) -> NewDelivery:
+    """An issue opened in octo/widgets; a number of its own unless one is given, and a body that no other has."""
+    body = other.pop("body", b'{"delivery": "%s"}' % guid.encode())
+    number = int(hashlib.sha256(guid.encode()).hexdigest()[:8], 16)
+    fields: dict[str, Any] = {
+        "event": "issues",
+        "action": "opened",
+        "request_id": f"request-{guid}",
+        "state": "queued",
+        "repository_id": 1,
+        "repository": "octo/widgets",
+        "number": number,
+        "digest": hashlib.sha256(body).digest(),
+        "body": body,
+    }
+    return NewDelivery(guid=guid, **(fields | other))
+
+
+def ignored(guid: str, **other: Any) -> NewDelivery:
+    fields = {"state": "ignored", "reason": "not enabled in settings.yaml:3", "reason_kind": "event not enabled"}
+    return queued(guid, **(fields | {"digest": None, "body": b""} | other))
+
+
+def push(guid: str, sha: str, **other: Any) -> NewDelivery:
+    """A push to pull request 7."""
+    fields = {"event": "pull_request", "action": "synchronize", "number": 7, "head_sha": sha}
+    return queued(guid, **(fields | {"supersedes": "older_commits"} | other))
+
+
+def accept(store: Store, *batch: NewDelivery) -> list[Accepted]:
+    return store.accept(batch, replay_window_h=72)
+
+
+def claim(store: Store, *, worker: str = "worker", max_crashes: int = 10) -> Lease:
+    lease = store.claim(worker=worker, lease_s=30, max_crashes=max_crashes)
+    assert lease is not None, "nothing to claim"
+    return lease
+
+
+def claim_nothing(store: Store) -> bool:
+    return store.claim(worker="worker", lease_s=30, max_crashes=10) is None
+
+
+def begin(store: Store, guid: str, **other: Any) -> Lease:
+    """Accept a delivery and claim it; nothing else may be due."""
+    accept(store, queued(guid, **other))
+    return claim(store)
+
+
+def bury(store: Store, guid: str) -> None:
+    """Accept a delivery and have it fail for good."""
+    store.bury(begin(store, guid), reason="issue is locked")
+
+
+def state_of(store: Store, guid: str) -> str:
+    row = store.delivery(guid)
+    assert row is not None, f"{guid} is lost"
+    return row.state

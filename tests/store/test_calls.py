@@ -1,0 +1,167 @@
+"""The ledger of calls to Claude: pace, budget, and what was spent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.analysis import Usage
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Wait
+from hls_handler.store import CLAUDE_PACE, Store
+from hls_handler.store.calls import UNAVAILABLE
+from tests.store.builders import Skew, begin, claim
+
+USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
+
+
+def begin_call(store: Store, lease: Lease, *, rps: float = 1000, per_hour: int = 200, index: int = 0) -> int:
+    return store.begin_call(
+        lease,
+        index=index,
+        prompt_id="issues/analyze@3f9c2a",
+        model="claude-haiku",
+        sender="mona",
+        requests_per_second=rps,
+        calls_per_hour=per_hour,
+    )
+
+
+def test_a_call_is_kept_with_what_it_took(store: Store) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease, index=2)
+    (row,) = store.calls("g1")
+    assert (row.id, row.index, row.prompt_id, row.model, row.sender) == (
+        call_id,
+        2,
+        "issues/analyze@3f9c2a",
+        "claude-haiku",
+        "mona",
+    )
+    assert (row.finished_at, row.outcome, row.cost_usd, row.took_s) == (None, None, None, None)
+    store.end_call(lease, call_id, outcome="answered", usage=USAGE, error=None)
+    (row,) = store.calls("g1")
+    assert (row.model, row.outcome, row.error, row.cost_usd, row.took_s) == (
+        "claude-haiku-5-5",
+        "answered",
+        None,
+        0.012346,
+        1.5,
+    )
+    assert (row.input_tokens, row.output_tokens, row.cache_write_tokens, row.cache_read_tokens) == (100, 20, 30, 40)
+    assert row.finished_at is not None
+
+
+def test_what_was_spent_is_counted(store: Store) -> None:
+    lease = begin(store, "g1")
+    for _ in range(2):
+        store.end_call(lease, begin_call(store, lease), outcome="answered", usage=USAGE, error=None)
+    store.end_call(lease, begin_call(store, lease), outcome="overloaded", usage=None, error="529")
+    store.end_call(lease, begin_call(store, lease), outcome="answered", usage=Usage("unknown", 1), error=None)
+    spent = {key: n for key, n in store.counters().items() if key[0] not in ("webhooks", "event", "repository")}
+    assert spent == {
+        ("prompt_calls", "issues/analyze@3f9c2a"): 4,
+        ("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): 24_692,
+        ("cost_micro_usd", ""): 24_692,
+        ("claude_calls", "answered"): 3,
+        ("claude_calls", "overloaded"): 1,
+        ("tokens", "input"): 201,
+        ("tokens", "output"): 40,
+        ("tokens", "cache_write"): 60,
+        ("tokens", "cache_read"): 80,
+    }
+
+
+def test_calls_that_claude_did_not_take_up_leave_the_budget_alone(store: Store) -> None:
+    lease = begin(store, "g1")
+    for outcome in (UNAVAILABLE, "failed", UNAVAILABLE):
+        store.end_call(lease, begin_call(store, lease), outcome=outcome, usage=None, error="529")
+    assert store.calls_last_hour() == 1
+
+
+def test_a_call_ends_once_and_also_after_the_lease_has(store: Store, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    skew.pass_by(seconds=31)
+    claim(store)
+    store.end_call(lease, call_id, outcome="answered", usage=USAGE, error=None)
+    store.end_call(lease, call_id, outcome="timeout", usage=None, error="late")
+    assert [row.outcome for row in store.calls("g1")] == ["answered"]
+    assert store.counters()["prompt_calls", "issues/analyze@3f9c2a"] == 1
+
+
+def test_calls_are_paced_over_all_workers(store: Store, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    begin_call(store, first, rps=0.1)
+    with pytest.raises(Wait, match="its turn to ask Claude") as waiting:
+        begin_call(store, second, rps=0.1)
+    assert waiting.value.holdup is None
+    assert timedelta(seconds=9) < waiting.value.at - store.now() <= timedelta(seconds=10)
+    assert len(store.calls("g2")) == 0
+    skew.pass_by(seconds=10)
+    begin_call(store, second, rps=0.1)
+    assert len(store.calls("g2")) == 1
+
+
+def test_a_hold_by_claude_holds_back_calls(store: Store, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    until = store.now() + timedelta(seconds=25)
+    store.hold_pace(CLAUDE_PACE, until)
+    with pytest.raises(Wait) as waiting:
+        begin_call(store, lease)
+    assert waiting.value.at >= until
+    skew.pass_by(seconds=25)
+    begin_call(store, lease)
+
+
+def test_over_the_hourly_budget_deliveries_wait_each_for_a_time_of_its_own(store: Store, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=2)
+    skew.pass_by(seconds=20)
+    begin_call(store, lease, per_hour=2)  # never ended: counts as well
+    waits = []
+    for i in range(3):
+        with pytest.raises(Wait, match=r"claude\.calls_per_hour allows 2 calls") as waiting:
+            begin_call(store, begin(store, f"late-{i}"), per_hour=2)
+        assert waiting.value.holdup == "claude"
+        waits.append(waiting.value.at)
+    starts = [row.started_at for row in store.calls("g1")]
+    hour = timedelta(hours=1)
+    assert waits == [starts[0] + hour, starts[1] + hour, starts[0] + 2 * hour]
+
+
+def test_a_delivery_that_waits_for_the_budget_counts_itself_once(store: Store) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=1)
+    waits = set()
+    for _ in range(3):
+        with pytest.raises(Wait) as waiting:
+            begin_call(store, lease, per_hour=1)
+        waits.add(waiting.value.at)
+    assert len(waits) == 1
+
+
+def test_the_budget_frees_with_the_hour(store: Store, skew: Skew) -> None:
+    first = begin(store, "g1")
+    begin_call(store, first, per_hour=1)
+    assert store.calls_last_hour() == 1
+    skew.pass_by(minutes=60)
+    assert store.calls_last_hour() == 0
+    begin_call(store, claim(store), per_hour=1)
+    assert store.calls_last_hour() == 1
+
+
+def test_runs_of_a_thread_are_counted_by_delivery_without_its_own(store: Store, skew: Skew) -> None:
+    old = begin(store, "old", number=7)
+    begin_call(store, old)
+    store.finish(old, "done", reason=None, took_s=1)
+    skew.pass_by(minutes=60)
+    for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
+        lease = begin(store, guid, number=number)
+        begin_call(store, lease)
+        begin_call(store, lease)
+        store.finish(lease, "done", reason=None, took_s=1)
+    lease = begin(store, "g4", number=7)
+    begin_call(store, lease)
+    assert store.thread_runs_last_hour(lease) == 2

@@ -1,0 +1,85 @@
+"""What we remember having done on a thread, and who we are."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.events import Account
+from hls_handler.store import Store
+from hls_handler.store.memory import KnownComment
+from tests.store.builders import begin
+
+
+def test_labels_go_from_intended_to_ours_to_gone(store: Store) -> None:
+    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+    assert memory.labels() == {}
+    memory.intend_labels(["bug", "priority-high", "size/small"])
+    memory.confirm_labels(["bug", "priority-high"])
+    memory.labels_gone(["priority-high"])
+    assert memory.labels() == {"bug": "ours", "priority-high": "gone", "size/small": "intended"}
+
+
+def test_an_intent_replaces_whatever_was_remembered_of_the_label(store: Store) -> None:
+    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+    memory.confirm_labels(["bug"])
+    memory.labels_gone(["question"])
+    memory.intend_labels(["bug", "question"])
+    assert memory.labels() == {"bug": "intended", "question": "intended"}
+
+
+def test_forgotten_labels_are_no_longer_known(store: Store) -> None:
+    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+    memory.confirm_labels(["bug", "question", "bug"])
+    memory.forget_labels(["bug", "never seen"])
+    memory.forget_labels([])
+    assert memory.labels() == {"question": "ours"}
+
+
+def test_a_comment_is_remembered_for_each_family(store: Store) -> None:
+    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+    assert memory.comment("issues") is None
+    memory.remember_comment("issues", 11, "first")
+    memory.remember_comment("issues", 12, "second")
+    memory.remember_comment("reviews", 13, "other")
+    assert memory.comment("issues") == KnownComment(comment_id=12, body_digest="second")
+    assert memory.comment("reviews") == KnownComment(comment_id=13, body_digest="other")
+
+
+@pytest.mark.parametrize(
+    ("repository_id", "number", "identity"),
+    [(2, 7, "hls[bot]"), (1, 8, "hls[bot]"), (1, 7, "mona")],
+    ids=["other repository", "other thread", "other account"],
+)
+def test_memory_belongs_to_a_thread_and_an_identity(
+    store: Store, repository_id: int, number: int, identity: str
+) -> None:
+    lease = begin(store, "g1", number=7)
+    memory = store.memory(lease, "hls[bot]")
+    memory.confirm_labels(["bug"])
+    memory.remember_comment("issues", 11, "digest")
+    same_thread = (repository_id, number) == (1, 7)
+    other_lease = lease if same_thread else begin(store, "g2", repository_id=repository_id, number=number)
+    other = store.memory(other_lease, identity)
+    assert (other.labels(), other.comment("issues")) == ({}, None)
+    other.forget_labels(["bug"])
+    assert memory.labels() == {"bug": "ours"}
+
+
+def test_memory_outlives_the_delivery(store: Store) -> None:
+    first = begin(store, "g1", number=7)
+    store.memory(first, "hls[bot]").confirm_labels(["bug"])
+    store.finish(first, "done", reason=None, took_s=1)
+    assert store.memory(begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "ours"}
+
+
+def test_a_delivery_about_no_thread_has_no_memory_of_one(store: Store) -> None:
+    with pytest.raises(ValueError, match="g1 is about no issue or pull request"):
+        store.memory(begin(store, "g1", number=None), "hls[bot]")
+
+
+def test_the_account_behind_a_credential_is_asked_for_once(store: Store) -> None:
+    assert store.identity("fingerprint") is None
+    store.remember_identity("fingerprint", Account("old-name", 5, "User"))
+    store.remember_identity("fingerprint", Account("hls[bot]", 5, "Bot"))
+    assert store.identity("fingerprint") == Account("hls[bot]", 5, "Bot")
+    assert store.identity("other") is None

@@ -1,0 +1,95 @@
+"""Whose turn it is: the decisions, as tables."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hls_handler.store.clock import HOUR_MS
+from hls_handler.store.pace import Pace, Turn, budget_frees_at, next_turn
+
+NOW = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("pace", "reserved", "expected"),
+    [
+        (Pace(0, 0, 0), None, Turn(True, NOW, Pace(NOW + 1000, 0, NOW))),
+        (Pace(NOW + 1, 0, NOW - 999), None, Turn(False, NOW + 1, Pace(NOW + 1001, 0, NOW - 999))),
+        (Pace(NOW + 9000, 0, NOW - 1000), NOW, Turn(True, NOW, Pace(NOW + 9000, 0, NOW))),
+        (Pace(NOW + 9000, 0, NOW), NOW + 500, Turn(False, NOW + 1000, Pace(NOW + 9000, 0, NOW))),
+        (Pace(NOW + 9000, 0, NOW - 1000), NOW + 500, Turn(False, NOW + 500, Pace(NOW + 9000, 0, NOW - 1000))),
+        (Pace(NOW + 9000, 0, 0), NOW - 3000, Turn(True, NOW - 3000, Pace(NOW + 9000, 0, NOW))),
+        (Pace(NOW + 9000, 0, 0), NOW - 3001, Turn(False, NOW + 9000, Pace(NOW + 10_000, 0, 0))),
+        (Pace(NOW + 500, 0, 0), NOW - 100, Turn(True, NOW - 100, Pace(NOW + 1000, 0, NOW))),
+        (Pace(NOW + 400, 0, NOW - 300), NOW - 600, Turn(False, NOW + 700, Pace(NOW + 1700, 0, NOW - 300))),
+        (Pace(NOW + 60_000, NOW + 60_000, 0), NOW, Turn(False, NOW + 60_000, Pace(NOW + 61_000, NOW + 60_000, 0))),
+        (Pace(NOW + 70_000, NOW, 0), NOW, Turn(True, NOW, Pace(NOW + 70_000, NOW, NOW))),
+        (Pace(0, NOW + 60_000, 0), None, Turn(False, NOW + 60_000, Pace(NOW + 61_000, NOW + 60_000, 0))),
+    ],
+    ids=[
+        "free",
+        "taken, reserves the next",
+        "reserved turn has come",
+        "reserved turn comes too soon after the last one that was taken",
+        "reserved turn is still to come",
+        "reserved turn is a little late",
+        "reserved turn was missed by far",
+        "a late one moves those that nobody has reserved",
+        "reserved turn has come, but the one before was late",
+        "reserved turn is void, the server holds",
+        "reserved after the hold",
+        "held, none reserved",
+    ],
+)
+def test_next_turn(pace: Pace, reserved: int | None, expected: Turn) -> None:
+    assert next_turn(pace, reserved=reserved, interval_ms=1000, now=NOW) == expected
+
+
+def test_turns_reserved_one_after_the_other_are_an_interval_apart() -> None:
+    pace, slots = Pace(0, 0, 0), []
+    for _ in range(4):
+        turn = next_turn(pace, reserved=None, interval_ms=250, now=NOW)
+        pace = turn.pace
+        slots.append(turn.slot_at)
+    assert slots == [NOW, NOW + 250, NOW + 500, NOW + 750]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3000)), min_size=5, max_size=60))
+def test_turns_are_taken_an_interval_apart_however_late_everybody_is(moves: list[tuple[int, int]]) -> None:
+    """Five who ask again and again, each after a while of its own."""
+    now, pace = NOW, Pace(0, 0, 0)
+    reserved: dict[int, int] = {}
+    taken: list[int] = []
+    for who, later in moves:
+        now += later
+        turn = next_turn(pace, reserved=reserved.pop(who, None), interval_ms=1000, now=now)
+        pace = turn.pace
+        if turn.go:
+            taken.append(now)
+        else:
+            assert turn.slot_at > now
+            reserved[who] = turn.slot_at
+    assert all(after - before >= 1000 for before, after in itertools.pairwise(taken))
+
+
+@pytest.mark.parametrize(
+    ("started", "limit", "ahead", "frees_at"),
+    [
+        ([], 1, 0, None),
+        ([10], 2, 0, None),
+        ([10, 20], 2, 0, 10 + HOUR_MS),
+        ([10, 20], 2, 1, 20 + HOUR_MS),
+        ([10, 20], 2, 2, 10 + 2 * HOUR_MS),
+        ([10, 20, 30], 2, 0, 20 + HOUR_MS),
+        ([10], 1, 5, 10 + 6 * HOUR_MS),
+    ],
+    ids=["none", "room", "full", "one ahead", "a whole hour ahead", "limit was lowered", "far behind"],
+)
+def test_the_budget_gives_each_who_waits_a_time_of_its_own(
+    started: list[int], limit: int, ahead: int, frees_at: int | None
+) -> None:
+    assert budget_frees_at(started, limit=limit, ahead=ahead) == frees_at

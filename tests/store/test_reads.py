@@ -1,0 +1,67 @@
+"""What commands and stats read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.store import QueueFigures, Store
+from tests.store.builders import Skew, accept, begin, bury, claim, ignored, queued
+
+
+def test_deliveries_are_listed_newest_first_and_narrowed(store: Store) -> None:
+    bury(store, "g1")
+    accept(store, queued("g2"), queued("g3", repository="octo/other"), ignored("g4"))
+    assert [row.guid for row in store.deliveries()] == ["g4", "g3", "g2", "g1"]
+    assert [row.guid for row in store.deliveries(limit=2)] == ["g4", "g3"]
+    assert [row.guid for row in store.deliveries(state="dead")] == ["g1"]
+    assert [row.guid for row in store.deliveries(state="queued", repository="octo/other")] == ["g3"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("abc-1", "abc-1"), ("abc-12", "abc-12"), ("abc-2", "abc-22"), ("abc", None), ("a%", None), ("zzz", None)],
+    ids=["exact", "exact, longer", "unique beginning", "several", "no wildcard", "unknown"],
+)
+def test_a_delivery_is_found_by_its_id_or_the_beginning_of_it(store: Store, asked: str, found: str | None) -> None:
+    accept(store, queued("abc-1"), queued("abc-12"), queued("abc-22"))
+    row = store.delivery(asked)
+    assert (row.guid if row else None) == found
+
+
+def test_a_thread_is_told_oldest_first(store: Store) -> None:
+    accept(store, queued("g1", number=7), ignored("g2", number=7), queued("g3", number=8))
+    accept(store, queued("g4", number=7, repository="octo/other", repository_id=2))
+    assert [row.guid for row in store.thread("octo/widgets", 7)] == ["g1", "g2"]
+
+
+def test_a_body_is_given_as_received(store: Store) -> None:
+    accept(store, queued("g1", body=b"\xff\x00{}" * 5000))
+    assert store.body("g1") == b"\xff\x00{}" * 5000
+    assert store.body("nowhere") is None
+
+
+def test_the_queue_in_figures(store: Store, skew: Skew) -> None:
+    assert store.queue_figures() == QueueFigures(0, 0, 0, 0, None, None)
+    bury(store, "dead")
+    waiting, _running = begin(store, "waiting"), begin(store, "running")
+    store.postpone(waiting, at=store.now() + timedelta(hours=1), reason="503", failed=True, counts=False)
+    accept(store, queued("due-1"))
+    skew.pass_by(seconds=10)
+    accept(store, queued("due-2"))
+    figures = store.queue_figures()
+    assert (figures.queued, figures.due, figures.running, figures.dead) == (3, 2, 1, 1)
+    assert figures.waiting_reason == "503"
+    assert figures.oldest_due_s is not None
+    assert 10 <= figures.oldest_due_s < 12
+
+
+def test_another_process_reads_while_the_service_works(url: str, store: Store) -> None:
+    accept(store, queued("g1"))
+    lease = claim(store)
+    reader = Store.open(url)
+    assert [row.state for row in reader.deliveries()] == ["running"]
+    store.finish(lease, "done", reason=None, took_s=1)
+    assert [row.state for row in reader.deliveries()] == ["done"]
+    reader.close()

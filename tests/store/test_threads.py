@@ -1,0 +1,80 @@
+"""What came after a delivery on its thread."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.deliveries import NewDelivery
+from hls_handler.store import Store
+from tests.store.builders import accept, begin, claim, ignored, push, queued
+
+
+def _work_on_push(store: Store) -> None:
+    accept(store, push("earlier", "eee"))
+    store.finish(claim(store), "done", reason=None, took_s=1)
+    accept(store, push("g1", "aaa"))
+
+
+@pytest.mark.parametrize(
+    ("newer", "head"),
+    [
+        ([], None),
+        ([push("g2", "bbb")], "bbb"),
+        ([push("g2", "aaa")], None),
+        ([push("g2", "bbb"), push("g3", "ccc")], "ccc"),
+        ([push("g2", "bbb"), push("g3", "aaa")], None),
+        ([push("g2", "bbb", number=8)], None),
+        ([push("g2", "bbb", event="issue_comment")], None),
+        ([ignored("g2", number=7, event="pull_request", head_sha="bbb")], None),
+    ],
+    ids=["nothing", "a push", "same commit", "two pushes", "pushed back", "other thread", "other event", "ignored"],
+)
+def test_newer_head_is_the_commit_that_the_thread_is_at_now(
+    store: Store, newer: list[NewDelivery], head: str | None
+) -> None:
+    _work_on_push(store)
+    lease = claim(store)
+    accept(store, *newer)
+    assert store.newer_head(lease) == head
+
+
+def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Store) -> None:
+    accept(store, push("g1", "aaa"))
+    store.bury(claim(store), reason="locked")
+    accept(store, push("g2", "bbb"))
+    store.finish(claim(store), "done", reason=None, took_s=1)
+    store.requeue("g1")
+    assert store.newer_head(claim(store)) == "bbb"
+
+
+@pytest.mark.parametrize(
+    ("later", "closed"),
+    [
+        ([], False),
+        ([("issues", "closed")], True),
+        ([("pull_request", "closed")], True),
+        ([("issues", "deleted")], True),
+        ([("issues", "transferred")], True),
+        ([("issues", "closed"), ("issues", "reopened")], False),
+        ([("issues", "closed"), ("issues", "reopened"), ("issues", "closed")], True),
+        ([("issues", "closed"), ("issues", "labeled")], True),
+        ([("issue_comment", "deleted")], False),
+        ([("issues", "edited")], False),
+    ],
+)
+def test_closed_since_follows_what_happened_to_the_thread(
+    store: Store, later: list[tuple[str, str]], closed: bool
+) -> None:
+    accept(store, ignored("before", number=7, action="closed"))
+    lease = begin(store, "g1", number=7, action="reopened")
+    accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(later)))
+    accept(store, ignored("elsewhere", number=8, action="closed"))
+    assert store.closed_since(lease) is closed
+
+
+def test_a_delivery_without_a_thread_is_never_overtaken(store: Store) -> None:
+    lease = begin(store, "g1", number=None)
+    accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
+    assert store.newer_head(lease) is None
+    assert store.closed_since(lease) is False
+    assert store.thread_runs_last_hour(lease) == 0

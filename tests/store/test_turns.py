@@ -1,0 +1,139 @@
+"""Turns and locks in the database: waiting costs no worker, and nobody goes twice."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Wait
+from hls_handler.store import Store
+from tests.store.builders import Skew, accept, begin, claim, queued, state_of
+
+SECOND = timedelta(seconds=1)
+
+
+def wait_of(store: Store, lease: Lease, *, interval_s: float = 1) -> datetime:
+    with pytest.raises(Wait, match="its turn") as waiting:
+        store.take_turn(lease, "github", interval_s=interval_s)
+    assert waiting.value.holdup is None
+    return waiting.value.at
+
+
+def test_turns_of_different_deliveries_are_an_interval_apart(store: Store) -> None:
+    first, second, third = (begin(store, f"g{i}") for i in range(3))
+    store.take_turn(first, "github", interval_s=60)
+    now = store.now()
+    at = [wait_of(store, lease, interval_s=60) for lease in (second, third)]
+    assert timedelta(seconds=59) < at[0] - now <= timedelta(seconds=60)
+    assert at[1] - at[0] == timedelta(seconds=60)
+
+
+def test_a_delivery_that_comes_back_goes_with_the_turn_it_reserved(store: Store, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.take_turn(first, "github", interval_s=10)
+    at = wait_of(store, second, interval_s=10)
+    assert wait_of(store, second, interval_s=10) == at  # asking again reserves nothing more
+    store.postpone(second, at=at, reason="its turn", failed=False, counts=False)
+    skew.pass_by(seconds=10)
+    second = claim(store)
+    store.take_turn(second, "github", interval_s=10)
+    assert wait_of(store, second, interval_s=10) > at  # used up
+
+
+def test_a_delivery_that_failed_gives_its_turn_up(store: Store, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.take_turn(first, "github", interval_s=10)
+    at = wait_of(store, second, interval_s=10)
+    store.postpone(second, at=at, reason="503", failed=True, counts=False)
+    skew.pass_by(seconds=10)
+    assert wait_of(store, claim(store), interval_s=10) == at + timedelta(seconds=10)
+
+
+def test_paces_do_not_know_of_each_other(store: Store) -> None:
+    lease = begin(store, "g1")
+    store.take_turn(lease, "github", interval_s=60)
+    store.take_turn(lease, "other", interval_s=60)
+
+
+def test_no_interval_means_no_waiting(store: Store) -> None:
+    lease = begin(store, "g1")
+    for _ in range(3):
+        store.take_turn(lease, "github", interval_s=0)
+
+
+def test_what_the_server_dictates_holds_for_turns_reserved_before(store: Store, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.take_turn(first, "github", interval_s=1)
+    wait_of(store, second)
+    until = store.now() + timedelta(minutes=5)
+    store.hold_pace("github", until)
+    store.hold_pace("github", until - timedelta(minutes=4))  # an earlier word does not shorten it
+    skew.pass_by(seconds=10)
+    assert until <= wait_of(store, second) <= until + timedelta(seconds=0.001)
+    assert wait_of(store, first) >= until + SECOND
+
+
+def test_how_long_the_server_holds_can_be_asked(store: Store, skew: Skew) -> None:
+    assert store.held_until("github") is None
+    until = store.now() + timedelta(minutes=5)
+    store.hold_pace("github", until)
+    held = store.held_until("github")
+    assert held is not None
+    assert abs(held - until) < timedelta(milliseconds=1)
+    assert store.held_until("claude") is None
+    skew.pass_by(minutes=5, seconds=1)
+    assert store.held_until("github") is None
+
+
+def test_after_a_start_nothing_waits_for_what_may_have_been_mended(store: Store) -> None:
+    running, waiting = begin(store, "g1"), begin(store, "g2")
+    store.postpone(waiting, at=store.now() + timedelta(hours=3), reason="429", failed=True, counts=False)
+    store.hold_pace("github", store.now() + timedelta(hours=3))
+    assert store.wait_no_more() == 1
+    assert claim(store).guid == "g2"
+    store.take_turn(running, "github", interval_s=1)
+    assert wait_of(store, running) <= store.now() + SECOND
+
+
+def test_a_lock_is_held_by_one_delivery_and_may_be_taken_again_by_it(store: Store) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.lock(first, "1#7:issues", ttl_s=60)
+    store.lock(first, "1#7:issues", ttl_s=60)
+    store.lock(second, "1#8:issues", ttl_s=60)
+    with pytest.raises(Wait, match="waits for delivery g1, which holds 1#7:issues") as waiting:
+        store.lock(second, "1#7:issues", ttl_s=60)
+    assert timedelta() < waiting.value.at - store.now() <= SECOND
+    store.unlock(second, "1#7:issues")  # not its own: nothing happens
+    with pytest.raises(Wait):
+        store.lock(second, "1#7:issues", ttl_s=60)
+    store.unlock(first, "1#7:issues")
+    store.lock(second, "1#7:issues", ttl_s=60)
+
+
+@pytest.mark.parametrize("leaving", ["done", "dead", "postponed", "crashed"])
+def test_a_lock_ends_when_its_delivery_stops_running(store: Store, skew: Skew, leaving: str) -> None:
+    holder = begin(store, "g1")
+    store.lock(holder, "thread", ttl_s=3600)
+    accept(store, queued("g2"))
+    if leaving == "done":
+        store.finish(holder, "done", reason=None, took_s=1)
+    elif leaving == "dead":
+        store.bury(holder, reason="locked")
+    elif leaving == "postponed":
+        store.postpone(holder, at=store.now() + SECOND * 900, reason="503", failed=True, counts=False)
+    else:
+        skew.pass_by(seconds=31)
+        assert claim(store).guid == "g1"
+    store.lock(claim(store), "thread", ttl_s=60)
+    assert state_of(store, "g2") == "running"
+
+
+def test_a_lock_that_ran_out_is_taken_over(store: Store, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.lock(first, "thread", ttl_s=5)
+    skew.pass_by(seconds=5)
+    store.lock(second, "thread", ttl_s=5)
+    with pytest.raises(Wait, match="g2"):
+        store.lock(first, "thread", ttl_s=5)

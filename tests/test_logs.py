@@ -1,0 +1,245 @@
+"""What stands in a log line, and what never does."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+
+from hls_handler import logs
+
+TOKEN = 'marker "quoted" tökén'
+OTHER = "webhook-secret-marker"
+LOOKS_LIKE_ONE = "ghp_" + "a1B2" * 9
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, end_of_a_thread = list(root.handlers), root.level, threading.excepthook
+    yield
+    threading.excepthook = end_of_a_thread
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def configured(layout: Literal["json", "text"] = "json", level: str = "INFO") -> io.StringIO:
+    stream = io.StringIO()
+    logs.configure(level, layout, stream, [TOKEN, OTHER])
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object_with_time_level_logger_message_and_fields() -> None:
+    stream = configured()
+    logging.getLogger("hls_handler.work").info("delivery finished", extra={"state": "done", "took_s": 1.5, "due": None})
+    (line,) = lines(stream)
+    timestamp = line.pop("timestamp")
+    assert timestamp.endswith("Z")
+    assert len(timestamp) == len("2026-11-20T12:00:00.123Z")
+    assert line == {
+        "level": "INFO",
+        "logger": "hls_handler.work",
+        "message": "delivery finished",
+        "state": "done",
+        "took_s": 1.5,
+        "due": None,
+    }
+    assert list(line)[:3] == ["level", "logger", "message"]
+
+
+def test_bound_ids_are_in_every_line_inside_and_in_none_outside() -> None:
+    stream = configured()
+    log = logging.getLogger("of.some.sdk")
+    with logs.bound(delivery="g-1", request_id=None):
+        log.info("a")
+        with logs.bound(repository="o/r", delivery="g-2"):
+            log.info("b")
+        log.info("c")
+    log.info("d")
+    assert [(line.get("delivery"), line.get("repository"), "request_id" in line) for line in lines(stream)] == [
+        ("g-1", None, False),
+        ("g-2", "o/r", False),
+        ("g-1", None, False),
+        (None, None, False),
+    ]
+
+
+def test_a_worker_thread_binds_its_own_ids() -> None:
+    stream = configured()
+
+    def work() -> None:
+        logging.getLogger("sdk").info("before")
+        with logs.bound(delivery="of the thread"):
+            logging.getLogger("sdk").info("inside")
+
+    with logs.bound(delivery="of the caller"):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        logging.getLogger("sdk").info("after")
+    assert [line.get("delivery") for line in lines(stream)] == [None, "of the thread", "of the caller"]
+
+
+def test_a_field_does_not_take_the_place_of_an_id_or_of_the_level() -> None:
+    stream = configured()
+    with logs.bound(delivery="bound"):
+        logging.getLogger("x").info("m", extra={"delivery": "field", "level": "field", "timestamp": "field"})
+    (line,) = lines(stream)
+    assert (line["delivery"], line["level"], line["timestamp"] == "field") == ("bound", "INFO", False)
+
+
+def test_a_stack_trace_is_one_field() -> None:
+    stream = configured()
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("x").exception("defect")
+    (line,) = lines(stream)
+    assert line["message"] == "defect"
+    assert line["exception"].startswith("Traceback (most recent call last):\n")
+    assert line["exception"].endswith("ValueError: broken")
+    assert "exc_info" not in line
+
+
+def test_a_thread_that_ends_over_a_defect_is_one_line() -> None:
+    stream = configured()
+    worker = threading.Thread(target=lambda: [].pop(), name="worker-3")
+    worker.start()
+    worker.join()
+    (line,) = lines(stream)
+    assert (line["level"], line["message"]) == ("CRITICAL", "a thread ended over a defect")
+    assert line["thread_name"] == "worker-3"
+    assert line["exception"].endswith("IndexError: pop from empty list")
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+def test_rule_19_no_secret_is_logged_wherever_it_stands(layout: Literal["json", "text"]) -> None:
+    stream = configured(layout, level="DEBUG")
+    log = logging.getLogger("x")
+    log.info("token %s", TOKEN)
+    log.info(f"token {OTHER}")
+    log.info(
+        "fields", extra={"a": TOKEN, "b": [{"c": (OTHER,)}], "d": ValueError(TOKEN), OTHER: 1, "e": {OTHER: {TOKEN}}}
+    )
+    with logs.bound(delivery=OTHER):
+        try:
+            raise RuntimeError(f"401 with {TOKEN} and {LOOKS_LIKE_ONE}")
+        except RuntimeError:
+            log.exception("failed with %s", LOOKS_LIKE_ONE)
+    written = stream.getvalue()
+    assert written.count("\n") >= 4
+    assert "marker" not in written
+    assert LOOKS_LIKE_ONE not in written
+
+
+def test_rule_19_a_record_that_cannot_be_written_does_not_spill_its_arguments(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream = configured()
+    logging.getLogger("x").info("number %d", OTHER)
+    assert stream.getvalue() == ""
+    spilt = capsys.readouterr().err
+    assert spilt.startswith("a log line could not be written: x, ")
+    assert OTHER not in spilt
+
+
+def test_handlers_that_libraries_brought_along_are_gone() -> None:
+    own = logging.StreamHandler(io.StringIO())
+    for name in ("uvicorn", "uvicorn.access", "github.Requester"):
+        logging.getLogger(name).addHandler(own)
+        logging.getLogger(name).propagate = False
+    stream = configured()
+    logging.getLogger("uvicorn.access").info(
+        '%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", "/health", "1.1", 200, extra={"color_message": "colours"}
+    )
+    logging.getLogger("github.Requester").warning("from PyGithub")
+    assert own.stream.getvalue() == ""
+    access, github = lines(stream)
+    assert access["message"] == '127.0.0.1:1 - "GET /health HTTP/1.1" 200'
+    assert "color_message" not in access
+    assert github["message"] == "from PyGithub"
+
+
+def test_a_line_for_every_request_is_logged_at_debug_only() -> None:
+    stream = configured()
+    logging.getLogger("httpx2").info("HTTP Request: POST ...")
+    assert stream.getvalue() == ""
+    stream = configured(level="DEBUG")
+    logging.getLogger("httpx2").info("HTTP Request: POST ...")
+    assert len(lines(stream)) == 1
+
+
+def test_configuring_again_takes_the_place_of_the_first() -> None:
+    first, second = configured(), configured()
+    logging.getLogger("x").warning("once")
+    assert (first.getvalue(), len(lines(second))) == ("", 1)
+
+
+def test_levels_below_the_configured_one_are_left_out() -> None:
+    stream = configured(level="WARNING")
+    logging.getLogger("hls_handler").info("quiet")
+    logging.getLogger("hls_handler").warning("loud")
+    assert [line["message"] for line in lines(stream)] == ["loud"]
+
+
+def test_pythons_own_warnings_are_lines_like_any_other() -> None:
+    stream = configured()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old ways", DeprecationWarning, stacklevel=1)
+    (line,) = lines(stream)
+    assert (line["logger"], "old ways" in line["message"]) == ("py.warnings", True)
+
+
+def test_text_is_for_people_with_the_ids_at_the_end() -> None:
+    stream = configured("text")
+    with logs.bound(delivery="g-1", repository="o/r"):
+        logging.getLogger("hls_handler.work").warning(
+            "delivery waits", extra={"reason": "Claude is down", "attempt": 2}
+        )
+    (line,) = stream.getvalue().splitlines()
+    assert line[len("2026-11-20 12:00:00.123") :] == (
+        ' WARNING  work             delivery waits  reason="Claude is down"  attempt=2  [delivery=g-1 repository=o/r]'
+    )
+
+
+def test_text_shows_a_stack_trace_below_its_line() -> None:
+    stream = configured("text")
+    try:
+        raise ValueError("broken\x1b[2J")
+    except ValueError:
+        logging.getLogger("x").exception("defect")
+    shown = stream.getvalue().split("\n")
+    assert shown[0].endswith("defect")
+    assert shown[1] == "Traceback (most recent call last):"
+    assert shown[-2] == "ValueError: broken\\x1b[2J"
+
+
+def test_text_from_outside_forges_no_line_and_moves_no_cursor() -> None:
+    stream = configured("text")
+    logging.getLogger("x").info("title %s", "a\n2026-11-20 forged \x1b[2J \u202e", extra={"field": "b\nc \u2028 d"})
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith('title a\\n2026-11-20 forged \\x1b[2J \\u202e  field="b\\nc \\u2028 d"')
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+def test_half_a_character_is_no_reason_to_lose_the_line(layout: Literal["json", "text"]) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="utf-8")
+    logs.configure("INFO", layout, stream, [])
+    logging.getLogger("x").info("half %s", "\ud83d")
+    stream.flush()
+    assert b"half \\ud83d" in raw.getvalue()

@@ -1,0 +1,83 @@
+"""How GitHub reads a comment, as far as it matters here: Markdown to text nodes, filters over those; bots over the raw.
+
+The patterns are GitHub's published ones or stricter: html-pipeline's `MentionFilter`, and the closing keywords of
+https://docs.github.com/en/issues/tracking-your-work-with-issues/linking-a-pull-request-to-an-issue
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+
+class _Reader(MarkdownIt):
+    def validateLink(self, url: str) -> bool:  # noqa: N802 (as in MarkdownIt)
+        """Links of every kind are links here: the reader must not be safer than the text."""
+        return True
+
+
+MARKDOWN = _Reader("commonmark").enable(["table", "strikethrough"])
+
+MENTION = re.compile(r"(?:^|[^A-Za-z0-9_])[@\uff20][A-Za-z0-9]")
+CLOSING = re.compile(
+    r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?|duplicate of)\b:?\s+(?:[\w.-]+/[\w.-]+)?"
+    r"(?:#\d|GH-\d|https?://\S+/(?:issues|pull)/\d)",
+    re.IGNORECASE,
+)
+COMMAND = re.compile(r"^\s*(?:[/!][A-Za-z][\w-]*(?:\s|$)|bors r\+|retest this please)", re.MULTILINE)
+BOT = re.compile(r"@(?:bors|mergifyio|claude|copilot|[\w-]*bot)\b", re.IGNORECASE)
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\ue000-\ue01f]")
+UNSAFE_TARGET = re.compile(r"(?!https?:|mailto:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+
+FOOTER = "The footer of ours."
+
+
+def dangers(posted: str) -> list[str]:
+    """What would happen if this were posted: each danger as a few words; empty if it is harmless."""
+    tokens = MARKDOWN.parse(f"{posted}\n\n***\n\n{FOOTER}")
+    found = [f"raw: {name}" for name, pattern in _RAW.items() if pattern.search(posted)]
+    for token in _flat(tokens):
+        if token.type in {"html_block", "html_inline", "image"}:
+            found.append(f"{token.type}: {token.content}")
+        if token.type == "link_open" and UNSAFE_TARGET.match(str(token.attrs["href"])):
+            found.append(f"link: {token.attrs['href']}")
+    for token in tokens:
+        if token.type == "inline":
+            found += [f"mention: {node}" for node in text_nodes(token.children or []) if MENTION.search(node)]
+            if CLOSING.search(_visible(token.children or [])):
+                found.append(f"closing: {token.content}")
+    last = [(token.type, token.level) for token in tokens[-4:]]
+    own = [("hr", 0), ("paragraph_open", 0), ("inline", 1), ("paragraph_close", 0)]
+    return found if last == own and tokens[-2].content == FOOTER else [*found, "swallows the footer"]
+
+
+_RAW = {"command": COMMAND, "bot": BOT, "comment": re.compile("<!--"), "unseen": UNSEEN}
+
+
+def text_nodes(children: Sequence[Token]) -> Iterator[str]:
+    """Runs of text as a tree of HTML has them, outside of code and links."""
+    node: list[str] = []
+    links = 0
+    for token in children:
+        if token.type == "text":
+            node.append(token.content if not links else "")
+            continue
+        links += {"link_open": 1, "link_close": -1}.get(token.type, 0)
+        yield "".join(node)
+        node = []
+    yield "".join(node)
+
+
+def _visible(children: Sequence[Token]) -> str:
+    """What GitHub's filters see: they leave code alone."""
+    seen = (token for token in children if token.type not in {"image", "code_inline"})
+    return "".join("\n" if token.type.endswith("break") else token.content for token in seen)
+
+
+def _flat(tokens: Sequence[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield from _flat(token.children or [])

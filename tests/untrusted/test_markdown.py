@@ -1,0 +1,539 @@
+"""What we post: harmless whatever Claude or a stranger wrote, and still the Markdown that it was."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from hls_handler.untrusted.exchange import Exchange
+from hls_handler.untrusted.inline import BREAK
+from hls_handler.untrusted.markdown import for_cell, for_comment, scrub, scrub_inline
+from tests.untrusted.github_reading import MARKDOWN, dangers
+
+ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+
+ATTACKS = {
+    "mention": "@victim",
+    "mention of a team": "@org/team look",
+    "mention behind punctuation": "(@victim), .@victim, -@victim /@victim",
+    "mention behind a letter beyond ascii": "é@victim",
+    "mention full width": "\uff20victim",
+    "mention behind a backslash": "\\@victim",
+    "mention behind two backslashes": "\\\\@victim",
+    "mention as an entity": "&#64;victim &#x40;victim &commat;victim",
+    "mention by a half entity": "&amp;#64;victim",
+    "mention in emphasis": "**@victim** _@victim_ ~~@victim~~",
+    "mention behind emphasis": "_a_@victim *b*@victim",
+    "mention in a heading": "# @victim",
+    "mention in a list": "- @victim\n1. @victim",
+    "mention in a quote": "> @victim",
+    "mention in a table": "| a |\n|---|\n| @victim |",
+    "mention in a link": "[@victim](https://x.example)",
+    "mention behind a link": "[a](https://x.example)@victim",
+    "mention behind an address": "https://x.example@victim www.x.example/@victim",
+    "mention behind a number": "#12@victim",
+    "mention behind an e-mail address": "a@b.example@victim",
+    "mention with hidden characters": "@\u200bvictim @\u2060victim \u202e@victim",
+    "mention between unpaired backticks": "a ` @victim",
+    "mention between backticks of two lines": "a `\n` @victim `",
+    "mention between backticks of other lengths": "`` @victim `",
+    "mention behind an escaped backtick": "\\` @victim `",
+    "mention behind an escaped run": "\\``` @victim ``",
+    "mention in a span cut by a cell": "| a | b |\n|---|---|\n| ` | @victim ` |",
+    "mention in a span cut by a link": "[a](`) @victim `",
+    "mention in a span cut by a title": '[a](/x "`") @victim `',
+    "mention in a span cut by a definition": "[`]: `\n\n[a][`] @victim `",
+    "mention in a span cut by an address": "<https://x.example/`> @victim `",
+    "mention in a span cut by a bare address": "https://x.example/`a @victim `b",
+    "mention in a span cut by a quote": "> `\n@victim `",
+    "mention in a fence that is indented code": "    ```\n@victim\n    ```",
+    "mention in a fence that ends with its item": "- ```\n@victim\n  ```",
+    "mention in a fence under an item": "- a\n  ```\n@victim\n  ```",
+    "mention in a fence that ends with its quote": "> ```\n@victim\n> ```",
+    "mention in a fence in a quote in an item": "- > ```\n@victim",
+    "mention in a fence with backticks in its word": "``` a`b\n@victim\n```",
+    "mention in a tilde fence in a quote": "> ~~~\n@victim",
+    "mention behind a fence closed early": "````\n```\n````\n@victim",
+    "mention behind a fence closed by a longer one": "```\n`````\n@victim",
+    "mention in a fence that continues a paragraph": "a\n    ```\n    @victim\n\n    b\n    ```",
+    "mention in a footnote": "a[^1]\n\n[^1]: @victim",
+    "mention between dollars": "$`a`$ @victim $a`b$ `@victim`",
+    "image": "![a](https://evil.example/x.png)",
+    "image without a text": "![](https://evil.example/x.png)",
+    "image in a link": "[![a](https://evil.example/x.png)](https://x.example)",
+    "image by reference": "![a][r]\n\n[r]: https://evil.example/x.png",
+    "image behind exclamation marks": "!![a](https://evil.example/x.png) !!!![b](/x)",
+    "image by shortcut": "![r]\n\n[r]: https://evil.example/x.png",
+    "image by tag": "<img src=https://evil.example/x.png>",
+    "image behind a backslash": "\\\\![a](https://evil.example/x.png)",
+    "image made of a credential": "!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5(https://evil.example/x.png)",
+    "image with hidden characters": "!\u200b[a](https://evil.example/x.png)",
+    "tag": "<b>bold</b>",
+    "tag as a block": "<div>\n@victim\n</div>",
+    "tag with details": "<details><summary>x</summary>",
+    "tag that is not closed": "<a href='https://x.example'",
+    "script": "<script>alert(1)</script>",
+    "tag behind a backslash": "\\<b>x\\\\<b>",
+    "tag in a span cut by a cell": "| ` | <b> ` |\n|---|---|",
+    "declaration": "<!DOCTYPE html> <?php x ?> <![CDATA[x]]>",
+    "comment": "<!-- hls:issues -->",
+    "comment in a fence": "```\n<!-- hls:issues -->\n```",
+    "comment in a span": "`<!-- hls:issues -->`",
+    "comment that is not closed": "<!-- the rest",
+    "link to a script": "[a](javascript:alert(1))",
+    "link to a script by entity": "[a](javascript&colon;alert(1)) [a](java&#115;cript:alert(1))",
+    "link to a script by backslash": "[a](javascript\\:alert(1))",
+    "link to a script in angles": "[a](<javascript:alert(1)>)",
+    "link to a script on the next line": "[a](\njavascript:alert(1))",
+    "link to a script in capitals": "[a]( JaVaScRiPt:alert(1))",
+    "link to a script by definition": "[a]\n\n[a]: javascript:alert(1)",
+    "link to a script by definition on two lines": "[a]\n\n[a]:\njavascript:alert(1)",
+    "link to a script by autolink": "<javascript:alert(1)>",
+    "link to data": "[a](data:text/html;base64,PHNjcmlwdD4=)",
+    "link to vbscript": "[a](vbscript:x)",
+    "link to a file": "[a](file:///etc/passwd)",
+    "closing": "fixes #12",
+    "closing in capitals with a colon": "CLOSES: #12",
+    "closing elsewhere": "closes owner/repo#12",
+    "closing by address": "resolves https://github.com/owner/repo/issues/12",
+    "closing by link": "fixes [this](https://github.com/owner/repo/issues/12)",
+    "closing by short form": "fixed GH-12",
+    "closing over two lines": "fixes\n#12",
+    "closing in emphasis": "**fixes** #12, _resolved_ #12, fix **#12**",
+    "closing with an escaped sign": "fixes \\#12",
+    "closing in a list": "- resolves #12",
+    "closing with hidden characters": "fix\u200bes #12",
+    "closing far ahead": f"fixes{' ' * 121}#12",
+    "closing very far ahead": f"fixes{' ' * 20_000}#12",
+    "closing far ahead in emphasis": f"fixes {'**' * 70}#12{'**' * 70}",
+    "closing behind many entities": f"fixes {'&nbsp;' * 40} #12",
+    "duplicate": "Duplicate of #12",
+    "command": "/approve",
+    "command with an argument": "/lgtm cancel",
+    "command behind blanks": "   /retest",
+    "command behind hidden characters": "\u200b/approve",
+    "command behind a wide blank": "\u3000/merge now",
+    "command behind a hard blank": "\xa0/approve",
+    "command behind other blanks": "\u1680\u2003\u202f\u205f!deploy now\n\u200a!deploy",
+    "command behind a blank and a joiner": "\u3000\u200d/merge\n\u2003\ufe0f\u2003/merge",
+    "command behind a blank and hidden characters": "\xa0\u00ad\u200b\ufeff\ufe01/merge",
+    "command behind a wide blank in a fence": "```\n\u3000/merge\n\xa0!deploy\n```",
+    "command with an exclamation mark": "!deploy now",
+    "command on a later line": "Fine.\n/merge",
+    "command in a fence": "```\n/approve\n```",
+    "command in a fence of tildes": "~~~\n/approve\n",
+    "command as indented code": "    /approve",
+    "command by mention": "@dependabot merge",
+    "command by mention in a fence": "```\n@dependabot merge\n```",
+    "command by mention in a span": "`@mergifyio rebase` and `@my-bot go`",
+    "command by phrase": "bors r+",
+    "command by phrase in a sentence": "retest this please",
+    "fence that is not closed": "```\ncode",
+    "fence of tildes that is not closed": "~~~\ncode",
+    "fence in an item that is not closed": "- ```\n  code",
+    "fence in a quote that is not closed": "> ```\n> code",
+    "fence longer than ours": "``````````\ncode",
+    "fence closed with something behind": "```\ncode\n``` x",
+    "list and quote that are not closed": "> - a\n>   - b",
+    "underline of the text before": "===\n---",
+    "drawing": "```mermaid\ngraph TD; A-->B\n@victim",
+    "bidi": "a\u202eb\u2066c",
+    "tag characters": "".join(chr(0xE0000 + ord(c)) for c in "hidden"),
+    "tokens": "\ue000\ue010\ue001",
+    "control characters": "a\x00b\x1b[31m\r/approve",
+    "deep quotes": ">" * 500 + " @victim\n" + "> " * 300 + "```\n@victim",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+@pytest.mark.parametrize(
+    "around", ["{}", "Before.\n{}\nafter", "Before.\n\n{}\n\nafter"], ids=["alone", "tight", "loose"]
+)
+def test_rule_15_an_attack_does_nothing(attack: str, around: str) -> None:
+    text = around.format(attack)
+    assert dangers(for_comment(text, "0" * 16)) == []
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+@pytest.mark.parametrize("around", ["{}", "| x | {} |", "### {}", "- {}", "| a |\n|---|\n| {} |"])
+def test_rule_15_an_attack_on_one_line_does_nothing(attack: str, around: str) -> None:
+    cell = for_cell(attack, "0" * 16)
+    assert "\n" not in cell
+    assert dangers(around.format(cell)) == []
+
+
+def test_rule_15_the_table_of_attacks_is_large_enough_and_bites() -> None:
+    assert len(ATTACKS) >= 60
+    assert {name for name, attack in ATTACKS.items() if not dangers(attack)} == UNSEEN_BY_THIS_READER
+
+
+UNSEEN_BY_THIS_READER = {
+    # GitHub links more than CommonMark does, and a link ends a text
+    "mention behind a number",
+    "mention behind an e-mail address",
+    "mention in a span cut by a bare address",
+    "mention in a footnote",
+    # what cleaning or redaction would make of it is the danger
+    "mention by a half entity",
+    "closing with hidden characters",
+    "command behind hidden characters",
+    "command behind a blank and a joiner",
+    "command behind a blank and hidden characters",
+    "image made of a credential",
+    "image with hidden characters",
+    # harmless as it is; a careless change would make it dangerous
+    "mention behind an escaped run",
+    "mention in a link",
+    "mention in a span cut by a definition",
+    "mention in a span cut by a quote",
+    "closing by link",
+    "deep quotes",
+    "fence in a quote that is not closed",
+    "fence in an item that is not closed",
+    "list and quote that are not closed",
+    "tag that is not closed",
+    "underline of the text before",
+}
+
+FRAGMENTS = [
+    "@victim",
+    "\uff20v",
+    "`",
+    "``",
+    "```",
+    "````",
+    "~~~",
+    "\n",
+    "\n",
+    "\n\n",
+    "    ",
+    "  ",
+    "\t",
+    "> ",
+    "- ",
+    "1. ",
+]
+FRAGMENTS += [
+    "|",
+    "|---|",
+    "\\",
+    "\\\\",
+    "[",
+    "]",
+    "(",
+    ")",
+    "](",
+    "]:",
+    "][",
+    "!",
+    "![",
+    "<",
+    ">",
+    "<b>",
+    "<!--",
+    "-->",
+]
+FRAGMENTS += [
+    "&#64;",
+    "&",
+    "#12",
+    "fixes ",
+    "closes",
+    "/approve",
+    "!go",
+    "$",
+    "_",
+    "*",
+    "**",
+    "https://x.example/",
+    "www.a",
+]
+FRAGMENTS += [
+    "javascript:",
+    "a",
+    " ",
+    '"',
+    "'",
+    "=",
+    "---",
+    "[a]: /x",
+    "@dependabot merge",
+    "a@b.example",
+    "\u200b",
+    "^",
+    "~",
+]
+FRAGMENTS += [
+    "mermaid",
+    "<https://x.example>",
+    "[a](/x)",
+    "`a`",
+    "||",
+    "&lt;",
+    ":",
+    "ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5",
+]
+
+nasty = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join)
+nasty_letters = st.text(alphabet="`~@v|<>![]()\\\n >-1.#/ \t&;$_*:", max_size=40)
+
+
+@settings(max_examples=500)
+@given(nasty | nasty_letters)
+def test_rule_15_no_text_does_anything(text: str) -> None:
+    assert dangers(scrub(text)) == []
+
+
+@settings(max_examples=300)
+@given(
+    nasty | nasty_letters, st.sampled_from(["{}", "| {} |", "| a |\n|---|\n| {} |", "# {}", "- {}", "**{}**", "> {}"])
+)
+def test_rule_15_no_text_does_anything_on_one_line(text: str, around: str) -> None:
+    assert dangers(around.format(scrub_inline(text))) == []
+
+
+PLACES = {
+    "alone": "{{ x }}",
+    "in a list": "- a\n- {{ x }}\n- b",
+    "in a nested list": "- a\n  - {{ x }}",
+    "in a numbered list": "10. {{ x }}",
+    "in a quote": "> {{ x }}",
+    "in a quote in a list": "- > {{ x }}",
+    "in a table": "| a | b |\n|---|---|\n| {{ x }} | {{ y }} |",
+    "in emphasis": "**{{ x }}** _{{ y }}_",
+    "in a heading": "## {{ x }}",
+    "indented": "a\n    {{ x }}",
+    "behind our own code": "`own` {{ x }} `own`",
+    "in our own code": "See `{{ x }}`.",
+    "in our own code with more": "See `{{ x }}:{{ y }}`.",
+    "in our own code with two backticks": "``{{ x }}``",
+    "in our own code in a table": "| a | b |\n|---|---|\n| `{{ x }}` | {{ y }} |",
+    "in our own block": "```python\n{{ x }}\n```",
+    "in our own block of tildes": "~~~\n{{ x }}\n~~~",
+    "in our own block in a list": "- a\n  ```\n  {{ x }}\n  ```",
+    "in our own block in a quote": "> ```\n> {{ x }}\n> ```",
+    "two": "{{ x }}{{ y }}",
+    "two with a blank": "{{ x }} {{ y }}",
+    "two on two lines": "{{ x }}\n{{ y }}",
+    "before our own link": "{{ x }}[own](https://own.example)",
+    "before our own code": "{{ x }}`own`",
+    "as the text of our own link": "[{{ x }}](https://own.example)",
+    "as the target of our own link": "[own]({{ x }})",
+    "in the target of our own link": "[own](https://own.example/{{ x }}/{{ y }})",
+    "behind our own link text": "[own]{{ x }}",
+    "behind our own exclamation mark": "Look!{{ x }}",
+    "behind our own at sign": "by @{{ x }}",
+    "in our own angles": "<{{ x }}>",
+    "behind our own ampersand": "a &{{ x }}",
+}
+HTML_PLACES = {
+    "in our own summary": "<details><summary>{{ x }}</summary>\n\n{{ y }}\n\n</details>",
+    "in our own block of html": "<div>\n{{ x }}\n</div>",
+    "in our own inline html": "a <sub>{{ x }}</sub> b",
+    "in an attribute of ours": '<a title="{{ x }}">own</a>',
+}
+
+
+@cache
+def template(source: str) -> Template:
+    return ENVIRONMENT.from_string(source)
+
+
+def comment(source: str, x: str, y: str) -> str:
+    exchange = Exchange(key=b"k", show=for_comment)
+    context = {"x": exchange.admit(x), "y": exchange.admit(y)}
+    return exchange.settle(template(source).render(context), template="t")
+
+
+@pytest.mark.parametrize("source", PLACES.values(), ids=PLACES.keys())
+def test_rule_15_an_attack_does_nothing_wherever_our_template_puts_it(source: str) -> None:
+    for name, attack in ATTACKS.items():
+        for second in ("`", attack):
+            assert dangers(comment(source, attack, second)) == [], name
+
+
+@pytest.mark.parametrize("source", PLACES.values(), ids=PLACES.keys())
+@settings(max_examples=60)
+@given(x=nasty | nasty_letters, y=nasty)
+def test_rule_15_no_text_does_anything_wherever_our_template_puts_it(source: str, x: str, y: str) -> None:
+    assert dangers(comment(source, x, y)) == []
+
+
+@pytest.mark.parametrize("source", HTML_PLACES.values(), ids=HTML_PLACES.keys())
+@settings(max_examples=60)
+@given(x=nasty | nasty_letters | st.sampled_from(sorted(ATTACKS.values())), y=nasty)
+def test_rule_15_no_text_adds_to_our_own_html(source: str, x: str, y: str) -> None:
+    own = [danger for danger in dangers(comment(source, "own", "own")) if danger.startswith("html")]
+    found = dangers(comment(source, x, y))
+    assert [danger for danger in found if not danger.startswith("html")] == []
+    assert "".join(found).count("<") == "".join(own).count("<")
+    assert "".join(found).count('"') == "".join(own).count('"')
+
+
+# --- and still readable ----------------------------------------------------------------------------------------------
+
+UNCHANGED = [
+    "Plain words, **bold**, _emphasis_, ~~struck~~ and `code`.",
+    "# Heading\n\nText\n\n***\n\n## Next",
+    "- one\n- two\n  - nested\n    - deeper\n\n1. first\n2. second",
+    "- [ ] open\n- [x] done",
+    "| Name | Type |\n|------|:----:|\n| `a` | **b** |",
+    "Use `str | None` or ``a ` b``.",
+    "[docs](https://example.com/a_(b)?c=d&e=f#g) and [local](docs/a.md) and [part](#usage) and [up](../a.md)",
+    '[titled](https://example.com "A title (old)") <https://example.com/x>',
+    "[mail](mailto:someone@example.com) or someone@example.com",
+    "> quoted\n> text\n\nanswer",
+    "Line one\\\nline two  \nline three",
+    "See #12 and owner/repo#13; a < is rare, 5 > 4 &amp; &lt;tag&gt;.".replace("a < is", "this is"),
+    "This fixes the bug. Closed for now. It resolves to nothing.",
+    "\\*not emphasis\\* and 2 \\* 3",
+    "Setext\n======\n\nText",
+    "It costs 5 to/from /usr/bin and a/b! Really!? Yes: [x] y",
+]
+
+
+@pytest.mark.parametrize("text", UNCHANGED, ids=[text[:25] for text in UNCHANGED])
+def test_ordinary_markdown_is_posted_as_it_was(text: str) -> None:
+    assert scrub(text).strip("\n") == text
+
+
+BLOCKS = [
+    "```python\n@dataclass\nclass A:\n    x: int = 5  # <b> & ![a](b) fixes #1\n```",
+    "Before\n```js\nconst a = `x ${y}`;\n```\nafter",
+    "1. First:\n   ```bash\n   npm install @scope/name\n   ```\n2. Second",
+    "- a\n  - b\n\n    ```\n    code\n      more\n    ```\n",
+    "~~~ruby\nputs `ls`\n~~~",
+    "````md\n```py\nx\n```\n````",
+    "> Try:\n> ```\n> code\n> ```\n> and so on",
+    "```\n\n\n  two blank lines above\n```",
+]
+
+
+@pytest.mark.parametrize("text", BLOCKS, ids=[text[:25] for text in BLOCKS])
+def test_code_blocks_keep_their_code(text: str) -> None:
+    def code(markdown: str) -> list[str]:
+        return [token.content for token in MARKDOWN.parse(markdown) if token.type == "fence"]
+
+    assert code(scrub(text)) == code(text)
+    assert len(code(text)) == 1
+
+
+READABLE = {
+    "@victim": f"@{BREAK}victim",
+    "mail a.b+c@example.com": "mail a.b+c@example.com",
+    "npm i @scope/name": f"npm i @{BREAK}scope/name",
+    "![alt](https://x.example/a.png)": "[image: alt](https://x.example/a.png)",
+    "a <b> c": "a &lt;b> c",
+    "a & b &copy; &#64;": "a & b &copy; &amp;#64;",
+    "https://medium.com/@user/post": "https://medium.com/%40user/post",
+    "[a](https://medium.com/@user)": "[a](https://medium.com/%40user)",
+    "[a](javascript:x)": f"[a]\\(javascript{BREAK}:x)",
+    "[a]: https://x.example": "[a]\\: https://x.example",
+    "fixes #12": f"fixes{BREAK} #12",
+    "Fixed the test. See #12.": f"Fixed{BREAK} the test. See #12.",
+    "#12 fixed the test": "#12 fixed the test",
+    "\xa0/approve": "\xa0\\/approve",
+    "```\n\xa0/approve\n```": f"\n```\n\xa0/{BREAK}approve\n```\n",
+    "It fixes the thing.": "It fixes the thing.",
+    "/approve": "\\/approve",
+    # GitHub reads definitions and bare addresses before it reads code spans; the reader in these tests does not
+    "[`]: ` @a": f"[\\`]\\: \\` @{BREAK}a",
+    "https://x.example/`a @b `c": f"https://x.example/\\`a @{BREAK}b \\`c",
+    "www.x.example`@a`": f"www.x.example\\`@{BREAK}a\\`{BREAK}",
+    "`a` https://x.example `@b` c": "`a` https://x.example `@b` c",
+    "!deploy": "\\!deploy",
+    "bors r+": f"b{BREAK}ors r{BREAK}+",
+    "5$ and $x$": "5&#36; and &#36;x&#36;",
+    "a ` b": "a \\` b",
+    "wow!": f"wow!{BREAK}",
+    "(a) b": "(a) b",
+    "a ~~~ b": "a \\~\\~\\~ b",
+    "password=hunter2": f"password=[redacted: password]{BREAK}",
+    "```mermaid\nx\n```": "\n```\nx\n```\n",
+    "```suggestion\nx\n```": "\n```\nx\n```\n",
+    "```py\n/approve\n!pip\n/usr/bin\n```": f"\n```py\n/{BREAK}approve\n!{BREAK}pip\n/usr/bin\n```\n",
+    "```\n@app.route\n@renovate go\n```": f"\n```\n@app.route\n@{BREAK}renovate go\n```\n",
+    "- ```\n  a\n  ```": "- &nbsp;\n  ```\n  a\n  ```\n",
+    "> a\ntext": "\n> a\ntext",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("text", "posted"), READABLE.items(), ids=[text[:25] for text in READABLE])
+def test_what_has_to_change_changes_little(text: str, posted: str) -> None:
+    assert scrub(text) == posted
+
+
+CELLS = {
+    "a | b": "a \\| b",
+    "a \\| b \\\\| c": "a \\| b \\\\\\| c",
+    "`a | b`": f"`a \\| b`{BREAK}",
+    "two\n\nlines": "two lines",
+    "# no heading": "\\# no heading",
+    "- no item": "\\- no item",
+    "12. no item": "12\\. no item",
+    "src/a_b.py": "src/a_b.py",
+    "``` no fence": "\\`\\`\\` no fence",
+    "ends with `code`": f"ends with `code`{BREAK}",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("text", "cell"), CELLS.items(), ids=[text[:25] for text in CELLS])
+def test_a_cell_is_one_line_without_bars(text: str, cell: str) -> None:
+    assert scrub_inline(text) == cell
+    rows = MARKDOWN.parse(f"| x | y |\n|---|---|\n| {cell} | last |")
+    assert [token.content for token in rows if token.type == "inline"][-1] == "last"
+
+
+def test_a_comments_text_is_capped_visibly() -> None:
+    assert for_comment("x" * 30_005, "0" * 16) == "x" * 30_000 + f"… [5 characters cut]{BREAK}"
+
+
+def test_rule_10_nothing_that_looks_like_a_credential_is_posted() -> None:
+    token = "ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
+    for source in ("{{ x }}", "`{{ x }}`", "```\n{{ x }}\n```", "<b>{{ x }}</b>"):
+        posted = comment(source, f"use {token} or ghp_\u200b{token[4:]}", "")
+        assert "aB3dE5" not in posted
+        assert "redacted: github-token" in posted
+
+
+def test_rule_10_a_credential_that_markdown_would_put_together_is_not_posted() -> None:
+    for token in ("ghp\\_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5", "ghp&#95;aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"):
+        for source in ("{{ x }}", "`{{ x }}`", "```\n{{ x }}\n```", "<b>{{ x }}</b>"):
+            assert "aB3dE5" not in comment(source, token, "")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "`",
+        "` `` ",
+        "`a",
+        "\\`",
+        "> ",
+        "- ",
+        "```\n",
+        "[a](",
+        "](",
+        "<",
+        "&",
+        "@",
+        "fixes ",
+        "~~~\n",
+        "fixes *",
+        "#1 fix ",
+        "\u3000/",
+        "pwd=(",
+    ],
+)
+def test_a_hostile_text_is_read_to_its_end(unit: str) -> None:
+    """Were any step quadratic, this would not come back."""
+    hostile = unit * (100_000 // len(unit))
+    assert scrub(hostile)
+    assert scrub_inline(hostile)

@@ -1,0 +1,474 @@
+"""What looks like a credential, and what only looks a little like one.
+
+The credentials here are made up; those that a scanner of repositories might take for real ones are put together here.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hls_handler import untrusted
+from hls_handler.untrusted import assignments, private_keys, redaction
+from hls_handler.untrusted.redaction import mask_secrets, redact
+
+A36 = "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
+HEX40 = "3f9c2a71d05e4b8896aa0c11de72f4b5c6d7e8f9"
+B64 = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+
+SHAPES = [
+    ("github-token", f"ghp_{A36}"),
+    ("github-token", f"gho_{A36}"),
+    ("github-token", f"ghu_{A36}"),
+    ("github-token", f"ghs_{A36}"),
+    ("github-token", f"ghr_{A36}"),
+    ("github-token", f"ghs_123456_{JWT}"),
+    ("github-token", f"github_pat_11ABCDEFG0{A36}_{A36}"),
+    ("github-token", f"v1.{HEX40}"),
+    ("gitlab-token", "glpat-" + "aB3dE5gH7jK9mN1pQ3rS"),
+    ("aws-key", "AKIA" + "IOSFODNN7EXAMPLE"),
+    ("aws-key", "ASIA" + "IOSFODNN7EXAMPLE"),
+    ("slack-token", "xox" + "b-123456789012-1234567890123-AbCdEfGhIjKlMnOpQrStUvWx"),
+    ("slack-token", "xoxe.xox" + "p-1-Mi0yLTEyMzQ1Njc4OTAx"),
+    ("slack-token", "xapp" + "-1-A0123456789-0123456789012-abcdef0123456789"),
+    ("slack-webhook", "https://hooks.slack.com/services/" + "T00000000/B00000000/aB3dE5gH7jK9mN1pQ3rS5tU7"),
+    ("discord-webhook", "https://discord.com/api/webhooks/" + "123456789012345678/" + A36 + A36),
+    ("jwt", JWT),
+    ("anthropic-key", "sk-ant-api03-" + A36 + "_" + A36 + "-AA"),
+    ("openai-key", "sk-proj-" + A36),
+    ("openai-key", "sk-" + A36),
+    ("google-key", "AIza" + "SyA1bC2dE3fG4hI5jK6lM7nO8pQ9rS0tU1v"),
+    ("google-key", "GOCSPX-" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9x"),
+    ("google-key", "ya29." + A36),
+    ("stripe-key", "sk_" + "live_" + "aB3dE5gH7jK9mN1pQ3rS5tU7"),
+    ("stripe-key", "rk_" + "test_" + "aB3dE5gH7jK9mN1pQ3rS5tU7"),
+    ("stripe-key", "whsec_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9x"),
+    ("npm-token", f"npm_{A36}"),
+    ("pypi-token", "pypi-AgEIcHlwaS5vcmc" + A36),
+    ("docker-token", "dckr_pat_" + "aB3dE5gH7jK9mN1pQ3rS5tU7"),
+    ("huggingface-token", "hf_" + A36),
+    ("sendgrid-key", "SG." + "aB3dE5gH7jK9mN1pQ3rS5t" + "." + A36 + "aB3dE5g"),
+    ("digitalocean-token", "dop_v1_" + HEX40 + HEX40[:24]),
+    ("telegram-token", "123456789:AA" + A36[:33]),
+    ("age-key", "AGE-SECRET-KEY-1" + "QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2),
+    ("private-key", f"-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\nq1W=\n-----END RSA PRIVATE KEY-----"),
+    ("private-key", f"-----BEGIN PRIVATE KEY-----\r\n{B64}\r\n-----END PRIVATE KEY-----".replace("\r", "")),
+    ("private-key", f"-----BEGIN OPENSSH PRIVATE KEY-----\n{B64}\n{B64}"),
+    ("private-key", f"-----BEGIN PRIVATE KEY-----\\n{B64}\\n{B64[:9]}==\\n-----END PRIVATE KEY-----"),
+    ("private-key", f"-----BEGIN PRIVATE KEY----- {B64} {B64} -----END PRIVATE KEY-----"),
+    (
+        "private-key",
+        f"-----BEGIN PRIVATE KEY-----\nProc-Type: 4\nDEK-Info: AES,0F\n\n{B64}\nabc=\n-----END PRIVATE KEY-----",
+    ),
+    (
+        "private-key",
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 2\n\n{B64}\n=aB3d\n-----END PGP PRIVATE KEY BLOCK-----",
+    ),
+    (
+        "private-key",
+        f"-----BEGIN PRIVATE KEY-----\nR   12 + {B64}\nR   13 + {B64[:20]}\nR   14 + -----END PRIVATE KEY-----",
+    ),
+    ("private-key", f"-----BEGIN PRIVATE KEY-----\n> {B64}\n> abc=\n> -----END PRIVATE KEY-----"),
+    ("private-key", f'-----BEGIN PRIVATE KEY-----\n    "{B64}",\n    "-----END PRIVATE KEY-----'),
+]
+
+
+@pytest.mark.parametrize(("kind", "credential"), SHAPES, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(SHAPES)])
+@pytest.mark.parametrize("around", ["{}", "see {} here", "'{}'", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb"])
+def test_rule_10_known_shapes_are_redacted_by_kind(kind: str, credential: str, around: str) -> None:
+    assert redact(around.format(credential)) == around.format(f"[redacted: {kind}]")
+
+
+IN_CONTEXT = [
+    ("postgres://app:s3cret@db:5432/x", "postgres://[redacted: url-credentials]@db:5432/x"),
+    ("https://user:p@ss@host/", "https://[redacted: url-credentials]@host/"),
+    (f"https://{A36}@github.com/a/b", "https://[redacted: url-credentials]@github.com/a/b"),
+    (f"git clone https://x-access-token:{A36}@github.com", "git clone https://[redacted: url-credentials]@github.com"),
+    ("redis://:hunter2@cache", "redis://[redacted: url-credentials]@cache"),
+    ("Authorization: Bearer abcdef123", "Authorization: Bearer [redacted: authorization]"),
+    ("authorization: Basic dXNlcjpwYXNz", "authorization: Basic [redacted: authorization]"),
+    ('-H "Authorization: token abcdef123"', '-H "Authorization: token [redacted: authorization]"'),
+    ('{"Authorization": "Bearer abc.def-1"}', '{"Authorization": "Bearer [redacted: authorization]"}'),
+    ("headers['Authorization'] = 'Bearer abcdef'", "headers['Authorization'] = 'Bearer [redacted: authorization]'"),
+    ("curl with Bearer abcdefghij0123456789", "curl with Bearer [redacted: authorization]"),
+    ("password=hunter2", "password=[redacted: password]"),
+    ("Password: P@ssw0rd!", "Password: [redacted: password]!"),
+    ("password = 'swordfish'", "password = '[redacted: password]'"),
+    ('passwd := "swordfish"', 'passwd := "[redacted: password]"'),
+    ("password='it\\'s me'", "password='it\\'s me'"),
+    ('password="a\\"b3"', 'password="[redacted: password]"'),
+    ("passphrase: 'correct horse battery staple'", "passphrase: '[redacted: password]'"),
+    ('{"password":"hunter2","user":"x"}', '{"password":"[redacted: password]","user":"x"}'),
+    ('"{\\"password\\": \\"hunter2\\"}"', '"{\\"password\\": \\"[redacted: password]\\"}"'),
+    ("'password' => 'hunter2'", "'password' => '[redacted: password]'"),
+    ("config['password'] = b'hunter2'", "config['password'] = b'[redacted: password]'"),
+    ("if password == 'hunter2':", "if password == '[redacted: password]':"),
+    ("connect(password='hunter2', x=1)", "connect(password='[redacted: password]', x=1)"),
+    ("<password>hunter2</password>", "<password>[redacted: password]</password>"),
+    ("mysql --password hunter2 -u x", "mysql --password [redacted: password] -u x"),
+    ("tool --api-key=ab12cd34ef", "tool --api-key=[redacted: api-key]"),
+    ("tool --auth-token ab12cd34ef x", "tool --auth-token [redacted: token] x"),
+    ("DB_PASSWORD=swordfish", "DB_PASSWORD=[redacted: password]"),
+    ("export SMTP_PASS=a,b;c(d", "export SMTP_PASS=[redacted: password]"),
+    ("password=swordfish", "password=[redacted: password]"),
+    ("db:\n  password: swordfish\n", "db:\n  password: [redacted: password]\n"),
+    ("Server=x;Password=a1b2c3;", "Server=x;Password=[redacted: password];"),
+    ("https://x/?token=ab12cd34ef56&a=1", "https://x/?token=[redacted: token]&a=1"),
+    ("api_key: ab12cd34ef56", "api_key: [redacted: api-key]"),
+    ('apiKey = "ab12-cd34-ef56"', 'apiKey = "[redacted: apikey]"'),
+    ("client_secret=ab12cd34ef56", "client_secret=[redacted: secret]"),
+    ('"secret": "swordfish"', '"secret": "[redacted: secret]"'),
+    ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRf", "aws_secret_access_key = [redacted: secret-access-key]"),
+    ("aws_session_token=FwoGZXIvYXdzEBYaD", "aws_session_token=[redacted: token]"),
+    (f"token: {HEX40}", "token: [redacted: token]"),
+    ("X-Api-Key: 0123456789abcdef", "X-Api-Key: [redacted: api-key]"),
+    ("R   12 + password = 'hunter2'", "R   12 + password = '[redacted: password]'"),
+    ("PIN_PASSWORD=123456", "PIN_PASSWORD=[redacted: password]"),
+    ("note: \"the token='ab12cd34ef' is old\"", "note: \"the token='[redacted: token]' is old\""),
+    ("token: \"see password='hunter2' there\"", "token: \"see password='[redacted: password]' there\""),
+    (f"token={A36 * 20},x", "token=[redacted: token],x"),
+    (f"API_TOKEN={A36 * 20},x y", "API_TOKEN=[redacted: token] y"),
+    ("[redacted: password=hunter2", "[redacted: password=[redacted: password]"),
+    (f"ghp\\_{A36}", "[redacted: github-token]"),
+    (f"**ghp\\_{A36}**, \\*no\\*", "**[redacted: github-token]**, \\*no\\*"),
+    (f"ghp&#95;{A36} &lt;b&gt;", "[redacted: github-token] &lt;b&gt;"),
+    (f"ghp&#x5F;{A36} ghp&lowbar;{A36}", "[redacted: github-token] [redacted: github-token]"),
+    (f"github\\_pat\\_11ABCDEFG0{A36}\\_{A36}", "[redacted: github-token]"),
+    (f"sk\\-ant\\-api03\\-{A36}\\_{A36}\\-AA.", "[redacted: anthropic-key]."),
+    (f"&#115;k-ant-api03-{A36}", "[redacted: anthropic-key]"),
+    (JWT.replace(".", "\\."), "[redacted: jwt]"),
+    ("password\\=hunter2", "password\\=[redacted: password]"),
+    ("password&equals;hunter2", "password&equals;[redacted: password]"),
+    ("api\\_key\\: ab12cd34ef56", "api\\_key\\: [redacted: api-key]"),
+    ("password: &quot;hunter2&quot;", "password: &quot;[redacted: password]&quot;"),
+    ("Authorization\\: Bearer abc\\.def\\-1", "Authorization\\: Bearer [redacted: authorization]"),
+    ("postgres\\://app\\:s3cret\\@db", "postgres\\://[redacted: url-credentials]@db"),
+    (f"DB_PASSWORD=hunter2-ghp_{A36}", "DB_PASSWORD=[redacted: password]"),
+    ("\\-----BEGIN PRIVATE KEY-----\n" + B64.replace("3", "&#51;"), "[redacted: private-key]"),
+    ('secret="unclosed1\nnext line', 'secret="[redacted: secret]\nnext line'),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), IN_CONTEXT, ids=[before[:30] for before, _ in IN_CONTEXT])
+def test_rule_10_values_are_redacted_and_what_is_around_them_stays(before: str, after: str) -> None:
+    assert redact(before) == after
+
+
+NEGATIVES = [
+    f"commit {HEX40}",
+    f"HEAD is now at {HEX40[:7]}",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "id 123e4567-e89b-12d3-a456-426614174000",
+    "integrity sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
+    f"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAUA{B64}",
+    "password = getpass()",
+    "password = getpass.getpass('Password: ')",
+    "password = os.environ['DB_PASSWORD']",
+    "password = request.form.get('password')",
+    "password = settings.db.password",
+    "password: str",
+    "password: Optional[str] = None",
+    "password: string;",
+    "password: string",
+    "def login(user, password=None):",
+    "login(user=user, password=password)",
+    "login(user, password=raw)",
+    "token: str | None = None",
+    "token = next(tokens)",
+    "token = self.lexer.token",
+    "token: 'IDENT'",
+    "token = '+'",
+    "max_tokens: 4000",
+    "input_tokens=123456",
+    "token: v1.2.3",
+    "if token == other:",
+    "api_key = config.api_key",
+    "api_key: ${API_KEY}",
+    "password: ${{ secrets.DB_PASSWORD }}",
+    "password: $DB_PASSWORD",
+    "password: <your password>",
+    "password: ********",
+    "password = 'your-password-here'",
+    'password = "{{ password }}"',
+    "f'password={password}'",
+    "password=%(password)s",
+    "secrets: inherit",
+    "secret: false",
+    "The password is wrong, and the token expired.",
+    "Forgot your password? Reset your password: click here",
+    "password: must be at least eight characters long",
+    '"password": "Password is required"',
+    'autocomplete="current-password"',
+    "<input type='password' name='password'>",
+    "token => token.value",
+    "Token::new(kind)",
+    "tokenize: true",
+    "secretName: my-tls-secret",
+    "passwordHash: computed",
+    "The secret: '",
+    "Authorization: Bearer $TOKEN",
+    "Authorization: Bearer <token>",
+    "the bearer of good news, a Bearer authentication-scheme-description",
+    "ssh://git@github.com/a/b.git",
+    "git@github.com:a/b.git",
+    "https://$USER:$PASSWORD@host/",
+    "https://user:<password>@host/",
+    "http://localhost:8080/path?email=a@b.example",
+    "https://medium.com/@user/a:b@c",
+    "mailto:someone@example.com",
+    "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----",
+    "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END CERTIFICATE-----",
+    "sk-fading-circle sk-cube-grid",
+    "AKIA is the prefix of AWS keys",
+    "ghp_ is the prefix, ghp_short is too short",
+    "eyJ is how a JWT begins",
+    "pwd=/home/user",
+    "password = config2.db",
+    "api_key = s3client.api_key",
+    "token = oauth2::current",
+    "password: pass-through",
+    "PASSWORD=password",
+    "password=swordfish and more words",
+    "    password: swordfish  # a comment",
+    "password: https://example.com/reset",
+    r"C:\_work\_temp\ghp\_x and \\server\share\.token\-store",
+    r"re.compile('gh[pousr]\_[A-Za-z0-9]{36}|sk\-ant\-[\w\-]{20,}')",
+    r"token\=(\w+) and token\:\s",
+    r"a \_word\_ and 2 \* 3 \= 6, ghp\_ is the prefix, sk\-fading\-circle",
+    "&lt;password&gt; &amp;token&#61; &copy; &#0; &nosuchentity;",
+    r"password='it\'s mine, don\'t'",
+    "[redacted: github-token]",
+    "[redacted: github-token]: a1b2c3d4e5",
+    "[redacted: password]: =",
+    "password=[redacted: password]",
+    "key: value",
+    "credentials: 'same-origin'",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", NEGATIVES, ids=[text[:30] for text in NEGATIVES])
+def test_rule_10_what_is_no_credential_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_rule_10_the_corpus_is_large_enough() -> None:
+    assert len(SHAPES) + len(IN_CONTEXT) >= 40
+    assert len(NEGATIVES) >= 30
+
+
+@pytest.mark.parametrize("text", [credential for _, credential in SHAPES] + [before for before, _ in IN_CONTEXT])
+def test_rule_10_redacting_twice_is_redacting_once(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+FRAGMENTS = ["password", "token", "secret", "api_key", "=", ": ", " ", "\n", '"', "'", "\\", "`", "://", "@", "hunter2"]
+FRAGMENTS += ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", B64, "eyJ", ".", "Bearer ", "Authorization: "]
+FRAGMENTS += ["[redacted: password]", "(", ")", "{", "<", ">", "--", "sk-", "swordfish", "a", "1", ","]
+FRAGMENTS += ["\\_", "\\=", "&#95;", "&quot;", "&", ";", "${x}", "DB_TOKEN", f"ghp_{A36}", f"ghp\\_{A36}", "."]
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join))
+def test_rule_10_redacting_twice_is_redacting_once_for_any_text(text: str) -> None:
+    once = redact(text)
+    assert redact(once) == once
+
+
+@given(st.text(max_size=60))
+def test_rule_10_any_text_can_be_redacted(text: str) -> None:
+    assert "ghp_" + A36 not in redact(f"{text} ghp_{A36}")
+
+
+@pytest.mark.parametrize("rest", ["", "\n", "…", "\n" + B64[:16], "\n" + B64[:40] + " (more)"])
+def test_a_key_that_is_cut_off_is_redacted_to_its_end(rest: str) -> None:
+    assert redact(f"-----BEGIN EC PRIVATE KEY-----\n{B64}{rest}").rstrip("…\n") in {
+        "[redacted: private-key]",
+        "[redacted: private-key] (more)",
+    }
+
+
+def test_a_key_that_is_cut_off_does_not_take_the_prose_behind_it_along() -> None:
+    text = f"My key:\n-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\n(cut)\nWhat now? Nothing works."
+    assert redact(text) == "My key:\n[redacted: private-key]\n(cut)\nWhat now? Nothing works."
+
+
+def test_code_between_the_marks_of_a_key_is_not_hidden() -> None:
+    text = "-----BEGIN PRIVATE KEY-----\nos.system('evil')\n-----END PRIVATE KEY-----"
+    assert "os.system('evil')" in redact(text)
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+def patterns() -> list[re.Pattern[str]]:
+    found = [shape for _, shape in redaction.SHAPES]
+    for module in (redaction, private_keys, assignments):
+        found += [value for value in vars(module).values() if isinstance(value, re.Pattern)]
+    return found
+
+
+def unbounded(parsed: Any, may_stop: bool = True) -> list[str]:
+    """Each repetition without an end that can be gone back into.
+
+    That is one that is not possessive, unless all behind it is optional (`may_stop`), so that nothing sends it back. Of
+    a group, a possessive one does not work: before 3.11.5, Python forgets the group's end.
+    """
+    found: list[str] = []
+    for at, (operation, argument) in enumerate(parsed):
+        name = str(operation)
+        behind = list(parsed)[at + 1 :]
+        stops = may_stop and all(str(later) in REPETITIONS and argument_[0] == 0 for later, argument_ in behind)
+        if name in REPETITIONS:
+            low, high, body = argument
+            is_group = [str(inner) for inner, _ in body] not in (["IN"], ["LITERAL"], ["NOT_LITERAL"], ["ANY"])
+            if is_group and name == "POSSESSIVE_REPEAT":
+                found.append(f"a possessive group: {body}")
+            elif high > 10_000 and name != "POSSESSIVE_REPEAT" and not stops:
+                found.append(f"{name} {low} {body}")
+            found += unbounded(body, may_stop=False)
+        elif name == "SUBPATTERN":
+            found += unbounded(argument[-1], stops)
+        elif name == "BRANCH":
+            for branch in argument[1]:
+                found += unbounded(branch, stops)
+        elif name in {"ASSERT", "ASSERT_NOT"}:
+            found += unbounded(argument[1], may_stop=False)
+        elif name == "ATOMIC_GROUP":
+            found.append(f"an atomic group: {argument}")
+    return found
+
+
+REPETITIONS = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
+
+ANCHORED = {"PLACEHOLDER", "DOTTED_NAME"}
+"""Only ever matched against one whole value, which is read once."""
+
+
+@pytest.mark.parametrize("pattern", patterns(), ids=lambda p: p.pattern[:40])
+def test_rule_10_no_pattern_can_go_back_into_an_endless_repetition(pattern: re.Pattern[str]) -> None:
+    if pattern in {getattr(assignments, name) for name in ANCHORED}:
+        assert pattern.pattern.count("*") + pattern.pattern.count("+") <= 14
+        return
+    assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == []
+
+
+@pytest.mark.parametrize("module", sorted(module.name for module in iter_modules(untrusted.__path__)))
+def test_no_pattern_repeats_a_group_possessively(module: str) -> None:
+    found = vars(import_module(f"{untrusted.__name__}.{module}")).values()
+    parsed = [(p, import_module("re._parser").parse(p.pattern, p.flags)) for p in found if isinstance(p, re.Pattern)]
+    culprits = [problem for _, tree in parsed for problem in unbounded(tree) if problem.startswith(("a poss", "an at"))]
+    assert culprits == []
+
+
+MEGABYTE = 1_000_000
+HOSTILE = [
+    'password="',
+    "password=",
+    "password: a ",
+    'token: \\"',
+    "--a-b-token ",
+    "-----BEGIN PRIVATE KEY-----\n",
+    "-----BEGIN PRIVATE KEY-----",
+    "\n12345678901234567890123 MIIEpAIBAAKCAQEA0Z3V!",
+    "eyJ",
+    "eyJaaaaaaaaaaaa.",
+    "://",
+    "://a:",
+    "a:b",
+    "authorization: bearer ",
+    "Bearer a",
+    "ghp_",
+    "x",
+    "\\",
+    "<password>",
+    "secret='`\"",
+    "1:AA",
+    "\n",
+    "pwd=(",
+    "pwd=/",
+    "pwd=a,",
+    "pwd='pwd=\"pwd=`",
+    'pwd=\\"pwd=\\\\"',
+    "token={",
+    "TOKEN=$",
+    "TOKEN=%(",
+    "private_key=[",
+    "password=a.b(",
+    "password:a.b",
+    "\\_",
+    "&#95;",
+    "ghp\\_",
+    "pwd\\=(",
+    "pwd&#61;",
+    "&a",
+]
+
+
+@pytest.mark.parametrize("unit", HOSTILE, ids=repr)
+def test_rule_10_a_hostile_megabyte_is_read_to_its_end(unit: str) -> None:
+    """Were any step quadratic, this would not come back within a day."""
+    hostile = unit * (MEGABYTE // len(unit))
+    assert "9xY1z" not in redact(f"{hostile} ghp_{A36}")
+
+
+# --- secrets that we know --------------------------------------------------------------------------------------------
+
+SECRET = 'It\'s a "Secret" to/Ev+ry=body? ü\\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (SECRET, "***"),
+        (repr(SECRET), "'***'"),
+        (repr(SECRET.encode()), "b'***'"),
+        (json.dumps({"a": SECRET}), '{"a": "***"}'),
+        (json.dumps({"a": SECRET}, ensure_ascii=False), '{"a": "***"}'),
+        (quote(SECRET), "***"),
+        (quote(SECRET, safe=""), "***"),
+        (quote_plus(SECRET), "***"),
+        (re.sub("%..", lambda found: found[0].lower(), quote(SECRET, safe="")), "***"),
+        (html.escape(SECRET), "***"),
+        (base64.b64encode(SECRET.encode()).decode(), "***4="),
+        (base64.urlsafe_b64encode(SECRET.encode()).decode(), "***4="),
+        (base64.b64encode(f"a:{SECRET}".encode()).decode(), "YTp***g=="),
+        (base64.b64encode(f"user:{SECRET}".encode()).decode(), "dXNlcjp***g=="),
+        (base64.urlsafe_b64encode(f"abc:{SECRET}".encode()).decode(), "YWJjOk***"),
+    ],
+)
+def test_rule_19_a_known_secret_is_masked_in_every_form(text: str, masked: str) -> None:
+    assert mask_secrets(f"before {text} after", [SECRET]) == f"before {masked} after"
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=4, max_size=30), st.binary(max_size=5))
+def test_rule_19_nothing_of_a_secret_can_be_decoded_from_what_is_left(secret: str, before: bytes) -> None:
+    if len(secret.encode()) < 8:
+        return
+    encoded = base64.b64encode(before + secret.encode() + b"tail").decode()
+    masked = mask_secrets(encoded, [secret])
+    assert "***" in masked
+    assert len(masked.replace("***", "")) <= len(encoded) - len(secret.encode()) * 8 // 6 + 2
+
+
+def test_rule_19_the_longest_form_goes_first() -> None:
+    assert mask_secrets("token-and-more token", ["token", "token-and-more"]) == "*** ***"
+
+
+def test_rule_19_no_secret_or_a_tiny_one_changes_nothing() -> None:
+    assert mask_secrets("abc", []) == "abc"
+    assert mask_secrets("abc", ["", "a", "abc"]) == "abc"
+
+
+def test_rule_19_masking_leaves_other_text_alone() -> None:
+    assert mask_secrets("nothing to see", ["a-real-webhook-secret"]) == "nothing to see"

@@ -1,0 +1,245 @@
+"""The rooms around HTTP, in memory, and a sender who speaks ASGI to an application without a server between."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message
+
+from hls_handler.clients.rate import RateLimit
+from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
+from hls_handler.errors import StoreUnavailable
+from hls_handler.events import Sip
+from hls_handler.routing import Ignored, Rule
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings
+from hls_handler.web.app import create_web
+from hls_handler.web.ports import Ports
+from hls_handler.work.health import Health
+
+SECRET = "the-global-secret-of-all"
+OWN_SECRET = "the-secret-of-owner-private"
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+TWO_REPOSITORIES = ({"name": "owner/repo"}, {"name": "owner/private", "webhook_secret": OWN_SECRET})
+
+
+def settings(
+    *, repositories: Sequence[Mapping[str, object]] = TWO_REPOSITORIES, **sections: Mapping[str, object]
+) -> Settings:
+    """Settings of two repositories, one of which has a secret of its own; `sections` add keys to a section."""
+    given: dict[str, Any] = {
+        "github": {"token": "ghp_token", "webhook_secret": SECRET},
+        "claude": {"api_key": "sk-ant-key"},
+        "repositories": repositories,
+    }
+    for name, keys in sections.items():
+        given[name] = {**given.get(name, {}), **keys}
+    return Settings.model_validate(given)
+
+
+class FakeStore:
+    """Keeps what it is given. `broken` makes it unavailable; `answer` makes it answer so, whatever comes."""
+
+    def __init__(self) -> None:
+        self.kept: list[NewDelivery] = []
+        self.pongs = 0
+        self.broken: str | None = None
+        self.answer: Accepted | None = None
+        self.counted: dict[tuple[str, str], int] = {}
+        self.reads = 0
+
+    async def accept(self, new: NewDelivery) -> Accepted:
+        self._check()
+        known = next((kept for kept in self.kept if kept.guid == new.guid), None)
+        if known is not None:
+            return Accepted("duplicate", known.state, known.guid)
+        self.kept.append(new)
+        return self.answer or Accepted(new.state, new.state, new.guid, new.reason)
+
+    def count_pong(self) -> None:
+        self.pongs += 1
+
+    def counters(self) -> Mapping[tuple[str, str], int]:
+        self._check()
+        self.reads += 1
+        return dict(self.counted)
+
+    def queue(self) -> Mapping[str, object]:
+        return {"queued": len(self.kept)}
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise StoreUnavailable(self.broken)
+
+
+class FakeWorkers:
+    """Ends a delivery with `state` as soon as somebody waits for it; never, if `state` is None."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.reason: str | None = None
+        self.waited: list[asyncio.Future[Finished]] = []
+
+    def outcome(self, guid: str) -> asyncio.Future[Finished]:
+        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        if self.state is not None:
+            future.set_result(Finished(guid, self.state, self.reason))
+        self.waited.append(future)
+        return future
+
+
+class FakeClock:
+    """Monotonic seconds that only a test moves on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Surroundings:
+    """An application and all the rooms around it."""
+
+    settings: Settings
+    store: FakeStore = field(default_factory=FakeStore)
+    workers: FakeWorkers = field(default_factory=FakeWorkers)
+    clock: FakeClock = field(default_factory=FakeClock)
+    health: Health = field(default_factory=lambda: Health(lambda: NOON))
+    rate_limit: RateLimit = field(default_factory=lambda: RateLimit(None, None, None))
+    enabled: frozenset[str] = frozenset({"issues", "pull_request"})
+
+    def app(self) -> Starlette:
+        table = RepositoryTable(self.settings)
+
+        async def route(event: str, sip: Sip) -> Rule | Ignored:
+            name = sip.repository.full_name if sip.repository else ""
+            effective = table.find(name)
+            if effective is None:
+                return Ignored("repository not configured", "add it to repositories")
+            if event not in self.enabled or sip.action == "closed":
+                return Ignored("event not enabled", "add it to repositories[0].events")
+            return Rule(f"{event}.{sip.action}", "issues/analyze", effective, "settings.yaml:9")
+
+        ports = Ports(
+            route=route,
+            accept=self.store.accept,
+            count_pong=self.store.count_pong,
+            outcome=self.workers.outcome,
+            counters=self.store.counters,
+            queue=self.store.queue,
+            rate_limit=lambda: self.rate_limit,
+            health=self.health,
+            clock=self.clock,
+        )
+        return create_web(self.settings, table=table, ports=ports)
+
+
+def signature(body: bytes, secret: str = SECRET) -> bytes:
+    """As GitHub makes it; written out here, so that a mistake in the product's own is seen."""
+    return b"sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().encode()
+
+
+def payload(**fields: object) -> bytes:
+    """The body of an opened issue; `fields` replace or add."""
+    return json.dumps(
+        {
+            "action": "opened",
+            "repository": {"id": 186853002, "full_name": "owner/repo"},
+            "sender": {"login": "octocat", "type": "User"},
+            "issue": {"number": 7, "title": "Crash", "labels": [], "user": {"login": "octocat"}},
+            **fields,
+        }
+    ).encode()
+
+
+def headers(body: bytes, *, event: str = "issues", secret: str = SECRET, **replaced: str | bytes | None) -> Headers:
+    """The headers of a good request; `replaced` are by name with underscores, None leaves one out."""
+    given: dict[bytes, bytes | None] = {
+        b"content-type": b"application/json",
+        b"x-github-event": event.encode(),
+        b"x-github-delivery": GUID.encode(),
+        b"x-hub-signature-256": signature(body, secret),
+    }
+    for name, value in replaced.items():
+        given[name.replace("_", "-").encode()] = value.encode() if isinstance(value, str) else value
+    return [(name, value) for name, value in given.items() if value is not None]
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    app: ASGIApp,
+    path: str = "/webhook",
+    *,
+    method: str = "POST",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    chunks: Sequence[bytes] = (b"",),
+    query: bytes = b"",
+) -> Response:
+    """Send one request and take the answer. The loop lives as long as the request does."""
+    return asyncio.run(converse(app, path, method=method, headers=headers, chunks=chunks, query=query))
+
+
+async def converse(
+    app: ASGIApp,
+    path: str = "/webhook",
+    *,
+    method: str = "POST",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    chunks: Sequence[bytes] = (b"",),
+    query: bytes = b"",
+) -> Response:
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "root_path": "",
+        "scheme": "http",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 4711),
+        "headers": list(headers),
+    }
+    pending = [
+        {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1}
+        for index, chunk in enumerate(chunks)
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return pending.pop(0) if pending else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start = sent[0]
+    answered = {name.decode(): value.decode() for name, value in start["headers"]}
+    return Response(start["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]))

@@ -1,0 +1,148 @@
+"""From a request to a new delivery."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+import pytest
+
+from hls_handler.deliveries import NewDelivery
+from hls_handler.errors import PayloadError
+from hls_handler.events import Sip, sip
+from hls_handler.routing import Ignored, Rule
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.web.arrival import check_payload, new_delivery
+from hls_handler.web.head import Head
+from tests.web.fakes import payload, settings
+
+NO = Ignored("event not enabled", "add issues to config/settings.yaml:14 (repositories[0].events)")
+
+
+def rule() -> Rule:
+    effective = RepositoryTable(settings()).find("owner/repo")
+    assert effective is not None
+    return Rule("issues.opened", "issues/analyze", effective, "settings.yaml:9")
+
+
+def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues") -> NewDelivery:
+    head = Head(event, "guid-1", b"", is_form=False, content_length=None)
+    return new_delivery(head, sip(body), routed, body, request_id="request-1")
+
+
+def test_a_delivery_that_is_worked_on_is_kept_whole() -> None:
+    body = payload(installation={"id": 99})
+    assert arrived(body, rule()) == NewDelivery(
+        guid="guid-1",
+        event="issues",
+        action="opened",
+        request_id="request-1",
+        state="queued",
+        repository_id=186853002,
+        repository="owner/repo",
+        installation=99,
+        number=7,
+        sender="octocat",
+        priority=1,
+        digest=hashlib.sha256(body).digest(),
+        body=body,
+    )
+
+
+def test_rule_5_an_ignored_delivery_leaves_neither_body_nor_digest() -> None:
+    assert arrived(payload(), NO) == NewDelivery(
+        guid="guid-1",
+        event="issues",
+        action="opened",
+        request_id="request-1",
+        state="ignored",
+        reason="add issues to config/settings.yaml:14 (repositories[0].events)",
+        reason_kind="event not enabled",
+        repository_id=186853002,
+        repository="owner/repo",
+        number=7,
+        sender="octocat",
+        priority=1,
+    )
+
+
+def test_an_event_without_repository_sender_and_action_is_kept_without_them() -> None:
+    assert arrived(b"{}", NO, event="security_advisory") == NewDelivery(
+        guid="guid-1",
+        event="security_advisory",
+        action=None,
+        request_id="request-1",
+        state="ignored",
+        reason=NO.reason,
+        reason_kind=NO.kind,
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "action", "routed", "supersedes"),
+    [
+        ("pull_request", "synchronize", "rule", "older_commits"),
+        ("pull_request", "synchronize", "no", "nothing"),
+        ("pull_request", "opened", "rule", "nothing"),
+        ("pull_request", "edited", "rule", "nothing"),
+        ("pull_request", "closed", "no", "thread"),
+        ("pull_request", "closed", "rule", "thread"),
+        ("issues", "closed", "no", "thread"),
+        ("issues", "deleted", "no", "thread"),
+        ("issues", "transferred", "no", "thread"),
+        ("issues", "reopened", "rule", "nothing"),
+        ("issue_comment", "deleted", "no", "nothing"),
+        ("milestone", "closed", "no", "nothing"),
+    ],
+)
+def test_what_a_delivery_makes_pointless(
+    event: str, action: str, routed: Literal["rule", "no"], supersedes: str
+) -> None:
+    body = json.dumps({"action": action, "pull_request": {"number": 7, "head": {"sha": "c0ffee"}}}).encode()
+    delivery = arrived(body, rule() if routed == "rule" else NO, event=event)
+    assert (delivery.supersedes, delivery.head_sha, delivery.number) == (supersedes, "c0ffee", 7)
+
+
+@pytest.mark.parametrize(
+    ("action", "priority"), [("opened", 1), ("reopened", 1), ("ready_for_review", 1), ("synchronize", 0), (None, 0)]
+)
+def test_first_answers_go_before_updates(action: str | None, priority: int) -> None:
+    assert arrived(payload(action=action), rule()).priority == priority
+
+
+@pytest.mark.parametrize(
+    ("event", "body", "sentence"),
+    [
+        ("issues", payload(issue=None), "the payload does not fit issues: it has no issue"),
+        ("pull_request", payload(), "the payload does not fit pull_request: it has no pull_request"),
+        ("issues", payload(action="a\x00b"), "the payload does not have GitHub's shape: action"),
+        ("issues", payload(action="a" * 256), "the payload does not have GitHub's shape: action"),
+        ("issues", payload(sender={"login": "a\nb"}), "the payload does not have GitHub's shape: sender.login"),
+        (
+            "issues",
+            payload(repository={"id": 1, "full_name": "a\x00/b"}),
+            "the payload does not have GitHub's shape: repository.full_name",
+        ),
+        ("issues", payload(repository={"id": 2**63}), "the payload does not have GitHub's shape: repository.id"),
+        ("issues", payload(installation={"id": -1}), "the payload does not have GitHub's shape: installation.id"),
+        ("issues", payload(issue={"number": 2**31}), "the payload does not have GitHub's shape: number"),
+        (
+            "issues",
+            payload(pull_request={"number": 1, "head": {"sha": "\x7f"}}),
+            "the payload does not have GitHub's shape: pull_request.head.sha",
+        ),
+    ],
+)
+def test_rule_5_a_body_that_does_not_fit_its_event_is_refused(event: str, body: bytes, sentence: str) -> None:
+    with pytest.raises(PayloadError) as refused:
+        check_payload(event, sip(body))
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("event", "sipped"),
+    [("issues", sip(payload())), ("star", Sip()), ("pull_request", sip(payload(pull_request={"number": 7})))],
+)
+def test_a_body_that_fits_its_event_passes(event: str, sipped: Sip) -> None:
+    check_payload(event, sipped)

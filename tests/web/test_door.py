@@ -1,0 +1,362 @@
+"""The door: what each request is answered, and what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from hls_handler.deliveries import Accepted, State
+from tests.web.fakes import (
+    GUID,
+    OWN_SECRET,
+    SECRET,
+    FakeStore,
+    Headers,
+    Surroundings,
+    ask,
+    converse,
+    headers,
+    payload,
+    settings,
+    signature,
+)
+
+NOT_VERIFIED = {"detail": "the request could not be verified: check the webhook's secret"}
+IDS = {"request_id": "request-0815", "delivery": GUID}
+WITH_ID = {"x_request_id": "request-0815"}
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    return Surroundings(settings())
+
+
+def test_a_signed_event_is_committed_and_queued(around: Surroundings) -> None:
+    body = payload()
+    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (202, {"status": "queued", **IDS})
+    [kept] = around.store.kept
+    assert (kept.guid, kept.request_id, kept.state, kept.body) == (GUID, "request-0815", "queued", body)
+
+
+def test_an_ignored_event_says_why(around: Surroundings) -> None:
+    body = payload()
+    response = ask(around.app(), headers=headers(body, event="star", **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (
+        200,
+        {"status": "ignored", "reason": "add it to repositories[0].events", **IDS},
+    )
+    assert around.store.kept[0].reason_kind == "event not enabled"
+
+
+def test_a_delivery_that_is_known_is_answered_with_its_state(around: Surroundings) -> None:
+    body = payload()
+    app = around.app()
+    ask(app, headers=headers(body), chunks=[body])
+    response = ask(app, headers=headers(body, **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (200, {"status": "duplicate", "state": "queued", **IDS})
+
+
+def test_rule_5_a_body_under_a_second_id_is_a_replay(around: Surroundings) -> None:
+    around.store.answer = Accepted("replay", "done", "the-first-guid")
+    body = payload()
+    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (
+        200,
+        {"status": "ignored", "reason": "replay of the-first-guid", **IDS},
+    )
+
+
+def test_a_ping_is_answered_and_counted_but_not_kept(around: Surroundings) -> None:
+    body = json.dumps({"zen": "Design for failure.", "hook_id": 1}).encode()
+    response = ask(around.app(), headers=headers(body, event="ping", **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (200, {"status": "pong", **IDS})
+    assert (around.store.pongs, around.store.kept) == (1, [])
+
+
+def test_a_form_is_verified_as_sent_and_kept_as_json(around: Surroundings) -> None:
+    body = payload(title="1 + 1 & ü")
+    form = urlencode({"payload": body.decode()}).encode()
+    response = ask(around.app(), headers=headers(form, content_type="application/x-www-form-urlencoded"), chunks=[form])
+    assert response.status == 202
+    assert around.store.kept[0].body == body
+
+
+def test_a_body_over_a_megabyte_is_verified_too(around: Surroundings) -> None:
+    body = payload(filler="x" * 1_500_000)
+    assert ask(around.app(), headers=headers(body), chunks=[body[:9], body[9:]]).status == 202
+    forged = headers(body[:-1] + b" ", x_hub_signature_256=signature(body))
+    assert ask(around.app(), headers=forged, chunks=[body[:-1] + b" "]).status == 401
+
+
+BODY = payload()
+LARGE = payload(filler="x" * 2000)
+
+
+@pytest.mark.parametrize(
+    ("sent", "body", "status", "answer"),
+    [
+        (headers(BODY, secret="somebody-elses-secret"), BODY, 401, NOT_VERIFIED),
+        (headers(BODY, x_hub_signature_256=None), BODY, 401, NOT_VERIFIED),
+        (headers(BODY, x_hub_signature_256=b"sha256=\xff\xff"), BODY, 401, NOT_VERIFIED),
+        (headers(BODY, secret=OWN_SECRET), BODY, 401, NOT_VERIFIED),
+        (headers(BODY), BODY + b" ", 401, NOT_VERIFIED),
+        (
+            headers(BODY, x_github_delivery=None),
+            BODY,
+            400,
+            {"detail": "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens"},
+        ),
+        (
+            headers(BODY, x_github_event=None),
+            BODY,
+            400,
+            {"detail": "X-GitHub-Event must be the name of an event, such as issues"},
+        ),
+        (
+            [*headers(BODY), (b"x-github-event", b"issues")],
+            BODY,
+            400,
+            {"detail": "the header x-github-event came twice"},
+        ),
+        (
+            headers(BODY, content_type="text/plain"),
+            BODY,
+            415,
+            {"detail": "Content-Type must be application/json or application/x-www-form-urlencoded"},
+        ),
+        (
+            headers(LARGE, content_length=str(len(LARGE))),
+            LARGE,
+            413,
+            {"detail": "the body is over 2000 bytes (server.max_body_bytes)"},
+        ),
+        (headers(LARGE), LARGE, 413, {"detail": "the body is over 2000 bytes (server.max_body_bytes)"}),
+        (headers(b""), b"", 400, {"detail": "the body is not valid JSON"}),
+        (headers(b"{"), b"{", 400, {"detail": "the body is not valid JSON"}),
+        (headers(b"\xff\xfe"), b"\xff\xfe", 400, {"detail": "the body is not valid JSON: it is not UTF-8"}),
+        (
+            headers(b"[1]"),
+            b"[1]",
+            400,
+            {"detail": "the payload does not have GitHub's shape: Expected `object`, got `array`"},
+        ),
+        (headers(b"{}"), b"{}", 400, {"detail": "the payload does not fit issues: it has no issue"}),
+        (
+            headers(b"a=1", content_type="application/x-www-form-urlencoded"),
+            b"a=1",
+            400,
+            {"detail": "a form must have one field payload with the JSON"},
+        ),
+    ],
+    ids=[
+        "wrong secret",
+        "no signature",
+        "garbled signature",
+        "secret of another repository",
+        "changed body",
+        "no delivery id",
+        "no event",
+        "event twice",
+        "content type",
+        "declared too large",
+        "streamed too large",
+        "empty",
+        "torn JSON",
+        "not UTF-8",
+        "not an object",
+        "event that the payload does not fit",
+        "form without payload",
+    ],
+)
+def test_rule_4_bad_requests_get_one_sentence_and_leave_nothing(
+    sent: Headers, body: bytes, status: int, answer: dict[str, str]
+) -> None:
+    around = Surroundings(settings(server={"max_body_bytes": 2000}))
+    response = ask(around.app(), headers=[*sent, (b"x-request-id", b"request-0815")], chunks=[body])
+    assert (response.status, response.json) == (status, answer)
+    assert response.headers["x-request-id"] == "request-0815"
+    assert (around.store.kept, around.store.pongs) == ([], 0)
+
+
+def test_rule_2_a_ping_with_the_secret_of_another_repository_is_refused(around: Surroundings) -> None:
+    body = payload()
+    assert ask(around.app(), headers=headers(body, event="ping", secret=OWN_SECRET), chunks=[body]).status == 401
+    assert around.store.pongs == 0
+
+
+def test_rule_2_a_repository_with_its_own_secret_is_served(around: Surroundings) -> None:
+    body = payload(repository={"id": 2, "full_name": "owner/private"})
+    assert ask(around.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body]).status == 202
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("evil/../owner/repo", OWN_SECRET),
+        ("evil/x?y=1", OWN_SECRET),
+        ("evil/x#f", OWN_SECRET),
+        ("owner/./private", SECRET),
+        ("owner/x/../private", SECRET),
+        ("owner/..", SECRET),
+        ("owner", SECRET),
+    ],
+)
+def test_rule_2_a_name_that_is_no_repositorys_opens_no_other_repository(name: str, secret: str) -> None:
+    around = Surroundings(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
+    body = payload(repository={"id": 2, "full_name": name})
+    response = ask(around.app(), headers=headers(body, secret=secret), chunks=[body])
+    assert (response.status, response.json) == (
+        400,
+        {"detail": "the payload does not have GitHub's shape: repository.full_name"},
+    )
+    assert around.store.kept == []
+
+
+def test_only_post_is_taken(around: Surroundings) -> None:
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+        response = ask(around.app(), method=method)
+        assert (response.status, response.headers["allow"]) == (405, "POST")
+
+
+def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(around: Surroundings) -> None:
+    body = payload()
+    unread = ask(around.app(), headers=headers(body, content_type="text/plain"), chunks=[body])
+    assert unread.headers["connection"] == "close"
+    read = ask(around.app(), headers=headers(body, secret="somebody-elses-secret"), chunks=[body])
+    assert "connection" not in read.headers
+
+
+def test_without_signature_validation_an_unsigned_event_is_taken() -> None:
+    around = Surroundings(settings(features={"signature_validation": False}))
+    body = payload(repository={"id": 2, "full_name": "owner/private"})
+    assert ask(around.app(), headers=headers(body, x_hub_signature_256=None), chunks=[body]).status == 202
+
+
+def test_a_store_that_cannot_be_written_is_503_and_seen_in_health(around: Surroundings) -> None:
+    body = payload()
+    app = around.app()
+    around.store.broken = "disk full"
+    response = ask(app, headers=headers(body), chunks=[body])
+    assert (response.status, response.headers["retry-after"]) == (503, "30")
+    assert response.json == {"detail": "the delivery could not be stored; redeliver it later"}
+    store = around.health.snapshot().components["store"]
+    assert (store.state, store.message) == ("unhealthy", "disk full")
+    around.store.broken = None
+    assert ask(app, headers=headers(body), chunks=[body]).status == 202
+    assert around.health.snapshot().components["store"].state == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "answer"),
+    [
+        ("done", 200, {"status": "processed", "reason": "why"}),
+        ("dead", 200, {"status": "failed", "reason": "why"}),
+        ("ignored", 200, {"status": "ignored", "reason": "why"}),
+        ("superseded", 200, {"status": "ignored", "reason": "why"}),
+        ("queued", 202, {"status": "queued"}),
+    ],
+)
+def test_without_async_processing_the_answer_tells_how_it_ended(
+    state: State, status: int, answer: dict[str, str]
+) -> None:
+    around = Surroundings(settings(features={"async_processing": False}))
+    around.workers.state, around.workers.reason = state, "why"
+    body = payload()
+    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (status, {**answer, **IDS})
+
+
+def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
+    around = Surroundings(settings(features={"async_processing": False}, server={"sync_timeout_s": 0.01}))
+    body = payload()
+    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (202, {"status": "queued", **IDS})
+    assert [future.cancelled() for future in around.workers.waited] == [True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(Accepted("duplicate", "running", GUID), 200), (Accepted("replay", "done", "the-first-guid"), 200), (None, 503)],
+    ids=["duplicate", "replay", "store unavailable"],
+)
+def test_without_async_processing_only_what_was_queued_is_waited_for(answer: Accepted | None, status: int) -> None:
+    around = Surroundings(settings(features={"async_processing": False}, server={"sync_timeout_s": 9.5}))
+    around.store.answer, around.store.broken = answer, None if answer else "disk full"
+    body = payload()
+    assert ask(around.app(), headers=headers(body), chunks=[body]).status == status
+    assert [future.cancelled() for future in around.workers.waited] == [True]
+
+
+def test_without_async_processing_the_outcome_is_asked_for_before_the_delivery_is_accepted() -> None:
+    around = Surroundings(settings(features={"async_processing": False}))
+
+    class Watching(FakeStore):
+        async def accept(self, new: Any) -> Accepted:
+            assert len(around.workers.waited) == 1
+            return await super().accept(new)
+
+    around.store = Watching()
+    around.workers.state = "done"
+    body = payload()
+    assert ask(around.app(), headers=headers(body), chunks=[body]).status == 200
+
+
+def test_a_sender_who_goes_away_is_answered_nothing_and_logged_nowhere(
+    around: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sent: list[object] = []
+
+    async def gone() -> None:
+        app, scope = around.app(), {"type": "http", "method": "POST", "path": "/webhook", "root_path": ""}
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: object) -> None:
+            sent.append(message)
+
+        await app({**scope, "headers": headers(b"{}")}, receive, send)
+
+    asyncio.run(gone())
+    assert sent == []
+    assert [record for record in caplog.records if record.name.startswith("hls_handler")] == []
+
+
+def test_a_refusal_is_logged_with_the_part_that_was_wrong(
+    around: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="hls_handler.web.door")
+    body = payload()
+    ask(around.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
+    [record] = caplog.records
+    assert record.message == "webhook refused"
+    assert record.__dict__["why"] == "the secret that matched is not one of owner/repo"
+
+
+def test_many_at_once_keep_their_own_ids(around: Surroundings) -> None:
+    async def all_at_once() -> list[tuple[str, str]]:
+        app = around.app()
+        bodies = [payload(title=str(number)) for number in range(20)]
+        responses = await asyncio.gather(
+            *(
+                converse(
+                    app,
+                    headers=headers(body, x_github_delivery=f"guid-{n}", x_request_id=f"request-{n:03}"),
+                    chunks=[body],
+                )
+                for n, body in enumerate(bodies)
+            )
+        )
+        return [(r.json["delivery"], r.headers["x-request-id"]) for r in responses]
+
+    assert asyncio.run(all_at_once()) == [(f"guid-{n}", f"request-{n:03}") for n in range(20)]
+    assert [(kept.guid, kept.request_id) for kept in around.store.kept] == [
+        (f"guid-{n}", f"request-{n:03}") for n in range(20)
+    ]

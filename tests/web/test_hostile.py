@@ -1,0 +1,77 @@
+"""Whatever a stranger sends, it is never our fault: no 5xx, and nothing is kept that was not signed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as some
+
+from tests.web.fakes import Headers, Surroundings, ask, headers, settings
+
+NAMES = [
+    b"content-type",
+    b"content-length",
+    b"x-github-event",
+    b"x-github-delivery",
+    b"x-hub-signature-256",
+    b"x-request-id",
+    b"x-api-key",
+    b"transfer-encoding",
+    b"expect",
+]
+values = some.one_of(
+    some.binary(max_size=100),
+    some.sampled_from([b"application/json", b"issues", b"ping", b"sha256=" + b"0" * 64, b"9" * 30, b"a" * 10_000]),
+)
+hostile_headers = some.lists(some.tuples(some.sampled_from(NAMES), values), max_size=12)
+json_values = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20),
+    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+shaped = some.fixed_dictionaries(
+    {},
+    optional={
+        "action": json_values,
+        "repository": some.fixed_dictionaries({"id": json_values, "full_name": json_values}) | json_values,
+        "sender": some.fixed_dictionaries({"login": json_values}) | json_values,
+        "installation": some.fixed_dictionaries({"id": some.integers()}) | json_values,
+        "issue": some.fixed_dictionaries({"number": some.integers()}) | json_values,
+        "pull_request": some.fixed_dictionaries({"number": some.integers(), "head": json_values}) | json_values,
+        "changes": json_values,
+    },
+)
+
+
+@given(hostile_headers, some.binary(max_size=300), some.sampled_from(["/webhook", "/health", "/stats", "/", "/%00"]))
+@effort(max_examples=300, deadline=None)
+def test_rule_4_hostile_headers_and_bodies_are_no_5xx(sent: Headers, body: bytes, path: str) -> None:
+    around = Surroundings(settings(server={"api_key": "the-key"}))
+    response = ask(around.app(), path, headers=sent, chunks=[body])
+    assert 400 <= response.status < 500
+    assert around.store.kept == []
+
+
+@given(some.binary(max_size=300), some.sampled_from(["issues", "pull_request", "ping", "star", "push"]))
+@effort(max_examples=200, deadline=None)
+def test_rule_4_signed_garbage_is_no_5xx(body: bytes, event: str) -> None:
+    around = Surroundings(settings())
+    assert ask(around.app(), headers=headers(body, event=event), chunks=[body]).status < 500
+
+
+@given(shaped, some.sampled_from(["issues", "pull_request", "ping", "star", "push"]))
+@effort(max_examples=400, deadline=None)
+def test_rule_4_signed_json_of_any_shape_is_no_5xx_and_fits_the_columns(fields: dict[str, Any], event: str) -> None:
+    body = json.dumps(fields).encode()
+    around = Surroundings(settings(repositories=[{"name": "*/*"}]), enabled=frozenset({event}))
+    response = ask(around.app(), headers=headers(body, event=event), chunks=[body])
+    assert response.status in {200, 202, 400}
+    for kept in around.store.kept:
+        assert all(
+            text is None or "\0" not in text for text in (kept.action, kept.repository, kept.sender, kept.head_sha)
+        )
+        assert kept.repository_id is None or 0 <= kept.repository_id < 2**63
+        assert kept.number is None or 0 <= kept.number < 2**31

@@ -1,0 +1,248 @@
+"""The real server on loopback, spoken to byte by byte."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from hls_handler.errors import SettingsError
+from hls_handler.web.serving import MAX_HEAD_BYTES, listen, server
+from tests.web.fakes import SECRET, Surroundings, headers, payload, settings, signature
+
+BODY = payload()
+PATIENCE_S = 20.0  # only a broken server makes a test wait this long
+
+
+@dataclass(frozen=True)
+class Running:
+    around: Surroundings
+    port: int
+
+    @contextmanager
+    def connection(self) -> Iterator[socket.socket]:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
+            yield connection
+
+    def exchange(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send bytes, and read one answer."""
+        with self.connection() as connection:
+            connection.sendall(request)
+            return answer_of(connection)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    given = settings(server={"port": 0, "body_timeout_s": 0.2, "max_body_bytes": 20_000})
+    around = Surroundings(given)
+    bound = listen(given)
+    serving = server(around.app(), given)
+    thread = threading.Thread(target=serving.run, kwargs={"sockets": [bound]})
+    thread.start()
+    yield Running(around, bound.getsockname()[1])
+    serving.should_exit = True
+    thread.join()
+
+
+def answer_of(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    stream = connection.makefile("rb")
+    with stream:
+        status = int(stream.readline().split()[1])
+        found: dict[str, str] = {}
+        while line := stream.readline().strip():
+            name, _, value = line.decode("latin-1").partition(": ")
+            found[name.lower()] = value
+        return status, found, stream.read(int(found["content-length"]))
+
+
+def request(*lines: bytes, body: bytes = b"", start: bytes = b"POST /webhook HTTP/1.1", length: bool = True) -> bytes:
+    counted = (b"Content-Length: %d" % len(body),) if length else ()
+    return b"\r\n".join((start, b"Host: hls", *lines, *counted, b"", body))
+
+
+def lines(**replaced: str | bytes | None) -> list[bytes]:
+    return [name + b": " + value for name, value in headers(BODY, event="issues", secret=SECRET, **replaced)]
+
+
+def kept(running: Running, guid: str) -> bool:
+    return any(delivery.guid == guid for delivery in running.around.store.kept)
+
+
+def test_a_good_request_is_kept_and_the_connection_stays_open(running: Running) -> None:
+    with running.connection() as connection:
+        for guid in ("protocol-1", "protocol-2"):
+            connection.sendall(request(*lines(x_github_delivery=guid), body=BODY))
+            status, found, body = answer_of(connection)
+            assert (status, json.loads(body)["delivery"]) == (202, guid)
+            assert "server" not in found
+            assert kept(running, guid)
+
+
+def test_a_body_in_chunks_is_put_together(running: Running) -> None:
+    parts = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(part), part) for part in (BODY[:10], BODY[10:]))
+    chunks = parts + b"0\r\nServer-Timing: 3\r\n\r\n"
+    head = request(*lines(x_github_delivery="chunked"), b"Transfer-Encoding: chunked", length=False)
+    assert running.exchange(head + chunks)[0] == 202
+    assert kept(running, "chunked")
+
+
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [
+        (request(*lines(), b"X-GitHub-Delivery: second", body=BODY), 400),
+        (request(*lines(), b"X-GitHub-Event: issues", body=BODY), 400),
+        (request(*lines(), b"X-Hub-Signature-256: " + signature(BODY), body=BODY), 401),
+        (request(*lines(x_hub_signature_256=b"sha256=\xe9\xff"), body=BODY), 401),
+        (request(*lines(x_hub_signature_256=b"0" * 40_000), body=BODY), 401),
+        (request(*lines(x_github_delivery=b"\xc3\xa9"), body=BODY), 400),
+        (request(*lines(x_github_delivery="g" * 40_000), body=BODY), 400),
+        (request(*lines(), b"Content-Length: 3", body=BODY), 400),
+        (request(*lines(), b"Content-Length: 99999999999999999999", length=False), 400),
+        (request(*lines(), b"Content-Length: -1", length=False), 400),
+        (request(*lines(), b"Content-Length: 5", b"Transfer-Encoding: chunked", length=False), 400),
+        (request(b"X-Big: " + b"x" * MAX_HEAD_BYTES, length=False)[: MAX_HEAD_BYTES + 1], 400),
+        (request(*lines(), b"Content-Length: 20001", length=False), 413),
+        (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"4e21\r\n" + b"x" * 20001, 413),
+        (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"zz\r\n", 400),
+        (request(*lines(content_type="text/xml"), body=BODY), 415),
+        (request(*lines(content_type=None), body=BODY), 415),
+        (request(start=b"GET /webhook HTTP/1.1"), 405),
+        (request(start=b"GET /nowhere HTTP/1.1"), 404),
+        (request(start=b"GET /%ff%00 HTTP/1.1"), 404),
+        (request(start=b"GET \xff\xfe HTTP/1.1"), 400),
+        (request(start=b"GET * HTTP/1.1"), 404),
+        (request(start=b"CONNECT hls:443 HTTP/1.1"), 400),
+        (request(start=b"POST /webhook HTTP/9.9"), 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : hls\r\n\r\n", 400),
+        (b"\x00" * 100 + b"\r\n\r\n", 400),
+    ],
+)
+def test_rule_4_bad_requests_are_answered_4xx_with_an_id_and_one_sentence(
+    running: Running, bad: bytes, status: int
+) -> None:
+    before = len(running.around.store.kept)
+    answered, found, body = running.exchange(bad)
+    assert answered == status
+    assert len(found["x-request-id"]) == 32
+    assert found["x-content-type-options"] == "nosniff"
+    assert list(json.loads(body)) == ["detail"]
+    assert len(running.around.store.kept) == before
+
+
+def test_rule_3_a_body_that_drips_is_408_and_closed(running: Running) -> None:
+    with running.connection() as connection:
+        connection.sendall(request(*lines(), b"Content-Length: 1000", length=False) + b"{")
+        status, found, _ = answer_of(connection)
+        assert (status, found["connection"]) == (408, "close")
+        assert connection.recv(1) == b""
+
+
+def test_rule_3_a_body_over_the_cap_is_answered_before_it_is_sent_and_closed(running: Running) -> None:
+    with running.connection() as connection:
+        connection.sendall(request(*lines(), b"Content-Length: 25000001", b"Expect: 100-continue", length=False))
+        status, found, _ = answer_of(connection)
+        assert (status, found["connection"]) == (413, "close")
+        assert connection.recv(1) == b""
+
+
+def send_without_end(connection: socket.socket, piece: bytes) -> None:
+    """Send more than all buffers between us and the server hold."""
+    for _ in range(32_000_000 // len(piece)):
+        connection.sendall(piece)
+
+
+LINES = b"".join(b"a%d: %b\r\n" % (number, b"b" * 20) for number in range(2000))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "endless"),
+    [
+        ("/webhook", b"0\r\n", LINES),
+        ("/webhook", b"0\r\na: ", b"z" * 60_000),
+        ("/webhook", b"0\r\n", b"z" * 60_000),
+        ("/webhook", b"1;", b"z" * 60_000),
+        ("/health", b"0\r\n", LINES),
+        ("/health", b"1;", b"z" * 60_000),
+        ("/health", b"", b"2710\r\n" + b"z" * 10_000 + b"\r\n"),
+        ("/nowhere", b"", b"2710\r\n" + b"z" * 10_000 + b"\r\n"),
+        ("/webhook", b"0\r\n\r\n", b"\r\n" * 30_000),
+    ],
+)
+def test_rule_3_a_request_in_chunks_without_end_is_closed(
+    running: Running, path: str, body: bytes, endless: bytes
+) -> None:
+    start = f"POST {path} HTTP/1.1".encode()
+    head = request(*lines(), b"Transfer-Encoding: chunked", start=start, length=False)
+    with running.connection() as connection:
+        connection.sendall(head + body)
+        with pytest.raises(ConnectionError):
+            send_without_end(connection, endless)
+
+
+def test_rule_3_requests_without_waiting_for_answers_are_closed(running: Running) -> None:
+    with running.connection() as connection, pytest.raises(ConnectionError):
+        send_without_end(connection, request(start=b"GET /health HTTP/1.1") * 1000)
+
+
+@pytest.mark.parametrize("path", ["/health", "/stats", "/nowhere"])
+def test_rule_3_a_body_that_nobody_reads_closes_the_connection(running: Running, path: str) -> None:
+    start = f"GET {path} HTTP/1.1".encode()
+    with running.connection() as connection:
+        connection.sendall(request(b"Content-Length: 1000", start=start, length=False))
+        answer_of(connection)
+        with suppress(ConnectionError):
+            connection.sendall(b"x" * 1000 + request(start=start))
+            assert connection.recv(1) == b""
+
+
+def test_rule_4_a_signature_after_the_body_is_none(running: Running) -> None:
+    head = request(*lines(x_hub_signature_256=None), b"Transfer-Encoding: chunked", length=False)
+    chunk = b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+    trailer = b"X-Hub-Signature-256: " + signature(BODY) + b"\r\n\r\n"
+    assert running.exchange(head + chunk + trailer)[0] == 401
+
+
+def test_a_sender_who_goes_away_leaves_no_line_in_the_log(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with running.connection() as connection:
+        connection.sendall(request(*lines(x_github_delivery="gone"), b"Content-Length: 1000", length=False) + b"{")
+    assert running.exchange(request(start=b"GET /health HTTP/1.1"))[0] == 200
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert not kept(running, "gone")
+
+
+def test_who_asks_for_another_protocol_gets_this_one_and_no_line_in_the_log(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    upgrade = request(b"Connection: Upgrade", b"Upgrade: websocket", start=b"GET /health HTTP/1.1")
+    assert running.exchange(upgrade)[0] == 200
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_after_all_this_the_server_still_serves(running: Running) -> None:
+    status, _, body = running.exchange(request(start=b"GET /health HTTP/1.1"))
+    assert (status, json.loads(body)["status"]) == (200, "healthy")
+
+
+def test_a_port_in_use_is_a_problem_that_names_the_key() -> None:
+    taken = listen(settings(server={"port": 0}))
+    with taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError) as refused:
+            listen(settings(server={"port": port}))
+    assert refused.value.problems == (
+        f"settings (server.port): cannot listen on 127.0.0.1:{port}: Address already in use; choose a free port",
+    )
+
+
+def test_the_server_waits_for_the_slowest_request_at_the_end_and_keeps_quiet_about_itself() -> None:
+    config = server(Surroundings(settings()).app(), settings(server={"body_timeout_s": 20})).config
+    assert (config.timeout_graceful_shutdown, config.server_header, config.access_log) == (20, False, False)

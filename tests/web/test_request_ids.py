@@ -1,0 +1,75 @@
+"""Request ids."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from hls_handler import logs
+from hls_handler.web.request_ids import given_or_fresh
+from tests.web.fakes import GUID, Surroundings, ask, headers, payload, settings
+
+FRESH = re.compile(r"[0-9a-f]{32}")
+
+
+@pytest.mark.parametrize("given", [b"12345678", b"a" * 64, b"72d3162e-cc78-11e3-81ab-4c9367dc0958"])
+def test_a_plain_token_is_kept(given: bytes) -> None:
+    assert given_or_fresh([(b"host", b"x"), (b"x-request-id", given)]) == given.decode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (),
+        (b"",),
+        (b"1234567",),
+        (b"a" * 65,),
+        (b"12345678\r\nset-cookie: a",),
+        (b"12345678 ",),
+        (b'"12345678"',),
+        (b"\xff" * 8,),
+        (b"12345678", b"12345678"),
+    ],
+)
+def test_rule_4_anything_else_is_replaced_by_a_fresh_one(given: tuple[bytes, ...]) -> None:
+    assert FRESH.fullmatch(given_or_fresh([(b"x-request-id", value) for value in given]))
+
+
+def test_fresh_ids_differ() -> None:
+    assert given_or_fresh(()) != given_or_fresh(())
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What is logged meanwhile, as JSON lines."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    written = io.StringIO()
+    logs.configure("INFO", "json", written, ())
+    yield written
+    root.handlers[:] = before
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def test_the_ids_of_request_and_delivery_stand_in_the_lines_that_are_logged(lines: io.StringIO) -> None:
+    around, body = Surroundings(settings()), payload()
+    app = around.app()
+    around.store.broken = "disk full"
+    ask(app, headers=headers(body, x_request_id="request-0001"), chunks=[body])
+    ask(app, headers=headers(body, x_request_id="request-0002", x_github_delivery="?"), chunks=[body])
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["message"], line["request_id"], line.get("delivery"), line["why"]) for line in logged] == [
+        ("webhook could not be stored", "request-0001", GUID, "disk full"),
+        (
+            "webhook refused",
+            "request-0002",
+            None,
+            "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",
+        ),
+    ]

@@ -1,0 +1,78 @@
+"""Rule 19: no secret in any answer, log line or repr of the web room."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import logging
+from urllib.parse import quote
+
+import pytest
+
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.web.api_key import ApiKey
+from hls_handler.web.signature import Secrets
+from tests.web.fakes import Headers, Response, Surroundings, ask, headers, payload, settings
+
+WEBHOOK, OWN, API_KEY = "marker/webhook+secret/0001", "marker/own+secret/of/one/2", "marker/api+key/00000003"
+GIVEN = settings(
+    github={"webhook_secret": WEBHOOK, "token": "marker/github+token/4"},
+    claude={"api_key": "marker/claude+key/005"},
+    server={"api_key": API_KEY, "max_body_bytes": 5000},
+    repositories=[{"name": "owner/repo"}, {"name": "owner/private", "webhook_secret": OWN}],
+)
+KEY: Headers = [(b"x-api-key", API_KEY.encode())]
+
+
+def spellings(secret: str) -> list[str]:
+    return [secret, base64.b64encode(secret.encode()).decode().rstrip("="), quote(secret, safe=""), "marker"]
+
+
+def everything_that_can_happen(around: Surroundings) -> list[Response]:
+    app, body = around.app(), payload()
+    good, foreign = headers(body, secret=WEBHOOK), headers(body, secret=OWN)
+    answers = [
+        ask(app, headers=sent, chunks=[chunk])
+        for sent, chunk in [
+            (good, body),
+            (good, body + b" "),
+            (foreign, body),
+            (headers(b"{}", secret=WEBHOOK), b"{}"),
+            (headers(b"[", secret=WEBHOOK), b"["),
+            (headers(body, event="ping", secret=WEBHOOK), body),
+            (headers(body, event="star", secret=WEBHOOK), body),
+            (good, body * 100),
+        ]
+    ]
+    around.store.broken = "disk full"
+    answers += [ask(app, headers=headers(body, secret=WEBHOOK), chunks=[body])]
+    answers += [
+        ask(app, path, method="GET", headers=sent) for path in ("/health", "/stats", "/x") for sent in ([], KEY)
+    ]
+    around.store.broken = None
+    return [*answers, ask(app, "/stats", method="GET", headers=KEY)]
+
+
+def test_rule_19_no_answer_and_no_log_line_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers = everything_that_can_happen(Surroundings(GIVEN))
+    assert {answer.status for answer in answers} == {200, 202, 400, 401, 404, 413, 503}
+    shown = [f"{answer.headers} {answer.body!r}" for answer in answers]
+    shown += [str(record.__dict__) + record.getMessage() for record in caplog.records]
+    assert any("the secret that matched is not one of owner/repo" in text for text in shown)
+    for secret in (WEBHOOK, OWN, API_KEY):
+        for spelling in spellings(secret):
+            assert [text for text in shown if spelling in text] == []
+
+
+def test_rule_19_what_holds_secrets_does_not_show_them() -> None:
+    table = RepositoryTable(GIVEN)
+    for holder in (Secrets(GIVEN, table), ApiKey(GIVEN)):
+        assert "marker" not in f"{holder!r} {holder}"
+
+
+def test_rules_2_and_6_secrets_are_compared_in_constant_time() -> None:
+    """Time cannot be measured reliably, so the code is looked at."""
+    for compares in (Secrets.matching, ApiKey.admits):
+        source = inspect.getsource(compares)
+        assert "compare_digest(" in source

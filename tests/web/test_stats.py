@@ -1,0 +1,124 @@
+"""The page of `/stats`, from counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from hls_handler.clients.rate import RateLimit
+from hls_handler.web.stats import Figures, Throughput, percentile, stats_page
+
+UNHEARD = RateLimit(None, None, None)
+NOTHING_YET = Figures(uptime_s=1.0, queue={}, rate_limit=UNHEARD)
+NO_TIMES = {"0.1": 0, "0.25": 0, "0.5": 0, "1": 0, "2.5": 0, "5": 0, "10": 0, "30": 0, "60": 0, "120": 0, "300": 0}
+
+
+def test_a_page_on_which_nothing_happened_yet() -> None:
+    assert stats_page({}, NOTHING_YET) == {
+        "uptime_seconds": 1.0,
+        "total_webhooks": 0,
+        "successful_processing": 0,
+        "failed_processing": 0,
+        "success_rate": None,
+        "recovered_by_retry": 0,
+        "outcomes": {},
+        "average_processing_time": None,
+        "processing_time": {
+            "p50": None,
+            "p95": None,
+            "p99": None,
+            "estimate": "interpolated between the bounds of the histogram",
+            "histogram": {**NO_TIMES, "inf": 0},
+        },
+        "events_by_type": {},
+        "events_by_repo": {},
+        "handlers": {},
+        "repositories": {},
+        "ignored_by_reason": {},
+        "prompts": {},
+        "tokens": {"input": 0, "output": 0, "cache_write": 0, "cache_read": 0},
+        "cost_usd": 0.0,
+        "claude_api": {"requests_made": 0, "by_outcome": {}},
+        "github_api": {"requests_made": 0, "rate_limit": {"limit": None, "remaining": None, "reset_at": None}},
+        "queue": {},
+        "throughput": None,
+    }
+
+
+def test_a_page_of_a_busy_day() -> None:
+    counters = {
+        ("webhooks", ""): 20,
+        ("event", "issues.opened"): 12,
+        ("event", "ping"): 1,
+        ("repository", "owner/repo"): 19,
+        ("ignored", "event not enabled"): 5,
+        ("outcome", "done"): 9,
+        ("outcome", "dead"): 3,
+        ("outcome", "ignored"): 5,
+        ("recovered_by_retry", ""): 2,
+        ("processing_ms", ""): 36_000,
+        ("processing_count", ""): 12,
+        ("processing_le", "2.5"): 6,
+        ("processing_le", "5"): 6,
+        ("handler", "IssueHandler:done"): 9,
+        ("handler", "IssueHandler:dead"): 2,
+        ("handler", "of:a:kind:done"): 1,
+        ("repository_outcome", "owner/repo:done"): 9,
+        ("prompt_calls", "issues/analyze@3f9c2a"): 11,
+        ("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): 1_234_567,
+        ("tokens", "input"): 4000,
+        ("tokens", "cache_read"): 70,
+        ("cost_micro_usd", ""): 1_234_567,
+        ("claude_calls", "answered"): 10,
+        ("claude_calls", "invalid"): 1,
+        ("github_requests", ""): 77,
+    }
+    figures = Figures(
+        uptime_s=86400.0,
+        queue={"queued": 3},
+        rate_limit=UNHEARD,
+        throughput=Throughput(window_s=120, webhooks=6, processed=3),
+    )
+    page = stats_page(counters, figures)
+    times = page["processing_time"]
+    assert isinstance(times, dict)
+    assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (20, 9, 3)
+    assert (page["success_rate"], page["recovered_by_retry"], page["average_processing_time"]) == (0.75, 2, 3.0)
+    assert page["outcomes"] == {"dead": 3, "done": 9, "ignored": 5}
+    assert (times["p50"], times["p99"]) == (2.5, pytest.approx(4.95))
+    assert times["histogram"] == {**NO_TIMES, "2.5": 6, "5": 6, "inf": 0}
+    assert page["events_by_type"] == {"issues.opened": 12, "ping": 1}
+    assert page["events_by_repo"] == {"owner/repo": 19}
+    assert page["handlers"] == {"IssueHandler": {"done": 9, "dead": 2}, "of:a:kind": {"done": 1}}
+    assert page["repositories"] == {"owner/repo": {"done": 9}}
+    assert page["ignored_by_reason"] == {"event not enabled": 5}
+    assert page["prompts"] == {"issues/analyze@3f9c2a": {"calls": 11, "cost_usd": 1.234567}}
+    assert page["tokens"] == {"input": 4000, "output": 0, "cache_write": 0, "cache_read": 70}
+    assert page["cost_usd"] == 1.234567
+    assert page["claude_api"] == {"requests_made": 11, "by_outcome": {"answered": 10, "invalid": 1}}
+    assert page["github_api"] == {
+        "requests_made": 77,
+        "rate_limit": {"limit": None, "remaining": None, "reset_at": None},
+    }
+    assert page["queue"] == {"queued": 3}
+    assert page["throughput"] == {"window_seconds": 120, "webhooks_per_minute": 3.0, "processed_per_minute": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("histogram", "share", "seconds"),
+    [
+        ({}, 0.5, None),
+        ({"1": 4}, 0.5, 0.75),
+        ({"1": 4}, 1.0, 1.0),
+        ({"0.1": 1, "1": 1}, 0.5, 0.1),
+        ({"0.1": 50, "300": 50}, 0.75, 210.0),
+        ({"0.1": 1, "inf": 1}, 0.99, 300.0),
+        ({"inf": 3}, 0.5, 300.0),
+    ],
+    ids=["nothing", "halfway", "the bound", "first bucket", "far apart", "over the last bound", "all over it"],
+)
+def test_percentiles_are_interpolated_within_their_bucket(
+    histogram: Mapping[str, int], share: float, seconds: float | None
+) -> None:
+    assert percentile(histogram, share) == (None if seconds is None else pytest.approx(seconds))

@@ -1,0 +1,25 @@
+"""Worlds to work in, closed when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hls_handler.settings.model import Settings
+from tests.work.fakes import FakeClaude
+from tests.work.world import BUG, MakeWorld, World, world
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
+    """Makes a world in which Claude gives these replies, one after the other."""
+    with ExitStack() as stack:
+
+        def make(*replies: object, given: Settings | None = None, stands_still: bool = False) -> World:
+            claude = FakeClaude(list(replies) or [BUG])  # type: ignore[arg-type]
+            return stack.enter_context(world(tmp_path, replies=claude, given=given, stands_still=stands_still))
+
+        yield make

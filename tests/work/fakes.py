@@ -1,0 +1,148 @@
+"""Fakes of the pipeline's ports: one GitHub and one Claude in memory, both of which can be told to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from hls_handler.actions import KeepComment, KeepLabels, Outcome
+from hls_handler.analysis import Answered, Reply, Unusable, Usage
+from hls_handler.errors import DependencyDown, HlsError
+from hls_handler.events import Account, Issue, PullRequest
+from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.reader import ChangedFile
+from hls_handler.prompting.render import Rendered
+from hls_handler.settings.model import Labels
+from hls_handler.store import ThreadMemory
+
+HLS = Account(login="hls-bot", id=99, type="Bot")
+OCTOCAT = Account(login="octocat", id=1, type="User")
+
+ISSUE = Issue(
+    number=1,
+    title="Spelling error in the README file",
+    body="It looks like you accidently spelled 'commit' with two 't's.",
+    user=OCTOCAT,
+    state="open",
+    locked=False,
+    labels=(),
+    author_association="NONE",
+    html_url="https://github.com/Codertocat/Hello-World/issues/1",
+)
+
+
+CLAUDE_DOWN = DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
+GITHUB_DOWN = DependencyDown("GitHub answered 502", dependency="github", remedy="wait")
+INVALID = Unusable("", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5"))
+
+
+def _nothing(what: str) -> None:
+    pass
+
+
+@dataclass
+class FakeGithub:
+    """One repository. Errors in `failing` are raised, one for each call, before the call has an effect."""
+
+    account: Account = HLS
+    issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
+    pull_requests: dict[int, PullRequest] = field(default_factory=dict)
+    changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
+    labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    comments: dict[int, str] = field(default_factory=dict)
+    failing: list[HlsError] = field(default_factory=list)
+    failing_writes: list[HlsError] = field(default_factory=list)
+    lost_answers: list[HlsError] = field(default_factory=list)  # raised after a comment was written
+    labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # as told to each `keep_labels`
+    asked: list[str] = field(default_factory=list)  # every call, in order
+    meanwhile: Callable[[str], None] = _nothing  # happens during every call, before it has an effect
+
+    def who_am_i(self) -> Account:
+        self._call("who_am_i")
+        return self.account
+
+    def reader(self, repository: str) -> FakeGithub:
+        return self
+
+    def issue(self, number: int) -> Issue:
+        self._call(f"issue {number}")
+        return self.issues[number]
+
+    def pull_request(self, number: int) -> PullRequest:
+        self._call(f"pull_request {number}")
+        return self.pull_requests[number]
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        self._call(f"files {number}")
+        return self.changed[number]
+
+    def writer(
+        self, repository: str, *, we: Account, memory: ThreadMemory, before_write: Callable[[], None], dry_run: bool
+    ) -> FakeWriter:
+        return FakeWriter(self, memory, before_write, dry_run)
+
+    def _call(self, what: str) -> None:
+        self.asked.append(what)
+        self.meanwhile(what)
+        if self.failing:
+            raise self.failing.pop(0)
+
+
+@dataclass
+class FakeWriter:
+    github: FakeGithub
+    memory: ThreadMemory
+    before_write: Callable[[], None]
+    dry_run: bool
+
+    def keep_labels(
+        self, number: int, action: KeepLabels, *, labels: Labels, before: Mapping[str, LabelState]
+    ) -> Outcome:
+        self.github.labels_before.append(before)
+        names = tuple(wish.name for wish in action.wishes)
+        if self.dry_run:
+            return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
+        self.memory.intend_labels(names)
+        self._write("labels")
+        self.github.labels[number] = names
+        return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
+
+    def keep_comment(self, number: int, action: KeepComment) -> Outcome:
+        if self.dry_run:
+            return Outcome("comment", "dry_run", "would comment", body=action.body)
+        self._write("comment")
+        kind = "edited" if number in self.github.comments else "created"
+        self.github.comments[number] = action.body
+        if self.github.lost_answers:
+            raise self.github.lost_answers.pop(0)
+        return Outcome("comment", "edited" if kind == "edited" else "created", f"{kind} the comment", body=action.body)
+
+    def _write(self, what: str) -> None:
+        self.before_write()
+        self.github.asked.append(f"write {what}")
+        self.github.meanwhile(f"write {what}")
+        if self.github.failing_writes:
+            raise self.github.failing_writes.pop(0)
+
+
+@dataclass
+class FakeClaude:
+    """Answers with the next of `replies`, or with the last one again; an error among them is raised."""
+
+    replies: list[Reply | Unusable | HlsError]
+    asked: list[Rendered] = field(default_factory=list)
+    corrections: list[Unusable | None] = field(default_factory=list)
+
+    def model_for(self, rendered: Rendered) -> str:
+        return "claude-haiku-5-5"
+
+    def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
+        self.asked.append(rendered)
+        self.corrections.append(correction)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, HlsError):
+            raise reply
+        if isinstance(reply, Unusable):
+            return replace(reply, prompt_id=rendered.prompt.id)
+        usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
+        return Answered(rendered.prompt.id, rendered.prompt.reply, reply, usage)

@@ -1,0 +1,43 @@
+"""Asking Claude: what counts in the hourly budget, and what is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.errors import DependencyDown
+from tests.work.fakes import INVALID
+from tests.work.world import BUG, GUID, MakeWorld, settings
+
+
+@pytest.mark.parametrize(
+    ("maybe_done", "outcome", "counted", "asked", "state"),
+    [(True, "failed", 1, 1, "queued"), (False, "unavailable", 0, 2, "done")],
+    ids=["no answer in time", "not taken up"],
+)
+def test_a_call_that_may_have_been_paid_for_uses_up_the_budget(
+    make_world: MakeWorld, maybe_done: bool, outcome: str, counted: int, asked: int, state: str
+) -> None:
+    given = settings()
+    given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 1})})
+    failure = DependencyDown("no answer", dependency="claude", remedy="wait", maybe_done=maybe_done)
+    one = make_world(failure, BUG, given=given)
+    one.accept()
+    one.run()
+    assert [call.outcome for call in one.store.calls(GUID)] == [outcome]
+    assert one.store.calls_last_hour() == counted
+    one.later(60)
+    one.run()
+    assert (len(one.claude.asked), one.row().state) == (asked, state)
+
+
+def test_run_again_by_hand_after_two_unusable_replies_claude_is_asked_as_if_for_the_first_time(
+    make_world: MakeWorld,
+) -> None:
+    one = make_world(INVALID, INVALID, INVALID, BUG)
+    one.accept()
+    one.run()
+    assert one.row().state == "dead"
+    one.store.requeue(GUID)
+    one.run()
+    assert one.row().state == "done"
+    assert [correction is None for correction in one.claude.corrections] == [True, False, True, False]

@@ -1,0 +1,95 @@
+"""What becomes of a delivery after a run that failed, and who else is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.deliveries import Finished
+from hls_handler.errors import Dependency, DependencyDown, StoreUnavailable
+from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN
+from tests.work.world import BUG, GUID, MakeWorld, World, settings
+
+HOUR_S = 3600.0
+OTHER: dict[Dependency, str] = {"github": "claude", "claude": "github"}
+
+
+def fail(one: World, error: DependencyDown) -> None:
+    """The next run fails with this, in Claude or before the first write."""
+    one.accept()
+    if error.dependency == "claude":
+        one.claude.replies = [error, BUG]
+    else:
+        one.github.failing_writes = [error]
+    assert one.run() is None
+
+
+def test_an_outage_is_given_up_on_once_it_has_lasted_too_long(make_world: MakeWorld) -> None:
+    one = make_world(CLAUDE_DOWN, given=settings(limits={"give_up_after_h": 2}))
+    one.accept()
+    assert one.run() is None
+    one.later(HOUR_S)
+    assert one.run() is None
+    one.later(HOUR_S)
+    reason = "still failing after 2 h (limits.give_up_after_h), last: Claude answered 529"
+    assert one.run() == Finished(GUID, "dead", reason)
+    assert (one.row().state, one.row().reason) == ("dead", reason)
+
+
+def test_a_step_that_is_done_meanwhile_begins_that_time_anew(make_world: MakeWorld) -> None:
+    one = make_world(CLAUDE_DOWN, BUG, given=settings(limits={"give_up_after_h": 2}))
+    one.accept()
+    assert one.run() is None
+    one.later(2 * HOUR_S)
+    one.github.failing_writes = [GITHUB_DOWN] * 2
+    assert one.run() is None  # Claude has answered, and GitHub fails for the first time
+    one.later(2 * HOUR_S)
+    assert one.run() == Finished(
+        GUID, "dead", "still failing after 2 h (limits.give_up_after_h), last: GitHub answered 502"
+    )
+
+
+@pytest.mark.parametrize("dependency", ["github", "claude"])
+def test_nobody_asks_again_before_the_time_that_the_server_named(make_world: MakeWorld, dependency: Dependency) -> None:
+    one = make_world()
+    until = one.store.now() + timedelta(hours=1)
+    fail(one, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until))
+    assert one.store.held_until(dependency) == until
+    assert one.store.held_until(OTHER[dependency]) is None
+    asked = (len(one.claude.asked), one.github.asked.count("write labels"))
+    one.accept(guid="second", thread=7)
+    assert one.run() is None
+    assert one.row("second").due_at == until
+    assert (len(one.claude.asked), one.github.asked.count("write labels")) == asked
+
+
+@pytest.mark.parametrize("dependency", ["github", "claude"])
+def test_without_a_time_from_the_server_nobody_asks_for_the_first_pause(
+    make_world: MakeWorld, dependency: Dependency
+) -> None:
+    one = make_world(given=settings(limits={"retry_backoff_s": 300}))
+    before = one.store.now()
+    fail(one, DependencyDown("503", dependency=dependency, remedy="wait"))
+    until = one.store.held_until(dependency)
+    assert until is not None
+    assert before <= until - timedelta(seconds=300) <= one.store.now()
+
+
+@pytest.mark.parametrize("dependency", ["github", "claude"])
+def test_an_outage_shows_in_health_with_its_remedy(make_world: MakeWorld, dependency: Dependency) -> None:
+    one = make_world()
+    fail(one, DependencyDown("401", dependency=dependency, remedy="mend the key"))
+    part = one.health.snapshot().components[dependency]
+    assert (part.state, part.message, part.remedy) == ("degraded", "401", "mend the key")
+    assert one.health.snapshot().components["store"].state == "unknown"
+
+
+def test_a_worker_that_cannot_write_makes_the_service_unhealthy_and_keeps_the_delivery(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.github.failing = [StoreUnavailable("the database is locked")]
+    assert one.run() is None
+    part = one.health.snapshot().components["store"]
+    assert (part.state, part.message) == ("unhealthy", "the database is locked")
+    assert (one.row().state, one.row().failures) == ("running", 0)

@@ -1,0 +1,63 @@
+"""Who we are: asked of GitHub once for each token and address, and again now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hls_handler.errors import DependencyDown
+from hls_handler.events import Account
+from hls_handler.store import Store
+from hls_handler.work.identity import WhoWeAre
+from tests.work.fakes import HLS, FakeGithub
+
+API = "https://api.github.com"
+RENAMED = Account(login="hls-new", id=99, type="Bot")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path}/hls.db")
+    yield opened
+    opened.close()
+
+
+def who_we_are(store: Store, *, token: str = "t1", base_url: str = API) -> WhoWeAre:
+    return WhoWeAre(store, token=token, base_url=base_url)
+
+
+def test_github_is_asked_once_even_over_a_restart(store: Store) -> None:
+    we, github = who_we_are(store), FakeGithub()
+    assert [we.ask(github), we.ask(github), who_we_are(store).ask(github)] == [HLS, HLS, HLS]
+    assert (we.known, who_we_are(store).known) == (HLS, HLS)
+    assert github.asked == ["who_am_i"]
+
+
+@pytest.mark.parametrize(("token", "base_url"), [("t2", API), ("t1", "https://github.example/api/v3")])
+def test_another_token_or_another_github_may_be_another_account(store: Store, token: str, base_url: str) -> None:
+    who_we_are(store).ask(FakeGithub())
+    other = who_we_are(store, token=token, base_url=base_url)
+    assert other.known is None
+    assert other.ask(FakeGithub(account=RENAMED)) == RENAMED
+    assert who_we_are(store).known == HLS
+
+
+def test_a_renamed_account_is_known_by_its_new_login(store: Store) -> None:
+    we, github = who_we_are(store), FakeGithub()
+    we.refresh(github)
+    assert we.known == HLS
+    github.account = RENAMED
+    we.refresh(github)
+    assert (we.known, we.ask(github), who_we_are(store).known) == (RENAMED, RENAMED, RENAMED)
+    assert github.asked == ["who_am_i", "who_am_i"]
+
+
+def test_who_we_are_stays_known_while_github_is_down(store: Store) -> None:
+    we, github = who_we_are(store), FakeGithub()
+    we.ask(github)
+    github.failing = [DependencyDown("GitHub answered 502", dependency="github", remedy="wait")]
+    with pytest.raises(DependencyDown):
+        we.refresh(github)
+    assert we.known == HLS

@@ -1,0 +1,135 @@
+"""A job: results that are remembered, turns that are waited for, and the points where it stops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pydantic import TypeAdapter
+
+from hls_handler.errors import Dependency, Wait
+from hls_handler.work.job import Job
+from hls_handler.work.memory import Codec
+from tests.work.world import GUID, MakeWorld, World
+
+COUNT = Codec("count", 1, TypeAdapter(int))
+
+
+def never() -> int:
+    pytest.fail("this must not be done")
+
+
+def stopped(one: World) -> Job:
+    one.accept()
+    job = one.job()
+    one.stopping = True
+    return job
+
+
+def test_a_step_is_done_once(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    job = one.job()
+    assert job.once(COUNT, 0, lambda: 7) == 7
+    later = replace(job, steps=one.store.steps(GUID))
+    assert later.once(COUNT, 0, never) == 7
+    assert later.once(COUNT, 1, lambda: 8) == 8
+
+
+def test_a_service_that_stops_begins_no_step(make_world: MakeWorld) -> None:
+    one = make_world()
+    with pytest.raises(Wait, match="the service is stopping"):
+        stopped(one).once(COUNT, 0, never)
+    assert one.store.steps(GUID) == {}
+
+
+def test_a_service_that_stops_takes_no_turn(make_world: MakeWorld) -> None:
+    job = stopped(make_world())
+    with pytest.raises(Wait, match="the service is stopping"):
+        job.in_turn(never)
+    with pytest.raises(Wait, match="the service is stopping"):
+        job.before_write()
+
+
+@pytest.mark.parametrize(
+    ("during", "asked_of_github", "asked_of_claude"),
+    [
+        (1, ["issue 1"], 0),
+        (2, ["issue 1", "issue 1"], 1),
+        (3, ["issue 1", "issue 1", "write labels"], 1),
+    ],
+    ids=["gathering", "looking once more", "labelling"],
+)
+def test_a_service_that_stops_ends_its_step_and_does_nothing_after_it(
+    make_world: MakeWorld, during: int, asked_of_github: list[str], asked_of_claude: int
+) -> None:
+    one = make_world()
+
+    def stop(_what: str) -> None:
+        one.stopping = len(one.github.asked) >= during
+
+    one.github.meanwhile = stop
+    one.accept()
+    assert one.run() is None
+    assert (one.github.asked, len(one.claude.asked)) == (asked_of_github, asked_of_claude)
+    assert (one.row().state, one.row().failures) == ("queued", 0)
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "holdup", "waits_here"),
+    [(1.0, None, True), (-1.0, None, True), (10.0, None, False), (1.0, "claude", False)],
+    ids=["near", "over already", "far", "held up"],
+)
+def test_only_a_near_turn_that_nothing_holds_up_is_waited_for_in_place(
+    make_world: MakeWorld, wait_s: float, holdup: Dependency | None, waits_here: bool
+) -> None:
+    one = make_world()
+    one.accept()
+    job = one.job()
+    turns = [Wait("not yet", at=one.store.now() + timedelta(seconds=wait_s), holdup=holdup)]
+
+    def take() -> str:
+        if turns:
+            raise turns.pop()
+        return "taken"
+
+    if waits_here:
+        assert job.in_turn(take) == "taken"
+        assert [0 < pause_s <= 1.0 for pause_s in one.paused_s] == [True]
+    else:
+        with pytest.raises(Wait, match="not yet"):
+            job.in_turn(take)
+        assert one.paused_s == []
+
+
+def test_a_turn_that_comes_after_the_end_of_the_service_is_not_taken(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    job = one.job()
+
+    def take() -> int:
+        if one.stopping:
+            never()
+        raise Wait("not yet", at=one.store.now() + timedelta(seconds=1))
+
+    def told_to_end(_seconds: float) -> None:
+        one.stopping = True
+
+    with pytest.raises(Wait, match="the service is stopping"):
+        replace(job, tools=replace(job.tools, pause=told_to_end)).in_turn(take)
+    assert one.stopping
+
+
+def test_nothing_is_read_while_github_is_left_alone(make_world: MakeWorld) -> None:
+    one = make_world()
+    until = one.store.now() + timedelta(hours=1)
+    one.store.hold_pace("github", until)
+    one.accept()
+    with pytest.raises(Wait) as raised:
+        one.job().before_reads()
+    assert raised.value.at == until
+    one.accept(guid="second", thread=7)
+    assert one.run() is None
+    assert one.github.asked == []
+    assert (one.row("second").state, one.row("second").due_at) == ("queued", until)

@@ -1,0 +1,286 @@
+"""One delivery through the pipeline: what is done, what is remembered, and what follows when something fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from hls_handler.analysis import IssueResponse
+from hls_handler.deliveries import Finished
+from hls_handler.errors import Permanent, Retryable
+from hls_handler.work.conclusion import attempt
+from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
+from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
+
+
+def test_an_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; created the comment")
+    assert one.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
+    assert "The README says committ." in one.github.comments[1]
+    assert one.github.asked == ["issue 1", "issue 1", "write labels", "write comment"]
+    assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
+
+
+def test_then_leads_to_a_second_prompt_whose_comment_counts(make_world: MakeWorld) -> None:
+    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    one = make_world(QUESTION, answer)
+    one.accept()
+    one.run()
+    assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze", "issues/respond"]
+    assert one.github.labels[1][0] == "question"
+    assert one.github.comments[1].startswith("Set DATABASE_URL.")
+
+
+def test_an_outage_of_claude_costs_no_attempt_and_gathers_nothing_again(make_world: MakeWorld) -> None:
+    one = make_world(CLAUDE_DOWN, BUG)
+    one.accept()
+    assert one.run() is None
+    row = one.row()
+    assert (row.state, row.attempts, row.failures, row.analysis_status) == ("queued", 0, 1, "failed")
+    assert one.health.snapshot().components["claude"].state == "degraded"
+    one.later(60)
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; created the comment")
+    assert one.github.asked.count("issue 1") == 2  # once to gather, once before posting
+    assert one.health.snapshot().components["claude"].state == "healthy"
+
+
+def test_posting_that_fails_is_retried_without_asking_claude_again(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.github.failing_writes = [GITHUB_DOWN]
+    assert one.run() is None
+    assert (one.row().analysis_status, one.row().posting_status) == ("done", "failed")
+    one.later(60)
+    assert one.run() is not None
+    assert len(one.claude.asked) == 1
+    assert (one.row().state, one.row().posting_status) == ("done", "done")
+
+
+def test_the_outcome_is_told_against_the_labels_of_the_deliverys_first_round(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.github.failing_writes = [GITHUB_DOWN]
+    assert one.run() is None  # and the labels are remembered as intended
+    one.later(60)
+    assert one.run() is not None
+    assert one.github.labels_before == [{}, {}]
+
+
+def test_an_action_that_was_applied_is_not_applied_again(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.github.lost_answers = [GITHUB_DOWN]
+    assert one.run() is None
+    one.later(60)
+    one.run()
+    assert one.github.asked.count("write labels") == 1
+    assert one.github.asked.count("write comment") == 2  # an ensure: the writer finds what the lost answer left
+
+
+def test_a_reply_that_does_not_validate_gets_one_more_try_that_shows_the_error(make_world: MakeWorld) -> None:
+    one = make_world(INVALID, BUG)
+    one.accept()
+    one.run()
+    assert one.row().state == "done"
+    assert one.claude.corrections[0] is None
+    correction = one.claude.corrections[1]
+    assert correction is not None
+    assert (correction.problem, correction.text) == (INVALID.problem, INVALID.text)
+
+
+def test_rule_11_a_second_reply_that_does_not_validate_ends_it_and_nothing_is_posted(make_world: MakeWorld) -> None:
+    one = make_world(INVALID)
+    one.accept()
+    finished = one.run()
+    assert finished is not None
+    assert finished.state == "dead"
+    assert "could not be used, twice" in (finished.reason or "")
+    assert (one.github.labels, one.github.comments) == ({}, {})
+    assert [call.outcome for call in one.store.calls(GUID)] == ["invalid", "invalid"]
+
+
+def test_an_outage_between_the_two_tries_does_not_pay_for_the_first_again(make_world: MakeWorld) -> None:
+    one = make_world(INVALID, CLAUDE_DOWN, BUG)
+    one.accept()
+    assert one.run() is None
+    one.later(60)
+    one.run()
+    assert one.row().state == "done"
+    assert [correction is None for correction in one.claude.corrections] == [True, False, False]
+
+
+@pytest.mark.parametrize("why", ["truncated", "refused", "stopped"])
+def test_a_reply_that_cannot_be_corrected_is_not_asked_for_twice(
+    make_world: MakeWorld, why: Literal["truncated", "refused", "stopped"]
+) -> None:
+    one = make_world(replace(INVALID, why=why))
+    one.accept()
+    one.run()
+    assert one.row().state == "dead"
+    assert len(one.claude.asked) == 1
+
+
+def test_a_permanent_error_is_final(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.github.failing = [Permanent("GET /repos/o/r/issues/1: 410 Gone")]
+    assert one.run() == Finished(GUID, "dead", "GET /repos/o/r/issues/1: 410 Gone")
+
+
+def test_own_failures_end_at_the_last_attempt(make_world: MakeWorld) -> None:
+    one = make_world(given=settings(limits={"max_attempts": 2}))
+    one.accept()
+    one.github.failing = [Retryable("422"), Retryable("422")]
+    assert one.run() is None
+    one.later(60)
+    assert one.run() == Finished(GUID, "dead", "failed 2 times (limits.max_attempts), last: 422")
+
+
+def test_a_defect_of_ours_is_tried_again_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.github.issues = {}  # the fake raises KeyError
+    one.accept()
+    assert one.run() is None
+    assert one.row().reason == "defect in HLS, please report it: KeyError (the log has the trace)"
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "reason"),
+    [
+        ({"state": "closed"}, "superseded", "closed meanwhile"),
+        ({"locked": True}, "dead", "is locked"),
+    ],
+)
+def test_a_thread_that_changed_since_the_event_is_respected(
+    make_world: MakeWorld, change: dict[str, object], state: str, reason: str
+) -> None:
+    one = make_world()
+    one.accept()
+    one.github.issues = {1: replace(ISSUE, **change)}  # type: ignore[arg-type]
+    finished = one.run()
+    assert finished is not None
+    assert finished.state == state
+    assert reason in (finished.reason or "")
+    assert one.claude.asked == []
+
+
+def test_an_issue_that_is_closed_while_claude_thinks_gets_no_comment(make_world: MakeWorld) -> None:
+    one = make_world(CLAUDE_DOWN, BUG)
+    one.accept()
+    one.run()
+    one.github.issues = {1: replace(ISSUE, state="closed")}
+    one.later(60)
+    finished = one.run()
+    assert finished is not None
+    assert finished.state == "superseded"
+    assert one.github.comments == {}
+
+
+def test_a_dry_run_writes_nothing_and_keeps_what_it_would_have_written(make_world: MakeWorld) -> None:
+    one = make_world(given=settings(features={"dry_run": True}))
+    one.accept()
+    one.run()
+    assert (one.github.labels, one.github.comments) == ({}, {})
+    assert one.row().posting_status == "dry_run"
+
+
+@pytest.mark.parametrize(
+    ("off", "labels", "comments"), [("auto_labeling", False, True), ("auto_commenting", True, False)]
+)
+def test_labels_and_comments_are_switched_off_each_for_itself(
+    make_world: MakeWorld, off: str, labels: bool, comments: bool
+) -> None:
+    one = make_world(given=settings(features={off: False}))
+    one.accept()
+    finished = one.run()
+    assert finished is not None
+    assert f"features.{off}" in (finished.reason or "")
+    assert (bool(one.github.labels), bool(one.github.comments)) == (labels, comments)
+
+
+def test_a_service_that_stops_gives_the_delivery_back_between_two_steps(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.stopping = True
+    assert one.run() is None
+    row = one.row()
+    assert (row.state, row.failures, row.attempts) == ("queued", 0, 0)
+    one.stopping = False
+    assert one.run() is not None
+
+
+def test_a_worker_that_lost_its_lease_posts_nothing(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    lease = one.claim()
+    assert lease is not None
+    one.later(31)
+    taken_over = one.claim()
+    assert taken_over is not None
+    assert attempt(lease, one.tools()) is None
+    assert (one.github.labels, one.github.comments) == ({}, {})
+    assert one.row().state == "running"
+
+
+def test_an_edit_that_changed_neither_title_nor_body_is_ignored_in_the_worker_too(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept("issues.edited")  # its `changes` are empty
+    finished = one.run()
+    assert finished is not None
+    assert finished.state == "ignored"
+    assert one.store.body(GUID) is None
+
+
+def test_rule_17_too_many_runs_of_one_thread_within_an_hour_are_ignored(make_world: MakeWorld) -> None:
+    one = make_world(given=settings(limits={"thread_runs_per_hour": 2}))
+    for n in range(3):
+        one.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
+    finished = [one.run() for _ in range(3)]
+    assert [end.state for end in finished if end] == ["done", "done", "ignored"]
+    assert len(one.claude.asked) == 2
+
+
+def test_a_delivery_whose_answer_is_paid_for_is_posted_however_often_its_thread_was_worked_on(
+    make_world: MakeWorld,
+) -> None:
+    one = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
+    one.accept()
+    one.github.failing_writes = [Permanent("GitHub says no")]
+    one.run()
+    one.later(3601)
+    one.accept(guid="second")
+    one.run()
+    one.store.requeue(GUID)
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; edited the comment")
+    assert len(one.claude.asked) == 2
+
+
+def test_the_hourly_budget_makes_deliveries_wait_and_health_say_so(make_world: MakeWorld) -> None:
+    given = settings()
+    given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 1})})
+    one = make_world(given=given)
+    one.accept()
+    one.accept(guid="second")
+    one.run()
+    one.later(1)
+    assert one.run() is None
+    row = one.row("second")
+    assert (row.state, row.failures) == ("queued", 0)
+    assert "claude.calls_per_hour" in (row.reason or "")
+    assert one.health.snapshot().components["claude"].state == "degraded"
+    one.later(3600)
+    assert one.run() is not None
+
+
+def test_rule_10_credentials_in_an_issue_reach_neither_claude_nor_what_is_remembered(make_world: MakeWorld) -> None:
+    token = "ghp_" + "a1B2" * 9
+    one = make_world()
+    one.github.issues = {1: replace(ISSUE, body=f"my token is {token}")}
+    one.accept()
+    one.run()
+    assert token not in one.claude.asked[0].task
+    assert all(token not in step.value for step in one.store.steps(GUID).values())

@@ -1,0 +1,82 @@
+"""Posting: locks, and what is looked at before the first write and not after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hls_handler.actions import KeepComment
+from hls_handler.deliveries import Finished
+from hls_handler.work.posting import post
+from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
+from tests.work.world import BUG, GUID, MakeWorld
+
+LOCK = "186853002#1/issues"
+DONE = "added bug, priority-low, difficulty-easy; edited the comment"
+
+
+def test_a_comment_waits_for_whoever_holds_its_lock(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept(guid="holder", thread=7)
+    holder = one.claim()
+    assert holder is not None
+    one.store.lock(holder, LOCK, ttl_s=20)
+    one.accept()
+    assert one.run() is None
+    assert one.row().reason == "waits for delivery holder, which holds 186853002#1/issues"
+    assert one.github.comments == {}
+    one.store.unlock(holder, LOCK)
+    one.later(2)
+    assert one.run() is not None
+    assert list(one.github.comments) == [1]
+
+
+def test_comments_of_different_threads_do_not_wait_for_each_other(make_world: MakeWorld) -> None:
+    one = make_world()
+    ends: list[Finished | None] = []
+
+    def work_on_the_other(what: str) -> None:
+        if what == "write comment":
+            one.github.meanwhile = lambda _what: None  # once is enough
+            ends.append(one.run())
+
+    one.github.meanwhile = work_on_the_other
+    one.accept()
+    one.accept(guid="second", thread=7)
+    assert one.run() == Finished(GUID, "done", DONE)
+    assert ends == [Finished("second", "done", "added bug, priority-low, difficulty-easy; created the comment")]
+
+
+def test_the_lock_is_given_back_with_the_comment_written(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    post(one.job(), (KeepComment(family="issues", body="Thanks.", create=True),))
+    one.accept(guid="second", thread=7)
+    second = one.claim()
+    assert second is not None
+    one.store.lock(second, LOCK, ttl_s=20)  # raises Wait while the first holds it
+    assert one.github.comments == {1: "Thanks."}
+
+
+def test_what_was_begun_is_ended_even_if_the_issue_is_closed_meanwhile(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.github.lost_answers = [GITHUB_DOWN]
+    assert one.run() is None  # the labels are remembered as set, the comment is not
+    one.github.issues = {1: replace(ISSUE, state="closed")}
+    one.later(60)
+    assert one.run() == Finished(GUID, "done", DONE)
+
+
+def test_nothing_is_read_before_posting_while_github_is_left_alone(make_world: MakeWorld) -> None:
+    one = make_world(CLAUDE_DOWN, BUG)
+    one.accept()
+    assert one.run() is None
+    one.later(60)
+    until = one.store.now() + timedelta(hours=1)
+    one.store.hold_pace("github", until)
+    assert one.run() is None
+    assert one.github.asked == ["issue 1"]  # from before
+    assert (one.row().due_at, one.row().posting_status, len(one.claude.asked)) == (until, None, 2)
+    one.later(3601)
+    assert one.run() is not None

@@ -1,0 +1,162 @@
+"""The world of one worker: a real store on SQLite, the shipped prompts, and fakes for GitHub and Claude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from hls_handler.analysis import IssueAnalysis
+from hls_handler.deliveries import Finished, Lease, NewDelivery
+from hls_handler.events import parse_event
+from hls_handler.handlers import HANDLERS
+from hls_handler.prompting.library import Library
+from hls_handler.routing import Rule, from_event, route
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.samples import load_checked
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
+from hls_handler.store import DeliveryRow, Store
+from hls_handler.work.conclusion import attempt
+from hls_handler.work.health import Health
+from hls_handler.work.job import Job
+from hls_handler.work.ports import Now, Tools
+from tests.work.fakes import HLS, FakeClaude, FakeGithub
+
+MakeWorld = Callable[..., "World"]
+
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+BUG = IssueAnalysis(
+    worth_saying=True,
+    kind="bug",
+    priority="low",
+    difficulty="easy",
+    component="none",
+    summary="The README says committ.",
+    missing=[],
+    recommended_response="Thanks to whoever fixes it.",
+)
+QUESTION = BUG.model_copy(update={"kind": "question"})
+
+
+def settings(*, limits: Mapping[str, object] | None = None, features: Mapping[str, object] | None = None) -> Settings:
+    return Settings(
+        github=Github(token=SecretStr("t" * 40), webhook_secret=SecretStr("s" * 40), min_seconds_between_writes=0.0),
+        claude=Claude(api_key=SecretStr("k" * 40), requests_per_second=1000.0),
+        repositories=(Repository(name="Codertocat/Hello-World", events=("issues", "pull_request")),),
+        limits=Limits.model_validate({"retry_backoff_s": 10, **(limits or {})}),
+        features=Features.model_validate(features or {}),
+    )
+
+
+@cache
+def library() -> Library:
+    return load_checked(settings())
+
+
+@dataclass
+class World:
+    """One delivery of an opened issue at a time, worked on by hand."""
+
+    store: Store
+    github: FakeGithub
+    claude: FakeClaude
+    settings: Settings
+    health: Health = field(default_factory=lambda: Health(lambda: NOON))
+    skew: list[timedelta] = field(default_factory=list)
+    stopping: bool = False
+    paused_s: list[float] = field(default_factory=list)
+
+    def accept(
+        self, name: str = "issues.opened", *, guid: str = GUID, head_sha: str | None = None, thread: int | None = None
+    ) -> None:
+        """`thread` makes it one of another thread for the queue; what it is about stays the same."""
+        payload = recorded.load(name)
+        number = thread or (1 if payload.event == "issues" else 2)
+        self.store.accept(
+            [
+                NewDelivery(
+                    guid=guid,
+                    event=payload.event,
+                    action=payload.action,
+                    request_id="req-1",
+                    state="queued",
+                    repository_id=186853002,
+                    repository="Codertocat/Hello-World",
+                    number=number,
+                    head_sha=head_sha,
+                    digest=guid.encode(),
+                    body=payload.body,
+                )
+            ],
+            replay_window_h=72,
+        )
+
+    def claim(self) -> Lease | None:
+        return self.store.claim(worker="w", lease_s=30, max_crashes=10)
+
+    def run(self) -> Finished | None:
+        """One attempt at the next delivery that is due."""
+        lease = self.claim()
+        assert lease is not None, "nothing is due"
+        return attempt(lease, self.tools())
+
+    def job(self) -> Job:
+        """The next delivery that is due, as the pipeline would work on it."""
+        lease = self.claim()
+        assert lease is not None, "nothing is due"
+        tools = self.tools()
+        now, event = tools.now(), parse_event(lease.event, lease.guid, lease.body)
+        rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=HLS)
+        assert isinstance(rule, Rule)
+        return Job(lease, tools, now, event, HLS, rule, HANDLERS[event.name], self.store.steps(lease))
+
+    def pause(self, seconds: float) -> None:
+        self.paused_s.append(seconds)
+        self.later(seconds)
+
+    def later(self, seconds: float) -> None:
+        self.skew.append(timedelta(seconds=seconds))
+
+    def row(self, guid: str = GUID) -> DeliveryRow:
+        found = self.store.delivery(guid)
+        assert found is not None
+        return found
+
+    def tools(self) -> Tools:
+        return Tools(
+            store=self.store,
+            github=self.github,
+            claude=self.claude,
+            health=self.health,
+            now=lambda: Now(self.settings, RepositoryTable(self.settings), library()),
+            we=lambda _github: HLS,
+            stopping=lambda: self.stopping,
+            pause=self.pause,
+            jitter=lambda: 0.0,
+            clock=lambda: 0.0,
+        )
+
+
+@contextmanager
+def world(
+    tmp_path: Path, *, replies: FakeClaude | None = None, given: Settings | None = None, stands_still: bool = False
+) -> Iterator[World]:
+    """With `stands_still`, it is noon by the database's clock, and later only by `World.later`."""
+    skew: list[timedelta] = []
+
+    def ahead() -> timedelta:
+        return sum(skew, NOON - datetime.now(UTC) if stands_still else timedelta())
+
+    store = Store.open(f"sqlite:///{tmp_path}/hls.db", skew=ahead)
+    try:
+        yield World(store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew)
+    finally:
+        store.close()
