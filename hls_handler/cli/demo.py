@@ -162,15 +162,15 @@ def _show(story: Story | None) -> None:
 
 def _stay(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
-    say("The demo stays up; open:")
-    say(f"  {sandbox.page_url}   the threads, as a contributor would see them")
-    say(f"  {base}/stats   what was done")
-    say(f"  {base}/health   how the parts are")
     hls, config = how_to_call(), f"--config {FOLDER / 'settings.yaml'}"
-    say(f"Send it more:   {hls} send demo/question {config}      (or a payload of your own: ./event.json)")
-    say(f"Ask it why:     {hls} why {sandbox.state.threads()[0].key} {config}")
-    say(f"Try its memory: kill -9 {service.pid}, and see the service go on.   Ctrl-C ends the demo.")
     try:
+        say("The demo stays up; open:")
+        say(f"  {sandbox.page_url}   the threads, as a contributor would see them")
+        say(f"  {base}/stats   what was done")
+        say(f"  {base}/health   how the parts are")
+        say(f"Send it more:   {hls} send demo/question {config}      (or a payload of your own: ./event.json)")
+        say(f"Ask it why:     {hls} why {sandbox.state.threads()[0].key} {config}")
+        say(f"Try its memory: kill -9 {service.pid}, and see the service go on.   Ctrl-C ends the demo.")
         service.supervise()
     except KeyboardInterrupt:
         say("ending the demo")

@@ -57,6 +57,8 @@ class Front:
         at = self._clock()
         path = bytes(scope["raw_path"]).decode("latin-1").removeprefix(self._prefix) or "/"
         raw = await _whole_body(receive)
+        if raw is None:
+            return
         fault = self._faults.take(self._stand_in, scope["method"], path)
         reply = await self._reply(scope, raw, fault)
         self._seen.add(
@@ -136,10 +138,13 @@ def _with_body(reply: Reply, body: bytes) -> Reply:
     return Reply(reply.status, [*kept, (b"content-length", str(len(body)).encode())], body)
 
 
-async def _whole_body(receive: Receive) -> bytes:
+async def _whole_body(receive: Receive) -> bytes | None:
+    """None of a caller that went away before all was here, as one that is killed does: half a request is none."""
     parts = []
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -70,6 +70,15 @@ def test_a_hanging_request_does_not_keep_the_sandbox_from_stopping() -> None:
         assert caller.recv(100) == b""
 
 
+def test_half_a_request_is_none(sandbox: Sandbox, hub: github.Github) -> None:
+    with socket.create_connection(("127.0.0.1", urlsplit(sandbox.page_url).port or 0), timeout=10) as caller:
+        head = f"POST /api/v3{BASE}/issues/12/comments HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: token {sandbox.token}\r\n"
+        caller.sendall(f'{head}Content-Length: 30\r\n\r\n{{"body": '.encode())  # and then its sender is killed
+    assert ask_github(sandbox, "GET", "/user").status == 200
+    assert bodies(sandbox) == []
+    assert [(seen.method, seen.path) for seen in sandbox.seen.all()] == [("GET", "/user")]
+
+
 def test_a_status_comes_with_its_headers_and_without_effect(sandbox: Sandbox, hub: github.Github) -> None:
     sandbox.faults.add(Fault(effect="status", status=429, headers={"Retry-After": "7"}, method="POST"))
     with pytest.raises(github.GithubException) as caught:
