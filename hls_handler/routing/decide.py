@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.events import NAMED_BY, Account
@@ -23,24 +22,15 @@ def route(
     effective = _repository(candidate, settings, table)
     if isinstance(effective, Ignored):
         return effective
-    choice = _prompt(candidate, settings, effective, catalogue)
-    if isinstance(choice, Ignored):
-        return choice
+    rule = _rule(candidate, settings, effective, catalogue)
+    if isinstance(rule, Ignored):
+        return rule
     if candidate.event not in NAMED_BY:
         where = settings.sources.where(f"{effective.key}.events")
-        reason = f"{choice.file} is for {candidate.key}, but HLS has no handler for {candidate.event} events"
+        reason = f"{rule.file} is for {candidate.key}, but HLS has no handler for {candidate.event} events"
         return Ignored("no handler", f"{reason}; remove {candidate.event} from {where}")
-    refused = refuse(candidate, prompt_file=choice.file, effective=effective, settings=settings, we=we)
-    if refused is not None:
-        return refused
-    return Rule(candidate.key, choice.prompt, effective, choice.why)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    prompt: str
-    file: str
-    why: str
+    refused = refuse(candidate, prompt_file=rule.file, effective=effective, settings=settings, we=we)
+    return rule if refused is None else refused
 
 
 def _repository(candidate: Candidate, settings: Settings, table: RepositoryTable) -> Effective | Ignored:
@@ -65,24 +55,25 @@ def _repository(candidate: Candidate, settings: Settings, table: RepositoryTable
     return effective
 
 
-def _prompt(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> _Choice | Ignored:
-    """The prompt that settings choose for the event, else the only one that names the event in its `on:`."""
+def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> Rule | Ignored:
+    """By the prompt that settings choose for the event, else by the only one that names the event in its `on:`."""
     key = candidate.key
     chosen = _chosen(candidate, effective)
     if chosen is not None:
         name, key_path = chosen
-        chosen_at = settings.sources.where(key_path)
         if name is False:
+            chosen_at = settings.sources.where(key_path)
             reason = f"{chosen_at} switches the prompt for {key} off; remove that line to work on it"
             return Ignored("prompt switched off", reason)
         try:
             file = catalogue.file(name)
         except KeyError:
+            chosen_at = settings.sources.where(key_path)
             reason = (
                 f"{chosen_at} chooses the prompt {name} for {key}, and the library has none of that name; correct it"
             )
             return Ignored("no prompt", reason)
-        return _Choice(name, file, f"{chosen_at} chooses {file} for {key}")
+        return Rule(key, name, effective, file, chosen_by=key_path)
     names = catalogue.on(key) or catalogue.on(candidate.event)
     if not names:
         change = settings.sources.change("prompts.directory", "another folder")
@@ -92,9 +83,7 @@ def _prompt(candidate: Candidate, settings: Settings, effective: Effective, cata
         files = " and ".join(catalogue.file(name) for name in names)
         change = settings.sources.change(f"prompts.use.{key}", "the name of one")
         return Ignored("several prompts", f"{files} are both for {key}; {change}")
-    file = catalogue.file(names[0])
-    enabled_at = settings.sources.where(f"{effective.key}.events")
-    return _Choice(names[0], file, f"{enabled_at} enables {key}, and {file} is for it")
+    return Rule(key, names[0], effective, catalogue.file(names[0]))
 
 
 def _chosen(candidate: Candidate, effective: Effective) -> tuple[str | Literal[False], str] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hls_handler.settings.effective import Effective
+from hls_handler.settings.model import Sources
 
 IgnoredKind = Literal[
     "no repository",
@@ -32,7 +33,15 @@ class Rule:
     event_key: str  # "issues.opened"
     prompt: str  # "issues/analyze"
     effective: Effective  # the settings of its repository
-    why: str  # a sentence: the line of settings and the prompt file that let it in
+    file: str  # of the prompt: "prompts/issues/analyze.j2"
+    chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
+
+    def why(self, sources: Sources) -> str:
+        """A sentence: the line of settings and the prompt file that let it in. Made on demand: the door never asks."""
+        if self.chosen_by is not None:
+            return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
+        enabled_at = sources.where(f"{self.effective.key}.events")
+        return f"{enabled_at} enables {self.event_key}, and {self.file} is for it"
 
 
 @dataclass(frozen=True, slots=True)

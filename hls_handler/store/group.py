@@ -19,6 +19,9 @@ _LARGEST_BATCH = 256
 ANSWER_WITHIN_S = 6.0
 """GitHub hangs up after 10 s: a no in time is worth more than a yes that nobody hears."""
 _CLOSE_WITHIN_S = 10.0
+GATHER_S = 0.01
+"""A transaction costs as much as thirty rows in it: while many come, a batch waits so long to be as large as the last.
+"""
 
 
 class AcceptingStore(Protocol):
@@ -46,9 +49,10 @@ class AcceptQueue:
         replay_window_h: float,
         on_commit: Callable[[list[Accepted]], None],
         answer_within_s: float = ANSWER_WITHIN_S,
+        gather_s: float = GATHER_S,
     ) -> None:
         """`on_commit` is called in the committing thread after each commit, before the callers have their answers."""
-        self._answer_within_s = answer_within_s
+        self._answer_within_s, self._gather_s = answer_within_s, gather_s
         self._store = store
         self._replay_window_h = replay_window_h
         self._on_commit = on_commit
@@ -57,6 +61,7 @@ class AcceptQueue:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_are_new = False  # those of a commit that failed wait for the next batch
         self._closed = False
+        self._last = 0  # size of the batch before
         self._thread = threading.Thread(target=self._run, name="accept", daemon=True)
         self._thread.start()
 
@@ -73,7 +78,8 @@ class AcceptQueue:
             if self._closed:
                 raise StoreUnavailable("the service is shutting down: send the delivery again")
             self._waiting.append(waiting)
-            self._changed.notify()
+            if len(self._waiting) in (1, self._last):  # what the thread waits for; each wake-up costs both their time
+                self._changed.notify()
         overdue = loop.call_later(self._answer_within_s, self._give_up, waiting)
         try:
             return await waiting.answer
@@ -107,8 +113,11 @@ class AcceptQueue:
                 self._changed.wait_for(lambda: self._waiting or self._counts_are_new or self._closed)
                 if not self._waiting and not self._counts_are_new:
                     return
+                if len(self._waiting) < self._last and not self._closed:
+                    self._changed.wait(self._gather_s)
                 batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
                 counts, self._counts, self._counts_are_new = self._counts, Counter(), False
+                self._last = len(batch)
             self._commit(batch, counts)
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:

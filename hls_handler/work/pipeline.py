@@ -75,7 +75,7 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
         reason = f"this thread was worked on {runs} times within the hour, and {where} allows {most}"
         return Ended("ignored", reason, kind="too many runs")
     if (RULE.name, 0) not in steps:
-        tools.store.remember(lease, RULE.encode(rule.why, index=0, took_s=0.0))
+        tools.store.remember(lease, RULE.encode(rule.why(now.settings.sources), index=0, took_s=0.0))
     return Job(lease, tools, now, event, we, rule, HANDLERS[event.name], steps)
 
 

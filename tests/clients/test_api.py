@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import traceback
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,11 +64,9 @@ def test_a_write_that_timed_out_is_not_looked_for_before_it_must_be_done(
 ) -> None:
     api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
     github.faults = [Fault(verb, ISSUE, "hang")]
+    ask = partial(api.get, ISSUE, ANYTHING) if verb == "GET" else partial(api.write, verb, ISSUE, {})
     with pytest.raises(DependencyDown) as caught:
-        if verb == "GET":
-            api.get(ISSUE, ANYTHING)
-        else:
-            api.write(verb, ISSUE, {})
+        ask()
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
     api.close()
 

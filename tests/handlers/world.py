@@ -102,7 +102,7 @@ class FakeReader:
 def rule(prompt: str) -> Rule:
     effective = RepositoryTable(settings()).find("octo/hello")
     assert effective is not None
-    return Rule("issues.opened", prompt, effective, "because")
+    return Rule("issues.opened", prompt, effective, f"prompts/{prompt}.j2")
 
 
 def analysis(*replies: Reply, comment: str | None = "Hello.") -> Analysis:

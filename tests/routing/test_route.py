@@ -14,7 +14,7 @@ def test_a_rule_names_its_prompt_and_what_let_the_event_in() -> None:
     rule = decide(candidate("issues.opened"))
     assert isinstance(rule, Rule)
     assert (rule.event_key, rule.prompt, rule.effective.pattern) == ("issues.opened", "issues/analyze", "octo/hello")
-    assert rule.why == (
+    assert rule.why(settings().sources) == (
         "hls.yaml:10 (repositories[0].events) enables issues.opened, and prompts/issues/analyze.j2 is for it"
     )
 
@@ -156,7 +156,8 @@ def test_a_rule_by_choice_names_the_line_that_chose() -> None:
     by = settings(prompts={"use": {"issues": "issues/triage"}}, lines={"prompts": 20, "prompts.use.issues": 22})
     rule = decide(candidate(), by)
     assert isinstance(rule, Rule)
-    assert rule.why == ("hls.yaml:22 (prompts.use.issues) chooses prompts/issues/triage.j2 for issues.opened")
+    why = rule.why(by.sources)
+    assert why == "hls.yaml:22 (prompts.use.issues) chooses prompts/issues/triage.j2 for issues.opened"
 
 
 def test_settings_switch_a_prompt_off() -> None:

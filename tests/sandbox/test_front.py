@@ -72,8 +72,10 @@ def test_a_hanging_request_does_not_keep_the_sandbox_from_stopping() -> None:
 
 def test_half_a_request_is_none(sandbox: Sandbox, hub: github.Github) -> None:
     with socket.create_connection(("127.0.0.1", urlsplit(sandbox.page_url).port or 0), timeout=10) as caller:
-        head = f"POST /api/v3{BASE}/issues/12/comments HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: token {sandbox.token}\r\n"
-        caller.sendall(f'{head}Content-Length: 30\r\n\r\n{{"body": '.encode())  # and then its sender is killed
+        caller.sendall(
+            f"POST /api/v3{BASE}/issues/12/comments HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f'Authorization: token {sandbox.token}\r\nContent-Length: 30\r\n\r\n{{"body": '.encode()
+        )  # and then its sender is killed
     assert ask_github(sandbox, "GET", "/user").status == 200
     assert bodies(sandbox) == []
     assert [(seen.method, seen.path) for seen in sandbox.seen.all()] == [("GET", "/user")]

@@ -133,7 +133,7 @@ class Surroundings:
                 return Ignored("repository not configured", "add it to repositories")
             if event not in self.enabled or sip.action == "closed":
                 return Ignored("event not enabled", "add it to repositories[0].events")
-            return Rule(f"{event}.{sip.action}", "issues/analyze", effective, "settings.yaml:9")
+            return Rule(f"{event}.{sip.action}", "issues/analyze", effective, "prompts/issues/analyze.j2")
 
         ports = Ports(
             route=route,

@@ -23,7 +23,7 @@ NO = Ignored("event not enabled", "add issues to config/settings.yaml:14 (reposi
 def rule() -> Rule:
     effective = RepositoryTable(settings()).find("owner/repo")
     assert effective is not None
-    return Rule("issues.opened", "issues/analyze", effective, "settings.yaml:9")
+    return Rule("issues.opened", "issues/analyze", effective, "prompts/issues/analyze.j2")
 
 
 def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues") -> NewDelivery:
