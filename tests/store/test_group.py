@@ -58,10 +58,21 @@ Scenario = Callable[[AcceptQueue], Coroutine[Any, Any, None]]
 
 
 def run_with(
-    store: FakeStore, scenario: Scenario, *, on_commit: Committed | None = None, answer_within_s: float = 60
+    store: FakeStore,
+    scenario: Scenario,
+    *,
+    on_commit: Committed | None = None,
+    answer_within_s: float = 60,
+    gather_s: float = 0.001,
 ) -> None:
     """Run a scenario on an event loop, and then let the queue's thread end."""
-    queue = AcceptQueue(store, replay_window_h=72, on_commit=on_commit or Committed(), answer_within_s=answer_within_s)
+    queue = AcceptQueue(
+        store,
+        replay_window_h=72,
+        on_commit=on_commit or Committed(),
+        answer_within_s=answer_within_s,
+        gather_s=gather_s,
+    )
     try:
         asyncio.run(asyncio.wait_for(scenario(queue), timeout=60))
     finally:
@@ -98,6 +109,54 @@ def test_what_arrives_during_a_commit_goes_together_into_the_next() -> None:
     run_with(store, scenario, on_commit=told)
     assert store.batches == [["g0"], ["g1", "g2", "g3"]]
     assert told.answers == store.batches
+
+
+async def three_together(store: FakeStore, queue: AcceptQueue) -> None:
+    """Let a batch of three be the last one."""
+    first = await waiting(queue, "g0")
+    await in_commit(store)
+    others = await waiting(queue, "g1", "g2", "g3")
+    store.commit(2)
+    await in_commit(store)
+    await asyncio.gather(*first, *others)
+
+
+def test_while_many_come_a_batch_waits_to_be_as_large_as_the_last() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        await three_together(store, queue)
+        store.commit(3)
+        tasks = [task for guid in ("g4", "g5", "g6") for task in await waiting(queue, guid)]
+        await asyncio.gather(*tasks)
+
+    run_with(store, scenario, gather_s=3600)
+    assert store.batches == [["g0"], ["g1", "g2", "g3"], ["g4", "g5", "g6"]]
+
+
+def test_who_comes_alone_after_many_waits_for_a_moment_only() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        await three_together(store, queue)
+        store.commit()
+        await asyncio.gather(*await waiting(queue, "g4"))
+
+    run_with(store, scenario, gather_s=0.001)
+    assert store.batches[2:] == [["g4"]]
+
+
+def test_closing_does_not_wait_for_a_larger_batch() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        await three_together(store, queue)
+        task = (await waiting(queue, "g4"))[0]
+        store.commit()
+        await asyncio.to_thread(queue.close)
+        assert (await task).guid == "g4"
+
+    run_with(store, scenario, gather_s=3600)
 
 
 def test_a_commit_that_fails_is_told_to_each_who_waits_and_the_next_is_tried() -> None:
