@@ -127,7 +127,11 @@ def test_while_many_come_a_batch_waits_to_be_as_large_as_the_last() -> None:
     async def scenario(queue: AcceptQueue) -> None:
         await three_together(store, queue)
         store.commit(3)
-        tasks = [task for guid in ("g4", "g5", "g6") for task in await waiting(queue, guid)]
+        tasks = []
+        for guid in ("g4", "g5", "g6"):
+            tasks += await waiting(queue, guid)
+            for _ in range(50):  # so that the committing thread has seen it
+                await asyncio.to_thread(int)
         await asyncio.gather(*tasks)
 
     run_with(store, scenario, gather_s=3600)
