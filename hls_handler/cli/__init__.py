@@ -33,7 +33,3 @@ app.command()(send)
 app.add_typer(deliveries, name="deliveries")
 app.command()(why)
 app.command()(demo)
-
-
-def main() -> None:
-    app()
