@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hls_handler.sandbox.server import Sandbox
 from tests.contracts import claude as claude_contract
 from tests.contracts import github as github_contract
-from tests.e2e.service import SECRET, SETTINGS, Service, free_port
+from tests.e2e.service import ROOT, SECRET, SETTINGS, Service, free_port
 
 MakeService = Callable[..., Service]
 
@@ -31,6 +32,12 @@ def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
         *github_contract.violations(request for request in asked if request["stand_in"] == "github"),
         *claude_contract.violations(request for request in asked if request["stand_in"] == "claude"),
     ]
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """A copy of the shipped prompts, to be edited."""
+    return Path(shutil.copytree(ROOT / "prompts", tmp_path / "prompts"))
 
 
 @pytest.fixture

@@ -151,10 +151,8 @@ def test_check_finds_nothing_wrong_where_nothing_is(service: Service) -> None:
     ids=["unknown variable", "syntax", "unknown reply type"],
 )
 def test_check_names_file_and_line_of_a_broken_prompt(
-    make_service: MakeService, tmp_path: Path, old: str, new: str, finding: str
+    make_service: MakeService, prompts: Path, old: str, new: str, finding: str
 ) -> None:
-    prompts = tmp_path / "prompts"
-    subprocess.run(["cp", "-r", str(ROOT / "prompts"), str(prompts)], check=True)
     template = prompts / "issues" / "analyze.j2"
     template.write_text(template.read_text().replace(old, new))
     checked = hls("check", "--offline", "--config", str(make_service(prompts=str(prompts)).settings))
@@ -173,9 +171,7 @@ def test_check_says_that_a_token_is_refused(make_service: MakeService, sandbox: 
     assert "x" * 36 not in checked.stdout + checked.stderr
 
 
-def test_check_names_every_unknown_model_where_it_was_chosen(make_service: MakeService, tmp_path: Path) -> None:
-    prompts = tmp_path / "prompts"
-    subprocess.run(["cp", "-r", str(ROOT / "prompts"), str(prompts)], check=True)
+def test_check_names_every_unknown_model_where_it_was_chosen(make_service: MakeService, prompts: Path) -> None:
     for family, model in (("issues", "claude-one"), ("pull_requests", "claude-two")):
         template = prompts / family / "analyze.j2"
         template.write_text(template.read_text().replace("---\n", f"---\nmodel: {model}\n", 1))

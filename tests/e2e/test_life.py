@@ -35,6 +35,17 @@ def deliver_issues(service: Service, sandbox: Sandbox, numbers: range) -> None:
         assert service.deliver("issues", body).status == 202
 
 
+def assert_each_done_once(sandbox: Sandbox, numbers: range) -> None:
+    """Each issue has its labels, set once each, and one comment."""
+    for number in numbers:
+        thread = sandbox.state.thread(REPOSITORY, number)
+        assert thread is not None
+        assert len(thread.comments) == 1, number
+        labeled = [event.detail for event in thread.events if event.happening == "labeled"]
+        assert sorted(labeled) == sorted(thread.labels), number
+        assert "bug" in thread.labels
+
+
 @pytest.mark.parametrize("seen_requests", [3, 12, 25, 40])
 def test_a_service_that_is_killed_anywhere_goes_on_where_it_was(
     make_service: MakeService, sandbox: Sandbox, seen_requests: int
@@ -47,13 +58,7 @@ def test_a_service_that_is_killed_anywhere_goes_on_where_it_was(
     assert service.stop(signal.SIGKILL) == -signal.SIGKILL
     service.start()
     service.until_idle()
-    for number in range(101, 109):
-        thread = sandbox.state.thread(REPOSITORY, number)
-        assert thread is not None
-        assert len(thread.comments) == 1, number
-        labeled = [event.detail for event in thread.events if event.happening == "labeled"]
-        assert sorted(labeled) == sorted(thread.labels), number
-        assert "bug" in thread.labels
+    assert_each_done_once(sandbox, range(101, 109))
     calls = sum(request.writes for request in sandbox.seen.all("claude"))
     assert 8 <= calls <= 8 + 4  # a call that was under way in each of four workers may be made again
 
@@ -66,10 +71,7 @@ def test_sigterm_ends_running_steps_and_leaves_the_rest_for_the_next_start(
     assert service.stop(signal.SIGTERM) == 0
     service.start()
     service.until_idle()
-    for number in range(201, 221):
-        thread = sandbox.state.thread(REPOSITORY, number)
-        assert thread is not None
-        assert len(thread.comments) == 1
+    assert_each_done_once(sandbox, range(201, 221))
     assert sum(request.writes for request in sandbox.seen.all("claude")) == 20
 
 
@@ -173,10 +175,8 @@ def test_some_credentials_only_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_changed_prompt_is_used_by_the_next_delivery_and_a_broken_one_is_not(
-    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+    make_service: MakeService, sandbox: Sandbox, prompts: Path
 ) -> None:
-    prompts = tmp_path / "prompts"
-    subprocess.run(["cp", "-r", str(ROOT / "prompts"), str(prompts)], check=True)
     service = make_service(prompts=str(prompts)).start()
     template = prompts / "issues" / "analyze.j2"
     good = template.read_text()

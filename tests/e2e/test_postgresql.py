@@ -10,7 +10,7 @@ import pytest
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Waiting
-from tests.e2e.test_life import REPOSITORY, deliver_issues
+from tests.e2e.test_life import assert_each_done_once, deliver_issues
 from tests.postgres import Cluster, postgres
 
 __all__ = ["postgres"]
@@ -34,11 +34,7 @@ def test_a_kill_on_postgresql_loses_nothing_and_doubles_nothing(
     service.stop(signal.SIGKILL)
     service.start()
     service.until_idle()
-    for number in range(501, 507):
-        thread = sandbox.state.thread(REPOSITORY, number)
-        assert thread is not None
-        assert len(thread.comments) == 1
-        assert "bug" in thread.labels
+    assert_each_done_once(sandbox, range(501, 507))
     assert service.get("/stats").body["successful_processing"] == 6
 
 
@@ -50,8 +46,5 @@ def test_two_services_share_one_postgresql_and_do_each_delivery_once(
     deliver_issues(first, sandbox, range(601, 605))
     deliver_issues(second, sandbox, range(605, 609))
     first.until_idle()
-    for number in range(601, 609):
-        thread = sandbox.state.thread(REPOSITORY, number)
-        assert thread is not None
-        assert len(thread.comments) == 1
+    assert_each_done_once(sandbox, range(601, 609))
     assert sum(request.writes for request in sandbox.seen.all("claude")) == 8
