@@ -24,11 +24,17 @@ class KeepLabels:
 
 @dataclass(frozen=True, slots=True)
 class KeepComment:
-    """Make our one comment of this family say `body`. `create` false: only an existing comment is edited."""
+    """Make our one comment of this family say `body`. `create` false: only what is there already is edited.
+
+    Where several sources feed one comment (reviewers, workflows), `section` names the source: its section then says
+    `body`, those of the others stay, and `footer` stands once below them all.
+    """
 
     family: str  # "issues"
-    body: str  # Markdown, scrubbed, with footer, without marker
+    body: str  # Markdown, scrubbed, without marker; with footer, unless it is a section
     create: bool
+    section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
+    footer: str = ""  # of sections: Markdown, scrubbed
 
 
 Action = KeepLabels | KeepComment

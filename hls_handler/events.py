@@ -163,6 +163,18 @@ class PullRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """What one person handed in about a pull request; its comments on lines are read for themselves."""
+
+    id: int
+    user: Account
+    state: str  # "approved", "changes_requested", "commented", "dismissed", "pending"
+    body: str
+    commit_id: str  # the commit that was reviewed
+    html_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One verified delivery, parsed."""
 
@@ -174,6 +186,7 @@ class Event:
     installation: int | None
     issue: Issue | None
     pull_request: PullRequest | None
+    review: Review | None
     changed: frozenset[str]  # keys of `changes`, for `edited`: {"title", "body"}
     payload: Mapping[str, object]  # as received
 
@@ -308,6 +321,26 @@ class WirePullRequest(WireIssue):
         )
 
 
+class WireReview(_Wire):
+    id: int
+    user: WireAccount | None = None
+    state: str
+    body: Text = ""
+    commit_id: Text = ""
+    html_url: Text = ""
+
+    def value(self) -> Review:
+        """Webhooks write the state in lower case, the API in upper case."""
+        return Review(
+            id=self.id,
+            user=(self.user or GHOST).value(),
+            state=self.state.lower(),
+            body=self.body,
+            commit_id=self.commit_id,
+            html_url=self.html_url,
+        )
+
+
 class _WireEvent(_Wire):
     action: str | None = None
     repository: WireRepository
@@ -315,6 +348,7 @@ class _WireEvent(_Wire):
     installation: dict[str, Any] | None = None
     issue: WireIssue | None = None
     pull_request: WirePullRequest | None = None
+    review: WireReview | None = None
     changes: dict[str, Any] | None = None
 
 
@@ -342,6 +376,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         installation=installation if isinstance(installation, int) else None,
         issue=wire.issue.value() if wire.issue else None,
         pull_request=wire.pull_request.pull_request() if wire.pull_request else None,
+        review=wire.review.value() if wire.review else None,
         changed=frozenset(wire.changes or ()),
         payload=payload,
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hls_handler.clients.api import Api, repository_path
-from hls_handler.events import Issue, PullRequest, WireIssue, WirePullRequest
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.events import Issue, PullRequest, Review, Text, WireIssue, WirePullRequest, WireReview
+from hls_handler.handlers.reader import ChangedFile, ReviewComment
 
 MOST_FILE_PAGES = 30
 """GitHub lists 3,000 files of a pull request and no more."""
+
+MOST_REVIEW_COMMENT_PAGES = 10
+"""Of a hundred comments each."""
 
 
 class _WireFile(BaseModel):
@@ -33,9 +36,26 @@ class _WireFile(BaseModel):
         )
 
 
+class _WireReviewComment(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    path: str
+    side: str | None = None
+    line: int | None = None
+    original_line: int | None = None
+    diff_hunk: Text = ""
+    body: Text = ""
+
+    def value(self) -> ReviewComment:
+        line = self.original_line if self.line is None else self.line
+        return ReviewComment(path=self.path, side=self.side, line=line, hunk=self.diff_hunk, body=self.body)
+
+
 _ISSUE = TypeAdapter(WireIssue)
 _PULL_REQUEST = TypeAdapter(WirePullRequest)
 _FILES = TypeAdapter(tuple[_WireFile, ...])
+_REVIEW = TypeAdapter(WireReview)
+_REVIEW_COMMENTS = TypeAdapter(tuple[_WireReviewComment, ...])
 
 
 class GithubReader:
@@ -55,3 +75,11 @@ class GithubReader:
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, most=MOST_FILE_PAGES)
         return tuple(file.value() for page in pages for file in page)
+
+    def review(self, number: int, review_id: int) -> Review:
+        return self._api.get(f"{self._base}/pulls/{number}/reviews/{review_id}", _REVIEW).value()
+
+    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
+        pages = self._api.pages(path, _REVIEW_COMMENTS, most=MOST_REVIEW_COMMENT_PAGES)
+        return tuple(comment.value() for page in pages for comment in page)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from hls_handler.events import Issue, PullRequest
+from hls_handler.events import Issue, PullRequest, Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,20 @@ class ChangedFile:
     additions: int
     deletions: int
     patch: str | None  # None for binary, renamed-only and huge files
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewComment:
+    """What a reviewer wrote about lines of a file.
+
+    https://docs.github.com/en/rest/pulls/reviews#list-comments-for-a-pull-request-review
+    """
+
+    path: str
+    side: str | None  # "RIGHT", or "LEFT" for a removed line
+    line: int | None  # the (last) line, as it was numbered then; GitHub leaves it away where `hunk` tells it
+    hunk: str  # the patch, down to that line; "" of a comment on the whole file
+    body: str
 
 
 class Reader(Protocol):
@@ -33,4 +47,10 @@ class Reader(Protocol):
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         """All files that GitHub lists (it stops at 3,000), in its order."""
+        ...
+
+    def review(self, number: int, review_id: int) -> Review: ...
+
+    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        """The comments on lines that belong to one review, the oldest first; at most 1,000."""
         ...

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hls_handler.errors import Permanent
-from hls_handler.events import Issue, PullRequest, WireIssue, WirePullRequest
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.events import Issue, PullRequest, Review, WireIssue, WirePullRequest
+from hls_handler.handlers.reader import ChangedFile, ReviewComment
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Thread
 
@@ -36,6 +36,12 @@ class SandboxReader:
             )
             for file in self._pull(number).files
         )
+
+    def review(self, number: int, review_id: int) -> Review:
+        raise Permanent("the sandbox keeps no reviews")
+
+    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        raise Permanent("the sandbox keeps no reviews")
 
     def _thread(self, number: int) -> Thread:
         thread = self._state.thread(self._repository, number)

@@ -15,8 +15,8 @@ from hls_handler.analysis import (
     Reply,
     Usage,
 )
-from hls_handler.events import Account, Event, Issue, Label, PullRequest, Repository
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.events import Account, Event, Issue, Label, PullRequest, Repository, Review
+from hls_handler.handlers.reader import ChangedFile, ReviewComment
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import settings
@@ -67,6 +67,7 @@ def event(thread: Issue | PullRequest) -> Event:
         installation=None,
         issue=thread if isinstance(thread, Issue) else None,
         pull_request=thread if isinstance(thread, PullRequest) else None,
+        review=None,
         changed=frozenset(),
         payload={},
     )
@@ -80,9 +81,15 @@ def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> Chan
 class FakeReader:
     """One thread of a repository, as it is now."""
 
-    def __init__(self, now: Issue | PullRequest, files: tuple[ChangedFile, ...] = ()) -> None:
-        self._now = now
-        self._files = files
+    def __init__(
+        self,
+        now: Issue | PullRequest,
+        files: tuple[ChangedFile, ...] = (),
+        review: Review | None = None,
+        review_comments: tuple[ReviewComment, ...] = (),
+    ) -> None:
+        self._now, self._files = now, files
+        self._review, self._review_comments = review, review_comments
 
     def issue(self, number: int) -> Issue:
         assert isinstance(self._now, Issue)
@@ -97,6 +104,15 @@ class FakeReader:
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         assert number == self._now.number
         return self._files
+
+    def review(self, number: int, review_id: int) -> Review:
+        assert self._review is not None
+        assert (number, review_id) == (self._now.number, self._review.id)
+        return self._review
+
+    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        self.review(number, review_id)
+        return self._review_comments
 
 
 def rule(prompt: str) -> Rule:

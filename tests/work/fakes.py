@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from hls_handler.actions import KeepComment, KeepLabels, Outcome
 from hls_handler.analysis import Answered, Reply, Unusable, Usage
 from hls_handler.errors import DependencyDown, HlsError
-from hls_handler.events import Account, Issue, PullRequest
+from hls_handler.events import Account, Issue, PullRequest, Review
 from hls_handler.handlers.labelling import LabelState
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.reader import ChangedFile, ReviewComment
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.model import Labels
 from hls_handler.store import ThreadMemory
@@ -48,6 +48,8 @@ class FakeGithub:
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
+    reviews: dict[int, Review] = field(default_factory=dict)  # by their own id
+    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     comments: dict[int, str] = field(default_factory=dict)
     failing: list[HlsError] = field(default_factory=list)
@@ -75,6 +77,14 @@ class FakeGithub:
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         self._call(f"files {number}")
         return self.changed[number]
+
+    def review(self, number: int, review_id: int) -> Review:
+        self._call(f"review {number} {review_id}")
+        return self.reviews[review_id]
+
+    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        self._call(f"review_comments {number} {review_id}")
+        return self.review_comments_of.get(review_id, ())
 
     def writer(
         self, repository: str, *, we: Account, memory: ThreadMemory, before_write: Callable[[], None], dry_run: bool
