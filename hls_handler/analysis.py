@@ -83,10 +83,29 @@ class PullRequestAnalysis(Reply):
     findings: list[Finding] = Field(max_length=50)
 
 
+class ReviewRequest(BaseModel):
+    """One thing that a reviewer asks of the author."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    comment: int | None = Field(description="The number of the comment it stands in, or null for the review's text.")
+    quote: str = Field(max_length=1000, description="The reviewer's own words that ask for it, copied exactly.")
+    todo: str = Field(max_length=500, description="What the author is to do, as one short request.")
+    blocking: bool = Field(description="Whether the pull request cannot be merged without it.")
+
+
+class ReviewAnalysis(Reply):
+    """What a reviewer asks of the author of a pull request."""
+
+    summary: str = Field(max_length=1000, description="The review in one sentence. Empty if it asks for nothing.")
+    requests: list[ReviewRequest] = Field(max_length=50)
+
+
 REPLY_TYPES: Mapping[str, type[Reply]] = {
     "issue_analysis": IssueAnalysis,
     "issue_response": IssueResponse,
     "pull_request_analysis": PullRequestAnalysis,
+    "review_analysis": ReviewAnalysis,
 }
 
 
@@ -128,14 +147,11 @@ class Unusable:
 class Analysis:
     """All that Claude said about one event, first reply first, and the comment made of it."""
 
-    answers: tuple[Answered, ...]  # never empty
+    answers: tuple[Answered, ...]  # empty where Claude was not asked
     comment: str | None  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
-
-    @property
-    def first(self) -> Reply:
-        return self.answers[0].reply
+    footer: str = ""  # by itself, for comments that several sources feed; scrubbed
 
     @property
     def worth_saying(self) -> bool:
         """The last prompt that ran decides."""
-        return self.answers[-1].reply.worth_saying
+        return bool(self.answers) and self.answers[-1].reply.worth_saying

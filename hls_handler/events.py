@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -56,6 +56,10 @@ class SippedThread(msgspec.Struct, frozen=True):
     user: SippedAccount | None = None
 
 
+class SippedReview(msgspec.Struct, frozen=True):
+    """That there is one is all that the door needs to know."""
+
+
 class Sip(msgspec.Struct, frozen=True):
     """The few fields of a body that the door needs. All are optional: GitHub leaves each away somewhere."""
 
@@ -65,6 +69,8 @@ class Sip(msgspec.Struct, frozen=True):
     installation: SippedInstallation | None = None
     issue: SippedThread | None = None
     pull_request: SippedThread | None = None
+    review: SippedReview | None = None
+    requested_reviewer: SippedAccount | None = None
     changes: dict[str, msgspec.Raw] | None = None
 
     @property
@@ -85,8 +91,12 @@ def sip(body: bytes) -> Sip:
         raise PayloadError("the body is not valid JSON") from exc
 
 
-NAMED_BY: Mapping[str, str] = {"issues": "issue", "pull_request": "pull_request"}
-"""The object that an event is named by, for events that have a handler (unsigned headers are held against it)."""
+NAMED_BY: Mapping[str, tuple[str, ...]] = {
+    "issues": ("issue",),
+    "pull_request": ("pull_request",),
+    "pull_request_review": ("review", "pull_request"),
+}
+"""The objects that the payload of an event has, for events with a handler: unsigned headers are held against them."""
 
 
 # --- the whole in the worker -----------------------------------------------------------------------------------------
@@ -162,13 +172,16 @@ class PullRequest:
     commits: int
 
 
+ReviewState = Literal["approved", "changes_requested", "commented", "dismissed", "pending"]
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """What one person handed in about a pull request; its comments on lines are read for themselves."""
 
     id: int
     user: Account
-    state: str  # "approved", "changes_requested", "commented", "dismissed", "pending"
+    state: ReviewState
     body: str
     commit_id: str  # the commit that was reviewed
     html_url: str
@@ -212,6 +225,12 @@ def _repository_name(value: str) -> str:
     if not REPOSITORY_NAME.fullmatch(value):
         raise ValueError("it is not owner/repo")
     return value
+
+
+def _review_state(value: object) -> object:
+    """Webhooks write it in lower case, the API in upper case; one that we do not know is no verdict."""
+    state = str(value).lower()
+    return state if state in get_args(ReviewState) else "commented"
 
 
 RepositoryName = Annotated[str, AfterValidator(_repository_name)]
@@ -324,17 +343,16 @@ class WirePullRequest(WireIssue):
 class WireReview(_Wire):
     id: int
     user: WireAccount | None = None
-    state: str
+    state: Annotated[ReviewState, BeforeValidator(_review_state)]
     body: Text = ""
     commit_id: Text = ""
     html_url: Text = ""
 
     def value(self) -> Review:
-        """Webhooks write the state in lower case, the API in upper case."""
         return Review(
             id=self.id,
             user=(self.user or GHOST).value(),
-            state=self.state.lower(),
+            state=self.state,
             body=self.body,
             commit_id=self.commit_id,
             html_url=self.html_url,
@@ -363,9 +381,9 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         first = exc.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PayloadError(f"the payload does not fit {name}: {where}: {first['msg']}") from exc
-    named_by = NAMED_BY.get(name)
-    if named_by is not None and getattr(wire, named_by) is None:
-        raise PayloadError(f"the payload does not fit {name}: it has no {named_by}")
+    for named_by in NAMED_BY.get(name, ()):
+        if getattr(wire, named_by) is None:
+            raise PayloadError(f"the payload does not fit {name}: it has no {named_by}")
     installation = (wire.installation or {}).get("id")
     return Event(
         delivery=delivery,

@@ -11,8 +11,8 @@ from hls_handler.handlers.reader import ChangedFile, ReviewComment
 MOST_FILE_PAGES = 30
 """GitHub lists 3,000 files of a pull request and no more."""
 
-MOST_REVIEW_COMMENT_PAGES = 10
-"""Of a hundred comments each."""
+MOST_REVIEW_PAGES = 10
+"""Of a hundred each; so many for the comments of one review, too."""
 
 
 class _WireFile(BaseModel):
@@ -54,7 +54,7 @@ class _WireReviewComment(BaseModel):
 _ISSUE = TypeAdapter(WireIssue)
 _PULL_REQUEST = TypeAdapter(WirePullRequest)
 _FILES = TypeAdapter(tuple[_WireFile, ...])
-_REVIEW = TypeAdapter(WireReview)
+_REVIEWS = TypeAdapter(tuple[WireReview, ...])
 _REVIEW_COMMENTS = TypeAdapter(tuple[_WireReviewComment, ...])
 
 
@@ -76,10 +76,11 @@ class GithubReader:
         pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, most=MOST_FILE_PAGES)
         return tuple(file.value() for page in pages for file in page)
 
-    def review(self, number: int, review_id: int) -> Review:
-        return self._api.get(f"{self._base}/pulls/{number}/reviews/{review_id}", _REVIEW).value()
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        pages = self._api.pages(f"{self._base}/pulls/{number}/reviews", _REVIEWS, most=MOST_REVIEW_PAGES)
+        return tuple(review.value() for page in pages for review in page)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
-        pages = self._api.pages(path, _REVIEW_COMMENTS, most=MOST_REVIEW_COMMENT_PAGES)
+        pages = self._api.pages(path, _REVIEW_COMMENTS, most=MOST_REVIEW_PAGES)
         return tuple(comment.value() for page in pages for comment in page)

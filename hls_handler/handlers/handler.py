@@ -23,6 +23,14 @@ class Budget:
     input_tokens: int  # estimated
 
 
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """There is nothing that Claude could be asked about."""
+
+    reason: str  # a sentence
+    reply: Reply | None = None  # in place of Claude's, where labels and a comment of ours may have to change; ours
+
+
 class Handler(Protocol[Facts]):
     """One event family. Facts are frozen dataclasses of plain values: they are remembered as JSON, see `facts_version`.
 
@@ -36,6 +44,7 @@ class Handler(Protocol[Facts]):
     facts_version: int  # grows whenever the shape of `facts_type` changes: older facts are then gathered again
     variable_types: Mapping[str, object]  # type hints of what `variables` gives: templates are checked against them
     comment_variable_types: Mapping[str, object]  # and of what `comment_variables` gives
+    outdated_by_a_push: bool  # whether what was found out is worth nothing once newer commits were pushed
 
     def gather(self, event: Event, reader: Reader, budget: Budget) -> Facts:
         """Read what is worth knowing, as it is now. Raises `Overtaken` (closed), `Permanent` (locked), as reads do."""
@@ -45,8 +54,8 @@ class Handler(Protocol[Facts]):
         """What the family's templates see beside the names that every family has."""
         ...
 
-    def nothing_to_ask(self, facts: Facts) -> str | None:
-        """A sentence if there is nothing that Claude could be asked about; None as a rule."""
+    def unasked(self, facts: Facts) -> Unasked | None:
+        """Whether there is nothing to ask; None as a rule."""
         ...
 
     def comment_variables(self, event: Event, facts: Facts, reply: Reply) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, IssueAnalysis, Reply
 from hls_handler.events import Event, Issue
-from hls_handler.handlers.handler import Budget, still_welcome
+from hls_handler.handlers.handler import Budget, Unasked, still_welcome
 from hls_handler.handlers.reader import Reader
 from hls_handler.routing import Rule
 
@@ -29,6 +29,7 @@ class IssueHandler:
     facts_version = 1
     variable_types: Mapping[str, object] = {"issue": Issue}
     comment_variable_types: Mapping[str, object] = {}
+    outdated_by_a_push = False
 
     def gather(self, event: Event, reader: Reader, budget: Budget) -> IssueFacts:
         assert event.issue is not None  # parse_event refuses an `issues` event without one
@@ -39,7 +40,7 @@ class IssueHandler:
     def variables(self, event: Event, facts: IssueFacts) -> Mapping[str, object]:
         return {"issue": facts.issue}
 
-    def nothing_to_ask(self, facts: IssueFacts) -> str | None:
+    def unasked(self, facts: IssueFacts) -> Unasked | None:
         return None
 
     def comment_variables(self, event: Event, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:

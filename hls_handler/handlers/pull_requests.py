@@ -10,7 +10,7 @@ from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.files import PatchedFile, SkippedFile, choose, summary
-from hls_handler.handlers.handler import Budget, still_welcome
+from hls_handler.handlers.handler import Budget, Unasked, still_welcome
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.review.anchors import Anchored, anchor
 from hls_handler.review.patch import parse_numbered
@@ -42,6 +42,7 @@ class PullRequestHandler:
         "size": Size,
     }
     comment_variable_types: Mapping[str, object] = {"commit": str, "findings": tuple[Finding, ...], "dropped": int}
+    outdated_by_a_push = True
 
     def gather(self, event: Event, reader: Reader, budget: Budget) -> PullRequestFacts:
         assert event.pull_request is not None  # parse_event refuses a `pull_request` event without one
@@ -61,12 +62,13 @@ class PullRequestHandler:
             "size": facts.size,
         }
 
-    def nothing_to_ask(self, facts: PullRequestFacts) -> str | None:
+    def unasked(self, facts: PullRequestFacts) -> Unasked | None:
         if facts.files:
             return None
         if not facts.skipped:
-            return "the pull request changes no files, so Claude was not asked"
-        return f"none of the changed files has a patch to read ({summary(facts.skipped)}), so Claude was not asked"
+            return Unasked("the pull request changes no files, so Claude was not asked")
+        why = summary(facts.skipped)
+        return Unasked(f"none of the changed files has a patch to read ({why}), so Claude was not asked")
 
     def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """`commit` (its first digits), `findings` (at lines of the patches), `dropped` (how many had no line)."""

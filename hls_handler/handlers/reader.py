@@ -49,7 +49,9 @@ class Reader(Protocol):
         """All files that GitHub lists (it stops at 3,000), in its order."""
         ...
 
-    def review(self, number: int, review_id: int) -> Review: ...
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        """The reviews of a pull request, the oldest first; at most 1,000."""
+        ...
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         """The comments on lines that belong to one review, the oldest first; at most 1,000."""

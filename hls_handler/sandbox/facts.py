@@ -37,7 +37,7 @@ class SandboxReader:
             for file in self._pull(number).files
         )
 
-    def review(self, number: int, review_id: int) -> Review:
+    def reviews(self, number: int) -> tuple[Review, ...]:
         raise Permanent("the sandbox keeps no reviews")
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:

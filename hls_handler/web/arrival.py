@@ -30,9 +30,9 @@ def check_payload(event: str, sip: Sip) -> None:
 
     Raises `PayloadError`.
     """
-    named_by = NAMED_BY.get(event)
-    if named_by is not None and getattr(sip, named_by) is None:
-        raise PayloadError(f"the payload does not fit {event}: it has no {named_by}")
+    for named_by in NAMED_BY.get(event, ()):
+        if getattr(sip, named_by) is None:
+            raise PayloadError(f"the payload does not fit {event}: it has no {named_by}")
     for where, name in _names(sip):
         if len(name) > _LONGEST_NAME or not name.isprintable():
             raise PayloadError(f"the payload does not have GitHub's shape: {where}")

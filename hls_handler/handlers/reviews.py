@@ -1,0 +1,186 @@
+"""Reviews: what a reviewer asks for, as a checklist for the author of the pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
+from hls_handler.errors import Overtaken, Permanent
+from hls_handler.events import Event, PullRequest, Review
+from hls_handler.handlers.handler import Budget, Unasked, still_welcome
+from hls_handler.handlers.reader import Reader, ReviewComment
+from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.review.patch import Hunk, Patch, Side, numbered, parse_patch
+from hls_handler.routing import Rule
+
+CONTEXT_LINES = 8
+"""Lines of code that are shown above a comment, the one it is about included."""
+
+TOKENS_AROUND = 60
+"""What a comment takes beside its text and code: its number, its file, the delimiters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownComment:
+    """A comment of the review on lines of a file."""
+
+    number: int  # from 1, as Claude sees it
+    path: str
+    side: Side
+    line: int | None  # None of a comment on the whole file
+    code: str  # the last lines of the patch down to that line, numbered as in review/patch.py
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewFacts:
+    pull_request: PullRequest  # as it is now
+    review: Review  # as it is now
+    comments: tuple[ShownComment, ...]
+    omitted: int  # comments beyond the budget
+    objections: bool  # whether another reviewer's last word is that changes are needed
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One box of the checklist."""
+
+    text: str
+    quote: str  # the reviewer's own words
+    path: str | None  # None where the words stand in the review's own text
+    line: int | None
+    blocking: bool
+
+
+class ReviewHandler:
+    name = "ReviewHandler"
+    family = "reviews"
+    replies = frozenset({"review_analysis"})
+    facts_type = ReviewFacts
+    facts_version = 1
+    variable_types: Mapping[str, object] = {
+        "pull_request": PullRequest,
+        "review": Review,
+        "comments": tuple[ShownComment, ...],
+        "omitted": int,
+    }
+    comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
+    outdated_by_a_push = False
+
+    def gather(self, event: Event, reader: Reader, budget: Budget) -> ReviewFacts:
+        assert event.pull_request is not None  # parse_event refuses a review without one
+        assert event.review is not None
+        pull_request = reader.pull_request(event.pull_request.number)
+        still_welcome(event, pull_request)
+        reviews = reader.reviews(pull_request.number)
+        review = next((one for one in reviews if one.id == event.review.id), None)
+        if review is None:
+            raise Permanent(f"the review {event.review.id} is gone, or behind more than {len(reviews)} others")
+        if review.state == "dismissed":
+            raise Overtaken("the review was dismissed meanwhile")
+        comments, omitted = _shown(reader.review_comments(pull_request.number, review.id), budget.input_tokens)
+        return ReviewFacts(pull_request, review, comments, omitted, _others_object(reviews, review))
+
+    def variables(self, event: Event, facts: ReviewFacts) -> Mapping[str, object]:
+        return {
+            "pull_request": facts.pull_request,
+            "review": facts.review,
+            "comments": facts.comments,
+            "omitted": facts.omitted,
+        }
+
+    def unasked(self, facts: ReviewFacts) -> Unasked | None:
+        if facts.review.user.id == facts.pull_request.user.id:
+            return Unasked("the author of the pull request wrote it: it asks nothing of the author")
+        if facts.review.body.strip() or facts.comments:
+            return None
+        nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
+        return Unasked("the review has no words to read, so Claude was not asked", reply=nothing)
+
+    def comment_variables(self, event: Event, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
+        """`commit` (the first digits of the one that was reviewed), `todos` (what blocks comes first), `dropped`."""
+        todos, dropped = _todos(facts, reply)
+        return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
+
+    def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        todos = [todo for answer in analysis.answers for todo in _todos(facts, answer.reply)[0]]
+        actions: list[Action] = [KeepLabels(_wishes(facts, todos), ("status",))]
+        if analysis.comment:
+            reviewer = f"reviewer-{facts.review.user.id}"
+            create = analysis.worth_saying and bool(todos)
+            actions.append(
+                KeepComment(self.family, analysis.comment, create, section=reviewer, footer=analysis.footer)
+            )
+        return tuple(actions)
+
+
+def _shown(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownComment, ...], int]:
+    """The comments that fit the budget, the oldest first, and how many do not."""
+    shown: list[ShownComment] = []
+    left = tokens
+    for comment in comments:
+        one = _one(comment, number=len(shown) + 1)
+        left -= TOKENS_AROUND + estimate_tokens(one.code) + estimate_tokens(one.body)
+        if left < 0:
+            break
+        shown.append(one)
+    return tuple(shown), len(comments) - len(shown)
+
+
+def _one(comment: ReviewComment, *, number: int) -> ShownComment:
+    """With the lines above it. GitHub often tells a comment's line only by the end of its hunk."""
+    hunks = parse_patch(comment.hunk).hunks
+    lines = hunks[-1].lines[-CONTEXT_LINES:] if hunks else ()
+    code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
+    last = lines[-1] if lines else None
+    side: Side = "LEFT" if (comment.side or (last.side if last else "RIGHT")) == "LEFT" else "RIGHT"
+    line = comment.line if comment.line is not None else last.number if last else None
+    return ShownComment(number, comment.path, side, line, code, comment.body)
+
+
+def _others_object(reviews: Sequence[Review], own: Review) -> bool:
+    """Whether of the others somebody's last verdict asks for changes. A mere comment is no verdict."""
+    verdicts = {
+        review.user.id: review.state
+        for review in reviews
+        if review.state in ("approved", "changes_requested", "dismissed") and review.user.id != own.user.id
+    }
+    return "changes_requested" in verdicts.values()
+
+
+def _todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
+    """The requests whose words the review really has, and how many had none."""
+    requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
+    found = [todo for request in requests if (todo := _todo(facts, request)) is not None]
+    return tuple(sorted(found, key=lambda todo: not todo.blocking)), len(requests) - len(found)
+
+
+def _todo(facts: ReviewFacts, request: ReviewRequest) -> Todo | None:
+    """The place is where the quoted words stand: in the comment that is named, else in another, else in the text."""
+    words = _folded(request.quote)
+    if not words:
+        return None
+    named = sorted(facts.comments, key=lambda comment: comment.number != request.comment)
+    place = next((comment for comment in named if words in _folded(comment.body)), None)
+    in_text = words in _folded(facts.review.body)
+    if in_text and (request.comment is None or place is None):
+        return Todo(request.todo, request.quote, None, None, request.blocking)
+    if place is None:
+        return None
+    return Todo(request.todo, request.quote, place.path, place.line, request.blocking)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _wishes(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[LabelWish, ...]:
+    """Whose turn it is: the author's while anybody objects, a reviewer's while something is open, nobody's else."""
+    blocked = facts.review.state == "changes_requested" or any(todo.blocking for todo in todos)
+    if blocked or facts.objections:
+        return (LabelWish("status/needs-changes", "status"),)
+    if todos:
+        return (LabelWish("status/needs-review", "status"),)
+    return ()
