@@ -36,7 +36,7 @@ class ModelStatus:
 
 
 class Claude:
-    """Not thread-safe by promise: one per worker thread, closed at its end. Building one costs 20 ms."""
+    """Not thread-safe by promise: one per worker thread, which keeps it. Building one costs 20 ms."""
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
         """`clock` is monotonic seconds, for how long a call took; `now` gives aware UTC, for what Retry-After means.

@@ -24,7 +24,7 @@ def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], n
 
 
 class Github:
-    """Not thread-safe: one per worker thread, closed at its end."""
+    """Not thread-safe: one per worker thread, which has it for as long as the process lives."""
 
     def __init__(self, api: Api) -> None:
         self._api = api

@@ -91,9 +91,12 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         raise
     job.tools.health.ok("claude")
     if isinstance(answer, Answered):
-        store.remember(job.lease, keep_answer(answer, index=index))
+        kept = keep_answer(answer, index=index)
+        store.remember(job.lease, kept)
         store.end_call(job.lease, call, outcome="ok", usage=answer.usage, error=None)
-        return recall_answer(keep_answer(answer, index=index)) or answer
+        recalled = recall_answer(kept)
+        assert recalled is not None
+        return recalled
     if correction is None and answer.why == "invalid":
         store.remember(job.lease, UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s))
     store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem)

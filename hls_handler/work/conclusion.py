@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import DependencyDown, LeaseLost, Overtaken, Retryable, StepFailed, StoreUnavailable, Wait
+from hls_handler.handlers import HANDLERS
 from hls_handler.store import CLAUDE_PACE
 from hls_handler.work.health import Health
 from hls_handler.work.job import GITHUB_PACE
@@ -58,7 +59,7 @@ def _finish(lease: Lease, tools: Tools, result: Ended | Overtaken | Wait | StepF
             log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
             return Finished(lease.guid, result.state, result.reason)
         case Overtaken():
-            store.finish(lease, "superseded", reason=str(result), took_s=took_s)
+            store.finish(lease, "superseded", reason=str(result), handler=_handler_of(lease), took_s=took_s)
             log.info("delivery superseded", extra={"reason": str(result)})
             return Finished(lease.guid, "superseded", str(result))
         case Wait():
@@ -68,6 +69,11 @@ def _finish(lease: Lease, tools: Tools, result: Ended | Overtaken | Wait | StepF
             return None
         case StepFailed():
             return _failed(lease, tools, result)
+
+
+def _handler_of(lease: Lease) -> str | None:
+    handler = HANDLERS.get(lease.event)
+    return handler.name if handler else None
 
 
 def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:
@@ -89,7 +95,7 @@ def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:
         until = error.not_before or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
         store.hold_pace(pace, until)  # nobody else needs to find out by asking too
     if isinstance(decision, GiveUp):
-        store.bury(lease, reason=decision.reason)
+        store.bury(lease, reason=decision.reason, handler=_handler_of(lease))
         log.error("delivery is dead", extra={"reason": decision.reason})
         return Finished(lease.guid, "dead", decision.reason)
     store.postpone(lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts)

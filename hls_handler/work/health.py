@@ -68,6 +68,7 @@ class Health:
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if failed_at is None or self._clock() - failed_at > USE_COUNTS_FOR:
+                self._failed_in_use_at.pop(component, None)
                 self._set_healthy(component)
 
     def _set_healthy(self, component: Component) -> None:
@@ -89,7 +90,7 @@ class Health:
         """
         with self._lock:
             before = self._components[component]
-            if by_probe and component in self._failed_in_use_at and before.state != "healthy":
+            if by_probe and component in self._failed_in_use_at:
                 return
             now = self._clock()
             since = before.since if before.state == severity else now

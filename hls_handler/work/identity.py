@@ -35,7 +35,10 @@ class WhoWeAre:
 
     def ask(self, github: Github) -> Account:
         """The account; asks GitHub the first time. Raises `DependencyDown`."""
-        with self._lock:
+        return self._account or self._ask_first(github)
+
+    def _ask_first(self, github: Github) -> Account:
+        with self._lock:  # whoever waited here for another's question has its answer
             return self._account or self._learn(github)
 
     def refresh(self, github: Github) -> None:

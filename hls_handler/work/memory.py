@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import REPLY_TYPES, Answered, Unusable, Usage
+from hls_handler.analysis import REPLY_TYPES, Answered, Reply, Unusable, Usage
 from hls_handler.deliveries import Remembered
 from hls_handler.handlers.labelling import LabelState
 from hls_handler.untrusted import Code, clean, redact
@@ -78,10 +78,28 @@ BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 
 
 def keep_answer(answered: Answered, *, index: int) -> Remembered:
-    """Cleaned first, so that a credential with an invisible character in it is redacted, too."""
-    reply = mapped(answered.reply.model_dump(mode="json"), _visible)
+    """Cleaned first, so that a credential with an invisible character in it is redacted, too.
+
+    The mark may be longer than the credential: what grows over its bound by that is cut, or nobody could recall it.
+    """
+    plain = mapped(answered.reply.model_dump(mode="json"), lambda text: redact(_visible(text)))
+    reply = _cut_to_bounds(plain, REPLY_TYPES[answered.reply_type])
     kept = _KeptAnswer(answered.prompt_id, answered.reply_type, reply, answered.usage)
     return _ANSWER.encode(kept, index=index, took_s=answered.usage.took_s)
+
+
+def _cut_to_bounds(reply: dict[str, Any], reply_type: type[Reply]) -> dict[str, Any]:
+    try:
+        reply_type.model_validate(reply)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False, include_input=False):
+            if error["type"] == "string_too_long":
+                *path, last = error["loc"]
+                place: Any = reply
+                for key in path:
+                    place = place[key]
+                place[last] = place[last][: error["ctx"]["max_length"]]
+    return reply
 
 
 def recall_answer(step: Remembered | None) -> Answered | None:

@@ -35,6 +35,7 @@ def test_an_outage_is_given_up_on_once_it_has_lasted_too_long(make_world: MakeWo
     reason = "still failing after 2 h (limits.give_up_after_h), last: Claude answered 529"
     assert one.run() == Finished(GUID, "dead", reason)
     assert (one.row().state, one.row().reason) == ("dead", reason)
+    assert one.store.counters()["handler", "IssueHandler:dead"] == 1
 
 
 def test_a_step_that_is_done_meanwhile_begins_that_time_anew(make_world: MakeWorld) -> None:

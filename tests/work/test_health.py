@@ -64,6 +64,11 @@ def test_a_probe_that_sees_less_does_not_outdo_what_a_use_saw() -> None:
     now[0] += timedelta(seconds=1)
     health.answers("claude")  # nobody has tried for so long that the probe is all there is
     assert health.snapshot().components["claude"].state == "healthy"
+    health.trouble("claude", "429", "wait", by_probe=True)
+    health.trouble(
+        "claude", "401", "set claude.api_key", by_probe=True
+    )  # nor does what a use once saw stand against it
+    assert health.snapshot().components["claude"].message == "401"
 
 
 def test_a_use_that_works_ends_what_a_use_saw_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +62,23 @@ def test_who_we_are_stays_known_while_github_is_down(store: Store) -> None:
     with pytest.raises(DependencyDown):
         we.refresh(github)
     assert we.known == HLS
+
+
+def test_whoever_knows_who_we_are_does_not_wait_for_github(store: Store) -> None:
+    hangs, let_go = threading.Event(), threading.Event()
+
+    def hang(_call: str) -> None:
+        hangs.set()
+        let_go.wait(30)
+
+    we, told = who_we_are(store), []
+    we.ask(FakeGithub())
+    probe = threading.Thread(target=we.refresh, args=[FakeGithub(meanwhile=hang)])
+    worker = threading.Thread(target=lambda: told.append(we.ask(FakeGithub())))
+    probe.start()
+    assert hangs.wait(10)
+    worker.start()
+    worker.join(10)
+    assert told == [HLS]
+    let_go.set()
+    probe.join(10)
