@@ -66,9 +66,9 @@ def _rendered(settings: Settings, library: Library, chosen: Recorded, prompt: st
         refuse([f"there is no prompt {name}; there are {', '.join(sorted(library.prompts))}"])
     try:
         parsed, facts = facts_of(chosen, handler, Budget(input_tokens=settings.claude.input_tokens))
-        idle = handler.nothing_to_ask(facts)
+        idle = handler.unasked(facts)
         if idle is not None:
-            fail(idle)
+            fail(idle.reason)
         variables = template_variables(parsed, handler, facts, prompt=name, dry_run=settings.features.dry_run)
         return render_prompt(library, name, variables, key=KEY)
     except HlsError as exc:

@@ -110,9 +110,7 @@ class ReviewHandler:
         if analysis.comment:
             reviewer = f"reviewer-{facts.review.user.id}"
             create = analysis.worth_saying and bool(todos)
-            actions.append(
-                KeepComment(self.family, analysis.comment, create, section=reviewer, footer=analysis.footer)
-            )
+            actions.append(KeepComment(self.family, analysis.comment, create, section=reviewer, footer=analysis.footer))
         return tuple(actions)
 
 

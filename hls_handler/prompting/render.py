@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from jinja2 import Template
+from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
 from hls_handler.analysis import REPLY_TYPES
@@ -23,9 +23,10 @@ from hls_handler.untrusted.cleaning import for_prompt
 from hls_handler.untrusted.exchange import Exchange, Own, Stranger
 from hls_handler.untrusted.markdown import for_comment
 
-__all__ = ["Rendered", "RuleView", "render", "render_comment"]
+__all__ = ["Rendered", "RuleView", "render", "render_comment", "render_footer"]
 
 SYSTEM, TASK = "system", "task"
+FOOTER = "_footer.md.j2"
 NO_TEXTS = (
     "text from an event stands in the system block, which is the same for all events; move it into the task block"
 )
@@ -73,6 +74,20 @@ def render_comment(library: Library, name: str, variables: Mapping[str, object],
         return _settled(exchange, text.strip(), template.filename or template_name)
     except AUTHOR_ERRORS as exc:
         raise broken(exc, template.filename or template_name) from exc
+
+
+def render_footer(library: Library, name: str) -> str:
+    """The footer by itself, about the prompt of that name, for a comment that several sources feed; "" without one."""
+    try:
+        template = library.comment_environment.get_template(FOOTER)
+    except TemplateNotFound:
+        return ""
+    exchange = Exchange(key=b"", show=for_comment)
+    try:
+        text = collect(template.root_render_func(template.new_context({"prompt_id": Own(library.prompts[name].id)})))
+        return _settled(exchange, text.strip(), template.filename or FOOTER)
+    except AUTHOR_ERRORS as exc:
+        raise broken(exc, template.filename or FOOTER) from exc
 
 
 def broken(error: Exception, file: str) -> BrokenTemplateError:

@@ -8,7 +8,7 @@ from functools import partial
 
 from hls_handler.analysis import Analysis, Answered, Reply, Unusable
 from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
-from hls_handler.prompting.render import Rendered, render, render_comment
+from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
 from hls_handler.store import UNAVAILABLE
 from hls_handler.work.job import Job
 from hls_handler.work.memory import UNUSABLE, keep_answer, recall_answer
@@ -36,10 +36,25 @@ def analyse(
         variables = {**variables, "analysis": answered.reply}
         last, name = name, library.next_after(name, answered.reply)
     store.set_status(job.lease, analysis="done", analysis_error=None)
-    extra = comment_variables(answers[-1].reply)
+    return _with_comment(job, last, tuple(answers), {**variables, **comment_variables(answers[-1].reply)})
+
+
+def without_asking(
+    job: Job,
+    reply: Reply,
+    variables: Mapping[str, object],
+    comment_variables: Callable[[Reply], Mapping[str, object]],
+) -> Analysis:
+    """An analysis without Claude: `reply` is ours, and stands in for Claude's in the comment's template alone."""
+    job.tools.store.set_status(job.lease, analysis="done", analysis_error=None)
+    return _with_comment(job, job.rule.prompt, (), {**variables, "analysis": reply, **comment_variables(reply)})
+
+
+def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variables: Mapping[str, object]) -> Analysis:
+    library, key = job.now.library, job.tools.store.secret(PROMPT_SECRET)
     with _authors_fault():
-        comment = render_comment(library, last, {**variables, **extra}, key=store.secret(PROMPT_SECRET))
-    return Analysis(answers=tuple(answers), comment=comment)
+        comment = render_comment(library, prompt, variables, key=key)
+        return Analysis(answers, comment, footer=render_footer(library, prompt))
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Answered:

@@ -7,19 +7,20 @@ What cost money or touched the world is remembered before the next step starts; 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import Outcome
+from hls_handler.analysis import Reply
 from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget
 from hls_handler.routing import Ignored, from_event, route
-from hls_handler.work.asking import analyse
+from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.job import Job
 from hls_handler.work.memory import RULE, Codec
 from hls_handler.work.ports import Tools
@@ -50,15 +51,23 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
         return job
     with job.recorded("analysis"):
         facts = _gather(job)
-        idle = job.handler.nothing_to_ask(facts)
-        if idle is not None:
-            return Ended("done", idle, handler=job.handler.name)
+        unasked = job.handler.unasked(facts)
+        if unasked is not None and unasked.reply is None:
+            return Ended("done", unasked.reason, handler=job.handler.name)
         dry_run = job.rule.effective.features.dry_run
         variables = template_variables(event, job.handler, facts, prompt=job.rule.prompt, dry_run=dry_run)
-        analysis = analyse(job, variables, lambda reply: job.handler.comment_variables(event, facts, reply))
+
+        def for_comment(reply: Reply) -> Mapping[str, object]:
+            return job.handler.comment_variables(event, facts, reply)
+
+        if unasked is not None and unasked.reply is not None:
+            analysis = without_asking(job, unasked.reply, variables, for_comment)
+        else:
+            analysis = analyse(job, variables, for_comment)
     with job.recorded("posting"):
         outcomes = post(job, job.handler.plan(event, facts, analysis, job.rule))
-    return Ended("done", _summary(outcomes), handler=job.handler.name)
+    reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
+    return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
 
 
 def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
@@ -91,7 +100,3 @@ def _gather(job: Job) -> Any:
         return facts
 
     return job.once(codec, 0, read)
-
-
-def _summary(outcomes: tuple[Outcome, ...]) -> str:
-    return "; ".join(outcome.detail for outcome in outcomes) or "analysed; nothing to post"

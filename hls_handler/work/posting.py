@@ -59,7 +59,7 @@ def _apply(job: Job, writer: Writer, memory: ThreadMemory, action: Action) -> Ou
 
 def _still_wanted(job: Job) -> None:
     """Look once more before the first write: hours may have passed since the facts were read."""
-    newer = job.tools.store.newer_head(job.lease)
+    newer = job.tools.store.newer_head(job.lease) if job.handler.outdated_by_a_push else None
     if newer is not None:
         raise Overtaken(f"a newer push came meanwhile: {newer[:10]}")
     if job.tools.store.closed_since(job.lease):

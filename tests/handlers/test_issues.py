@@ -27,7 +27,7 @@ def test_claude_is_asked_about_the_issue_as_it_is_now() -> None:
     facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), Budget(1_000))
     assert facts == IssueFacts(now)
     assert HANDLER.variables(event(issue()), facts) == {"issue": now}
-    assert HANDLER.nothing_to_ask(facts) is None
+    assert HANDLER.unasked(facts) is None
 
 
 def test_an_analysis_becomes_labels_and_a_comment() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis
 from hls_handler.handlers.files import SkippedFile
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import Budget, Unasked
 from hls_handler.handlers.labelling import CATALOGUE
 from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile
@@ -47,7 +47,7 @@ def test_claude_is_asked_about_the_pull_request_and_its_patches_as_they_are_now(
     assert variables["skipped"] == (SkippedFile("logo.png", "binary or empty"),)
     assert variables["size"] == "small"
     assert variables["unlisted"] == 0
-    assert HANDLER.nothing_to_ask(facts) is None
+    assert HANDLER.unasked(facts) is None
 
 
 def test_patches_are_held_to_the_budget() -> None:
@@ -88,7 +88,7 @@ def test_size_goes_by_changed_lines_of_all_files(additions: int, deletions: int,
     ids=["no files", "nothing to read"],
 )
 def test_there_may_be_nothing_to_ask(files: tuple[ChangedFile, ...], sentence: str) -> None:
-    assert HANDLER.nothing_to_ask(gather(*files)) == sentence
+    assert HANDLER.unasked(gather(*files)) == Unasked(sentence)
 
 
 def test_an_analysis_becomes_labels_and_a_comment() -> None:

@@ -85,11 +85,11 @@ class FakeReader:
         self,
         now: Issue | PullRequest,
         files: tuple[ChangedFile, ...] = (),
-        review: Review | None = None,
+        reviews: tuple[Review, ...] = (),
         review_comments: tuple[ReviewComment, ...] = (),
     ) -> None:
         self._now, self._files = now, files
-        self._review, self._review_comments = review, review_comments
+        self._reviews, self._review_comments = reviews, review_comments
 
     def issue(self, number: int) -> Issue:
         assert isinstance(self._now, Issue)
@@ -105,13 +105,12 @@ class FakeReader:
         assert number == self._now.number
         return self._files
 
-    def review(self, number: int, review_id: int) -> Review:
-        assert self._review is not None
-        assert (number, review_id) == (self._now.number, self._review.id)
-        return self._review
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        assert number == self._now.number
+        return self._reviews
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        self.review(number, review_id)
+        assert review_id in {review.id for review in self.reviews(number)}
         return self._review_comments
 
 

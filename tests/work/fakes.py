@@ -48,7 +48,7 @@ class FakeGithub:
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
-    reviews: dict[int, Review] = field(default_factory=dict)  # by their own id
+    reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     comments: dict[int, str] = field(default_factory=dict)
@@ -78,9 +78,9 @@ class FakeGithub:
         self._call(f"files {number}")
         return self.changed[number]
 
-    def review(self, number: int, review_id: int) -> Review:
-        self._call(f"review {number} {review_id}")
-        return self.reviews[review_id]
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        self._call(f"reviews {number}")
+        return self.reviews_of[number]
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         self._call(f"review_comments {number} {review_id}")
