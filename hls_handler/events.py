@@ -57,7 +57,7 @@ class SippedThread(msgspec.Struct, frozen=True):
 
 
 class SippedReview(msgspec.Struct, frozen=True):
-    """That there is one is all that the door needs to know."""
+    user: SippedAccount | None = None
 
 
 class Sip(msgspec.Struct, frozen=True):

@@ -18,6 +18,9 @@ from hls_handler.routing import Rule
 CONTEXT_LINES = 8
 """Lines of code that are shown above a comment, the one it is about included."""
 
+LONGEST_BODY = 4_000
+"""Characters of a comment that the shipped prompt shows."""
+
 TOKENS_AROUND = 60
 """What a comment takes beside its text and code: its number, its file, the delimiters."""
 
@@ -120,7 +123,7 @@ def _shown(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownC
     left = tokens
     for comment in comments:
         one = _one(comment, number=len(shown) + 1)
-        left -= TOKENS_AROUND + estimate_tokens(one.code) + estimate_tokens(one.body)
+        left -= TOKENS_AROUND + estimate_tokens(one.code) + estimate_tokens(one.body[:LONGEST_BODY])
         if left < 0:
             break
         shown.append(one)

@@ -24,8 +24,8 @@ class Candidate:
     labels: tuple[str, ...] = ()
     draft: bool = False
     changed: frozenset[str] = frozenset()  # keys of `changes`: {"title", "body"}
-    comment_author: str | None = None  # of the comment or review that the event is about; the door does not read it
-    comment_marked: bool = False  # whether that text carries our marker; by itself it proves nothing
+    comment_author: str | None = None  # of the comment or review that the event is about
+    comment_marked: bool = False  # whether that text carries our marker (the door does not read it); proves nothing
 
     @property
     def key(self) -> str:
@@ -49,6 +49,7 @@ def from_sip(name: str, sip: Sip) -> Candidate:
         labels=tuple([label.name for label in thread.labels]) if thread and thread.labels else (),
         draft=bool(thread.draft) if thread else False,
         changed=frozenset(sip.changes or ()),
+        comment_author=sip.review.user.login if sip.review and sip.review.user else None,
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, LabelWish
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.errors import Overtaken, Permanent
-from hls_handler.events import NAMED_BY, Issue, Label, PullRequest
+from hls_handler.events import NAMED_BY, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget, Handler
 from tests.handlers.world import (
@@ -23,15 +23,34 @@ from tests.handlers.world import (
     issue_analysis,
     pull_request,
     pull_request_analysis,
+    request,
+    review,
+    review_analysis,
+    review_comment,
+    reviewed,
 )
 
 BUDGET = Budget(input_tokens=10_000)
-THREADS: dict[str, Issue | PullRequest] = {"issues": issue(), "pull_request": pull_request()}
+THREADS: dict[str, Issue | PullRequest] = {
+    "issues": issue(),
+    "pull_request": pull_request(),
+    "pull_request_review": pull_request(),
+}
 REPLIES: dict[str, Reply] = {
     "issues": issue_analysis(),
     "pull_request": pull_request_analysis(findings=[finding()]),
+    "pull_request_review": review_analysis(request("square the side"), request("must be tested", comment=1)),
 }
 FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", status="renamed", previous_path="a.py"))
+
+
+def happened(name: str) -> Event:
+    return reviewed(review()) if name == "pull_request_review" else event(THREADS[name])
+
+
+def reader(now: Issue | PullRequest) -> FakeReader:
+    return FakeReader(now, FILES, (review(),), (review_comment(), review_comment("Why?", line=None, hunk="")))
+
 
 every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), ids=HANDLERS.keys())
 
@@ -50,12 +69,13 @@ def test_every_event_that_payloads_are_checked_for_has_a_handler() -> None:
     assert {name: (handler.name, handler.family) for name, handler in HANDLERS.items()} == {
         "issues": ("IssueHandler", "issues"),
         "pull_request": ("PullRequestHandler", "pull_requests"),
+        "pull_request_review": ("ReviewHandler", "reviews"),
     }
 
 
 @every_handler
 def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handler[Any]) -> None:
-    facts = handler.gather(event(THREADS[name]), FakeReader(THREADS[name], FILES), BUDGET)
+    facts = handler.gather(happened(name), reader(THREADS[name]), BUDGET)
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
     assert hash(facts) == hash(shape.validate_json(shape.dump_json(facts)))
@@ -63,8 +83,8 @@ def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handl
 
 @every_handler
 def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any]) -> None:
-    thread = event(THREADS[name])
-    facts = handler.gather(thread, FakeReader(THREADS[name], FILES), BUDGET)
+    thread = happened(name)
+    facts = handler.gather(thread, reader(THREADS[name]), BUDGET)
     declared = [
         (handler.variable_types, handler.variables(thread, facts)),
         (handler.comment_variable_types, handler.comment_variables(thread, facts, REPLIES[name])),
@@ -93,4 +113,4 @@ def test_a_thread_that_does_not_want_us_any_more_is_left_alone(
 ) -> None:
     thread = THREADS[name]
     with pytest.raises(error, match=message):
-        handler.gather(event(thread), FakeReader(replace(thread, **now), FILES), BUDGET)
+        handler.gather(happened(name), reader(replace(thread, **now)), BUDGET)

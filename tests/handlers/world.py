@@ -13,6 +13,8 @@ from hls_handler.analysis import (
     IssueResponse,
     PullRequestAnalysis,
     Reply,
+    ReviewAnalysis,
+    ReviewRequest,
     Usage,
 )
 from hls_handler.events import Account, Event, Issue, Label, PullRequest, Repository, Review
@@ -22,6 +24,7 @@ from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import settings
 
 MONA = Account("mona", 1, "User")
+ZOE = Account("zoe", 2, "User")
 PATCH = "@@ -1,2 +1,2 @@\n def area(side):\n-    return side * 2\n+    return side ** 2"
 
 
@@ -71,6 +74,22 @@ def event(thread: Issue | PullRequest) -> Event:
         changed=frozenset(),
         payload={},
     )
+
+
+def review(**known: Any) -> Review:
+    plain = Review(501, ZOE, "changes_requested", "Please square the side.", "abcdef0123456789", "https://github.com/r")
+    return replace(plain, **known)
+
+
+def review_comment(body: str = "This must be tested.", **known: Any) -> ReviewComment:
+    plain = ReviewComment("area.py", "RIGHT", 2, PATCH, body)
+    return replace(plain, **known)
+
+
+def reviewed(one: Review, thread: PullRequest | None = None) -> Event:
+    """The review, just submitted on the pull request."""
+    about = event(thread or pull_request())
+    return replace(about, name="pull_request_review", action="submitted", review=one, sender=one.user)
 
 
 def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> ChangedFile:
@@ -141,6 +160,16 @@ def issue_analysis(**known: Any) -> IssueAnalysis:
 
 def issue_response(**known: Any) -> IssueResponse:
     return IssueResponse.model_validate({"worth_saying": True, "answer": "42", "certain": True, **known})
+
+
+def review_analysis(*requests: ReviewRequest, **known: Any) -> ReviewAnalysis:
+    return ReviewAnalysis.model_validate(
+        {"worth_saying": True, "summary": "Square it.", "requests": list(requests), **known}
+    )
+
+
+def request(quote: str, **known: Any) -> ReviewRequest:
+    return ReviewRequest.model_validate({"comment": None, "quote": quote, "todo": "Do it.", "blocking": True, **known})
 
 
 def pull_request_analysis(**known: Any) -> PullRequestAnalysis:

@@ -10,10 +10,11 @@ from hls_handler.analysis import IssueAnalysis
 from hls_handler.events import Account, Issue, Label, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.files import PatchedFile, SkippedFile
+from hls_handler.handlers.reviews import ShownComment
 from hls_handler.prompting.library import Family, Library, load_library
 from hls_handler.prompting.render import RuleView
 from hls_handler.review.patch import numbered, parse_patch
-from tests.handlers.world import finding, issue, pull_request
+from tests.handlers.world import finding, issue, pull_request, review
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 KEY = b"a key for tests"
@@ -81,6 +82,27 @@ FINDING = finding(
 )
 
 
+BEN = Account(login="ben", id=8, type="User")
+REVIEW = review(
+    user=BEN,
+    body="Right idea. What about @lines without a quantity?",
+    commit_id=PULL_REQUEST.head_sha,
+    html_url="https://github.com/acme/shop/pull/31#pullrequestreview-501",
+)
+REVIEW_COMMENTS = (
+    ShownComment(
+        1,
+        "shop/cart.py",
+        "RIGHT",
+        24,
+        "@@ -20,4 +20,5 @@ def total(cart):\nL   22 -         amount += line.price\n"
+        "R   24 +         amount += line.price * line.quantity",
+        "Please add a test for a quantity of zero. Nit: the comment above is not needed.",
+    ),
+    ShownComment(2, "shop/money.py", "RIGHT", None, "", "Why was this renamed?"),
+)
+
+
 def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict[str, object]:
     return {
         "repository": REPOSITORY,
@@ -107,6 +129,20 @@ def pull_request_variables() -> dict[str, object]:
     }
 
 
+def review_variables() -> dict[str, object]:
+    return {
+        **common("pull_request_review.submitted", "reviews/analyze"),
+        "pull_request": PULL_REQUEST,
+        "review": REVIEW,
+        "comments": REVIEW_COMMENTS,
+        "omitted": 0,
+    }
+
+
+def _reviews() -> Iterator[tuple[str, Mapping[str, object]]]:
+    yield "a review", review_variables()
+
+
 def _issues() -> Iterator[tuple[str, Mapping[str, object]]]:
     yield "a bug", issue_variables()
     yield "an empty one", issue_variables(replace(ISSUE, number=13, title="Help", body="", labels=()))
@@ -130,6 +166,13 @@ FAMILIES: Mapping[str, Family] = {
         HANDLERS["pull_request"].variable_types,
         _pull_requests,
         comment_variables=HANDLERS["pull_request"].comment_variable_types,
+    ),
+    "pull_request_review": Family(
+        "reviews",
+        HANDLERS["pull_request_review"].variable_types,
+        _reviews,
+        comment_variables=HANDLERS["pull_request_review"].comment_variable_types,
+        replies=HANDLERS["pull_request_review"].replies,
     ),
 }
 

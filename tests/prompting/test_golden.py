@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply
+from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.anchors import anchor
@@ -30,6 +31,7 @@ from tests.prompting.samples import (
     KEY,
     issue_variables,
     pull_request_variables,
+    review_variables,
     shipped,
 )
 
@@ -55,17 +57,38 @@ REMOVED = FINDING.model_copy(
 )
 NO_FINDINGS = {"findings": (), "dropped": 0, "commit": "1f0c2d3e4b"}
 
+CHECKLIST = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
+TODOS = {
+    "commit": "1f0c2d3e4b",
+    "todos": (
+        Todo(
+            "Add a test for a quantity of zero.", "Please add a test for a quantity of zero.", "shop/cart.py", 24, True
+        ),
+        Todo(
+            "Say what happens to lines without a quantity.", "What about @lines without a quantity?", None, None, False
+        ),
+        Todo("Say why the file was renamed.", "Why was this renamed?", "shop/money.py", None, False),
+    ),
+    "dropped": 0,
+}
+
 PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.hostile": ("issues/analyze", issue_variables(EVIL_ISSUE)),
     "issues.respond": ("issues/respond", {**issue_variables(), "analysis": ANALYSIS}),
     "pull_requests.analyze": ("pull_requests/analyze", pull_request_variables()),
+    "reviews.analyze": ("reviews/analyze", review_variables()),
     "pull_requests.analyze.many": (
         "pull_requests/analyze",
         {**pull_request_variables(), "skipped": pull_request_variables()["skipped"] * 60, "unlisted": 7},  # type: ignore[operator]
     ),
 }
 COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "reviews.analyze.comment": ("reviews/analyze", {**review_variables(), "analysis": CHECKLIST, **TODOS}),
+    "reviews.analyze.comment.nothing": (
+        "reviews/analyze",
+        {**review_variables(), "analysis": CHECKLIST, **TODOS, "todos": (), "dropped": 2, "omitted": 3},
+    ),
     "issues.analyze.comment": ("issues/analyze", {**issue_variables(), "analysis": ANALYSIS}),
     "issues.analyze.comment.complete": (
         "issues/analyze",
@@ -116,11 +139,13 @@ def test_every_golden_file_belongs_to_a_test() -> None:
     assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted([*PROMPTS, *COMMENTS])
 
 
+ALL = ("issues/analyze", "issues/respond", "pull_requests/analyze", "reviews/analyze")
+
 # --- the examples that the prompts give ------------------------------------------------------------------------------
 
 
 def system_of(name: str) -> str:
-    variables = {**issue_variables(), **pull_request_variables(), "analysis": ANALYSIS}
+    variables = {**issue_variables(), **pull_request_variables(), **review_variables(), "analysis": ANALYSIS}
     return render(shipped(), name, variables, key=KEY).system
 
 
@@ -132,7 +157,7 @@ def examples(name: str) -> list[tuple[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["issues/analyze", "issues/respond", "pull_requests/analyze"])
+@pytest.mark.parametrize("name", ALL)
 def test_each_prompt_shows_one_example_that_speaks_and_one_that_is_silent_and_both_validate(name: str) -> None:
     reply_type = REPLY_TYPES[shipped().prompts[name].reply]
     replies = [reply_type.model_validate(reply) for _, reply in examples(name)]
@@ -158,14 +183,14 @@ def test_the_finding_in_the_example_stands_at_a_line_of_its_patch() -> None:
     assert anchor(findings, patches).kept == tuple(findings)
 
 
-@pytest.mark.parametrize("name", ["issues/analyze", "issues/respond", "pull_requests/analyze"])
+@pytest.mark.parametrize("name", ALL)
 def test_each_field_of_a_reply_is_explained_in_its_prompt(name: str) -> None:
     system = system_of(name)
     for field in REPLY_TYPES[shipped().prompts[name].reply].model_fields:
         assert f"`{field}`" in system
 
 
-@pytest.mark.parametrize("name", ["issues/analyze", "issues/respond", "pull_requests/analyze"])
+@pytest.mark.parametrize("name", ALL)
 def test_the_part_that_is_sent_with_every_event_stays_small(name: str) -> None:
     assert 1_000 < estimate_tokens(system_of(name)) < 3_500
 
@@ -187,3 +212,5 @@ def test_the_handlers_give_the_variables_that_the_shipped_prompts_are_tested_wit
     assert HANDLERS["issues"].variable_types.keys() <= issue_variables().keys()
     assert HANDLERS["pull_request"].variable_types.keys() <= pull_request_variables().keys()
     assert HANDLERS["pull_request"].comment_variable_types.keys() == NO_FINDINGS.keys()
+    assert HANDLERS["pull_request_review"].variable_types.keys() <= review_variables().keys()
+    assert HANDLERS["pull_request_review"].comment_variable_types.keys() == TODOS.keys()

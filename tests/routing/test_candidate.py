@@ -91,8 +91,8 @@ def test_a_bot_is_known_by_type_or_by_name(account: SippedAccount, is_bot: bool)
     ("part", "author", "marked"),
     [
         ({"comment": {"user": {"login": "hls"}, "body": f"Hi\n\n{marker('issues')}"}}, "hls", True),
-        ({"review": {"user": {"login": "mona"}, "body": "LGTM"}}, "mona", False),
-        ({"review": {"user": None, "body": None}}, None, False),
+        ({"review": {"id": 1, "state": "approved", "user": {"login": "mona", "id": 3}, "body": "LGTM"}}, "mona", False),
+        ({"review": {"id": 1, "state": "commented", "user": None, "body": None}}, None, False),
         ({"comment": "misshapen"}, None, False),
         ({}, None, False),
     ],

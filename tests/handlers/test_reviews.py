@@ -1,0 +1,225 @@
+"""Reviews: what is read of one, the checklist that comes of it, and whose turn it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.analysis import ReviewAnalysis
+from hls_handler.errors import Overtaken, Permanent
+from hls_handler.events import Review
+from hls_handler.handlers.handler import Budget, Unasked
+from hls_handler.handlers.reader import ReviewComment
+from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
+from tests.handlers.world import (
+    MONA,
+    FakeReader,
+    analysis,
+    pull_request,
+    request,
+    review,
+    review_analysis,
+    review_comment,
+    reviewed,
+    rule,
+)
+
+HANDLER = ReviewHandler()
+PLENTY = Budget(input_tokens=10_000)
+NEEDS_CHANGES = KeepLabels((LabelWish("status/needs-changes", "status"),), ("status",))
+NEEDS_REVIEW = KeepLabels((LabelWish("status/needs-review", "status"),), ("status",))
+NOBODYS_TURN = KeepLabels((), ("status",))
+OTHER = MONA.__class__("otto", 3, "User")
+
+
+def gather(
+    one: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: Budget = PLENTY
+) -> ReviewFacts:
+    reader = FakeReader(pull_request(), reviews=(*others, one), review_comments=comments)
+    return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, budget)
+
+
+def plan(facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List.") -> tuple[Action, ...]:
+    return HANDLER.plan(reviewed(facts.review), facts, analysis(*replies, comment=comment), rule("reviews/analyze"))
+
+
+def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
+    return HANDLER.comment_variables(reviewed(facts.review), facts, reply)["todos"]
+
+
+# --- what is read ----------------------------------------------------------------------------------------------------
+
+
+def test_a_review_is_read_as_it_is_now_with_its_comments_numbered() -> None:
+    facts = gather(review(), review_comment(), review_comment("Why?"))
+    assert facts.review == review()
+    assert facts.comments == (
+        ShownComment(
+            1, "area.py", "RIGHT", 2, "@@ -1,2 +1,2 @@\nR    1   def area(side):\n"
+            "L    2 -     return side * 2\nR    2 +     return side ** 2", "This must be tested."
+        ),
+        ShownComment(2, "area.py", "RIGHT", 2, facts.comments[0].code, "Why?"),
+    )  # fmt: skip
+    assert (facts.omitted, facts.objections) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("comment", "side", "line"),
+    [
+        (review_comment(line=None), "RIGHT", 2),  # GitHub leaves it away, and the hunk ends with it
+        (review_comment(line=None, side=None), "RIGHT", 2),
+        (
+            review_comment(line=None, side=None, hunk="@@ -1,2 +1,1 @@\n def area(side):\n-    return side * 2"),
+            "LEFT",
+            2,
+        ),
+        (review_comment(line=40), "RIGHT", 40),
+        (review_comment(line=None, hunk=""), "RIGHT", None),  # on the whole file
+        (review_comment(line=None, side=None, hunk="no patch"), "RIGHT", None),
+    ],
+    ids=["by the hunk", "side by the hunk", "removed", "named", "whole file", "nonsense"],
+)
+def test_the_line_of_a_comment_is_told_by_itself_or_by_its_hunk(
+    comment: ReviewComment, side: str, line: int | None
+) -> None:
+    shown = gather(review(), comment).comments[0]
+    assert (shown.side, shown.line) == (side, line)
+
+
+def test_of_a_long_hunk_the_last_lines_are_shown() -> None:
+    long = "@@ -1,0 +1,30 @@\n" + "\n".join(f"+line {number}" for number in range(1, 31))
+    code = gather(review(), review_comment(hunk=long, line=None)).comments[0].code
+    assert code.split("\n")[1:] == [f"R {number:>4} + line {number}" for number in range(23, 31)]
+
+
+def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
+    facts = gather(review(), *[review_comment("x" * 350)] * 100, budget=Budget(input_tokens=2_000))
+    assert len(facts.comments) == 10
+    assert facts.omitted == 90
+
+
+def test_a_comment_longer_than_the_prompt_shows_takes_no_more_than_that() -> None:
+    facts = gather(review(), review_comment("x" * 60_000), review_comment(), budget=Budget(input_tokens=2_000))
+    assert len(facts.comments) == 2
+
+
+def test_a_review_that_is_gone_or_dismissed_is_not_worked_on() -> None:
+    with pytest.raises(Overtaken, match="the review was dismissed meanwhile"):
+        gather(review(state="dismissed"))
+    with pytest.raises(Permanent, match="the review 501 is gone, or behind more than 0 others"):
+        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), PLENTY)
+
+
+# --- whether Claude is asked -----------------------------------------------------------------------------------------
+
+
+def test_what_the_author_writes_about_their_own_pull_request_costs_nothing() -> None:
+    assert HANDLER.unasked(gather(review(user=MONA), review_comment())) == Unasked(
+        "the author of the pull request wrote it: it asks nothing of the author"
+    )
+
+
+def test_a_review_without_words_is_not_read_but_may_correct_what_was_said() -> None:
+    unasked = HANDLER.unasked(gather(review(state="approved", body=" \n")))
+    assert unasked == Unasked(
+        "the review has no words to read, so Claude was not asked",
+        reply=ReviewAnalysis(worth_saying=False, summary="", requests=[]),
+    )
+
+
+@pytest.mark.parametrize(("body", "comments"), [("", (review_comment(),)), ("Fine.", ())], ids=["comment", "body"])
+def test_a_review_with_words_is_read(body: str, comments: tuple[ReviewComment, ...]) -> None:
+    assert HANDLER.unasked(gather(review(body=body), *comments)) is None
+
+
+# --- the checklist ---------------------------------------------------------------------------------------------------
+
+
+def test_a_request_stands_where_its_words_stand_and_what_blocks_comes_first() -> None:
+    facts = gather(review(), review_comment("Nit: a\n  blank line."), review_comment("Test it.", path="b.py", line=7))
+    reply = review_analysis(
+        request("Nit: a blank line.", comment=1, blocking=False, todo="Add a line."),
+        request("square the side", todo="Square it."),
+        request("Test it.", comment=1, todo="Test it."),  # in the other comment
+    )
+    assert todos(facts, reply) == (
+        Todo("Square it.", "square the side", None, None, blocking=True),
+        Todo("Test it.", "Test it.", "b.py", 7, blocking=True),
+        Todo("Add a line.", "Nit: a blank line.", "area.py", 2, blocking=False),
+    )
+
+
+def test_equal_words_in_two_comments_are_told_apart_by_the_number() -> None:
+    facts = gather(review(), review_comment("Same here."), review_comment("Same here.", path="b.py", line=7))
+    assert [todo.path for todo in todos(facts, review_analysis(request("Same here.", comment=2)))] == ["b.py"]
+
+
+@pytest.mark.parametrize("quote", ["Rewrite it in Rust.", "", "  "])
+def test_a_request_whose_words_are_not_in_the_review_is_left_out_and_counted(quote: str) -> None:
+    facts, reply = gather(review(), review_comment()), review_analysis(request(quote))
+    variables = HANDLER.comment_variables(reviewed(facts.review), facts, reply)
+    assert variables == {"commit": "abcdef0123", "todos": (), "dropped": 1}
+    assert plan(facts, reply)[1:] == (KeepComment("reviews", "List.", create=False, section="reviewer-2"),)
+
+
+# --- what is done ----------------------------------------------------------------------------------------------------
+
+
+def test_a_checklist_is_the_section_of_its_reviewer() -> None:
+    facts = gather(review())
+    assert plan(facts, review_analysis(request("square the side"))) == (
+        NEEDS_CHANGES,
+        KeepComment("reviews", "List.", create=True, section="reviewer-2"),
+    )
+
+
+@pytest.mark.parametrize("reply", [review_analysis(), review_analysis(request("square the side"), worth_saying=False)])
+def test_where_nothing_is_worth_saying_only_a_section_that_is_there_is_edited(reply: ReviewAnalysis) -> None:
+    assert plan(gather(review()), reply)[1:] == (KeepComment("reviews", "List.", create=False, section="reviewer-2"),)
+
+
+@pytest.mark.parametrize(
+    ("one", "requests", "others", "labels"),
+    [
+        (review(), [], (), NEEDS_CHANGES),
+        (review(state="commented"), [request("square the side")], (), NEEDS_CHANGES),
+        (review(state="commented"), [request("square the side", blocking=False)], (), NEEDS_REVIEW),
+        (review(state="approved"), [request("square the side", blocking=False)], (), NEEDS_REVIEW),
+        (review(state="approved"), [], (), NOBODYS_TURN),
+        (review(state="approved"), [], (review(id=1, user=OTHER),), NEEDS_CHANGES),
+        (review(state="approved"), [], (review(id=1),), NOBODYS_TURN),  # the reviewer's own former word
+        (
+            review(state="approved"), [],
+            (review(id=1, user=OTHER), review(id=2, user=OTHER, state="commented")), NEEDS_CHANGES,
+        ),
+        (
+            review(state="approved"), [],
+            (review(id=1, user=OTHER), review(id=2, user=OTHER, state="approved")), NOBODYS_TURN,
+        ),
+        (review(state="approved"), [], (review(id=1, user=OTHER, state="dismissed"),), NOBODYS_TURN),
+    ],
+    ids=["asked for changes", "something blocks", "something is open", "approved with a wish", "approved",
+         "another objects", "has changed their mind", "another still objects", "another gave in", "dismissed"],
+)  # fmt: skip
+def test_the_label_says_whose_turn_it_is(
+    one: Review, requests: list[Any], others: tuple[Review, ...], labels: KeepLabels
+) -> None:
+    assert plan(gather(one, others=others), review_analysis(*requests))[0] == labels
+
+
+def test_an_approval_without_words_takes_back_what_its_reviewer_asked_for() -> None:
+    facts = gather(review(state="approved", body=""))
+    assert plan(facts, comment="Nothing is left to do.") == (
+        NOBODYS_TURN,
+        KeepComment("reviews", "Nothing is left to do.", create=False, section="reviewer-2"),
+    )
+
+
+def test_without_a_comment_template_there_are_labels_only() -> None:
+    assert plan(gather(review()), review_analysis(request("square the side")), comment=None) == (NEEDS_CHANGES,)
+
+
+def test_a_push_after_a_review_does_not_make_it_pointless() -> None:
+    assert not HANDLER.outdated_by_a_push
