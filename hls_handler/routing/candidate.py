@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from hls_handler.events import Event, PullRequest, Sip, event_key
 
+REVIEW_REQUESTED = "review_requested"
+"""The action of `pull_request` by which people ask for a review."""
+
 MARKER = "<!-- hls:"
 """How the invisible last line of our comments begins."""
 
@@ -24,6 +27,7 @@ class Candidate:
     labels: tuple[str, ...] = ()
     draft: bool = False
     changed: frozenset[str] = frozenset()  # keys of `changes`: {"title", "body"}
+    reviewer: str | None = None  # login of whose review was asked for by this very event; None for a team
     comment_author: str | None = None  # of the comment or review that the event is about
     comment_marked: bool = False  # whether that text carries our marker (the door does not read it); proves nothing
 
@@ -49,6 +53,7 @@ def from_sip(name: str, sip: Sip) -> Candidate:
         labels=tuple([label.name for label in thread.labels]) if thread and thread.labels else (),
         draft=bool(thread.draft) if thread else False,
         changed=frozenset(sip.changes or ()),
+        reviewer=_asked(sip.action, sip.requested_reviewer.login if sip.requested_reviewer else None),
         comment_author=sip.review.user.login if sip.review and sip.review.user else None,
     )
 
@@ -69,6 +74,7 @@ def from_event(event: Event) -> Candidate:
         labels=tuple(label.name for label in thread.labels) if thread else (),
         draft=thread.draft if isinstance(thread, PullRequest) else False,
         changed=event.changed,
+        reviewer=_asked(event.action, _login(event.payload.get("requested_reviewer"))),
         comment_author=comment_author,
         comment_marked=MARKER in comment_body,
     )
@@ -83,6 +89,14 @@ def _comment(payload: Mapping[str, object]) -> tuple[str | None, str]:
     comment = payload.get("comment") or payload.get("review")
     if not isinstance(comment, Mapping):
         return None, ""
-    user, body = comment.get("user"), comment.get("body")
-    login = user.get("login") if isinstance(user, Mapping) else None
-    return (login if isinstance(login, str) else None), (body if isinstance(body, str) else "")
+    body = comment.get("body")
+    return _login(comment.get("user")), (body if isinstance(body, str) else "")
+
+
+def _login(account: object) -> str | None:
+    login = account.get("login") if isinstance(account, Mapping) else None
+    return login if isinstance(login, str) else None
+
+
+def _asked(action: str | None, login: str | None) -> str | None:
+    return login if action == REVIEW_REQUESTED else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hls_handler.events import NAMED_BY, Account
-from hls_handler.routing.candidate import Candidate
+from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
 from hls_handler.routing.filters import refuse
 from hls_handler.routing.verdict import Catalogue, Ignored, Rule
 from hls_handler.settings.effective import Effective, RepositoryTable
@@ -48,11 +48,19 @@ def _repository(candidate: Candidate, settings: Settings, table: RepositoryTable
         switch = settings.sources.where(f"{effective.key}.enabled")
         reason = f"{candidate.repository} is switched off by {switch}; set it to true to work on it"
         return Ignored("repository disabled", reason)
-    if candidate.event not in effective.events and candidate.key not in effective.events:
+    if not _enabled(candidate, effective):
         listed = settings.sources.where(f"{effective.key}.events")
         reason = f"{candidate.key} is not among the events of {listed}; add it there to work on it"
         return Ignored("event not enabled", reason)
     return effective
+
+
+def _enabled(candidate: Candidate, effective: Effective) -> bool:
+    """A request for a review is let in wherever anything of pull requests is: a filter says whose review it must be."""
+    if candidate.event in effective.events or candidate.key in effective.events:
+        return True
+    asked_for = candidate.event == "pull_request" and candidate.action == REVIEW_REQUESTED
+    return asked_for and any(event.startswith("pull_request.") for event in effective.events)
 
 
 def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> Rule | Ignored:

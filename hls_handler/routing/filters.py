@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hls_handler.events import Account
-from hls_handler.routing.candidate import Candidate
+from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
 from hls_handler.routing.verdict import Ignored
 from hls_handler.settings.effective import Effective
 from hls_handler.settings.model import Settings
@@ -30,6 +30,13 @@ def refuse(
             "nothing relevant changed",
             f"{candidate.key} changed {changed}, and {prompt_file} is asked again only when title or body change",
         )
+    asked_for = candidate.action == REVIEW_REQUESTED
+    if asked_for and we is not None and not _same(candidate.reviewer, we.login):
+        whom = candidate.reviewer or "a team"
+        return Ignored(
+            "another's review",
+            f"the review of {whom} was asked for; request one of {we.login}, which is HLS, to have it worked on",
+        )
     if we is not None and _is_ours(candidate, we):
         where = settings.sources.where("github.token")
         return Ignored("own account", f"{we.login} is HLS's own account, whose token stands at {where}; {_LOOPS}")
@@ -37,7 +44,7 @@ def refuse(
         bot = candidate.sender if candidate.sender_is_bot else candidate.author
         change = settings.sources.change(effective.feature_key("bots", settings), "true")
         return Ignored("other bot", f"{bot} is a bot; {change} to work on what bots do")
-    if candidate.draft and not effective.features.drafts:
+    if candidate.draft and not asked_for and not effective.features.drafts:
         change = settings.sources.change(effective.feature_key("drafts", settings), "true")
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
     asked = asked_to_skip(candidate.title, candidate.labels)

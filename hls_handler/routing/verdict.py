@@ -18,6 +18,7 @@ IgnoredKind = Literal[
     "prompt switched off",
     "no handler",
     "nothing relevant changed",
+    "another's review",
     "own account",
     "other bot",
     "draft",

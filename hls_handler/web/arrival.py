@@ -12,7 +12,7 @@ from hls_handler.routing import Ignored, Rule
 from hls_handler.web.head import Head
 from hls_handler.web.signature import sha256
 
-FIRST_ANSWERS = frozenset({"opened", "reopened", "ready_for_review"})
+FIRST_ANSWERS = frozenset({"opened", "reopened", "ready_for_review", "review_requested"})
 """Actions after which somebody waits for the first word: they go before updates."""
 
 ENDINGS = frozenset(

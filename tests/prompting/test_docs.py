@@ -115,6 +115,6 @@ def test_every_reply_type_is_in_the_guide_with_its_fields(name: str) -> None:
         assert f"`{field}`" in row(name)
 
 
-@pytest.mark.parametrize("name", ["issues/analyze", "issues/respond", "pull_requests/analyze"])
+@pytest.mark.parametrize("name", ["issues/analyze", "issues/respond", "pull_requests/analyze", "reviews/analyze"])
 def test_the_wording_of_every_shipped_prompt_has_its_reasons(name: str) -> None:
     assert f"### `{name}`" in GUIDE

@@ -135,7 +135,9 @@ def test_the_shipped_library_is_for_these_events() -> None:
             "pull_request.opened",
             "pull_request.reopened",
             "pull_request.ready_for_review",
+            "pull_request.review_requested",
             "pull_request.synchronize",
             "pull_request.edited",
         ),
+        "reviews/analyze": ("pull_request_review.submitted", "pull_request_review.edited"),
     }

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hls_handler.routing import Ignored, Rule
+from hls_handler.events import Account
+from hls_handler.routing import Candidate, Ignored, Rule
 from tests.routing.world import candidate, decide, no, settings, yes
 
 
@@ -184,3 +185,36 @@ def test_a_chosen_prompt_that_is_not_in_the_library_is_named() -> None:
             "library has none of that name; correct it"
         ),
     )
+
+
+# --- reviews that are asked for --------------------------------------------------------------------------------------
+
+WE = Account("hls-bot", 99, "User")
+
+
+def asked_for(reviewer: str | None, **known: Any) -> Candidate:
+    return candidate("pull_request.review_requested", reviewer=reviewer, **known)
+
+
+@pytest.mark.parametrize("events", [["pull_request.closed"], ["pull_request.review_requested"], ["pull_request"]])
+@pytest.mark.parametrize("draft", [False, True])
+def test_a_review_that_our_account_is_asked_for_is_given_even_where_opened_is_not_enabled(
+    events: list[str], draft: bool
+) -> None:
+    by = settings({"name": "octo/hello", "events": events})
+    assert yes(asked_for("HLS-bot", draft=draft), by, we=WE) == "pull_requests/analyze"
+
+
+def test_a_review_that_somebody_else_is_asked_for_is_theirs() -> None:
+    why = "the review of zoe was asked for; request one of hls-bot, which is HLS, to have it worked on"
+    assert no(asked_for("zoe"), we=WE) == ("another's review", why)
+    assert no(asked_for(None), we=WE)[1].startswith("the review of a team was asked for")
+
+
+def test_as_long_as_nobody_knows_who_we_are_a_request_is_let_in_for_the_worker_to_decide() -> None:
+    assert yes(asked_for("zoe"), we=None) == "pull_requests/analyze"
+
+
+def test_where_nothing_of_pull_requests_is_enabled_a_request_is_not_either() -> None:
+    by = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
+    assert no(asked_for("hls-bot"), by, we=WE)[0] == "event not enabled"
