@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hls_handler.analysis import Finding, ReviewRequest
 from hls_handler.sandbox.canned_findings import find_all
 from hls_handler.sandbox.reading import PatchOfFile, Reading
 
@@ -57,6 +58,17 @@ KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 """For a field with a closed set: words that speak for each value. The last value is the one when none does."""
+
+SENTENCE = re.compile(r"[^.?!\n]+(?:[.?!](?=\s|$)|(?=\n|$)|[.?!])+")
+ASKS = re.compile(r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|instead)\b", re.IGNORECASE)
+MATTER_OF_TASTE = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
+
+SHAPES: Mapping[str, frozenset[str]] = {
+    "files": frozenset({"path", "summary"}),
+    "findings": frozenset(Finding.model_fields),
+    "requests": frozenset(ReviewRequest.model_fields),
+}
+"""The fields of the lists that we know."""
 
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
 LONGEST = re.compile(r"maxLength: (\d+)")
@@ -118,6 +130,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
         "missing": lambda: _missing(reading),
         "files": lambda: [{"path": patch.path, "summary": _summary_of(patch)} for patch in reading.patches],
         "findings": lambda: find_all(reading.patches),
+        "requests": lambda: _requests(reading),
     }
     most = MOST.search(str(node.get("description", "")))
     made = known[name]() if name in known and _suits(node["items"], name, root) else []
@@ -132,8 +145,29 @@ def _suits(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name == "missing":
         return items.get("type") == "string"
-    wanted = {"path", "summary"} if name == "files" else {"path", "side", "line", "quote", "severity", "category"}
-    return wanted <= items.get("properties", {}).keys() and (name != "files" or len(items["properties"]) == 2)
+    return frozenset(items.get("properties", {})) == SHAPES[name]
+
+
+def _requests(reading: Reading) -> list[dict[str, Any]]:
+    """The sentences of a review that ask for something."""
+    asked = [(note, sentence) for note in reading.notes for sentence in SENTENCE.findall(note.text)]
+    return [
+        {
+            "comment": note.comment,
+            "quote": sentence.strip(),
+            "todo": _todo(sentence),
+            "blocking": not (sentence.rstrip().endswith("?") or MATTER_OF_TASTE.search(sentence)),
+        }
+        for note, sentence in asked
+        if ASKS.search(sentence)
+    ]
+
+
+def _todo(sentence: str) -> str:
+    told = re.sub(r"^\s*(nit|minor|optional)\s*[:,]\s*|\bplease\b,?\s*", "", sentence, flags=re.IGNORECASE).strip()
+    if told.endswith("?"):
+        return f"Answer: {told}"
+    return f"{told[:1].upper()}{told[1:]}"
 
 
 def _claim(name: str, reading: Reading) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from hls_handler.review.patch import Line, parse_numbered
 
 STRANGER = re.compile(r"<stranger ([0-9A-Za-z]+)>(.*?)</stranger \1>", re.DOTALL)
 NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
+COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 BODY_WORDS = ("body", "description", "report", "text")
 
 
@@ -38,12 +39,21 @@ class PatchOfFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What a reviewer wrote: as a whole, or in a comment on lines."""
+
+    comment: int | None  # the number that the prompt gives it
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What the stand-in understood. All of it may be empty: any request gets an answer."""
 
     title: str
     body: str
     patches: tuple[PatchOfFile, ...]
+    notes: tuple[Note, ...] = ()  # of a review
 
     @property
     def words(self) -> str:
@@ -70,6 +80,7 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         title=title.text.strip() if title else first_line(text),
         body=told.text if told else "",
         patches=tuple(_patch(block, blocks, text) for block in patched),
+        notes=tuple(_notes(text, blocks)),
     )
 
 
@@ -89,6 +100,19 @@ def _label(text: str, start: int) -> str:
     before = text[max(0, start - 300) : start]
     lines = [line for line in before.split("\n") if re.search(r"\w", line)]
     return lines[-1].strip().lower() if lines else ""
+
+
+def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
+    """The text of a review, and the last block of each paragraph that begins as a comment."""
+    whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
+    if whole is None:
+        return
+    yield Note(None, whole.text)
+    for head in COMMENT.finditer(text):
+        end = text.find("\n\n", head.end())
+        inside = [block for block in blocks if head.start() < block.start < (end if end >= 0 else len(text))]
+        if inside:
+            yield Note(int(head[1]), inside[-1].text)
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
