@@ -7,17 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import github
 import pytest
 
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.planting import plant
+from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Account, Review, Thread, World
-from tests.sandbox.conftest import REPOSITORY
+from tests.sandbox.conftest import REPOSITORY, ask, ask_github, plant_story
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 OWNER = Account("Codertocat", 21031067, "User")
+HEAD = "d7a6e5f7fd70fc6d19584fbe682e1590fbeae450"
 REVIEW, APPROVAL = 2304417713, 2306120958
+ADDRESS = f"/repos/{REPOSITORY}/pulls/13/reviews/{REVIEW}"
 
 
 def planted(*names: str) -> World:
@@ -186,3 +190,142 @@ def test_a_state_that_knows_no_reviews_can_still_be_read(tmp_path: Path) -> None
         del thread["reviews"]
     path.write_text(json.dumps(older))
     assert pull(State(path).world, 13).reviews == ()
+
+
+# --- the API ---------------------------------------------------------------------------------------------------------
+
+REQUIRED_OF_A_REVIEW = {
+    "id",
+    "node_id",
+    "user",
+    "body",
+    "state",
+    "commit_id",
+    "html_url",
+    "pull_request_url",
+    "_links",
+    "author_association",
+}
+REQUIRED_OF_A_COMMENT = {
+    "id",
+    "node_id",
+    "url",
+    "body",
+    "diff_hunk",
+    "path",
+    "position",
+    "original_position",
+    "commit_id",
+    "original_commit_id",
+    "user",
+    "pull_request_review_id",
+    "html_url",
+    "pull_request_url",
+    "_links",
+    "author_association",
+    "created_at",
+    "updated_at",
+}
+"""`required` of `pull-request-review` and `review-comment` in GitHub's description (@octokit/openapi 23.0.2)."""
+
+
+def test_a_review_is_read_through_pygithub(sandbox: Sandbox, hub: github.Github) -> None:
+    plant_story(sandbox, "demo/review")
+    asked = hub.get_repo(REPOSITORY).get_pull(13)
+    review = asked.get_review(REVIEW)
+    assert (review.user.login, review.state, review.commit_id) == ("Codertocat", "CHANGES_REQUESTED", HEAD)
+    assert review.body.startswith("Thank you, customers have been asking for this")
+    assert review.submitted_at == datetime(2026, 11, 2, 11, 12, 44, tzinfo=UTC)
+    assert review.html_url == f"{sandbox.page_url}{REPOSITORY}/pull/13#pullrequestreview-{REVIEW}"
+    assert [comment.path for comment in asked.get_single_review_comments(REVIEW)] == [
+        "shop/checkout.py",
+        "shop/discounts.py",
+        "web/cart.js",
+    ]
+    assert asked.review_comments == 3
+
+
+def test_a_review_has_what_githubs_description_requires(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/review")
+    answer = ask_github(sandbox, "GET", ADDRESS)
+    review = answer.document
+    assert set(review) == REQUIRED_OF_A_REVIEW | {"submitted_at"}
+    assert (review["state"], review["author_association"]) == ("CHANGES_REQUESTED", "OWNER")
+    assert review["pull_request_url"] == f"{sandbox.github_url}/repos/{REPOSITORY}/pulls/13"
+    assert review["_links"] == {
+        "html": {"href": f"{sandbox.page_url}{REPOSITORY}/pull/13#pullrequestreview-{REVIEW}"},
+        "pull_request": {"href": f"{sandbox.github_url}/repos/{REPOSITORY}/pulls/13"},
+    }
+    assert answer.headers["x-accepted-github-permissions"] == "pull_requests=read"
+
+
+def test_comments_of_a_review_name_their_line_only_where_they_were_told_it(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/review")
+    answer = ask_github(sandbox, "GET", f"{ADDRESS}/comments")
+    assert [REQUIRED_OF_A_COMMENT - set(comment) for comment in answer.document] == [set(), set(), set()]
+    places = ("line", "side", "original_line")
+    assert [{key: comment[key] for key in places if key in comment} for comment in answer.document] == [
+        {"line": 32, "side": "LEFT", "original_line": 32},
+        {"line": 36, "side": "RIGHT", "original_line": 36},
+        {},
+    ]
+    assert {comment["pull_request_review_id"] for comment in answer.document} == {REVIEW}
+    assert answer.document[0]["_links"]["self"]["href"] == answer.document[0]["url"]
+    assert answer.document[0]["url"].startswith(f"{sandbox.github_url}/repos/{REPOSITORY}/pulls/comments/")
+    assert answer.headers["x-accepted-github-permissions"] == "pull_requests=read"
+
+
+def test_a_comment_of_which_almost_nothing_was_told_has_all_that_is_required(sandbox: Sandbox) -> None:
+    comment = {"id": 5, "pull_request_review_id": 6, "line": None, "side": None, "body": None, "position": None}
+    payload: dict[str, Any] = {"repository": {"full_name": "o/r"}, "pull_request": {"number": 3}, "comment": comment}
+    sandbox.state.plant("pull_request_review_comment", payload)
+    (shown,) = ask_github(sandbox, "GET", "/repos/o/r/pulls/3/reviews/6/comments").document
+    assert set(shown) == REQUIRED_OF_A_COMMENT
+    assert (shown["path"], shown["body"], shown["diff_hunk"], shown["position"]) == ("", "", "", None)
+    assert shown["html_url"] == f"{sandbox.page_url}o/r/pull/3#discussion_r5"
+
+
+def test_comments_of_a_review_are_paged_with_links(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/review")
+    answer = ask_github(sandbox, "GET", f"{ADDRESS}/comments?per_page=2&page=2")
+    assert [comment["path"] for comment in answer.document] == ["web/cart.js"]
+    address = f"{sandbox.github_url}{ADDRESS}/comments?per_page=2&page=1"
+    assert answer.headers["link"] == f'<{address}>; rel="prev", <{address}>; rel="first"'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", f"/repos/{REPOSITORY}/pulls/13/reviews/404", 404),
+        ("GET", f"/repos/{REPOSITORY}/pulls/13/reviews/404/comments", 404),
+        ("GET", f"/repos/{REPOSITORY}/pulls/13/reviews/seven", 404),
+        ("GET", f"/repos/{REPOSITORY}/pulls/11/reviews/{REVIEW}", 404),
+        ("GET", f"/repos/{REPOSITORY}/pulls/2/reviews/{REVIEW}", 404),
+        ("GET", f"/repos/{REPOSITORY}/pulls/99/reviews/{REVIEW}/comments", 404),
+        ("GET", f"/repos/nobody/nothing/pulls/13/reviews/{REVIEW}", 404),
+        ("PUT", ADDRESS, 404),
+        ("DELETE", ADDRESS, 404),
+        ("POST", f"{ADDRESS}/comments", 404),
+    ],
+)
+def test_reviews_that_are_not_there_are_404_and_none_can_be_written(
+    sandbox: Sandbox, method: str, path: str, status: int
+) -> None:
+    plant_story(sandbox, "demo/bug", "pull_request.opened", "demo/review")
+    before = sandbox.state.world
+    answer = ask_github(sandbox, method, path)
+    assert (answer.status, answer.document["message"]) == (status, "Not Found")
+    assert sandbox.state.world == before
+
+
+@pytest.mark.parametrize("path", [ADDRESS, f"{ADDRESS}/comments"])
+def test_reviews_are_shown_to_nobody_without_the_token(sandbox: Sandbox, path: str) -> None:
+    plant_story(sandbox, "demo/review")
+    assert ask(sandbox.github_url, "GET", path).status == 401
+    assert ask(sandbox.github_url, "GET", path, headers={"Authorization": "token wrong"}).status == 401
+
+
+def test_reviews_are_no_events_of_the_thread(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/feature", "demo/feature-push", "demo/feature-retitled", "demo/review")
+    events = ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/issues/13/events").document
+    assert [event["event"] for event in events] == ["renamed"]
