@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from hls_handler.clients.api import Api
+from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
+from hls_handler.settings.model import Github
+from tests.sandbox.conftest import plant_story
 
 REPOSITORY = "Codertocat/Hello-World"
 
@@ -77,6 +86,19 @@ def test_a_review_is_read_with_its_comments(state: State) -> None:
     ]
     assert comments[1].hunk.endswith("\n+    for i in range(len(codes) - 1):")
     assert comments[1].body.startswith("This leaves out the last code")
+
+
+def test_reviews_are_the_same_with_and_without_http() -> None:
+    with Sandbox() as sandbox:
+        plant_story(sandbox, "demo/review")
+        settings = Github(
+            token=SecretStr(sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
+        )
+        with closing(Api(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
+            over_http, without = GithubReader(api, REPOSITORY), SandboxReader(sandbox.state, REPOSITORY)
+            page = f"{sandbox.page_url}{REPOSITORY}/pull/13#pullrequestreview-2304417713"
+            assert over_http.review(13, 2304417713) == replace(without.review(13, 2304417713), html_url=page)
+            assert over_http.review_comments(13, 2304417713) == without.review_comments(13, 2304417713)
 
 
 def test_the_line_as_it_was_numbered_then_stands_in_for_a_missing_one(state: State) -> None:
