@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hls_handler.errors import Permanent
-from hls_handler.events import Issue, PullRequest, Review, WireIssue, WirePullRequest
+from hls_handler.events import Issue, PullRequest, Review, WireIssue, WirePullRequest, WireReview
 from hls_handler.handlers.reader import ChangedFile, ReviewComment
+from hls_handler.sandbox import shapes, world
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Thread
 
@@ -38,16 +39,37 @@ class SandboxReader:
         )
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        raise Permanent("the sandbox keeps no reviews")
+        thread = self._pull(number)
+        told = (
+            shapes.review(thread, review, self._state.association(self._repository, review.author.login))
+            for review in thread.reviews
+        )
+        return tuple(WireReview.model_validate(document).value() for document in told)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        raise Permanent("the sandbox keeps no reviews")
+        return tuple(
+            ReviewComment(
+                path=comment["path"],
+                side=comment.get("side"),
+                line=comment.get("line", comment.get("original_line")),
+                hunk=comment["diff_hunk"],
+                body=comment["body"],
+            )
+            for comment in self._review(number, review_id)[1].comments
+        )
 
     def _thread(self, number: int) -> Thread:
         thread = self._state.thread(self._repository, number)
         if thread is None or thread.gone:
             raise Permanent(f"{self._repository}#{number} is not in the sandbox: plant its event first")
         return thread
+
+    def _review(self, number: int, review_id: int) -> tuple[Thread, world.Review]:
+        thread = self._pull(number)
+        review = thread.review(review_id)
+        if review is None:
+            raise Permanent(f"{thread.key} has no review {review_id} in the sandbox: plant its event first")
+        return thread, review
 
     def _pull(self, number: int) -> Thread:
         thread = self._thread(number)

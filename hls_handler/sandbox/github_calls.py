@@ -9,7 +9,7 @@ from typing import Any
 from hls_handler.sandbox import shapes, validation
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.validation import Refusal
-from hls_handler.sandbox.world import Comment, Document, Repository, Thread
+from hls_handler.sandbox.world import Comment, Document, Repository, Review, Thread
 
 MOST_FILES = 3000
 LOCKED = "https://docs.github.com/articles/locking-conversations/"
@@ -93,8 +93,25 @@ def commit_pulls(call: Call) -> Answer:
 def thread_events(call: Call) -> Answer:
     home = _home(call)
     thread = _thread(call, home)
-    told = [event for event in thread.events if event.happening not in {"pushed", "uncommented"}]
+    told = [event for event in thread.events if event.happening not in shapes.NO_EVENTS]
     return Answer([shapes.event(thread, event, home) for event in told], listed=True)
+
+
+# --- reviews ---------------------------------------------------------------------------------------------------------
+
+
+def reviews(call: Call) -> Answer:
+    pull = _pull(call, _home(call))
+    documents = [
+        shapes.review(pull, one, call.state.association(pull.repository, one.author.login)) for one in pull.reviews
+    ]
+    return Answer(documents, listed=True)
+
+
+def review_comments(call: Call) -> Answer:
+    pull, found = _review(call)
+    association = call.state.association(pull.repository, found.author.login)
+    return Answer([shapes.review_comment(pull, found, one, association) for one in found.comments], listed=True)
 
 
 # --- comments --------------------------------------------------------------------------------------------------------
@@ -248,10 +265,16 @@ def _comment(call: Call, home: Repository) -> tuple[Thread, Comment]:
     return found
 
 
+def _review(call: Call) -> tuple[Thread, Review]:
+    pull = _pull(call, _home(call))
+    found = pull.review(int(call.path["review"]))
+    if found is None:
+        raise Refusal(404, "Not Found")
+    return pull, found
+
+
 def _shown(state: State, thread: Thread, comment: Comment) -> Document:
-    owner = comment.author.login == thread.repository.partition("/")[0]
-    collaborates = state.permission(thread.repository, comment.author.login) in {"admin", "write"}
-    return shapes.comment(thread, comment, "OWNER" if owner else "COLLABORATOR" if collaborates else "NONE")
+    return shapes.comment(thread, comment, state.association(thread.repository, comment.author.login))
 
 
 def _moved(call: Call, url: str) -> Refusal:
@@ -261,6 +284,7 @@ def _moved(call: Call, url: str) -> Refusal:
     return Refusal(307, "Temporary Redirect", headers={"Location": url}, url=url)
 
 
+REVIEWS = "/repos/{owner}/{repo}/pulls/{number:int}/reviews"
 ISSUES = "issues=write; pull_requests=write"
 
 ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
@@ -282,6 +306,8 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", "/repos/{owner}/{repo}/pulls", pull_requests, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}", pull_request, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}/files", pull_request_files, "pull_requests=read"),
+    ("GET", REVIEWS, reviews, "pull_requests=read"),
+    ("GET", f"{REVIEWS}/{{review:int}}/comments", review_comments, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
 )
 """Method, path, call, and the permissions that GitHub asks of a fine-grained token."""

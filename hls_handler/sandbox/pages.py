@@ -15,13 +15,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from hls_handler.review.patch import parse_patch
 from hls_handler.sandbox.markdown import diff_lines, rendered
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Account, Comment, Label, Repository, Thread, ThreadEvent
+from hls_handler.sandbox.world import Account, Comment, Document, Label, Repository, Thread, ThreadEvent
 
 HERE = Path(__file__).parent
 TOGETHER = timedelta(minutes=1)
 """Labels that one account changes within this time are told in one line, as GitHub does."""
+
+MOST_HUNK_LINES = 4
+"""So many lines of code stand above a comment on lines, as on GitHub."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -34,7 +38,7 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Entry:
-    """One line of a timeline: a comment, or what happened."""
+    """One line of a timeline: a comment, a review, or what happened."""
 
     when: datetime
     actor: Account
@@ -42,6 +46,7 @@ class Entry:
     says: str = ""
     labels: list[Label] = field(default_factory=list)
     detail: str = ""
+    review: dict[str, Any] | None = None
 
     @property
     def at(self) -> str:
@@ -149,8 +154,9 @@ def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
 
 
 def _timeline(thread: Thread, home: Repository | None) -> Iterator[Entry]:
-    """Comments and happenings in order; label changes of one account that belong together in one line."""
-    entries = [_comment(comment) for comment in thread.comments] + [_event(event, home) for event in thread.events]
+    """Comments, reviews and happenings in order; label changes of one account that belong together in one line."""
+    happened = [_review(event, thread) or _event(event, home) for event in thread.events]
+    entries = [*(_comment(comment) for comment in thread.comments), *happened]
     last: Entry | None = None
     for entry in sorted(entries, key=lambda entry: entry.when):
         together = (
@@ -177,6 +183,41 @@ def _comment(comment: Comment) -> Entry:
     return Entry(when=comment.created_at, actor=comment.author, comment=shown)
 
 
+def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
+    """The review that the event tells of, as it is now."""
+    told = [review for review in thread.reviews if event.happening == "reviewed" and event.detail == str(review.id)]
+    if not told:
+        return None
+    review = told[0]
+    says = {
+        "approved": "approved these changes",
+        "changes_requested": "requested changes",
+        "dismissed": "left a review, which was dismissed,",
+    }
+    comments = [
+        {
+            "path": comment["path"],
+            "place": _place(comment),
+            "lines": _patch("\n".join(comment["diff_hunk"].split("\n")[-MOST_HUNK_LINES:])),
+            "body": Markup(rendered(comment["body"])),
+        }
+        for comment in review.comments
+    ]
+    body = Markup(rendered(review.body)) if review.body.strip() else ""
+    shown = {"id": review.id, "commit": review.commit_id[:7], "body": body, "comments": comments}
+    return Entry(event.at, review.author, says=says.get(review.state, "reviewed"), review=shown)
+
+
+def _place(comment: Document) -> str:
+    """ "line 12", or "removed line 32": as the comment says, or else where its hunk ends."""
+    lines = [line for hunk in parse_patch(comment["diff_hunk"]).hunks for line in hunk.lines]
+    last = lines[-1] if lines else None
+    number = comment.get("line", comment.get("original_line", last.number if last else None))
+    if number is None:
+        return "the whole file"
+    return f"{'removed ' if comment.get('side', last.side if last else '') == 'LEFT' else ''}line {number}"
+
+
 def _event(event: ThreadEvent, home: Repository | None) -> Entry:
     said = {
         "labeled": "added",
@@ -188,6 +229,8 @@ def _event(event: ThreadEvent, home: Repository | None) -> Entry:
         "locked": "locked this conversation",
         "unlocked": "unlocked this conversation",
         "uncommented": "deleted a comment",
+        "reviewed": "reviewed",
+        "review_dismissed": "dismissed a review",
     }
     about_label = event.happening in {"labeled", "unlabeled"}
     labels = _labels((event.detail,), home) if about_label else []

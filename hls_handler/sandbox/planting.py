@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
-from hls_handler.sandbox import recorded
+from hls_handler.sandbox import recorded, reviews, told
 from hls_handler.sandbox.patches import made_up_files
-from hls_handler.sandbox.world import GHOST, Account, Comment, Document, Edit, Happening, Repository, Thread, World
+from hls_handler.sandbox.world import Account, Comment, Document, Edit, Happening, Repository, Thread, World
 
 Files = Sequence[Mapping[str, object]]
 
@@ -49,7 +49,7 @@ def plant(
         return world, None
     world = _with_repository(world, event, payload, dict(repository))
     full_name = str(repository["full_name"])
-    actor = _account(payload.get("sender"))
+    actor = told.account(payload.get("sender"))
     world = world.with_account(actor)
     shown, kind = _shown_thread(payload)
     if shown is None:
@@ -60,13 +60,14 @@ def plant(
         world = _with_changes(world, before, actor, now)
     world = _with_labels(world, full_name, shown, payload, fresh=before is None, actor=actor, now=now)
     world = _with_comment(world, full_name, shown["number"], event, payload, now)
+    world = reviews.with_told_review(world, f"{full_name}#{shown['number']}", event, payload, now)
     thread = _with_fate(world.threads[f"{full_name}#{shown['number']}".lower()], event, payload)
     return world.with_thread(thread), thread
 
 
 def _with_repository(world: World, event: str, payload: Mapping[str, Any], document: Document) -> World:
     known = world.repository(document["full_name"])
-    owner = _account(document.get("owner"))
+    owner = told.account(document.get("owner"))
     whole = {**_template("repository"), **(known.document if known else {}), **document}
     world = world.with_account(owner).with_repository(
         replace(known, document=whole) if known else Repository(document=whole)
@@ -98,7 +99,7 @@ def _with_shown(
 ) -> World:
     """The thread has the payload's text, state and head."""
     number: int = shown["number"]
-    author = _account(shown.get("user"))
+    author = told.account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
     news = {key: value for key, value in shown.items() if key not in {"labels", "comments"}}
     if becomes_pull and "head" not in shown:  # told as an issue: its addresses and ids are not the pull request's
@@ -111,7 +112,10 @@ def _with_shown(
     else:
         thread = replace(before, document={**before.document, **news}, gone=None, moved_to=None)
     if thread.kind == "pull":
-        thread = replace(thread, files=_files(thread, before, files))
+        listed = _files(thread, before, files)
+        if "changed_files" not in shown and (before is None or listed != before.files):  # a review's payload
+            thread = replace(thread, document={**thread.document, **_counts(listed)})
+        thread = replace(thread, files=listed)
     return world.with_account(author).with_thread(thread)
 
 
@@ -124,8 +128,13 @@ def _files(thread: Thread, before: Thread | None, files: Files | None) -> tuple[
     known = recorded.files_at(thread.head_sha)
     if known is not None:
         return tuple(dict(file) for file in known)
-    counts = {name: _count(thread.document.get(name)) for name in ("changed_files", "additions", "deletions")}
+    counts = {name: told.count(thread.document.get(name)) for name in ("changed_files", "additions", "deletions")}
     return made_up_files(thread.repository, thread.head_sha, **counts)
+
+
+def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
+    sums = {name: sum(told.count(file.get(name)) for file in listed) for name in ("additions", "deletions")}
+    return {"changed_files": len(listed), **sums}
 
 
 def _with_changes(world: World, before: Thread, actor: Account, now: datetime) -> World:
@@ -185,27 +194,27 @@ def _with_labels(
 
 def _ever_had(thread: Thread) -> frozenset[str]:
     """Lower-case names of all labels that the thread has or had."""
-    told = {event.detail.lower() for event in thread.events if event.happening in {"labeled", "unlabeled"}}
-    return frozenset({name.lower() for name in thread.labels} | told)
+    had = {event.detail.lower() for event in thread.events if event.happening in {"labeled", "unlabeled"}}
+    return frozenset({name.lower() for name in thread.labels} | had)
 
 
 def _with_comment(
     world: World, full_name: str, number: int, event: str, payload: Mapping[str, Any], now: datetime
 ) -> World:
     """The comment of an `issue_comment` event is there, changed, or gone."""
-    told = payload.get("comment")
-    if event != "issue_comment" or not isinstance(told, Mapping) or not isinstance(told.get("id"), int):
+    shown = payload.get("comment")
+    if event != "issue_comment" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
         return world
     thread = world.threads[f"{full_name}#{number}".lower()]
-    others = tuple(comment for comment in thread.comments if comment.id != told["id"])
+    others = tuple(comment for comment in thread.comments if comment.id != shown["id"])
     if payload.get("action") == "deleted":
         return world.with_thread(replace(thread, comments=others))
-    body = str(told.get("body") or "")
-    known = next((comment for comment in thread.comments if comment.id == told["id"]), None)
+    body = str(shown.get("body") or "")
+    known = next((comment for comment in thread.comments if comment.id == shown["id"]), None)
     if known is None:
-        at = _time(told.get("created_at"), now)
-        author = _account(told.get("user"))
-        comment = Comment(told["id"], author, body, at, _time(told.get("updated_at"), at))
+        at = told.time(shown.get("created_at"), now)
+        author = told.account(shown.get("user"))
+        comment = Comment(shown["id"], author, body, at, told.time(shown.get("updated_at"), at))
         return world.with_account(author).with_thread(replace(thread, comments=(*others, comment)))
     if known.body == body:
         return world
@@ -241,21 +250,3 @@ def _renumbered(value: Any, full_name: str, number: int) -> Any:
     if isinstance(value, str) and value.startswith("https://"):
         return re.sub(r"/(issues|pulls?)/\d+", rf"/\1/{number}", value.replace("Codertocat/Hello-World", full_name))
     return value
-
-
-def _account(shown: object) -> Account:
-    """An account as payloads show it; GitHub's ghost for one that is missing or null."""
-    if not isinstance(shown, Mapping) or not isinstance(shown.get("login"), str):
-        return GHOST
-    return Account(login=shown["login"], id=_count(shown.get("id")), type=str(shown.get("type") or "User"))
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
-
-
-def _time(value: object, otherwise: datetime) -> datetime:
-    try:
-        return datetime.fromisoformat(str(value)).astimezone(UTC)
-    except ValueError:
-        return otherwise

@@ -17,7 +17,10 @@ from hls_handler.events import event_key
 PAYLOADS = Path(__file__).parent / "payloads"
 
 STORY = ("demo/bug", "demo/question", "demo/feature", "demo/bug-edited", "demo/feature-push", "demo/feature-retitled")
-"""The derived payloads in the order in which they happen."""
+"""The derived payloads that the demo sends, in the order in which they happen."""
+
+REVIEWS = ("demo/review", "demo/review-approved")
+"""Derived ones that the demo does not send, as no handler takes them: reviews of its pull request, in their order."""
 
 
 class UnknownPayload(HlsError):
@@ -48,7 +51,7 @@ class Recorded:
 
 @cache
 def _index() -> Mapping[str, tuple[str, Path]]:
-    """Name to (event, file), in a stable order: recorded ones by event and number, then the story."""
+    """Name to (event, file), in a stable order: recorded ones by event and number, then the derived ones."""
     found: dict[str, tuple[str, Path]] = {}
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
         event, action = path.parent.name, path.name.split(".")[1]
@@ -58,8 +61,9 @@ def _index() -> Mapping[str, tuple[str, Path]]:
             copies += 1
             name = f"{key}.{copies}"
         found[name] = (event, path)
-    story = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name != "files"}
-    return found | {name: (story[name].parent.name, story[name]) for name in STORY}
+    answers = {"files", "review_comments"}  # of the API: no webhooks
+    derived = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name not in answers}
+    return found | {name: (derived[name].parent.name, derived[name]) for name in (*STORY, *REVIEWS)}
 
 
 def names() -> tuple[str, ...]:
@@ -115,6 +119,15 @@ def files_at(head_sha: str) -> tuple[Mapping[str, object], ...] | None:
         if head_sha and f"/blob/{head_sha}/" in text:
             return tuple(json.loads(text))
     return None
+
+
+def review_comments_of(review_id: int) -> tuple[Mapping[str, object], ...]:
+    """The comments on lines of a derived review, in GitHub's REST shape; () for any other review."""
+    for path in sorted((PAYLOADS / "derived" / "review_comments").glob("*.json")):
+        comments = json.loads(path.read_text(encoding="utf-8"))
+        if any(comment["pull_request_review_id"] == review_id for comment in comments):
+            return tuple(comments)
+    return ()
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:

@@ -18,12 +18,16 @@ from hls_handler.sandbox.world import (
     Label,
     Permission,
     Repository,
+    Review,
     Thread,
     ThreadEvent,
 )
 
 API = "https://api.github.com"
 WEB = "https://github.com"
+
+NO_EVENTS = frozenset({"pushed", "uncommented", "reviewed", "review_dismissed"})
+"""What our timelines tell and `GET issues/{n}/events` does not (GitHub lists a dismissal there; nobody asks for it)."""
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
@@ -167,6 +171,58 @@ def pull_request(thread: Thread, home: Repository) -> Document:
         "user": thread.document.get("user") or account(thread.author),
         "labels": thread_labels(thread, home),
         "comments": len(thread.comments),
+        "review_comments": sum(len(review.comments) for review in thread.reviews),
+    }
+
+
+def review(thread: Thread, this: Review, association: str) -> Document:
+    """An entry of `GET pulls/{n}/reviews`: the state in upper case, where a webhook has it in lower case."""
+    links = _review_links(thread, f"pullrequestreview-{this.id}")
+    return {
+        "id": this.id,
+        "node_id": node_id("PullRequestReview", this.id),
+        "user": account(this.author),
+        "body": this.body,
+        "state": this.state.upper(),
+        "html_url": links["html"]["href"],
+        "pull_request_url": links["pull_request"]["href"],
+        "author_association": association,
+        "_links": links,
+        "submitted_at": stamp(this.submitted_at),
+        "commit_id": this.commit_id or None,
+    }
+
+
+def review_comment(thread: Thread, of: Review, this: Document, association: str) -> Document:
+    """An entry of `GET pulls/{n}/reviews/{id}/comments`: as it was planted, and what that leaves away made up.
+
+    But for where it stands: `line`, `side` and `original_line` are left away by GitHub, too.
+    """
+    url = f"{API}/repos/{thread.repository}/pulls/comments/{this['id']}"
+    links = {"self": {"href": url}, **_review_links(thread, f"discussion_r{this['id']}")}
+    made_up: Document = {
+        "url": url,
+        "node_id": node_id("PullRequestReviewComment", this["id"]),
+        "position": None,
+        "original_position": 1,
+        "commit_id": of.commit_id,
+        "original_commit_id": of.commit_id,
+        "user": account(of.author),
+        "created_at": stamp(of.submitted_at),
+        "updated_at": stamp(of.submitted_at),
+        "html_url": links["html"]["href"],
+        "pull_request_url": links["pull_request"]["href"],
+        "author_association": association,
+        "_links": links,
+    }
+    planted = {key: value for key, value in this.items() if value is not None}
+    return {**made_up, **planted, "pull_request_review_id": of.id}
+
+
+def _review_links(thread: Thread, fragment: str) -> dict[str, dict[str, str]]:
+    return {
+        "html": {"href": f"{WEB}/{thread.repository}/pull/{thread.number}#{fragment}"},
+        "pull_request": {"href": f"{API}/repos/{thread.repository}/pulls/{thread.number}"},
     }
 
 

@@ -94,6 +94,12 @@ class State:
             return "write"
         return "read" if login.lower() in self._world.accounts else None
 
+    def association(self, full_name: str, login: str) -> str:
+        """What GitHub says of an author's standing (`author_association`)."""
+        if login == full_name.partition("/")[0]:
+            return "OWNER"
+        return "COLLABORATOR" if self.permission(full_name, login) in {"admin", "write"} else "NONE"
+
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def plant(self, event: str, payload: Mapping[str, Any], *, files: planting.Files | None = None) -> Thread | None:

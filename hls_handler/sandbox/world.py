@@ -83,8 +83,31 @@ class Comment:
     edits: tuple[Edit, ...] = ()  # earlier versions, oldest first
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review of a pull request."""
+
+    id: int
+    author: Account
+    state: str  # "approved", "changes_requested", "commented", "dismissed": as webhooks spell it
+    body: str
+    commit_id: str  # the commit that was reviewed
+    submitted_at: datetime
+    comments: tuple[Document, ...] = ()  # on lines, as REST objects, the oldest first
+
+
 Happening = Literal[
-    "labeled", "unlabeled", "renamed", "pushed", "closed", "reopened", "locked", "unlocked", "uncommented"
+    "labeled",
+    "unlabeled",
+    "renamed",
+    "pushed",
+    "closed",
+    "reopened",
+    "locked",
+    "unlocked",
+    "uncommented",
+    "reviewed",
+    "review_dismissed",
 ]
 
 
@@ -96,7 +119,7 @@ class ThreadEvent:
     at: datetime
     actor: Account
     happening: Happening
-    detail: str  # the label's name, the old title, the new head, the deleted comment's id
+    detail: str  # the label's name, the old title, the new head, the id of the deleted comment or of the review
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +135,7 @@ class Thread:
     comments: tuple[Comment, ...] = ()
     events: tuple[ThreadEvent, ...] = ()
     files: tuple[Document, ...] = ()
+    reviews: tuple[Review, ...] = ()  # of a pull request, in the order in which they were told
     gone: Literal["deleted", "transferred"] | None = None
     moved_to: str | None = None  # API address, of a transferred one
 
@@ -134,6 +158,9 @@ class Thread:
     @property
     def head_sha(self) -> str:
         return str((self.document.get("head") or {}).get("sha") or "")
+
+    def review(self, review_id: int) -> Review | None:
+        return next((review for review in self.reviews if review.id == review_id), None)
 
     @property
     def key(self) -> str:

@@ -33,6 +33,8 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/labels/{{name}}": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/files": ("get",),
+    f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get",),
+    f"{REPOSITORY}/pulls/{{pull_number}}/reviews/{{review_id}}/comments": ("get",),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
 }
 """What HLS may ask of GitHub, and nothing else: approving, merging, closing or pushing is no operation here."""

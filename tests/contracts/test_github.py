@@ -47,6 +47,8 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
         request("GET", "/repos/octo/hello/labels/size%2Fsmall"),
         request("GET", "/repos/octo/hello/pulls/8"),
         request("GET", "/repos/octo/hello/pulls/8/files", query={"per_page": "100", "page": "1"}),
+        request("GET", "/repos/octo/hello/pulls/8/reviews", query={"per_page": "100", "page": "1"}),
+        request("GET", "/repos/octo/hello/pulls/8/reviews/80/comments", query={"per_page": "100", "page": "1"}),
         request("GET", "/repos/octo/hello/collaborators/mona/permission"),
         request("GET", f"/api/v3{THREAD}"),
     ],
@@ -67,6 +69,10 @@ def test_a_request_as_github_documents_it_is_let_through(good: dict[str, Any]) -
         (
             request("DELETE", "/repos/octo/hello"),
             "Operation delete not found for https://api.github.com/repos/octo/hello",
+        ),
+        (
+            request("POST", "/repos/octo/hello/pulls/8/reviews/80/comments", {"body": "x"}),
+            "Operation post not found for https://api.github.com/repos/octo/hello/pulls/8/reviews/80/comments",
         ),
         (request("GET", "/repos/octo/hello/issues/seven"), "Path parameter error: issue_number"),
         (request("GET", THREAD, query={"per_page": "1"}), "unknown query parameter per_page"),

@@ -12,7 +12,7 @@ import pytest
 from hls_handler.events import parse_event
 from hls_handler.review.patch import parse_patch
 from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import PAYLOADS, STORY
+from hls_handler.sandbox.recorded import PAYLOADS, REVIEWS, STORY
 
 CHANGES = (PAYLOADS / "CHANGES.md").read_text()
 ABSENT = object()
@@ -31,7 +31,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else key)
 
 
-@pytest.mark.parametrize("name", STORY)
+@pytest.mark.parametrize("name", [*STORY, *REVIEWS])
 def test_every_change_to_a_recorded_payload_is_listed(name: str) -> None:
     derived = recorded.load(name)
     section = CHANGES.split(f"## {derived.path.relative_to(PAYLOADS)}\n")[1].split("\n## ")[0]
@@ -89,3 +89,53 @@ def test_the_diff_has_every_kind_of_file() -> None:
     kinds = {(file["status"], "patch" in file) for file in files}
     assert kinds == {("added", True), ("added", False), ("modified", True), ("removed", True), ("renamed", False)}
     assert [file["previous_filename"] for file in files if file["status"] == "renamed"] == ["shop/price_utils.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [("demo/review", "changes_requested"), ("demo/review-approved", "approved")]
+)
+def test_the_reviews_are_by_another_person_about_the_pull_requests_head(name: str, state: str) -> None:
+    one = recorded.load(name)
+    event = parse_event(one.event, "guid", one.body)
+    assert event.key == "pull_request_review.submitted"
+    assert event.review is not None
+    assert event.pull_request is not None
+    assert (event.review.state, event.review.user.login, event.sender.login) == (state, "Codertocat", "Codertocat")
+    assert (event.pull_request.number, event.pull_request.user.login) == (13, "octocat")
+    assert event.review.commit_id == event.pull_request.head_sha == recorded.load("demo/feature-push").payload["after"]
+
+
+def test_the_pull_request_of_the_reviews_is_that_of_the_story() -> None:
+    retitled: Any = recorded.load("demo/feature-retitled").payload
+    for name in REVIEWS:
+        shown: Any = recorded.load(name).payload
+        for key in ("id", "number", "title", "body", "head", "user", "state", "locked"):
+            assert shown["pull_request"][key] == retitled["pull_request"][key]
+
+
+def test_comments_of_the_review_stand_on_lines_that_the_patches_show() -> None:
+    files: Any = recorded.files_at(str(recorded.load("demo/feature-push").payload["after"]))
+    patches = {file["filename"]: file.get("patch", "") for file in files}
+    comments: Any = recorded.review_comments_of(2304417713)
+    stands = []
+    for comment in comments:
+        assert comment["diff_hunk"] in patches[comment["path"]]
+        hunk = parse_patch(comment["diff_hunk"]).hunks[-1]
+        assert hunk.lines == parse_patch(patches[comment["path"]]).hunks[-1].lines[: len(hunk.lines)]
+        last = hunk.lines[-1]
+        assert (comment.get("line", last.number), comment.get("side", last.side)) == (last.number, last.side)
+        assert patches[comment["path"]].split("\n")[comment["position"]] == f"{last.mark}{last.text}"
+        stands.append((comment["path"], last.side, last.number, "line" in comment))
+    assert stands == [
+        ("shop/checkout.py", "LEFT", 32, True),
+        ("shop/discounts.py", "RIGHT", 36, True),
+        ("web/cart.js", "RIGHT", 12, False),
+    ]
+
+
+def test_the_review_and_its_comments_are_of_one_person_and_one_commit() -> None:
+    review: Any = recorded.load("demo/review").payload["review"]
+    comments: Any = recorded.review_comments_of(review["id"])
+    assert {(comment["user"]["login"], comment["commit_id"]) for comment in comments} == {
+        ("Codertocat", review["commit_id"])
+    }

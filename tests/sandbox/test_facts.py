@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
+import pytest
+from pydantic import SecretStr
+
+from hls_handler.clients.api import Api
+from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
+from hls_handler.settings.model import Github
+from tests.sandbox.conftest import plant_story
 
 REPOSITORY = "Codertocat/Hello-World"
 
@@ -56,3 +67,59 @@ def test_a_pull_request_is_an_issue_too(state: State) -> None:
 def test_what_is_not_there_is_permanent(state: State, number: int, said: str) -> None:
     with pytest.raises(Permanent, match=said):
         SandboxReader(state, REPOSITORY).files(number)
+
+
+def test_a_review_is_read_with_its_comments(state: State) -> None:
+    for name in ("demo/review", "demo/review-approved"):
+        one = recorded.load(name)
+        state.plant(one.event, one.payload)
+    reader: Reader = SandboxReader(state, REPOSITORY)
+    review, approval = reader.reviews(13)
+    assert approval.state == "approved"
+    assert (review.id, review.user.login, review.state) == (2304417713, "Codertocat", "changes_requested")
+    assert review.commit_id == reader.pull_request(13).head_sha
+    assert review.html_url == "https://github.com/Codertocat/Hello-World/pull/13#pullrequestreview-2304417713"
+    comments = reader.review_comments(13, 2304417713)
+    assert [(comment.path, comment.side, comment.line) for comment in comments] == [
+        ("shop/checkout.py", "LEFT", 32),
+        ("shop/discounts.py", "RIGHT", 36),
+        ("web/cart.js", None, None),
+    ]
+    assert comments[1].hunk.endswith("\n+    for i in range(len(codes) - 1):")
+    assert comments[1].body.startswith("This leaves out the last code")
+
+
+def test_reviews_are_the_same_with_and_without_http() -> None:
+    with Sandbox() as sandbox:
+        plant_story(sandbox, "demo/review")
+        settings = Github(
+            token=SecretStr(sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
+        )
+        with closing(Api(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
+            over_http, without = GithubReader(api, REPOSITORY), SandboxReader(sandbox.state, REPOSITORY)
+            page = f"{sandbox.page_url}{REPOSITORY}/pull/13#pullrequestreview-2304417713"
+            assert over_http.reviews(13) == (replace(without.reviews(13)[0], html_url=page),)
+            assert over_http.review_comments(13, 2304417713) == without.review_comments(13, 2304417713)
+
+
+def test_the_line_as_it_was_numbered_then_stands_in_for_a_missing_one(state: State) -> None:
+    one = recorded.load("pull_request_review_comment.created.2")
+    payload: dict[str, Any] = one.payload
+    state.plant(one.event, {**payload, "comment": {**payload["comment"], "line": None, "original_line": 7}})
+    (comment,) = SandboxReader(state, REPOSITORY).review_comments(2, 237895671)
+    assert (comment.side, comment.line) == ("RIGHT", 7)
+
+
+def test_a_sample_whose_comments_nobody_told_has_none(state: State) -> None:
+    one = recorded.load("pull_request_review.submitted")
+    state.plant(one.event, one.payload)
+    reader = SandboxReader(state, REPOSITORY)
+    assert (reader.reviews(2)[0].state, reader.review_comments(2, 237895671)) == ("commented", ())
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(13, "has no review 5 in the sandbox"), (99, "is not in the sandbox"), (11, "is an issue")]
+)
+def test_a_review_that_is_not_there_is_permanent(state: State, number: int, said: str) -> None:
+    with pytest.raises(Permanent, match=said):
+        SandboxReader(state, REPOSITORY).review_comments(number, 5)

@@ -107,6 +107,37 @@ def test_a_pull_request_shows_its_head_and_files(sandbox: Sandbox) -> None:
     assert "pushed <code>d7a6e5f</code>" in text
 
 
+def test_a_review_is_shown_with_its_comments_their_files_and_lines(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/feature", "demo/feature-push", "demo/review", "demo/review-approved")
+    text = page(sandbox, f"/{REPOSITORY}/pull/13").text
+    asked = text.index('<span class="quiet">requested changes at 20 Nov 2026, 09:05 UTC</span>')
+    assert text.index("pushed <code>d7a6e5f</code>") < asked < text.index("approved these changes at")
+    assert 'id="pullrequestreview-2304417713"' in text
+    assert "<p>One wish for the whole: please add tests for codes that have expired" in text
+    assert '<code>shop/checkout.py</code> <span class="quiet">removed line 32</span>' in text
+    assert '<span class="minus">-    if cart.owner.is_blocked:</span></code></pre>' in text
+    assert '<code>shop/discounts.py</code> <span class="quiet">line 36</span>' in text
+    assert "It must be <code>for code in codes:</code>" in text
+    assert '<code>web/cart.js</code> <span class="quiet">line 12</span>' in text
+
+
+def test_a_dismissed_review_says_so_and_who_did_it(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "pull_request_review.submitted")
+    assert '<span class="quiet">reviewed at' in page(sandbox, f"/{REPOSITORY}/pull/2").text
+    plant_story(sandbox, "pull_request_review.dismissed")
+    text = page(sandbox, f"/{REPOSITORY}/pull/2").text
+    assert "left a review, which was dismissed, at" in text
+    assert "<strong>Codertocat</strong> dismissed a review" in text
+
+
+def test_a_comment_on_a_whole_file_says_so(sandbox: Sandbox) -> None:
+    one = recorded.load("pull_request_review_comment.created")
+    payload: dict[str, Any] = one.payload
+    sandbox.state.plant(one.event, {**payload, "comment": {**payload["comment"], "diff_hunk": ""}})
+    text = page(sandbox, f"/{REPOSITORY}/pull/2").text
+    assert '<code>README.md</code> <span class="quiet">the whole file</span>' in text
+
+
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
@@ -155,6 +186,18 @@ def test_everything_that_strangers_wrote_is_escaped(sandbox: Sandbox) -> None:
     sandbox.state.plant("pull_request", changed)
     for path in paths:
         assert "<script>" not in page(sandbox, path).text
+
+
+def test_everything_in_a_review_is_escaped(sandbox: Sandbox) -> None:
+    payload: dict[str, Any] = recorded.load("demo/review").payload
+    who = {**payload["sender"], "login": EVIL}
+    review = {"id": 5, "user": who, "state": EVIL, "body": EVIL, "commit_id": EVIL}
+    sandbox.state.plant("pull_request_review", {**payload, "review": review})
+    comment = {"id": 6, "pull_request_review_id": 5, "side": EVIL, "path": EVIL, "body": EVIL, "diff_hunk": EVIL}
+    sandbox.state.plant("pull_request_review_comment", {**payload, "comment": comment})
+    text = page(sandbox, f"/{REPOSITORY}/pull/13").text
+    assert "alert(1)" in text
+    assert "<script>" not in text
 
 
 def test_pages_may_load_nothing_but_their_style(sandbox: Sandbox) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import PAYLOADS, STORY, UnknownPayload
+from hls_handler.sandbox.recorded import PAYLOADS, REVIEWS, STORY, UnknownPayload
 
 
 def test_all_329_recorded_payloads_of_58_events_have_a_name() -> None:
-    shipped = [recorded.load(name) for name in recorded.names() if name not in STORY]
+    shipped = [recorded.load(name) for name in recorded.names() if name not in (*STORY, *REVIEWS)]
     assert len(shipped) == 329
     assert len({one.event for one in shipped}) == 58
 
@@ -37,7 +37,7 @@ def test_a_payload_knows_its_event_and_action() -> None:
 
 
 def test_five_payloads_have_a_twin_with_the_same_bytes() -> None:
-    bodies = [recorded.load(name).body for name in recorded.names() if name not in STORY]
+    bodies = [recorded.load(name).body for name in recorded.names() if name not in (*STORY, *REVIEWS)]
     assert len(bodies) - len({hashlib.sha256(body).digest() for body in bodies}) == 5
 
 
@@ -59,7 +59,15 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("key", "count"), [("issues.opened", 6), ("pull_request", 32), ("push", 7), ("issues.nonsense", 0), ("nothing", 0)]
+    ("key", "count"),
+    [
+        ("issues.opened", 6),
+        ("pull_request", 32),
+        ("pull_request_review", 6),
+        ("push", 7),
+        ("issues.nonsense", 0),
+        ("nothing", 0),
+    ],
 )
 def test_payloads_of_an_event_are_found_with_or_without_action(key: str, count: int) -> None:
     found = recorded.for_event(key)
@@ -77,7 +85,7 @@ def told_event(one: recorded.Recorded) -> str | None:
 def test_the_event_of_a_file_is_told_right_or_not_at_all() -> None:
     told = {one.name: (told_event(one), one.event) for one in map(recorded.load, recorded.names())}
     assert [name for name, (guess, event) in told.items() if guess not in (None, event)] == []
-    assert sum(guess is not None for guess, _ in told.values()) == 199
+    assert sum(guess is not None for guess, _ in told.values()) == 201
 
 
 def test_the_events_with_a_handler_are_told_from_the_file_alone(tmp_path: Path) -> None:
@@ -134,6 +142,23 @@ def test_files_of_the_story_are_known_by_their_commit() -> None:
     assert len(files) == payload["pull_request"]["changed_files"] == 8
     assert recorded.files_at("0" * 40) is None
     assert recorded.files_at("") is None
+
+
+def test_comments_of_the_storys_review_are_known_by_its_id() -> None:
+    assert [comment["path"] for comment in recorded.review_comments_of(2304417713)] == [
+        "shop/checkout.py",
+        "shop/discounts.py",
+        "web/cart.js",
+    ]
+    assert recorded.review_comments_of(2306120958) == ()
+
+
+def test_reviews_stand_behind_the_story() -> None:
+    assert recorded.names()[-3:] == ("demo/feature-retitled", "demo/review", "demo/review-approved")
+    assert [(one.key, one.name) for one in recorded.for_event("pull_request_review.submitted")[-2:]] == [
+        ("pull_request_review.submitted", "demo/review"),
+        ("pull_request_review.submitted", "demo/review-approved"),
+    ]
 
 
 def test_the_licence_of_the_payloads_lies_beside_them() -> None:
