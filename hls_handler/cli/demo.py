@@ -48,7 +48,7 @@ storage: {{url: "{storage_url}"}}
 limits: {{retry_backoff_s: 1}}
 repositories:
   - name: "*/*"
-    events: [issues, pull_request]
+    events: [issues, pull_request, pull_request_review]
 """
 
 

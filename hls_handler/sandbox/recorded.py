@@ -16,11 +16,17 @@ from hls_handler.events import event_key
 
 PAYLOADS = Path(__file__).parent / "payloads"
 
-STORY = ("demo/bug", "demo/question", "demo/feature", "demo/bug-edited", "demo/feature-push", "demo/feature-retitled")
-"""The derived payloads that the demo sends, in the order in which they happen."""
-
-REVIEWS = ("demo/review", "demo/review-approved")
-"""Derived ones that the demo does not send, as no handler takes them: reviews of its pull request, in their order."""
+STORY = (
+    "demo/bug",
+    "demo/question",
+    "demo/feature",
+    "demo/bug-edited",
+    "demo/feature-push",
+    "demo/feature-retitled",
+    "demo/review",
+    "demo/review-approved",
+)
+"""The derived payloads in the order in which they happen."""
 
 
 class UnknownPayload(HlsError):
@@ -63,7 +69,7 @@ def _index() -> Mapping[str, tuple[str, Path]]:
         found[name] = (event, path)
     answers = {"files", "review_comments"}  # of the API: no webhooks
     derived = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name not in answers}
-    return found | {name: (derived[name].parent.name, derived[name]) for name in (*STORY, *REVIEWS)}
+    return found | {name: (derived[name].parent.name, derived[name]) for name in STORY}
 
 
 def names() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import pytest
 from hls_handler.events import parse_event
 from hls_handler.review.patch import parse_patch
 from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import PAYLOADS, REVIEWS, STORY
+from hls_handler.sandbox.recorded import PAYLOADS, STORY
 
 CHANGES = (PAYLOADS / "CHANGES.md").read_text()
 ABSENT = object()
@@ -31,7 +31,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else key)
 
 
-@pytest.mark.parametrize("name", [*STORY, *REVIEWS])
+@pytest.mark.parametrize("name", STORY)
 def test_every_change_to_a_recorded_payload_is_listed(name: str) -> None:
     derived = recorded.load(name)
     section = CHANGES.split(f"## {derived.path.relative_to(PAYLOADS)}\n")[1].split("\n## ")[0]
@@ -48,7 +48,7 @@ def test_the_story_fits_the_products_own_parser(name: str) -> None:
     event = parse_event(one.event, "guid", one.body)
     assert event.repository.full_name == "Codertocat/Hello-World"
     assert event.repository.id == 186853002
-    assert event.sender.login == "octocat"
+    assert event.sender.login == ("Codertocat" if event.review else "octocat")
     assert event.thread is not None
     assert event.thread.user.login == "octocat"
     assert event.thread.labels == ()
@@ -107,7 +107,7 @@ def test_the_reviews_are_by_another_person_about_the_pull_requests_head(name: st
 
 def test_the_pull_request_of_the_reviews_is_that_of_the_story() -> None:
     retitled: Any = recorded.load("demo/feature-retitled").payload
-    for name in REVIEWS:
+    for name in ("demo/review", "demo/review-approved"):
         shown: Any = recorded.load(name).payload
         for key in ("id", "number", "title", "body", "head", "user", "state", "locked"):
             assert shown["pull_request"][key] == retitled["pull_request"][key]
