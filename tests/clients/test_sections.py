@@ -171,8 +171,8 @@ def test_what_was_composed_is_read_as_it_was(texts: dict[str, str], footer: str)
 
 
 @given(standing=BODIES, body=BODIES, footer=BODIES)
-@example(standing=f"{MARK_A}\n\r{MARK_B}\n", body="", footer="")
-@example(standing=f"{MARK_A}\n{MARK_B}\r\r\n\r", body="", footer="")
+@example(standing=f"{MARK_B}\n\r<!-- hls:section c -->\n", body="", footer="")
+@example(standing=f"{MARK_B}\n<!-- hls:section c -->\r\r\n\r", body="", footer="")
 def test_a_source_changes_its_own_section_alone_whatever_stood_there(standing: str, body: str, footer: str) -> None:
     before = parse(standing, marker=MARKER)
     ours = Section("a", digest_of(own_text(body)), own_text(body))
