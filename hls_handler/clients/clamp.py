@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+LONGEST = 65_536
+"""Characters that GitHub lets a comment have."""
+
 NOTE = "*The middle of this comment was left out: GitHub shows 65,536 characters at most.*"
 
 LONGEST_FOOTER = 4_000
@@ -13,8 +16,8 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
 
 
-def clamp(body: str, most: int) -> str:
-    """The body if it has at most `most` characters; else its beginning up to a line's end, a note, and its footer.
+def clamp(body: str, most: int, *, note: str = NOTE) -> str:
+    """The body if it has at most `most` characters; else its beginning up to a line's end, the note, and its footer.
 
     The footer is the last paragraph. Code blocks and foldings that the cut leaves open are closed, so that note and
     footer show. `most` is several thousand.
@@ -24,7 +27,7 @@ def clamp(body: str, most: int) -> str:
     _, _, footer = body.rpartition("\n\n")
     if len(footer) > LONGEST_FOOTER:
         footer = ""
-    tail = f"\n\n{NOTE}\n\n{footer}"
+    tail = f"\n\n{note}\n\n{footer}"
     room = most - len(tail)
     while True:
         head = body[:room]
@@ -36,19 +39,20 @@ def clamp(body: str, most: int) -> str:
         room -= len(closed) + len(tail) - most
 
 
+def fence_behind(line: str, fence: str | None) -> str | None:
+    """The fence of the code block that is open behind a line, given the one that is open before it: "```"."""
+    mark = _FENCE.match(line)
+    if fence is None:
+        return mark[1] if mark else None
+    return None if mark and mark[1].startswith(fence) and line.strip() == mark[1] else fence
+
+
 def _closing(head: str) -> str:
     """What closes the code block and the foldings that are open at the end."""
     fence: str | None = None
     foldings = 0
     for line in head.split("\n"):
-        mark = _FENCE.match(line)
-        if fence is not None:
-            if mark and mark[1].startswith(fence) and line.strip() == mark[1]:
-                fence = None
-            continue
-        if mark:
-            fence = mark[1]
-            continue
-        for tag in _DETAILS.finditer(line):
-            foldings += -1 if tag[1] else 1
+        was_in_code, fence = fence is not None, fence_behind(line, fence)
+        if not was_in_code and fence is None:
+            foldings += sum(-1 if tag[1] else 1 for tag in _DETAILS.finditer(line))
     return (f"\n{fence}" if fence else "") + "\n\n</details>" * max(foldings, 0)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
 from hls_handler.actions import KeepComment, Outcome
 from hls_handler.clients.api import Api, repository_path
-from hls_handler.clients.clamp import clamp
+from hls_handler.clients.drafts import draft, marker
 from hls_handler.clients.memory import Memory
 from hls_handler.clients.writes import COMMENT, WireComment, Writes
 from hls_handler.events import Account
-
-LONGEST = 65_536
-"""Characters that GitHub lets a comment have."""
 
 MOST_PAGES = 100
 """A conversation of more than 10,000 comments is not looked through to the end."""
@@ -26,31 +22,28 @@ _COMMENTS = TypeAdapter(tuple[WireComment, ...])
 @dataclass(frozen=True, slots=True)
 class Create:
     body: str  # with the marker
+    digest: str  # for the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
     comment_id: int
     body: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Nothing to write; `seen` is a comment that our memory does not have as it is."""
+    """Nothing to write; `seen` is the outcome's comment with its digest, where our memory does not have it so."""
 
     outcome: Outcome
-    seen: WireComment | None = None
-
-
-def marker(family: str) -> str:
-    return f"<!-- hls:{family} -->"
+    seen: tuple[int, str] | None = None
 
 
 def look_at_comment(
     api: Api, repository: str, number: int, action: KeepComment, *, we: Account, memory: Memory
 ) -> Create | Edit | Leave:
     """What is to be done: one request where we remember our comment, else one for every 100 comments of the thread."""
-    body = _marked(action)
     mark = marker(action.family)
     known = memory.comment(action.family)
     found: WireComment | None = None
@@ -64,18 +57,27 @@ def look_at_comment(
             found = None  # written as another account, which we were then
     if found is None:
         found = _first_of_ours(api, repository, number, we=we, mark=mark)
-    if found is None and not action.create:
-        return Leave(Outcome("comment", "withheld", "nothing worth saying, and no comment of ours to correct"))
+    return _plan(action, found, written=known.body_digest if known and found and known.comment_id == found.id else None)
+
+
+def _plan(action: KeepComment, found: WireComment | None, *, written: str | None) -> Create | Edit | Leave:
+    """`written` is the digest that the memory has of this comment."""
+    wanted = draft(action, None if found is None else found.body, written=written)
     if found is None:
-        return Create(body)
-    written = known.body_digest if known is not None and known.comment_id == found.id else None
-    if _plain(found.body) == _plain(body):
-        same = Outcome("comment", "unchanged", "our comment says so already", comment_id=found.id, url=found.html_url)
-        return Leave(replace(same, body=body), seen=None if written == _digest(body) else found)
-    if written == _digest(body):
-        theirs = Outcome("comment", "unchanged", "a person edited our comment, and we have nothing new to say")
-        return Leave(replace(theirs, comment_id=found.id, url=found.html_url, body=found.body))
-    return Edit(found.id, body)
+        if wanted is None:
+            return Leave(Outcome("comment", "withheld", "nothing worth saying, and no comment of ours to correct"))
+        return Create(wanted.body, wanted.digest)
+    if wanted is None:
+        detail = "nothing worth saying, and no part of our comment to correct"
+        return Leave(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
+    if wanted.news == "new":
+        return Edit(found.id, wanted.body, wanted.digest)
+    detail = "our comment says so already"
+    if wanted.news == "edited":
+        detail = "a person edited our comment, and we have nothing new to say"
+    same = Outcome("comment", "unchanged", detail, comment_id=found.id, url=found.html_url, body=wanted.body)
+    is_known = written is not None if action.section else written == wanted.digest
+    return Leave(same, seen=None if is_known else (found.id, wanted.digest))
 
 
 def carry_out_comment(
@@ -85,11 +87,11 @@ def carry_out_comment(
     match plan:
         case Leave():
             if plan.seen is not None:
-                memory.remember_comment(family, plan.seen.id, _digest(plan.outcome.body or ""))
+                memory.remember_comment(family, *plan.seen)
             return plan.outcome
         case Create():
             made = writes.create_comment(number, plan.body)
-            memory.remember_comment(family, made.id, _digest(plan.body))
+            memory.remember_comment(family, made.id, plan.digest)
             detail = "commented"
             return Outcome("comment", "created", detail, comment_id=made.id, url=made.html_url, body=plan.body)
         case Edit():
@@ -98,7 +100,7 @@ def carry_out_comment(
                 return _declined(
                     "a person has just deleted our comment: it does not come back", plan.comment_id
                 ).outcome
-            memory.remember_comment(family, edited.id, _digest(plan.body))
+            memory.remember_comment(family, edited.id, plan.digest)
             detail = "edited our comment"
             return Outcome("comment", "edited", detail, comment_id=edited.id, url=edited.html_url, body=plan.body)
 
@@ -126,11 +128,6 @@ def _declined(detail: str, comment_id: int) -> Leave:
     return Leave(Outcome("comment", "declined", detail, comment_id=comment_id))
 
 
-def _marked(action: KeepComment) -> str:
-    mark = f"\n{marker(action.family)}"
-    return clamp(action.body, LONGEST - len(mark)) + mark
-
-
 def _is_by(comment: WireComment, we: Account) -> bool:
     """An account keeps its id when it is renamed."""
     return comment.user is not None and comment.user.id == we.id
@@ -138,12 +135,3 @@ def _is_by(comment: WireComment, we: Account) -> bool:
 
 def _ends_with(comment: WireComment, mark: str) -> bool:
     return comment.body.rstrip().endswith(mark)
-
-
-def _plain(body: str) -> str:
-    """Line ends as GitHub's own editor writes them make no difference."""
-    return body.replace("\r\n", "\n").strip()
-
-
-def _digest(body: str) -> str:
-    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()

@@ -15,7 +15,7 @@ class KnownComment(Protocol):
     def comment_id(self) -> int: ...
 
     @property
-    def body_digest(self) -> str: ...  # SHA-256 in hex, of the body with its marker
+    def body_digest(self) -> str: ...  # SHA-256 in hex, of the body with its marker, before ticks were carried over
 
 
 class Memory(Protocol):

@@ -21,6 +21,10 @@ def test_a_long_comment_is_cut_at_a_lines_end_and_says_so() -> None:
     assert MOST - 10 < len(clamped) <= MOST
 
 
+def test_the_note_can_be_another() -> None:
+    assert clamp("line\n" * 5_000 + "\n\nFooter.", MOST, note="*Cut.*").endswith("\nline\n\n*Cut.*\n\nFooter.")
+
+
 @pytest.mark.parametrize(
     ("opening", "closing"),
     [

@@ -180,6 +180,34 @@ def test_a_comment_that_a_person_edited_is_ours_when_we_have_news(api: Api, gith
     assert github.bodies() == [f"It is a bug.\n{MARK}"]
 
 
+def test_boxes_that_a_person_ticked_stay_ticked_in_news(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory, "- [ ] squash\n- [ ] rebase")
+    github.comments[0]["body"] = f"- [x] squash\r\n- [ ] rebase\r\n{MARK}"
+    outcome = keep(api, memory, "Nearly:\n- [ ] sign off\n- [ ] squash")
+    assert outcome.body == f"Nearly:\n- [ ] sign off\n- [x] squash\n{MARK}"
+    assert github.bodies() == [outcome.body]
+    changes = memory.changes
+    assert keep(api, memory, "Nearly:\n- [ ] sign off\n- [ ] squash").kind == "unchanged"
+    assert (github.events, memory.changes) == (["commented", "edited"], changes)
+
+
+@pytest.mark.parametrize("memory_is_lost", [False, True])
+def test_a_tick_by_a_person_alone_writes_nothing(api: Api, github: FakeGithub, memory_is_lost: bool) -> None:
+    memory = FakeMemory()
+    keep(api, memory, "- [ ] squash\n- [ ] squash")
+    ticked = f"- [ ] squash\n- [x] squash\n{MARK}"
+    github.comments[0]["body"] = ticked
+    if memory_is_lost:
+        memory.known.clear()
+    for _ in range(2):
+        outcome = keep(api, memory, "- [ ] squash\n- [ ] squash")
+        assert (outcome.kind, outcome.detail, outcome.body) == ("unchanged", "our comment says so already", ticked)
+    github.comments[0]["body"] = f"- [x] squash, says a person\n{MARK}"
+    assert keep(api, memory, "- [ ] squash\n- [ ] squash").detail.startswith("a person edited our comment")
+    assert github.events == ["commented"]
+
+
 def test_a_comment_that_a_person_took_over_is_left_to_them(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.clients.comments import marker
+from hls_handler.clients.drafts import marker
 from hls_handler.events import NAMED_BY, Sip, SippedAccount, parse_event, sip
 from hls_handler.routing import Candidate, from_event, from_sip
 from hls_handler.sandbox import recorded

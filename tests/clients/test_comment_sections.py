@@ -1,0 +1,234 @@
+"""Our one comment on a thread where several sources feed it, over real HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.actions import KeepComment, Outcome
+from hls_handler.clients.api import Api
+from hls_handler.clients.github import Github
+from hls_handler.clients.sections import OLDER_LEFT_OUT
+from hls_handler.errors import DependencyDown
+from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
+from tests.clients.fake_memory import FakeMemory
+from tests.clients.test_comments import FIRST, THREAD, URL, WE
+from tests.clients.test_labels import Turns
+
+MARKER = "<!-- hls:reviews -->"
+END = "<!-- hls:sections end -->"
+SQUASH = "<!-- hls:section reviewer-1 26afacb62da7407a -->"  # the digest of "Please squash."
+FINE = "<!-- hls:section reviewer-1 f56b5c106d7efae1 -->"  # of "Looks fine."
+FAILS = "<!-- hls:section ci-2 d31aa9ad09852f94 -->"  # of "The build fails."
+GREEN = "<!-- hls:section ci-2 5c408d54f23b159e -->"  # of "The build is green."
+BOTH = f"{SQUASH}\nPlease squash.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 2.\n{MARKER}"
+THEIRS = "a person edited our comment, and we have nothing new to say"
+
+
+def keep(
+    api: Api,
+    memory: FakeMemory,
+    section: str | None = "reviewer-1",
+    body: str = "Please squash.",
+    footer: str = "Footer 1.",
+    *,
+    create: bool = True,
+    turns: Turns | None = None,
+    dry_run: bool = False,
+) -> Outcome:
+    writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=turns or Turns(), dry_run=dry_run)
+    return writer.keep_comment(7, KeepComment("reviews", body, create, section=section, footer=footer))
+
+
+def keep_both(api: Api, memory: FakeMemory) -> None:
+    keep(api, memory)
+    keep(api, memory, "ci-2", "The build fails.", "Footer 2.")
+
+
+def test_the_first_source_makes_the_comment(api: Api, github: FakeGithub) -> None:
+    memory, turns = FakeMemory(), Turns()
+    body = f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"
+    made = Outcome("comment", "created", "commented", comment_id=1000, url=URL, body=body)
+    assert keep(api, memory, turns=turns) == made
+    assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
+    assert github.bodies() == [body]
+    assert (memory.known["reviews"].comment_id, turns.taken) == (1000, 1)
+
+
+def test_the_next_source_adds_its_section_and_the_footer_stands_once(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory)
+    github.seen.clear()
+    edited = Outcome("comment", "edited", "edited our comment", comment_id=1000, url=URL, body=BOTH)
+    assert keep(api, memory, "ci-2", "The build fails.", "Footer 2.") == edited
+    assert github.calls == [f"GET {FIRST}", f"PATCH {FIRST}"]
+    assert github.bodies() == [BOTH]
+
+
+def test_news_of_a_source_replace_its_own_section(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep_both(api, memory)
+    keep(api, memory, body="Looks fine.", footer="Footer 3.")
+    assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
+
+
+def test_nothing_is_written_when_a_source_says_what_it_said(api: Api, github: FakeGithub) -> None:
+    memory, turns = FakeMemory(), Turns()
+    keep_both(api, memory)
+    github.seen.clear()
+    changes = memory.changes
+    same = Outcome("comment", "unchanged", "our comment says so already", comment_id=1000, url=URL, body=BOTH)
+    assert keep(api, memory, footer="Another footer alone is no news.", turns=turns) == same
+    assert github.calls == [f"GET {FIRST}"]
+    assert (turns.taken, memory.changes) == (0, changes)
+
+
+def test_what_a_person_edited_in_a_section_stays_until_its_source_has_news(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep_both(api, memory)
+    by_hand = BOTH.replace("Please squash.", "Squash,\n\n  please.\n").replace("\n", "\r\n")
+    github.comments[0]["body"] = by_hand
+    theirs = Outcome("comment", "unchanged", THEIRS, comment_id=1000, url=URL, body=by_hand)
+    assert keep(api, memory) == theirs
+    keep(api, memory, "ci-2", "The build is green.", "Footer 4.")
+    assert github.bodies() == [
+        f"{SQUASH}\nSquash,\r\n\r\n  please.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 4.\n{MARKER}"
+    ]
+    keep(api, memory, body="Looks fine.", footer="Footer 5.")
+    assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
+
+
+def test_a_section_that_a_person_took_out_comes_back_with_news_only(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep_both(api, memory)
+    github.comments[0]["body"] = BOTH.replace("Please squash.\n\n", "")
+    assert keep(api, memory).detail == THEIRS  # its mark is still there
+    assert keep(api, memory, body="Looks fine.").kind == "edited"
+
+
+def test_where_nothing_is_worth_saying_only_an_existing_section_is_edited(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    nothing = Outcome("comment", "withheld", "nothing worth saying, and no comment of ours to correct")
+    assert keep(api, memory, create=False) == nothing
+    keep(api, memory)
+    nothing = Outcome("comment", "withheld", "nothing worth saying, and no part of our comment to correct")
+    withheld = keep(api, memory, "ci-2", "The build fails.", create=False)
+    assert (withheld.kind, withheld.detail, withheld.comment_id) == ("withheld", nothing.detail, 1000)
+    assert github.events == ["commented"]
+    assert keep(api, memory, body="Looks fine.", create=False).kind == "edited"
+    assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{END}\nFooter 1.\n{MARKER}"]
+
+
+def test_boxes_that_a_person_ticked_stay_ticked(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep(api, memory, body="- [ ] squash\n- [ ] rebase")
+    keep(api, memory, "ci-2", "- [ ] squash\n- [ ] rebase")
+    ours = "<!-- hls:section reviewer-1 {} -->\n{}\n\n"
+    its = "<!-- hls:section ci-2 10e8cda04f9fd20e -->\n- [ ] squash\n- [ ] rebase\n\n"
+    rest = f"{its}{END}\nFooter 1.\n{MARKER}"
+    ticked = ours.format("10e8cda04f9fd20e", "- [x] squash\n- [ ] rebase") + rest
+    github.comments[0]["body"] = ticked
+    changes = memory.changes
+    same = keep(api, memory, body="- [ ] squash\n- [ ] rebase")
+    assert (same.kind, same.detail, same.body) == ("unchanged", "our comment says so already", ticked)
+    assert github.events.count("edited") == 1
+    assert memory.changes == changes
+    keep(api, memory, body="- [ ] squash\n- [ ] sign off")
+    assert github.bodies() == [ours.format("372f926c8d849a26", "- [x] squash\n- [ ] sign off") + rest]
+    assert keep(api, memory, body="- [ ] squash\n- [ ] sign off").kind == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "then"),
+    [
+        (f"A note.\n\n{BOTH}", f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
+        (BOTH.replace(SQUASH, "<!-- hls:sect"), f"{GREEN}\nThe build is green.\n\n"),
+        (
+            BOTH.replace(FAILS, "<!-- ci-2"),
+            f"{SQUASH}\nPlease squash.\n\n<!-- ci-2\nThe build fails.\n\n{GREEN}\nThe build is green.\n\n",
+        ),
+        (BOTH.replace(" d31aa9ad09852f94", ""), f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
+        (BOTH.replace(MARKER, BOTH), f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
+        (f"It was one whole comment.\n{MARKER}", f"{GREEN}\nThe build is green.\n\n"),
+    ],
+    ids=["a note on top", "first mark", "second mark", "digest", "everything twice", "without sections"],
+)
+def test_damaged_marks_are_mended_by_the_next_news(api: Api, github: FakeGithub, damaged: str, then: str) -> None:
+    github.add_comment(HLS, damaged)
+    assert keep(api, FakeMemory(), "ci-2", "The build is green.").kind == "edited"
+    assert github.bodies() == [f"{then}{END}\nFooter 1.\n{MARKER}"]
+
+
+def test_our_comment_with_sections_is_found_without_memory(api: Api, github: FakeGithub) -> None:
+    ours = github.add_comment(HLS, BOTH)
+    memory = FakeMemory()
+    assert keep(api, memory).kind == "unchanged"
+    assert memory.known["reviews"].comment_id == ours
+    github.seen.clear()
+    assert keep(api, memory, "ci-2", "The build fails.").kind == "unchanged"
+    assert github.calls == [f"GET {FIRST}"]
+
+
+def test_rule_16_a_strangers_copy_of_our_whole_comment_is_not_ours(api: Api, github: FakeGithub) -> None:
+    github.add_comment(MALLORY, BOTH)
+    assert keep(api, FakeMemory()).kind == "created"
+    assert github.bodies()[0] == BOTH
+
+
+def test_a_persons_no_holds_for_every_source(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep_both(api, memory)
+    github.comments[0]["body"] = BOTH.removesuffix(MARKER)
+    assert keep(api, memory, "deploy-3", "Deployed.").detail.endswith("took our mark away: it is theirs now")
+    github.comments.clear()
+    assert keep(api, memory, "deploy-3", "Deployed.").detail == "a person deleted our comment: it does not come back"
+    assert github.events == ["commented", "edited"]
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_section_whose_answer_is_lost_is_not_written_twice(api: Api, github: FakeGithub, after: bool) -> None:
+    memory = FakeMemory()
+    for verb, path in (("POST", THREAD), ("PATCH", FIRST)):
+        section = f"source-{verb}"
+        github.faults = [Fault(verb, path, "drop", after=after)]
+        with pytest.raises(DependencyDown):
+            keep(api, memory, section)
+        assert keep(api, memory, section).comment_id == 1000
+    assert github.events == ["commented", "edited"]
+    assert github.bodies()[0].count("Please squash.") == 2
+
+
+def test_sections_that_do_not_fit_make_room_for_the_newest(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    for number in range(4):
+        keep(api, memory, f"ci-{number}", f"{number}" * 30_000)
+    (body,) = github.bodies()
+    assert len(body) <= 65_536
+    assert body.startswith(f"<!-- hls:sections left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section ci-1 ")
+    assert body.endswith(f"\n\n{END}\nFooter 1.\n{MARKER}")
+    assert keep(api, memory, "ci-3", "3" * 30_000).kind == "unchanged"
+    assert keep(api, memory, "ci-0", "0" * 30_000, create=False).kind == "withheld"
+    assert keep(api, memory, "ci-0", "0" * 30_000).kind == "edited"
+    assert "<!-- hls:section ci-1 " not in github.bodies()[0]
+
+
+def test_a_family_may_change_to_whole_comments(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    keep_both(api, memory)
+    keep(api, memory, None, "All in one.", "")
+    assert github.bodies() == [f"All in one.\n{MARKER}"]
+
+
+def test_a_dry_run_looks_and_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    assert keep(api, memory, create=False, dry_run=True).kind == "withheld"
+    assert keep(api, memory, dry_run=True).detail == "would have commented"
+    assert github.events == []
+    keep(api, memory)
+    github.seen.clear()
+    changes = memory.changes
+    assert keep(api, memory, "ci-2", "The build fails.", "Footer 2.", dry_run=True) == Outcome(
+        *("comment", "dry_run", "would have edited our comment"), comment_id=1000, body=BOTH
+    )
+    assert keep(api, memory, dry_run=True).kind == "unchanged"
+    assert github.calls == [f"GET {FIRST}"] * 2
+    assert (github.events, memory.changes) == (["commented"], changes)

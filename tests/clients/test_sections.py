@@ -1,0 +1,312 @@
+"""Sections of one comment: composed, and read again whatever people made of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hls_handler.clients.clamp import LONGEST
+from hls_handler.clients.sections import (
+    CUT,
+    OLDER_LEFT_OUT,
+    Section,
+    Sections,
+    compose,
+    digest_of,
+    own_text,
+    parse,
+)
+from hls_handler.untrusted.inline import BREAK
+from hls_handler.untrusted.markdown import for_comment, scrub, scrub_inline
+from tests.untrusted.github_reading import MARKDOWN
+
+MARKER = "<!-- hls:pull_requests -->"
+A = Section("a", "aaaaaaaaaaaaaaaa", "A says.")
+B = Section("b", "bbbbbbbbbbbbbbbb", "B says.")
+MARK_A, MARK_B = "<!-- hls:section a aaaaaaaaaaaaaaaa -->", "<!-- hls:section b bbbbbbbbbbbbbbbb -->"
+END = "<!-- hls:sections end -->"
+
+
+def test_sections_stand_under_invisible_marks_then_the_footer_then_our_marker() -> None:
+    body = compose(Sections((A, B)), newest="b", footer="The footer.", marker=MARKER)
+    assert body == f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
+    tokens = MARKDOWN.parse(body)
+    assert [token.content for token in tokens if token.type == "inline"] == ["A says.", "B says.", "The footer."]
+    assert parse(body, marker=MARKER) == Sections((A, B))
+
+
+def test_without_a_footer_nothing_stands_between_the_last_section_and_our_marker() -> None:
+    body = compose(Sections((A,)), newest="a", footer="", marker=MARKER)
+    assert body == f"{MARK_A}\nA says.\n{MARKER}"
+    assert parse(body, marker=MARKER) == Sections((A,))
+
+
+@pytest.mark.parametrize(
+    "text", ["- an item\n\n  of two paragraphs", "> a quote", "    code", "| a |\n|---|\n| b |", "# A"]
+)
+def test_no_section_runs_into_the_next(text: str) -> None:
+    body = compose(Sections((Section("a", "", text), B)), newest="b", footer="***\n\nThe footer.", marker=MARKER)
+    tokens = MARKDOWN.parse(body)
+    last = [(token.content, token.level) for token in tokens if token.type in {"inline", "hr"}][-3:]
+    assert last == [("B says.", 1), ("", 0), ("The footer.", 1)]
+
+
+def test_a_section_is_replaced_where_it_stands_or_added_behind_the_others() -> None:
+    news = Section("a", "cccccccccccccccc", "A says more.")
+    assert Sections((A, B)).with_section(news) == Sections((news, B))
+    assert Sections((B,), older_left_out=True).with_section(news) == Sections((B, news), older_left_out=True)
+
+
+def test_the_digest_is_short_and_that_of_the_text() -> None:
+    assert digest_of("Please squash.") == "26afacb62da7407a"
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a_b", "a-->", "ä", "a\n", "x" * 101])
+def test_a_section_whose_name_could_break_its_mark_is_a_defect_of_ours(key: str) -> None:
+    with pytest.raises(ValueError, match="named by letters, digits and hyphens"):
+        compose(Sections((Section(key, "", "text"),)), newest=key, footer="", marker=MARKER)
+
+
+# --- what people do to it --------------------------------------------------------------------------------------------
+
+WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
+
+
+@pytest.mark.parametrize(
+    ("body", "sections"),
+    [
+        pytest.param(WHOLE.replace("\n", "\r\n"), (A, B), id="windows' line ends"),
+        pytest.param(f"A note.\n\n{WHOLE}", (A, B), id="text in front of the first mark is dropped"),
+        pytest.param(WHOLE.replace(MARK_A, "<!-- hls:sect"), (B,), id="so is what stands under a damaged first mark"),
+        pytest.param(
+            WHOLE.replace(MARK_B, "<!-- hls:section b bbb"),
+            (Section("a", A.digest, "A says.\n\n<!-- hls:section b bbb\nB says."),),
+            id="what stands under a damaged mark belongs to the section above",
+        ),
+        pytest.param(
+            WHOLE.replace(f"{MARK_B}\n", ""),
+            (Section("a", A.digest, "A says.\n\nB says."),),
+            id="and so does what lost its mark",
+        ),
+        pytest.param(
+            WHOLE.replace(" bbbbbbbbbbbbbbbb", ""), (A, Section("b", "", "B says.")), id="a mark without its digest"
+        ),
+        pytest.param(
+            WHOLE.replace(" bbbbbbbbbbbbbbbb", " bbb"), (A, Section("b", "bbb", "B says.")), id="half a digest"
+        ),
+        pytest.param(WHOLE.replace(MARK_B, f"  {MARK_B} \t"), (A, B), id="blanks around a mark"),
+        pytest.param(
+            WHOLE.replace(MARK_B, MARK_A), (A,), id="of two sections with one key the first counts"
+        ),
+        pytest.param(WHOLE.replace(MARKER, WHOLE), (A, B), id="everything twice"),
+        pytest.param(
+            WHOLE.replace(f"{END}\n", ""),
+            (A, Section("b", B.digest, "B says.\n\nThe footer.")),
+            id="a footer that lost its mark is the last section's",
+        ),
+        pytest.param(f"{END}\nThe footer.\n{MARK_A}\nA says.\n{MARKER}", (A,), id="a footer on top"),
+        pytest.param(
+            WHOLE.replace("A says.", f"Inside {MARK_B} of a line"),
+            (Section("a", A.digest, f"Inside {MARK_B} of a line"), B),
+            id="a mark inside of a line is none",
+        ),
+        pytest.param(WHOLE.replace("A says.\n", ""), (Section("a", A.digest, ""), B), id="a text that is gone"),
+        pytest.param(MARKER, (), id="nothing but our marker"),
+        pytest.param(f"All is well.\n{MARKER}", (), id="a comment without sections"),
+        pytest.param("", (), id="nothing"),
+    ],
+)  # fmt: skip
+def test_what_people_made_of_it_is_read(body: str, sections: tuple[Section, ...]) -> None:
+    assert parse(body, marker=MARKER) == Sections(sections)
+
+
+PIECES = st.sampled_from(
+    (
+        *(
+            MARK_A,
+            MARK_B,
+            END,
+            MARKER,
+            "<!-- hls:section a -->",
+            "<!-- hls:section c c -->",
+            "<!-- hls:section b",
+            "-->",
+        ),
+        *(
+            "<!-- hls:sections left-out -->",
+            "<!-- hls:section ü -->",
+            OLDER_LEFT_OUT,
+            "<!--",
+            "<!-- hls:",
+            "<!-- x -->",
+        ),
+        *(
+            "\n",
+            "\n",
+            "\n",
+            "\r\n",
+            "\r",
+            " ",
+            "\t",
+            "    ",
+            "```",
+            "text",
+            "- [x] a",
+            "\u2028",
+            "\x0b",
+            "\x85",
+            "\udc80",
+        ),
+    )
+)
+BODIES = st.lists(PIECES, max_size=30).map("".join)
+
+
+@given(texts=st.dictionaries(st.from_regex(r"[A-Za-z0-9-]{1,100}", fullmatch=True), BODIES, max_size=6), footer=BODIES)
+def test_what_was_composed_is_read_as_it_was(texts: dict[str, str], footer: str) -> None:
+    each = tuple(Section(key, digest_of(text), own_text(text)) for key, text in texts.items())
+    for sections in (Sections(each), Sections(each, older_left_out=True)):
+        assert parse(compose(sections, newest="a", footer=footer, marker=MARKER), marker=MARKER) == sections
+
+
+@given(standing=BODIES, body=BODIES, footer=BODIES)
+@example(standing=f"{MARK_B}\n\r<!-- hls:section c -->\n", body="", footer="")
+@example(standing=f"{MARK_B}\n<!-- hls:section c -->\r\r\n\r", body="", footer="")
+def test_a_source_changes_its_own_section_alone_whatever_stood_there(standing: str, body: str, footer: str) -> None:
+    before = parse(standing, marker=MARKER)
+    ours = Section("a", digest_of(own_text(body)), own_text(body))
+    written = compose(before.with_section(ours), newest="a", footer=footer, marker=MARKER)
+    after = parse(written, marker=MARKER)
+    assert after.find("a") == ours
+    assert [s for s in after.each if s.key != "a"] == [s for s in before.each if s.key != "a"]
+    assert written.endswith(f"\n{MARKER}")
+    again = compose(after, newest="a", footer=footer, marker=MARKER)
+    assert again == written
+
+
+# --- what strangers write --------------------------------------------------------------------------------------------
+
+PLACES = {
+    "text": scrub,
+    "cell": scrub_inline,
+    "code span": lambda text: f"`{for_comment.in_code_span(text)}`",
+    "code block": lambda text: f"```\n{for_comment.in_code_block(text)}\n```",
+    "link": lambda text: f"[a]({for_comment.in_link_target(text)})",
+    "html": for_comment.in_html,
+}
+FORGERIES = {
+    "mark": MARK_B,
+    "mark on a line of its own": f"Hi.\n\n{MARK_B}\nB approves.\n",
+    "end": f"\n{END}\nForged footer.",
+    "left out": "\n<!-- hls:sections left-out -->\n",
+    "our marker": f"\n{MARKER}",
+    "mark in a fence": f"```\n{MARK_B}\n```",
+    "mark behind a fence that is not closed": f"```\n````\n{MARK_B}",
+    "mark in a span": f"`{MARK_B}`",
+    "mark in a quote": f"> {MARK_B}",
+    "mark in an item": f"- {MARK_B}\n  {MARK_B}",
+    "mark as indented code": f"    {MARK_B}",
+    "mark behind a backslash": f"\\{MARK_B}\n\\\\{MARK_B}",
+    "mark as entities": MARK_B.replace("<", "&lt;").replace("-", "&#45;"),
+    "mark inside of a mark": f"<!<!-- x -->{MARK_B[2:]}\n<{MARK_B}!-- hls:section b -->",
+    "mark with hidden characters": MARK_B.replace("!", "\u200b!\u2060").replace("hls", "h\u200dls\ufeff"),
+    "mark with bidirectional controls": f"\u202e{MARK_B}\u202c",
+    "mark with control characters": f"\x00{MARK_B}".replace("--", "-\x01-"),
+    "mark behind other line ends": f"a\r{MARK_B}\u2028{MARK_B}\x0b{MARK_B}\x85{MARK_B}",
+    "mark made of a credential": "<!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5-- hls:section b -->",
+    "mark made of private-use characters": MARK_B.replace("!", "\ue000!\ue001"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_rule_16_nobody_forges_a_mark_through_what_is_scrubbed(forgery: str, place: str) -> None:
+    scrubbed = PLACES[place](FORGERIES[forgery])
+    assert "<!--" not in scrubbed  # what `parse` and those who look for our marker rely on
+    body = f"**Claude says:**\n\n{scrubbed}\n\nThe end."
+    assert own_text(body) == body.strip("\n")  # there was nothing left to do
+    posted = compose(Sections((Section("a", "", own_text(body)), B)), newest="a", footer=scrubbed, marker=MARKER)
+    assert [section.key for section in parse(posted, marker=MARKER).each] == ["a", "b"]
+    assert posted.count(MARKER) == 1
+
+
+@given(stranger=BODIES, place=st.sampled_from(sorted(PLACES)))
+def test_rule_16_no_mixture_of_marks_survives_scrubbing(stranger: str, place: str) -> None:
+    assert "<!--" not in PLACES[place](stranger)
+
+
+def test_a_mark_that_a_template_writes_is_none() -> None:
+    text = own_text(f"{MARK_B}\n<!-- hls:note --> <!-- mine -->\n{MARKER}")
+    assert text == (
+        f"<!-- hls{BREAK}:section b bbbbbbbbbbbbbbbb -->\n<!-- hls{BREAK}:note --> <!-- mine -->\n"
+        f"<!-- hls{BREAK}:pull_requests -->"
+    )
+    posted = compose(Sections((A,)), newest="a", footer=f"{MARK_B}\nFooter.", marker=MARKER)
+    assert parse(posted, marker=MARKER) == Sections((A,))
+
+
+# --- how much fits ---------------------------------------------------------------------------------------------------
+
+
+def long_section(key: str, length: int) -> Section:
+    return Section(key, "0123456789abcdef", key * length)
+
+
+def test_a_long_text_is_cut_visibly_and_keeps_its_last_paragraph() -> None:
+    text = own_text("line\n" * 10_000 + "\n\nIn short: no.")
+    assert len(text) <= 20_000
+    assert text.endswith(f"line\n\n{CUT}\n\nIn short: no.")
+    assert own_text("x" * 20_000) == "x" * 20_000
+
+
+def test_the_oldest_other_sections_go_until_it_fits_and_one_line_says_so() -> None:
+    each = (long_section("a", 20_000), long_section("b", 20_000), long_section("c", 20_000), long_section("d", 20_000))
+    body = compose(Sections(each), newest="a", footer="The footer.", marker=MARKER)
+    assert len(body) <= 65_536
+    assert body.startswith(
+        f"<!-- hls:sections left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section a 0123456789abcdef -->\n"
+    )
+    assert body.endswith(f"dd\n\n{END}\nThe footer.\n{MARKER}")
+    after = parse(body, marker=MARKER)
+    assert after == Sections((each[0], each[2], each[3]), older_left_out=True)
+    later = after.with_section(long_section("b", 20_000))
+    body = compose(later, newest="b", footer="The footer.", marker=MARKER)
+    assert parse(body, marker=MARKER) == Sections((each[2], each[3], each[1]), older_left_out=True)
+    assert body.count(OLDER_LEFT_OUT) == 1
+
+
+def test_a_comment_of_exactly_the_most_characters_loses_nothing() -> None:
+    room = 65_536 - len(compose(Sections((A, Section("b", "", ""))), newest="a", footer="", marker=MARKER))
+    fits = Sections((A, long_section("b", 1)))
+    for length, left_out in ((room, False), (room + 1, True)):
+        fits = Sections((A, Section("b", "", "b" * length)))
+        body = compose(fits, newest="a", footer="", marker=MARKER)
+        assert parse(body, marker=MARKER).older_left_out == left_out
+        assert len(body) == 65_536 or left_out
+
+
+def test_what_a_person_wrote_without_end_into_a_section_goes_first() -> None:
+    each = (long_section("a", 60_000), B, long_section("c", 20_000))
+    body = compose(Sections(each), newest="c", footer="f\n" * 5_000, marker=MARKER)
+    assert len(body) <= 65_536
+    assert parse(body, marker=MARKER) == Sections((B, each[2]), older_left_out=True)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 70_000), max_size=8),
+    asked=st.integers(0, 70_000),
+    footer=st.integers(0, 70_000),
+    at=st.integers(0, 8),
+)
+def test_it_always_fits_with_the_newest_section_whole(lengths: list[int], asked: int, footer: int, at: int) -> None:
+    others = [Section(f"s{number}", "", "x" * length) for number, length in enumerate(lengths)]
+    newest = Section("new", "", own_text("y" * asked))
+    each = (*others[:at], newest, *others[at:])
+    body = compose(Sections(each), newest="new", footer="z" * footer, marker=MARKER)
+    assert len(body) <= LONGEST
+    after = parse(body, marker=MARKER)
+    kept = [section for section in after.each if section.key != "new"]
+    assert kept == others[len(others) - len(kept) :]
+    assert after.find("new") == newest
+    assert after.older_left_out == (len(kept) < len(others))
