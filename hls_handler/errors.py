@@ -94,7 +94,8 @@ class DependencyDown(Retryable):
     """GitHub or Claude itself is the trouble: unreachable, 5xx, 429, 401, no credit.
 
     `remedy` tells the operator what to do, in one sentence; `/health` shows it. `maybe_done`: no answer came, but the
-    request may have been carried out, and paid for.
+    request may have been carried out, and paid for. `for_all`: whether `not_before` is the server's word to
+    everybody, or concerns this one call.
     """
 
     def __init__(
@@ -105,8 +106,10 @@ class DependencyDown(Retryable):
         remedy: str,
         not_before: datetime | None = None,
         maybe_done: bool = False,
+        for_all: bool = True,
     ) -> None:
         super().__init__(message, not_before=not_before)
+        self.for_all = for_all
         self.dependency: Dependency = dependency
         self.remedy = remedy
         self.maybe_done = maybe_done

@@ -36,6 +36,21 @@ def hls(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_ctrl_c_while_all_is_imported_is_no_traceback() -> None:
+    interrupting = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "hls_handler.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from hls_handler.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", interrupting], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 @contextmanager
 def started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     """A command that runs on; killed if the test leaves it so."""
