@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load
+from hls_handler.cli.options import Config, fail, load, refuse
 from hls_handler.cli.payloads import PAYLOAD_HELP, find_payload
 from hls_handler.cli.say import say, say_lines
+from hls_handler.errors import PayloadError
 from hls_handler.events import event_key, sip
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.recorded import Recorded
@@ -61,6 +62,8 @@ def send(
     try:
         plant_in_sandbox(settings, chosen, body)
         answer = deliver(settings, chosen.event, body)
+    except PayloadError as exc:
+        refuse([f"{chosen.name}: {exc}"])
     except (OSError, http.client.HTTPException) as exc:
         fail(f"{address(settings)} did not answer ({exc}); is `hls serve` running with the same settings?")
     say(f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {answer.status}")
@@ -77,7 +80,7 @@ def address(settings: Settings) -> str:
 
 
 def deliver(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Answer:
-    """Post one signed webhook. Raises OSError and http.client's errors."""
+    """Post one signed webhook. Raises `PayloadError`, OSError and http.client's errors."""
     secret = _secret(settings, body)
     headers = {
         "Content-Type": "application/json",
