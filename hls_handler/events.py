@@ -254,7 +254,7 @@ class WireIssue(_Wire):
     user: WireAccount | None = None
     state: Literal["open", "closed"] = "open"
     locked: bool = False
-    labels: tuple[WireLabel, ...] = ()
+    labels: tuple[WireLabel, ...] | None = None
     author_association: str = "NONE"
     html_url: str = ""
 
@@ -266,7 +266,7 @@ class WireIssue(_Wire):
             user=(self.user or GHOST).value(),
             state=self.state,
             locked=self.locked,
-            labels=tuple(Label(label.name) for label in self.labels),
+            labels=tuple(Label(label.name) for label in self.labels or ()),
             author_association=self.author_association,
             html_url=self.html_url,
         )
@@ -295,7 +295,7 @@ class WirePullRequest(WireIssue):
             state=self.state,
             locked=self.locked,
             draft=bool(self.draft),
-            labels=tuple(Label(label.name) for label in self.labels),
+            labels=tuple(Label(label.name) for label in self.labels or ()),
             author_association=self.author_association,
             html_url=self.html_url,
             head_sha=self.head.sha,
@@ -311,7 +311,7 @@ class WirePullRequest(WireIssue):
 class _WireEvent(_Wire):
     action: str | None = None
     repository: WireRepository
-    sender: WireAccount = GHOST
+    sender: WireAccount | None = None
     installation: dict[str, Any] | None = None
     issue: WireIssue | None = None
     pull_request: WirePullRequest | None = None
@@ -338,7 +338,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         name=name,
         action=wire.action,
         repository=wire.repository.value(),
-        sender=wire.sender.value(),
+        sender=(wire.sender or GHOST).value(),
         installation=installation if isinstance(installation, int) else None,
         issue=wire.issue.value() if wire.issue else None,
         pull_request=wire.pull_request.pull_request() if wire.pull_request else None,
