@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -20,7 +20,7 @@ deliveries = typer.Typer(
     rich_markup_mode=None,
 )
 
-STATES: tuple[State, ...] = ("queued", "running", "done", "ignored", "superseded", "dead")
+STATES: tuple[State, ...] = get_args(State)
 Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, or enough of its beginning.")]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import http.client
 import json
 import uuid
@@ -22,6 +20,7 @@ from hls_handler.sandbox import recorded
 from hls_handler.sandbox.recorded import Recorded
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, webhook_secrets
+from hls_handler.web.signature import sign
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TIMEOUT_S = 15.0
@@ -87,7 +86,7 @@ def deliver(settings: Settings, event: str, body: bytes, *, guid: str | None = N
         "User-Agent": "GitHub-Hookshot/hls",
         "X-GitHub-Event": event,
         "X-GitHub-Delivery": guid or str(uuid.uuid4()),
-        "X-Hub-Signature-256": "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest(),
+        "X-Hub-Signature-256": sign(secret, body).decode("ascii"),
     }
     return _post(address(settings), body, headers)
 
