@@ -100,7 +100,7 @@ class Account:
 
     @property
     def is_bot(self) -> bool:
-        return self.type == "Bot" or self.login.endswith("[bot]")
+        return is_bot(self.login, self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +185,11 @@ class Event:
     @property
     def thread(self) -> Issue | PullRequest | None:
         return self.pull_request or self.issue
+
+
+def is_bot(login: str, kind: str) -> bool:
+    """Whether an account is a program's, by its `type` or by how Apps are named: "dependabot[bot]"."""
+    return kind == "Bot" or login.endswith("[bot]")
 
 
 def event_key(name: str, action: str | None) -> str:
