@@ -18,7 +18,7 @@ HlsError
     └── Retryable          the same call may work later
         └── DependencyDown it will work once GitHub or Claude is back: no attempt is counted
 
-Those with a file beside them are raised and caught around it; the sandbox has more of its own. A message names the
+A file in brackets is where the class stands, if not here; the sandbox has more of its own. A message names the
 culprit and what to do next, and never holds a secret or a whole payload.
 """
 
