@@ -3,8 +3,13 @@
 HlsError
 ├── SettingsError          the operator mends a file; the service does not start
 ├── PromptError            the prompt author mends a template; the last good version stays in use
+│   ├── BrokenTemplateError one template could not be rendered (prompting/problems.py)
+│   └── TornToken          a template cut a stranger's text (untrusted/tokens.py)
 ├── PayloadError           the sender's body does not fit the event it is named by: 400
+├── Refused                a request that is answered with 4xx (web/refusal.py)
 ├── StoreUnavailable       the database cannot be read or written now: 503 at the door, a pause in the workers
+│   └── Conflict           a guard in the database refused a write (store/database.py)
+├── DamagedError           a stored value cannot be read: the operator restores a copy (store/packed.py)
 ├── LeaseLost              another worker owns the delivery now; this one stops and writes nothing
 ├── Wait                   not an error of anybody: the delivery's turn comes later (pace, budget, a held lock)
 ├── Overtaken              a newer event made this work pointless: superseded
@@ -13,7 +18,8 @@ HlsError
     └── Retryable          the same call may work later
         └── DependencyDown it will work once GitHub or Claude is back: no attempt is counted
 
-A message names the culprit and what to do next, and never holds a secret or a whole payload.
+A file in brackets is where the class stands, if not here; the sandbox has more of its own. A message names the
+culprit and what to do next, and never holds a secret or a whole payload.
 """
 
 from __future__ import annotations

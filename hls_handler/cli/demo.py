@@ -21,7 +21,7 @@ from hls_handler.cli.send import Answer, deliver
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.cli.story import Story, tell
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.errors import StoreUnavailable
+from hls_handler.errors import HlsError
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import load_settings
@@ -63,18 +63,23 @@ def demo(
     works, not how well Claude does. Afterwards the demo stays up, with addresses to open, until Ctrl-C; `hls send
     NAME --config data/demo/settings.yaml` sends it more.
 
-    Exit codes: 0 everything went as it should; 1 something did not; 2 it could not start.
+    Exit codes: 0 everything went as it should; 1 something did not; 2 it could not start, or not go on.
     """
     raise typer.Exit(run_demo(once=once, fresh=fresh))
 
 
 def run_demo(*, once: bool, fresh: bool) -> int:
+    """The exit code, as `demo` says it."""
     try:
-        with hold_exclusively(STORAGE_URL):  # before anything of a running demo is written over
-            pass
-    except StoreUnavailable as exc:
-        say(f"the demo cannot start, since another one is running: {exc}")
+        return _run(once=once, fresh=fresh)
+    except HlsError as exc:
+        say(f"the demo cannot run: {exc}")
         return 2
+
+
+def _run(*, once: bool, fresh: bool) -> int:
+    with hold_exclusively(STORAGE_URL):  # before anything of a running demo is written over
+        pass
     if fresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
