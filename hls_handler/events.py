@@ -45,15 +45,24 @@ class SippedHead(msgspec.Struct, frozen=True):
     sha: str = ""
 
 
+class SippedAuthor(SippedAccount, frozen=True, kw_only=True):
+    id: int
+
+
 class SippedThread(msgspec.Struct, frozen=True):
-    """An issue or a pull request."""
+    """An issue or a pull request. The door needs few of these; the others must fit the worker, too."""
 
     number: int
     title: str | None = None
     draft: bool | None = None
     labels: tuple[SippedLabel, ...] | None = None
     head: SippedHead | None = None
-    user: SippedAccount | None = None
+    user: SippedAuthor | None = None
+    body: str | None = None
+    state: Literal["open", "closed"] = "open"
+    locked: bool = False
+    author_association: str = "NONE"
+    html_url: str = ""
 
 
 class Sip(msgspec.Struct, frozen=True):

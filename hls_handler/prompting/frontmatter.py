@@ -89,6 +89,12 @@ def parse_front_matter(source: Source) -> tuple[FrontMatter | None, Lines, list[
     except RecursionError:
         line = lines.last or loader.line + FIRST_LINE
         return None, lines, [Problem(source.file, line, f"the front matter is {NESTED_TOO_DEEPLY}")]
+    except (LookupError, AttributeError):  # `!!bool "a"`, `!!timestamp "a"`
+        return (
+            None,
+            lines,
+            [Problem(source.file, FIRST_LINE, "the front matter has a tag (!!) on a value of another kind")],
+        )
     except (ValueError, OverflowError) as exc:  # a date or a character that does not exist
         return None, lines, [Problem(source.file, FIRST_LINE, f"the front matter has a value that is none: {exc}")]
     try:

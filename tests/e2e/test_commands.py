@@ -176,6 +176,17 @@ def test_check_names_file_and_line_of_a_broken_prompt(
     assert finding in checked.stdout
 
 
+def test_check_names_a_chosen_prompt_that_nobody_wrote(make_service: MakeService) -> None:
+    settings = make_service(more="    prompts: {use: {issues.reopened: issues/analyse, issues.edited: false}}").settings
+    checked = hls("check", "--offline", "--config", str(settings))
+    assert checked.returncode == 1
+    line = len(settings.read_text().rstrip().splitlines())
+    assert checked.stdout == (
+        f"{settings}:{line} (repositories[0].prompts.use.issues.reopened): there is no prompt 'issues/analyse'; "
+        "did you mean 'issues/analyze'?\n"
+    )
+
+
 def test_check_says_that_a_token_is_refused(make_service: MakeService, sandbox: Sandbox) -> None:
     settings = make_service().settings
     settings.write_text(settings.read_text().replace(sandbox.token, "ghp_" + "x" * 36))

@@ -82,6 +82,8 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         ("---\na: \x07\n---\nx", "1: the front matter is not valid YAML: it has a control character"),
         (front(description="2026-13-01") + "x", "2: the front matter has a value that is none: month must be in 1..12"),
+        (front(max_tokens='!!bool "a"') + "x", "2: the front matter has a tag (!!) on a value of another kind"),
+        (front(description='!!timestamp "a"') + "x", "2: the front matter has a tag (!!) on a value of another kind"),
         (front(reply="issue_analysis\nreply: issue_response") + "x", "5: reply: is written twice"),
         (
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
