@@ -28,7 +28,7 @@ class Check:
 
 
 class Probe:
-    """One thread that runs all checks at the start, then every minute, and more often while the service is unhealthy."""
+    """One thread that runs all checks at the start and every minute, and oftener while unhealthy."""
 
     def __init__(self, checks: Sequence[Check], health: Health) -> None:
         self._checks, self._health = tuple(checks), health
