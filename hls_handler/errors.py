@@ -3,8 +3,13 @@
 HlsError
 ├── SettingsError          the operator mends a file; the service does not start
 ├── PromptError            the prompt author mends a template; the last good version stays in use
+│   ├── BrokenTemplateError one template could not be rendered (prompting/problems.py)
+│   └── TornToken          a template cut a stranger's text (untrusted/tokens.py)
 ├── PayloadError           the sender's body does not fit the event it is named by: 400
+├── Refused                a request that is answered with 4xx (web/refusal.py)
 ├── StoreUnavailable       the database cannot be read or written now: 503 at the door, a pause in the workers
+│   └── Conflict           a guard in the database refused a write (store/database.py)
+├── DamagedError           a stored value cannot be read: the operator restores a copy (store/packed.py)
 ├── LeaseLost              another worker owns the delivery now; this one stops and writes nothing
 ├── Wait                   not an error of anybody: the delivery's turn comes later (pace, budget, a held lock)
 ├── Overtaken              a newer event made this work pointless: superseded
@@ -13,7 +18,8 @@ HlsError
     └── Retryable          the same call may work later
         └── DependencyDown it will work once GitHub or Claude is back: no attempt is counted
 
-A message names the culprit and what to do next, and never holds a secret or a whole payload.
+A file in brackets is where the class stands, if not here; the sandbox has more of its own. A message names the
+culprit and what to do next, and never holds a secret or a whole payload.
 """
 
 from __future__ import annotations
@@ -94,7 +100,8 @@ class DependencyDown(Retryable):
     """GitHub or Claude itself is the trouble: unreachable, 5xx, 429, 401, no credit.
 
     `remedy` tells the operator what to do, in one sentence; `/health` shows it. `maybe_done`: no answer came, but the
-    request may have been carried out, and paid for.
+    request may have been carried out, and paid for. `for_all`: whether `not_before` is the server's word to
+    everybody, or concerns this one call.
     """
 
     def __init__(
@@ -105,8 +112,10 @@ class DependencyDown(Retryable):
         remedy: str,
         not_before: datetime | None = None,
         maybe_done: bool = False,
+        for_all: bool = True,
     ) -> None:
         super().__init__(message, not_before=not_before)
+        self.for_all = for_all
         self.dependency: Dependency = dependency
         self.remedy = remedy
         self.maybe_done = maybe_done

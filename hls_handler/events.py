@@ -45,15 +45,24 @@ class SippedHead(msgspec.Struct, frozen=True):
     sha: str = ""
 
 
+class SippedAuthor(SippedAccount, frozen=True, kw_only=True):
+    id: int
+
+
 class SippedThread(msgspec.Struct, frozen=True):
-    """An issue or a pull request."""
+    """An issue or a pull request. The door needs few of these; the others must fit the worker, too."""
 
     number: int
     title: str | None = None
     draft: bool | None = None
     labels: tuple[SippedLabel, ...] | None = None
     head: SippedHead | None = None
-    user: SippedAccount | None = None
+    user: SippedAuthor | None = None
+    body: str | None = None
+    state: Literal["open", "closed"] = "open"
+    locked: bool = False
+    author_association: str = "NONE"
+    html_url: str = ""
 
 
 class SippedReview(msgspec.Struct, frozen=True):
@@ -110,7 +119,7 @@ class Account:
 
     @property
     def is_bot(self) -> bool:
-        return self.type == "Bot" or self.login.endswith("[bot]")
+        return is_bot(self.login, self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +222,11 @@ class Event:
         return self.pull_request or self.issue
 
 
+def is_bot(login: str, kind: str) -> bool:
+    """Whether an account is a program's, by its `type` or by how Apps are named: "dependabot[bot]"."""
+    return kind == "Bot" or login.endswith("[bot]")
+
+
 def event_key(name: str, action: str | None) -> str:
     return f"{name}.{action}" if action else name
 
@@ -286,7 +300,7 @@ class WireIssue(_Wire):
     user: WireAccount | None = None
     state: Literal["open", "closed"] = "open"
     locked: bool = False
-    labels: tuple[WireLabel, ...] = ()
+    labels: tuple[WireLabel, ...] | None = None
     author_association: str = "NONE"
     html_url: str = ""
 
@@ -298,7 +312,7 @@ class WireIssue(_Wire):
             user=(self.user or GHOST).value(),
             state=self.state,
             locked=self.locked,
-            labels=tuple(Label(label.name) for label in self.labels),
+            labels=tuple(Label(label.name) for label in self.labels or ()),
             author_association=self.author_association,
             html_url=self.html_url,
         )
@@ -327,7 +341,7 @@ class WirePullRequest(WireIssue):
             state=self.state,
             locked=self.locked,
             draft=bool(self.draft),
-            labels=tuple(Label(label.name) for label in self.labels),
+            labels=tuple(Label(label.name) for label in self.labels or ()),
             author_association=self.author_association,
             html_url=self.html_url,
             head_sha=self.head.sha,
@@ -362,7 +376,7 @@ class WireReview(_Wire):
 class _WireEvent(_Wire):
     action: str | None = None
     repository: WireRepository
-    sender: WireAccount = GHOST
+    sender: WireAccount | None = None
     installation: dict[str, Any] | None = None
     issue: WireIssue | None = None
     pull_request: WirePullRequest | None = None
@@ -390,7 +404,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         name=name,
         action=wire.action,
         repository=wire.repository.value(),
-        sender=wire.sender.value(),
+        sender=(wire.sender or GHOST).value(),
         installation=installation if isinstance(installation, int) else None,
         issue=wire.issue.value() if wire.issue else None,
         pull_request=wire.pull_request.pull_request() if wire.pull_request else None,

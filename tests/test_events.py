@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hls_handler.errors import PayloadError
-from hls_handler.events import REPOSITORY_NAME, parse_event
+from hls_handler.events import REPOSITORY_NAME, Account, parse_event, sip
 
 
 @pytest.mark.parametrize("name", ["owner/repo", "Some-One_x/.github", "o/..a", "o/...", "o/a.b-c_d"])
@@ -46,3 +46,26 @@ def test_rule_13_an_event_of_a_repository_with_another_shape_of_name_is_refused(
         parse_event("push", "guid", body.encode())
     sentence = "the payload does not fit push: repository.full_name: Value error, it is not owner/repo"
     assert str(refused.value) == sentence
+
+
+REPOSITORY = {"id": 1, "full_name": "octo/widgets"}
+
+
+def test_a_deleted_account_that_sent_an_event_is_the_ghost_to_both_parsers() -> None:
+    body = json.dumps({"repository": REPOSITORY, "sender": None}).encode()
+    assert sip(body).sender is None
+    assert parse_event("push", "guid", body).sender == Account(login="ghost", id=10137, type="User")
+
+
+@pytest.mark.parametrize(
+    ("event", "named_by"), [("issues", "issue"), ("pull_request", "pull_request")], ids=["issue", "pull request"]
+)
+def test_a_thread_whose_labels_are_null_has_none_to_both_parsers(event: str, named_by: str) -> None:
+    ends = {"head": {"sha": "1f0c"}, "base": {"sha": "2e1b"}}
+    thread = {"number": 7, "title": "Help", "labels": None, **(ends if event == "pull_request" else {})}
+    body = json.dumps({"repository": REPOSITORY, named_by: thread}).encode()
+    sipped, parsed = sip(body).thread, parse_event(event, "guid", body).thread
+    assert sipped is not None
+    assert sipped.labels is None
+    assert parsed is not None
+    assert parsed.labels == ()

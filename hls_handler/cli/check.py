@@ -19,6 +19,7 @@ from hls_handler.clients.github import connect
 from hls_handler.clients.rate import RateMeter
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.library import Library
+from hls_handler.prompting.problems import nearest
 from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
@@ -46,7 +47,7 @@ def check(
         raise typer.Exit(2) from None
     library, findings = _prompts(settings)
     findings += settings.warnings
-    findings += _retired(library)
+    findings += [*_retired(library), *_misnamed(settings, library)]
     if not offline:
         findings += [*_github(settings), *_claude(settings, library)]
     for finding in findings:
@@ -70,6 +71,19 @@ def _retired(library: Library | None) -> Iterator[str]:
         retired = find_retired(prompt.model) if prompt.model else None
         if retired is not None:
             yield f"{prompt.path}: model: {retired.sentence}"
+
+
+def _misnamed(settings: Settings, library: Library | None) -> Iterator[str]:
+    """Prompts that settings choose and nobody wrote: their events would be ignored."""
+    if library is None:
+        return
+    used = [("prompts.use", settings.prompts.use)]
+    used += [(f"repositories[{i}].prompts.use", entry.prompts.use) for i, entry in enumerate(settings.repositories)]
+    for key, use in used:
+        for event, name in use.items():
+            if name is not False and name not in library.prompts:
+                where = settings.sources.where(f"{key}.{event}")
+                yield f"{where}: there is no prompt {name!r}; {nearest(name, library.prompts)}"
 
 
 def _github(settings: Settings) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -20,7 +20,7 @@ deliveries = typer.Typer(
     rich_markup_mode=None,
 )
 
-STATES: tuple[State, ...] = ("queued", "running", "done", "ignored", "superseded", "dead")
+STATES: tuple[State, ...] = get_args(State)
 Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, or enough of its beginning.")]
 
 
@@ -40,9 +40,8 @@ def list_(
     chosen = next((known for known in STATES if known == state), None)
     if state is not None and chosen is None:
         raise typer.BadParameter(f"one of {', '.join(STATES)}", param_hint="--state")
-    store = open_store(load(config))
-    rows = store.deliveries(state=chosen, repository=repository, limit=limit)
-    store.close()
+    with open_store(load(config)) as store:
+        rows = store.deliveries(state=chosen, repository=repository, limit=limit)
     if not rows:
         say("no deliveries")
         return
@@ -62,10 +61,8 @@ def show(guid: Guid, config: Config = None) -> None:
     Exit codes: 0 shown; 1 there is no such delivery, or several begin so; 2 called wrongly, or the settings or the
     database cannot be used.
     """
-    store = open_store(load(config))
-    row = _find(store.delivery(guid), guid)
-    story = tell(store, row)
-    store.close()
+    with open_store(load(config)) as store:
+        story = tell(store, _find(store.delivery(guid), guid))
     for sentence in sentences(story):
         say(sentence)
     if story.comment is not None:
@@ -81,10 +78,9 @@ def retry(guid: Guid, config: Config = None) -> None:
     Exit codes: 0 queued; 1 there is no such delivery, or it is neither dead nor waiting; 2 called wrongly, or the
     settings or the database cannot be used.
     """
-    store = open_store(load(config))
-    row = _find(store.delivery(guid), guid)
-    state = store.requeue(row.guid)
-    store.close()
+    with open_store(load(config)) as store:
+        row = _find(store.delivery(guid), guid)
+        state = store.requeue(row.guid)
     if row.state not in ("dead", "queued"):
         fail(f"{row.guid} is {state or row.state}; only a dead delivery, or one that waits, can be run again")
     say(f"{row.guid} is queued; a running service takes it within seconds")

@@ -21,8 +21,9 @@ from hls_handler.cli.send import Answer, deliver
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.cli.story import Story, tell
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.errors import StoreUnavailable
+from hls_handler.errors import HlsError
 from hls_handler.sandbox import recorded
+from hls_handler.sandbox.recorded import Recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
@@ -30,6 +31,7 @@ from hls_handler.store import Store, hold_exclusively
 
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
+SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
 PATIENCE_S = 120.0
 
 SETTINGS = """\
@@ -63,50 +65,61 @@ def demo(
     works, not how well Claude does. Afterwards the demo stays up, with addresses to open, until Ctrl-C; `hls send
     NAME --config data/demo/settings.yaml` sends it more.
 
-    Exit codes: 0 everything went as it should; 1 something did not; 2 it could not start.
+    Exit codes: 0 everything went as it should; 1 something did not; 2 it could not start, or not go on.
     """
     raise typer.Exit(run_demo(once=once, fresh=fresh))
 
 
 def run_demo(*, once: bool, fresh: bool) -> int:
+    """The exit code, as `demo` says it."""
     try:
-        with hold_exclusively(STORAGE_URL):  # before anything of a running demo is written over
-            pass
-    except StoreUnavailable as exc:
-        say(f"the demo cannot start, since another one is running: {exc}")
+        return _run(once=once, fresh=fresh)
+    except HlsError as exc:
+        say(f"the demo cannot run: {exc}")
         return 2
+
+
+def _run(*, once: bool, fresh: bool) -> int:
+    with hold_exclusively(STORAGE_URL):  # before anything of a running demo is written over
+        pass
     if fresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
     with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
-        path = FOLDER / "settings.yaml"
-        secret = secrets.token_hex(20)
-        path.write_text(
-            SETTINGS.format(
-                port=_free_port(8000),
-                token=token,
-                secret=secret,
-                api_key=api_key,
-                github_url=sandbox.github_url,
-                claude_url=sandbox.claude_url,
-                storage_url=STORAGE_URL,
-            )
-        )
-        settings = load_settings(path, {}, dotenv=None)
         say("Demo: GitHub and Claude are stand-ins on this machine, and the answers of Claude are canned.")
-        with ServiceProcess(path, settings, log=FOLDER / "service.log", say=say) as service:
-            if not service.wait_until_up():
-                say(f"the service did not start; its last words, from {FOLDER / 'service.log'}:")
-                say_lines(service.last_words())
-                return 2
-            well = _play(settings, sandbox)
-            if not once:
-                _stay(settings, sandbox, service)
-    return 0 if well else 1
+        for wanted in (8000, 0):
+            settings = _settings(sandbox, port=_free_port(wanted))
+            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, say=say) as service:
+                if service.wait_until_up():
+                    well = _play(settings, sandbox, service)
+                    if not once:
+                        _stay(settings, sandbox, service)
+                    return 0 if well else 1
+                if not service.lost_its_port:
+                    break
+        say(f"the service did not start; its last words, from {LOG}:")
+        say_lines(service.last_words())
+    return 2
 
 
-def _play(settings: Settings, sandbox: Sandbox) -> bool:
+def _settings(sandbox: Sandbox, *, port: int) -> Settings:
+    """Written and read back, since the service and `hls send` read them too."""
+    SETTINGS_FILE.write_text(
+        SETTINGS.format(
+            port=port,
+            token=sandbox.token,
+            secret=secrets.token_hex(20),
+            api_key=sandbox.api_key,
+            github_url=sandbox.github_url,
+            claude_url=sandbox.claude_url,
+            storage_url=STORAGE_URL,
+        )
+    )
+    return load_settings(SETTINGS_FILE, {}, dotenv=None)
+
+
+def _play(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
     """Send the story's payloads one after the other and show what came of each; whether all went well."""
     console = Console(highlight=False, emoji=False, markup=False)
     well = True
@@ -116,34 +129,43 @@ def _play(settings: Settings, sandbox: Sandbox) -> bool:
             sandbox.state.plant(payload.event, payload.payload)
             guid = str(uuid.uuid4())
             console.rule(f"{number} of {len(recorded.STORY)}: {payload.key} ({name})", align="left")
-            try:
-                answer = deliver(settings, payload.event, recorded.unique(payload.body), guid=guid)
-            except (OSError, http.client.HTTPException) as exc:
-                answer = Answer(0, f"no answer: {exc}")
+            answer = _deliver(settings, payload, service, guid=guid)
             if answer.status != 202:
                 say(f"  the service answered {answer.status}: {answer.body}")
                 well = False
                 continue
-            story = _wait(store, guid)
+            story = _wait(store, guid, service)
             _show(story)
             well = well and story is not None and story.delivery.state == "done" and bool(story.outcomes)
     console.rule()
     return well
 
 
-def _wait(store: Store, guid: str) -> Story | None:
+def _deliver(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Answer:
+    """Send it, and once more if the service was killed meanwhile."""
+    for _ in range(2):
+        try:
+            return deliver(settings, payload.event, recorded.unique(payload.body), guid=guid)
+        except (OSError, http.client.HTTPException) as exc:
+            answer = Answer(0, f"no answer: {exc}")
+            service.revive()
+    return answer
+
+
+def _wait(store: Store, guid: str, service: ServiceProcess) -> Story | None:
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         row = store.delivery(guid)
         if row is not None and row.state not in OPEN_STATES:
             return tell(store, row)
+        service.revive()
         time.sleep(0.1)
     return None
 
 
 def _show(story: Story | None) -> None:
     if story is None:
-        say(f"  not finished within {PATIENCE_S:g} s; see {FOLDER / 'service.log'}")
+        say(f"  not finished within {PATIENCE_S:g} s; see {LOG}")
         return
     row = story.delivery
     say(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
@@ -162,7 +184,7 @@ def _show(story: Story | None) -> None:
 
 def _stay(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
-    hls, config = how_to_call(), f"--config {FOLDER / 'settings.yaml'}"
+    hls, config = how_to_call(), f"--config {SETTINGS_FILE}"
     try:
         say("The demo stays up; open:")
         say(f"  {sandbox.page_url}   the threads, as a contributor would see them")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from hls_handler.cli.say import say
-from hls_handler.errors import SettingsError, StoreUnavailable
+from hls_handler.errors import HlsError, SettingsError
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.store import Store
@@ -42,11 +43,13 @@ def load(config: Path | None) -> Settings:
         refuse(exc.problems)
 
 
-def open_store(settings: Settings) -> Store:
-    """The store, beside a running service; exits with 2 when it cannot be opened."""
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store]:
+    """The store, beside a running service, closed at the end; exits with 2 when it cannot be used."""
     try:
-        return Store.open(settings.storage.url)
-    except StoreUnavailable as exc:
+        with closing(Store.open(settings.storage.url)) as store:
+            yield store
+    except HlsError as exc:
         refuse([f"{settings.sources.where('storage.url')}: {exc}"])
 
 

@@ -24,6 +24,7 @@ from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.sandbox.recorded import Recorded
 from hls_handler.sandbox.samples import facts_of, load_checked
 from hls_handler.settings.model import Settings
+from hls_handler.settings.retired import current_model
 from hls_handler.work.variables import template_variables
 
 KEY = b"render"
@@ -78,7 +79,7 @@ def _rendered(settings: Settings, library: Library, chosen: Recorded, prompt: st
 def report(settings: Settings, rendered: Rendered) -> str:
     """The whole request as text, and what it is likely to cost."""
     prompt = rendered.prompt
-    model = prompt.model or settings.claude.model
+    model = current_model(prompt.model or settings.claude.model)
     max_tokens = prompt.max_tokens or settings.claude.max_tokens
     schema = json.dumps(request_schema(rendered.schema), indent=2)
     tokens = sum(estimate_tokens(text) for text in (rendered.system, rendered.task, schema))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import http.client
 import json
 import uuid
@@ -13,14 +11,16 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load
+from hls_handler.cli.options import Config, fail, load, refuse
 from hls_handler.cli.payloads import PAYLOAD_HELP, find_payload
 from hls_handler.cli.say import say, say_lines
+from hls_handler.errors import PayloadError
 from hls_handler.events import event_key, sip
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.recorded import Recorded
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, webhook_secrets
+from hls_handler.web.signature import sign
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TIMEOUT_S = 15.0
@@ -61,6 +61,8 @@ def send(
     try:
         plant_in_sandbox(settings, chosen, body)
         answer = deliver(settings, chosen.event, body)
+    except PayloadError as exc:
+        refuse([f"{chosen.name}: {exc}"])
     except (OSError, http.client.HTTPException) as exc:
         fail(f"{address(settings)} did not answer ({exc}); is `hls serve` running with the same settings?")
     say(f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {answer.status}")
@@ -77,14 +79,14 @@ def address(settings: Settings) -> str:
 
 
 def deliver(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Answer:
-    """Post one signed webhook. Raises OSError and http.client's errors."""
+    """Post one signed webhook. Raises `PayloadError`, OSError and http.client's errors."""
     secret = _secret(settings, body)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "GitHub-Hookshot/hls",
         "X-GitHub-Event": event,
         "X-GitHub-Delivery": guid or str(uuid.uuid4()),
-        "X-Hub-Signature-256": "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest(),
+        "X-Hub-Signature-256": sign(secret, body).decode("ascii"),
     }
     return _post(address(settings), body, headers)
 

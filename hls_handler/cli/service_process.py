@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hls_handler.errors import HlsError
 from hls_handler.settings.model import Settings
 
 START_S = 30.0
@@ -19,12 +19,20 @@ STARTS = 20
 """How often a service that ends by itself is started again before the demo gives up."""
 
 
+SERVING = b'"message": "serving"'
+"""What it logs once it listens."""
+
+
+class EndsAlways(HlsError):
+    """The service ends by itself, however often it is started."""
+
+
 class ServiceProcess:
     """`hls serve` over one settings file, with its log in a file."""
 
     def __init__(self, path: Path, settings: Settings, *, log: Path, say: Callable[[str], None]) -> None:
         self._path, self._settings, self._log, self._say = path, settings, log, say
-        self._log_start = log.stat().st_size if log.exists() else 0
+        self._starts = 0
         self._process = self._start()
 
     def __enter__(self) -> Self:
@@ -42,37 +50,51 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_until_up(self) -> bool:
-        """Whether /health answered before the process ended or the patience did."""
+        """Whether it said that it is serving before it ended or the patience did: another one may have its port."""
         until = time.monotonic() + START_S
         while time.monotonic() < until and self._process.poll() is None:
-            connection = http.client.HTTPConnection("127.0.0.1", self._settings.server.port, timeout=2)
-            try:
-                connection.request("GET", "/health")
-                connection.getresponse().read()
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.1)
-                continue
-            finally:
-                connection.close()
-            return True
+            if SERVING in self._said():
+                return True
+            time.sleep(0.1)
         return False
 
+    @property
+    def lost_its_port(self) -> bool:
+        """Whether it ended because somebody else was faster to listen there."""
+        return b"cannot listen on" in self._said()
+
     def last_words(self) -> str:
-        """The end of what the log says since this demo began; earlier ones wrote to the same file."""
-        return "\n".join(self._log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()[-20:])
+        """The end of what the log says since the newest start; earlier demos wrote to the same file."""
+        return "\n".join(self._said().decode(errors="replace").splitlines()[-20:])
+
+    def revive(self) -> None:
+        """Start it again if it has ended, and wait until it is up. Raises `EndsAlways` if that does not help."""
+        code = self._process.poll()
+        if code is not None:
+            self._start_again(code)
+            self.wait_until_up()
 
     def supervise(self) -> None:
-        """Return never, unless the service ends by itself too often; Ctrl-C raises KeyboardInterrupt."""
-        for _ in range(STARTS):
-            code = self._process.wait()
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            self._process = self._start()
-            self._say(f"the service {how}; it was started again (now {self.pid}) and goes on where it was")
-        self._say(f"the service ended {STARTS} times; see {self._log}")
+        """Return never; Ctrl-C raises KeyboardInterrupt, and a service that ends again and again `EndsAlways`."""
+        while True:
+            self._start_again(self._process.wait())
+
+    def _said(self) -> bytes:
+        """What the log says since the newest start."""
+        return self._log.read_bytes()[self._log_start :]
+
+    def _start_again(self, code: int) -> None:
+        if self._starts == STARTS:
+            raise EndsAlways(f"the service ended {STARTS} times; see {self._log}")
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        self._process = self._start()
+        self._say(f"the service {how}; it was started again (now {self.pid}) and goes on where it was")
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._starts += 1
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         command = [sys.executable, "-m", "hls_handler.cli.demo_service", str(self._path)]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=dict(os.environ))

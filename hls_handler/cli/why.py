@@ -33,9 +33,8 @@ def why(
     match = THREAD.fullmatch(thread)
     if match is None:
         raise typer.BadParameter("write it as owner/repo#7", param_hint="OWNER/REPO#N")
-    store = open_store(load(config))
-    stories = [tell(store, row) for row in store.thread(match["repository"], int(match["number"]))]
-    store.close()
+    with open_store(load(config)) as store:
+        stories = [tell(store, row) for row in store.thread(match["repository"], int(match["number"]))]
     if not stories:
         fail(
             f"nothing was received for {thread}: see on GitHub, under the webhook's recent deliveries, "

@@ -17,7 +17,7 @@ from hls_handler.clients.wording import usable_secret
 from hls_handler.errors import SettingsError
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.retired import find_retired
+from hls_handler.settings.retired import current_model
 
 LONGEST_CONNECT_S = 10.0
 
@@ -63,9 +63,7 @@ class Claude:
 
     def model_for(self, rendered: Rendered) -> str:
         """The prompt's model, else the settings'; in place of one that is gone, the current one of its line."""
-        model = rendered.prompt.model or self._settings.model
-        retired = find_retired(model)
-        return retired.successor if retired else model
+        return current_model(rendered.prompt.model or self._settings.model)
 
     def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
         """One request. `correction` is the reply that did not validate: Claude sees it, and what was wrong with it.

@@ -19,6 +19,7 @@ KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or r
 CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.api_key"
 PERMISSION_REMEDY = "let the key claude.api_key use this model, or set claude.model to one that it may use"
 MODEL_REMEDY = "set claude.model, or the prompt's model, to one that this key may use, and check claude.base_url"
+REQUEST_REMEDY = "look at what `hls render` shows of that prompt, shorten or mend it, then run the delivery again"
 LIMIT_REMEDY = "nothing to do but wait; less with a lower claude.requests_per_second"
 OUTAGE_REMEDY = "nothing to do but wait: Claude has trouble (https://status.claude.com)"
 ADDRESS_REMEDY = "check claude.base_url and what stands between here and Claude"
@@ -46,7 +47,7 @@ def translate(exc: anthropic.AnthropicError, *, asked: str, model: str, api_key:
     if status >= 500 or status in (408, 409):
         return _down(what, OUTAGE_REMEDY, again_at)
     if status == 413 or (status in (400, 422) and message is not None):
-        return Permanent(what)
+        return Permanent(f"{what}; {REQUEST_REMEDY}")
     return _down(what, ADDRESS_REMEDY)
 
 

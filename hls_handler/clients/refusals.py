@@ -61,7 +61,7 @@ def unreachable(call: str, exc: BaseException, now: datetime) -> DependencyDown:
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
     not_before = now + SLOWEST_WRITE if timed_out and not call.startswith("GET ") else None
     message = f"{call}: no answer: {cause(exc)}"
-    return DependencyDown(message, dependency="github", remedy=ADDRESS_REMEDY, not_before=not_before)
+    return DependencyDown(message, dependency="github", remedy=ADDRESS_REMEDY, not_before=not_before, for_all=False)
 
 
 def unexpected(call: str, what: str) -> DependencyDown:

@@ -36,8 +36,7 @@ from hls_handler.prompting.effort import (
 )
 from hls_handler.prompting.folder import Source
 from hls_handler.prompting.problems import nearest
-from hls_handler.untrusted.exchange import OPEN, TornToken, contains_token
-from hls_handler.untrusted.tokens import ADVICE, find_tear
+from hls_handler.untrusted.tokens import ADVICE, OPEN, TornToken, contains_token, find_tear
 
 MAX_TEXTS = 20_000
 """Of strangers, in one rendering; a text that is shown twice counts twice."""

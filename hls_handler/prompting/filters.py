@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from hls_handler.prompting.effort import MAX_CHARACTERS
 from hls_handler.untrusted.cleaning import Code, cap, for_prompt
-from hls_handler.untrusted.exchange import Stranger, shown_as
 from hls_handler.untrusted.markdown import for_cell
+from hls_handler.untrusted.stranger import Stranger, shown_as
 
 
 def excerpt(value: object, n: int) -> object:

@@ -15,6 +15,7 @@ from hls_handler.prompting.problems import Problem, nearest
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 FIRST_LINE = 2  # below the fence
+NESTED_TOO_DEEPLY = "nested too deeply; does an alias (*name) stand inside of what it names?"
 
 
 def _one_or_many(value: object) -> object:
@@ -50,10 +51,11 @@ class Lines:
 
     def __init__(self, source: Source) -> None:
         self.file = source.file
+        self.last: int | None = None  # of the key that was read last
         self._lines: dict[tuple[str, ...], int] = {}
 
     def add(self, path: tuple[str, ...], line: int) -> None:
-        self._lines[path] = line
+        self._lines[path] = self.last = line
 
     def __contains__(self, path: tuple[str, ...]) -> bool:
         return path in self._lines
@@ -84,7 +86,16 @@ def parse_front_matter(source: Source) -> tuple[FrontMatter | None, Lines, list[
         return None, lines, [Problem(source.file, line, f"the front matter is not valid YAML: {exc.problem}")]
     except yaml.YAMLError:  # a character that YAML forbids
         return None, lines, [Problem(source.file, 1, "the front matter is not valid YAML: it has a control character")]
-    except ValueError as exc:  # a date that does not exist
+    except RecursionError:
+        line = lines.last or loader.line + FIRST_LINE
+        return None, lines, [Problem(source.file, line, f"the front matter is {NESTED_TOO_DEEPLY}")]
+    except (LookupError, AttributeError):  # `!!bool "a"`, `!!timestamp "a"`
+        return (
+            None,
+            lines,
+            [Problem(source.file, FIRST_LINE, "the front matter has a tag (!!) on a value of another kind")],
+        )
+    except (ValueError, OverflowError) as exc:  # a date or a character that does not exist
         return None, lines, [Problem(source.file, FIRST_LINE, f"the front matter has a value that is none: {exc}")]
     try:
         front = FrontMatter.model_validate(keys)

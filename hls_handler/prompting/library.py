@@ -83,6 +83,8 @@ def _parse(environment: PromptEnvironment, shelf: Shelf) -> tuple[Trees, list[Pr
             trees[name] = environment.parse(source.template, name, source.file)
         except TemplateSyntaxError as exc:
             problems.append(Problem(source.file, exc.lineno, exc.message or "is no valid template"))
+        except RecursionError:
+            problems.append(Problem(source.file, 1, "is nested too deeply for a template"))
     return Trees(environment, trees, {name: source.file for name, source in shelf.sources.items()}), problems
 
 

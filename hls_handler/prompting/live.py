@@ -55,6 +55,9 @@ class LiveLibrary:
             self._trouble = f"the changed prompts cannot be used, the last good ones stay: {'; '.join(exc.problems)}"
             log.error("prompts cannot be used, the last good ones stay", extra={"problems": list(exc.problems)})
             return
+        except Exception as exc:
+            self._trouble = f"the changed prompts cannot be read ({type(exc).__name__}), the last good ones stay"
+            raise
         self._trouble = None
         log.info("prompts read again", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
 

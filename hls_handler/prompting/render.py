@@ -20,8 +20,9 @@ from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.variables import RuleView, marked
 from hls_handler.untrusted.cleaning import for_prompt
-from hls_handler.untrusted.exchange import Exchange, Own, Stranger
+from hls_handler.untrusted.exchange import Exchange, Own
 from hls_handler.untrusted.markdown import for_comment
+from hls_handler.untrusted.stranger import Stranger
 
 __all__ = ["Rendered", "RuleView", "render", "render_comment", "render_footer"]
 

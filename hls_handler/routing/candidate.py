@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.events import Event, PullRequest, Sip, event_key
+from hls_handler.events import Event, PullRequest, Sip, event_key, is_bot
 
 REVIEW_REQUESTED = "review_requested"
 """The action of `pull_request` by which people ask for a review."""
@@ -46,9 +46,9 @@ def from_sip(name: str, sip: Sip) -> Candidate:
         action=sip.action,
         repository=(sip.repository.full_name or None) if sip.repository else None,
         sender=sender.login if sender else "",
-        sender_is_bot=_is_bot(sender.login, sender.type) if sender else False,
+        sender_is_bot=is_bot(sender.login, sender.type) if sender else False,
         author=author.login if author else None,
-        author_is_bot=_is_bot(author.login, author.type) if author else False,
+        author_is_bot=is_bot(author.login, author.type) if author else False,
         title=(thread.title or "") if thread else "",
         labels=tuple([label.name for label in thread.labels]) if thread and thread.labels else (),
         draft=bool(thread.draft) if thread else False,
@@ -78,10 +78,6 @@ def from_event(event: Event) -> Candidate:
         comment_author=comment_author,
         comment_marked=MARKER in comment_body,
     )
-
-
-def _is_bot(login: str, kind: str) -> bool:
-    return kind == "Bot" or login.endswith("[bot]")
 
 
 def _comment(payload: Mapping[str, object]) -> tuple[str | None, str]:

@@ -108,6 +108,8 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
         raise UnknownPayload(f"{path} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
         raise UnknownPayload(f"{path} is not JSON: {exc}") from exc
+    except RecursionError as exc:
+        raise UnknownPayload(f"{path} is not JSON: it is nested too deeply") from exc
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a JSON object, as every webhook payload is")
     named = event or _tell_event(payload)

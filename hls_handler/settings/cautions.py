@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hls_handler.settings.checks import is_loopback
 from hls_handler.settings.model import Settings, Sources
-from hls_handler.settings.retired import find_retired
+from hls_handler.settings.retired import current_model, find_retired
 
 
 def find_cautions(settings: Settings, sources: Sources) -> Iterator[str]:
@@ -25,7 +25,5 @@ def find_cautions(settings: Settings, sources: Sources) -> Iterator[str]:
 
 def with_successors(settings: Settings) -> Settings:
     """The same settings, with the current model of the line in place of one that is gone."""
-    retired = find_retired(settings.claude.model)
-    if retired is None:
-        return settings
-    return settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": retired.successor})})
+    model = current_model(settings.claude.model)
+    return settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})

@@ -22,8 +22,8 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
     for found in error.errors(include_url=False, include_input=False):
         path, value = _locate(root, found["loc"], found["type"])
         if found["type"] == "extra_forbidden":
-            section, name = _parent(path, str(found["loc"][-1]))
-            sentences[path] = unknown_key(section, name, reference)
+            name = str(found["loc"][-1])
+            sentences[path] = unknown_key(_section(path, name), name, reference)
         elif found["type"] == "missing":
             sentences[path] = f"is missing; expected {_expected(path, reference)}"
         else:
@@ -68,7 +68,8 @@ def _shown(path: str, value: object, variables: Mapping[str, str], reference: Re
     """A value for an error message. Shown in full is only what stands in the file as a plain value of a plain key."""
     key = reference.find(path)
     if isinstance(value, dict | list):
-        return ("a map" if isinstance(value, dict) else "a list") if value else "an empty list"
+        kind = "map" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
     if path in variables:
         return f"the value of the variable {variables[path]}"
     if key is None or key.secret or key.kind == "section":
@@ -77,9 +78,9 @@ def _shown(path: str, value: object, variables: Mapping[str, str], reference: Re
     return written if len(written) <= 60 else f"{written[:57]}..."
 
 
-def _parent(path: str, name: str) -> tuple[str, str]:
-    """A key may itself hold dots, so the last step is cut off by its length."""
-    return path[: -len(name)].rstrip("."), name
+def _section(path: str, name: str) -> str:
+    """Where the key `name` stands. It may itself hold dots, so it is cut off by its length."""
+    return path[: -len(name)].rstrip(".")
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:

@@ -59,6 +59,12 @@ _RETIRED: Mapping[str, tuple[date, str]] = MappingProxyType(
 )
 
 
+def current_model(model: str) -> str:
+    """Who is asked where `model` was chosen: its successor if it is gone, else itself."""
+    retired = find_retired(model)
+    return retired.successor if retired else model
+
+
 def find_retired(model: str) -> Retired | None:
     """What became of a model that is gone; None for one that is not known to be."""
     found = _RETIRED.get(model)

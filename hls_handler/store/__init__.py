@@ -1,20 +1,20 @@
 """The store: everything that must survive, in one database, SQLite or PostgreSQL. The only room that knows SQL."""
 
 from hls_handler.store.calls import CLAUDE_PACE, UNAVAILABLE
+from hls_handler.store.counters import BUCKETS_S
 from hls_handler.store.files import hold_exclusively
 from hls_handler.store.group import AcceptQueue
-from hls_handler.store.memory import LabelState, ThreadMemory
-from hls_handler.store.rows import AnalysisRow, CallRow, DeliveryRow, QueueFigures
+from hls_handler.store.memory import ThreadMemory
+from hls_handler.store.rows import CallRow, DeliveryRow, QueueFigures
 from hls_handler.store.store import Store
 
 __all__ = [
+    "BUCKETS_S",
     "CLAUDE_PACE",
     "UNAVAILABLE",
     "AcceptQueue",
-    "AnalysisRow",
     "CallRow",
     "DeliveryRow",
-    "LabelState",
     "QueueFigures",
     "Store",
     "ThreadMemory",

@@ -10,7 +10,8 @@ from hls_handler.deliveries import State
 from hls_handler.store.part import Counts, Part
 from hls_handler.store.tables import counters
 
-_BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", takes the rest."""
 
 
 class Counting(Part):
@@ -44,5 +45,5 @@ def ended(
 
 def processed(took_ms: int) -> Counter[tuple[str, str]]:
     """What is counted for the time from a delivery's coming to its being done."""
-    bucket = next((f"{bound:g}" for bound in _BOUNDS_S if took_ms <= bound * 1000), "inf")
+    bucket = next((f"{bound:g}" for bound in BUCKETS_S if took_ms <= bound * 1000), "inf")
     return Counter({("processing_ms", ""): took_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})

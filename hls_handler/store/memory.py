@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from sqlalchemy import ColumnElement, Table, and_, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
+from hls_handler.handlers.labelling import LabelState
 from hls_handler.store.database import Database
 from hls_handler.store.part import Part
 from hls_handler.store.tables import comments, identities, labels
-
-LabelState = Literal["intended", "ours", "gone"]
 
 
 @dataclass(frozen=True, slots=True)

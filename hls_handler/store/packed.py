@@ -23,7 +23,23 @@ def unpack(stored: bytes | None) -> bytes:
     try:
         return b"" if stored is None else zstandard.decompress(stored)
     except zstandard.ZstdError as exc:
-        raise DamagedError(str(exc)) from exc
+        raise _damaged(exc) from exc
+
+
+def pack_text(text: str) -> bytes:
+    return pack(text.encode("utf-8", "surrogatepass"))
+
+
+def unpack_text(stored: bytes) -> str:
+    """Raises `DamagedError` for what `pack_text` did not make."""
+    try:
+        return unpack(stored).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as exc:
+        raise _damaged(exc) from exc
+
+
+def _damaged(exc: Exception) -> DamagedError:
+    return DamagedError(f"a stored value cannot be read ({exc}): the database may be damaged; restore a copy of it")
 
 
 class DamagedError(HlsError):

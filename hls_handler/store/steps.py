@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.store.packed import pack, unpack
+from hls_handler.store.packed import pack_text, unpack_text
 from hls_handler.store.part import Part, lost
 from hls_handler.store.tables import deliveries, steps
 
@@ -23,7 +23,7 @@ class Remembering(Part):
                     name=row.name,
                     index=row.step_index,
                     version=row.version,
-                    value=unpack(row.value).decode("utf-8", "surrogatepass"),
+                    value=unpack_text(row.value),
                     took_s=row.took_ms / 1000,
                 )
                 for row in connection.execute(rows)
@@ -40,7 +40,7 @@ class Remembering(Part):
             "version": step.version,
             "took_ms": round(step.took_s * 1000),
             "remembered_at": self._database.now,
-            "value": pack(step.value.encode("utf-8", "surrogatepass")),
+            "value": pack_text(step.value),
         }
         with self._database.writing() as connection:
             row_id = connection.execute(progress).scalar()

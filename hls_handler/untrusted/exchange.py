@@ -13,31 +13,8 @@ from enum import Enum
 
 from hls_handler.untrusted.places import places
 from hls_handler.untrusted.records import NONE_OF_OURS, AdmittedMapping, AdmittedRecord, is_record
-from hls_handler.untrusted.stranger import Show, Stranger, shown, shown_as, text_of
-from hls_handler.untrusted.tokens import (
-    ADVICE,
-    CLOSE,
-    OPEN,
-    RESERVED,
-    TOKEN,
-    TornToken,
-    contains_token,
-    find_tear,
-    number_of,
-)
-
-__all__ = [
-    "CLOSE",
-    "OPEN",
-    "TOKEN",
-    "Exchange",
-    "Own",
-    "Show",
-    "Stranger",
-    "TornToken",
-    "contains_token",
-    "shown_as",
-]
+from hls_handler.untrusted.stranger import Show, Stranger, shown, text_of
+from hls_handler.untrusted.tokens import ADVICE, RESERVED, TOKEN, TornToken, find_tear, number_of
 
 
 class Own(str):

@@ -40,7 +40,7 @@ def check_payload(event: str, sip: Sip) -> None:
     if full_name and not REPOSITORY_NAME.fullmatch(full_name):
         raise PayloadError("the payload does not have GitHub's shape: repository.full_name")
     for where, number, largest in _numbers(sip):
-        if not 0 <= number <= largest:
+        if not (where == "number") <= number <= largest:
             raise PayloadError(f"the payload does not have GitHub's shape: {where}")
 
 

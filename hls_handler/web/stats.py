@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hls_handler.clients.rate import RateLimit
+from hls_handler.store import BUCKETS_S
 
 Counters = Mapping[tuple[str, str], int]
-
-BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", takes the rest."""
 
 
 @dataclass(frozen=True, slots=True)

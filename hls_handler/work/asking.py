@@ -66,13 +66,13 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> An
         if isinstance(answer, Answered):
             return answer
         if answer.why != "invalid":
-            raise Permanent(_refusal(job, rendered, answer))
+            raise _unusable(job, rendered, answer)
         first = answer
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, Answered):
         return answer
     job.tools.store.forget(job.lease, "unusable")  # a later retry by hand begins anew
-    raise Permanent(f"Claude's replies to {rendered.prompt.id} could not be used, twice; last: {answer.problem}")
+    raise _unusable(job, rendered, answer)
 
 
 @contextmanager
@@ -103,9 +103,11 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
     except StepFailed as exc:
         outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.maybe_done else "failed"
         store.end_call(job.lease, call, outcome=outcome, usage=None, error=str(exc))
+        if isinstance(exc, Permanent):
+            job.tools.health.trouble("claude", str(exc), "do what the message says; the next good reply ends this")
         raise
-    job.tools.health.ok("claude")
     if isinstance(answer, Answered):
+        job.tools.health.ok("claude")
         kept = keep_answer(answer, index=index)
         store.remember(job.lease, kept)
         store.end_call(job.lease, call, outcome="ok", usage=answer.usage, error=None)
@@ -118,12 +120,17 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
     return answer
 
 
-def _refusal(job: Job, rendered: Rendered, answer: Unusable) -> str:
+def _unusable(job: Job, rendered: Rendered, answer: Unusable) -> Permanent:
+    """The end of the delivery; `/health` tells of it until a reply can be used again."""
     file = job.now.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
         "refused": "nothing is posted; read the thread yourself",
         "stopped": f"shorten what {file} sends, then run it again",
-        "invalid": f"check what {file} asks for",
+        "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
-    return f"Claude's reply to {rendered.prompt.id} cannot be used: {answer.problem}; {advice}"
+    said = "replies" if answer.why == "invalid" else "reply"
+    times = ", twice; last" if answer.why == "invalid" else ""
+    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{times}: {answer.problem}"
+    job.tools.health.trouble("claude", problem, advice)
+    return Permanent(f"{problem}; {advice}")

@@ -92,7 +92,8 @@ def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:
     if isinstance(error, DependencyDown):
         tools.health.trouble(error.dependency, str(error), error.remedy)
         pace = {"github": GITHUB_PACE, "claude": CLAUDE_PACE}[error.dependency]
-        until = error.not_before or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
+        told = error.not_before if error.for_all else None
+        until = told or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
         store.hold_pace(pace, until)  # nobody else needs to find out by asking too
     if isinstance(decision, GiveUp):
         store.bury(lease, reason=decision.reason, handler=_handler_of(lease))

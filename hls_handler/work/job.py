@@ -69,7 +69,7 @@ class Job:
         """Raise `Wait` as long as GitHub said to leave it alone: reading on is what gets a token banned."""
         until = self.tools.store.held_until(GITHUB_PACE)
         if until is not None:
-            raise Wait(f"waits until {until:%H:%M:%S} UTC, as GitHub is in trouble or said so", at=until)
+            raise Wait("GitHub is in trouble, or told us to wait", at=until)
 
     def before_write(self) -> None:
         """Take our turn to write on GitHub; a worker that lost its lease finds that out here, before it posts."""

@@ -15,7 +15,8 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import REPLY_TYPES, Answered, Reply, Unusable, Usage
 from hls_handler.deliveries import Remembered
 from hls_handler.handlers.labelling import LabelState
-from hls_handler.untrusted import Code, clean, redact
+from hls_handler.untrusted.cleaning import Code, clean
+from hls_handler.untrusted.redaction import redact
 
 T = TypeVar("T")
 

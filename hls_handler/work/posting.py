@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import assert_never
 
@@ -12,6 +13,8 @@ from hls_handler.store import ThreadMemory
 from hls_handler.work.job import Job
 from hls_handler.work.memory import BEFORE, OUTCOME
 from hls_handler.work.ports import Writer
+
+log = logging.getLogger(__name__)
 
 LOCK_S = 120.0
 """How long finding and writing a comment may hold its lock before another delivery may take it over."""
@@ -30,6 +33,9 @@ def post(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
     outcomes = tuple(
         job.once(OUTCOME, index, partial(_apply, job, writer, memory, action)) for index, action in enumerate(actions)
     )
+    for outcome in outcomes:
+        if outcome.kind == "dry_run":
+            log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
     job.tools.store.set_status(job.lease, posting="dry_run" if dry_run else "done", posting_error=None)
     job.tools.health.ok("github")
     return outcomes

@@ -12,7 +12,7 @@ from hls_handler.work.health import Component, Health, Severity
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 60.0
+EVERY_S, SOON_S = 60.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Check:
 
 
 class Probe:
-    """One thread that runs all checks at the start and then every minute."""
+    """One thread that runs all checks at the start and every minute, and oftener while unhealthy."""
 
     def __init__(self, checks: Sequence[Check], health: Health) -> None:
         self._checks, self._health = tuple(checks), health
@@ -63,7 +63,12 @@ class Probe:
     def _say(self, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
         self._health.trouble(check.component, message, remedy, severity=severity, by_probe=True)
 
+    @property
+    def pause_s(self) -> float:
+        """Until the next look. Who is answered 503 by `/health` may send nothing that would tell otherwise."""
+        return SOON_S if self._health.snapshot().overall == "unhealthy" else EVERY_S
+
     def _loop(self) -> None:
         self.look()
-        while not self._ended.wait(EVERY_S):
+        while not self._ended.wait(self.pause_s):
             self.look()

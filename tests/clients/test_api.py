@@ -68,6 +68,7 @@ def test_a_write_that_timed_out_is_not_looked_for_before_it_must_be_done(
     with pytest.raises(DependencyDown) as caught:
         ask()
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
+    assert not caught.value.for_all
     api.close()
 
 

@@ -349,7 +349,8 @@ def test_trouble_of_claude_is_waited_out_with_a_remedy(
 def test_a_request_that_the_api_refuses_is_not_tried_again(build: Build, fake: FakeClaude, say: Say, text: str) -> None:
     refused = failure(build, fake, say)
     assert type(refused) is Permanent
-    assert str(refused) == text
+    what_to_do = "look at what `hls render` shows of that prompt, shorten or mend it, then run the delivery again"
+    assert str(refused) == f"{text}; {what_to_do}"
 
 
 def test_an_answer_that_takes_too_long_is_claude_down(build: Build, fake: FakeClaude) -> None:

@@ -36,6 +36,21 @@ def hls(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_ctrl_c_while_all_is_imported_is_no_traceback() -> None:
+    interrupting = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "hls_handler.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from hls_handler.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", interrupting], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 @contextmanager
 def started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     """A command that runs on; killed if the test leaves it so."""
@@ -159,6 +174,17 @@ def test_check_names_file_and_line_of_a_broken_prompt(
     assert checked.returncode == 1
     assert f"{template}:" in checked.stdout
     assert finding in checked.stdout
+
+
+def test_check_names_a_chosen_prompt_that_nobody_wrote(make_service: MakeService) -> None:
+    settings = make_service(more="    prompts: {use: {issues.reopened: issues/analyse, issues.edited: false}}").settings
+    checked = hls("check", "--offline", "--config", str(settings))
+    assert checked.returncode == 1
+    line = len(settings.read_text().rstrip().splitlines())
+    assert checked.stdout == (
+        f"{settings}:{line} (repositories[0].prompts.use.issues.reopened): there is no prompt 'issues/analyse'; "
+        "did you mean 'issues/analyze'?\n"
+    )
 
 
 def test_check_says_that_a_token_is_refused(make_service: MakeService, sandbox: Sandbox) -> None:

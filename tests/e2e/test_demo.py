@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def test_a_second_demo_leaves_the_files_of_the_running_one_alone(folder: Path, o
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
         ended = subprocess.run([*COMMAND, *option], cwd=folder, env=narrow(), capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "since another one is running: the database sqlite:///data/demo/hls.db is held" in ended.stdout
+    assert "the demo cannot run: the database sqlite:///data/demo/hls.db is held" in ended.stdout
     assert f"(process {os.getpid()})" in ended.stdout
     assert settings.read_text() == "those of the running demo"
 
@@ -91,3 +92,31 @@ def test_the_last_words_are_those_since_this_start(make_service: MakeService, tm
             service.last_words()
             == f"{tmp_path}/gone.yaml: there is no such file; name another with --config or HLS_CONFIG"
         )
+
+
+def test_two_demos_at_the_same_time_take_a_port_each(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "prompts").symlink_to(ROOT / "prompts")
+    demos = [
+        subprocess.Popen([*COMMAND, "--once"], cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True)
+        for folder in folders
+    ]
+    told = [demo.communicate(timeout=120)[0] for demo in demos]
+    assert [demo.returncode for demo in demos] == [0, 0], told
+    ports = [(folder / "data" / "demo" / "settings.yaml").read_text().partition("port: ")[2][:5] for folder in folders]
+    assert ports[0] != ports[1]
+
+
+def test_a_service_that_is_killed_while_the_story_plays_is_started_again(folder: Path) -> None:
+    told = ""
+    with subprocess.Popen([*COMMAND, "--once"], cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            told += line
+            if line.startswith("2 of "):
+                service = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0])
+                os.kill(service, signal.SIGKILL)
+    assert demo.returncode == 0, told
+    assert "the service was killed by signal 9; it was started again" in told

@@ -82,9 +82,28 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         ("---\na: \x07\n---\nx", "1: the front matter is not valid YAML: it has a control character"),
         (front(description="2026-13-01") + "x", "2: the front matter has a value that is none: month must be in 1..12"),
+        (front(max_tokens='!!bool "a"') + "x", "2: the front matter has a tag (!!) on a value of another kind"),
+        (front(description='!!timestamp "a"') + "x", "2: the front matter has a tag (!!) on a value of another kind"),
         (front(reply="issue_analysis\nreply: issue_response") + "x", "5: reply: is written twice"),
+        (
+            front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
+            "7: the front matter is nested too deeply; does an alias (*name) stand inside of what it names?",
+        ),
+        (
+            front(effort="[" * 5000) + "x",
+            "5: the front matter is nested too deeply; does an alias (*name) stand inside of what it names?",
+        ),
+        (
+            front(effort="[" * 300 + "]" * 300 + "\nmodel: x") + "x",
+            "5: the front matter is nested too deeply; does an alias (*name) stand inside of what it names?",
+        ),
+        (
+            front(description='"\\UFFFFFFFF"') + "x",
+            "2: the front matter has a value that is none: Python int too large to convert to C int",
+        ),
         ("---\nissues\n---\nx", "2: the front matter holds no keys; write `key: value`"),
         ("---\ndescription: a\nx", "1: the front matter has no end; close it with a line ---"),
+        (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: is nested too deeply for a template"),
         (front() + "{{ issue.titel }}", "6: issue has no 'titel'; did you mean 'title'?"),
         (
             front() + "\n\n{% if issue %}",

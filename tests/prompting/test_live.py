@@ -120,6 +120,27 @@ def test_a_folder_that_vanishes_is_trouble_and_no_crash(loads: Loads, tmp_path: 
     assert "there is no such folder" in live.trouble
 
 
+def test_a_defect_while_reading_is_trouble_until_the_files_change(loads: Loads) -> None:
+    """Whoever came first is told; the others go on with the last good version."""
+
+    def breaking() -> Library:
+        if loads.times == 1:
+            loads.times += 1
+            raise KeyError("a defect of ours")
+        return loads()
+
+    live = LiveLibrary(breaking, loads.folder)
+    good = live.latest
+    change(loads.folder, FRONT + "What nobody thought of")
+    with pytest.raises(KeyError):
+        live.current()
+    assert live.current() is good
+    assert live.trouble == "the changed prompts cannot be read (KeyError), the last good ones stay"
+    change(loads.folder, FRONT + "Mended")
+    assert live.current() is not good
+    assert live.trouble is None
+
+
 def test_a_link_that_leads_nowhere_is_passed_over(loads: Loads) -> None:
     (loads.folder / "notes.md").symlink_to(loads.folder / "gone.md")
     assert list(LiveLibrary(loads, loads.folder).current().prompts) == ["issues/plain"]

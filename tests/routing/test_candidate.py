@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hls_handler.clients.drafts import marker
+from hls_handler.errors import PayloadError
 from hls_handler.events import NAMED_BY, Sip, SippedAccount, parse_event, sip
 from hls_handler.routing import Candidate, from_event, from_sip
 from hls_handler.sandbox import recorded
@@ -104,3 +105,30 @@ def test_the_worker_knows_who_wrote_the_comment_that_an_event_is_about(
     body = {"repository": {"id": 1, "full_name": "octo/hello"}, "action": "created", **part}
     known = whole("issue_comment", body)
     assert (known.comment_author, known.comment_marked) == (author, marked)
+
+
+@pytest.mark.parametrize(
+    "misfit",
+    [
+        {"body": [1]},
+        {"title": 7},
+        {"labels": {}},
+        {"labels": ["bug"]},
+        {"state": "merged"},
+        {"locked": "perhaps"},
+        {"user": {"login": "mona"}},
+        {"user": {"id": 3, "login": None}},
+        {"html_url": 0},
+        {"author_association": None},
+    ],
+    ids=lambda misfit: str(misfit),
+)
+def test_what_the_worker_cannot_read_the_door_does_not_take(misfit: dict[str, Any]) -> None:
+    payload = recorded.load("issues.opened").payload
+    assert isinstance(payload["issue"], dict)
+    payload["issue"] |= misfit
+    body = json.dumps(payload).encode()
+    with pytest.raises(PayloadError, match="the payload does not fit issues"):
+        parse_event("issues", "guid", body)
+    with pytest.raises(PayloadError, match="the payload does not have GitHub's shape"):
+        sip(body)

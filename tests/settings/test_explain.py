@@ -66,6 +66,8 @@ def test_an_unknown_key_is_told_the_nearest_known_one(section: str, name: str, s
         ),
         ("features: {drafts: perhaps}", 'features.drafts: found "perhaps", expected true or false'),
         ("logging: {level: LOUD}", 'logging.level: found "LOUD", expected one of DEBUG, INFO, WARNING, ERROR'),
+        ("limits: {concurrency: {}}", "limits.concurrency: found an empty map, expected a whole number from 1 to 200"),
+        ("limits: {concurrency: []}", "limits.concurrency: found an empty list, expected a whole number from 1 to 200"),
         ("prompts: {directory: [a]}", "prompts.directory: found a list, expected a path"),
         ("server: 8000", "server: found a value of another kind, expected a section of keys"),
         (

@@ -18,9 +18,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
 from hls_handler.errors import PromptError
-from hls_handler.untrusted.exchange import CLOSE, OPEN, Exchange, Own, Stranger, TornToken, contains_token, shown_as
+from hls_handler.untrusted.exchange import Exchange, Own
 from hls_handler.untrusted.records import AdmittedMapping
-from hls_handler.untrusted.tokens import DIGITS
+from hls_handler.untrusted.stranger import Stranger, shown_as
+from hls_handler.untrusted.tokens import CLOSE, DIGITS, OPEN, TornToken, contains_token
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 ESCAPING = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)

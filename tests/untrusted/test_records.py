@@ -14,8 +14,9 @@ from pydantic import BaseModel
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.events import Account, Issue, Label, Repository
-from hls_handler.untrusted.exchange import Exchange, Stranger
+from hls_handler.untrusted.exchange import Exchange
 from hls_handler.untrusted.records import literals, shape
+from hls_handler.untrusted.stranger import Stranger
 from tests.handlers.world import finding
 
 if TYPE_CHECKING:

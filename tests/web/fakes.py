@@ -161,7 +161,7 @@ def payload(**fields: object) -> bytes:
             "action": "opened",
             "repository": {"id": 186853002, "full_name": "owner/repo"},
             "sender": {"login": "octocat", "type": "User"},
-            "issue": {"number": 7, "title": "Crash", "labels": [], "user": {"login": "octocat"}},
+            "issue": {"number": 7, "title": "Crash", "labels": [], "user": {"login": "octocat", "id": 583231}},
             **fields,
         }
     ).encode()

@@ -127,6 +127,7 @@ def test_first_answers_go_before_updates(action: str | None, priority: int) -> N
         ("issues", payload(repository={"id": 2**63}), "the payload does not have GitHub's shape: repository.id"),
         ("issues", payload(installation={"id": -1}), "the payload does not have GitHub's shape: installation.id"),
         ("issues", payload(issue={"number": 2**31}), "the payload does not have GitHub's shape: number"),
+        ("issues", payload(issue={"number": 0}), "the payload does not have GitHub's shape: number"),
         (
             "issues",
             payload(pull_request={"number": 1, "head": {"sha": "\x7f"}}),

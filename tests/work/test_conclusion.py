@@ -65,6 +65,18 @@ def test_nobody_asks_again_before_the_time_that_the_server_named(make_world: Mak
     assert (len(one.claude.asked), one.github.asked.count("write labels")) == asked
 
 
+def test_a_write_whose_end_nobody_knows_keeps_its_own_delivery_waiting_and_no_other(
+    make_world: MakeWorld,
+) -> None:
+    one = make_world(given=settings(limits={"retry_backoff_s": 5}))
+    until = one.store.now() + timedelta(seconds=60)
+    fail(one, DependencyDown("no answer", dependency="github", remedy="wait", not_before=until, for_all=False))
+    assert one.row().due_at == until
+    held_until = one.store.held_until("github")
+    assert held_until is not None
+    assert held_until <= one.store.now() + timedelta(seconds=5)
+
+
 @pytest.mark.parametrize("dependency", ["github", "claude"])
 def test_without_a_time_from_the_server_nobody_asks_for_the_first_pause(
     make_world: MakeWorld, dependency: Dependency

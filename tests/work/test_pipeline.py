@@ -98,8 +98,15 @@ def test_rule_11_a_second_reply_that_does_not_validate_ends_it_and_nothing_is_po
     finished = one.run()
     assert finished is not None
     assert finished.state == "dead"
-    assert "could not be used, twice" in (finished.reason or "")
+    assert "cannot be used, twice" in (finished.reason or "")
     assert (one.github.labels, one.github.comments) == ({}, {})
+    part = one.health.snapshot().components["claude"]
+    assert (part.state, part.remedy) == ("degraded", "check what prompts/issues/analyze.j2 asks for, then run it again")
+    assert finished.reason == f"{part.message}; {part.remedy}"
+    one.claude.replies = [BUG]
+    one.accept(guid="second", thread=2)
+    one.run()
+    assert one.health.snapshot().components["claude"].state == "healthy"
     assert [call.outcome for call in one.store.calls(GUID)] == ["invalid", "invalid"]
 
 

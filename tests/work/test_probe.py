@@ -70,3 +70,12 @@ def test_the_first_look_is_taken_at_the_start() -> None:
     probe.start()
     assert looked.wait(PATIENCE_S)
     probe.stop()
+
+
+def test_while_the_service_is_unhealthy_it_looks_more_often() -> None:
+    told = health()
+    probe = Probe([], told)
+    told.trouble("github", "502", "wait")
+    assert probe.pause_s == 60
+    told.trouble("store", "locked", "wait", severity="unhealthy")
+    assert probe.pause_s == 5

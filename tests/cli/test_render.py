@@ -1,0 +1,47 @@
+"""What `hls render` says of the request: the model that is asked, and what that one costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.analysis import IssueResponse
+from hls_handler.cli.render import report
+from hls_handler.prompting.prompt import Prompt
+from hls_handler.prompting.render import Rendered
+from tests.settings.files import SMALLEST, load
+
+
+def asking(model: str | None) -> Rendered:
+    prompt = Prompt(
+        name="issues/respond",
+        id="issues/respond@3f9c2a",
+        path="prompts/issues/respond.j2",
+        description="A test",
+        on=(),
+        reply="issue_response",
+        model=model,
+        max_tokens=None,
+        effort=None,
+        then=None,
+        has_comment=False,
+    )
+    return Rendered(prompt, "You help.", "What now?", IssueResponse.model_json_schema())
+
+
+@pytest.mark.parametrize(
+    ("model", "shown", "costs"),
+    [
+        (None, "claude-haiku-5-5", "0.000022 to 0.002022 USD"),
+        ("claude-opus-5-5", "claude-opus-5-5", "0.000884 to 0.080884 USD"),
+        ("claude-3-haiku-20240307", "claude-haiku-5-5", "0.000022 to 0.002022 USD"),
+    ],
+    ids=["of settings", "of the prompt", "retired"],
+)
+def test_the_model_that_is_asked_is_shown_with_its_price(
+    tmp_path: Path, model: str | None, shown: str, costs: str
+) -> None:
+    _, second, third, *_ = report(load(tmp_path, SMALLEST), asking(model)).splitlines()
+    assert second == f"model       {shown}, max_tokens 4000"
+    assert third == f"estimate    about 221 input tokens; {costs} (the reply at its longest), uncached"
