@@ -10,6 +10,8 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
+from hls_handler.events import parse_event
+from hls_handler.sandbox import recorded
 from hls_handler.work.conclusion import attempt
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
@@ -291,3 +293,35 @@ def test_rule_10_credentials_in_an_issue_reach_neither_claude_nor_what_is_rememb
     one.run()
     assert token not in one.claude.asked[0].task
     assert all(token not in step.value for step in one.store.steps(GUID).values())
+
+
+def test_a_review_without_words_corrects_what_we_said_and_costs_nothing(make_world: MakeWorld) -> None:
+    one = make_world()
+    event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
+    assert event.pull_request is not None
+    assert event.review is not None
+    author = replace(event.review.user, id=5, login="somebody")
+    one.github.pull_requests = {2: replace(event.pull_request, user=author)}
+    one.github.reviews_of = {2: (replace(event.review, state="approved", body=""),)}
+    one.accept("pull_request_review.submitted")
+    finished = one.run()
+    assert finished is not None
+    assert finished.state == "done"
+    assert (finished.reason or "").startswith("the review has no words to read, so Claude was not asked; ")
+    assert one.claude.asked == []
+    assert one.github.labels == {2: ()}
+    assert one.github.comments[2] == "**Review by `Codertocat`**, of commit ec26c3e57c\n\nNothing is left to do."
+    assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
+    assert one.store.calls(GUID) == []
+
+
+def test_what_the_author_says_in_a_review_is_not_worked_on(make_world: MakeWorld) -> None:
+    one = make_world()
+    event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
+    assert event.pull_request is not None
+    assert event.review is not None
+    one.github.pull_requests = {2: event.pull_request}
+    one.github.reviews_of = {2: (event.review,)}
+    one.accept("pull_request_review.submitted")
+    assert one.run() == Finished(GUID, "done", "the author of the pull request wrote it: it asks nothing of the author")
+    assert (one.claude.asked, one.github.comments, one.github.labels) == ([], {}, {})

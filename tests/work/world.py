@@ -46,11 +46,16 @@ BUG = IssueAnalysis(
 QUESTION = BUG.model_copy(update={"kind": "question"})
 
 
+EVENTS = ("issues", "pull_request", "pull_request_review")
+
+
 def settings(*, limits: Mapping[str, object] | None = None, features: Mapping[str, object] | None = None) -> Settings:
     return Settings(
         github=Github(token=SecretStr("t" * 40), webhook_secret=SecretStr("s" * 40), min_seconds_between_writes=0.0),
         claude=Claude(api_key=SecretStr("k" * 40), requests_per_second=1000.0),
-        repositories=(Repository(name="Codertocat/Hello-World", events=("issues", "pull_request")),),
+        repositories=(
+            Repository(name="Codertocat/Hello-World", events=("issues", "pull_request", "pull_request_review")),
+        ),
         limits=Limits.model_validate({"retry_backoff_s": 10, **(limits or {})}),
         features=Features.model_validate(features or {}),
     )
