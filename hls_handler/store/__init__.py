@@ -2,10 +2,10 @@
 
 from hls_handler.store.calls import CLAUDE_PACE, UNAVAILABLE
 from hls_handler.store.counters import BUCKETS_S
-from hls_handler.store.files import hold_exclusively
+from hls_handler.store.files import database_exists, hold_exclusively
 from hls_handler.store.group import AcceptQueue
 from hls_handler.store.memory import ThreadMemory
-from hls_handler.store.rows import CallRow, DeliveryRow, QueueFigures
+from hls_handler.store.rows import CallRow, DeliveryRow, PromptRow, QueueFigures
 from hls_handler.store.store import Store
 
 __all__ = [
@@ -15,8 +15,10 @@ __all__ = [
     "AcceptQueue",
     "CallRow",
     "DeliveryRow",
+    "PromptRow",
     "QueueFigures",
     "Store",
     "ThreadMemory",
+    "database_exists",
     "hold_exclusively",
 ]

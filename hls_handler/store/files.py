@@ -27,6 +27,24 @@ def ensure_private_file(url: URL) -> None:
         raise _cannot_be_opened(url, path, exc) from exc
 
 
+def database_exists(url: str) -> bool:
+    """Whether there is something to open: the file of an SQLite database; a server's is taken to be there.
+
+    Also true of a file that cannot be looked at: opening it says why. Raises `StoreUnavailable` for what is no address
+    of a database.
+    """
+    path = sqlite_file(parsed(url))
+    if path is None:
+        return True
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @contextmanager
 def hold_exclusively(url: str) -> Iterator[bool]:
     """Hold an SQLite database for the one `serve` that works on it, as long as the block lasts.

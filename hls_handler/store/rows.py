@@ -67,6 +67,18 @@ class CallRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptRow:
+    """All calls by one version of a prompt."""
+
+    prompt_id: str  # "issues/analyze@3f9c2a"
+    answers: int  # replies that were of use
+    cost_usd: float  # of the calls whose cost is known
+    calls_of_unknown_cost: int  # no known price, no answer, or none yet; what Claude did not take up costs nothing
+    last_error: str | None
+    last_error_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class AnalysisRow:
     """One validated reply of Claude."""
 

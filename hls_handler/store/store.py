@@ -16,6 +16,7 @@ from hls_handler.store.clock import from_ms, no_skew
 from hls_handler.store.counters import Counting
 from hls_handler.store.database import Database, parsed
 from hls_handler.store.endings import Ending
+from hls_handler.store.figures import Summing
 from hls_handler.store.files import ensure_private_file
 from hls_handler.store.memory import Identities
 from hls_handler.store.migrate import migrate
@@ -36,6 +37,7 @@ class Store(
     Identities,  # what we did on GitHub
     Ending,  # give a delivery back
     Counting,
+    Summing,
     Reading,  # commands, stats and health
 ):
     """One database, used by any number of threads; each part has a module of its own.

@@ -159,6 +159,8 @@ calls = Table(
     Column("took_ms", BigInteger),
     Index("ix_calls_delivery", "delivery_id"),
     Index("ix_calls_started", "started_at"),
+    # All but the first only so that summing a prompt up need not visit the rows.
+    Index("ix_calls_prompt", "prompt_id", "outcome", "cost_micro_usd", "id"),
 )
 
 analyses = Table(

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store import Store, hold_exclusively
+from hls_handler.store import Store, database_exists, hold_exclusively
 from hls_handler.store.tables import metadata
 from tests.postgres import Cluster
 from tests.store.builders import accept, claim, queued, state_of
@@ -63,6 +63,20 @@ def test_what_was_stored_is_there_when_opened_again(fresh_url: str) -> None:
     again.close()
 
 
+def test_a_database_is_there_once_it_was_opened(fresh_url: str, tmp_path: Path) -> None:
+    on_a_server = fresh_url.startswith("postgresql")
+    assert database_exists(fresh_url) is on_a_server
+    assert list(tmp_path.iterdir()) == []
+    Store.open(fresh_url).close()
+    assert database_exists(fresh_url) is True
+
+
+def test_a_database_that_cannot_be_looked_at_is_taken_to_be_there(tmp_path: Path) -> None:
+    assert database_exists(f"sqlite:///{tmp_path}/{'x' * 300}.db") is True
+    (tmp_path / "file").touch()
+    assert database_exists(f"sqlite:///{tmp_path}/file/hls.db") is False
+
+
 def test_a_secret_is_made_once_for_each_name(store: Store) -> None:
     assert len(store.secret("nonce")) == 32
     assert store.secret("nonce") == store.secret("nonce")
@@ -98,12 +112,30 @@ def schema(url: str) -> list[str]:
     return sorted(", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found)
 
 
+def test_a_database_of_an_older_version_is_brought_up_with_what_it_holds(fresh_url: str) -> None:
+    store = Store.open(fresh_url)
+    accept(store, queued("g1"))
+    store.close()
+    engine = create_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_calls_prompt"))
+        connection.execute(text("UPDATE hls_version SET version_num = '0001'"))
+    again = Store.open(fresh_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "0002"
+        context = MigrationContext.configure(connection, opts={"version_table": "hls_version"})
+        assert compare_metadata(context, metadata) == []
+    assert state_of(again, "g1") == "queued"
+    again.close()
+    engine.dispose()
+
+
 def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     Store.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0001\)"):
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0002\)"):
         Store.open(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"

@@ -39,8 +39,9 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
         (lambda store: store.deliveries(state="dead"), {"ix_deliveries_dead"}),
         (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_repository"}),
         (Store.calls_last_hour, {"ix_calls_started"}),
+        (Store.prompt_figures, {"ix_calls_prompt"}),
     ],
-    ids=["claim", "seconds_until_due", "push", "closed thread", "dead", "thread", "calls_last_hour"],
+    ids=["claim", "seconds_until_due", "push", "closed thread", "dead", "thread", "calls_last_hour", "prompt_figures"],
 )
 def test_questions_that_are_asked_often_go_by_an_index(
     tmp_path: Path, ask: Callable[[Store], object], indexes: set[str]
