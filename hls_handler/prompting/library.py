@@ -16,6 +16,7 @@ from hls_handler.prompting.family import Family
 from hls_handler.prompting.filters import IN_COMMENTS, IN_PROMPTS
 from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SUFFIX
 from hls_handler.prompting.hints import ANYTHING
+from hls_handler.prompting.makeup import Makeup
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.prompting.prompt import Library, Prompt, Then
@@ -61,7 +62,7 @@ def load_library(
             conditions[name], found = compile_condition(environment, front, shelf.lines[name])
             problems += found
     problems += draft.compile({problem.file for problem in problems})
-    library = Library(draft.prompts(), environment, comment_environment, draft.comments(), conditions)
+    library = Library(draft.prompts(), environment, comment_environment, draft.comments(), conditions, draft.makeups())
     bad = {problem.file for problem in problems}
     for name in library.prompts:
         if bad.isdisjoint(draft.files(name)):
@@ -150,6 +151,17 @@ class _Draft:
             name: f"{name}{COMMENT_SUFFIX}"
             for name in self.chain.fronts
             if f"{name}{COMMENT_SUFFIX}" in self.shelf.sources
+        }
+
+    def makeups(self) -> dict[str, Makeup]:
+        return {
+            name: Makeup(
+                name=name,
+                front=self.shelf.front_texts[name],
+                front_file=self.shelf.lines[name].file,
+                sources=tuple(self.shelf.sources[part] for part in self.parts(name)),
+            )
+            for name in self.chain.fronts
         }
 
     def prompts(self) -> dict[str, Prompt]:

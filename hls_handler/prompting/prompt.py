@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hls_handler.analysis import Reply
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.frontmatter import Effort
+from hls_handler.prompting.makeup import Makeup
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Library:
     comment_environment: PromptEnvironment = field(repr=False)  # and as comments do: other filters
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Callable[[Reply], bool]] = field(repr=False)  # prompt name -> its `then.when`
+    makeups: Mapping[str, Makeup] = field(repr=False)  # prompt name -> its files
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Names of the prompts whose `on:` holds exactly this key, without those that another of them leads to."""
@@ -55,6 +57,10 @@ class Library:
             found.append(then.prompt)
             then = self.prompts[then.prompt].then
         return tuple(found)
+
+    def leading_to(self, name: str) -> tuple[str, ...]:
+        """The prompts whose `then` is this one."""
+        return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
     def next_after(self, name: str, reply: Reply) -> str | None:
         """The prompt that `then` leads to after this reply; None as a rule. Raises `PromptError`."""

@@ -33,8 +33,19 @@ def load_checked(settings: Settings) -> Library:
     directory = settings.prompts.directory
     if not directory.is_dir():
         raise PromptError([f"{settings.sources.where('prompts.directory')}: there is no folder {directory}"])
-    chosen = {*settings.prompts.use, *(event for entry in settings.repositories for event in entry.prompts.use)}
-    return load_library(directory, families=families(budget), shipped=SHIPPED, chosen=frozenset(chosen))
+    return load_library(directory, families=families(budget), shipped=SHIPPED, chosen=_chosen(settings))
+
+
+def load_shipped(settings: Settings) -> Library:
+    """The library that HLS comes with, as these settings would have it. Raises `PromptError` with all problems."""
+    budget = Budget(input_tokens=settings.claude.input_tokens)
+    return load_library(SHIPPED, families=families(budget), chosen=_chosen(settings))
+
+
+def _chosen(settings: Settings) -> frozenset[str]:
+    """The events for which settings choose the prompt."""
+    own = (event for entry in settings.repositories for event in entry.prompts.use)
+    return frozenset({*settings.prompts.use, *own})
 
 
 def families(budget: Budget) -> Mapping[str, Family]:

@@ -1,0 +1,181 @@
+"""What a prompt is made of, where that is from, and where two prompts differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.prompting.library import load_library
+from hls_handler.prompting.makeup import Makeup, differences, origin
+from tests.prompting.samples import BASE, FAMILIES, FRONT, write
+
+SHIPPED = {
+    "base.j2": BASE,
+    "_footer.md.j2": "by HLS\n",
+    "issues/_issue.j2": "{{ issue.title }}\n",
+    "issues/plain.j2": f'{FRONT}Judge this.\n{{% include "issues/_issue.j2" %}}\n',
+    "issues/plain.comment.md.j2": '{{ analysis.summary }}\n{% include "_footer.md.j2" %}\n',
+}
+
+
+def makeup(folder: Path, files: dict[str, str], name: str = "issues/plain") -> Makeup:
+    """Of a prompt in `lib` over the shipped library in `shipped`; the folder is where the user is."""
+    write(folder / "shipped", SHIPPED)
+    write(folder / "lib", files)
+    return load_library(Path("lib"), families=FAMILIES, shipped=folder / "shipped").makeups[name]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_prompt_is_made_of_all_that_it_and_its_comment_use(here: Path) -> None:
+    made = makeup(here, SHIPPED)
+    assert [source.name for source in made.sources] == [
+        "issues/plain.j2",
+        "issues/_issue.j2",
+        "base.j2",
+        "issues/plain.comment.md.j2",
+        "_footer.md.j2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (SHIPPED, "lib/issues/plain.j2, your own"),
+        (
+            {"issues/plain.j2": f"{FRONT}Judge {{{{ issue.title }}}}\n"},
+            "lib/issues/plain.j2, your own; from the shipped library: base.j2",
+        ),
+        (
+            {"issues/plain.j2": "Judge {{ issue.title }}\n"},
+            "lib/issues/plain.j2, your own; from the shipped library: front matter, base.j2, comment, _footer.md.j2",
+        ),
+    ],
+    ids=["all", "but the frame", "the words alone"],
+)
+def test_it_is_told_what_is_the_operators_own(here: Path, files: dict[str, str], told: str) -> None:
+    assert origin(makeup(here, files), here / "shipped") == told
+
+
+def test_the_shipped_library_is_known_by_whatever_path_it_is_reached(here: Path) -> None:
+    write(here / "shipped", SHIPPED)
+    (here / "lib").symlink_to(here / "shipped")
+    assert origin(makeup(here, {}), here / "shipped") == "lib/issues/plain.j2, in the shipped library"
+
+
+def test_a_file_of_ones_own_in_place_of_a_shipped_one_is_told(here: Path) -> None:
+    files = {name: text for name, text in SHIPPED.items() if name != "issues/plain.j2"}
+    made = makeup(here, files | {"issues/plain.j2": SHIPPED["issues/plain.j2"]})
+    (here / "lib/issues/plain.j2").unlink()
+    (here / "lib/issues/plain.j2").symlink_to(here / "shipped/issues/plain.j2")
+    assert origin(made, here / "shipped") == (
+        "lib/issues/plain.j2, in the shipped library; your own: issues/_issue.j2, base.j2, comment, _footer.md.j2"
+    )
+
+
+def test_lines_have_the_numbers_that_they_have_in_their_file(here: Path) -> None:
+    made = makeup(here, SHIPPED)
+    assert list(made.numbered_front) == [
+        (2, "description: A test"),
+        (3, "on: [issues.opened]"),
+        (4, "reply: issue_analysis"),
+    ]
+    assert list(made.numbered_template) == [(6, "Judge this."), (7, '{% include "issues/_issue.j2" %}')]
+
+
+def test_a_template_without_front_matter_begins_at_line_1(here: Path) -> None:
+    made = makeup(here, {"issues/plain.j2": "One\n\nThree"})
+    assert list(made.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
+    assert made.front_file == f"{here}/shipped/issues/plain.j2"
+    assert list(made.numbered_front)[0] == (2, "description: A test")
+
+
+def shipped(here: Path) -> Makeup:
+    return load_library(here / "shipped", families=FAMILIES).makeups["issues/plain"]
+
+
+def test_the_same_texts_do_not_differ(here: Path) -> None:
+    made = makeup(here, SHIPPED)
+    assert differences(shipped(here), made) == []
+
+
+def test_the_same_words_under_the_shipped_front_matter_do_not_differ(here: Path) -> None:
+    words = SHIPPED["issues/plain.j2"].removeprefix(FRONT)
+    made = makeup(here, {"issues/plain.j2": words})
+    assert differences(shipped(here), made) == []
+
+
+def test_other_words_under_the_shipped_front_matter_differ_in_the_words_alone(here: Path) -> None:
+    made = makeup(here, {"issues/plain.j2": 'Weigh this.\n{% include "issues/_issue.j2" %}\n'})
+    assert differences(shipped(here), made) == [
+        f"--- {here}/shipped/issues/plain.j2",
+        f"+++ lib/issues/plain.j2 (front matter of {here}/shipped/issues/plain.j2)",
+        "@@ -3,5 +3,5 @@",
+        " on: [issues.opened]",
+        " reply: issue_analysis",
+        " ---",
+        "-Judge this.",
+        "+Weigh this.",
+        ' {% include "issues/_issue.j2" %}',
+    ]
+
+
+def test_a_part_of_ones_own_differs(here: Path) -> None:
+    made = makeup(here, {"issues/plain.j2": SHIPPED["issues/plain.j2"], "issues/_issue.j2": "{{ issue.body }}\n"})
+    assert [
+        line for line in differences(shipped(here), made) if "_issue.j2" in line and line[:3] in ("---", "+++")
+    ] == [
+        f"--- {here}/shipped/issues/_issue.j2",
+        "+++ lib/issues/_issue.j2",
+    ]
+
+
+def test_two_prompts_are_compared_template_with_template_and_comment_with_comment(here: Path) -> None:
+    edited = FRONT.replace("opened", "edited")
+    files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{edited}x\n"}
+    files |= {"issues/a.comment.md.j2": "One\n", "issues/b.comment.md.j2": "Two\n"}
+    assert differences(makeup(here, files, "issues/a"), makeup(here, files, "issues/b")) == [
+        "--- lib/issues/a.j2",
+        "+++ lib/issues/b.j2",
+        "@@ -1,6 +1,6 @@",
+        " ---",
+        " description: A test",
+        "-on: [issues.opened]",
+        "+on: [issues.edited]",
+        " reply: issue_analysis",
+        " ---",
+        " x",
+        "--- lib/issues/a.comment.md.j2",
+        "+++ lib/issues/b.comment.md.j2",
+        "@@ -1 +1 @@",
+        "-One",
+        "+Two",
+    ]
+
+
+def test_what_only_one_of_them_has_is_compared_with_nothing(here: Path) -> None:
+    files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{FRONT.replace('opened', 'edited')}x\n"}
+    files |= {"issues/a.comment.md.j2": ""}
+    a, b = makeup(here, files, "issues/a"), makeup(here, files, "issues/b")
+    assert differences(a, b)[-2:] == ["--- lib/issues/a.comment.md.j2", "+++ /dev/null"]
+    write(here / "lib", {"issues/a.comment.md.j2": "One\n"})
+    assert differences(makeup(here, {}, "issues/a"), b)[-4:] == [
+        "--- lib/issues/a.comment.md.j2",
+        "+++ /dev/null",
+        "@@ -1 +0,0 @@",
+        "-One",
+    ]
+
+
+def test_a_missing_end_of_the_last_line_is_a_difference(here: Path) -> None:
+    made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.title }}"})
+    assert differences(shipped(here), made)[2:] == [
+        "@@ -1 +1 @@",
+        "-{{ issue.title }}",
+        "+{{ issue.title }}\n\\ No newline at end of file",
+    ]
