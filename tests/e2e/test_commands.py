@@ -153,7 +153,7 @@ def test_check_finds_nothing_wrong_where_nothing_is(service: Service) -> None:
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "the token is that of hls-bot" in checked.stdout
-    assert checked.stdout.endswith("settings and 3 prompts are fine; GitHub and Claude answer\n")
+    assert checked.stdout.endswith("settings and 4 prompts are fine; GitHub and Claude answer\n")
 
 
 @pytest.mark.parametrize(
