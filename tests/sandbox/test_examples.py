@@ -1,0 +1,44 @@
+"""Examples of what comments see: recorded events, with canned replies about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.handler import Budget
+from hls_handler.prompting.variables import COMMENT
+from hls_handler.sandbox.examples import comment_examples
+
+BUDGET = Budget(input_tokens=30_000)
+FAMILIES = [(event, reply) for event, handler in HANDLERS.items() for reply in sorted(handler.replies)]
+
+
+@pytest.mark.parametrize(("event", "reply"), FAMILIES, ids=[f"{event}, {reply}" for event, reply in FAMILIES])
+def test_every_variable_of_a_comment_has_an_example(event: str, reply: str) -> None:
+    handler = HANDLERS[event]
+    examples = list(comment_examples(event, reply, BUDGET))
+    assert examples != []
+    for name in (*COMMENT, *handler.variable_types, *handler.comment_variable_types, "analysis"):
+        assert any(example[name] not in (None, "", ()) for example in examples), name
+
+
+def first(event: str, reply: str) -> dict[str, Any]:
+    return dict(next(comment_examples(event, reply, BUDGET)))
+
+
+def test_findings_stand_at_lines_of_the_patches() -> None:
+    example = first("pull_request", "pull_request_analysis")
+    shown = {file.path: file.numbered for file in example["files"]}
+    assert example["findings"] != ()
+    for finding in example["findings"]:
+        assert finding.quote in shown[finding.path]
+
+
+def test_todos_quote_the_review() -> None:
+    example = first("pull_request_review", "review_analysis")
+    words = " ".join([example["review"].body, *(comment.body for comment in example["comments"])])
+    assert example["todos"] != ()
+    for todo in example["todos"]:
+        assert " ".join(todo.quote.split()) in " ".join(words.split())
