@@ -87,7 +87,8 @@ def test_every_command_has_help_worth_reading(name: str) -> None:
 
 
 def test_no_command_is_documented_that_does_not_exist() -> None:
-    assert set(re.findall(r"^\| `(hls [a-z]+(?: list| show| retry)?)", README, re.MULTILINE)) == set(COMMANDS)
+    subcommands = "list|show|retry|vars|diff"
+    assert set(re.findall(rf"^\| `(hls [a-z]+(?: (?:{subcommands}))?)", README, re.MULTILINE)) == set(COMMANDS)
 
 
 def test_every_route_is_documented() -> None:

@@ -10,6 +10,7 @@ import typer
 from hls_handler.cli.check import check
 from hls_handler.cli.deliveries import deliveries
 from hls_handler.cli.demo import demo
+from hls_handler.cli.prompts import prompts
 from hls_handler.cli.render import render
 from hls_handler.cli.send import send
 from hls_handler.cli.serve import serve
@@ -32,4 +33,5 @@ app.command()(render)
 app.command()(send)
 app.add_typer(deliveries, name="deliveries")
 app.command()(why)
+app.add_typer(prompts, name="prompts")
 app.command()(demo)

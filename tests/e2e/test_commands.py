@@ -256,7 +256,11 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "up", "check", "render", "send", "deliveries list", "deliveries show", "deliveries retry", "why", "demo"],
+    [
+        *("serve", "up", "check", "render", "send", "why", "demo"),
+        *("deliveries list", "deliveries show", "deliveries retry"),
+        *("prompts list", "prompts vars", "prompts show", "prompts diff"),
+    ],
 )
 def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(command: str) -> None:
     helped = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=200)
@@ -265,7 +269,7 @@ def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(comma
     assert ("HLS_CONFIG" in helped.output) == (command != "demo")  # the demo writes its own settings
 
 
-@pytest.mark.parametrize("group", [[], ["deliveries"]], ids=["hls", "hls deliveries"])
+@pytest.mark.parametrize("group", [[], ["deliveries"], ["prompts"]], ids=["hls", "hls deliveries", "hls prompts"])
 def test_no_summary_of_a_command_is_cut(group: list[str]) -> None:
     helped = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)
     assert "...\n" not in helped.output.partition("Commands:")[2]

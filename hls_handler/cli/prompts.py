@@ -1,0 +1,191 @@
+"""`hls prompts`: for prompt authors, what there is, what it came to, what it can name, and where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+
+from hls_handler.cli.options import Config, fail, load, open_store, refuse
+from hls_handler.cli.prompt_figures import Figures, shown_figures
+from hls_handler.cli.prompt_variables import shown_variables
+from hls_handler.cli.say import say, say_lines
+from hls_handler.errors import PromptError
+from hls_handler.handlers.handler import Budget
+from hls_handler.prompting.library import Library, Prompt
+from hls_handler.prompting.makeup import Makeup, differences, origin
+from hls_handler.sandbox.samples import SHIPPED, families, load_checked, load_shipped
+from hls_handler.settings.model import Settings
+from hls_handler.store import PromptRow, database_exists
+
+prompts = typer.Typer(
+    help="Look at the library of prompts, and compare.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2a)."
+
+
+@prompts.command(name="list")
+def list_(config: Config = None) -> None:
+    """List the prompts, with what they came to.
+
+    For each prompt of the library: its id, the events that it is for, or the prompt that it comes after, where it is
+    from, and from the database how many answers it gave, what they cost, and its last error. What earlier versions of
+    the same name came to stands in brackets. Works while the service runs.
+
+    Exit codes: 0 listed; 2 called wrongly, or the settings, the prompts or the database cannot be used.
+    """
+    settings = load(config)
+    library = _library(settings)
+    rows = _rows(settings)
+    for prompt in library.prompts.values():
+        say(prompt.id)
+        say(f"  for         {_occasions(library, prompt)}")
+        say(f"  from        {origin(library.makeups[prompt.name], SHIPPED)}")
+        for line in shown_figures(Figures.of(prompt.id, rows)) if rows is not None else ():
+            say(f"  {line}")
+    if rows is None:
+        say(f"{settings.sources.where('storage.url')}: there is no database yet, so no answers, costs and errors")
+
+
+@prompts.command(name="vars")
+def vars_(
+    family: Annotated[
+        str, typer.Argument(metavar="FAMILY", help="issues, pull_requests, reviews, or the event's name.")
+    ],
+    config: Config = None,
+) -> None:
+    """List the variables that templates see.
+
+    For each variable and each of its members: the name ([] stands for each element of a list), whose text it is, the
+    type, and an example from a recorded event. A stranger's text can be shown, compared and measured, but not taken
+    apart; numbers and booleans are nobody's text. First what prompts see, then what only comments see, whose examples
+    come of canned replies. The prompts themselves are not read, so broken ones do not matter.
+
+    Exit codes: 0 listed; 2 called wrongly, or the settings cannot be used.
+    """
+    budget = Budget(input_tokens=load(config).claude.input_tokens)
+    known = families(budget)
+    event = next((event for event, one in known.items() if family in (event, one.name)), None)
+    if event is None:
+        names = ", ".join(dict.fromkeys(one.name for one in known.values()))
+        refuse([f"there is no family {family!r}; there are {names}, and their events {', '.join(known)}"])
+    for line in shown_variables(event, known[event], budget):
+        say(line)
+
+
+@prompts.command()
+def show(
+    prompt: Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP)],
+    config: Config = None,
+) -> None:
+    """Show one prompt: front matter, files, template.
+
+    The front matter is the one that holds: that of the shipped prompt, where the file has none of its own. Lines have
+    the numbers that they have in their file, as in the messages of `hls check`.
+
+    Exit codes: 0 shown; 1 the id is that of another version; 2 called wrongly, or the settings or the prompts cannot
+    be used.
+    """
+    library = _library(load(config))
+    chosen, other = _find(library, prompt)
+    if other is not None:
+        fail(other)
+    say_lines("\n".join(_shown(chosen, library.makeups[chosen.name])))
+
+
+@prompts.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help=NAME_HELP)],
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="Another one; without it A and the shipped A.")] = None,
+    config: Config = None,
+) -> None:
+    """Show how two prompts differ, over all their files.
+
+    A unified diff from A to B, or from the shipped prompt of the same name to A: of the templates, the comments, and
+    the parts that they use, with the front matter that holds.
+
+    Exit codes: 0 they are the same; 1 they differ; 2 called wrongly, or the settings or the prompts cannot be used.
+    """
+    settings = load(config)
+    library = _library(settings)
+    first = _known(library, a)
+    if b is None:
+        old, new = _shipped(settings, first), library.makeups[first.name]
+    else:
+        old, new = library.makeups[first.name], library.makeups[_known(library, b).name]
+    lines = differences(old, new)
+    if lines:
+        say_lines("\n".join(lines))
+        raise typer.Exit(1)
+    say(f"the same: {new.name} and {'the shipped one' if b is None else old.name}")
+
+
+def _library(settings: Settings) -> Library:
+    try:
+        return load_checked(settings)
+    except PromptError as exc:
+        refuse(exc.problems)
+
+
+def _rows(settings: Settings) -> list[PromptRow] | None:
+    """None without a database; none is made for that."""
+    if not database_exists(settings.storage.url):
+        return None
+    with open_store(settings) as store:
+        return store.prompt_figures()
+
+
+def _find(library: Library, given: str) -> tuple[Prompt, str | None]:
+    """The prompt of that name, and what is to be said if the id given is another version's; exits with 2 for none."""
+    name, at, _ = given.partition("@")
+    prompt = library.prompts.get(name)
+    if prompt is None:
+        refuse([f"there is no prompt {name}; there are {', '.join(library.prompts)}"])
+    if at and given != prompt.id:
+        return prompt, f"{given} is another version; the one at hand is {prompt.id}"
+    return prompt, None
+
+
+def _known(library: Library, given: str) -> Prompt:
+    prompt, other = _find(library, given)
+    if other is not None:
+        refuse([other])
+    return prompt
+
+
+def _shipped(settings: Settings, prompt: Prompt) -> Makeup:
+    try:
+        library = load_shipped(settings)
+    except PromptError as exc:
+        refuse(exc.problems)
+    if prompt.name not in library.makeups:
+        shipped = ", ".join(library.prompts)
+        refuse([f"no shipped prompt is called {prompt.name}; there are {shipped}; name a second prompt of your own"])
+    return library.makeups[prompt.name]
+
+
+def _occasions(library: Library, prompt: Prompt) -> str:
+    """ "issues.opened, issues.edited", or "after issues/analyze"."""
+    return ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+
+
+def _shown(prompt: Prompt, makeup: Makeup) -> list[str]:
+    return [
+        f"prompt      {prompt.id}",
+        f"from        {origin(makeup, SHIPPED)}",
+        "files       " + "\n            ".join(source.file for source in makeup.sources),
+        "",
+        f"--- front matter ({makeup.front_file}) ---",
+        *_numbered(makeup.numbered_front),
+        "",
+        f"--- template ({makeup.template.file}) ---",
+        *_numbered(makeup.numbered_template),
+    ]
+
+
+def _numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
+    return (f"{number:>4}  {line}" if line else f"{number:>4}" for number, line in lines)

@@ -1,0 +1,332 @@
+"""`hls prompts`: what there is, what it came to, what it can name, where it differs, and what is said in trouble."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hls_handler.analysis import Usage
+from hls_handler.cli import app
+from hls_handler.deliveries import Lease
+from hls_handler.sandbox.samples import SHIPPED
+from hls_handler.store import Store
+from tests.prompting.samples import write
+from tests.store.builders import begin
+
+SETTINGS = """\
+github: {token: a-token, webhook_secret: "0123456789abcdef"}
+claude: {api_key: a-key}
+repositories: [{name: octo/widgets}]
+storage: {url: "sqlite:///hls.db"}
+prompts: {directory: lib}
+"""
+FRONT = "---\ndescription: Sort new issues\non: [issues.opened]\nreply: issue_analysis\n"
+TASK = "Judge {{ issue.title }}\n"
+LIBRARY = {
+    "issues/mine.j2": f'{FRONT}then: {{prompt: issues/more, when: "analysis.worth_saying"}}\n---\n{TASK}',
+    "issues/mine.comment.md.j2": "{{ analysis.summary }}\n",
+    "issues/more.j2": f"---\ndescription: More\nreply: issue_response\n---\n{TASK}",
+}
+
+SHIPPED_NAMES = "issues/analyze, issues/respond, pull_requests/analyze, reviews/analyze"
+
+Hls = Callable[..., Result]
+
+
+@pytest.fixture
+def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
+    """`hls prompts` in a folder with settings and a library of one's own; its paths are cut short."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
+    write(tmp_path / "lib", LIBRARY)
+    return lambda *arguments: CliRunner().invoke(app, ["prompts", *arguments])
+
+
+def identity(hls: Hls, name: str) -> str:
+    found = re.search(rf"^{name}@[0-9a-f]{{6}}$", hls("list").stdout, re.MULTILINE)
+    assert found is not None
+    return found[0]
+
+
+def call(
+    store: Store, lease: Lease, prompt_id: str, *, cost_usd: float | None = None, error: str | None = None
+) -> None:
+    call_id = store.begin_call(
+        lease,
+        index=0,
+        prompt_id=prompt_id,
+        model="claude-haiku",
+        sender="mona",
+        requests_per_second=1000,
+        calls_per_hour=200,
+    )
+    usage = None if cost_usd is None else Usage("claude-haiku", cost_usd=cost_usd)
+    store.end_call(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
+
+
+# --- list ------------------------------------------------------------------------------------------------------------
+
+
+def test_prompts_are_listed_with_what_they_are_for_and_from_and_no_database_is_made(hls: Hls, tmp_path: Path) -> None:
+    listed = hls("list")
+    assert (listed.exit_code, listed.stderr) == (0, "")
+    assert re.sub("@[0-9a-f]{6}", "@", listed.stdout) == (
+        "issues/mine@\n"
+        "  for         issues.opened\n"
+        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
+        "issues/more@\n"
+        "  for         after issues/mine\n"
+        "  from        lib/issues/more.j2, your own; from the shipped library: base.j2\n"
+        "settings.yaml:4 (storage.url): there is no database yet, so no answers, costs and errors\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
+
+
+def test_figures_are_of_the_version_at_hand_and_in_brackets_of_earlier_ones(hls: Hls, tmp_path: Path) -> None:
+    mine = identity(hls, "issues/mine")
+    with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+        lease = begin(store, "g1")
+        call(store, lease, mine, cost_usd=0.001)
+        call(store, lease, mine, cost_usd=0.002)
+        call(store, lease, mine)  # a model without a price
+        call(store, lease, "issues/mine@000000", cost_usd=0.25)
+        call(store, lease, "issues/mine@000001", cost_usd=0.25, error="Claude answered 400")
+        call(store, lease, "issues/mine@000001", error="Claude answered 404\nDone: forged\x1b[2J")
+        call(store, lease, "issues/miner@000000", cost_usd=9)
+    listed = hls("list")
+    assert listed.exit_code == 0
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout) == (
+        f"{mine}\n"
+        "  for         issues.opened\n"
+        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
+        "  answers     3 (earlier versions: 1)\n"
+        "  cost        0.003000 USD, and unknown for 1 call (earlier versions: 0.500000 USD, and unknown for 1 call)\n"
+        "  last error  none\n"
+        "              (earlier versions: TIME: Claude answered 404 Done: forged\\x1b[2J)\n"
+        f"{identity(hls, 'issues/more')}\n"
+        "  for         after issues/mine\n"
+        "  from        lib/issues/more.j2, your own; from the shipped library: base.j2\n"
+        "  answers     0\n"
+        "  cost        0.000000 USD\n"
+        "  last error  none\n"
+    )
+
+
+def test_a_cost_that_nobody_knows_is_not_said_to_be_nothing(hls: Hls, tmp_path: Path) -> None:
+    mine = identity(hls, "issues/mine")
+    with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+        lease = begin(store, "g1")
+        call(store, lease, mine)
+        call(store, lease, mine, error="no answer")
+    listed = hls("list").stdout
+    assert "  answers     1\n  cost        unknown for 2 calls\n" in listed
+    assert re.search(r"  last error  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: no answer\n", listed)
+
+
+def test_a_database_that_cannot_be_used_is_named_with_the_setting(hls: Hls, tmp_path: Path) -> None:
+    (tmp_path / "hls.db").write_text("no database, but a text that is long enough to be looked at")
+    listed = hls("list")
+    assert listed.exit_code == 2
+    assert listed.stderr.startswith("settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: ")
+    assert listed.stdout == ""
+
+
+# --- vars ------------------------------------------------------------------------------------------------------------
+
+
+def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(hls: Hls) -> None:
+    told = hls("vars", "pull_requests")
+    assert (told.exit_code, told.stderr) == (0, "")
+    lines = told.stdout.splitlines()
+    assert lines[0] == "Prompts and comments about pull_request see:"
+    for line in (
+        "  pull_request.number                 -           whole number   2",
+        "  pull_request.title                  stranger's  text           Update the README with new information.",
+        "  pull_request.state                  ours        one of open, closed  open",
+        "  pull_request.draft                  -           true or false  false",
+        "  size                                ours        one of small, medium, large  small",
+    ):
+        assert line in lines[: lines.index("Only comments see:")]
+    below = lines[lines.index("Only comments see:") :]
+    assert "  findings[].severity                 ours        one of critical, high, medium, low  critical" in below
+    assert "Comments see, and prompts that a `then` leads to, where the reply is pull_request_analysis:" in below
+    assert "  analysis.worth_saying               -           true or false  true" in below
+
+
+def test_an_example_is_one_short_line(hls: Hls) -> None:
+    told = hls("vars", "pull_requests").stdout
+    assert "stranger's  text           This is a pretty simple change that we need to pull into ...\n" in told
+    assert max(len(line.split("  ")[-1].strip()) for line in told.splitlines() if line.startswith("  ")) <= 60
+
+
+@pytest.mark.parametrize(
+    ("family", "event"), [("issues", "issues"), ("pull_requests", "pull_request"), ("reviews", "pull_request_review")]
+)
+def test_a_family_is_known_by_its_own_name_and_by_its_events(hls: Hls, family: str, event: str) -> None:
+    by_family, by_event = hls("vars", family), hls("vars", event)
+    assert (by_family.exit_code, by_event.exit_code) == (0, 0)
+    assert by_family.stdout == by_event.stdout
+    assert by_event.stdout.startswith(f"Prompts and comments about {event} see:\n")
+
+
+def test_an_unknown_family_names_the_known_ones(hls: Hls) -> None:
+    told = hls("vars", "issue")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr == (
+        "there is no family 'issue'; there are issues, pull_requests, reviews, and their events issues, pull_request, "
+        "pull_request_review\n"
+    )
+
+
+def test_who_mends_a_prompt_can_look_variables_up(hls: Hls, tmp_path: Path) -> None:
+    write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
+    assert hls("vars", "issues").exit_code == 0
+
+
+# --- show ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_shown_with_the_lines_of_its_files(hls: Hls) -> None:
+    mine = identity(hls, "issues/mine")
+    for given in ("issues/mine", mine):
+        shown = hls("show", given)
+        assert (shown.exit_code, shown.stderr) == (0, "")
+        assert shown.stdout == (
+            f"prompt      {mine}\n"
+            "from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
+            "files       lib/issues/mine.j2\n"
+            f"            {SHIPPED}/base.j2\n"
+            "            lib/issues/mine.comment.md.j2\n"
+            "\n"
+            "--- front matter (lib/issues/mine.j2) ---\n"
+            "   2  description: Sort new issues\n"
+            "   3  on: [issues.opened]\n"
+            "   4  reply: issue_analysis\n"
+            '   5  then: {prompt: issues/more, when: "analysis.worth_saying"}\n'
+            "\n"
+            "--- template (lib/issues/mine.j2) ---\n"
+            "   7  Judge {{ issue.title }}\n"
+        )
+
+
+def test_the_front_matter_that_was_taken_over_is_shown_with_its_file(hls: Hls, tmp_path: Path) -> None:
+    write(tmp_path / "lib", {"issues/respond.j2": "{# \x1b[2J #}\n\nAnswer {{ issue.title }}"})
+    shown = hls("show", "issues/respond")
+    assert shown.exit_code == 2  # nothing leads to it here, and the shipped front matter names no event
+    write(tmp_path / "lib", {"issues/analyze.j2": "Say {{ issue.title }}"})
+    (tmp_path / "lib/issues/mine.j2").unlink()
+    (tmp_path / "lib/issues/mine.comment.md.j2").unlink()
+    (tmp_path / "lib/issues/more.j2").unlink()
+    shown = hls("show", "issues/respond")
+    assert shown.exit_code == 0, shown.stderr
+    assert f"--- front matter ({SHIPPED}/issues/respond.j2) ---\n   2  description: An answer" in shown.stdout
+    assert shown.stdout.endswith(
+        "--- template (lib/issues/respond.j2) ---\n   1  {# \\x1b[2J #}\n   2\n   3  Answer {{ issue.title }}\n"
+    )
+
+
+def test_the_id_of_another_version_is_not_shown_as_if_it_were_the_one_at_hand(hls: Hls) -> None:
+    shown = hls("show", "issues/mine@000000")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    mine = identity(hls, "issues/mine")
+    assert shown.stderr == f"issues/mine@000000 is another version; the one at hand is {mine}\n"
+
+
+# --- diff ------------------------------------------------------------------------------------------------------------
+
+
+def test_two_prompts_are_compared_over_all_their_files(hls: Hls) -> None:
+    compared = hls("diff", "issues/mine", "issues/more")
+    assert (compared.exit_code, compared.stderr) == (1, "")
+    assert compared.stdout == (
+        "--- lib/issues/mine.j2\n"
+        "+++ lib/issues/more.j2\n"
+        "@@ -1,7 +1,5 @@\n"
+        " ---\n"
+        "-description: Sort new issues\n"
+        "-on: [issues.opened]\n"
+        "-reply: issue_analysis\n"
+        '-then: {prompt: issues/more, when: "analysis.worth_saying"}\n'
+        "+description: More\n"
+        "+reply: issue_response\n"
+        " ---\n"
+        " Judge {{ issue.title }}\n"
+        "--- lib/issues/mine.comment.md.j2\n"
+        "+++ /dev/null\n"
+        "@@ -1 +0,0 @@\n"
+        "-{{ analysis.summary }}\n"
+    )
+
+
+def test_a_prompt_alone_is_compared_with_the_shipped_one_of_its_name(hls: Hls, tmp_path: Path) -> None:
+    shipped = (SHIPPED / "reviews/analyze.j2").read_text()
+    assert shipped.count("# Your task") == 1
+    write(tmp_path / "lib", {"reviews/analyze.j2": shipped.replace("# Your task", "# Thy task")})
+    compared = hls("diff", "reviews/analyze")
+    assert compared.exit_code == 1
+    first, second, _, *lines = compared.stdout.splitlines()
+    assert (first, second) == (f"--- {SHIPPED}/reviews/analyze.j2", "+++ lib/reviews/analyze.j2")
+    changed = [line[:11] for line in lines if line.startswith(("+", "-")) and "task" in line]
+    assert changed == ["-# Your tas", "+# Thy task"]
+
+
+def test_prompts_without_a_difference_are_said_to_be_the_same(hls: Hls, tmp_path: Path) -> None:
+    words = (SHIPPED / "reviews/analyze.j2").read_text().split("---\n", 2)[2]
+    write(tmp_path / "lib", {"reviews/analyze.j2": words})
+    alone, twice = hls("diff", "reviews/analyze"), hls("diff", "issues/mine", "issues/mine")
+    assert (alone.exit_code, alone.stdout) == (0, "the same: reviews/analyze and the shipped one\n")
+    assert (twice.exit_code, twice.stdout) == (0, "the same: issues/mine and issues/mine\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            ["issues/mine"],
+            f"no shipped prompt is called issues/mine; there are {SHIPPED_NAMES}; name a second prompt of your own\n",
+        ),
+        (["issues/mine", "issues/nine"], "there is no prompt issues/nine; there are issues/mine, issues/more\n"),
+        (["nothing\x1b[2J"], "there is no prompt nothing\\x1b[2J; there are issues/mine, issues/more\n"),
+    ],
+    ids=["not shipped", "unknown", "hostile"],
+)
+def test_what_cannot_be_compared_is_no_difference(hls: Hls, given: list[str], told: str) -> None:
+    compared = hls("diff", *given)
+    assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", told)
+
+
+def test_the_id_of_another_version_cannot_be_compared(hls: Hls) -> None:
+    compared = hls("diff", "issues/mine", "issues/more@000000")
+    assert (compared.exit_code, compared.stdout) == (2, "")
+    assert compared.stderr.startswith("issues/more@000000 is another version; the one at hand is issues/more@")
+
+
+# --- trouble ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["show", "issues/mine"], ["diff", "issues/mine"]], ids=["list", "show", "diff"]
+)
+def test_broken_prompts_are_named_with_file_and_line(hls: Hls, tmp_path: Path, command: list[str]) -> None:
+    write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
+    told = hls(*command)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in told.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["list"], ["vars", "issues"], ["show", "issues/mine"], ["diff", "issues/mine"]],
+    ids=["list", "vars", "show", "diff"],
+)
+def test_settings_that_cannot_be_used_are_named(hls: Hls, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompt: {{}}\n")
+    told = hls(*command)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr.startswith("settings.yaml:6: prompt: unknown key")
