@@ -14,7 +14,7 @@ from hls_handler.cli.say import say
 from hls_handler.errors import HlsError, SettingsError
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
-from hls_handler.store import Store
+from hls_handler.store import Store, database_exists
 
 DEFAULT_CONFIG = Path("config/settings.yaml")
 DOTENV = Path(".env")
@@ -46,9 +46,26 @@ def load(config: Path | None) -> Settings:
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
     """The store, beside a running service, closed at the end; exits with 2 when it cannot be used."""
+    with _refusing(settings), closing(Store.open(settings.storage.url)) as store:
+        yield store
+
+
+@contextmanager
+def open_store_if_any(settings: Settings) -> Iterator[Store | None]:
+    """The same, but None where there is no database yet, and then none is made."""
+    with _refusing(settings):
+        exists = database_exists(settings.storage.url)
+    if not exists:
+        yield None
+        return
+    with open_store(settings) as store:
+        yield store
+
+
+@contextmanager
+def _refusing(settings: Settings) -> Iterator[None]:
     try:
-        with closing(Store.open(settings.storage.url)) as store:
-            yield store
+        yield
     except HlsError as exc:
         refuse([f"{settings.sources.where('storage.url')}: {exc}"])
 

@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load, open_store, refuse
+from hls_handler.cli.options import Config, fail, load, open_store_if_any, refuse
 from hls_handler.cli.prompt_figures import Figures, shown_figures
+from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped
 from hls_handler.cli.prompt_variables import shown_variables
 from hls_handler.cli.say import say, say_lines
-from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.makeup import Makeup, differences, origin
-from hls_handler.sandbox.samples import SHIPPED, families, load_checked, load_shipped
-from hls_handler.settings.model import Settings
-from hls_handler.store import PromptRow, database_exists
+from hls_handler.sandbox.samples import SHIPPED, families
 
 prompts = typer.Typer(
     help="Look at the library of prompts, and compare.",
@@ -39,8 +37,9 @@ def list_(config: Config = None) -> None:
     Exit codes: 0 listed; 2 called wrongly, or the settings, the prompts or the database cannot be used.
     """
     settings = load(config)
-    library = _library(settings)
-    rows = _rows(settings)
+    library = find_library(settings)
+    with open_store_if_any(settings) as store:
+        rows = None if store is None else store.prompt_figures()
     for prompt in library.prompts.values():
         say(prompt.id)
         say(f"  for         {_occasions(library, prompt)}")
@@ -90,10 +89,8 @@ def show(
     Exit codes: 0 shown; 1 the id is that of another version; 2 called wrongly, or the settings or the prompts cannot
     be used.
     """
-    library = _library(load(config))
-    chosen, other = _find(library, prompt)
-    if other is not None:
-        fail(other)
+    library = find_library(load(config))
+    chosen = find_prompt(library, prompt, other_version=fail)
     say_lines("\n".join(_shown(chosen, library.makeups[chosen.name])))
 
 
@@ -111,61 +108,17 @@ def diff(
     Exit codes: 0 they are the same; 1 they differ; 2 called wrongly, or the settings or the prompts cannot be used.
     """
     settings = load(config)
-    library = _library(settings)
-    first = _known(library, a)
+    library = find_library(settings)
+    first = library.makeups[find_prompt(library, a).name]
     if b is None:
-        old, new = _shipped(settings, first), library.makeups[first.name]
+        old, new = find_shipped(settings, first.name), first
     else:
-        old, new = library.makeups[first.name], library.makeups[_known(library, b).name]
+        old, new = first, library.makeups[find_prompt(library, b).name]
     lines = differences(old, new)
     if lines:
         say_lines("\n".join(lines))
         raise typer.Exit(1)
     say(f"the same: {new.name} and {'the shipped one' if b is None else old.name}")
-
-
-def _library(settings: Settings) -> Library:
-    try:
-        return load_checked(settings)
-    except PromptError as exc:
-        refuse(exc.problems)
-
-
-def _rows(settings: Settings) -> list[PromptRow] | None:
-    """None without a database; none is made for that."""
-    if not database_exists(settings.storage.url):
-        return None
-    with open_store(settings) as store:
-        return store.prompt_figures()
-
-
-def _find(library: Library, given: str) -> tuple[Prompt, str | None]:
-    """The prompt of that name, and what is to be said if the id given is another version's; exits with 2 for none."""
-    name, at, _ = given.partition("@")
-    prompt = library.prompts.get(name)
-    if prompt is None:
-        refuse([f"there is no prompt {name}; there are {', '.join(library.prompts)}"])
-    if at and given != prompt.id:
-        return prompt, f"{given} is another version; the one at hand is {prompt.id}"
-    return prompt, None
-
-
-def _known(library: Library, given: str) -> Prompt:
-    prompt, other = _find(library, given)
-    if other is not None:
-        refuse([other])
-    return prompt
-
-
-def _shipped(settings: Settings, prompt: Prompt) -> Makeup:
-    try:
-        library = load_shipped(settings)
-    except PromptError as exc:
-        refuse(exc.problems)
-    if prompt.name not in library.makeups:
-        shipped = ", ".join(library.prompts)
-        refuse([f"no shipped prompt is called {prompt.name}; there are {shipped}; name a second prompt of your own"])
-    return library.makeups[prompt.name]
 
 
 def _occasions(library: Library, prompt: Prompt) -> str:

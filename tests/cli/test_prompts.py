@@ -137,6 +137,13 @@ def test_a_database_that_cannot_be_used_is_named_with_the_setting(hls: Hls, tmp_
     assert listed.stdout == ""
 
 
+def test_an_address_of_no_database_is_named_with_the_setting(hls: Hls, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(SETTINGS.replace("sqlite:///hls.db", "postgresql+psycopg://u@h:port/d"))
+    listed = hls("list")
+    assert listed.exit_code == 2
+    assert listed.stderr.startswith("settings.yaml:4 (storage.url): storage.url must be sqlite:///relative/path")
+
+
 # --- vars ------------------------------------------------------------------------------------------------------------
 
 
