@@ -169,6 +169,7 @@ def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(h
 def test_an_example_is_one_short_line(hls: Hls) -> None:
     told = hls("vars", "pull_requests").stdout
     assert "stranger's  text           This is a pretty simple change that we need to pull into ...\n" in told
+    assert "\\n" not in told  # the line breaks of patches
     assert max(len(line.split("  ")[-1].strip()) for line in told.splitlines() if line.startswith("  ")) <= 60
 
 

@@ -1,0 +1,34 @@
+"""What a prompt came to: the version at hand, and all earlier ones together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hls_handler.cli.prompt_figures import Figures, shown_figures
+from hls_handler.store import PromptRow
+
+
+def shown(*rows: PromptRow) -> list[str]:
+    return list(shown_figures(Figures.of("issues/analyze@aaaaaa", rows)))
+
+
+def at(hour: int) -> datetime:
+    return datetime(2026, 11, 20, hour, tzinfo=UTC)
+
+
+def test_a_prompt_that_was_never_used_came_to_nothing() -> None:
+    assert shown() == ["answers     0", "cost        0.000000 USD", "last error  none"]
+
+
+def test_of_earlier_versions_the_latest_error_counts() -> None:
+    assert shown(
+        PromptRow("issues/analyze@000000", 1, 0.25, 0, "the later one", at(11)),
+        PromptRow("issues/analyze@111111", 2, 0.5, 2, "the earlier one", at(10)),
+        PromptRow("issues/analyze@222222", 4, 0.0, 0, None, None),
+        PromptRow("issues/analyze@aaaaaa", 8, 0.125, 1, "now", at(9)),
+    ) == [
+        "answers     8 (earlier versions: 7)",
+        "cost        0.125000 USD, and unknown for 1 call (earlier versions: 0.750000 USD, and unknown for 2 calls)",
+        "last error  2026-11-20 09:00:00 UTC: now",
+        "            (earlier versions: 2026-11-20 11:00:00 UTC: the later one)",
+    ]
