@@ -145,11 +145,12 @@ def _play(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool
 def _deliver(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Answer:
     """Send it, and again where the service was killed meanwhile; what it took before that it knows as a duplicate."""
     body, until = recorded.unique(payload.body), time.monotonic() + UP_AGAIN_S
-    lost = False
+    lost = False  # whether an answer may have been
     while True:
         try:
             answer = deliver(settings, payload.event, body, guid=guid)
-            return Answer(202, answer.body) if lost and '"duplicate"' in answer.body else answer
+            known = lost and isinstance(answer.body, dict) and answer.body.get("status") == "duplicate"
+            return Answer(202, answer.body) if known else answer
         except (OSError, http.client.HTTPException) as exc:
             lost = True
             if time.monotonic() > until:
