@@ -182,7 +182,8 @@ def _show(story: Story | None) -> None:
         cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
         say(f"  prompt    {answered.prompt_id}: {tokens_in} tokens in, {usage.output_tokens} out, {cost}")
     say(f"  labels    {', '.join(story.labels) or 'none added'}")
-    comment = [line for line in (story.comment or "").splitlines() if line.strip()]
+    lines = (story.comment or "").splitlines()
+    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # as GitHub shows it
     say(f"  comment   {comment[0] if comment else 'none'}")
     for line in comment[1:3]:
         say(f"            {line}")
