@@ -110,6 +110,21 @@ def test_of_two_merged_maps_the_first_gives_a_key(tmp_path: Path) -> None:
     assert (claude.model, claude.timeout_s) == ("one", 6.0)
 
 
+def test_a_key_that_several_merged_maps_have_stands_where_the_one_that_gives_it_does(tmp_path: Path) -> None:
+    merged = """\
+  - &one {name: o/one, labels: {create: false}}
+  - &two
+    name: o/two
+    labels:
+      allow: [bug]
+  - <<: [*one, *two]
+    name: o/three
+"""
+    sources = load(tmp_path, SMALLEST + merged).sources
+    assert sources.lines["repositories[3].labels.create"] == 8
+    assert "repositories[3].labels.allow" not in sources.lines
+
+
 def test_a_merge_of_something_else_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST + "server: {<<: 5}\n") == [
         "settings.yaml:8: << takes a map, as an alias: <<: *name"
