@@ -11,6 +11,7 @@ from hls_handler.cli.check import check
 from hls_handler.cli.deliveries import deliveries
 from hls_handler.cli.demo import demo
 from hls_handler.cli.render import render
+from hls_handler.cli.schema import settings_commands
 from hls_handler.cli.send import send
 from hls_handler.cli.serve import serve
 from hls_handler.cli.up import up
@@ -32,4 +33,5 @@ app.command()(render)
 app.command()(send)
 app.add_typer(deliveries, name="deliveries")
 app.command()(why)
+app.add_typer(settings_commands, name="settings")
 app.command()(demo)
