@@ -10,6 +10,7 @@ import typer
 from hls_handler.cli.check import check
 from hls_handler.cli.deliveries import deliveries
 from hls_handler.cli.demo import demo
+from hls_handler.cli.explain import config_commands
 from hls_handler.cli.render import render
 from hls_handler.cli.schema import settings_commands
 from hls_handler.cli.send import send
@@ -33,5 +34,6 @@ app.command()(render)
 app.command()(send)
 app.add_typer(deliveries, name="deliveries")
 app.command()(why)
+app.add_typer(config_commands, name="config")
 app.add_typer(settings_commands, name="settings")
 app.command()(demo)

@@ -266,6 +266,7 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
         "deliveries show",
         "deliveries retry",
         "why",
+        "config explain",
         "settings schema",
         "demo",
     ],
@@ -278,7 +279,9 @@ def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(comma
     assert ("HLS_CONFIG" in helped.output) == (command not in without)
 
 
-@pytest.mark.parametrize("group", [[], ["deliveries"], ["settings"]], ids=lambda group: " ".join(["hls", *group]))
+@pytest.mark.parametrize(
+    "group", [[], ["deliveries"], ["config"], ["settings"]], ids=lambda group: " ".join(["hls", *group])
+)
 def test_no_summary_of_a_command_is_cut(group: list[str]) -> None:
     helped = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)
     assert "...\n" not in helped.output.partition("Commands:")[2]
