@@ -131,6 +131,10 @@ def test_a_key_is_described_with_its_default_and_bounds() -> None:
         "default": 8000,
         "anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, {"$ref": "#/$defs/Variable"}],
     }
+    assert SCHEMA["$defs"]["Server"]["properties"]["api_key"] == {  # which is unset by default
+        "description": "key that /stats and the full /health need in X-API-Key, at least 16 bytes",
+        "anyOf": [{"type": "string", "format": "password", "writeOnly": True}, {"type": "null"}],
+    }
     assert SCHEMA["$defs"]["Logging"]["properties"]["format"]["anyOf"][0] == {
         "enum": ["json", "text"],
         "type": "string",

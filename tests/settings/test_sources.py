@@ -104,8 +104,12 @@ def test_anchors_aliases_and_merges_work(tmp_path: Path) -> None:
     assert settings.sources.lines["repositories[1].name"] == 9
 
 
-def test_of_two_merged_maps_the_first_gives_a_key(tmp_path: Path) -> None:
-    text = SMALLEST.replace("claude:\n", "claude:\n  <<: [{model: one, timeout_s: 5}, {model: two}]\n  timeout_s: 6\n")
+@pytest.mark.parametrize(
+    "merges",
+    ["  <<: [{model: one, timeout_s: 5}, {model: two}]\n", "  <<: {model: one, timeout_s: 5}\n  <<: {model: two}\n"],
+)
+def test_of_two_merged_maps_the_first_gives_a_key(tmp_path: Path, merges: str) -> None:
+    text = SMALLEST.replace("claude:\n", f"claude:\n{merges}  timeout_s: 6\n")
     claude = load(tmp_path, text).claude
     assert (claude.model, claude.timeout_s) == ("one", 6.0)
 
