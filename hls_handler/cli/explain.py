@@ -11,6 +11,7 @@ from hls_handler.cli.say import say
 from hls_handler.errors import PromptError
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.routing import Candidate, Ignored, Rule, route
+from hls_handler.routing.candidate import REVIEW_REQUESTED
 from hls_handler.routing.filters import READ_BY_CLAUDE
 from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.effective import Effective, RepositoryTable, why_before
@@ -24,7 +25,8 @@ config_commands = typer.Typer(
 )
 
 PERSON = "somebody"
-ASSUMED = "as of a person, on a thread that is no draft and does not ask HLS to leave it alone"
+PROVIDED = "provided that a person does it, on a thread that is no draft and does not ask HLS to leave it alone"
+PROVIDED_TOO = {"edited": ", and that title or text change", REVIEW_REQUESTED: ", and that the review is asked of HLS"}
 
 
 @config_commands.command()
@@ -59,11 +61,12 @@ def explain(
         say(masked(line, secrets))
     if event is None:
         return
-    verdict = _verdict(settings, table, repository, event)
+    candidate = _by_a_person(event, repository)
+    verdict = _verdict(settings, table, candidate)
     say(masked(f"{event} = {_told(settings, verdict)}", secrets))
-    say(f"  {ASSUMED}")
     if isinstance(verdict, Ignored):
         raise typer.Exit(1)
+    say(f"  {PROVIDED}{PROVIDED_TOO.get(candidate.action or '', '')}")
 
 
 def _lines(settings: Settings, matching: tuple[Effective, ...]) -> list[str]:
@@ -75,14 +78,10 @@ def _lines(settings: Settings, matching: tuple[Effective, ...]) -> list[str]:
     return [*lines, *(str(value) for value in held(settings, chosen))]
 
 
-def _verdict(settings: Settings, table: RepositoryTable, repository: str, key: str) -> Rule | Ignored:
-    """What routing answers for a plain person's event. Exits with 2 when the prompts cannot be used."""
-    try:
-        library = load_checked(settings)
-    except PromptError as exc:
-        refuse(exc.problems)
+def _by_a_person(key: str, repository: str) -> Candidate:
+    """An event that only settings and prompts could keep out."""
     name, _, action = key.partition(".")
-    candidate = Candidate(
+    return Candidate(
         event=name,
         action=action or None,
         repository=repository,
@@ -92,6 +91,14 @@ def _verdict(settings: Settings, table: RepositoryTable, repository: str, key: s
         changed=READ_BY_CLAUDE if action == "edited" else frozenset(),
         comment_author=PERSON,
     )
+
+
+def _verdict(settings: Settings, table: RepositoryTable, candidate: Candidate) -> Rule | Ignored:
+    """What routing answers. Exits with 2 when the prompts cannot be used."""
+    try:
+        library = load_checked(settings)
+    except PromptError as exc:
+        refuse(exc.problems)
     return route(candidate, settings=settings, table=table, catalogue=library, we=None)
 
 

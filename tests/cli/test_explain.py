@@ -79,7 +79,7 @@ def test_a_repository_that_no_entry_matches_is_told_what_to_add(path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("repository", "event", "verdict"),
+    ("repository", "event", "verdict", "provided"),
     [
         (
             "octo/widgets",
@@ -88,6 +88,7 @@ def test_a_repository_that_no_entry_matches_is_told_what_to_add(path: Path) -> N
                 "issues/analyze   hls.yaml:10 (repositories[1].events) enables issues.opened, "
                 "and prompts/issues/analyze.j2 is for it"
             ),
+            "",
         ),
         (
             "octo/widgets",
@@ -96,6 +97,7 @@ def test_a_repository_that_no_entry_matches_is_told_what_to_add(path: Path) -> N
                 "issues/analyze   hls.yaml:10 (repositories[1].events) enables issues.edited, "
                 "and prompts/issues/analyze.j2 is for it"
             ),
+            ", and that title or text change",
         ),
         (
             "octo/others",
@@ -104,16 +106,20 @@ def test_a_repository_that_no_entry_matches_is_told_what_to_add(path: Path) -> N
                 "pull_requests/analyze   hls.yaml:5 (repositories[0].events) enables pull_request.review_requested, "
                 "and prompts/pull_requests/analyze.j2 is for it"
             ),
+            ", and that the review is asked of HLS",
         ),
     ],
 )
 def test_an_event_that_would_be_worked_on_is_told_by_which_prompt_and_line(
-    path: Path, repository: str, event: str, verdict: str
+    path: Path, repository: str, event: str, verdict: str, provided: str
 ) -> None:
     assert explain(path, repository, "--event", event).exit_code == 0
     assert said(path, repository, "--event", event)[-2:] == [
         f"{event} = {verdict}",
-        "  as of a person, on a thread that is no draft and does not ask HLS to leave it alone",
+        (
+            "  provided that a person does it, on a thread that is no draft and does not ask HLS to leave it alone"
+            f"{provided}"
+        ),
     ]
 
 
@@ -156,7 +162,7 @@ def test_an_event_that_would_be_worked_on_is_told_by_which_prompt_and_line(
 )
 def test_an_event_that_would_be_ignored_is_told_why(path: Path, repository: str, event: str, verdict: str) -> None:
     assert explain(path, repository, "--event", event).exit_code == 1
-    assert said(path, repository, "--event", event)[-2] == f"{event} = {verdict}"
+    assert said(path, repository, "--event", event)[-1] == f"{event} = {verdict}"
 
 
 @pytest.mark.parametrize(
