@@ -10,8 +10,10 @@ import typer
 from hls_handler.cli.check import check
 from hls_handler.cli.deliveries import deliveries
 from hls_handler.cli.demo import demo
+from hls_handler.cli.explain import config_commands
 from hls_handler.cli.prompts import prompts
 from hls_handler.cli.render import render
+from hls_handler.cli.schema import settings_commands
 from hls_handler.cli.send import send
 from hls_handler.cli.serve import serve
 from hls_handler.cli.up import up
@@ -34,4 +36,6 @@ app.command()(send)
 app.add_typer(deliveries, name="deliveries")
 app.command()(why)
 app.add_typer(prompts, name="prompts")
+app.add_typer(config_commands, name="config")
+app.add_typer(settings_commands, name="settings")
 app.command()(demo)

@@ -33,6 +33,7 @@ FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
 SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
 PATIENCE_S = 120.0
+UP_AGAIN_S = 10.0
 
 SETTINGS = """\
 # Written by `hls demo` at each start, since the sandbox's addresses change; yours are in config/settings.yaml.
@@ -142,14 +143,20 @@ def _play(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool
 
 
 def _deliver(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Answer:
-    """Send it, and once more if the service was killed meanwhile."""
-    for _ in range(2):
+    """Send it, and again where the service was killed meanwhile; what it took before that it knows as a duplicate."""
+    body, until = recorded.unique(payload.body), time.monotonic() + UP_AGAIN_S
+    lost = False  # whether an answer may have been
+    while True:
         try:
-            return deliver(settings, payload.event, recorded.unique(payload.body), guid=guid)
+            answer = deliver(settings, payload.event, body, guid=guid)
+            known = lost and isinstance(answer.body, dict) and answer.body.get("status") == "duplicate"
+            return Answer(202, answer.body) if known else answer
         except (OSError, http.client.HTTPException) as exc:
-            answer = Answer(0, f"no answer: {exc}")
+            lost = True
+            if time.monotonic() > until:
+                return Answer(0, f"no answer: {exc}")
+            time.sleep(0.1)  # a process that was killed refuses connections before it is known to have ended
             service.revive()
-    return answer
 
 
 def _wait(store: Store, guid: str, service: ServiceProcess) -> Story | None:
@@ -175,7 +182,8 @@ def _show(story: Story | None) -> None:
         cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
         say(f"  prompt    {answered.prompt_id}: {tokens_in} tokens in, {usage.output_tokens} out, {cost}")
     say(f"  labels    {', '.join(story.labels) or 'none added'}")
-    comment = [line for line in (story.comment or "").splitlines() if line.strip()]
+    lines = (story.comment or "").splitlines()
+    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # as GitHub shows it
     say(f"  comment   {comment[0] if comment else 'none'}")
     for line in comment[1:3]:
         say(f"            {line}")

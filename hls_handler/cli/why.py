@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.analysis import Answered, IssueAnalysis, IssueResponse, PullRequestAnalysis
+from hls_handler.analysis import Answered, IssueAnalysis, IssueResponse, PullRequestAnalysis, ReviewAnalysis
 from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.say import say
 from hls_handler.cli.story import Story, tell
@@ -82,6 +82,9 @@ def said(answered: Answered) -> str:
             return f"{', '.join(fields)}: {reply.summary}{aside}"
         case PullRequestAnalysis():
             return f"{reply.type}, {len(reply.findings)} findings: {reply.summary}{aside}"
+        case ReviewAnalysis():
+            blocking = sum(request.blocking for request in reply.requests)
+            return f"{len(reply.requests)} requests, {blocking} of them blocking: {reply.summary or 'nothing'}{aside}"
         case IssueResponse():
             return f"{'certain' if reply.certain else 'a guess'}: {reply.answer}{aside}"
         case _:

@@ -45,10 +45,18 @@ class _WireReviewComment(BaseModel):
     original_line: int | None = None
     diff_hunk: Text = ""
     body: Text = ""
+    in_reply_to_id: int | None = None
 
     def value(self) -> ReviewComment:
         line = self.original_line if self.line is None else self.line
-        return ReviewComment(path=self.path, side=self.side, line=line, hunk=self.diff_hunk, body=self.body)
+        return ReviewComment(
+            path=self.path,
+            side=self.side,
+            line=line,
+            hunk=self.diff_hunk,
+            body=self.body,
+            is_reply=self.in_reply_to_id is not None,
+        )
 
 
 _ISSUE = TypeAdapter(WireIssue)

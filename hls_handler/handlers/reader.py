@@ -32,6 +32,7 @@ class ReviewComment:
     line: int | None  # the (last) line, as it was numbered then; GitHub leaves it away where `hunk` tells it
     hunk: str  # the patch, down to that line; "" of a comment on the whole file
     body: str
+    is_reply: bool  # in a thread that another comment began
 
 
 class Reader(Protocol):

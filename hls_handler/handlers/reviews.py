@@ -18,6 +18,8 @@ from hls_handler.routing import Rule
 CONTEXT_LINES = 8
 """Lines of code that are shown above a comment, the one it is about included."""
 
+VERDICTS = ("approved", "changes_requested")
+
 LONGEST_BODY = 4_000
 """Characters of a comment that the shipped prompt shows."""
 
@@ -43,7 +45,8 @@ class ReviewFacts:
     review: Review  # as it is now
     comments: tuple[ShownComment, ...]
     omitted: int  # comments beyond the budget
-    objections: bool  # whether another reviewer's last word is that changes are needed
+    only_replies: bool  # nothing but answers in threads
+    objections: bool  # whether anybody's last verdict is that changes are needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,12 @@ class ReviewHandler:
             raise Permanent(f"the review {event.review.id} is gone, or behind more than {len(reviews)} others")
         if review.state == "dismissed":
             raise Overtaken("the review was dismissed meanwhile")
-        comments, omitted = _shown(reader.review_comments(pull_request.number, review.id), budget.input_tokens)
-        return ReviewFacts(pull_request, review, comments, omitted, _others_object(reviews, review))
+        if any(_takes_the_place_of(later, review) for later in reviews[reviews.index(review) + 1 :]):
+            raise Overtaken("the same person has reviewed again since")
+        written = reader.review_comments(pull_request.number, review.id)
+        comments, omitted = _shown(written, budget.input_tokens)
+        only_replies = bool(written) and not review.body.strip() and all(comment.is_reply for comment in written)
+        return ReviewFacts(pull_request, review, comments, omitted, only_replies, _somebody_objects(reviews))
 
     def variables(self, event: Event, facts: ReviewFacts) -> Mapping[str, object]:
         return {
@@ -97,6 +104,8 @@ class ReviewHandler:
     def unasked(self, facts: ReviewFacts) -> Unasked | None:
         if facts.review.user.id == facts.pull_request.user.id:
             return Unasked("the author of the pull request wrote it: it asks nothing of the author")
+        if facts.only_replies:
+            return Unasked("it only answers in threads that are there, where its author is told of it")
         if facts.review.body.strip() or facts.comments:
             return None
         nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
@@ -141,14 +150,15 @@ def _one(comment: ReviewComment, *, number: int) -> ShownComment:
     return ShownComment(number, comment.path, side, line, code, comment.body)
 
 
-def _others_object(reviews: Sequence[Review], own: Review) -> bool:
-    """Whether of the others somebody's last verdict asks for changes. A mere comment is no verdict."""
-    verdicts = {
-        review.user.id: review.state
-        for review in reviews
-        if review.state in ("approved", "changes_requested", "dismissed") and review.user.id != own.user.id
-    }
-    return "changes_requested" in verdicts.values()
+def _takes_the_place_of(later: Review, review: Review) -> bool:
+    """Whether a later review is the same person's next. One without verdict and text may be an answer in a thread."""
+    return later.user.id == review.user.id and (later.state in VERDICTS or bool(later.body.strip()))
+
+
+def _somebody_objects(reviews: Sequence[Review]) -> bool:
+    """Whether anybody's last verdict asks for changes. A mere comment takes no verdict back."""
+    last = {review.user.id: review.state for review in reviews if review.state in (*VERDICTS, "dismissed")}
+    return "changes_requested" in last.values()
 
 
 def _todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
@@ -179,8 +189,7 @@ def _folded(text: str) -> str:
 
 def _wishes(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[LabelWish, ...]:
     """Whose turn it is: the author's while anybody objects, a reviewer's while something is open, nobody's else."""
-    blocked = facts.review.state == "changes_requested" or any(todo.blocking for todo in todos)
-    if blocked or facts.objections:
+    if facts.objections or any(todo.blocking for todo in todos):
         return (LabelWish("status/needs-changes", "status"),)
     if todos:
         return (LabelWish("status/needs-review", "status"),)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from hls_handler.events import NAMED_BY, Account
 from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
 from hls_handler.routing.filters import refuse
@@ -66,7 +64,7 @@ def _enabled(candidate: Candidate, effective: Effective) -> bool:
 def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> Rule | Ignored:
     """By the prompt that settings choose for the event, else by the only one that names the event in its `on:`."""
     key = candidate.key
-    chosen = _chosen(candidate, effective)
+    chosen = effective.prompt_for(key)
     if chosen is not None:
         name, key_path = chosen
         if name is False:
@@ -92,12 +90,3 @@ def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalo
         change = settings.sources.change(f"prompts.use.{key}", "the name of one")
         return Ignored("several prompts", f"{files} are both for {key}; {change}")
     return Rule(key, names[0], effective, catalogue.file(names[0]))
-
-
-def _chosen(candidate: Candidate, effective: Effective) -> tuple[str | Literal[False], str] | None:
-    """What `prompts.use` says of the event, with its key path; a repository's own word first, then the narrower key."""
-    if not effective.use:
-        return None
-    said = [effective.use[key] for key in (candidate.key, candidate.event) if key in effective.use]
-    own = [word for word in said if word[1].startswith(f"{effective.key}.")]
-    return next(iter(own or said), None)

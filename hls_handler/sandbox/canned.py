@@ -202,6 +202,10 @@ def _clamped(text: str, node: Mapping[str, Any]) -> str:
 
 
 def _summary(reading: Reading) -> str:
+    if reading.notes:
+        asked = _requests(reading)
+        needed = sum(bool(request["blocking"]) for request in asked)
+        return f"Asked for: {len(asked)}, of which {needed} must be done." if asked else ""
     if reading.patches:
         added, removed = sum(len(p.added) for p in reading.patches), sum(len(p.removed) for p in reading.patches)
         paths = ", ".join(f"`{patch.path}`" for patch in reading.patches[:3])

@@ -54,6 +54,7 @@ class SandboxReader:
                 line=comment.get("line", comment.get("original_line")),
                 hunk=comment["diff_hunk"],
                 body=comment["body"],
+                is_reply=comment.get("in_reply_to_id") is not None,
             )
             for comment in self._review(number, review_id)[1].comments
         )

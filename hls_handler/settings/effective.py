@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Literal
@@ -29,6 +29,17 @@ class Effective:
         own = f"{self.key}.features.{name}"
         return own if own in settings.sources.lines else f"features.{name}"
 
+    def prompt_for(self, event_key: str) -> tuple[str | Literal[False], str] | None:
+        """What `prompts.use` says of an event, with its key path; a repository's own word first, then the narrower key.
+
+        It may be said of "issues.opened" or of all "issues". None where nothing is.
+        """
+        if not self.use:
+            return None
+        said = [self.use[key] for key in (event_key, event_key.partition(".")[0]) if key in self.use]
+        own = [word for word in said if word[1].startswith(f"{self.key}.")]
+        return next(iter(own or said), None)
+
 
 class RepositoryTable:
     """Finds the entry for a repository; remembers what it found, since the door asks for every webhook."""
@@ -43,11 +54,28 @@ class RepositoryTable:
         """The most specific entry that matches "owner/repo", whatever its case; None if there is none."""
         if full_name in self._found:
             return self._found[full_name]
-        parts = full_name.lower().split("/")
-        found = next((effective for globs, effective in self._entries if _match(globs, parts)), None)
+        found = next(self._matching(full_name), None)
         if len(self._found) < 10_000:  # strangers choose the names
             self._found[full_name] = found
         return found
+
+    def matching(self, full_name: str) -> tuple[Effective, ...]:
+        """Every entry that matches, the one that `find` chooses first."""
+        return tuple(self._matching(full_name))
+
+    def _matching(self, full_name: str) -> Iterator[Effective]:
+        parts = full_name.lower().split("/")
+        return (effective for globs, effective in self._entries if _match(globs, parts))
+
+
+def why_before(chosen: Effective, other: Effective) -> str:
+    """Why the first of two entries that match decides: "10 literal characters against 6"."""
+    (exact, literal), (other_exact, other_literal) = _specificity(chosen.pattern), _specificity(other.pattern)
+    if exact and not other_exact:
+        return "a whole name against a pattern"
+    if literal != other_literal:
+        return f"{literal} literal characters against {other_literal}"
+    return f"as many literal characters ({literal}), and it stands first"
 
 
 def _globs(name: str) -> list[re.Pattern[str]]:

@@ -127,3 +127,10 @@ def complaint(key: str) -> str | None:
     near = difflib.get_close_matches(action, actions, n=1, cutoff=0.6)
     hint = f"did you mean {name}.{near[0]}?" if near else f"it has {', '.join(actions)}"
     return f'the event "{name}" has no action "{action}"; {hint}'
+
+
+def complaint_of_one(key: str) -> str | None:
+    """The same of the key of one event, which names the action if there are any: "issues" alone is no event."""
+    if ACTIONS.get(key):
+        return f'the event "{key}" comes with an action; write {key}. and one of {", ".join(ACTIONS[key].split())}'
+    return complaint(key)

@@ -14,12 +14,10 @@ from hls_handler.settings.checks import find_problems
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.expand import Expansion, expand
 from hls_handler.settings.explain import explain
-from hls_handler.settings.masking import HIDDEN
+from hls_handler.settings.masking import masked
 from hls_handler.settings.model import Settings, Sources
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.sources import leaves, read_tree
-
-_TELLING = 8  # a shorter text is an ordinary word
 
 
 def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
@@ -47,7 +45,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     lines = _in_order(tree.problems, problems, tree.sources)
     if lines or settings is None:
         secrets = _secrets(expansion, reference)
-        raise SettingsError([_masked(line, secrets) for line in lines])
+        raise SettingsError([masked(line, secrets) for line in lines])
     cautions = tuple(find_cautions(settings, tree.sources))
     settings = with_successors(settings)
     settings._sources, settings._warnings = tree.sources, cautions
@@ -79,10 +77,4 @@ def _secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
         for path, value in leaves(expansion.root)
         if isinstance(value, str) and (path in expansion.variables or ((key := reference.find(path)) and key.secret))
     )
-    return tuple(sorted({text for text in texts if len(text) >= _TELLING}, key=len, reverse=True))
-
-
-def _masked(line: str, secrets: tuple[str, ...]) -> str:
-    for secret in secrets:
-        line = line.replace(secret, HIDDEN)
-    return line
+    return tuple(sorted(set(texts), key=len, reverse=True))

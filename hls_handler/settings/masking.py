@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
 from pydantic import SecretStr
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from hls_handler.settings.model import Settings
 
 HIDDEN = "***"
-_SHORT = 8  # a shorter password would be found inside ordinary words
+_SHORT = 8  # a shorter text would be found inside ordinary words
 _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&]password=([^&]+)"))
 """Where SQLAlchemy looks for one in an address: before the @, and among the driver's options."""
 
@@ -23,6 +23,14 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
         readable = unquote(password)
         found |= {password, readable} if len(readable) >= _SHORT else {f":{password}@"}
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """A text without these secrets, which are given longest first."""
+    for secret in secrets:
+        if len(secret) >= _SHORT:
+            text = text.replace(secret, HIDDEN)
+    return text
 
 
 def _secrets(value: object) -> Iterator[str]:

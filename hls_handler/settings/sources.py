@@ -150,8 +150,8 @@ class _Walk:
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
         merged: dict[str, object] = {}
         written: dict[str, object] = {}
-        for _, value_node in (pair for pair in node.value if pair[0].tag == _TAG + "merge"):
-            merged = self._merge(value_node, path, depth) | merged
+        for _, value_node in (pair for pair in reversed(node.value) if pair[0].tag == _TAG + "merge"):
+            merged = merged | self._merge(value_node, path, depth)
         for key_node, value_node in (pair for pair in node.value if pair[0].tag != _TAG + "merge"):
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(key_node, "a key must be a plain word")
@@ -162,17 +162,21 @@ class _Walk:
                 first = self._tree.lines[key_path]
                 self._problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
                 continue
+            self._forget_below(key_path)
             self._tree.lines[key_path] = key_node.start_mark.line + 1
             written[key] = self.value(value_node, key_path, depth + 1)
         return merged | written
 
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        """`<<: *defaults` or `<<: [*first, *second]`; of several, the first one that has a key gives it."""
+        """`<<: *defaults` or `<<: [*first, *second]`; of several, the first one that has a key gives it.
+
+        So it is walked last: the lines that are kept are those of what holds.
+        """
         merged: dict[str, object] = {}
-        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
             value = self.value(source, path, depth + 1)
             if isinstance(value, dict):
-                merged = value | merged
+                merged = merged | value
             else:
                 self._problem(source, "<< takes a map, as an alias: <<: *name")
         return merged
@@ -193,6 +197,12 @@ class _Walk:
             self._refuse_tag(path)
             return None
         return str(node.value)
+
+    def _forget_below(self, path: str) -> None:
+        """A key that a merge brought is given anew: what stood beneath it is gone, and so are its lines."""
+        if path in self._tree.lines:
+            for below in [known for known in self._tree.lines if known.startswith((f"{path}.", f"{path}["))]:
+                del self._tree.lines[below]
 
     def _refuse_tag(self, path: str) -> None:
         self._tree.refused[path] = "a tag (!...) is not supported; remove it"

@@ -257,19 +257,35 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
 @pytest.mark.parametrize(
     "command",
     [
-        *("serve", "up", "check", "render", "send", "why", "demo"),
-        *("deliveries list", "deliveries show", "deliveries retry"),
-        *("prompts list", "prompts vars", "prompts show", "prompts diff"),
+        "serve",
+        "up",
+        "check",
+        "render",
+        "send",
+        "deliveries list",
+        "deliveries show",
+        "deliveries retry",
+        "why",
+        "prompts list",
+        "prompts vars",
+        "prompts show",
+        "prompts diff",
+        "config explain",
+        "settings schema",
+        "demo",
     ],
 )
 def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(command: str) -> None:
     helped = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=200)
     assert helped.exit_code == 0
     assert "Exit codes: 0 " in helped.output
-    assert ("HLS_CONFIG" in helped.output) == (command != "demo")  # the demo writes its own settings
+    without = ("demo", "settings schema")  # the demo writes its own settings, the schema is the same for all
+    assert ("HLS_CONFIG" in helped.output) == (command not in without)
 
 
-@pytest.mark.parametrize("group", [[], ["deliveries"], ["prompts"]], ids=["hls", "hls deliveries", "hls prompts"])
+@pytest.mark.parametrize(
+    "group", [[], ["deliveries"], ["prompts"], ["config"], ["settings"]], ids=lambda group: " ".join(["hls", *group])
+)
 def test_no_summary_of_a_command_is_cut(group: list[str]) -> None:
     helped = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)
     assert "...\n" not in helped.output.partition("Commands:")[2]

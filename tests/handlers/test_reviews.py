@@ -62,7 +62,7 @@ def test_a_review_is_read_as_it_is_now_with_its_comments_numbered() -> None:
         ),
         ShownComment(2, "area.py", "RIGHT", 2, facts.comments[0].code, "Why?"),
     )  # fmt: skip
-    assert (facts.omitted, facts.objections) == (0, False)
+    assert (facts.omitted, facts.only_replies, facts.objections) == (0, False, True)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,25 @@ def test_a_review_that_is_gone_or_dismissed_is_not_worked_on() -> None:
         HANDLER.gather(reviewed(review()), FakeReader(pull_request()), PLENTY)
 
 
+@pytest.mark.parametrize(
+    ("later", "overtaken"),
+    [
+        (review(id=502, state="approved", body=""), True),
+        (review(id=502, state="commented", body="And this."), True),
+        (review(id=502, state="commented", body=" "), False),  # an answer in a thread, or a lone comment on a line
+        (review(id=502, state="approved", user=OTHER), False),
+    ],
+    ids=["verdict", "words", "neither", "another person"],
+)
+def test_an_older_review_that_is_edited_does_not_take_the_place_of_a_newer_one(later: Review, overtaken: bool) -> None:
+    reader = FakeReader(pull_request(), reviews=(review(), later))
+    if not overtaken:
+        assert HANDLER.gather(reviewed(review()), reader, PLENTY).review == review()
+        return
+    with pytest.raises(Overtaken, match="the same person has reviewed again since"):
+        HANDLER.gather(reviewed(review()), reader, PLENTY)
+
+
 # --- whether Claude is asked -----------------------------------------------------------------------------------------
 
 
@@ -119,6 +138,23 @@ def test_what_the_author_writes_about_their_own_pull_request_costs_nothing() -> 
     assert HANDLER.unasked(gather(review(user=MONA), review_comment())) == Unasked(
         "the author of the pull request wrote it: it asks nothing of the author"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "replies", "reason"),
+    [
+        ("", (True, True), "it only answers in threads that are there, where its author is told of it"),
+        ("", (True, False), None),
+        ("And please rename it.", (True,), None),
+    ],
+    ids=["replies", "one more", "with a text"],
+)
+def test_answers_in_threads_leave_the_checklist_as_it_is(
+    body: str, replies: tuple[bool, ...], reason: str | None
+) -> None:
+    comments = [review_comment("Thanks, that is better.", is_reply=is_reply) for is_reply in replies]
+    unasked = HANDLER.unasked(gather(review(state="commented", body=body), *comments))
+    assert unasked == (Unasked(reason) if reason else None)
 
 
 def test_a_review_without_words_is_not_read_but_may_correct_what_was_said() -> None:
@@ -190,6 +226,7 @@ def test_where_nothing_is_worth_saying_only_a_section_that_is_there_is_edited(re
         (review(state="approved"), [], (), NOBODYS_TURN),
         (review(state="approved"), [], (review(id=1, user=OTHER),), NEEDS_CHANGES),
         (review(state="approved"), [], (review(id=1),), NOBODYS_TURN),  # the reviewer's own former word
+        (review(state="commented"), [], (review(id=1),), NEEDS_CHANGES),
         (
             review(state="approved"), [],
             (review(id=1, user=OTHER), review(id=2, user=OTHER, state="commented")), NEEDS_CHANGES,
@@ -201,7 +238,8 @@ def test_where_nothing_is_worth_saying_only_a_section_that_is_there_is_edited(re
         (review(state="approved"), [], (review(id=1, user=OTHER, state="dismissed"),), NOBODYS_TURN),
     ],
     ids=["asked for changes", "something blocks", "something is open", "approved with a wish", "approved",
-         "another objects", "has changed their mind", "another still objects", "another gave in", "dismissed"],
+         "another objects", "has changed their mind", "still stands by it",
+         "another still objects", "another gave in", "dismissed"],
 )  # fmt: skip
 def test_the_label_says_whose_turn_it_is(
     one: Review, requests: list[Any], others: tuple[Review, ...], labels: KeepLabels

@@ -82,7 +82,7 @@ def review(**known: Any) -> Review:
 
 
 def review_comment(body: str = "This must be tested.", **known: Any) -> ReviewComment:
-    plain = ReviewComment("area.py", "RIGHT", 2, PATCH, body)
+    plain = ReviewComment("area.py", "RIGHT", 2, PATCH, body, is_reply=False)
     return replace(plain, **known)
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, IssueResponse, PullRequestAnalysis
+from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, IssueResponse, PullRequestAnalysis, ReviewAnalysis
 from hls_handler.events import parse_event
 from hls_handler.review.patch import parse_patch
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.canned import canned_reply
-from hls_handler.sandbox.reading import PatchOfFile, Reading
+from hls_handler.sandbox.reading import Note, PatchOfFile, Reading
 
 NOTHING = Reading("", "", ())
 
@@ -216,3 +216,25 @@ def larger(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
 def test_any_schema_gets_a_value_that_fits(schema: dict[str, Any], title: str) -> None:
     for reading in (NOTHING, Reading(title, "", patches_at("demo/feature"))):
         jsonschema.validate(canned_reply(schema, reading), schema)
+
+
+def test_a_review_is_answered_with_what_its_sentences_ask_for() -> None:
+    notes = (
+        Note(None, "Nice work. Please add a test!\n\nWhat about zero?"),
+        Note(1, "It must not be `None`. Nit: I would call this `reply`."),
+        Note(2, "I like this."),
+    )
+    reply = ReviewAnalysis.model_validate(canned_reply(schema_of("review_analysis"), Reading("T", "", (), notes)))
+    assert reply.summary == "Asked for: 4, of which 2 must be done."
+    assert [(one.comment, one.quote, one.todo, one.blocking) for one in reply.requests] == [
+        (None, "Please add a test!", "Add a test!", True),
+        (None, "What about zero?", "Answer: What about zero?", False),
+        (1, "It must not be `None`.", "It must not be `None`.", True),
+        (1, "Nit: I would call this `reply`.", "I would call this `reply`.", False),
+    ]
+
+
+def test_a_review_that_asks_for_nothing_is_answered_with_nothing() -> None:
+    reading = Reading("T", "", (), (Note(None, "Exactly right."),))
+    reply = ReviewAnalysis.model_validate(canned_reply(schema_of("review_analysis"), reading))
+    assert (reply.summary, reply.requests) == ("", [])

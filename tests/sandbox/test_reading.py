@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hls_handler.review.patch import numbered, parse_patch
-from hls_handler.sandbox.reading import Reading, read_request
+from hls_handler.sandbox.reading import Note, Reading, read_request
 
 
 def read(*texts: str) -> Reading:
@@ -62,3 +62,13 @@ def test_the_conversation_of_a_second_try_is_read_too() -> None:
 
 def test_a_prompt_without_strangers_is_read_by_its_first_line() -> None:
     assert read("\n  Hello there.\nMore.") == Reading(title="Hello there.", body="", patches=())
+
+
+def test_a_review_is_read_as_a_whole_and_comment_by_comment() -> None:
+    code = numbered(parse_patch(PATCH))
+    prompt = (
+        f"Title:\n{block('Change')}\n\nThe review as a whole (changes requested):\n{block('Two things.')}\n\n"
+        f"Comment 1, on line 2 of {block('a.py')}\n{block(code)}\n{block('Why new?')}\n\n"
+        f"Comment 2, on {block('b.py')}\n{block('Whole file.')}\n\nThat is all there is."
+    )
+    assert read(prompt).notes == (Note(None, "Two things."), Note(1, "Why new?"), Note(2, "Whole file."))

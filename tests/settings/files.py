@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import load_settings
@@ -26,6 +28,17 @@ repositories:
   - name: owner/repo
 """
 """Seven lines; what a test adds begins in line 8."""
+
+
+def with_value(key: str, value: object) -> str:
+    """The smallest file, with this value at "server.port" or "repositories[].features.drafts"."""
+    root = yaml.safe_load(SMALLEST)
+    *sections, name = key.split(".")
+    place: Any = root
+    for section in sections:
+        place = place["repositories"][0] if section == "repositories[]" else place.setdefault(section, {})
+    place[name] = value
+    return yaml.safe_dump(root)
 
 
 def load(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> Settings:

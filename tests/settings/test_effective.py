@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.effective import RepositoryTable, why_before
 from hls_handler.settings.model import Settings
 from tests.settings.files import SECRET, SMALLEST, load
 
@@ -47,6 +47,36 @@ def test_the_most_specific_entry_wins(settings: Settings, name: str, pattern: st
         found = table.find(name)
         assert found is not None
         assert found.pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns"),
+    [
+        ("owner/repo", ["owner/repo", "Owner/*", "*/*"]),
+        ("owner/lib-a", ["owner/lib-*", "Owner/*", "*/*"]),
+        ("somebody/else", ["*/*"]),
+        ("owner", []),
+    ],
+)
+def test_all_entries_that_match_are_named_the_most_specific_first(
+    settings: Settings, name: str, patterns: list[str]
+) -> None:
+    assert [entry.pattern for entry in RepositoryTable(settings).matching(name)] == patterns
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ("ab/cd", "ab/*", "a whole name against a pattern"),
+        ("ab/c*", "ab/*", "4 literal characters against 3"),
+        ("ab/*", "*/cd", "as many literal characters (3), and it stands first"),
+    ],
+)
+def test_why_one_entry_decides_and_another_does_not_is_said(tmp_path: Path, first: str, second: str, why: str) -> None:
+    entries = f"  - name: '{first}'\n  - name: '{second}'\n"
+    text = SMALLEST.replace("  - name: owner/repo\n", entries)
+    chosen, other = RepositoryTable(load(tmp_path, text)).matching("ab/cd")
+    assert (chosen.pattern, why_before(chosen, other)) == (first, why)
 
 
 @pytest.mark.parametrize("name", ["owner/lib-a/b", "owner/../repo", "owner", "a/b/c", ""])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.github_events import complaint
+from hls_handler.settings.github_events import complaint, complaint_of_one
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,25 @@ def test_what_github_sends_is_known(key: str) -> None:
 )
 def test_what_github_never_sends_is_told_the_nearest(key: str, sentence: str) -> None:
     assert complaint(key) == sentence
+
+
+@pytest.mark.parametrize("key", ["issues.opened", "push", "repository_dispatch", "repository_dispatch.anything"])
+def test_one_event_is_known(key: str) -> None:
+    assert complaint_of_one(key) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("release.publishd", 'the event "release" has no action "publishd"; did you mean release.published?'),
+        (
+            "pull_request_review",
+            (
+                'the event "pull_request_review" comes with an action; '
+                "write pull_request_review. and one of dismissed, edited, submitted"
+            ),
+        ),
+    ],
+)
+def test_one_event_without_its_action_is_told_which_there_are(key: str, sentence: str) -> None:
+    assert complaint_of_one(key) == sentence

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.masking import secret_values
+from hls_handler.settings.masking import masked, secret_values
 from tests.settings.files import SMALLEST, VARIABLES, load
 
 EVERY_SECRET = """\
@@ -61,6 +61,11 @@ def test_a_password_among_the_options_of_the_database_is_a_secret_too(tmp_path: 
 def test_a_database_without_a_password_has_no_secret(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST)
     assert set(secret_values(settings)) == set(VARIABLES.values())
+
+
+def test_a_secret_is_hidden_wherever_it_stands_unless_it_might_be_an_ordinary_word() -> None:
+    secrets = ("token-marker-0000-and-more", "token-marker-0000", "bug")
+    assert masked("a bug: token-marker-0000-and-more, token-marker-0000", secrets) == "a bug: ***, ***"
 
 
 @pytest.mark.parametrize(

@@ -104,10 +104,29 @@ def test_anchors_aliases_and_merges_work(tmp_path: Path) -> None:
     assert settings.sources.lines["repositories[1].name"] == 9
 
 
-def test_of_two_merged_maps_the_first_gives_a_key(tmp_path: Path) -> None:
-    text = SMALLEST.replace("claude:\n", "claude:\n  <<: [{model: one, timeout_s: 5}, {model: two}]\n  timeout_s: 6\n")
+@pytest.mark.parametrize(
+    "merges",
+    ["  <<: [{model: one, timeout_s: 5}, {model: two}]\n", "  <<: {model: one, timeout_s: 5}\n  <<: {model: two}\n"],
+)
+def test_of_two_merged_maps_the_first_gives_a_key(tmp_path: Path, merges: str) -> None:
+    text = SMALLEST.replace("claude:\n", f"claude:\n{merges}  timeout_s: 6\n")
     claude = load(tmp_path, text).claude
     assert (claude.model, claude.timeout_s) == ("one", 6.0)
+
+
+def test_a_key_that_several_merged_maps_have_stands_where_the_one_that_gives_it_does(tmp_path: Path) -> None:
+    merged = """\
+  - &one {name: o/one, labels: {create: false}}
+  - &two
+    name: o/two
+    labels:
+      allow: [bug]
+  - <<: [*one, *two]
+    name: o/three
+"""
+    sources = load(tmp_path, SMALLEST + merged).sources
+    assert sources.lines["repositories[3].labels.create"] == 8
+    assert "repositories[3].labels.allow" not in sources.lines
 
 
 def test_a_merge_of_something_else_is_a_problem(tmp_path: Path) -> None:

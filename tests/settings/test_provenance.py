@@ -1,0 +1,106 @@
+"""Each value that holds for a repository, with the line that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Features, Labels, Repository, Settings
+from hls_handler.settings.provenance import held
+from tests.settings.files import SMALLEST, load
+
+OVERRIDING = """\
+    events: [pull_request, issues.opened]
+    webhook_secret: [secret-of-the-repository, another-of-the-repository]
+    labels: {allow: [bug]}
+    features: {dry_run: true, bots: }
+    prompts: {use: {issues.opened: false}}
+labels: {create: false}
+features:
+  drafts: true
+  bots: true
+prompts:
+  use: {issues.edited: issues/other}
+"""
+
+
+def lines(folder: Path, settings: Settings, name: str = "owner/repo") -> list[str]:
+    effective = RepositoryTable(settings).find(name)
+    assert effective is not None
+    return [str(value).replace(f"{folder}/", "") for value in held(settings, effective)]
+
+
+def test_what_nobody_wrote_is_a_default(tmp_path: Path) -> None:
+    assert lines(tmp_path, load(tmp_path, SMALLEST)) == [
+        "enabled = true   default",
+        'events = ["issues", "pull_request"]   default',
+        "webhook_secret = 1 secret   settings.yaml:3 (github.webhook_secret)",
+        "features.signature_validation = true   default",
+        "features.async_processing = true   default",
+        "features.auto_labeling = true   default",
+        "features.auto_commenting = true   default",
+        "features.dry_run = false   default",
+        "features.drafts = false   default",
+        "features.bots = false   default",
+        "labels.create = true   default",
+        'labels.allow = ["*"]   default',
+        "prompts.use = {}   default",
+    ]
+
+
+def test_a_value_names_the_line_of_the_entry_or_that_of_the_whole_file(tmp_path: Path) -> None:
+    assert lines(tmp_path, load(tmp_path, SMALLEST + OVERRIDING)) == [
+        "enabled = true   default",
+        'events = ["issues.opened", "pull_request"]   settings.yaml:8 (repositories[0].events)',
+        "webhook_secret = 2 secrets   settings.yaml:9 (repositories[0].webhook_secret)",
+        "features.signature_validation = true   default",
+        "features.async_processing = true   default",
+        "features.auto_labeling = true   default",
+        "features.auto_commenting = true   default",
+        "features.dry_run = true   settings.yaml:11 (repositories[0].features.dry_run)",
+        "features.drafts = true   settings.yaml:15 (features.drafts)",
+        "features.bots = true   settings.yaml:16 (features.bots)",  # the entry's key has no value
+        "labels.create = false   settings.yaml:13 (labels.create)",
+        'labels.allow = ["bug"]   settings.yaml:10 (repositories[0].labels.allow)',
+        "prompts.use.issues.edited = issues/other   settings.yaml:18 (prompts.use.issues.edited)",
+        "prompts.use.issues.opened = false   settings.yaml:12 (repositories[0].prompts.use.issues.opened)",
+    ]
+
+
+def test_a_value_that_a_merge_brought_names_the_line_where_it_is_written(tmp_path: Path) -> None:
+    merging = """\
+  - &first
+    name: owner/first
+    enabled: false
+    features: {drafts: true}
+  - <<: *first
+    name: owner/second
+    features: {bots: true}
+"""
+    shown = lines(tmp_path, load(tmp_path, SMALLEST + merging), "owner/second")
+    assert "enabled = false   settings.yaml:10 (repositories[2].enabled)" in shown
+    assert "features.drafts = false   default" in shown
+    assert "features.bots = true   settings.yaml:14 (repositories[2].features.bots)" in shown
+
+
+def test_what_an_entry_says_of_all_actions_holds_for_each_that_the_whole_file_names(tmp_path: Path) -> None:
+    text = "    prompts: {use: {issues: false}}\nprompts: {use: {issues.opened: issues/own, push: push/own}}\n"
+    assert lines(tmp_path, load(tmp_path, SMALLEST + text))[-3:] == [
+        "prompts.use.issues.opened = false   settings.yaml:8 (repositories[0].prompts.use.issues)",
+        "prompts.use.push = push/own   settings.yaml:9 (prompts.use.push)",
+        "prompts.use.issues = false   settings.yaml:8 (repositories[0].prompts.use.issues)",
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(Repository.model_fields.keys() - {"name"}))
+def test_every_key_of_an_entry_is_told(tmp_path: Path, name: str) -> None:
+    shown = lines(tmp_path, load(tmp_path, SMALLEST))
+    assert [line for line in shown if line.startswith((f"{name} = ", f"{name}."))] != []
+
+
+def test_every_key_of_a_section_is_told(tmp_path: Path) -> None:
+    shown = [line.partition(" = ")[0] for line in lines(tmp_path, load(tmp_path, SMALLEST))]
+    assert {f"features.{key}" for key in Features.model_fields} <= set(shown)
+    assert {f"labels.{key}" for key in Labels.model_fields} <= set(shown)

@@ -1,0 +1,151 @@
+"""The JSON Schema of the settings file: an editor marks what is wrong, and nothing that is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from hls_handler.settings.reference import Key, Reference
+from hls_handler.settings.schema import schema_text, settings_schema
+from tests.settings.files import SMALLEST, with_value
+from tests.settings.test_load import USERS_FILE, shipped_with_every_key
+
+SCHEMA = settings_schema()
+SCALARS = [key for key in Reference().keys if "list" not in key.expected and "map" not in key.expected]
+
+
+def complaints(text: str) -> list[str]:
+    """Where the schema finds something wrong: "server.port"."""
+    errors = Draft202012Validator(SCHEMA).iter_errors(yaml.safe_load(text))
+    return sorted({".".join(str(step) for step in error.absolute_path) for error in errors})
+
+
+def test_the_schema_is_one_of_the_dialect_that_it_names() -> None:
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_file_for_editors_is_what_the_command_prints() -> None:
+    assert Path("config/settings.schema.json").read_text(encoding="utf-8") == f"{schema_text()}\n"
+
+
+def test_the_shipped_file_points_editors_to_the_schema_beside_it() -> None:
+    first = Path("config/settings.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=settings.schema.json"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        Path("config/settings.yaml").read_text(encoding="utf-8"),
+        shipped_with_every_key(),
+        USERS_FILE,
+        SMALLEST,
+    ],
+    ids=["shipped", "shipped with every key", "a user's", "smallest"],
+)
+def test_files_that_load_are_right(text: str) -> None:
+    assert complaints(text) == []
+
+
+@pytest.mark.parametrize("key", SCALARS, ids=lambda key: key.path)
+def test_a_variable_is_right_wherever_one_value_stands(key: Key) -> None:
+    assert complaints(with_value(key.path, "${NAME}")) == []
+    assert complaints(with_value(key.path, "${NAME:-7}")) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        ("servr: {port: 80}\n", ""),
+        ("server: {prot: 80}\n", "server"),
+        ("    enable: true\n", "repositories.0"),
+        ("    features: {draft: true}\n", "repositories.0.features"),
+        ("    features: {async_processing: true}\n", "repositories.0.features"),
+        ("    labels: {creates: true}\n", "repositories.0.labels"),
+        ("    prompts: {used: {}}\n", "repositories.0.prompts"),
+    ],
+)
+def test_a_misspelt_key_is_wrong(more: str, where: str) -> None:
+    assert complaints(SMALLEST + more) == [where]
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        ("server: {port: 65536}\n", "server.port"),
+        ("server: {port: many}\n", "server.port"),
+        ("server: {port: true}\n", "server.port"),
+        ("server: {port: '$PORT'}\n", "server.port"),
+        ("server: {webhook_path: webhook}\n", "server.webhook_path"),
+        ("server: {host: ''}\n", "server.host"),
+        ("storage: {url: 7}\n", "storage.url"),
+        ("limits: {retry_backoff_s: 0}\n", "limits.retry_backoff_s"),
+        ("limits: {concurrency: }\n", "limits.concurrency"),
+        ("features: {drafts: 'perhaps'}\n", "features.drafts"),
+        ("logging: {level: LOUD}\n", "logging.level"),
+        ("prompts: {use: {issues.opened: true}}\n", "prompts.use.issues.opened"),
+        ("prompts: {use: {issue.opened: false}}\n", "prompts.use"),
+        ("prompts: {use: {'${EVENT}': false}}\n", "prompts.use"),
+        ("    events: []\n", "repositories.0.events"),
+        ("    events: issues\n", "repositories.0.events"),
+        ("    events: [issues.openend]\n", "repositories.0.events.0"),
+        ("  - name: owner\n", "repositories.1.name"),
+        ("  -\n", "repositories.1"),
+    ],
+)
+def test_what_does_not_load_is_wrong(more: str, where: str) -> None:
+    assert complaints(SMALLEST + more) == [where]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "server:\n",
+        "    features:\n",
+        "server: {api_key: }\n",
+        "    webhook_secret: ['${NEW}', '${OLD}']\n",
+        "    events: [issues, issues.opened, repository_dispatch.anything, '${EVENT}']\n",
+        "github: {token: t, webhook_secret: '${A}${B}'}\n",
+        "prompts: {use: {issues.opened: false, pull_request: pull_requests/other}}\n",
+        "claude: {api_key: k, base_url: 'https://${HOST}/v1'}\n",
+    ],
+)
+def test_what_loads_is_right(more: str) -> None:
+    assert complaints(SMALLEST + more) == []
+
+
+@pytest.mark.parametrize("section", ["github", "claude", "repositories"])
+def test_a_section_that_must_be_there_is_missed(section: str) -> None:
+    root = yaml.safe_load(SMALLEST)
+    del root[section]
+    assert complaints(yaml.safe_dump(root)) == [""]
+
+
+def test_a_key_is_described_with_its_default_and_bounds() -> None:
+    assert SCHEMA["$defs"]["Server"]["properties"]["port"] == {
+        "description": "TCP port; 0 takes a free one and prints it",
+        "default": 8000,
+        "anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, {"$ref": "#/$defs/Variable"}],
+    }
+    assert SCHEMA["$defs"]["Server"]["properties"]["api_key"] == {  # which is unset by default
+        "description": "key that /stats and the full /health need in X-API-Key, at least 16 bytes",
+        "anyOf": [{"type": "string", "format": "password", "writeOnly": True}, {"type": "null"}],
+    }
+    assert SCHEMA["$defs"]["Logging"]["properties"]["format"]["anyOf"][0] == {
+        "enum": ["json", "text"],
+        "type": "string",
+    }
+
+
+@pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
+def test_every_key_is_described_as_the_model_says_it(key: Key) -> None:
+    place = property_ = SCHEMA
+    for section in key.path.split("."):
+        property_ = place["properties"][section.removesuffix("[]")]
+        place = property_["items"] if section.endswith("[]") else property_
+        place = SCHEMA["$defs"][place["$ref"].rpartition("/")[2]] if "$ref" in place else place
+    assert property_["description"] == key.meaning
