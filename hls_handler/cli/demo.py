@@ -137,9 +137,14 @@ def _play(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool
                 continue
             story = _wait(store, guid, service)
             _show(story)
-            well = well and story is not None and story.delivery.state == "done" and bool(story.outcomes)
+            well = well and story is not None and _ended_well(story)
     console.rule()
     return well
+
+
+def _ended_well(story: Story) -> bool:
+    """On data of an earlier demo, a review is overtaken by the approval that came after it then."""
+    return story.delivery.state == "superseded" or (story.delivery.state == "done" and bool(story.outcomes))
 
 
 def _deliver(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Answer:

@@ -48,7 +48,7 @@ class _WireReviewComment(BaseModel):
     in_reply_to_id: int | None = None
 
     def value(self) -> ReviewComment:
-        line = self.original_line if self.line is None else self.line
+        line = self.line if self.original_line is None else self.original_line
         return ReviewComment(
             path=self.path,
             side=self.side,

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from unicodedata import normalize
 
 from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Overtaken, Permanent
-from hls_handler.events import Event, PullRequest, Review
+from hls_handler.events import GHOST, Event, PullRequest, Review
 from hls_handler.handlers.handler import Budget, Unasked, still_welcome
 from hls_handler.handlers.reader import Reader, ReviewComment
 from hls_handler.prompting.tokens import estimate_tokens
-from hls_handler.review.patch import Hunk, Patch, Side, numbered, parse_patch
+from hls_handler.review.patch import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.routing import Rule
+from hls_handler.untrusted.cleaning import clean
+from hls_handler.untrusted.redaction import redact
 
 CONTEXT_LINES = 8
 """Lines of code that are shown above a comment, the one it is about included."""
 
+LONGEST_LINE = 200
+"""Characters of a line of code that are shown."""
+
 VERDICTS = ("approved", "changes_requested")
+
+SAME_SIGNS = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2039": "<", "\u203a": ">"})
+QUOTED = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
 
 LONGEST_BODY = 4_000
 """Characters of a comment that the shipped prompt shows."""
@@ -57,6 +67,7 @@ class Todo:
     quote: str  # the reviewer's own words
     path: str | None  # None where the words stand in the review's own text
     line: int | None
+    side: Side  # LEFT of a removed line, which is numbered as it was
     blocking: bool
 
 
@@ -102,11 +113,11 @@ class ReviewHandler:
         }
 
     def unasked(self, facts: ReviewFacts) -> Unasked | None:
-        if facts.review.user.id == facts.pull_request.user.id:
+        if facts.review.user.id == facts.pull_request.user.id != GHOST.id:
             return Unasked("the author of the pull request wrote it: it asks nothing of the author")
         if facts.only_replies:
             return Unasked("it only answers in threads that are there, where its author is told of it")
-        if facts.review.body.strip() or facts.comments:
+        if facts.review.body.strip() or facts.comments or facts.omitted:
             return None
         nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
         return Unasked("the review has no words to read, so Claude was not asked", reply=nothing)
@@ -117,12 +128,18 @@ class ReviewHandler:
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        todos = [todo for answer in analysis.answers for todo in _todos(facts, answer.reply)[0]]
-        actions: list[Action] = [KeepLabels(_wishes(facts, todos), ("status",))]
-        if analysis.comment:
-            reviewer = f"reviewer-{facts.review.user.id}"
+        """Without a request only a verdict takes back what its reviewer asked for, and only if all of it was read."""
+        read = [_todos(facts, answer.reply) for answer in analysis.answers]
+        todos = [todo for found, _ in read for todo in found]
+        unread = facts.omitted or any(dropped for _, dropped in read)
+        wishes = _wishes(facts, todos)
+        actions: list[Action] = []
+        if wishes or not unread:
+            actions.append(KeepLabels(wishes, ("status",)))
+        if analysis.comment and (todos or (facts.review.state in VERDICTS and not unread)):
             create = analysis.worth_saying and bool(todos)
-            actions.append(KeepComment(self.family, analysis.comment, create, section=reviewer, footer=analysis.footer))
+            section = f"reviewer-{_person(facts.review)}"
+            actions.append(KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer))
         return tuple(actions)
 
 
@@ -132,17 +149,17 @@ def _shown(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownC
     left = tokens
     for comment in comments:
         one = _one(comment, number=len(shown) + 1)
-        left -= TOKENS_AROUND + estimate_tokens(one.code) + estimate_tokens(one.body[:LONGEST_BODY])
-        if left < 0:
-            break
-        shown.append(one)
+        needed = TOKENS_AROUND + sum(map(estimate_tokens, (one.path, one.code, one.body[:LONGEST_BODY])))
+        if needed <= left:
+            left -= needed
+            shown.append(one)
     return tuple(shown), len(comments) - len(shown)
 
 
 def _one(comment: ReviewComment, *, number: int) -> ShownComment:
     """With the lines above it. GitHub often tells a comment's line only by the end of its hunk."""
     hunks = parse_patch(comment.hunk).hunks
-    lines = hunks[-1].lines[-CONTEXT_LINES:] if hunks else ()
+    lines = tuple(map(_short, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
     last = lines[-1] if lines else None
     side: Side = "LEFT" if (comment.side or (last.side if last else "RIGHT")) == "LEFT" else "RIGHT"
@@ -150,15 +167,24 @@ def _one(comment: ReviewComment, *, number: int) -> ShownComment:
     return ShownComment(number, comment.path, side, line, code, comment.body)
 
 
+def _short(line: Line) -> Line:
+    return line if len(line.text) <= LONGEST_LINE else replace(line, text=f"{line.text[:LONGEST_LINE]} [...]")
+
+
+def _person(review: Review) -> str:
+    """Who reviewed. All whose account was deleted share GitHub's ghost, so of it each review is a person of its own."""
+    return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
+
+
 def _takes_the_place_of(later: Review, review: Review) -> bool:
-    """Whether a later review is the same person's next. One without verdict and text may be an answer in a thread."""
-    return later.user.id == review.user.id and (later.state in VERDICTS or bool(later.body.strip()))
+    """Whether a later review is the same person's next verdict. A mere comment takes nothing back."""
+    return _person(later) == _person(review) and later.state in VERDICTS
 
 
 def _somebody_objects(reviews: Sequence[Review]) -> bool:
-    """Whether anybody's last verdict asks for changes. A mere comment takes no verdict back."""
-    last = {review.user.id: review.state for review in reviews if review.state in (*VERDICTS, "dismissed")}
-    return "changes_requested" in last.values()
+    """Whether any person's last verdict asks for changes. Bots are left out: their change of mind is not worked on."""
+    verdicts = [review for review in reviews if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot]
+    return "changes_requested" in {_person(review): review.state for review in verdicts}.values()
 
 
 def _todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
@@ -169,22 +195,25 @@ def _todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
 
 
 def _todo(facts: ReviewFacts, request: ReviewRequest) -> Todo | None:
-    """The place is where the quoted words stand: in the comment that is named, else in another, else in the text."""
+    """The place is where the quoted words stand: where the request says, else in the text, else in the one comment."""
     words = _folded(request.quote)
     if not words:
         return None
-    named = sorted(facts.comments, key=lambda comment: comment.number != request.comment)
-    place = next((comment for comment in named if words in _folded(comment.body)), None)
-    in_text = words in _folded(facts.review.body)
-    if in_text and (request.comment is None or place is None):
-        return Todo(request.todo, request.quote, None, None, request.blocking)
+    having = [comment for comment in facts.comments if words in _folded(comment.body)]
+    named = next((comment for comment in having if comment.number == request.comment), None)
+    text = request.todo.strip() or request.quote
+    if named is None and words in _folded(facts.review.body):
+        return Todo(text, request.quote, None, None, "RIGHT", request.blocking)
+    place = named or (having[0] if len(having) == 1 else None)
     if place is None:
         return None
-    return Todo(request.todo, request.quote, place.path, place.line, request.blocking)
+    return Todo(text, request.quote, place.path, place.line, place.side, request.blocking)
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.split())
+    """As Claude saw it, without what two writers of the same words may do differently."""
+    seen = normalize("NFKC", redact(clean(text))).translate(SAME_SIGNS)
+    return " ".join(QUOTED.sub("", seen).split())
 
 
 def _wishes(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[LabelWish, ...]:

@@ -51,7 +51,7 @@ class SandboxReader:
             ReviewComment(
                 path=comment["path"],
                 side=comment.get("side"),
-                line=comment.get("line", comment.get("original_line")),
+                line=comment.get("original_line", comment.get("line")),
                 hunk=comment["diff_hunk"],
                 body=comment["body"],
                 is_reply=comment.get("in_reply_to_id") is not None,

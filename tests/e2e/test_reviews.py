@@ -41,7 +41,7 @@ def test_a_review_becomes_a_checklist_and_says_whose_turn_it_is(service: Service
     body = checklist(sandbox).body
     assert "**Review by `Codertocat`**, of commit d7a6e5f7fd" in body
     assert "- [ ] **Needed:** It must be `for code in codes:`, and needs a test. (`shop/discounts.py`, line 36)" in body
-    assert "(`shop/checkout.py`, line 32)" in body
+    assert "(`shop/checkout.py`, removed line 32)" in body
     assert "prompt `reviews/analyze@" in body
     assert len(pull(sandbox).comments) == 2  # the other is about the pull request itself
 

@@ -9,7 +9,7 @@ import pytest
 from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import ReviewAnalysis
 from hls_handler.errors import Overtaken, Permanent
-from hls_handler.events import Review
+from hls_handler.events import GHOST, Review
 from hls_handler.handlers.handler import Budget, Unasked
 from hls_handler.handlers.reader import ReviewComment
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
@@ -116,11 +116,10 @@ def test_a_review_that_is_gone_or_dismissed_is_not_worked_on() -> None:
     ("later", "overtaken"),
     [
         (review(id=502, state="approved", body=""), True),
-        (review(id=502, state="commented", body="And this."), True),
-        (review(id=502, state="commented", body=" "), False),  # an answer in a thread, or a lone comment on a line
+        (review(id=502, state="commented", body="Thanks, talk tomorrow."), False),
         (review(id=502, state="approved", user=OTHER), False),
     ],
-    ids=["verdict", "words", "neither", "another person"],
+    ids=["verdict", "a comment", "another person"],
 )
 def test_an_older_review_that_is_edited_does_not_take_the_place_of_a_newer_one(later: Review, overtaken: bool) -> None:
     reader = FakeReader(pull_request(), reviews=(review(), later))
@@ -181,9 +180,9 @@ def test_a_request_stands_where_its_words_stand_and_what_blocks_comes_first() ->
         request("Test it.", comment=1, todo="Test it."),  # in the other comment
     )
     assert todos(facts, reply) == (
-        Todo("Square it.", "square the side", None, None, blocking=True),
-        Todo("Test it.", "Test it.", "b.py", 7, blocking=True),
-        Todo("Add a line.", "Nit: a blank line.", "area.py", 2, blocking=False),
+        Todo("Square it.", "square the side", None, None, "RIGHT", blocking=True),
+        Todo("Test it.", "Test it.", "b.py", 7, "RIGHT", blocking=True),
+        Todo("Add a line.", "Nit: a blank line.", "area.py", 2, "RIGHT", blocking=False),
     )
 
 
@@ -197,7 +196,7 @@ def test_a_request_whose_words_are_not_in_the_review_is_left_out_and_counted(quo
     facts, reply = gather(review(), review_comment()), review_analysis(request(quote))
     variables = HANDLER.comment_variables(reviewed(facts.review), facts, reply)
     assert variables == {"commit": "abcdef0123", "todos": (), "dropped": 1}
-    assert plan(facts, reply)[1:] == (KeepComment("reviews", "List.", create=False, section="reviewer-2"),)
+    assert plan(facts, reply) == (NEEDS_CHANGES,)
 
 
 # --- what is done ----------------------------------------------------------------------------------------------------
@@ -261,3 +260,81 @@ def test_without_a_comment_template_there_are_labels_only() -> None:
 
 def test_a_push_after_a_review_does_not_make_it_pointless() -> None:
     assert not HANDLER.outdated_by_a_push
+
+
+# --- what is not read must not be taken for nothing ------------------------------------------------------------------
+
+
+def test_a_comment_takes_back_neither_the_verdict_nor_the_checklist_of_its_author() -> None:
+    facts = gather(review(state="commented", body="Thanks, talk tomorrow."), others=(review(id=1),))
+    assert plan(facts, review_analysis(worth_saying=False)) == (NEEDS_CHANGES,)
+
+
+def test_where_something_was_not_read_or_not_found_nothing_is_taken_back() -> None:
+    approved = review(state="approved", body="Fine, but see below.")
+    unread = gather(approved, *[review_comment("x" * 4000)] * 9, budget=Budget(input_tokens=2_000))
+    assert unread.omitted == 8
+    assert plan(unread, review_analysis()) == ()
+    assert plan(gather(approved), review_analysis(request("not there"))) == ()
+    assert HANDLER.unasked(gather(review(body=""), review_comment(), budget=Budget(input_tokens=10))) is None
+
+
+def test_a_minified_line_does_not_hide_what_was_said_about_it() -> None:
+    hunk = f"@@ -1,1 +1,1 @@\n+{'x' * 120_000}"
+    facts = gather(review(body=""), review_comment("Escape this!", hunk=hunk, line=1), review_comment("And test it."))
+    assert [comment.body for comment in facts.comments] == ["Escape this!", "And test it."]
+    assert facts.comments[0].code.endswith("x [...]")
+    assert len(facts.comments[0].code) < 250
+
+
+def test_long_paths_count_too() -> None:
+    comments = [review_comment(path="p" * 4000)] * 100
+    assert len(gather(review(), *comments, budget=Budget(input_tokens=10_000)).comments) == 8
+
+
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [
+        ("1\ufe0f\u20e3 Rename it.", "1\u20e3 Rename it."),  # the prompt shows it without what nobody sees
+        ("Please <!-- aside --> rename it.", "Please rename it."),
+        ("Set password=hunter2secret here.", "Set password=[redacted: password] here."),
+        ("Don\u2019t do this.", "Don't do this."),
+        ("> one\n> two words", "one two words"),
+        ("\u1112\u1161\u11ab rename", "\ud55c rename"),
+    ],
+    ids=["keycap", "comment", "redacted", "apostrophe", "quote", "korean"],
+)
+def test_words_are_found_as_claude_saw_them(written: str, quoted: str) -> None:
+    assert len(todos(gather(review(body=written)), review_analysis(request(quoted)))) == 1
+
+
+def test_words_that_several_comments_have_stand_nowhere_unless_one_is_named() -> None:
+    facts = gather(review(), review_comment("Rename it."), review_comment("Rename it.", path="b.py"))
+    assert todos(facts, review_analysis(request("Rename it.", comment=7))) == ()
+    assert [todo.path for todo in todos(facts, review_analysis(request("Rename it.", comment=1)))] == ["area.py"]
+
+
+def test_words_of_the_text_are_not_looked_for_in_other_comments() -> None:
+    facts = gather(review(body="Rename it."), review_comment("I would not: Rename it."))
+    assert [todo.path for todo in todos(facts, review_analysis(request("Rename it.")))] == [None]
+
+
+def test_each_review_of_a_deleted_account_is_a_person_of_its_own() -> None:
+    ghost = GHOST.value()
+    facts = gather(review(user=ghost, state="approved"), others=(review(id=1, user=ghost),))
+    assert facts.objections
+    assert plan(facts, review_analysis())[1:] == (
+        KeepComment("reviews", "List.", create=False, section="reviewer-10137-501"),
+    )
+    on_a_ghosts = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
+    assert HANDLER.unasked(HANDLER.gather(reviewed(review()), on_a_ghosts, PLENTY)) is None
+
+
+def test_the_verdict_of_a_bot_holds_nobody_up() -> None:
+    bot = MONA.__class__("copilot[bot]", 4, "Bot")
+    assert not gather(review(state="approved"), others=(review(id=1, user=bot),)).objections
+
+
+def test_an_objection_ends_when_it_is_dismissed_after_an_approval_was() -> None:
+    others = (review(id=1, user=OTHER), review(id=2, user=OTHER, state="dismissed"))
+    assert not gather(review(state="approved"), others=others).objections

@@ -61,13 +61,16 @@ CHECKLIST = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two 
 TODOS = {
     "commit": "1f0c2d3e4b",
     "todos": (
+        Todo("Add a test for zero.", "Please add a test for a quantity of zero.", "shop/cart.py", 24, "LEFT", True),
         Todo(
-            "Add a test for a quantity of zero.", "Please add a test for a quantity of zero.", "shop/cart.py", 24, True
+            "Say what happens to lines without one.",
+            "What about @lines without a quantity?",
+            None,
+            None,
+            "RIGHT",
+            False,
         ),
-        Todo(
-            "Say what happens to lines without a quantity.", "What about @lines without a quantity?", None, None, False
-        ),
-        Todo("Say why the file was renamed.", "Why was this renamed?", "shop/money.py", None, False),
+        Todo("Say why the file was renamed.", "Why was this renamed?", "shop/money.py", None, "RIGHT", False),
     ),
     "dropped": 0,
 }
