@@ -190,24 +190,25 @@ def _somebody_objects(reviews: Sequence[Review]) -> bool:
 def _todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
     """The requests whose words the review really has, and how many had none."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
-    found = [todo for request in requests if (todo := _todo(facts, request)) is not None]
+    text, bodies = _folded(facts.review.body), [(comment, _folded(comment.body)) for comment in facts.comments]
+    found = [todo for request in requests if (todo := _todo(request, text, bodies)) is not None]
     return tuple(sorted(found, key=lambda todo: not todo.blocking)), len(requests) - len(found)
 
 
-def _todo(facts: ReviewFacts, request: ReviewRequest) -> Todo | None:
+def _todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
     """The place is where the quoted words stand: where the request says, else in the text, else in the one comment."""
     words = _folded(request.quote)
     if not words:
         return None
-    having = [comment for comment in facts.comments if words in _folded(comment.body)]
+    having = [comment for comment, body in bodies if words in body]
     named = next((comment for comment in having if comment.number == request.comment), None)
-    text = request.todo.strip() or request.quote
-    if named is None and words in _folded(facts.review.body):
-        return Todo(text, request.quote, None, None, "RIGHT", request.blocking)
+    asked = request.todo.strip() or request.quote
+    if named is None and words in text:
+        return Todo(asked, request.quote, None, None, "RIGHT", request.blocking)
     place = named or (having[0] if len(having) == 1 else None)
     if place is None:
         return None
-    return Todo(text, request.quote, place.path, place.line, place.side, request.blocking)
+    return Todo(asked, request.quote, place.path, place.line, place.side, request.blocking)
 
 
 def _folded(text: str) -> str:

@@ -16,7 +16,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.sandbox.samples import SHIPPED
 from hls_handler.store import Store
 from tests.prompting.samples import write
-from tests.store.builders import begin
+from tests.store.builders import asked, begin
 
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}
@@ -57,15 +57,7 @@ def identity(hls: Hls, name: str) -> str:
 def call(
     store: Store, lease: Lease, prompt_id: str, *, cost_usd: float | None = None, error: str | None = None
 ) -> None:
-    call_id = store.begin_call(
-        lease,
-        index=0,
-        prompt_id=prompt_id,
-        model="claude-haiku",
-        sender="mona",
-        requests_per_second=1000,
-        calls_per_hour=200,
-    )
+    call_id = asked(store, lease, prompt_id)
     usage = None if cost_usd is None else Usage("claude-haiku", cost_usd=cost_usd)
     store.end_call(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
 

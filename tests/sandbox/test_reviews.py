@@ -16,20 +16,12 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Account, Review, Thread, World
 from tests.sandbox.conftest import REPOSITORY, ask, ask_github, plant_story
+from tests.sandbox.test_planting import NOON, planted
 
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 OWNER = Account("Codertocat", 21031067, "User")
 HEAD = "d7a6e5f7fd70fc6d19584fbe682e1590fbeae450"
 REVIEW, APPROVAL = 2304417713, 2306120958
 ADDRESS = f"/repos/{REPOSITORY}/pulls/13/reviews/{REVIEW}"
-
-
-def planted(*names: str) -> World:
-    world = World()
-    for name in names:
-        one = recorded.load(name)
-        world, _ = plant(world, one.event, one.payload, now=NOON)
-    return world
 
 
 def told(world: World, name: str, action: str, **change: Any) -> World:

@@ -82,3 +82,16 @@ def state_of(store: Store, guid: str) -> str:
     row = store.delivery(guid)
     assert row is not None, f"{guid} is lost"
     return row.state
+
+
+def asked(store: Store, lease: Lease, prompt_id: str) -> int:
+    """A call to Claude that has begun; its number."""
+    return store.begin_call(
+        lease,
+        index=0,
+        prompt_id=prompt_id,
+        model="claude-haiku",
+        sender="mona",
+        requests_per_second=1000,
+        calls_per_hour=200,
+    )

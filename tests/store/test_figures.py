@@ -8,27 +8,15 @@ from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
 from hls_handler.store import UNAVAILABLE, PromptRow, Store
 from hls_handler.store.figures import ANSWERED
-from tests.store.builders import Skew, begin
+from tests.store.builders import Skew, asked, begin
 
 OLD, NEW, OTHER = "issues/analyze@000000", "issues/analyze@111111", "issues/respond@222222"
-
-
-def call(store: Store, lease: Lease, prompt_id: str) -> int:
-    return store.begin_call(
-        lease,
-        index=0,
-        prompt_id=prompt_id,
-        model="claude-haiku",
-        sender="mona",
-        requests_per_second=1000,
-        calls_per_hour=200,
-    )
 
 
 def ended(store: Store, lease: Lease, prompt_id: str, outcome: str, cost_usd: float | None = None) -> None:
     usage = None if cost_usd is None else Usage("claude-haiku-5-5", cost_usd=cost_usd)
     error = None if outcome == ANSWERED else f"Claude: {outcome}"
-    store.end_call(lease, call(store, lease, prompt_id), outcome=outcome, usage=usage, error=error)
+    store.end_call(lease, asked(store, lease, prompt_id), outcome=outcome, usage=usage, error=error)
 
 
 def test_a_database_without_calls_has_no_figures(store: Store) -> None:
@@ -57,9 +45,9 @@ def test_a_reply_that_is_of_no_use_costs_and_is_no_answer(store: Store) -> None:
 def test_cost_is_unknown_of_calls_without_price_answer_or_end_but_an_outage_is_free(store: Store) -> None:
     lease = begin(store, "g1")
     ended(store, lease, NEW, ANSWERED, 0.001)
-    store.end_call(lease, call(store, lease, NEW), outcome=ANSWERED, usage=Usage("claude-new"), error=None)
+    store.end_call(lease, asked(store, lease, NEW), outcome=ANSWERED, usage=Usage("claude-new"), error=None)
     ended(store, lease, NEW, "failed")
-    call(store, lease, NEW)
+    asked(store, lease, NEW)
     ended(store, lease, NEW, UNAVAILABLE)
     (row,) = store.prompt_figures()
     assert (row.answers, row.cost_usd, row.calls_of_unknown_cost) == (2, 0.001, 3)
@@ -73,7 +61,7 @@ def test_the_last_error_stays_with_its_time_when_answers_follow(store: Store, sk
     failed_at = store.now()
     skew.pass_by(seconds=10)
     ended(store, lease, NEW, ANSWERED, 0.001)
-    call(store, lease, NEW)  # under way: no error yet
+    asked(store, lease, NEW)  # under way: no error yet
     (row,) = store.prompt_figures()
     assert row.last_error == f"Claude: {UNAVAILABLE}"
     assert row.last_error_at is not None
