@@ -44,6 +44,7 @@ class Handler(Protocol[Facts]):
     facts_version: int  # grows whenever the shape of `facts_type` changes: older facts are then gathered again
     variable_types: Mapping[str, object]  # type hints of what `variables` gives: templates are checked against them
     comment_variable_types: Mapping[str, object]  # and of what `comment_variables` gives
+    has_sections: bool  # whether several sources feed its comment, each with a section of its own
     outdated_by_a_push: bool  # whether what was found out is worth nothing once newer commits were pushed
 
     def gather(self, event: Event, reader: Reader, budget: Budget) -> Facts:

@@ -29,6 +29,7 @@ class IssueHandler:
     facts_version = 1
     variable_types: Mapping[str, object] = {"issue": Issue}
     comment_variable_types: Mapping[str, object] = {}
+    has_sections = False
     outdated_by_a_push = False
 
     def gather(self, event: Event, reader: Reader, budget: Budget) -> IssueFacts:

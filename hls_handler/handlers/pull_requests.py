@@ -42,6 +42,7 @@ class PullRequestHandler:
         "size": Size,
     }
     comment_variable_types: Mapping[str, object] = {"commit": str, "findings": tuple[Finding, ...], "dropped": int}
+    has_sections = False
     outdated_by_a_push = True
 
     def gather(self, event: Event, reader: Reader, budget: Budget) -> PullRequestFacts:

@@ -84,6 +84,7 @@ class ReviewHandler:
         "omitted": int,
     }
     comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
+    has_sections = True
     outdated_by_a_push = False
 
     def gather(self, event: Event, reader: Reader, budget: Budget) -> ReviewFacts:

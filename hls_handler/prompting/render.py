@@ -77,15 +77,20 @@ def render_comment(library: Library, name: str, variables: Mapping[str, object],
         raise broken(exc, template.filename or template_name) from exc
 
 
-def render_footer(library: Library, name: str) -> str:
-    """The footer by itself, about the prompt of that name, for a comment that several sources feed; "" without one."""
+def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
+    """The footer by itself, for a comment that several sources feed; "" without one.
+
+    `variables` are those of the comment. The commit is left out: each source has its own. Raises as `render` does.
+    """
     try:
         template = library.comment_environment.get_template(FOOTER)
     except TemplateNotFound:
         return ""
-    exchange = Exchange(key=b"", show=for_comment)
+    exchange = Exchange(key=key, show=for_comment)
+    shared = {variable: value for variable, value in variables.items() if variable != "commit"}
+    with_tokens = {**_admit(exchange, shared), "prompt_id": Own(library.prompts[name].id)}
     try:
-        text = collect(template.root_render_func(template.new_context({"prompt_id": Own(library.prompts[name].id)})))
+        text = collect(template.root_render_func(template.new_context(with_tokens)))
         return _settled(exchange, text.strip(), template.filename or FOOTER)
     except AUTHOR_ERRORS as exc:
         raise broken(exc, template.filename or FOOTER) from exc

@@ -54,7 +54,8 @@ def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variable
     library, key = job.now.library, job.tools.store.secret(PROMPT_SECRET)
     with _authors_fault():
         comment = render_comment(library, prompt, variables, key=key)
-        return Analysis(answers, comment, footer=render_footer(library, prompt))
+        footer = render_footer(library, prompt, variables, key=key) if job.handler.has_sections else ""
+        return Analysis(answers, comment, footer)
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Answered:

@@ -13,7 +13,7 @@ from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.effort import MAX_CHARACTERS
-from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.render import render, render_comment, render_footer
 from tests.prompting.samples import (
     ANALYSIS,
     EVIL,
@@ -369,3 +369,18 @@ def test_a_broken_comment_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(PromptError) as caught:
         render_comment(library, "issues/t", variables, key=KEY)
     assert caught.value.problems == (f"{tmp_path.as_posix()}/issues/t.comment.md.j2:3: division by zero",)
+
+
+# --- a footer by itself ----------------------------------------------------------------------------------------------
+
+
+def test_a_footer_by_itself_sees_what_the_comment_sees_but_for_the_commit(tmp_path: Path) -> None:
+    footer = "{{ prompt_id }} in {{ repository.full_name }}{% if commit is defined %} {{ commit }}{% endif %}"
+    library = load(tmp_path, {"issues/t.j2": FRONT + "x", "_footer.md.j2": footer})
+    shown = render_footer(library, "issues/t", {**issue_variables(), "commit": "1f0c2d3e4b"}, key=KEY)
+    assert shown == f"{library.prompts['issues/t'].id} in acme/shop"
+
+
+def test_without_a_footer_there_is_none(tmp_path: Path) -> None:
+    library = load(tmp_path, {"issues/t.j2": FRONT + "x"})
+    assert render_footer(library, "issues/t", issue_variables(), key=KEY) == ""
