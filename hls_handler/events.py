@@ -158,6 +158,7 @@ class Issue:
     labels: tuple[Label, ...]
     author_association: str  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: str
+    is_pull_request: bool = False  # told as an issue
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +304,7 @@ class WireIssue(_Wire):
     labels: tuple[WireLabel, ...] | None = None
     author_association: str = "NONE"
     html_url: str = ""
+    pull_request: dict[str, Any] | None = None  # where a pull request is told as an issue
 
     def value(self) -> Issue:
         return Issue(
@@ -315,6 +317,7 @@ class WireIssue(_Wire):
             labels=tuple(Label(label.name) for label in self.labels or ()),
             author_association=self.author_association,
             html_url=self.html_url,
+            is_pull_request=self.pull_request is not None,
         )
 
 
@@ -332,7 +335,7 @@ class WirePullRequest(WireIssue):
     changed_files: int = 0
     commits: int = 0
 
-    def pull_request(self) -> PullRequest:
+    def as_pull_request(self) -> PullRequest:
         return PullRequest(
             number=self.number,
             title=self.title,
@@ -407,7 +410,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         sender=(wire.sender or GHOST).value(),
         installation=installation if isinstance(installation, int) else None,
         issue=wire.issue.value() if wire.issue else None,
-        pull_request=wire.pull_request.pull_request() if wire.pull_request else None,
+        pull_request=wire.pull_request.as_pull_request() if wire.pull_request else None,
         review=wire.review.value() if wire.review else None,
         changed=frozenset(wire.changes or ()),
         payload=payload,

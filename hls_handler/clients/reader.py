@@ -78,7 +78,7 @@ class GithubReader:
         return self._api.get(f"{self._base}/issues/{number}", _ISSUE).value()
 
     def pull_request(self, number: int) -> PullRequest:
-        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).pull_request()
+        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).as_pull_request()
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, most=MOST_FILE_PAGES)

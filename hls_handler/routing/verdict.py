@@ -16,7 +16,6 @@ IgnoredKind = Literal[
     "no prompt",
     "several prompts",
     "prompt switched off",
-    "no handler",
     "nothing relevant changed",
     "another's review",
     "own account",
