@@ -110,7 +110,7 @@ class GithubReader:
             return ()
         query = {"state": "open", "head": head}
         found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)
-        return tuple(pull.pull_request() for pull in found)
+        return tuple(pull.as_pull_request() for pull in found)
 
     def releases(self) -> tuple[Release, ...]:
         return tuple(release.value() for release in self._api.page(f"{self._base}/releases", _RELEASES, 1)[0])

@@ -22,10 +22,31 @@ class Failure:
 class Record(Protocol):
     """Our own record of one repository."""
 
-    def failures(self, workflow_id: int) -> tuple[Failure, ...]:
-        """The failures of a workflow within the last 7 days, the newest first; at most 500."""
+    @property
+    def account(self) -> str:
+        """Our login."""
+        ...
+
+    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
+        """The failures of a workflow within the last days, 30 at most; the newest first, at most 500."""
         ...
 
     def has_comment(self, number: int, family: str) -> bool:
         """Whether we have commented on a thread, as far as we remember."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A record in which nothing was ever written: of the sandbox's samples, and of trials."""
+
+    account: str = "hls-bot"
+
+    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
+        return ()
+
+    def has_comment(self, number: int, family: str) -> bool:
+        return False
+
+
+NOTHING_KNOWN = Blank()

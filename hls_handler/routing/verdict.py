@@ -17,6 +17,8 @@ IgnoredKind = Literal[
     "several prompts",
     "prompt switched off",
     "nothing relevant changed",
+    "nothing failed",
+    "nothing asked",
     "another's review",
     "own account",
     "other bot",

@@ -12,7 +12,8 @@ from hls_handler.store.database import Database
 from hls_handler.store.part import Part
 from hls_handler.store.tables import comments, step_failures
 
-KEPT_MS = 7 * 24 * 3_600_000
+DAY_MS = 24 * 3_600_000
+KEPT_DAYS = 30
 MOST_FAILURES = 500
 
 _f = step_failures.c
@@ -25,14 +26,17 @@ class RepositoryRecord(Part):
         super().__init__(database)
         self._lease, self._identity = lease, identity
 
-    def failures(self, workflow_id: int) -> tuple[Failure, ...]:
-        """Within the last 7 days, the newest first; at most 500."""
+    @property
+    def account(self) -> str:
+        return self._identity
+
+    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         lately = (
             select(step_failures)
             .where(
                 _f.repository_id == self._lease.repository_id,
                 _f.workflow_id == workflow_id,
-                _f.noted_at > self._database.now - KEPT_MS,
+                _f.noted_at > self._database.now - min(days, KEPT_DAYS) * DAY_MS,
             )
             .order_by(_f.noted_at.desc(), _f.run_id.desc(), _f.attempt.desc(), _f.job, _f.step)
             .limit(MOST_FAILURES)
@@ -78,7 +82,7 @@ class Recording(Part):
             now = self._database.now_in(connection)
             connection.execute(
                 step_failures.delete().where(
-                    _f.repository_id == lease.repository_id, _f.noted_at <= now - KEPT_MS
+                    _f.repository_id == lease.repository_id, _f.noted_at <= now - KEPT_DAYS * DAY_MS
                 )
             )
             new = self._database.insert(step_failures)

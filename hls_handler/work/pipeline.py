@@ -28,7 +28,6 @@ from hls_handler.work.ports import Tools
 from hls_handler.work.posting import post
 from hls_handler.work.variables import template_variables
 
-
 Steps = Mapping[tuple[str, int], Remembered]
 
 

@@ -30,9 +30,8 @@ def post(job: Job, thread: Thread, actions: tuple[Action, ...]) -> tuple[Outcome
     writer = job.tools.github.writer(
         job.event.repository.full_name, we=job.we, memory=memory, before_write=job.before_write, dry_run=dry_run
     )
-    outcomes = tuple(
-        job.once(OUTCOME, index, partial(_apply, job, thread, writer, memory, action)) for index, action in enumerate(actions)
-    )
+    apply = partial(_apply, job, thread, writer, memory)
+    outcomes = tuple(job.once(OUTCOME, index, partial(apply, action)) for index, action in enumerate(actions))
     for outcome in outcomes:
         if outcome.kind == "dry_run":
             log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
