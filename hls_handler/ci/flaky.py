@@ -13,26 +13,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 from hls_handler.ci.steps import FAILED
 
 Verdict = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
 
-LATELY = timedelta(days=7)
+LATELY_DAYS = 7
+"""How long a failure elsewhere says something."""
+
 ENOUGH_BRANCHES = 2  # beside this one; a single one may be the same change, stacked or copied
 MOST_NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One failure of one step, on whatever branch."""
+class Failure(Protocol):
+    """A step that failed on another branch, lately."""
 
-    job: str
-    step: str
-    branch: str
-    at: datetime  # aware UTC
+    @property
+    def job(self) -> str: ...
+
+    @property
+    def step(self) -> str: ...
+
+    @property
+    def branch(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,16 @@ class News:
     evidence: str  # a sentence with names of branches in it, which are strangers' text; "" where there is none
 
 
-def judge(failure: Failure, *, attempts: Iterable[Attempt], failures: Iterable[Failure], default_branch: str) -> News:
-    """`attempts` are those of the run, the failed one among them or not; `failures` are what we saw of any branch."""
-    ends = {attempt.number: attempt.conclusion for attempt in attempts if attempt.job == failure.job}
+def judge(
+    job: str, step: str, *, attempts: Iterable[Attempt], failures: Iterable[Failure], default_branch: str
+) -> News:
+    """`attempts` are those of the run, the failed one among them or not; `failures` are those of other branches."""
+    ends = {attempt.number: attempt.conclusion for attempt in attempts if attempt.job == job}
     passed = sorted(number for number, conclusion in ends.items() if conclusion == "success")
     failed = sorted(number for number, conclusion in ends.items() if conclusion in FAILED)
     if passed:
         return News("flaky", f"{_counted('attempt', passed)} at the same commit passed this job")
-    branches = _branches(failure, failures)
+    branches = {other.branch for other in failures if (other.job, other.step) == (job, step)}
     if default_branch in branches or len(branches) >= ENOUGH_BRANCHES:
         ordered = sorted(branches, key=lambda branch: (branch != default_branch, branch))
         return News("fails elsewhere", _elsewhere(ordered))
@@ -66,20 +72,10 @@ def judge(failure: Failure, *, attempts: Iterable[Attempt], failures: Iterable[F
     return News("unknown", _elsewhere(sorted(branches)) if branches else "")
 
 
-def _branches(failure: Failure, failures: Iterable[Failure]) -> set[str]:
-    return {
-        other.branch
-        for other in failures
-        if (other.job, other.step) == (failure.job, failure.step)
-        and other.branch != failure.branch
-        and abs(failure.at - other.at) <= LATELY
-    }
-
-
 def _elsewhere(branches: list[str]) -> str:
     count = f"{len(branches)} other {'branch' if len(branches) == 1 else 'branches'}"
     named = ", ".join(branches[:MOST_NAMED]) + (", ..." if len(branches) > MOST_NAMED else "")
-    return f"the same step failed on {count} within {LATELY.days} days: {named}"
+    return f"the same step failed on {count} within {LATELY_DAYS} days: {named}"
 
 
 def _counted(noun: str, numbers: list[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis
@@ -81,15 +82,14 @@ def _before(release: Release, listed: Sequence[Release]) -> Release | None:
     if release.published_at is None:
         return None
     older = [
-        one
+        (one.published_at, one)
         for one in listed
-        if one.id != release.id
+        if one.published_at is not None
+        and one.published_at < release.published_at
         and not one.draft
         and (release.prerelease or not one.prerelease)
-        and one.published_at is not None
-        and one.published_at < release.published_at
     ]
-    return max(older, key=lambda one: one.published_at or release.published_at, default=None)
+    return max(older, key=itemgetter(0), default=(None, None))[1]
 
 
 def _newest(commits: Sequence[Commit], tokens: int) -> tuple[Commit, ...]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
-from hls_handler.ci.excerpt import Excerpt, LogLine, StepTimes, cut, locate, numbered
-from hls_handler.ci.flaky import Evidence, weigh
+from hls_handler.ci.cut import cut
+from hls_handler.ci.excerpt import Excerpt, State, numbered
+from hls_handler.ci.flaky import LATELY_DAYS, Attempt, Verdict, judge
+from hls_handler.ci.quotes import locate
+from hls_handler.ci.steps import FAILED as FAILED_STEPS
+from hls_handler.ci.steps import Step
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, appointed, still_welcome
 from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
@@ -24,18 +28,13 @@ MOST_JOBS = 10
 MOST_ATTEMPTS = 3
 """Earlier attempts of the run that are asked about."""
 
-LATELY_DAYS = 7
-"""A step that failed on other branches within these days is not the fault of this one alone."""
-
 MOST_CHANGED = 200
 """Paths of the pull request's files that are shown."""
 
 LONGEST_LOGS = 40_000
 """Characters of all logs together, whatever the budget."""
 
-Known = Literal["nothing", "passed in another attempt", "fails elsewhere, too", "fails in every attempt"]
-
-LogState = Literal["text", "empty", "binary", "expired"]
+LogState = Literal["expired"] | State
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,9 @@ class FailedStep:
     conclusion: str  # "failure", "timed_out", "cancelled"
     url: str  # of the job
     log: LogState
-    excerpt: Excerpt | None  # None without a text
-    evidence: Evidence
+    excerpt: Excerpt | None  # None where GitHub has no log any more
+    verdict: Verdict
+    evidence: str  # a sentence, with the names of branches in it; "" where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,8 @@ class ShownStep:
     log: LogState
     text: str  # the excerpt, each line with its number; "" without one
     whole_job: bool  # the step's own lines could not be told apart
-    known: Known  # of whose fault it is
-    attempt: int | None  # of the same commit, in which the job passed
-    branches: tuple[str, ...]  # others on which the step failed lately
+    verdict: Verdict
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +133,10 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         if pull_request is not None:
             still_welcome(event, pull_request)
         jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
-        earlier = _earlier(run, reader) if jobs and not stale else ()
         characters = min(int(budget.input_tokens * CHARACTERS_PER_TOKEN / 2), LONGEST_LOGS)
         read = jobs[:MOST_JOBS] if not stale else []
-        lately = record.failures(run.workflow_id, days=LATELY_DAYS)
-        elsewhere = tuple(known for known in lately if known.branch != branch and known.head_sha != run.head_sha)
-        steps = tuple(
-            step for job in read for step in _failed_steps(job, reader, characters // len(read), earlier, elsewhere)
-        )
+        known = _known(event, run, reader, record, branch) if read else NOTHING
+        steps = tuple(step for job in read for step in _failed_steps(job, reader, characters // len(read), known))
         changed = _changed(reader, pull_request) if pull_request is not None and steps else ()
         return WorkflowFacts(run, pull_request, stale, on_default, failed_before, steps, len(jobs) - len(read), changed)
 
@@ -176,7 +171,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             return Unasked("the workflow passed, so Claude was not asked", reply=NOTHING_FAILED)
         if facts.run.conclusion == "startup_failure":
             return Unasked("GitHub could not start the workflow, so there is no log to ask about", reply=NOT_STARTED)
-        if all(step.excerpt is None for step in facts.steps):
+        if not any(step.log == "text" for step in facts.steps):
             return Unasked("no failed step has a log to read, so Claude was not asked")
         return None
 
@@ -227,60 +222,67 @@ def _pull_request(event: Event, run: WorkflowRun, reader: Reader) -> tuple[PullR
     return current, current is None and bool(found)
 
 
-def _earlier(run: WorkflowRun, reader: Reader) -> tuple[WorkflowJob, ...]:
-    """The jobs of the attempts before this one, all on the same commit."""
-    attempts = range(max(run.run_attempt - MOST_ATTEMPTS, 1), run.run_attempt)
-    return tuple(job for attempt in attempts for job in reader.jobs(run.id, attempt))
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What tells whether a failure is news."""
+
+    attempts: tuple[Attempt, ...]  # of this run, all at one commit
+    elsewhere: tuple[Failure, ...]  # of the same workflow lately, on other branches and of other commits
+    default_branch: str
+
+
+NOTHING = Known((), (), "")
+
+
+def _known(event: Event, run: WorkflowRun, reader: Reader, record: Record, branch: str) -> Known:
+    first = max(run.run_attempt - MOST_ATTEMPTS, 1)
+    attempts = tuple(
+        Attempt(number, job.name, job.conclusion)
+        for number in range(first, run.run_attempt + 1)
+        for job in reader.jobs(run.id, number)
+    )
+    lately = record.failures(run.workflow_id, days=LATELY_DAYS)
+    elsewhere = tuple(known for known in lately if known.branch != branch and known.head_sha != run.head_sha)
+    return Known(attempts, elsewhere, event.repository.default_branch or "")
 
 
 def _changed(reader: Reader, pull_request: PullRequest) -> tuple[str, ...]:
     return tuple(file.path for file in reader.files(pull_request.number)[:MOST_CHANGED])
 
 
-def _failed_steps(
-    job: WorkflowJob,
-    reader: Reader,
-    characters: int,
-    earlier: Sequence[WorkflowJob],
-    elsewhere: Sequence[Failure],
-) -> Iterator[FailedStep]:
-    steps = _steps_to_read(job)
-    log, excerpts = _read_log(job, steps, reader, characters)
-    for step in steps or (None,):
-        name = step.name if step else ""
-        excerpt = excerpts.get(step.number if step else 0)
-        yield FailedStep(
-            job=job.name,
-            step=name,
-            conclusion=(step.conclusion if step else job.conclusion) or "failure",
-            url=job.html_url,
-            log=log if excerpt is None or log == "expired" else excerpt.state,
-            excerpt=excerpt if excerpt is not None and excerpt.state == "text" else None,
-            evidence=weigh(job.name, name, earlier, elsewhere),
-        )
-
-
-def _steps_to_read(job: WorkflowJob) -> tuple[WorkflowStep, ...]:
-    """The failed ones; of a job that ended otherwise, the one that was cut short."""
-    failed = tuple(step for step in job.steps if step.conclusion in FAILED)
-    return failed or tuple(step for step in job.steps if step.conclusion == "cancelled")[:1]
-
-
-def _read_log(
-    job: WorkflowJob, steps: Sequence[WorkflowStep], reader: Reader, characters: int
-) -> tuple[LogState, Mapping[int, Excerpt]]:
-    """Why there is no log to read, or else its excerpts by the number of the step; 0 is the whole job."""
+def _failed_steps(job: WorkflowJob, reader: Reader, characters: int, known: Known) -> Iterator[FailedStep]:
+    """One for each failed step; one for the job, where none of its steps failed."""
     log = reader.job_log(job.id)
+    steps = {step.number: step for step in job.steps}
     if isinstance(log, NoLog):
-        return log.why, {}
-    times = [StepTimes(step.number, step.name, step.started_at, step.completed_at) for step in job.steps]
-    wanted = [step.number for step in steps] or [0]
+        failed: list[WorkflowStep | None] = [step for step in job.steps if step.conclusion in FAILED_STEPS]
+        for step in failed or [None]:
+            yield _failed(job, step, log.why, None, known)
+        return
     with closing(log) as lines:
-        excerpts = cut(lines, times, wanted, characters=characters)
-    return "text", {excerpt.step: excerpt for excerpt in excerpts}
+        course = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
+        excerpts = cut(lines, course, characters=characters)
+    for excerpt in excerpts:
+        yield _failed(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, known)
+
+
+def _failed(
+    job: WorkflowJob, step: WorkflowStep | None, log: LogState, excerpt: Excerpt | None, known: Known
+) -> FailedStep:
+    name = step.name if step else ""
+    conclusion = (step.conclusion if step else None) or job.conclusion or "failure"
+    news = judge(
+        job.name,
+        name,
+        attempts=known.attempts,
+        failures=known.elsewhere,
+        default_branch=known.default_branch,
+    )
+    return FailedStep(job.name, name, conclusion, job.html_url, log, excerpt, news.verdict, news.evidence)
 
 
 def _shown(step: FailedStep, number: int) -> ShownStep:
+    has_text = step.excerpt is not None and step.excerpt.state == "text"
     return ShownStep(
         number=number,
         job=step.job,
@@ -288,17 +290,16 @@ def _shown(step: FailedStep, number: int) -> ShownStep:
         conclusion=step.conclusion,
         url=step.url,
         log=step.log,
-        text=numbered(step.excerpt) if step.excerpt else "",
+        text=numbered(step.excerpt) if step.excerpt and has_text else "",
         whole_job=step.excerpt is not None and step.excerpt.whole_job,
-        known=step.evidence.known,
-        attempt=step.evidence.attempt,
-        branches=step.evidence.branches,
+        verdict=step.verdict,
+        evidence=step.evidence,
     )
 
 
 def _quoted(facts: WorkflowFacts, quote: str) -> Quoted | None:
     for step in facts.steps:
-        line: LogLine | None = locate([step.excerpt], quote) if step.excerpt else None
+        line = locate([step.excerpt], quote) if step.excerpt else None
         if line is not None:
             return Quoted(step.job, step.step, line.number, line.text, step.url)
     return None

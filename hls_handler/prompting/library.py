@@ -151,7 +151,7 @@ class _Draft:
                 for template in (f"{name}{SUFFIX}", BASE):
                     problems += check_names(self.trees, template, {**seen, **given})
             comment = self.comment(name)
-            if comment in self.trees.trees:
+            if comment is not None and comment in self.trees.trees:
                 extra = {**COMMENT, **family.comment_variables, "analysis": REPLY_TYPES.get(front.reply, ANYTHING)}
                 problems += check_names(self.comment_trees, comment, {**seen, **extra})
         return problems
