@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -120,7 +120,7 @@ class Reader(Protocol):
         """
         ...
 
-    def job_log(self, job_id: int) -> Generator[str] | NoLog:
+    def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         """The lines of a job's log, without line ends, read from the network as they are taken.
 
         Each begins with its time ("2026-11-02T09:14:31.1234567Z "); what tools wrote follows as they wrote it: colours,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -259,10 +258,8 @@ def _failed_steps(job: WorkflowJob, reader: Reader, characters: int, known: Know
         for step in failed or [None]:
             yield _failed(job, step, log.why, None, known)
         return
-    with closing(log) as lines:
-        course = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
-        excerpts = cut(lines, course, characters=characters)
-    for excerpt in excerpts:
+    course = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
+    for excerpt in cut(log, course, characters=characters):
         yield _failed(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, known)
 
 
