@@ -14,6 +14,7 @@ from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import NAMED_BY, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget, Handler
+from hls_handler.handlers.record import NOTHING_KNOWN
 from tests.handlers.world import (
     FakeReader,
     event,
@@ -75,7 +76,7 @@ def test_every_event_that_payloads_are_checked_for_has_a_handler() -> None:
 
 @every_handler
 def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handler[Any]) -> None:
-    facts = handler.gather(happened(name), reader(THREADS[name]), BUDGET)
+    facts = handler.gather(happened(name), reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
     assert hash(facts) == hash(shape.validate_json(shape.dump_json(facts)))
@@ -84,7 +85,7 @@ def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handl
 @every_handler
 def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any]) -> None:
     thread = happened(name)
-    facts = handler.gather(thread, reader(THREADS[name]), BUDGET)
+    facts = handler.gather(thread, reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
     declared = [
         (handler.variable_types, handler.variables(thread, facts)),
         (handler.comment_variable_types, handler.comment_variables(thread, facts, REPLIES[name])),
@@ -113,4 +114,4 @@ def test_a_thread_that_does_not_want_us_any_more_is_left_alone(
 ) -> None:
     thread = THREADS[name]
     with pytest.raises(error, match=message):
-        handler.gather(happened(name), reader(replace(thread, **now)), BUDGET)
+        handler.gather(happened(name), reader(replace(thread, **now)), NOTHING_KNOWN, BUDGET)
