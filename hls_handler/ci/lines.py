@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hls_handler.untrusted.cleaning import cap
 from hls_handler.untrusted.redaction import redact
 
 LONGEST_READ = 4_000
@@ -45,13 +44,16 @@ class LogLine:
     text: str
     folded: int = 0  # further lines right below that say the same
     alike: bool = False  # the folded ones are the same but for numbers and progress bars
+    unread: int = 0  # characters that were cut off at once
 
 
 def shortened(line: LogLine) -> LogLine:
     """A line of a bearable length. Redacted before it is cut, because half a credential is not recognised."""
     if len(line.text) <= LONGEST_SHOWN:
         return line
-    return replace(line, text=cap(redact(line.text), LONGEST_SHOWN))
+    text = redact(line.text)
+    missing = max(len(text) - LONGEST_SHOWN, 0) + line.unread
+    return replace(line, text=f"{text[:LONGEST_SHOWN]}… [{missing:,} characters cut]" if missing else text, unread=0)
 
 
 @dataclass(slots=True)  # not frozen: half a million are made, and that would take twice the time
@@ -60,6 +62,7 @@ class RawLine:
     mark: str  # "error", "group", ... or ""
     text: str  # without mark and escape sequences
     length: int  # of the line as it came
+    unread: int  # characters behind the text, which is bounded
     is_binary: bool
 
 
@@ -71,6 +74,7 @@ def parse_line(raw: str) -> RawLine:
     at = time.end() if time else 0
     if "\r" in text:  # a progress bar: what was written last over the others is what a terminal shows
         at = max(at, text.rfind("\r") + 1)
+    unread = max(len(text) - at - LONGEST_READ, 0)
     text = text[at : at + LONGEST_READ]
     is_binary = "\0" in text or text.count("\ufffd") > UNREADABLE_SHARE * len(text)
     if "\x1b" in text or "\x9b" in text or "\x9d" in text:
@@ -80,7 +84,7 @@ def parse_line(raw: str) -> RawLine:
     mark = MARK.match(text) if text.startswith("##[") else None
     if mark:
         text = text[mark.end() :]
-    return RawLine(time[1] if time else "", mark[1] if mark else "", text, length, is_binary)
+    return RawLine(time[1] if time else "", mark[1] if mark else "", text, length, unread, is_binary)
 
 
 def readable(line: RawLine) -> str:

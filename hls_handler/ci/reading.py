@@ -16,8 +16,10 @@ LONGEST_COMMAND = 200
 SHORTEST_RUN = 3
 """Lines that are folded, beside the first; fewer are as short as the remark in their place."""
 
-PROGRESS = str.maketrans("", "", "0123456789.,:%/ =>#-━╸╺█▓▒░")
+CHANGING = "0123456789.,:%/ =>#-━╸╺█▓▒░"
 """What changes in a line that is written again and again, beside its words."""
+
+WORDS_ONLY = str.maketrans("", "", CHANGING)
 
 
 @dataclass(slots=True)
@@ -54,9 +56,9 @@ def _seen(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[Seen]:
         if line.mark != last[0] or line.text != last[1] or line.is_binary:
             last = (line.mark, line.text, weigh(line))
         yield Seen(
-            LogLine(number, keys.hide(readable(line))),
+            LogLine(number, keys.hide(readable(line)), unread=line.unread),
             course.step_of(line),
-            0 if command_left else last[2],
+            0 if command_left and line.mark != "error" else last[2],
             command_left > 0,
             opens_command,
             line.length,
@@ -74,8 +76,10 @@ def _is_same(first: Seen, other: Seen) -> bool:
         return True
     if first.weight or other.weight or abs(len(text) - len(other_text)) > MOST_GROWN:
         return False
-    words = text.translate(PROGRESS)
-    return bool(words) and words == other_text.translate(PROGRESS)
+    if text[:1] != other_text[:1] and not (text[:1] in CHANGING and other_text[:1] in CHANGING):
+        return False  # most lines: the rest takes longer
+    words = text.translate(WORDS_ONLY)
+    return bool(words) and words == other_text.translate(WORDS_ONLY)
 
 
 MOST_GROWN = 120  # characters, of a progress bar
@@ -96,7 +100,8 @@ def _add(run: list[Seen], seen: Seen) -> None:
 
 def _end(run: list[Seen]) -> Iterator[Seen]:
     """A long run is its first line and, where they differ, its last: how far it came."""
-    if not run:
+    if len(run) <= 1:
+        yield from run
         return
     first = run[0]
     if first.line.folded < SHORTEST_RUN:
