@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hls_handler.ci.excerpt import LONGEST_NUMBER, LONGEST_REMARK, Excerpt
+from hls_handler.ci.excerpt import LONGEST_REMARK, Excerpt
 from hls_handler.ci.lines import LogLine, shortened
 from hls_handler.ci.part import Part
 from hls_handler.ci.reading import read
@@ -73,7 +73,7 @@ def _chosen(part: Part, characters: int) -> list[LogLine]:
             line = shortened(whole)
             after = line.number + line.folded + 1
             is_alone = line.number not in ends and after not in chosen
-            cost = _cost(line) + (LONGEST_REMARK if is_alone else 0)
+            cost = _cost(line, part) + (LONGEST_REMARK if is_alone else 0)
             if cost > left:
                 break
             left -= cost
@@ -82,11 +82,12 @@ def _chosen(part: Part, characters: int) -> list[LogLine]:
     return [chosen[number] for number in sorted(chosen)]
 
 
-def _cost(line: LogLine) -> int:
-    return len(line.text) + LONGEST_NUMBER + (LONGEST_REMARK if line.folded else 0)
+def _cost(line: LogLine, part: Part) -> int:
+    """Characters that it takes as it is shown."""
+    return len(f"{part.last_line}| {line.text}\n") + (LONGEST_REMARK if line.folded else 0)
 
 
 def _need(part: Part) -> int:
     """Characters that are enough for all that is worth showing of a part."""
     lines = {line.number: line for run in part.runs() for line in run}
-    return LONGEST_REMARK + sum(_cost(shortened(line)) + LONGEST_REMARK for line in lines.values())
+    return LONGEST_REMARK + sum(_cost(shortened(line), part) + LONGEST_REMARK for line in lines.values())

@@ -22,8 +22,7 @@ from hls_handler.ci.lines import LogLine
 State = Literal["text", "empty", "binary", "elsewhere"]
 """`elsewhere`: the step's lines could not be told from the others', and another excerpt shows the whole job's log."""
 
-LONGEST_NUMBER = 12  # characters, with what follows it and the line end
-LONGEST_REMARK = 56  # of a line of our own, with its end
+LONGEST_REMARK = 56  # characters of a line of our own, with its end
 
 WITHOUT_LINES = {
     "empty": "[the log is empty]",

@@ -61,16 +61,16 @@ class RawLine:
     second: str  # "2026-11-20T09:14:31", or "" where no time is given
     mark: str  # "error", "group", ... or ""
     text: str  # without mark and escape sequences
-    length: int  # of the line as it came
+    length: int  # of the line as it came, without its end
     unread: int  # characters behind the text, which is bounded
     is_binary: bool
 
 
 def parse_line(raw: str) -> RawLine:
     """Read one line, with or without its line end. Never raises; linear in the length, whatever is in it."""
-    length = len(raw)
-    text = raw.rstrip()
-    time = TIME.match(text, 1 if text.startswith("\ufeff") else 0)
+    text = raw.rstrip().removeprefix("\ufeff")
+    length = len(text)
+    time = TIME.match(text)
     at = time.end() if time else 0
     if "\r" in text:  # a progress bar: what was written last over the others is what a terminal shows
         at = max(at, text.rfind("\r") + 1)

@@ -47,7 +47,7 @@ ROWS: tuple[tuple[int, str, str], ...] = (
     (NAMED, "err", r"^ERROR (?:collecting )?\S{1,300}\.py"),
     (NAMED, "fail", r"^FAIL: \w{1,200} \("),  # unittest
     (NAMED, "err", r"^ERROR: \w{1,200} \("),
-    (SUMMARY, "summary", r"^=+ short test summary info =+$"),
+    (SUMMARY, "summary", r"^={1,80} short test summary info ={1,80}$"),
     (SUMMARY, "traceback", r"^\s{0,8}Traceback \(most recent call last\):"),
     # JavaScript
     (CAUSE, "err", r"\berror TS[0-9]{3,6}: "),
