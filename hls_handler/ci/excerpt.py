@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.ci.lines import LogLine
+from hls_handler.untrusted.cleaning import Code
 
 State = Literal["text", "empty", "binary", "elsewhere"]
 """`elsewhere`: the step's lines could not be told from the others', and another excerpt shows the whole job's log."""
 
-LONGEST_REMARK = 56  # characters of a line of our own, with its end
+LONGEST_REMARK = 64  # characters of a line of our own, with its end
 
 WITHOUT_LINES = {
     "empty": "[the log is empty]",
@@ -47,9 +48,9 @@ class Excerpt:
         return self.last_line - self.first_line + 1 if self.first_line else 0
 
 
-def numbered(excerpt: Excerpt) -> str:
+def numbered(excerpt: Excerpt) -> Code:
     """The excerpt as Claude sees it; the module's docstring gives the form. Whatever is left out shows."""
-    return "\n".join(_numbered(excerpt))
+    return Code("\n".join(_numbered(excerpt)))
 
 
 def _numbered(excerpt: Excerpt) -> Iterator[str]:

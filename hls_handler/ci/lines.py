@@ -32,6 +32,8 @@ ESCAPE = re.compile(
     re.VERBOSE,
 )
 
+SCRIPT = "\x1b[36;1m"
+
 READABLE: Mapping[str, str] = {"error": "Error: ", "warning": "Warning: ", "notice": "Notice: ", "debug": "Debug: "}
 """What GitHub's page writes in place of a mark."""
 
@@ -64,6 +66,7 @@ class RawLine:
     length: int  # of the line as it came, without its end
     unread: int  # characters behind the text, which is bounded
     is_binary: bool
+    is_script: bool  # coloured as the runner colours a step's script
 
 
 def parse_line(raw: str) -> RawLine:
@@ -77,6 +80,7 @@ def parse_line(raw: str) -> RawLine:
     unread = max(len(text) - at - LONGEST_READ, 0)
     text = text[at : at + LONGEST_READ]
     is_binary = "\0" in text or text.count("\ufffd") > UNREADABLE_SHARE * len(text)
+    is_script = text.startswith(SCRIPT)
     if "\x1b" in text or "\x9b" in text or "\x9d" in text:
         text = ESCAPE.sub("", text)
     if "\n" in text:
@@ -84,7 +88,7 @@ def parse_line(raw: str) -> RawLine:
     mark = MARK.match(text) if text.startswith("##[") else None
     if mark:
         text = text[mark.end() :]
-    return RawLine(time[1] if time else "", mark[1] if mark else "", text, length, unread, is_binary)
+    return RawLine(time[1] if time else "", mark[1] if mark else "", text, length, unread, is_binary, is_script)
 
 
 def readable(line: RawLine) -> str:

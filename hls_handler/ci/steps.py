@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from hls_handler.ci.command import opens_command
 from hls_handler.ci.lines import RawLine
 
 FAILED = frozenset({"failure", "cancelled", "timed_out"})
@@ -39,9 +40,9 @@ class Step:
 
 def opens(line: RawLine) -> bool:
     """Whether the runner writes such a line at the beginning of a step."""
-    if line.mark == "group":
-        return line.text.startswith("Run ")
-    return not line.mark and line.text.startswith(("Post job cleanup.", "Cleaning up orphan processes"))
+    if line.mark:
+        return opens_command(line)
+    return line.text.startswith(("Post job cleanup.", "Cleaning up orphan processes"))
 
 
 class Course:

@@ -62,15 +62,17 @@ def test_further_errors_far_from_the_first_are_shown_once() -> None:
 
 def test_a_script_that_speaks_of_errors_is_no_error() -> None:
     lines = [
-        *stamped(4, "##[group]Run make || echo 'error: failed'", "echo 'src/a.c:1:1: error: no'", "##[endgroup]"),
+        *stamped(4, "##[group]Run make || echo 'error: failed'", "\x1b[36;1mecho 'src/a.c:1:1: error: no'\x1b[0m"),
+        *stamped(4, "shell: error: {0}", "env:", "  TEXT: one", "E   assert two", "##[endgroup]"),
         *stamped(4.5, "fatal: not a git repository", "##[error]Process completed with exit code 128."),
     ]
-    assert cut(lines, STEPS, characters=2_000)[0].error_line == 4
+    assert cut(lines, STEPS, characters=2_000)[0].error_line == 8
 
 
-def test_a_group_that_never_ends_hides_no_mark_of_an_error() -> None:
-    excerpt = failed_step("##[group]Run something", "x", "##[error]It is broken")
-    assert excerpt.error_line == 9
+def test_a_group_that_a_program_prints_hides_no_error() -> None:
+    assert failed_step("##[group]Run unit tests", "one", ERROR, "##[endgroup]").error_line == 9
+    assert failed_step("##[group]Run an action", "with:", "  text: one", "##[error]It is broken").error_line == 10
+    assert failed_step("##[group]Run an action", "with:", *counting(250), ERROR).error_line == 259
 
 
 def test_equal_lines_are_folded() -> None:
@@ -196,6 +198,7 @@ LINES = st.lists(
     st.lists(PIECES | st.text(max_size=8), max_size=6).map("".join) | st.sampled_from(["same", "same", "1%", "2%"]),
     max_size=60,
 )
+NO_STEP: list[int | None] = [None]
 SECONDS = st.none() | st.integers(-1, 8)
 ANY_STEPS = st.lists(
     st.builds(
@@ -218,7 +221,7 @@ def test_a_cut_is_bounded_ordered_and_of_the_log_whatever_is_in_it(
 ) -> None:
     excerpts = cut(lines, steps, characters=characters)
     failed = sorted(step.number for step in steps if step.failed)
-    assert [excerpt.step for excerpt in excerpts] == (failed or [None])
+    assert [excerpt.step for excerpt in excerpts] == (failed or NO_STEP)
     for excerpt in excerpts:
         numbers = [line.number for line in excerpt.lines]
         assert numbers == sorted(set(numbers))
