@@ -122,6 +122,21 @@ def test_a_few_binary_lines_hide_nothing() -> None:
     assert LogLine(107, "[32 characters that are no text]") in excerpt.lines
 
 
+def test_remarks_on_gaps_and_folds_count_too() -> None:
+    output = [text for i in range(8) for text in (f"a.c:{i}:1: error: no {i}", *counting(90), *["same"] * 50)]
+    for characters in range(150, 2_400, 150):
+        shown = numbered(failed_step(*output, characters=characters))
+        assert len(shown) <= characters
+        assert len(shown) > 0.7 * characters
+
+
+def test_lines_of_two_steps_are_not_folded_to_one() -> None:
+    lines = [*stamped(1, *["same"] * 10), *stamped(4, *["same"] * 10)]
+    first, second = cut(lines, TWO, characters=2_000)
+    assert first.lines == (LogLine(1, "same", folded=9),)
+    assert second.lines == (LogLine(11, "same", folded=9),)
+
+
 TWO = (step(1, "Lint", 0, 2, "failure"), step(2, "Tests", 3, 5, "failure"), step(3, "Complete job", 6, 6))
 
 
