@@ -122,12 +122,18 @@ def test_a_few_binary_lines_hide_nothing() -> None:
     assert LogLine(107, "[32 characters that are no text]") in excerpt.lines
 
 
-def test_remarks_on_gaps_and_folds_count_too() -> None:
+def test_remarks_on_gaps_count_too() -> None:
     output = [text for i in range(8) for text in (f"a.c:{i}:1: error: no {i}", *counting(90), *["same"] * 50)]
     for characters in range(150, 2_400, 150):
         shown = numbered(failed_step(*output, characters=characters))
         assert len(shown) <= characters
         assert len(shown) > 0.7 * characters
+
+
+def test_remarks_on_folded_lines_count_too() -> None:
+    output = [text for word in counting(40) for text in [word] * 5]
+    for characters in range(300, 2_000, 100):
+        assert len(numbered(failed_step(*output, characters=characters))) <= characters
 
 
 def test_lines_of_two_steps_are_not_folded_to_one() -> None:
