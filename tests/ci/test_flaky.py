@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
 
 import pytest
 
-from hls_handler.ci.flaky import Attempt, Failure, News, judge
-from tests.ci.jobs import BEGIN
+from hls_handler.ci.flaky import Attempt, News, judge
 
 
-def failure(branch: str = "topic", *, days_ago: float = 0, job: str = "test", step: str = "Run npm test") -> Failure:
-    return Failure(job, step, branch, BEGIN - timedelta(days=days_ago))
+@dataclass(frozen=True)
+class Failed:
+    """A step that failed on another branch lately."""
+
+    branch: str
+    job: str = "test"
+    step: str = "Run npm test"
 
 
 def attempts(*conclusions: str | None, job: str = "test") -> list[Attempt]:
     return [Attempt(number, job, conclusion) for number, conclusion in enumerate(conclusions, start=1)]
 
 
-def news(*others: Failure, of: list[Attempt]) -> News:
-    return judge(failure(), attempts=of, failures=others, default_branch="main")
+def news(*others: Failed, of: list[Attempt]) -> News:
+    return judge("test", "Run npm test", attempts=of, failures=others, default_branch="main")
 
 
 @pytest.mark.parametrize(
@@ -50,14 +54,12 @@ def test_other_jobs_attempts_tell_nothing() -> None:
     ("others", "expected"),
     [
         (
-            (failure("fix/b"), failure("main"), failure("fix/a"), failure("fix/a")),
+            (Failed("fix/b"), Failed("main"), Failed("fix/a"), Failed("fix/a")),
             News("fails elsewhere", "the same step failed on 3 other branches within 7 days: main, fix/a, fix/b"),
         ),
-        ((failure("main"),), News("fails elsewhere", "the same step failed on 1 other branch within 7 days: main")),
-        ((failure("fix/a"),), News("unknown", "the same step failed on 1 other branch within 7 days: fix/a")),
-        ((failure("topic"), failure("topic")), News("unknown", "")),
-        ((failure("main", days_ago=8),), News("unknown", "")),
-        ((failure("main", job="lint"), failure("main", step="Build")), News("unknown", "")),
+        ((Failed("main"),), News("fails elsewhere", "the same step failed on 1 other branch within 7 days: main")),
+        ((Failed("fix/a"),), News("unknown", "the same step failed on 1 other branch within 7 days: fix/a")),
+        ((Failed("main", job="lint"), Failed("main", step="Build")), News("unknown", "")),
     ],
     ids=["three", "the default branch", "one branch", "its own", "long ago", "other steps"],
 )
@@ -66,10 +68,10 @@ def test_other_branches_tell(others: tuple[Failure, ...], expected: News) -> Non
 
 
 def test_a_pass_at_the_same_commit_tells_more_than_other_branches() -> None:
-    assert news(failure("main"), of=attempts("success", "failure")).verdict == "flaky"
-    assert news(failure("main"), of=attempts("failure", "failure")).verdict == "fails elsewhere"
+    assert news(Failed("main"), of=attempts("success", "failure")).verdict == "flaky"
+    assert news(Failed("main"), of=attempts("failure", "failure")).verdict == "fails elsewhere"
 
 
 def test_of_many_branches_a_few_are_named() -> None:
-    others = [failure(f"b{i}") for i in range(9)]
+    others = [Failed(f"b{i}") for i in range(9)]
     assert news(*others, of=[]).evidence.endswith("9 other branches within 7 days: b0, b1, b2, b3, b4, ...")
