@@ -44,6 +44,9 @@ class IssueHandler:
     def unasked(self, facts: IssueFacts) -> Unasked | None:
         return None
 
+    def not_shown(self, facts: IssueFacts) -> str | None:
+        return None
+
     def comment_variables(self, event: Event, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
         return {}
 

@@ -54,8 +54,15 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
         unasked = job.handler.unasked(facts)
         if unasked is not None and unasked.reply is None:
             return Ended("done", unasked.reason, handler=job.handler.name)
-        dry_run = job.rule.effective.features.dry_run
-        variables = template_variables(event, job.handler, facts, prompt=job.rule.prompt, dry_run=dry_run)
+        holds = job.rule.effective
+        variables = template_variables(
+            event,
+            job.handler,
+            facts,
+            prompt=job.rule.prompt,
+            dry_run=holds.features.dry_run,
+            comments=holds.comments,
+        )
 
         def for_comment(reply: Reply) -> Mapping[str, object]:
             return job.handler.comment_variables(event, facts, reply)
@@ -92,10 +99,12 @@ def _gather(job: Job) -> Any:
     handler, event = job.handler, job.event
     codec: Codec[Any] = Codec("gather", handler.facts_version, TypeAdapter(handler.facts_type))
 
+    budget = Budget(job.now.settings.claude.input_tokens, left_out=job.rule.effective.paths)
+
     def read() -> Any:
         job.before_reads()
         reader = job.tools.github.reader(event.repository.full_name)
-        facts = handler.gather(event, reader, Budget(input_tokens=job.now.settings.claude.input_tokens))
+        facts = handler.gather(event, reader, budget)
         job.tools.health.ok("github")
         return facts
 
