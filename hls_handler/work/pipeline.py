@@ -22,7 +22,7 @@ from hls_handler.handlers.handler import Budget
 from hls_handler.routing import Ignored, from_event, route
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.job import Job
-from hls_handler.work.memory import RULE, Codec
+from hls_handler.work.memory import NOT_SHOWN, RULE, Codec
 from hls_handler.work.ports import Tools
 from hls_handler.work.posting import post
 from hls_handler.work.variables import template_variables
@@ -70,6 +70,9 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
         if unasked is not None and unasked.reply is not None:
             analysis = without_asking(job, unasked.reply, variables, for_comment)
         else:
+            not_shown = job.handler.not_shown(facts)
+            if not_shown is not None:
+                job.note(NOT_SHOWN, 0, not_shown)
             analysis = analyse(job, variables, for_comment)
     with job.recorded("posting"):
         outcomes = post(job, job.handler.plan(event, facts, analysis, job.rule))

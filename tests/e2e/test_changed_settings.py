@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.store import DeliveryRow
@@ -13,7 +15,7 @@ from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, Waiting
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
-REFUSED = "ghp-a-token-that-github-refuses"
+REFUSED = "a-credential-that-nobody-takes"
 OTHER_SECRET = "another-webhook-secret-for-tests"
 
 
@@ -53,22 +55,26 @@ def deliver_bug(service: Service, sandbox: Sandbox, secret: str = SECRET) -> int
     return service.deliver(payload.event, payload.body, guid=GUID, secret=secret).status
 
 
-def test_a_changed_token_lets_go_on_what_the_old_one_held_up(make_service: MakeService, sandbox: Sandbox) -> None:
-    """With pauses so long that nothing would happen by itself; the old token and the new one stay masked."""
+@pytest.mark.parametrize(("dependency", "key"), [("github", "github.token"), ("claude", "claude.api_key")])
+def test_a_changed_credential_lets_go_on_what_the_old_one_held_up(
+    make_service: MakeService, sandbox: Sandbox, dependency: str, key: str
+) -> None:
+    """With pauses so long that nothing would happen by itself; the old credential and the new one stay masked."""
+    good = {"github": sandbox.token, "claude": sandbox.api_key}[dependency]
     service = make_service(limits="concurrency: 2")
     change(service, "retry_backoff_s: 0.2", "retry_backoff_s: 300")
-    change(service, sandbox.token, REFUSED)
+    change(service, good, REFUSED)
     service.start()
     assert deliver_bug(service, sandbox) == 202
     until(service, lambda: row(service).failures == 1)
-    assert component(service, "github")["state"] == "degraded"
-    change(service, REFUSED, sandbox.token)
+    assert component(service, dependency)["state"] == "degraded"
+    change(service, REFUSED, good)
     until(service, lambda: row(service).state == "done")
-    until(service, lambda: component(service, "github")["state"] == "healthy")
+    until(service, lambda: component(service, dependency)["state"] == "healthy")
     log = service.log.read_text()
-    assert '"changed": ["github.token"]' in log
+    assert f'"changed": ["{key}"]' in log
     assert REFUSED not in log
-    assert sandbox.token not in log
+    assert good not in log
 
 
 def test_events_and_webhook_secrets_hold_from_the_next_request_on(service: Service, sandbox: Sandbox) -> None:
