@@ -14,6 +14,7 @@ from hls_handler.cli.say import say_lines
 from hls_handler.clients.claude import request_schema
 from hls_handler.clients.prices import cost_usd
 from hls_handler.errors import HlsError, PromptError
+from hls_handler.events import sip
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library
@@ -22,6 +23,8 @@ from hls_handler.prompting.render import render as render_prompt
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.sandbox.recorded import Recorded
 from hls_handler.sandbox.samples import facts_of, load_checked
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.globs import NOTHING_LEFT_OUT
 from hls_handler.settings.model import Settings
 from hls_handler.settings.retired import current_model
 from hls_handler.work.variables import template_variables
@@ -63,11 +66,21 @@ def _rendered(settings: Settings, library: Library, chosen: Recorded, prompt: st
     if name not in library.prompts:
         refuse([f"there is no prompt {name}; there are {', '.join(sorted(library.prompts))}"])
     try:
-        parsed, facts = facts_of(chosen, handler, Budget(input_tokens=settings.claude.input_tokens))
+        about = sip(chosen.body).repository
+        holds = RepositoryTable(settings).find(about.full_name) if about else None
+        budget = Budget(settings.claude.input_tokens, left_out=holds.paths if holds else NOTHING_LEFT_OUT)
+        parsed, facts = facts_of(chosen, handler, budget)
         idle = handler.unasked(facts)
         if idle is not None:
             fail(idle.reason)
-        variables = template_variables(parsed, handler, facts, prompt=name, dry_run=settings.features.dry_run)
+        variables = template_variables(
+            parsed,
+            handler,
+            facts,
+            prompt=name,
+            dry_run=(holds or settings).features.dry_run,
+            comments=(holds or settings).comments,
+        )
         return render_prompt(library, name, variables, key=KEY)
     except HlsError as exc:
         fail(str(exc))

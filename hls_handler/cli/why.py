@@ -59,6 +59,8 @@ def _sentences(story: Story) -> Iterator[str]:
     yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
     if story.rule is not None:
         yield f"Let in: {story.rule}."
+    if story.not_shown:
+        yield f"Not shown to Claude: {'; '.join(story.not_shown)}."
     for answered in story.answers:
         yield f"{answered.prompt_id} was asked, and Claude said: {said(answered)}"
     if row.analysis_status == "failed":

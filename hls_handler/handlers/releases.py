@@ -10,6 +10,7 @@ from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Overtaken
 from hls_handler.events import Event, Release
+from hls_handler.handlers.files import were
 from hls_handler.handlers.handler import Budget, Handler, Thread, appointed
 from hls_handler.handlers.reader import Commit, Reader
 from hls_handler.handlers.record import Record
@@ -68,6 +69,12 @@ class ReleaseHandler(Handler[ReleaseFacts]):
             "commits": facts.commits,
             "omitted": facts.omitted,
         }
+
+    def not_shown(self, facts: ReleaseFacts) -> str | None:
+        if not facts.omitted:
+            return None
+        of = len(facts.commits) + facts.omitted
+        return f"{facts.omitted} of {of} commits {were(facts.omitted)} not shown, for want of room"
 
     def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         if not analysis.comment:

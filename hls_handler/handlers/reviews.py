@@ -11,6 +11,7 @@ from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import GHOST, Event, PullRequest, Review
+from hls_handler.handlers.files import were
 from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import Reader, ReviewComment
 from hls_handler.handlers.record import Record
@@ -122,6 +123,12 @@ class ReviewHandler(Handler[ReviewFacts]):
             return None
         nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
         return Unasked("the review has no words to read, so Claude was not asked", reply=nothing)
+
+    def not_shown(self, facts: ReviewFacts) -> str | None:
+        if not facts.omitted:
+            return None
+        of = len(facts.comments) + facts.omitted
+        return f"{facts.omitted} of {of} comments on lines {were(facts.omitted)} not shown, for want of room"
 
     def comment_variables(self, event: Event, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
         """`commit` (the first digits of the one that was reviewed), `todos` (what blocks comes first), `dropped`."""

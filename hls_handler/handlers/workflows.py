@@ -183,6 +183,20 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             return Unasked("no failed step has a log to read, so Claude was not asked")
         return None
 
+    def not_shown(self, facts: WorkflowFacts) -> str | None:
+        """Of a log, too: an excerpt seldom is the whole."""
+        parts = []
+        if facts.omitted:
+            parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
+        texts = [step.excerpt for step in facts.steps if step.excerpt is not None and step.excerpt.state == "text"]
+        shown, of = sum(len(text.lines) for text in texts), sum(text.total_lines for text in texts)
+        if shown < of:
+            parts.append(f"{of - shown:,} of {of:,} lines of the failed steps' logs")
+        unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
+        if unread:
+            parts.append(f"{len(unread)} {'log' if len(unread) == 1 else 'logs'} ({', '.join(dict.fromkeys(unread))})")
+        return f"not shown: {'; '.join(parts)}" if parts else None
+
     def comment_variables(self, event: Event, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
         """`shown_by` is the line that the reply quotes, if a log has it: without one, the cause is a guess."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED

@@ -41,6 +41,7 @@ class Rendered:
     system: str  # equal for all events: cached
     task: str
     schema: dict[str, object]  # of the reply, as pydantic gives it
+    missing: tuple[int, ...] = ()  # of each text that was cut, how many characters
 
 
 def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> Rendered:
@@ -53,7 +54,8 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
     with_tokens = _admit(exchange, variables)
     try:
         system, task = _messages(library, f"{name}{SUFFIX}", with_tokens)
-        return Rendered(prompt, system, _settled(exchange, task, prompt.path), _schema(prompt))
+        settled = _settled(exchange, task, prompt.path)
+        return Rendered(prompt, system, settled, _schema(prompt), exchange.missing())
     except AUTHOR_ERRORS as exc:
         raise broken(exc, prompt.path) from exc
 

@@ -11,7 +11,7 @@ from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable
 from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
 from hls_handler.store import UNAVAILABLE
 from hls_handler.work.job import Job
-from hls_handler.work.memory import UNUSABLE, keep_answer, recall_answer
+from hls_handler.work.memory import NOT_SHOWN, UNUSABLE, keep_answer, recall_answer
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
@@ -61,6 +61,8 @@ def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variable
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Answered:
     with _authors_fault():
         rendered = render(job.now.library, name, variables, key=job.tools.store.secret(PROMPT_SECRET))
+    if rendered.missing:
+        job.note(NOT_SHOWN, index + 1, _cut(rendered))
     first = UNUSABLE.decode(job.steps.get(("unusable", index)))
     if first is None:
         answer = _call(job, rendered, index, correction=None)
@@ -74,6 +76,13 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> An
         return answer
     job.tools.store.forget(job.lease, "unusable")  # a later retry by hand begins anew
     raise _unusable(job, rendered, answer)
+
+
+def _cut(rendered: Rendered) -> str:
+    """ "1 text was cut by 49,536 characters (issues/analyze@3f9c2a)"."""
+    count = len(rendered.missing)
+    texts = "1 text was" if count == 1 else f"{count} texts were"
+    return f"{texts} cut by {sum(rendered.missing):,} characters ({rendered.prompt.id})"
 
 
 @contextmanager

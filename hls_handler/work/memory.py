@@ -72,6 +72,8 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _ANSWER = Codec("ask", 1, TypeAdapter(_KeptAnswer))
 
 RULE = Codec("route", 1, TypeAdapter(str))
+NOT_SHOWN = Codec("not_shown", 1, TypeAdapter(str))
+"""What of the event Claude was not shown, in sentences: under 0 what a handler left out, behind it what prompts cut."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(Unusable))
 OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))

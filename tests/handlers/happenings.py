@@ -109,13 +109,12 @@ def commented(one: Comment, on: Issue | None = None) -> Event:
     return replace(event(on or issue()), name="issue_comment", action="created", comment=one, sender=one.user)
 
 
-def posting_to(**issues: int) -> Rule:
+def posting_to(event_key: str | None = None, **issues: int) -> Rule:
     """A rule of a repository whose settings name issues for events: `posting_to(release=12)`."""
     entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
     effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None
-    name = next(iter(issues), "release")
-    return Rule(name, "any/prompt", effective, "prompts/any/prompt.j2")
+    return Rule(event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2")
 
 
 def workflow_analysis(**known: Any) -> WorkflowAnalysis:

@@ -23,7 +23,7 @@ SAID = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 def test_the_thread_is_the_one_that_the_payload_shows_else_the_one_that_settings_name() -> None:
     assert HANDLER.thread(PUSH, GenericFacts(), posting_to(push=3)) == Thread(3, is_pull_request=False)
-    assert HANDLER.thread(PUSH, GenericFacts(), posting_to(release=3)) is None
+    assert HANDLER.thread(PUSH, GenericFacts(), posting_to("push", release=3)) is None
     assert HANDLER.thread(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Thread(8, is_pull_request=True)
 
 

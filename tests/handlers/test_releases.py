@@ -73,6 +73,8 @@ def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None
     assert [commit.sha for commit in found.commits] == ["c9", "c8", "c7", "c6", "c5"][: len(found.commits)]
     assert 0 < len(found.commits) < 10
     assert found.omitted == 300 - len(found.commits)
+    assert HANDLER.not_shown(found) == f"{found.omitted} of 300 commits were not shown, for want of room"
+    assert HANDLER.not_shown(facts(reader(RELEASE, PREVIOUS))) is None
     assert all(commit.message.endswith("[4,000 characters cut]") for commit in found.commits)
 
 

@@ -22,6 +22,7 @@ from hls_handler.handlers.workflows import (
     NOT_STARTED,
     NOTHING_FAILED,
     Quoted,
+    ShownStep,
     WorkflowFacts,
     WorkflowHandler,
 )
@@ -121,8 +122,14 @@ def test_other_branches_without_a_pull_request_are_told_nowhere(run: WorkflowRun
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 
+def steps_shown(found: WorkflowFacts) -> tuple[ShownStep, ...]:
+    steps = HANDLER.variables(ran(RUN), found)["steps"]
+    assert isinstance(steps, tuple)
+    return steps
+
+
 def test_each_failed_step_has_its_part_of_the_log_with_line_numbers() -> None:
-    (shown,) = HANDLER.variables(ran(RUN), facts())["steps"]  # type: ignore[misc]
+    (shown,) = steps_shown(facts())
     assert (shown.number, shown.job, shown.step, shown.conclusion, shown.log) == (
         1,
         "test",
@@ -138,7 +145,7 @@ def test_each_failed_step_has_its_part_of_the_log_with_line_numbers() -> None:
 
 def test_a_job_that_failed_without_a_step_is_shown_as_a_whole() -> None:
     lost = job(steps=(), conclusion="timed_out")
-    (shown,) = HANDLER.variables(ran(RUN), facts(of=reader(PULL, jobs={1: (lost,)})))["steps"]  # type: ignore[misc]
+    (shown,) = steps_shown(facts(of=reader(PULL, jobs={1: (lost,)})))
     assert (shown.step, shown.conclusion, shown.whole_job) == ("", "timed_out", True)
     assert "Current runner version" in shown.text
 
@@ -158,6 +165,7 @@ def test_without_a_log_claude_is_not_asked(logs: dict[int, str], state: str) -> 
 def test_one_log_that_expired_does_not_hide_another() -> None:
     found = facts(of=reader(PULL, jobs={1: (JOB, job(702, "windows"))}))
     assert [one.log for one in found.steps] == ["text", "expired"]
+    assert HANDLER.not_shown(found) == "not shown: 1 log (expired)"
     assert HANDLER.unasked(found) is None
 
 
@@ -165,6 +173,7 @@ def test_of_many_failed_jobs_the_first_are_read_and_the_others_counted() -> None
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MOST_JOBS + 5))
     found = facts(of=reader(PULL, jobs={1: jobs}, logs={one.id: LOG for one in jobs}))
     assert (len(found.steps), found.omitted) == (MOST_JOBS, 5)
+    assert HANDLER.not_shown(found) == "not shown: the logs of 5 more failed jobs"
 
 
 def test_logs_stay_within_the_budget_whatever_their_number_and_length() -> None:
@@ -172,8 +181,7 @@ def test_logs_stay_within_the_budget_whatever_their_number_and_length() -> None:
     long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(5_000))
     for tokens, most in ((2_000, 4_000), (900_000, LONGEST_LOGS)):
         found = facts(of=reader(PULL, jobs={1: jobs}, logs={one.id: long for one in jobs}), budget=Budget(tokens))
-        shown = HANDLER.variables(ran(RUN), found)["steps"]
-        assert sum(len(one.text) for one in shown) <= most  # type: ignore[attr-defined]
+        assert sum(len(one.text) for one in steps_shown(found)) <= most
 
 
 def test_the_paths_of_the_pull_request_are_known_up_to_a_bound() -> None:
@@ -265,18 +273,18 @@ def test_a_failure_on_another_branch_is_not_taken_back() -> None:
 # --- what is said ----------------------------------------------------------------------------------------------------
 
 
-def shown(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
+def told(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
     return HANDLER.comment_variables(ran(RUN), found, workflow_analysis(**reply))
 
 
 def test_a_cause_is_shown_by_the_line_that_it_quotes() -> None:
     expected = Quoted("test", "Run pytest", 4, "E       assert area(2) == 4", JOB.html_url)
-    assert shown(facts(), quote="E assert area(2) == 4")["shown_by"] == expected
+    assert told(facts(), quote="E assert area(2) == 4")["shown_by"] == expected
 
 
 @pytest.mark.parametrize("quote", ["", "Segmentation fault", "assert", "##[error]"])
 def test_a_quote_that_no_log_has_leaves_a_guess(quote: str) -> None:
-    assert shown(facts(), quote=quote)["shown_by"] is None
+    assert told(facts(), quote=quote)["shown_by"] is None
 
 
 def test_places_that_neither_a_log_nor_the_change_names_are_left_out() -> None:
@@ -284,7 +292,7 @@ def test_places_that_neither_a_log_nor_the_change_names_are_left_out() -> None:
         {"path": path, "line": None, "why": "Here."}
         for path in ("area.py", "tests/test_area.py", ".github/workflows/tests.yml", "made/up.py", "")
     ]
-    kept = shown(facts(), where=where)["places"]
+    kept = told(facts(), where=where)["places"]
     assert isinstance(kept, tuple)
     assert [place.path for place in kept if isinstance(place, Place)] == [
         "area.py",

@@ -19,7 +19,7 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.render import Rendered, RuleView, render, render_comment
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.anchors import anchor
 from hls_handler.review.patch import parse_numbered
@@ -212,8 +212,8 @@ def test_all_shipped_prompts_are_looked_at() -> None:
 # --- the examples that the prompts give ------------------------------------------------------------------------------
 
 
-def system_of(name: str) -> str:
-    variables = {
+def all_variables() -> dict[str, object]:
+    return {
         **issue_variables(),
         **pull_request_variables(),
         **review_variables(),
@@ -222,7 +222,10 @@ def system_of(name: str) -> str:
         **run_variables(),
         "analysis": ANALYSIS,
     }
-    return render(shipped(), name, variables, key=KEY).system
+
+
+def system_of(name: str) -> str:
+    return render(shipped(), name, all_variables(), key=KEY).system
 
 
 def examples(name: str) -> list[tuple[str, Any]]:
@@ -269,6 +272,31 @@ def test_each_field_of_a_reply_is_explained_in_its_prompt(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_the_part_that_is_sent_with_every_event_stays_small(name: str) -> None:
     assert 1_000 < estimate_tokens(system_of(name)) < 3_500
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_prompt_asks_for_the_language_tone_and_length_that_settings_say(name: str) -> None:
+    variables = all_variables()
+    rule = variables["rule"]
+    assert isinstance(rule, RuleView)
+
+    def asked(**wording: Any) -> Rendered:
+        return render(shipped(), name, {**variables, "rule": replace(rule, **wording)}, key=KEY)
+
+    plain, german = asked(), asked(language="Brazilian Portuguese", tone="friendly", length="short")
+    told = [line for line in german.task.split("\n") if line not in plain.task.split("\n")]
+    assert told == [
+        (
+            "Write all text of your reply in this language: Brazilian Portuguese. If that names no language, keep "
+            "to that of the thread."
+        ),
+        "Be friendly: address the person, explain what a newcomer may not know, and put a request as an invitation.",
+        "Be shorter than the limits above: only what somebody needs to act on, without reasons that are plain.",
+    ]
+    assert german.task.split("\n")[-2] == told[-1]
+    assert german.system == plain.system
+    assert "\nBe formal: whole sentences" in asked(tone="formal").task
+    assert "\nBe detailed, within the limits above: give the reason" in asked(length="detailed").task
 
 
 def test_the_footer_names_the_prompt_the_commit_and_the_way_to_object() -> None:

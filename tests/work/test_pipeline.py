@@ -8,11 +8,13 @@ from typing import Literal
 import pytest
 
 from hls_handler.analysis import IssueResponse
+from hls_handler.cli.story import tell
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.events import parse_event
 from hls_handler.sandbox import recorded
 from hls_handler.work.conclusion import attempt
+from tests.handlers.world import file, pull_request, pull_request_analysis
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
 
@@ -25,6 +27,30 @@ def test_an_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> N
     assert "The README says committ." in one.github.comments[1]
     assert one.github.asked == ["issue 1", "issue 1", "write labels", "write comment"]
     assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
+
+
+def test_what_claude_is_not_shown_is_remembered(make_world: MakeWorld) -> None:
+    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    one = make_world(QUESTION, CLAUDE_DOWN, answer)
+    one.github.issues[1] = replace(ISSUE, body="x" * 20_000)
+    one.accept()
+    one.run()
+    one.later(60)
+    one.run()
+    ids = [asked.prompt.id for asked in one.claude.asked]
+    assert tell(one.store, one.row()).not_shown == (
+        f"1 text was cut by 4,000 characters ({ids[0]})",
+        f"1 text was cut by 4,000 characters ({ids[1]})",
+    )
+
+
+def test_files_that_claude_is_not_shown_are_remembered(make_world: MakeWorld) -> None:
+    one = make_world(pull_request_analysis())
+    one.github.pull_requests[2] = pull_request(number=2, changed_files=2)
+    one.github.changed[2] = (file(), file("uv.lock"))
+    one.accept("pull_request.opened")
+    assert one.run() is not None
+    assert tell(one.store, one.row()).not_shown == ("1 of 2 files was not shown: 1 lock file",)
 
 
 def test_then_leads_to_a_second_prompt_whose_comment_counts(make_world: MakeWorld) -> None:
