@@ -109,7 +109,7 @@ def commented(one: Comment, on: Issue | None = None) -> Event:
     return replace(event(on or issue()), name="issue_comment", action="created", comment=one, sender=one.user)
 
 
-def posting_to(event_key: str | None = None, **issues: int) -> Rule:
+def posting_to(event_key: str = "", **issues: int) -> Rule:
     """A rule of a repository whose settings name issues for events: `posting_to(release=12)`."""
     entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
     effective = RepositoryTable(settings(entry)).find("octo/hello")

@@ -66,7 +66,7 @@ def facts(
 
 
 def thread_of(found: WorkflowFacts, **issues: int) -> Thread | None:
-    return HANDLER.thread(ran(found.run), found, posting_to(**issues))
+    return HANDLER.thread(ran(found.run), found, posting_to("workflow_run.completed", **issues))
 
 
 # --- which pull request ----------------------------------------------------------------------------------------------
