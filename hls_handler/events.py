@@ -64,10 +64,51 @@ class SippedThread(msgspec.Struct, frozen=True):
     locked: bool = False
     author_association: str = "NONE"
     html_url: str = ""
+    pull_request: dict[str, msgspec.Raw] | None = None
 
 
 class SippedReview(msgspec.Struct, frozen=True):
     user: SippedAccount | None = None
+    body: str | None = None
+
+
+class SippedComment(msgspec.Struct, frozen=True):
+    id: int
+    user: SippedAuthor | None = None
+    body: str | None = None
+    author_association: str = "NONE"
+    html_url: str | None = None
+    created_at: datetime | None = None
+
+
+class SippedRun(msgspec.Struct, frozen=True):
+    id: int
+    workflow_id: int
+    head_sha: str
+    conclusion: str | None = None
+    name: str | None = None
+    path: str | None = None
+    run_number: int = 0
+    run_attempt: int | None = None
+    event: str | None = None
+    status: str | None = None
+    head_branch: str | None = None
+    actor: SippedAuthor | None = None
+    triggering_actor: SippedAuthor | None = None
+    html_url: str | None = None
+
+
+class SippedRelease(msgspec.Struct, frozen=True):
+    id: int
+    tag_name: str
+    name: str | None = None
+    body: str | None = None
+    draft: bool = False
+    prerelease: bool = False
+    author: SippedAuthor | None = None
+    html_url: str | None = None
+    published_at: datetime | None = None
+    target_commitish: str | None = None
 
 
 class Sip(msgspec.Struct, frozen=True):
@@ -80,6 +121,9 @@ class Sip(msgspec.Struct, frozen=True):
     issue: SippedThread | None = None
     pull_request: SippedThread | None = None
     review: SippedReview | None = None
+    comment: SippedComment | None = None
+    workflow_run: SippedRun | None = None
+    release: SippedRelease | None = None
     requested_reviewer: SippedAccount | None = None
     changes: dict[str, msgspec.Raw] | None = None
 
@@ -105,8 +149,11 @@ NAMED_BY: Mapping[str, tuple[str, ...]] = {
     "issues": ("issue",),
     "pull_request": ("pull_request",),
     "pull_request_review": ("review", "pull_request"),
+    "workflow_run": ("workflow_run",),
+    "issue_comment": ("comment", "issue"),
+    "release": ("release",),
 }
-"""The objects that the payload of an event has, for events with a handler: unsigned headers are held against them."""
+"""The objects that the payload of an event with a handler of its own has: unsigned headers are held against them."""
 
 
 # --- the whole in the worker -----------------------------------------------------------------------------------------
@@ -159,6 +206,7 @@ class Issue:
     labels: tuple[Label, ...]
     author_association: str  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: str
+    is_pull_request: bool = False  # told as an issue
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +307,9 @@ class Event:
     issue: Issue | None
     pull_request: PullRequest | None
     review: Review | None
+    comment: Comment | None
+    workflow_run: WorkflowRun | None
+    release: Release | None
     changed: frozenset[str]  # keys of `changes`, for `edited`: {"title", "body"}
     payload: Mapping[str, object]  # as received
 
@@ -362,6 +413,7 @@ class WireIssue(_Wire):
     labels: tuple[WireLabel, ...] | None = None
     author_association: str = "NONE"
     html_url: str = ""
+    pull_request: dict[str, Any] | None = None  # where a pull request is told as an issue
 
     def value(self) -> Issue:
         return Issue(
@@ -374,6 +426,7 @@ class WireIssue(_Wire):
             labels=tuple(Label(label.name) for label in self.labels or ()),
             author_association=self.author_association,
             html_url=self.html_url,
+            is_pull_request=self.pull_request is not None,
         )
 
 
@@ -391,7 +444,7 @@ class WirePullRequest(WireIssue):
     changed_files: int = 0
     commits: int = 0
 
-    def pull_request(self) -> PullRequest:
+    def as_pull_request(self) -> PullRequest:
         return PullRequest(
             number=self.number,
             title=self.title,
@@ -556,6 +609,9 @@ class _WireEvent(_Wire):
     issue: WireIssue | None = None
     pull_request: WirePullRequest | None = None
     review: WireReview | None = None
+    comment: WireComment | None = None
+    workflow_run: WireWorkflowRun | None = None
+    release: WireRelease | None = None
     changes: dict[str, Any] | None = None
 
 
@@ -582,8 +638,11 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         sender=(wire.sender or GHOST).value(),
         installation=installation if isinstance(installation, int) else None,
         issue=wire.issue.value() if wire.issue else None,
-        pull_request=wire.pull_request.pull_request() if wire.pull_request else None,
+        pull_request=wire.pull_request.as_pull_request() if wire.pull_request else None,
         review=wire.review.value() if wire.review else None,
+        comment=wire.comment.value() if wire.comment else None,
+        workflow_run=wire.workflow_run.value(wire.repository.id) if wire.workflow_run else None,
+        release=wire.release.value() if wire.release else None,
         changed=frozenset(wire.changes or ()),
         payload=payload,
     )

@@ -60,7 +60,7 @@ class GithubReader:
         return self._api.get(f"{self._base}/issues/{number}", _ISSUE).value()
 
     def pull_request(self, number: int) -> PullRequest:
-        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).pull_request()
+        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).as_pull_request()
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, most=MOST_FILE_PAGES)
@@ -110,7 +110,7 @@ class GithubReader:
             return ()
         query = {"state": "open", "head": head}
         found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)
-        return tuple(pull.pull_request() for pull in found)
+        return tuple(pull.as_pull_request() for pull in found)
 
     def releases(self) -> tuple[Release, ...]:
         return tuple(release.value() for release in self._api.page(f"{self._base}/releases", _RELEASES, 1)[0])

@@ -37,7 +37,7 @@ class SandboxReader:
 
     def pull_request(self, number: int) -> PullRequest:
         thread = self._pull(number)
-        return WirePullRequest.model_validate({**thread.document, "labels": _labels(thread)}).pull_request()
+        return WirePullRequest.model_validate({**thread.document, "labels": _labels(thread)}).as_pull_request()
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         return tuple(

@@ -72,6 +72,9 @@ def event(thread: Issue | PullRequest) -> Event:
         issue=thread if isinstance(thread, Issue) else None,
         pull_request=thread if isinstance(thread, PullRequest) else None,
         review=None,
+        comment=None,
+        workflow_run=None,
+        release=None,
         changed=frozenset(),
         payload={},
     )
