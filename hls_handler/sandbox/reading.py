@@ -14,7 +14,8 @@ NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
-TOLD = re.compile(r"(?:^|[\s-])(?:message|title|name|body|description|state|tag_name):$")
+TOLD = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
+"""Labels of what says most about an event, and of what says something where there is none of these."""
 BODY_WORDS = ("body", "description", "report", "text")
 
 
@@ -117,7 +118,8 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
     event = EVENT.search(text)
     if event:
         found["event"] = event[1]
-        found["told"] = tuple(block.text for block in blocks if TOLD.search(block.label))
+        most, some = (tuple(block.text for block in blocks if told.search(block.label)) for told in TOLD)
+        found["told"] = most or some
     return found
 
 
