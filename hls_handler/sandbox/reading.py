@@ -111,8 +111,8 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
         found["changed"] = tuple(_listed(text, blocks, "Files of the pull request:"))
     if re.search(r"^Release ", text, re.MULTILINE):
         found["commits"] = tuple(_after(text, blocks, "Commits since "))[1:]  # the first is the tag
-    found["before"] = tuple(block.text for block in blocks if block.label.startswith("comment before, by"))
-    found["comment"] = next((block.text for block in blocks if block.label.startswith("the comment, by")), "")
+    found["before"] = tuple(_said(blocks, "comment before"))
+    found["comment"] = next(_said(blocks, "the comment"), "")
     kinds = [block.text for block in blocks if block.label.startswith("the kind:")]
     found["wants_to_start"] = "how to start" in kinds or "The kind: how to start" in text
     event = EVENT.search(text)
@@ -128,6 +128,11 @@ def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
     begin = text.find(f"\n{head}")
     end = text.rfind("\n\n")
     return (block.text for block in blocks if begin >= 0 and begin < block.start < end)
+
+
+def _said(blocks: list[Block], head: str) -> Iterator[str]:
+    """The blocks under a line such as "The comment, by somebody:"."""
+    return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
 
 
 def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
