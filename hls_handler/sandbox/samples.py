@@ -76,8 +76,13 @@ def _samples(event_name: str, handler: Handler[Any], budget: Budget) -> Iterator
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
-    """The event and what its handler gathers over the sandbox's state. Raises what `gather` raises."""
+    """The event and what its handler gathers over the sandbox's state. Raises what `gather` raises.
+
+    Before an event of the story, the others before it have happened.
+    """
     state = State()
+    for earlier in recorded.before(sample.name):
+        state.plant(earlier.event, earlier.payload)
     state.plant(sample.event, sample.payload)
     event = parse_event(sample.event, DELIVERY, sample.body)
     return event, handler.gather(event, SandboxReader(state, event.repository.full_name), NOTHING_KNOWN, budget)
