@@ -14,8 +14,7 @@ from hls_handler.cli.say import say_lines
 from hls_handler.clients.claude import request_schema
 from hls_handler.clients.prices import cost_usd
 from hls_handler.errors import HlsError, PromptError
-from hls_handler.events import NAMED_BY
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import Rendered
@@ -57,9 +56,7 @@ def render(
 
 
 def _rendered(settings: Settings, library: Library, chosen: Recorded, prompt: str | None) -> Rendered:
-    handler = HANDLERS.get(chosen.event)
-    if handler is None:
-        fail(f"{chosen.event} has no handler: nothing is asked; those with one are {', '.join(NAMED_BY)}")
+    handler = handler_for(chosen.event)
     name = prompt or next(iter(library.on(chosen.key)), None)
     if name is None:
         fail(f"no prompt in {settings.prompts.directory} has {chosen.key} in its `on:`; name one with --prompt")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, cast, get_origin
 
-from pydantic import Field, create_model
+from pydantic import ConfigDict, Field, create_model
 
 from hls_handler.analysis import REPLY_TYPES, LabelRule, Reply
 from hls_handler.prompting.frontmatter import FieldKeys, FrontMatter, Lines
@@ -70,8 +70,8 @@ def any_version(base: type[Reply]) -> type[Reply]:
         for name, field in base.model_fields.items()
         if enum_of(field.annotation)
     }
-    open_base = type(base.__name__, (base,), {"model_config": {"extra": "allow"}, "__module__": base.__module__})
-    return create_model(base.__name__, __base__=cast("type[Reply]", open_base), __module__=base.__module__, **opened)
+    extra = ConfigDict(extra="allow")
+    return create_model(base.__name__, __base__=base, __config__=extra, __module__=base.__module__, **opened)
 
 
 def _problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from hls_handler.analysis import Reply
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.review.patch import parse_numbered
 from hls_handler.sandbox import recorded
@@ -24,7 +24,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: Budget) -> Iter
 
     `kind` is the type of the replies, as a prompt has it or as it is shipped.
     """
-    handler = HANDLERS[event_name]
+    handler = handler_for(event_name)
     schema = request_schema(kind.model_json_schema())
     for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):
         try:
