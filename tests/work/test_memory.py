@@ -91,7 +91,7 @@ def test_a_reply_is_used_by_a_changed_prompt_if_it_fits(tmp_path: Path, fields: 
 
 def test_a_reply_of_another_kind_is_never_taken_for_one_that_fits() -> None:
     step = keep_answer(answer(IssueAnalysis), index=0)
-    assert recall_answer(step, reply_type="issue_response", model=Reply) is None
+    assert recall_answer(step, reply_type="issue_response", model=IssueAnalysis) is None
 
 
 def test_people_can_be_told_of_a_reply_whatever_became_of_its_prompt(tmp_path: Path) -> None:
