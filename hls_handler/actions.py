@@ -11,7 +11,7 @@ class LabelWish:
     """A label that an analysis asks for. Of one group at most one label is kept."""
 
     name: str  # "priority-high"
-    group: str  # "priority"; the field that it came from
+    group: str  # "priority": the field that it came from; of a list each label is a group of its own, "areas area/api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class KeepLabels:
 
     wishes: tuple[LabelWish, ...]
     groups: tuple[str, ...]  # every group this analysis speaks about, also one that now has no label
+    known: tuple[LabelWish, ...] = ()  # what else than the shipped labels may stand for these groups
 
 
 @dataclass(frozen=True, slots=True)

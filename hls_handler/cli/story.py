@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Answered
 from hls_handler.store import CallRow, DeliveryRow, Store
-from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, recall_answer
+from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, retell_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Story:
 def tell(store: Store, delivery: DeliveryRow) -> Story:
     steps = store.steps(delivery.guid)
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
-    answers = [recall_answer(step) for (name, _), step in ordered if name == "ask"]
+    answers = [retell_answer(step) for (name, _), step in ordered if name == "ask"]
     not_shown = [NOT_SHOWN.decode(step) for (name, _), step in ordered if name == NOT_SHOWN.name]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     return Story(

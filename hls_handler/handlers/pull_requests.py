@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.actions import Action, KeepComment, LabelWish
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.files import PatchedFile, SkippedFile, choose, not_shown, summary
 from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.record import Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.review.anchors import Anchored, anchor
 from hls_handler.review.patch import parse_numbered
 from hls_handler.routing import Rule
@@ -88,12 +89,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         }
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        wishes, groups = [LabelWish(f"size/{facts.size}", "size")], ["size"]
-        for answer in analysis.answers:
-            if isinstance(answer.reply, PullRequestAnalysis):
-                wishes.append(LabelWish(f"type/{answer.reply.type}", "type"))
-                groups.append("type")
-        actions: list[Action] = [KeepLabels(tuple(wishes), tuple(dict.fromkeys(groups)))]
+        actions: list[Action] = [*keep_labels(analysis, LabelWish(f"size/{facts.size}", "size"))]
         if analysis.comment:
             actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))
         return tuple(actions)

@@ -14,6 +14,7 @@ from hls_handler.handlers.files import were
 from hls_handler.handlers.handler import Budget, Handler, Thread, appointed
 from hls_handler.handlers.reader import Commit, Reader
 from hls_handler.handlers.record import Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import cap
@@ -77,11 +78,15 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         return f"{facts.omitted} of {of} commits {were(facts.omitted)} not shown, for want of room"
 
     def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        labels = keep_labels(analysis)
         if not analysis.comment:
-            return ()
+            return labels
         section = f"release-{facts.release.id}"
         create = analysis.worth_saying
-        return (KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),)
+        return (
+            *labels,
+            KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
+        )
 
 
 def _before(release: Release, listed: Sequence[Release]) -> Release | None:

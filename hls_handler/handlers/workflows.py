@@ -18,6 +18,7 @@ from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, appointed, still_welcome
 from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
 from hls_handler.handlers.record import Failure, Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
 
@@ -209,11 +210,15 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         }
 
     def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        labels = keep_labels(analysis)
         if not analysis.comment:
-            return ()
+            return labels
         create = not facts.passed and (analysis.worth_saying or facts.run.conclusion == "startup_failure")
         section = f"workflow-{facts.run.workflow_id}"
-        return (KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),)
+        return (
+            *labels,
+            KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
+        )
 
 
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")

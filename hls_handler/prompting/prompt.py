@@ -25,6 +25,7 @@ class Prompt:
     description: str
     on: tuple[str, ...]  # "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
+    reply_model: type[Reply]  # that type, with the author's own fields and labels
     model: str | None  # None: as settings say
     max_tokens: int | None
     effort: Effort | None

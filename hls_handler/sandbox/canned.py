@@ -114,17 +114,22 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
     """The value that most words speak for; of an unknown field, one that the text names, or none, or by its hash."""
     words = KEYWORDS.get(name, {})
-    scores = {value: sum(word in reading.words for word in words.get(value, ())) for value in words if value in values}
+    scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
         return "question"
-    if scores:
+    named = _named([value for value in values if value not in scores], reading)
+    if scores and (any(scores.values()) or not named):
         best = max(scores.values())
         return next(value for value, score in scores.items() if score == best) if best else list(scores)[-1]
-    named = [value for value in values if isinstance(value, str) and value.lower() in reading.words]
     neutral = [value for value in values if value in {"none", "unknown", "other", None}]
     if named or neutral:
         return (named or neutral)[0]
     return values[int(hashlib.sha256(f"{name} {reading.title}".encode()).hexdigest(), 16) % len(values)]
+
+
+def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
+    """The values that the text names."""
+    return [value for value in values if isinstance(value, str) and value.lower() in reading.words]
 
 
 def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> list[Any]:
@@ -137,7 +142,9 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
         "highlights": lambda: canned_events.highlights(reading),
     }
     most = MOST.search(str(node.get("description", "")))
-    made = known[name]() if name in known and _suits(node["items"], name, root) else []
+    made = _named(node["items"].get("enum", ()), reading)
+    if name in known and _suits(node["items"], name, root):
+        made = known[name]()
     if not made and node.get("minItems"):
         made = [_fill(node["items"], name, reading, root)]
     return made[: int(most[1])] if most else made

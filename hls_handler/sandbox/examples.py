@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hls_handler.analysis import REPLY_TYPES
+from hls_handler.analysis import Reply
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.handlers import handler_for
@@ -19,10 +19,12 @@ from hls_handler.untrusted.exchange import Own
 from hls_handler.work.variables import template_variables
 
 
-def comment_examples(event_name: str, reply_type: str, budget: Budget) -> Iterator[Mapping[str, object]]:
-    """All variables of a comment about each recorded event that Claude would be asked about, the demo's story first."""
+def comment_examples(event_name: str, kind: type[Reply], budget: Budget) -> Iterator[Mapping[str, object]]:
+    """All variables of a comment about each recorded event that Claude would be asked about, the demo's story first.
+
+    `kind` is the type of the replies, as a prompt has it or as it is shipped.
+    """
     handler = handler_for(event_name)
-    kind = REPLY_TYPES[reply_type]
     schema = request_schema(kind.model_json_schema())
     for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):
         try:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any, cast, get_args
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, create_model
 
-from hls_handler.actions import Action, LabelWish
+from hls_handler.actions import Action, KeepLabels, LabelWish
 from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
 from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import NAMED_BY, Event, Issue, Label, PullRequest
@@ -30,6 +30,7 @@ from tests.handlers.happenings import (
 )
 from tests.handlers.world import (
     FakeReader,
+    analysis,
     event,
     file,
     finding,
@@ -42,6 +43,7 @@ from tests.handlers.world import (
     review_analysis,
     review_comment,
     reviewed,
+    rule,
 )
 
 BUDGET = Budget(input_tokens=10_000)
@@ -163,3 +165,19 @@ def test_a_thread_that_does_not_want_us_any_more_is_left_alone(
     thread = THREADS[name]
     with pytest.raises(error, match=message):
         HANDLERS[name].gather(happened(name), reader(replace(thread, **now)), NOTHING_KNOWN, BUDGET)
+
+
+@every_handler
+@pytest.mark.parametrize("comment", ["Hello.", None], ids=["with a comment", "without"])
+def test_a_field_of_a_prompts_author_becomes_a_label_in_every_family(
+    name: str, handler: Handler[Any], comment: str | None
+) -> None:
+    known = REPLIES[name]
+    kind = create_model("Urgent", __base__=type(known), urgent=(bool, ...))
+    kind.label_rules = {"urgent": "urgent!"}
+    reply = kind.model_validate({**known.model_dump(), "urgent": True})
+    facts = handler.gather(happened(name), reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
+    actions = handler.plan(happened(name), facts, analysis(reply, comment=comment), rule("a/prompt"))
+    assert [
+        LabelWish("urgent!", "urgent") in action.wishes for action in actions if isinstance(action, KeepLabels)
+    ] == [True]

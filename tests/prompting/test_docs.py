@@ -28,7 +28,10 @@ BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULT
 WORKING = [content for language, words, content in BLOCKS if language == "jinja" and not words]
 COMMENTS = [content for language, words, content in BLOCKS if (language, words.strip()) == ("jinja", "comment")]
 ANOTHER_EVENT = {words.strip().removeprefix("generic="): text for _, words, text in BLOCKS if "generic=" in words}
-FILES = {words.strip().removeprefix("file="): content for _, words, content in BLOCKS if "file=" in words}
+FILES = {
+    words.strip().removeprefix("file="): content for _, words, content in BLOCKS if words.startswith(" file=issues/")
+}
+"""Of the first prompt; those of "Make it your own" are tested by themselves."""
 FAILING = [
     (content, BLOCKS[index + 1][2])
     for index, (language, words, content) in enumerate(BLOCKS)

@@ -34,6 +34,7 @@ def test_a_prompt_is_what_its_front_matter_says(tmp_path: Path) -> None:
         description="Sort it",
         on=("issues.opened", "issues.edited"),
         reply="issue_analysis",
+        reply_model=IssueAnalysis,
         model="claude-opus-5-5",
         max_tokens=900,
         effort="low",

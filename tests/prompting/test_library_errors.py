@@ -48,9 +48,10 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         (front(description='""') + "x", "2: description: string should have at least 1 character, found ''"),
         ("---\ndescription: x\non: issues.opened\n---\nx", "1: reply: is missing"),
         (
-            front(fields="{a: b}") + "x",
-            "5: fields: unknown key; known: description, effort, max_tokens, model, on, reply, then",
+            front(zzz="{a: b}") + "x",
+            "5: zzz: unknown key; known: description, effort, fields, labels, max_tokens, model, on, reply, then",
         ),
+        (front(then="x") + "x", "5: then: has keys of its own (prompt, when), found 'x'"),
         (front(replay="x") + "x", "5: replay: unknown key; did you mean 'reply'?"),
         (
             front(reply="issue_analyses") + "x",
