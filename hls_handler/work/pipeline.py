@@ -47,8 +47,12 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
     except PayloadError as exc:
         raise Permanent(str(exc)) from exc
     job = _route(lease, event, tools)
-    if isinstance(job, Ended):
-        return job
+    return job if isinstance(job, Ended) else go_through(job)
+
+
+def go_through(job: Job) -> Ended:
+    """All that follows once it is decided by which rule a delivery is worked on. Raises as `work_on` does."""
+    event = job.event
     with job.recorded("analysis"):
         facts = _gather(job)
         unasked = job.handler.unasked(facts)
