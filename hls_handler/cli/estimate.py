@@ -23,6 +23,15 @@ class Estimate:
     cheapest_usd: float | None  # at list price, without a reply; None for a model without a known price
     dearest_usd: float | None  # with the longest reply
 
+    @property
+    def twice_usd(self) -> float | None:
+        """With the longest reply, which is of no use, and a second question that shows it."""
+        if self.dearest_usd is None:
+            return None
+        tokens = self.input_tokens + self.max_tokens
+        again = cost_usd(Usage(self.model, input_tokens=tokens, output_tokens=self.max_tokens))
+        return None if again is None else self.dearest_usd + again
+
 
 def estimate(settings: Claude, rendered: Rendered) -> Estimate:
     schema = json.dumps(request_schema(rendered.schema), indent=2)

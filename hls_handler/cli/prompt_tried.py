@@ -63,7 +63,7 @@ def _decision(tried: Tried, sources: Sources) -> Iterator[str]:
         yield f"ignored     ({verdict.kind}) {verdict.reason}"
     else:
         yield f"rule        {verdict.why(sources)}"
-    if by is not None and not (isinstance(verdict, Rule) and verdict.prompt == by.prompt):
+    if by is not None and _named_by_option(tried):
         yield f"prompt      {by.prompt} ({by.file}), as --prompt says"
     if tried.as_if_open and _is_shut(tried):
         yield "note        the thread is closed or locked, and is tried as if it were neither"
@@ -130,7 +130,6 @@ def _named(name: str, value: object, indent: str) -> Iterator[str]:
 def document(subject: Subject, tried: Tried, notes: Sequence[str], *, claude: str) -> dict[str, object]:
     """All of it as JSON; texts are whole."""
     verdict, by = tried.verdict, tried.by
-    ignored = isinstance(verdict, Ignored)
     return {
         "event": subject.key,
         "thread": _thread(tried),
@@ -138,7 +137,7 @@ def document(subject: Subject, tried: Tried, notes: Sequence[str], *, claude: st
         "claude": claude,
         "ignored": {"kind": verdict.kind, "reason": verdict.reason} if isinstance(verdict, Ignored) else None,
         "prompt": by.prompt if by else None,
-        "named_by_option": by is not None and (ignored or verdict.prompt != by.prompt),
+        "named_by_option": _named_by_option(tried),
         "notes": list(notes),
         "questions": [_question(question) for question in tried.questions],
         "outcomes": [_outcome(outcome) for outcome in tried.outcomes],
@@ -179,6 +178,11 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
 
 
 # --- for both --------------------------------------------------------------------------------------------------------
+
+
+def _named_by_option(tried: Tried) -> bool:
+    """Whether only `--prompt` made it this prompt."""
+    return tried.by is not None and not (isinstance(tried.verdict, Rule) and tried.verdict.prompt == tried.by.prompt)
 
 
 def _ended(tried: Tried) -> str:

@@ -30,8 +30,8 @@ from hls_handler.work.pipeline import Ended
 WhichClaude = Literal["real", "sandbox"]
 CLAUDES: tuple[WhichClaude, ...] = ("real", "sandbox")
 
-WITHOUT_KEY = "use --claude sandbox, whose answers are canned"
-UNAUTHORISED = "try a payload, which needs none: issues.opened"
+KEYLESS = "use --claude sandbox, whose answers are canned"
+TOKENLESS = "try a payload, which needs none: issues.opened"
 
 
 def try_(
@@ -68,10 +68,10 @@ def try_(
         raise typer.BadParameter(f"one of {', '.join(CLAUDES)}", param_hint="--claude")
     settings = load_without_credentials(config)
     if who == "real":
-        need(settings, "claude.api_key", otherwise=WITHOUT_KEY)
+        need(settings, "claude.api_key", otherwise=KEYLESS)
     library = find_library(settings)
     chosen = None if prompt is None else find_prompt(library, prompt)
-    looked_at = find_subject(subject, event, live=live, settings=settings, instead=UNAUTHORISED)
+    looked_at = find_subject(subject, event, live=live, settings=settings, instead=TOKENLESS)
     notes: list[str] = []
     tried = _tried(settings, library, looked_at, chosen, who, notes)
     if as_json:

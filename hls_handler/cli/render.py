@@ -57,7 +57,7 @@ def _rendered(settings: Settings, library: Library, chosen: Subject, prompt: str
     handler = HANDLERS.get(chosen.event)
     if handler is None:
         fail(f"{chosen.event} has no handler: nothing is asked; those with one are {', '.join(NAMED_BY)}")
-    name = prompt or next(iter(library.on(chosen.key)), None)
+    name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
         fail(f"no prompt in {settings.prompts.directory} has {chosen.key} in its `on:`; name one with --prompt")
     name = find_prompt(library, name).name
