@@ -12,6 +12,7 @@ from hls_handler.cli.say import say, say_lines
 from hls_handler.cli.subjects import Subject, with_remedy
 from hls_handler.cli.trying import Question, Tried
 from hls_handler.errors import Overtaken, Retryable, Wait
+from hls_handler.handlers import HANDLERS
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.model import Sources
 from hls_handler.work.pipeline import Ended
@@ -23,8 +24,6 @@ MARGIN = "│ "
 """Before each line of somebody else's text, so that none can be taken for one of ours."""
 
 WITH_PROMPT = "; --prompt NAME tries it all the same"
-ALSO_WITH_PROMPT = frozenset({"asked to skip", "no handler", "no repository"})
-"""What nobody is ignored for with `--prompt` either: people said no, or there is nothing to try."""
 
 
 # --- for a terminal --------------------------------------------------------------------------------------------------
@@ -46,9 +45,7 @@ def show(subject: Subject, tried: Tried, notes: Sequence[str], *, sources: Sourc
         _show_outcome(outcome)
     console.rule()
     say(f"{_ended(tried):<11} {_reason(tried)}")
-    usages = _usages(tried)
-    paid = "; canned answers of the sandbox: nothing was paid" if canned and usages else ""
-    say(f"cost        {len(usages)} {'answer' if len(usages) == 1 else 'answers'}: {_sum(usages)}{paid}")
+    say(f"cost        {_paid(tried, canned=canned)}")
 
 
 def _thread(tried: Tried) -> str:
@@ -86,7 +83,8 @@ def _show_question(question: Question, *, full: bool) -> None:
             say(f"took        {answer.usage.took_s:.1f} s, {_sum([answer.usage])}")
         case Unusable() as answer:
             say(f"reply       cannot be used: {answer.problem}")
-            _show_text(answer.text)
+            if answer.text:
+                _show_text(answer.text)
             say(f"took        {answer.usage.took_s:.1f} s, {_sum([answer.usage])}")
         case None:
             say("reply       none came")
@@ -202,14 +200,21 @@ def _reason(tried: Tried) -> str:
     match end:
         case None:
             assert isinstance(tried.verdict, Ignored)
-            hint = "" if tried.verdict.kind in ALSO_WITH_PROMPT else WITH_PROMPT
-            return f"the service would leave it alone, as said above{hint}"
+            return f"the service would leave it alone, as said above{_hint(tried)}"
         case Ended():
             return end.reason
         case Retryable() | Wait():
             return f"{with_remedy(end)}; the service would try again"
         case _:
             return str(end) + (WITH_PROMPT if _is_shut(tried) and not tried.as_if_open else "")
+
+
+def _hint(tried: Tried) -> str:
+    """How to try it all the same, where that is possible: people who ask to be left alone are."""
+    if tried.event.name not in HANDLERS:
+        return f"; there is no way to try a {tried.event.name}, since HLS has no handler for it"
+    asked = isinstance(tried.verdict, Ignored) and tried.verdict.kind == "asked to skip"
+    return "" if asked else WITH_PROMPT
 
 
 def _is_shut(tried: Tried) -> bool:
@@ -219,6 +224,16 @@ def _is_shut(tried: Tried) -> bool:
 
 def _usages(tried: Tried) -> list[Usage]:
     return [question.answer.usage for question in tried.questions if question.answer is not None]
+
+
+def _paid(tried: Tried, *, canned: bool) -> str:
+    if not tried.questions:
+        return "none, since Claude was not asked"
+    usages = _usages(tried)
+    told = f"{len(usages)} {'answer' if len(usages) == 1 else 'answers'}, {_sum(usages)}"
+    if len(usages) < len(tried.questions):
+        told += "; what the question without an answer cost, if anything, is not known"
+    return f"{told}; canned answers of the sandbox: nothing was paid" if canned else told
 
 
 def _sum(usages: Sequence[Usage]) -> str:

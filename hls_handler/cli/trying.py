@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hls_handler.actions import Outcome
@@ -84,6 +83,7 @@ class Try:
     remembered: Callable[[Event, Account], ThreadKnowledge]
     pause: Callable[[float], object]  # seconds
     clock: Callable[[], float]  # seconds, monotonic
+    open_store: Callable[[str], Store] = Store.open  # the one that is thrown away, by its address
 
     def run(self, subject: Subject, prompt: Prompt | None) -> Tried:
         """Try the event out; with `prompt`, even if the service would leave it alone or take another one.
@@ -104,7 +104,10 @@ class Try:
             return Tried(event, verdict, as_if_open=False)
         rule = _dry(rule)
         watched = Watched(self.claude)
-        with _passing_store() as store:
+        with (
+            TemporaryDirectory(prefix="hls-try-") as folder,
+            closing(self.open_store(f"sqlite:///{folder}/try.db")) as store,
+        ):
             lease = _claim(store, subject, rule)
             tools = self._tools(store, watched, now, we)
             _learn(store.memory(lease, we.login), self.remembered(event, we))
@@ -155,15 +158,6 @@ def _effective(settings: Settings, repository: str) -> Effective:
 def _dry(rule: Rule) -> Rule:
     features = rule.effective.features.model_copy(update={"dry_run": True})
     return replace(rule, effective=replace(rule.effective, features=features))
-
-
-@contextmanager
-def _passing_store() -> Iterator[Store]:
-    with (
-        TemporaryDirectory(prefix="hls-try-") as folder,
-        closing(Store.open(f"sqlite:///{Path(folder) / 'try.db'}")) as store,
-    ):
-        yield store
 
 
 def _claim(store: Store, subject: Subject, rule: Rule) -> Lease:
