@@ -43,11 +43,11 @@ class Bill:
 
     @property
     def sentence(self) -> str:
-        cost = "for a price that is not known here" if self.at_most_usd is None else f"{self.at_most_usd:.4f} USD"
-        return (
-            f"up to {self.questions} questions; about {cost} at most, with every reply at its longest and each asked a "
-            "second time"
-        )
+        asks = f"up to {self.questions} questions"
+        if self.at_most_usd is None:
+            return f"{asks}; the price of a model that it asks is not known here"
+        most = f"about {self.at_most_usd:.4f} USD at most"
+        return f"{asks}; {most}, with every reply at its longest and each asked a second time"
 
 
 def find_real_claude(config: Path | None) -> ClaudeSettings:
