@@ -101,11 +101,61 @@ class ReviewAnalysis(Reply):
     requests: list[ReviewRequest] = Field(max_length=50)
 
 
+class Place(BaseModel):
+    """Where in the repository to look."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="A file of the repository, exactly as the log or the diff names it.")
+    line: int | None = Field(description="The line, where the log or the diff tells it, or null.")
+    why: str = Field(max_length=500, description="What is to be seen there, in one sentence.")
+
+
+class WorkflowAnalysis(Reply):
+    """Why a workflow failed."""
+
+    cause: str = Field(max_length=2000, description="Why it failed, in one or two sentences. Empty if it is unclear.")
+    quote: str = Field(
+        max_length=1000,
+        description="The one log line that shows the cause best, copied exactly, without its number. Empty if none.",
+    )
+    where: list[Place] = Field(max_length=10, description="Where the cause is, the likeliest place first.")
+    advice: str = Field(max_length=4000, description="What to do about it, as Markdown. Empty if there is nothing.")
+
+
+class ReleaseAnalysis(Reply):
+    """What a release brings to those who use it."""
+
+    headline: str = Field(max_length=200, description="The release in one short line, without the version.")
+    announcement: str = Field(max_length=12000, description="The announcement, as Markdown, without a headline.")
+    highlights: list[str] = Field(
+        max_length=10, description="What matters most to users, each in one short line, the most important first."
+    )
+
+
+class CommentReply(Reply):
+    """An answer to a comment."""
+
+    answer: str = Field(max_length=12000, description="The answer, as Markdown. Empty if there is nothing to answer.")
+    certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
+
+
+class GenericAnalysis(Reply):
+    """What is worth knowing about any event."""
+
+    summary: str = Field(max_length=2000, description="What happened, in one or two sentences.")
+    details: str = Field(max_length=12000, description="What else is worth knowing, as Markdown. Empty if nothing.")
+
+
 REPLY_TYPES: Mapping[str, type[Reply]] = {
     "issue_analysis": IssueAnalysis,
     "issue_response": IssueResponse,
     "pull_request_analysis": PullRequestAnalysis,
     "review_analysis": ReviewAnalysis,
+    "workflow_analysis": WorkflowAnalysis,
+    "release_analysis": ReleaseAnalysis,
+    "comment_reply": CommentReply,
+    "generic_analysis": GenericAnalysis,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -71,6 +71,10 @@ class Lease:
     crashes: int  # leases that ended without a new step recorded
     first_failure_at: datetime | None
     body: bytes = field(repr=False, default=b"")  # as received, decompressed
+
+    def about(self, number: int | None) -> Lease:
+        """The same lease, for work on another thread of the repository than its delivery was queued under."""
+        return replace(self, number=number)
 
     @property
     def thread_key(self) -> str | None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from hls_handler.errors import PayloadError
 
@@ -63,10 +64,51 @@ class SippedThread(msgspec.Struct, frozen=True):
     locked: bool = False
     author_association: str = "NONE"
     html_url: str = ""
+    pull_request: dict[str, msgspec.Raw] | None = None
 
 
 class SippedReview(msgspec.Struct, frozen=True):
     user: SippedAccount | None = None
+    body: str | None = None
+
+
+class SippedComment(msgspec.Struct, frozen=True):
+    id: int
+    user: SippedAuthor | None = None
+    body: str | None = None
+    author_association: str = "NONE"
+    html_url: str | None = None
+    created_at: datetime | None = None
+
+
+class SippedRun(msgspec.Struct, frozen=True):
+    id: int
+    workflow_id: int
+    head_sha: str
+    conclusion: str | None = None
+    name: str | None = None
+    path: str | None = None
+    run_number: int = 0
+    run_attempt: int | None = None
+    event: str | None = None
+    status: str | None = None
+    head_branch: str | None = None
+    actor: SippedAuthor | None = None
+    triggering_actor: SippedAuthor | None = None
+    html_url: str | None = None
+
+
+class SippedRelease(msgspec.Struct, frozen=True):
+    id: int
+    tag_name: str
+    name: str | None = None
+    body: str | None = None
+    draft: bool = False
+    prerelease: bool = False
+    author: SippedAuthor | None = None
+    html_url: str | None = None
+    published_at: datetime | None = None
+    target_commitish: str | None = None
 
 
 class Sip(msgspec.Struct, frozen=True):
@@ -79,6 +121,9 @@ class Sip(msgspec.Struct, frozen=True):
     issue: SippedThread | None = None
     pull_request: SippedThread | None = None
     review: SippedReview | None = None
+    comment: SippedComment | None = None
+    workflow_run: SippedRun | None = None
+    release: SippedRelease | None = None
     requested_reviewer: SippedAccount | None = None
     changes: dict[str, msgspec.Raw] | None = None
 
@@ -104,8 +149,11 @@ NAMED_BY: Mapping[str, tuple[str, ...]] = {
     "issues": ("issue",),
     "pull_request": ("pull_request",),
     "pull_request_review": ("review", "pull_request"),
+    "workflow_run": ("workflow_run",),
+    "issue_comment": ("comment", "issue"),
+    "release": ("release",),
 }
-"""The objects that the payload of an event has, for events with a handler: unsigned headers are held against them."""
+"""The objects that the payload of an event with a handler of its own has: unsigned headers are held against them."""
 
 
 # --- the whole in the worker -----------------------------------------------------------------------------------------
@@ -158,6 +206,7 @@ class Issue:
     labels: tuple[Label, ...]
     author_association: str  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: str
+    is_pull_request: bool = False  # told as an issue
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +246,55 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowRun:
+    """One attempt of one run of a workflow of GitHub Actions."""
+
+    id: int  # the same for all attempts
+    name: str  # the workflow's, "" where it has none
+    workflow_id: int
+    path: str  # ".github/workflows/test.yml"; "" where GitHub does not say
+    run_number: int  # counts the workflow's runs
+    run_attempt: int  # 1, or more once it was run again
+    event: str  # that set it off: "pull_request", "push", "schedule"
+    status: str  # "completed", "in_progress", "queued", ...
+    conclusion: str | None  # "success", "failure", "timed_out", "cancelled", ...; None until it is completed
+    head_sha: str
+    head_branch: str  # "" where GitHub does not say
+    head_owner: str | None  # login of whose repository the branch is in; None when that fork was deleted
+    head_repository: str | None  # its "owner/repo"
+    actor: Account  # who set off the first attempt
+    triggering_actor: Account  # who set off this one
+    html_url: str
+    pull_request_numbers: tuple[int, ...]  # those into this repository that GitHub names: none for a fork's branch
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    id: int
+    tag: str
+    name: str  # "" where it has none
+    body: str
+    draft: bool
+    prerelease: bool
+    author: Account
+    html_url: str
+    published_at: datetime | None  # aware UTC; None for a draft
+    target_commitish: str  # the branch or the commit that the tag is made at, if there is no such tag yet
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What somebody wrote under an issue or a pull request; comments on lines belong to reviews."""
+
+    id: int
+    user: Account
+    body: str
+    author_association: str  # "NONE", "CONTRIBUTOR", ...; not a permission
+    html_url: str
+    created_at: datetime | None  # aware UTC
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One verified delivery, parsed."""
 
@@ -209,6 +307,9 @@ class Event:
     issue: Issue | None
     pull_request: PullRequest | None
     review: Review | None
+    comment: Comment | None
+    workflow_run: WorkflowRun | None
+    release: Release | None
     changed: frozenset[str]  # keys of `changes`, for `edited`: {"title", "body"}
     payload: Mapping[str, object]  # as received
 
@@ -235,6 +336,14 @@ def _empty_for_null(value: object) -> object:
     return "" if value is None else value
 
 
+def _first_for_null(value: object) -> object:
+    return 1 if value is None else value
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
 def _repository_name(value: str) -> str:
     if not REPOSITORY_NAME.fullmatch(value):
         raise ValueError("it is not owner/repo")
@@ -249,6 +358,7 @@ def _review_state(value: object) -> object:
 
 RepositoryName = Annotated[str, AfterValidator(_repository_name)]
 Text = Annotated[str, BeforeValidator(_empty_for_null)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 
 class _Wire(BaseModel):
@@ -303,6 +413,7 @@ class WireIssue(_Wire):
     labels: tuple[WireLabel, ...] | None = None
     author_association: str = "NONE"
     html_url: str = ""
+    pull_request: dict[str, Any] | None = None  # where a pull request is told as an issue
 
     def value(self) -> Issue:
         return Issue(
@@ -315,6 +426,7 @@ class WireIssue(_Wire):
             labels=tuple(Label(label.name) for label in self.labels or ()),
             author_association=self.author_association,
             html_url=self.html_url,
+            is_pull_request=self.pull_request is not None,
         )
 
 
@@ -332,7 +444,7 @@ class WirePullRequest(WireIssue):
     changed_files: int = 0
     commits: int = 0
 
-    def pull_request(self) -> PullRequest:
+    def as_pull_request(self) -> PullRequest:
         return PullRequest(
             number=self.number,
             title=self.title,
@@ -373,6 +485,122 @@ class WireReview(_Wire):
         )
 
 
+class _WireOwner(_Wire):
+    login: str
+
+
+class _WireHome(_Wire):
+    """A repository as payloads mention it."""
+
+    id: int | None = None
+    full_name: str | None = None
+    owner: _WireOwner | None = None
+
+
+class _WireRunBase(_Wire):
+    repo: _WireHome | None = None
+
+
+class _WireRunPull(_Wire):
+    """A pull request as a run mentions it."""
+
+    number: int
+    base: _WireRunBase | None = None
+
+
+class WireWorkflowRun(_Wire):
+    id: int
+    name: Text = ""
+    workflow_id: int
+    path: Text = ""
+    run_number: int = 0
+    run_attempt: Annotated[int, BeforeValidator(_first_for_null)] = 1
+    event: Text = ""
+    status: Text = ""
+    conclusion: str | None = None
+    head_sha: str
+    head_branch: Text = ""
+    head_repository: _WireHome | None = None
+    actor: WireAccount | None = None
+    triggering_actor: WireAccount | None = None
+    html_url: Text = ""
+    pull_requests: tuple[_WireRunPull, ...] | None = None
+
+    def value(self, repository_id: int) -> WorkflowRun:
+        """`repository_id` is that of the repository whose event it is: GitHub names pull requests into forks, too."""
+        home = self.head_repository or _WireHome()
+        actor = (self.actor or GHOST).value()
+        return WorkflowRun(
+            id=self.id,
+            name=self.name,
+            workflow_id=self.workflow_id,
+            path=self.path,
+            run_number=self.run_number,
+            run_attempt=self.run_attempt,
+            event=self.event,
+            status=self.status,
+            conclusion=self.conclusion,
+            head_sha=self.head_sha,
+            head_branch=self.head_branch,
+            head_owner=home.owner.login if home.owner else None,
+            head_repository=home.full_name,
+            actor=actor,
+            triggering_actor=self.triggering_actor.value() if self.triggering_actor else actor,
+            html_url=self.html_url,
+            pull_request_numbers=tuple(
+                pull.number
+                for pull in self.pull_requests or ()
+                if pull.base and pull.base.repo and pull.base.repo.id == repository_id
+            ),
+        )
+
+
+class WireRelease(_Wire):
+    id: int
+    tag_name: str
+    name: Text = ""
+    body: Text = ""
+    draft: bool = False
+    prerelease: bool = False
+    author: WireAccount | None = None
+    html_url: Text = ""
+    published_at: UtcTime | None = None
+    target_commitish: Text = ""
+
+    def value(self) -> Release:
+        return Release(
+            id=self.id,
+            tag=self.tag_name,
+            name=self.name,
+            body=self.body,
+            draft=self.draft,
+            prerelease=self.prerelease,
+            author=(self.author or GHOST).value(),
+            html_url=self.html_url,
+            published_at=self.published_at,
+            target_commitish=self.target_commitish,
+        )
+
+
+class WireComment(_Wire):
+    id: int
+    user: WireAccount | None = None
+    body: Text = ""
+    author_association: str = "NONE"
+    html_url: Text = ""
+    created_at: UtcTime | None = None
+
+    def value(self) -> Comment:
+        return Comment(
+            id=self.id,
+            user=(self.user or GHOST).value(),
+            body=self.body,
+            author_association=self.author_association,
+            html_url=self.html_url,
+            created_at=self.created_at,
+        )
+
+
 class _WireEvent(_Wire):
     action: str | None = None
     repository: WireRepository
@@ -381,6 +609,9 @@ class _WireEvent(_Wire):
     issue: WireIssue | None = None
     pull_request: WirePullRequest | None = None
     review: WireReview | None = None
+    comment: WireComment | None = None
+    workflow_run: WireWorkflowRun | None = None
+    release: WireRelease | None = None
     changes: dict[str, Any] | None = None
 
 
@@ -407,8 +638,11 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         sender=(wire.sender or GHOST).value(),
         installation=installation if isinstance(installation, int) else None,
         issue=wire.issue.value() if wire.issue else None,
-        pull_request=wire.pull_request.pull_request() if wire.pull_request else None,
+        pull_request=wire.pull_request.as_pull_request() if wire.pull_request else None,
         review=wire.review.value() if wire.review else None,
+        comment=wire.comment.value() if wire.comment else None,
+        workflow_run=wire.workflow_run.value(wire.repository.id) if wire.workflow_run else None,
+        release=wire.release.value() if wire.release else None,
         changed=frozenset(wire.changes or ()),
         payload=payload,
     )

@@ -15,7 +15,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     5: ("__main__", "cli", "app", "sandbox"),
     4: ("web", "work"),
     3: ("clients", "store"),
-    2: ("routing", "handlers", "prompting", "review"),
+    2: ("routing", "handlers", "prompting", "review", "ci"),
     1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs"),
 }
 LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}

@@ -18,7 +18,7 @@ from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, load_without_credent
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_refusals import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import render
@@ -104,7 +104,7 @@ def require_budget(claude: ClaudeSettings, bill: Bill, *, asked: int) -> None:
 
 def _estimates(claude: ClaudeSettings, library: Library, name: str) -> Iterator[Estimate]:
     payload = recorded.load(name)
-    handler = HANDLERS[payload.event]
+    handler = handler_for(payload.event)
     prompt = next(iter(library.on(payload.key) or library.on(payload.event)), None)
     event, facts = facts_of(payload, handler, Budget(input_tokens=claude.input_tokens))
     if prompt is None or handler.unasked(facts) is not None:

@@ -12,7 +12,6 @@ from hls_handler.cli.say import say, say_lines
 from hls_handler.cli.subjects import Subject, with_remedy
 from hls_handler.cli.trying import Question, Tried
 from hls_handler.errors import Overtaken, Retryable, Wait
-from hls_handler.handlers import HANDLERS
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.model import Sources
 from hls_handler.work.pipeline import Ended
@@ -211,8 +210,6 @@ def _reason(tried: Tried) -> str:
 
 def _hint(tried: Tried) -> str:
     """How to try it all the same, where that is possible: people who ask to be left alone are."""
-    if tried.event.name not in HANDLERS:
-        return f"; there is no way to try a {tried.event.name}, since HLS has no handler for it"
     asked = isinstance(tried.verdict, Ignored) and tried.verdict.kind == "asked to skip"
     return "" if asked else WITH_PROMPT
 

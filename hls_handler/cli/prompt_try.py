@@ -87,9 +87,9 @@ def _tried(
 ) -> Tried:
     """Exits with 2 for a body that is no such event, and with 1 where GitHub does not say who we are."""
 
-    def remembered(event: Event, we: Account) -> ThreadKnowledge:
+    def remembered(event: Event, number: int, we: Account) -> ThreadKnowledge:
         try:
-            return _remembered(settings, event, we) if subject.live else NOTHING
+            return _remembered(settings, event, number, we) if subject.live else NOTHING
         except HlsError as exc:
             notes.append(f"what the service remembers of this thread is not known here: {exc}")
             return NOTHING
@@ -107,11 +107,14 @@ def _tried(
             asked = Claude(settings_used.claude, clock=time.monotonic, now=_utc_now)
             held.enter_context(closing(asked))
             attempt = Try(settings, library, github, asked, remembered, pause=time.sleep, clock=time.monotonic)
-            return attempt.run(subject, prompt)
+            tried = attempt.run(subject, prompt)
         except PayloadError as exc:
             refuse([f"{subject.name}: {exc}"])
         except HlsError as exc:
             fail(with_remedy(exc))
+        if subject.live and tried.by is not None and tried.event.thread is None:
+            notes.append("what the service remembers of the thread and of earlier failures is not known here")
+        return tried
 
 
 def _utc_now() -> datetime:
@@ -133,9 +136,9 @@ def _with_stand_ins(settings: Settings, sandbox: Sandbox, *, github: bool, claud
 NOTHING = ThreadKnowledge(labels={}, comments={})
 
 
-def _remembered(settings: Settings, event: Event, we: Account) -> ThreadKnowledge:
+def _remembered(settings: Settings, event: Event, number: int, we: Account) -> ThreadKnowledge:
     """From the service's database, where there is one; it is only read."""
-    if event.thread is None or not database_exists(settings.storage.url):
+    if not database_exists(settings.storage.url):
         return NOTHING
     with closing(Store.open_as_it_is(settings.storage.url)) as store:
-        return store.known_of_thread(event.repository.id, event.thread.number, we.login)
+        return store.known_of_thread(event.repository.id, number, we.login)

@@ -14,9 +14,10 @@ from hls_handler.cli.say import say_lines
 from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, find_subject, open_reader, with_remedy
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
-from hls_handler.events import NAMED_BY, parse_event
-from hls_handler.handlers import HANDLERS
+from hls_handler.events import parse_event
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.record import NOTHING_KNOWN
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import Rendered
 from hls_handler.prompting.render import render as render_prompt
@@ -54,9 +55,7 @@ def render(
 
 
 def _rendered(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> Rendered:
-    handler = HANDLERS.get(chosen.event)
-    if handler is None:
-        fail(f"{chosen.event} has no handler: nothing is asked; those with one are {', '.join(NAMED_BY)}")
+    handler = handler_for(chosen.event)
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
         fail(f"no prompt in {settings.prompts.directory} has {chosen.key} in its `on:`; name one with --prompt")
@@ -64,7 +63,8 @@ def _rendered(settings: Settings, library: Library, chosen: Subject, prompt: str
     try:
         parsed = parse_event(chosen.event, DELIVERY, chosen.body)
         with open_reader(chosen, parsed.repository.full_name, settings) as reader:
-            facts = handler.gather(parsed, reader, Budget(input_tokens=settings.claude.input_tokens))
+            budget = Budget(input_tokens=settings.claude.input_tokens)
+            facts = handler.gather(parsed, reader, NOTHING_KNOWN, budget)
         idle = handler.unasked(facts)
         if idle is not None:
             fail(idle.reason)

@@ -15,7 +15,7 @@ from hls_handler.clients.looking import Looking
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Overtaken, StepFailed, Wait
 from hls_handler.events import Account, Event, parse_event, sip
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.render import Rendered
 from hls_handler.routing import Ignored, Rule, from_event, route
@@ -80,7 +80,7 @@ class Try:
     library: Library
     github: Looking  # cannot write, whatever it is told
     claude: Claude
-    remembered: Callable[[Event, Account], ThreadKnowledge]
+    remembered: Callable[[Event, int, Account], ThreadKnowledge]
     pause: Callable[[float], object]  # seconds
     clock: Callable[[], float]  # seconds, monotonic
     open_store: Callable[[str], Store] = Store.open  # the one that is thrown away, by its address
@@ -97,7 +97,7 @@ class Try:
         now = Now(self.settings, RepositoryTable(self.settings), self.library)
         verdict = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=we)
         rule = verdict if isinstance(verdict, Rule) else None
-        if prompt is not None and event.name in HANDLERS:
+        if prompt is not None:
             effective = rule.effective if rule else _effective(self.settings, event.repository.full_name)
             rule = Rule(event.key, prompt.name, effective, prompt.path)
         if rule is None:
@@ -110,8 +110,9 @@ class Try:
         ):
             lease = _claim(store, subject, rule)
             tools = self._tools(store, watched, now, we)
-            _learn(store.memory(lease, we.login), self.remembered(event, we))
-            end = _to_the_end(Job(lease, tools, now, event, we, rule, HANDLERS[event.name], {}))
+            if event.thread is not None:  # else it is known only with the facts
+                _learn(store.memory(lease, we.login), self.remembered(event, event.thread.number, we))
+            end = _to_the_end(Job(lease, tools, now, event, we, rule, handler_for(event.name), {}))
             row = store.delivery(lease.guid)
             outcomes = tell(store, row).outcomes if row else ()
         return Tried(event, verdict, self.github.as_if_open, rule, tuple(watched.questions), outcomes, end)

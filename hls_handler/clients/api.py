@@ -86,7 +86,8 @@ class Api:
         timeout_s: float = 15.0,
     ) -> None:
         """`observe` is called once after every request, answered or not; `now` gives aware UTC."""
-        self._base_url, self._observe, self._now = settings.base_url, observe, now
+        self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
+        self._observe = observe
         self._token = settings.token.get_secret_value()
         place = _place(settings.base_url)
         if not usable_secret(self._token):
@@ -123,15 +124,52 @@ class Api:
         reply = self._send("GET", path, expected=(404, 410))
         return None if reply.status in (404, 410) else _fit(f"GET {path}", shape, reply.data)
 
-    def pages(self, path: str, shape: TypeAdapter[tuple[T, ...]], *, most: int) -> Iterator[tuple[T, ...]]:
-        """A list page by page, one request each, `most` pages at most."""
+    def find_address(self, path: str) -> str | None:
+        """Where GitHub sends one who asks for a file, or None where it says that there is none (404, 410).
+
+        The address is a secret: whoever has it may read the file.
+        """
+        call = f"GET {path}"
+        try:
+            reply = self._exchange("GET", path, expected=(404, 410))
+        except _NotFinalError as exc:
+            if exc.status == 302 and exc.location:
+                return exc.location
+            self._not_final(call, exc)
+        if reply.status in (404, 410):
+            return None
+        raise unexpected(call, f"{reply.status} where it should have pointed to a file")
+
+    def pages(
+        self,
+        path: str,
+        shape: TypeAdapter[tuple[T, ...]],
+        *,
+        most: int,
+        inside: str | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[T, ...]]:
+        """A list page by page, one request each, `most` pages at most. `inside`: the key that GitHub wraps it in."""
         for number in range(1, most + 1):
-            reply = self._send("GET", path, parameters={"per_page": PAGE, "page": number})
-            items = _fit(f"GET {path}", shape, reply.data)
+            items, headers = self.page(path, shape, number, inside=inside, query=query)
             yield items
-            links = reply.headers.get("link")
+            links = headers.get("link")
             if 'rel="next"' not in links if links else len(items) < PAGE:
                 return
+
+    def page(
+        self,
+        path: str,
+        shape: TypeAdapter[tuple[T, ...]],
+        number: int,
+        *,
+        inside: str | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> tuple[tuple[T, ...], Mapping[str, str]]:
+        """One page of a list, counted from 1, and the headers."""
+        reply = self._send("GET", path, parameters={**(query or {}), "per_page": PAGE, "page": number})
+        items = reply.data.get(inside) if inside and isinstance(reply.data, dict) else reply.data
+        return _fit(f"GET {path}", shape, items), reply.headers
 
     def write(
         self,
@@ -153,15 +191,28 @@ class Api:
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
     ) -> Reply:
+        try:
+            return self._exchange(verb, path, parameters=parameters, body=body, expected=expected)
+        except _NotFinalError as exc:
+            self._not_final(f"{verb} {path}", exc)
+
+    def _exchange(
+        self,
+        verb: str,
+        path: str,
+        *,
+        parameters: dict[str, Any] | None = None,
+        body: Mapping[str, object] | None = None,
+        expected: tuple[int, ...] = (),
+    ) -> Reply:
+        """Raises `_NotFinalError` for redirects, and our errors for all else that is not an answer."""
         call = f"{verb} {path}"
         try:
             status, headers, text = self._requester.requestJson(
                 verb, path, parameters, input=body, cnx=self._connection
             )
-        except _NotFinalError as exc:
-            self._not_final(call, exc)
         except (OSError, urllib3.exceptions.HTTPError) as exc:
-            raise unreachable(call, exc, self._now()) from None  # its text may quote our headers
+            raise unreachable(call, exc, self.now()) from None  # its text may quote our headers
         except (ValueError, ArithmeticError):
             raise unexpected(call, "a header that cannot be read") from None
         finally:
@@ -170,7 +221,7 @@ class Api:
         message = data.get("message") if isinstance(data, dict) else None
         told = hush(message, self._token) if isinstance(message, str) else None
         if status >= 400 and (status not in expected or told is None):
-            raise refused(call, status, headers, told, self._now())
+            raise refused(call, status, headers, told, self.now())
         if data is None and text:
             raise unexpected(call, f"{status} with a body that is not JSON")
         return Reply(status, headers, data)
@@ -178,7 +229,7 @@ class Api:
     def _not_final(self, call: str, exc: _NotFinalError) -> NoReturn:
         if exc.status == 202:
             raise unexpected(call, "202, not ready yet") from None
-        raise redirected(call, exc.status, exc.location, self._base_url) from None
+        raise redirected(call, exc.status, exc.location, self.base_url) from None
 
     def _rate_limit(self) -> RateLimit:
         remaining, limit = self._requester.rate_limiting

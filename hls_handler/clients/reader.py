@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
 
 from hls_handler.clients.api import Api, repository_path
-from hls_handler.events import Issue, PullRequest, Review, Text, WireIssue, WirePullRequest, WireReview
-from hls_handler.handlers.reader import ChangedFile, ReviewComment
+from hls_handler.clients.job_log import read_log
+from hls_handler.clients.wire_reads import WireChangedFile, WireComparison, WireJob, WireReviewComment
+from hls_handler.events import (
+    Comment,
+    Issue,
+    PullRequest,
+    Release,
+    Review,
+    WireComment,
+    WireIssue,
+    WirePullRequest,
+    WireRelease,
+    WireReview,
+)
+from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
 
 MOST_FILE_PAGES = 30
 """GitHub lists 3,000 files of a pull request and no more."""
@@ -14,56 +31,21 @@ MOST_FILE_PAGES = 30
 MOST_REVIEW_PAGES = 10
 """Of a hundred each; so many for the comments of one review, too."""
 
+MOST_JOB_PAGES = 10
 
-class _WireFile(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    filename: str
-    previous_filename: str | None = None
-    status: str
-    additions: int = 0
-    deletions: int = 0
-    patch: str | None = None
-
-    def value(self) -> ChangedFile:
-        return ChangedFile(
-            path=self.filename,
-            previous_path=self.previous_filename,
-            status=self.status,
-            additions=self.additions,
-            deletions=self.deletions,
-            patch=self.patch,
-        )
-
-
-class _WireReviewComment(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    path: str
-    side: str | None = None
-    line: int | None = None
-    original_line: int | None = None
-    diff_hunk: Text = ""
-    body: Text = ""
-    in_reply_to_id: int | None = None
-
-    def value(self) -> ReviewComment:
-        line = self.line if self.original_line is None else self.original_line
-        return ReviewComment(
-            path=self.path,
-            side=self.side,
-            line=line,
-            hunk=self.diff_hunk,
-            body=self.body,
-            is_reply=self.in_reply_to_id is not None,
-        )
+LAST_PAGE = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
 
 
 _ISSUE = TypeAdapter(WireIssue)
 _PULL_REQUEST = TypeAdapter(WirePullRequest)
-_FILES = TypeAdapter(tuple[_WireFile, ...])
+_FILES = TypeAdapter(tuple[WireChangedFile, ...])
 _REVIEWS = TypeAdapter(tuple[WireReview, ...])
-_REVIEW_COMMENTS = TypeAdapter(tuple[_WireReviewComment, ...])
+_REVIEW_COMMENTS = TypeAdapter(tuple[WireReviewComment, ...])
+_COMMENTS = TypeAdapter(tuple[WireComment, ...])
+_JOBS = TypeAdapter(tuple[WireJob, ...])
+_PULL_REQUESTS = TypeAdapter(tuple[WirePullRequest, ...])
+_RELEASES = TypeAdapter(tuple[WireRelease, ...])
+_COMPARISON = TypeAdapter(WireComparison)
 
 
 class GithubReader:
@@ -78,7 +60,7 @@ class GithubReader:
         return self._api.get(f"{self._base}/issues/{number}", _ISSUE).value()
 
     def pull_request(self, number: int) -> PullRequest:
-        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).pull_request()
+        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).as_pull_request()
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, most=MOST_FILE_PAGES)
@@ -92,3 +74,48 @@ class GithubReader:
         path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
         pages = self._api.pages(path, _REVIEW_COMMENTS, most=MOST_REVIEW_PAGES)
         return tuple(comment.value() for page in pages for comment in page)
+
+    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+        path = f"{self._base}/issues/{number}/comments"
+        first, headers = self._api.page(path, _COMMENTS, 1)
+        last = LAST_PAGE.search(headers.get("link", ""))
+        page, found = int(last[1]) if last else 1, tuple[WireComment, ...]()
+        while len(found) < most and page > 1:
+            found = (*self._api.page(path, _COMMENTS, page)[0], *found)
+            page -= 1
+        newest = found if len(found) >= most else (*first, *found)
+        return tuple(comment.value() for comment in newest[max(len(newest) - most, 0) :])
+
+    def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
+        path = f"{self._base}/actions/runs/{run_id}/attempts/{attempt}/jobs"
+        pages = self._api.pages(path, _JOBS, most=MOST_JOB_PAGES, inside="jobs")
+        return tuple(job.value() for page in pages for job in page)
+
+    def job_log(self, job_id: int) -> Iterator[str] | NoLog:
+        path = f"{self._base}/actions/jobs/{job_id}/logs"
+        address = self._api.find_address(path)
+        if address is None:
+            return NoLog("expired")
+        return read_log(
+            f"GET {path}",
+            address,
+            base_url=self._api.base_url,
+            now=self._api.now,
+            timeout_s=self._api.timeout_s,
+        )
+
+    def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
+        owner, _, branch = head.partition(":")
+        if not owner or not branch:  # GitHub would take it for no condition at all
+            return ()
+        query = {"state": "open", "head": head}
+        found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)
+        return tuple(pull.as_pull_request() for pull in found)
+
+    def releases(self) -> tuple[Release, ...]:
+        return tuple(release.value() for release in self._api.page(f"{self._base}/releases", _RELEASES, 1)[0])
+
+    def commits_between(self, base: str, head: str) -> Comparison | None:
+        path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"
+        compared = self._api.find(path, _COMPARISON)
+        return compared.value() if compared else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from hls_handler.actions import Action
@@ -11,6 +12,7 @@ from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.reader import Reader
+from hls_handler.handlers.record import Failure, Record
 from hls_handler.routing import Rule, asked_to_skip
 
 Facts = TypeVar("Facts")
@@ -31,10 +33,18 @@ class Unasked:
     reply: Reply | None = None  # in place of Claude's, where labels and a comment of ours may have to change; ours
 
 
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The issue or pull request on which something is to be seen."""
+
+    number: int
+    is_pull_request: bool
+
+
 class Handler(Protocol[Facts]):
     """One event family. Facts are frozen dataclasses of plain values: they are remembered as JSON, see `facts_version`.
 
-    Except for `gather`, which reads GitHub, everything is pure.
+    Except for `gather`, which reads GitHub, everything is pure. What has a body here is what most families do.
     """
 
     name: str  # "IssueHandler"; what /stats counts under
@@ -43,13 +53,22 @@ class Handler(Protocol[Facts]):
     facts_type: type[Facts]
     facts_version: int  # grows whenever the shape of `facts_type` changes: older facts are then gathered again
     variable_types: Mapping[str, object]  # type hints of what `variables` gives: templates are checked against them
-    comment_variable_types: Mapping[str, object]  # and of what `comment_variables` gives
-    has_sections: bool  # whether several sources feed its comment, each with a section of its own
-    outdated_by_a_push: bool  # whether what was found out is worth nothing once newer commits were pushed
+    comment_variable_types: Mapping[str, object] = MappingProxyType({})  # and of what `comment_variables` gives
+    has_sections: bool = False  # whether several sources feed its comment, each with a section of its own
+    outdated_by_a_push: bool = False  # whether what was found out is worth nothing once newer commits were pushed
+    nowhere: str | None = None  # why Claude is not asked where there is no thread to say it on; None: asked, and kept
 
-    def gather(self, event: Event, reader: Reader, budget: Budget) -> Facts:
+    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> Facts:
         """Read what is worth knowing, as it is now. Raises `Overtaken` (closed), `Permanent` (locked), as reads do."""
         ...
+
+    def failures(self, event: Event, facts: Facts) -> tuple[Failure, ...]:
+        """What our own record is to keep of the facts, whatever is said about them."""
+        return ()
+
+    def thread(self, event: Event, facts: Facts, rule: Rule) -> Thread | None:
+        """Where it is said; None where nothing is posted, and the analysis is kept alone."""
+        return thread_of(event)
 
     def variables(self, event: Event, facts: Facts) -> Mapping[str, object]:
         """What the family's templates see beside the names that every family has."""
@@ -57,15 +76,28 @@ class Handler(Protocol[Facts]):
 
     def unasked(self, facts: Facts) -> Unasked | None:
         """Whether there is nothing to ask; None as a rule."""
-        ...
+        return None
 
     def comment_variables(self, event: Event, facts: Facts, reply: Reply) -> Mapping[str, object]:
         """What only the family's comment templates see, made from the last reply."""
-        ...
+        return {}
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         """What should be seen on GitHub."""
         ...
+
+
+def thread_of(event: Event) -> Thread | None:
+    """The thread that the event itself is about. The conversation of a pull request is told as an issue."""
+    if event.pull_request is not None:
+        return Thread(event.pull_request.number, is_pull_request=True)
+    return Thread(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
+
+
+def appointed(rule: Rule) -> Thread | None:
+    """The issue that settings name for what is said of an event that has no thread of its own."""
+    number = rule.effective.issue_for(rule.event_key)
+    return None if number is None else Thread(number, is_pull_request=False)
 
 
 def still_welcome(event: Event, thread: Issue | PullRequest) -> None:

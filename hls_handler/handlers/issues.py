@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
-from hls_handler.analysis import Analysis, IssueAnalysis, Reply
+from hls_handler.analysis import Analysis, IssueAnalysis
 from hls_handler.events import Event, Issue
-from hls_handler.handlers.handler import Budget, Unasked, still_welcome
+from hls_handler.handlers.handler import Budget, Handler, still_welcome
 from hls_handler.handlers.reader import Reader
+from hls_handler.handlers.record import Record
 from hls_handler.routing import Rule
 
 GROUPS = ("kind", "priority", "difficulty", "component")
@@ -21,18 +22,15 @@ class IssueFacts:
     issue: Issue  # as it is now, which may be later than the event
 
 
-class IssueHandler:
+class IssueHandler(Handler[IssueFacts]):
     name = "IssueHandler"
     family = "issues"
     replies = frozenset({"issue_analysis", "issue_response"})
     facts_type = IssueFacts
     facts_version = 1
     variable_types: Mapping[str, object] = {"issue": Issue}
-    comment_variable_types: Mapping[str, object] = {}
-    has_sections = False
-    outdated_by_a_push = False
 
-    def gather(self, event: Event, reader: Reader, budget: Budget) -> IssueFacts:
+    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> IssueFacts:
         assert event.issue is not None  # parse_event refuses an `issues` event without one
         issue = reader.issue(event.issue.number)
         still_welcome(event, issue)
@@ -40,12 +38,6 @@ class IssueHandler:
 
     def variables(self, event: Event, facts: IssueFacts) -> Mapping[str, object]:
         return {"issue": facts.issue}
-
-    def unasked(self, facts: IssueFacts) -> Unasked | None:
-        return None
-
-    def comment_variables(self, event: Event, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
-        return {}
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         """Labels from every analysis of the issue (an answer to its question has none); the comment of the last."""

@@ -10,8 +10,9 @@ from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.files import PatchedFile, SkippedFile, choose, summary
-from hls_handler.handlers.handler import Budget, Unasked, still_welcome
+from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import ChangedFile, Reader
+from hls_handler.handlers.record import Record
 from hls_handler.review.anchors import Anchored, anchor
 from hls_handler.review.patch import parse_numbered
 from hls_handler.routing import Rule
@@ -28,7 +29,7 @@ class PullRequestFacts:
     size: Size
 
 
-class PullRequestHandler:
+class PullRequestHandler(Handler[PullRequestFacts]):
     name = "PullRequestHandler"
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis"})
@@ -42,10 +43,9 @@ class PullRequestHandler:
         "size": Size,
     }
     comment_variable_types: Mapping[str, object] = {"commit": str, "findings": tuple[Finding, ...], "dropped": int}
-    has_sections = False
     outdated_by_a_push = True
 
-    def gather(self, event: Event, reader: Reader, budget: Budget) -> PullRequestFacts:
+    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> PullRequestFacts:
         assert event.pull_request is not None  # parse_event refuses a `pull_request` event without one
         pull_request = reader.pull_request(event.pull_request.number)
         still_welcome(event, pull_request)

@@ -11,8 +11,9 @@ from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import GHOST, Event, PullRequest, Review
-from hls_handler.handlers.handler import Budget, Unasked, still_welcome
+from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import Reader, ReviewComment
+from hls_handler.handlers.record import Record
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.patch import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.routing import Rule
@@ -71,7 +72,7 @@ class Todo:
     blocking: bool
 
 
-class ReviewHandler:
+class ReviewHandler(Handler[ReviewFacts]):
     name = "ReviewHandler"
     family = "reviews"
     replies = frozenset({"review_analysis"})
@@ -85,9 +86,8 @@ class ReviewHandler:
     }
     comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
     has_sections = True
-    outdated_by_a_push = False
 
-    def gather(self, event: Event, reader: Reader, budget: Budget) -> ReviewFacts:
+    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> ReviewFacts:
         assert event.pull_request is not None  # parse_event refuses a review without one
         assert event.review is not None
         pull_request = reader.pull_request(event.pull_request.number)

@@ -73,7 +73,7 @@ class Chain:
             event, _, action = key.partition(".")
             family = self.families.get(event)
             if family is None:
-                message = f"on: HLS has no handler for {event!r}; {nearest(event, self.families)}"
+                message = f"on: GitHub has no event {event!r}; {nearest(event, self.families)}"
                 yield lines.problem(("on",), message)
                 continue
             if action and family.actions and action not in family.actions:

@@ -16,6 +16,9 @@ from hls_handler.prompting.problems import Problem
 SUFFIX = ".j2"
 COMMENT_SUFFIX = ".comment.md.j2"
 BASE = "base.j2"
+SHARED_COMMENT = "generic.comment.md.j2"
+SHARED_BY = "generic_analysis"
+"""The reply whose prompts may do without a comment of their own: they share one."""
 FENCE = "---"
 
 

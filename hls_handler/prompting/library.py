@@ -14,7 +14,7 @@ from hls_handler.prompting.chain import Chain, compile_condition
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.family import Family
 from hls_handler.prompting.filters import IN_COMMENTS, IN_PROMPTS
-from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SUFFIX
+from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SHARED_BY, SHARED_COMMENT, SUFFIX
 from hls_handler.prompting.hints import ANYTHING
 from hls_handler.prompting.makeup import Makeup
 from hls_handler.prompting.names import check_names
@@ -105,8 +105,17 @@ class _Draft:
     def prompt_parts(self, name: str) -> tuple[str, ...]:
         return (*parts_of(self.trees, f"{name}{SUFFIX}"), *parts_of(self.trees, BASE))
 
+    def comment(self, name: str) -> str | None:
+        """The template of a prompt's comment: its own, or the one that prompts of its kind share."""
+        own = f"{name}{COMMENT_SUFFIX}"
+        if own in self.shelf.sources:
+            return own
+        shares = self.chain.fronts[name].reply == SHARED_BY and SHARED_COMMENT in self.shelf.sources
+        return SHARED_COMMENT if shares else None
+
     def comment_parts(self, name: str) -> tuple[str, ...]:
-        return parts_of(self.trees, f"{name}{COMMENT_SUFFIX}")
+        comment = self.comment(name)
+        return () if comment is None else parts_of(self.trees, comment)
 
     def compile(self, bad: Set[str]) -> Iterator[Problem]:
         """What only Jinja's compiler finds, such as a block that is defined twice; then all is ready for use."""
@@ -141,17 +150,15 @@ class _Draft:
             for given in before if not front.on else [*before, {}]:
                 for template in (f"{name}{SUFFIX}", BASE):
                     problems += check_names(self.trees, template, {**seen, **given})
-            if f"{name}{COMMENT_SUFFIX}" in self.trees.trees:
+            comment = self.comment(name)
+            if comment is not None and comment in self.trees.trees:
                 extra = {**COMMENT, **family.comment_variables, "analysis": REPLY_TYPES.get(front.reply, ANYTHING)}
-                problems += check_names(self.comment_trees, f"{name}{COMMENT_SUFFIX}", {**seen, **extra})
+                problems += check_names(self.comment_trees, comment, {**seen, **extra})
         return problems
 
     def comments(self) -> dict[str, str]:
-        return {
-            name: f"{name}{COMMENT_SUFFIX}"
-            for name in self.chain.fronts
-            if f"{name}{COMMENT_SUFFIX}" in self.shelf.sources
-        }
+        found = {name: self.comment(name) for name in self.chain.fronts}
+        return {name: comment for name, comment in found.items() if comment is not None}
 
     def makeups(self) -> dict[str, Makeup]:
         return {
@@ -180,7 +187,7 @@ class _Draft:
             max_tokens=front.max_tokens,
             effort=front.effort,
             then=Then(front.then.name, front.then.when) if front.then is not None else None,
-            has_comment=f"{name}{COMMENT_SUFFIX}" in self.shelf.sources,
+            has_comment=self.comment(name) is not None,
         )
 
     def _fingerprint(self, name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
-from hls_handler.prompting.folder import COMMENT_SUFFIX, FENCE, SUFFIX, Source
+from hls_handler.prompting.folder import COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, Source
 
 NOTHING = "/dev/null"
 NO_NEWLINE = "\n\\ No newline at end of file"
@@ -42,7 +42,7 @@ class Makeup:
         """What a file is to the prompt: ".j2" for its own, ".comment.md.j2" for its comment's, else the file's name."""
         if source is self.template:
             return SUFFIX
-        return COMMENT_SUFFIX if source.name == f"{self.name}{COMMENT_SUFFIX}" else source.name
+        return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
 
 
 def origin(makeup: Makeup, shipped: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, FENCE, SUFFIX, Source, read_folder
+from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, Source, read_folder
 from hls_handler.prompting.frontmatter import FrontMatter, Lines, parse_front_matter
 from hls_handler.prompting.problems import Problem, prompt_error
 
@@ -57,6 +57,8 @@ def read_shelf(directory: Path, shipped: Path | None) -> tuple[Shelf, list[Probl
 def _stand_ins(own: Mapping[str, Source], spare: Mapping[str, Source]) -> dict[str, Source]:
     """Shipped parts, and the comments of prompts whose own file has no front matter: it replaces the words only."""
     taken = {name: source for name, source in spare.items() if not source.is_prompt and not source.is_comment}
+    if SHARED_COMMENT in spare:
+        taken[SHARED_COMMENT] = spare[SHARED_COMMENT]
     for source in own.values():
         comment = f"{source.prompt}{COMMENT_SUFFIX}"
         if source.is_prompt and source.front is None and comment in spare:
@@ -69,6 +71,6 @@ def _misplaced(source: Source, own: Mapping[str, Source]) -> list[Problem]:
     if source.front is not None:
         message = "there is front matter, but this is no prompt; only a file such as issues/analyze.j2 is one"
         problems.append(Problem(source.file, 1, message))
-    if source.is_comment and f"{source.prompt}{SUFFIX}" not in own:
+    if source.is_comment and f"{source.prompt}{SUFFIX}" not in own and source.name != SHARED_COMMENT:
         problems.append(Problem(source.file, 1, f"is the comment of {source.prompt}{SUFFIX}, which does not exist"))
     return problems

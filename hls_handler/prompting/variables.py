@@ -41,6 +41,7 @@ OURS_IF: Mapping[str, re.Pattern[str]] = {
     "delivery": re.compile(r"[0-9a-fA-F-]{1,64}"),
     "size": re.compile(r"small|medium|large"),
     "commit": re.compile(r"[0-9a-f]{7,64}"),
+    "asked": re.compile(r"how to start|a question"),
 }
 
 

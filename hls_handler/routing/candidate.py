@@ -29,7 +29,8 @@ class Candidate:
     changed: frozenset[str] = frozenset()  # keys of `changes`: {"title", "body"}
     reviewer: str | None = None  # login of whose review was asked for by this very event; None for a team
     comment_author: str | None = None  # of the comment or review that the event is about
-    comment_marked: bool = False  # whether that text carries our marker (the door does not read it); proves nothing
+    comment_body: str = ""  # its text
+    conclusion: str | None = None  # of a workflow's run: "success", "failure", "timed_out"
 
     @property
     def key(self) -> str:
@@ -40,7 +41,7 @@ class Candidate:
 def from_sip(name: str, sip: Sip) -> Candidate:
     """What the door knows of the event `name` (the X-GitHub-Event header)."""
     sender, thread = sip.sender, sip.thread
-    author = thread.user if thread else None
+    author, written = thread.user if thread else None, sip.comment or sip.review
     return Candidate(
         event=name,
         action=sip.action,
@@ -54,7 +55,9 @@ def from_sip(name: str, sip: Sip) -> Candidate:
         draft=bool(thread.draft) if thread else False,
         changed=frozenset(sip.changes or ()),
         reviewer=_asked(sip.action, sip.requested_reviewer.login if sip.requested_reviewer else None),
-        comment_author=sip.review.user.login if sip.review and sip.review.user else None,
+        comment_author=written.user.login if written and written.user else None,
+        comment_body=(written.body or "") if written else "",
+        conclusion=sip.workflow_run.conclusion if sip.workflow_run else None,
     )
 
 
@@ -76,7 +79,8 @@ def from_event(event: Event) -> Candidate:
         changed=event.changed,
         reviewer=_asked(event.action, _login(event.payload.get("requested_reviewer"))),
         comment_author=comment_author,
-        comment_marked=MARKER in comment_body,
+        comment_body=comment_body,
+        conclusion=event.workflow_run.conclusion if event.workflow_run else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hls_handler.events import NAMED_BY, Account
+from hls_handler.events import Account
 from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
 from hls_handler.routing.filters import refuse
 from hls_handler.routing.verdict import Catalogue, Ignored, Rule
@@ -23,10 +23,6 @@ def route(
     rule = _rule(candidate, settings, effective, catalogue)
     if isinstance(rule, Ignored):
         return rule
-    if candidate.event not in NAMED_BY:
-        where = settings.sources.where(f"{effective.key}.events")
-        reason = f"{rule.file} is for {candidate.key}, but HLS has no handler for {candidate.event} events"
-        return Ignored("no handler", f"{reason}; remove {candidate.event} from {where}")
     refused = refuse(candidate, prompt_file=rule.file, effective=effective, settings=settings, we=we)
     return rule if refused is None else refused
 

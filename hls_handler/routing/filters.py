@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hls_handler.events import Account
-from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
+from hls_handler.routing.asked import asks_account, asks_how_to_start
+from hls_handler.routing.candidate import MARKER, REVIEW_REQUESTED, Candidate
 from hls_handler.routing.verdict import Ignored
 from hls_handler.settings.effective import Effective
 from hls_handler.settings.model import Settings
 
 SKIP_LABEL = "skip-hls"
 SKIP_IN_TITLE = "[skip hls]"
+
+FAILED = ("failure", "timed_out", "startup_failure")
+"""Conclusions of a workflow's run that are looked into."""
+
+PASSED = "success"
+"""The conclusion by which what we said of a failure may be over."""
 
 READ_BY_CLAUDE = frozenset({"title", "body"})
 """What an edit must have changed to be worth another analysis."""
@@ -30,6 +37,10 @@ def refuse(
             "nothing relevant changed",
             f"{candidate.key} changed {changed}, and {prompt_file} is asked again only when title or body change",
         )
+    if candidate.event == "workflow_run" and candidate.conclusion not in (*FAILED, PASSED):
+        ended = f"ended with {candidate.conclusion}" if candidate.conclusion else "has not ended"
+        reason = f"the workflow {ended}; {prompt_file} is for those that fail: {', '.join(FAILED)}"
+        return Ignored("nothing failed", reason)
     asked_for = candidate.action == REVIEW_REQUESTED
     if asked_for and we is not None and not _same(candidate.reviewer, we.login):
         whom = candidate.reviewer or "a team"
@@ -40,6 +51,9 @@ def refuse(
     if we is not None and _is_ours(candidate, we):
         where = settings.sources.where("github.token")
         return Ignored("own account", f"{we.login} is HLS's own account, whose token stands at {where}; {_LOOPS}")
+    if candidate.event == "issue_comment" and not _asks_something(candidate, we):
+        whom = f"@{we.login}" if we is not None else "HLS's account"
+        return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
     if (candidate.sender_is_bot or candidate.author_is_bot) and not effective.features.bots:
         bot = candidate.sender if candidate.sender_is_bot else candidate.author
         change = settings.sources.change(effective.feature_key("bots", settings), "true")
@@ -73,10 +87,16 @@ def _is_ours(candidate: Candidate, we: Account) -> bool:
     """
     if we.is_bot:
         return any(_same(login, we.login) for login in (candidate.sender, candidate.author, candidate.comment_author))
-    if candidate.comment_marked and _same(candidate.comment_author, we.login):
+    if MARKER in candidate.comment_body and _same(candidate.comment_author, we.login):
         return True
     sets_something = candidate.action in ("labeled", "unlabeled") or candidate.event == "status"
     return sets_something and _same(candidate.sender, we.login)
+
+
+def _asks_something(candidate: Candidate, we: Account | None) -> bool:
+    """As long as it is not known who we are, whoever is mentioned may be us."""
+    text = candidate.comment_body
+    return asks_how_to_start(text) or (asks_account(text, we.login) if we is not None else "@" in text)
 
 
 def _same(login: str | None, other: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.review.patch import parse_numbered
 from hls_handler.sandbox import recorded
@@ -21,7 +21,7 @@ from hls_handler.work.variables import template_variables
 
 def comment_examples(event_name: str, reply_type: str, budget: Budget) -> Iterator[Mapping[str, object]]:
     """All variables of a comment about each recorded event that Claude would be asked about, the demo's story first."""
-    handler = HANDLERS[event_name]
+    handler = handler_for(event_name)
     kind = REPLY_TYPES[reply_type]
     schema = request_schema(kind.model_json_schema())
     for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):

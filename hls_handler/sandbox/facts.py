@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from hls_handler.clients.wire_reads import WireComparison, WireJob
 from hls_handler.errors import Permanent
-from hls_handler.events import Issue, PullRequest, Review, WireIssue, WirePullRequest, WireReview
-from hls_handler.handlers.reader import ChangedFile, ReviewComment
-from hls_handler.sandbox import shapes, world
+from hls_handler.events import (
+    Comment,
+    Issue,
+    PullRequest,
+    Release,
+    Review,
+    WireComment,
+    WireIssue,
+    WirePullRequest,
+    WireRelease,
+    WireReview,
+)
+from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
+from hls_handler.sandbox import repository_shapes, shapes, world
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Thread
 
@@ -23,7 +37,7 @@ class SandboxReader:
 
     def pull_request(self, number: int) -> PullRequest:
         thread = self._pull(number)
-        return WirePullRequest.model_validate({**thread.document, "labels": _labels(thread)}).pull_request()
+        return WirePullRequest.model_validate({**thread.document, "labels": _labels(thread)}).as_pull_request()
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         return tuple(
@@ -58,6 +72,52 @@ class SandboxReader:
             )
             for comment in self._review(number, review_id)[1].comments
         )
+
+    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+        thread = self._thread(number)
+        told = (
+            shapes.comment(thread, one, self._state.association(self._repository, one.author.login))
+            for one in thread.comments[max(len(thread.comments) - most, 0) :]
+        )
+        return tuple(WireComment.model_validate(document).value() for document in told)
+
+    def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
+        run = self._state.run(self._repository, run_id)
+        found = run.attempt(attempt) if run else None
+        if run is None or found is None:
+            raise Permanent(
+                f"{self._repository} has no attempt {attempt} of run {run_id} in the sandbox: plant it first"
+            )
+        told = (repository_shapes.job(run, job) for job in found.jobs)
+        return tuple(WireJob.model_validate(document).value() for document in told)
+
+    def job_log(self, job_id: int) -> Iterator[str] | NoLog:
+        found = self._state.find_job(self._repository, job_id)
+        log = found[2].log if found else None
+        if not log:
+            return NoLog("expired" if log is None else "empty")
+        return iter(log.removesuffix("\n").split("\n"))
+
+    def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
+        here = (thread for thread in self._state.threads() if thread.repository.lower() == self._repository.lower())
+        numbers = sorted(
+            (pull.number for pull in here if pull.is_open_from(head)),
+            reverse=True,
+        )
+        return tuple(self.pull_request(number) for number in numbers)
+
+    def releases(self) -> tuple[Release, ...]:
+        told = (repository_shapes.release(one) for one in self._state.releases(self._repository)[:100])
+        return tuple(WireRelease.model_validate(document).value() for document in told)
+
+    def commits_between(self, base: str, head: str) -> Comparison | None:
+        world = self._state.world
+        compared = world.compared(self._repository, base, head)
+        if compared is None:
+            return None
+        told = (repository_shapes.commit(self._repository, one, world.accounts) for one in compared.commits[:250])
+        document = {"total_commits": len(compared.commits), "commits": list(told)}
+        return WireComparison.model_validate(document).value()
 
     def _thread(self, number: int) -> Thread:
         thread = self._state.thread(self._repository, number)

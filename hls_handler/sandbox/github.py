@@ -17,8 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hls_handler.sandbox import shapes, validation
-from hls_handler.sandbox.github_calls import ROUTES, Answer, Call
+from hls_handler.sandbox.call import Answer, Call
+from hls_handler.sandbox.github_calls import ROUTES
 from hls_handler.sandbox.state import State
+from hls_handler.sandbox.storage import Storage
 from hls_handler.sandbox.validation import Refusal
 
 API_VERSIONS = frozenset({"2022-11-28", "2026-03-10"})
@@ -55,7 +57,14 @@ class RateLimit:
 
 
 def github_app(
-    state: State, *, token: str, api_url: str, web_url: str, rate_limit: int, clock: Callable[[], datetime]
+    state: State,
+    *,
+    token: str,
+    api_url: str,
+    web_url: str,
+    storage: Storage,
+    rate_limit: int,
+    clock: Callable[[], datetime],
 ) -> Starlette:
     """The API at `api_url` ("http://127.0.0.1:8123/api/v3"); pages that its answers point to are under `web_url`."""
     limit = RateLimit(rate_limit, clock)
@@ -92,9 +101,12 @@ def github_app(
                 call = await _call(request, state, needs)
                 made = called(call)
                 headers = {"X-Accepted-GitHub-Permissions": needs, **made.headers}
+                if made.file is not None:
+                    return Response(None, made.status, {**headers, "Location": storage.address(made.file)})
                 if made.listed:
                     page, links = _page(request, api_url, made.document)
-                    return respond(200, page, {**headers, **links})
+                    wrapped = {"total_count": len(made.document), made.inside: page} if made.inside else page
+                    return respond(200, wrapped, {**headers, **links})
                 return respond(made.status, made.document, headers)
             except Refusal as refusal:
                 return respond(refusal.status, refusal.document(), refusal.headers)

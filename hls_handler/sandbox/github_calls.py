@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-from hls_handler.sandbox import shapes, validation
+from hls_handler.sandbox import repository_calls, shapes, validation
+from hls_handler.sandbox.call import Answer, Call, home_of, moved
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.validation import Refusal
 from hls_handler.sandbox.world import Comment, Document, Repository, Review, Thread
 
 MOST_FILES = 3000
 LOCKED = "https://docs.github.com/articles/locking-conversations/"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    state: State
-    method: str
-    path: Mapping[str, str]  # the parts that the route names
-    query: Mapping[str, str]
-    body: Any = None  # parsed JSON of a POST or PATCH
-    needs: str = ""  # X-Accepted-GitHub-Permissions of the route
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    document: Any
-    status: int = 200
-    listed: bool = False  # a list to be shown page by page
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- who and where ---------------------------------------------------------------------------------------------------
@@ -41,12 +22,12 @@ def user(call: Call) -> Answer:
 
 
 def repository(call: Call) -> Answer:
-    home = _home(call)
+    home = home_of(call)
     return Answer(shapes.repository(home, call.state.permission(home.full_name, call.state.me.login)))
 
 
 def collaborator_permission(call: Call) -> Answer:
-    home, login = _home(call), call.path["user"]
+    home, login = home_of(call), call.path["user"]
     permission = call.state.permission(home.full_name, login)
     if permission is None:
         raise Refusal(404, "Not Found")
@@ -59,22 +40,22 @@ def collaborator_permission(call: Call) -> Answer:
 
 
 def issue(call: Call) -> Answer:
-    home = _home(call)
+    home = home_of(call)
     return Answer(shapes.issue(_thread(call, home), home))
 
 
 def pull_request(call: Call) -> Answer:
-    home = _home(call)
+    home = home_of(call)
     return Answer(shapes.pull_request(_pull(call, home), home))
 
 
 def pull_request_files(call: Call) -> Answer:
-    return Answer([*_pull(call, _home(call)).files[:MOST_FILES]], listed=True)
+    return Answer([*_pull(call, home_of(call)).files[:MOST_FILES]], listed=True)
 
 
 def pull_requests(call: Call) -> Answer:
     """Open ones unless `state` says otherwise; `head` is "owner:branch", anything else is passed over."""
-    home, state, head = _home(call), call.query.get("state", "open"), call.query.get("head", "")
+    home, state, head = home_of(call), call.query.get("state", "open"), call.query.get("head", "")
     if state not in {"open", "closed", "all"}:
         raise validation.failed("PullRequest", "invalid", "state")
     found = [pull for pull in _pulls(call.state, home) if state in {"all", pull.state}]
@@ -85,13 +66,13 @@ def pull_requests(call: Call) -> Answer:
 
 def commit_pulls(call: Call) -> Answer:
     """Pull requests of a commit in this repository: [] for a commit that only a fork has."""
-    home, sha = _home(call), call.path["sha"]
+    home, sha = home_of(call), call.path["sha"]
     found = [pull for pull in _pulls(call.state, home) if pull.head_sha == sha and _head_home(pull) == home.full_name]
     return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)
 
 
 def thread_events(call: Call) -> Answer:
-    home = _home(call)
+    home = home_of(call)
     thread = _thread(call, home)
     told = [event for event in thread.events if event.happening not in shapes.NO_EVENTS]
     return Answer([shapes.event(thread, event, home) for event in told], listed=True)
@@ -101,7 +82,7 @@ def thread_events(call: Call) -> Answer:
 
 
 def reviews(call: Call) -> Answer:
-    pull = _pull(call, _home(call))
+    pull = _pull(call, home_of(call))
     documents = [
         shapes.review(pull, one, call.state.association(pull.repository, one.author.login)) for one in pull.reviews
     ]
@@ -118,7 +99,7 @@ def review_comments(call: Call) -> Answer:
 
 
 def comments(call: Call) -> Answer:
-    thread = _thread(call, _home(call))
+    thread = _thread(call, home_of(call))
     return Answer([_shown(call.state, thread, comment) for comment in thread.comments], listed=True)
 
 
@@ -134,7 +115,7 @@ def create_comment(call: Call) -> Answer:
 
 
 def comment(call: Call) -> Answer:
-    return Answer(_shown(call.state, *_comment(call, _home(call))))
+    return Answer(_shown(call.state, *_comment(call, home_of(call))))
 
 
 def edit_comment(call: Call) -> Answer:
@@ -152,12 +133,12 @@ def edit_comment(call: Call) -> Answer:
 
 
 def repository_labels(call: Call) -> Answer:
-    home = _home(call)
+    home = home_of(call)
     return Answer([shapes.label(home.full_name, label) for label in home.labels.values()], listed=True)
 
 
 def repository_label(call: Call) -> Answer:
-    home = _home(call)
+    home = home_of(call)
     label = home.labels.get(call.path["name"].lower())
     if label is None:
         raise Refusal(404, "Not Found")
@@ -176,7 +157,7 @@ def create_label(call: Call) -> Answer:
 
 
 def thread_labels(call: Call) -> Answer:
-    home = _home(call)
+    home = home_of(call)
     return Answer(shapes.thread_labels(_thread(call, home), home), listed=True)
 
 
@@ -187,7 +168,7 @@ def add_labels(call: Call) -> Answer:
     names = validation.label_names(call.body)
     validation.too_many_labels([*thread.labels, *names])
     labelled = call.state.add_labels(thread, names)
-    return Answer(shapes.thread_labels(labelled, _home(call)))
+    return Answer(shapes.thread_labels(labelled, home_of(call)))
 
 
 def remove_label(call: Call) -> Answer:
@@ -203,19 +184,8 @@ def remove_label(call: Call) -> Answer:
 # --- finding things, or refusing -------------------------------------------------------------------------------------
 
 
-def _home(call: Call) -> Repository:
-    full_name = f"{call.path['owner']}/{call.path['repo']}"
-    found = call.state.repository(full_name)
-    moved = call.state.world.moved.get(full_name.lower())
-    if moved is not None:
-        raise _moved(call, f"{shapes.API}/repos/{moved}")
-    if found is None or call.state.permission(full_name, call.state.me.login) == "none":
-        raise Refusal(404, "Not Found")
-    return found
-
-
 def _writable(call: Call) -> Repository:
-    home = _home(call)
+    home = home_of(call)
     if home.archived:
         raise Refusal(403, "Repository was archived so is read-only.")
     return home
@@ -237,7 +207,7 @@ def _thread(call: Call, home: Repository) -> Thread:
     if thread.gone == "deleted":
         raise Refusal(410, "This issue was deleted")
     if thread.gone == "transferred":
-        raise _moved(call, thread.moved_to or shapes.API)
+        raise moved(call, thread.moved_to or shapes.API)
     return thread
 
 
@@ -266,7 +236,7 @@ def _comment(call: Call, home: Repository) -> tuple[Thread, Comment]:
 
 
 def _review(call: Call) -> tuple[Thread, Review]:
-    pull = _pull(call, _home(call))
+    pull = _pull(call, home_of(call))
     found = pull.review(int(call.path["review"]))
     if found is None:
         raise Refusal(404, "Not Found")
@@ -275,13 +245,6 @@ def _review(call: Call) -> tuple[Thread, Review]:
 
 def _shown(state: State, thread: Thread, comment: Comment) -> Document:
     return shapes.comment(thread, comment, state.association(thread.repository, comment.author.login))
-
-
-def _moved(call: Call, url: str) -> Refusal:
-    """Reads are redirected with 301, writes with 307."""
-    if call.method == "GET":
-        return Refusal(301, "Moved Permanently", headers={"Location": url}, url=url)
-    return Refusal(307, "Temporary Redirect", headers={"Location": url}, url=url)
 
 
 REVIEWS = "/repos/{owner}/{repo}/pulls/{number:int}/reviews"
@@ -308,6 +271,7 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}/files", pull_request_files, "pull_requests=read"),
     ("GET", REVIEWS, reviews, "pull_requests=read"),
     ("GET", f"{REVIEWS}/{{review:int}}/comments", review_comments, "pull_requests=read"),
+    *repository_calls.ROUTES,
     ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
 )
 """Method, path, call, and the permissions that GitHub asks of a fine-grained token."""

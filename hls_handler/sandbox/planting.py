@@ -1,4 +1,4 @@
-"""Makes the thread of a webhook exist: what a GitHub that sends this event must have stored."""
+"""Makes what a webhook tells of exist: the thread, the run or the release that GitHub must have stored to send it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from hls_handler.sandbox import recorded, reviews, told
+from hls_handler.sandbox import recorded, releases, reviews, runs, told
 from hls_handler.sandbox.patches import made_up_files
 from hls_handler.sandbox.world import Account, Comment, Document, Edit, Happening, Repository, Thread, World
 
@@ -51,6 +51,9 @@ def plant(
     full_name = str(repository["full_name"])
     actor = told.account(payload.get("sender"))
     world = world.with_account(actor)
+    world = runs.with_told_run(world, full_name, event, payload, now)
+    world = releases.with_told_release(world, full_name, event, payload, now)
+    world = releases.with_told_push(world, full_name, event, payload, now)
     shown, kind = _shown_thread(payload)
     if shown is None:
         return world, None

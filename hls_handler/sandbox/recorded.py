@@ -26,7 +26,24 @@ STORY = (
     "demo/review",
     "demo/review-approved",
 )
-"""The derived payloads in the order in which they happen."""
+"""The derived payloads that the demo tells, in the order in which they happen."""
+
+DERIVED = (
+    *STORY,
+    "demo/lint-failed",
+    "demo/tests-failed",
+    "demo/tests-passed",
+    "demo/push",
+    "demo/main-failed",
+    "demo/release",
+    "demo/first-contribution",
+    "demo/mention",
+)
+"""All derived payloads, in an order in which they could happen."""
+
+
+ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
+"""Folders of what the API answers about derived payloads: no webhooks."""
 
 
 class UnknownPayload(HlsError):
@@ -67,9 +84,8 @@ def _index() -> Mapping[str, tuple[str, Path]]:
             copies += 1
             name = f"{key}.{copies}"
         found[name] = (event, path)
-    answers = {"files", "review_comments"}  # of the API: no webhooks
-    derived = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name not in answers}
-    return found | {name: (derived[name].parent.name, derived[name]) for name in STORY}
+    derived = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name not in ANSWERS}
+    return found | {name: (derived[name].parent.name, derived[name]) for name in DERIVED}
 
 
 def names() -> tuple[str, ...]:
@@ -136,6 +152,33 @@ def review_comments_of(review_id: int) -> tuple[Mapping[str, object], ...]:
         if any(comment["pull_request_review_id"] == review_id for comment in comments):
             return tuple(comments)
     return ()
+
+
+def jobs_of(run_id: int, attempt: int) -> tuple[Mapping[str, object], ...] | None:
+    """The jobs of an attempt of a derived run, in GitHub's REST shape; None for any other run."""
+    for path in sorted((PAYLOADS / "derived" / "jobs").glob("*.json")):
+        jobs = json.loads(path.read_text(encoding="utf-8"))
+        if any((job["run_id"], job["run_attempt"]) == (run_id, attempt) for job in jobs):
+            return tuple(jobs)
+    return None
+
+
+def log_of(job_id: int) -> str | None:
+    """The log of a job of a derived run, as it is stored on GitHub; None for any other job."""
+    path = PAYLOADS / "derived" / "logs" / f"{job_id}.txt"
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def releases_before(release_id: int) -> tuple[Mapping[str, object], ...]:
+    """The releases before a derived one, the oldest first, in GitHub's REST shape; () for any other."""
+    path = PAYLOADS / "derived" / "releases" / f"{release_id}.json"
+    return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
+
+
+def history_of(release_id: int) -> tuple[Mapping[str, object], ...]:
+    """The commits up to a derived release, the oldest first, in GitHub's REST shape but for `tags`, their names."""
+    path = PAYLOADS / "derived" / "history" / f"{release_id}.json"
+    return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:

@@ -9,8 +9,9 @@ from typing import Any
 
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import Event, parse_event
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget, Handler
+from hls_handler.handlers.record import NOTHING_KNOWN
 from hls_handler.prompting.family import Family
 from hls_handler.prompting.library import Library, load_library
 from hls_handler.sandbox import recorded
@@ -49,7 +50,7 @@ def _chosen(settings: Settings) -> frozenset[str]:
 
 
 def families(budget: Budget) -> Mapping[str, Family]:
-    """By event name, one for each handler."""
+    """By event name, one for each event that GitHub sends."""
     return {
         event: Family(
             name=handler.family,
@@ -59,7 +60,7 @@ def families(budget: Budget) -> Mapping[str, Family]:
             replies=handler.replies,
             samples=partial(_samples, event, handler, budget),
         )
-        for event, handler in HANDLERS.items()
+        for event, handler in ((event, handler_for(event)) for event in ACTIONS)
     }
 
 
@@ -79,4 +80,4 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[E
     state = State()
     state.plant(sample.event, sample.payload)
     event = parse_event(sample.event, DELIVERY, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), budget)
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), NOTHING_KNOWN, budget)

@@ -28,6 +28,7 @@ from hls_handler.sandbox.github import error_of_status, github_app
 from hls_handler.sandbox.pages import page_routes
 from hls_handler.sandbox.seen import SeenLog
 from hls_handler.sandbox.state import BOT, State, now_utc
+from hls_handler.sandbox.storage import Storage
 from hls_handler.sandbox.world import Account
 
 HOST = "127.0.0.1"
@@ -164,11 +165,13 @@ class Sandbox:
             started.set()
             yield
 
+        storage = Storage(self.state, web_url=self.page_url[:-1], clock=self._clock)
         github = github_app(
             self.state,
             token=self.token,
             api_url=self.github_url,
             web_url=self.page_url[:-1],
+            storage=storage,
             rate_limit=self._rate_limit,
             clock=self._clock,
         )
@@ -188,6 +191,7 @@ class Sandbox:
                 ),
                 Mount(CLAUDE_PREFIX, Front(claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared)),
                 *control_routes(self.state, self.faults, self.seen, where=where),
+                *storage.routes(),
                 *page_routes(self.state),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],

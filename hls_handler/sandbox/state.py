@@ -15,13 +15,18 @@ import msgspec
 from hls_handler.errors import HlsError
 from hls_handler.sandbox import planting
 from hls_handler.sandbox.effects import effects_of
+from hls_handler.sandbox.runs import concluded
 from hls_handler.sandbox.world import (
     Account,
+    Attempt,
     Comment,
     CommentEffects,
     Edit,
+    Job,
     Permission,
+    Release,
     Repository,
+    Run,
     Thread,
     World,
 )
@@ -74,6 +79,27 @@ class State:
     def threads(self) -> tuple[Thread, ...]:
         """All issues and pull requests, those that something happened to last first."""
         return tuple(reversed(list(self._world.threads.values())))
+
+    def run(self, full_name: str, run_id: int) -> Run | None:
+        return self._world.run(full_name, run_id)
+
+    def runs(self) -> tuple[Run, ...]:
+        """The runs of all workflows, those told of last first."""
+        return tuple(reversed(list(self._world.runs.values())))
+
+    def find_job(self, full_name: str, job_id: int) -> tuple[Run, Attempt, Job] | None:
+        for run in self._world.runs.values():
+            if run.repository.lower() == full_name.lower():
+                for attempt in run.attempts:
+                    for job in attempt.jobs:
+                        if job.id == job_id:
+                            return run, attempt, job
+        return None
+
+    def releases(self, full_name: str) -> tuple[Release, ...]:
+        """The newest first, as GitHub lists them; drafts, which have no date, before all."""
+        here = [one for one in self._world.releases.values() if one.repository.lower() == full_name.lower()]
+        return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
 
     def find_comment(self, full_name: str, comment_id: int) -> tuple[Thread, Comment] | None:
         for thread in self._world.threads.values():
@@ -166,6 +192,27 @@ class State:
             key = f"{full_name}@{login}".lower()
             self._keep(replace(self._world, permissions={**self._world.permissions, key: permission}))
 
+    def set_log(self, full_name: str, job_id: int, log: str | None) -> bool:
+        """Put another text in place of a job's log; None lets it expire. False where there is no such job."""
+        with self._lock:
+            found = self.find_job(full_name, job_id)
+            if found is None:
+                return False
+            run, attempt, job = found
+            jobs = tuple(replace(job, log=log) if one is job else one for one in attempt.jobs)
+            self._keep(self._world.with_run(_with_attempt(run, replace(attempt, jobs=jobs))))
+            return True
+
+    def conclude(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
+        """Let an attempt have come to another end, with jobs to fit. False where there is no such attempt."""
+        with self._lock:
+            run = self._world.run(full_name, run_id)
+            found = run.attempt(attempt) if run else None
+            if run is None or found is None:
+                return False
+            self._keep(self._world.with_run(_with_attempt(run, concluded(found, conclusion, self._clock()))))
+            return True
+
     def _keep(self, world: World) -> None:
         """Write first, then show: what was answered is on disk. The file is whole at any moment."""
         if self._path is not None:
@@ -173,6 +220,10 @@ class State:
             fresh.write_bytes(msgspec.json.encode(world))
             fresh.replace(self._path)
         self._world = world
+
+
+def _with_attempt(run: Run, attempt: Attempt) -> Run:
+    return replace(run, attempts=tuple(attempt if one.number == attempt.number else one for one in run.attempts))
 
 
 def _with_comments(

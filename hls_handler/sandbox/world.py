@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -159,6 +159,11 @@ class Thread:
     def head_sha(self) -> str:
         return str((self.document.get("head") or {}).get("sha") or "")
 
+    def is_open_from(self, head: str) -> bool:
+        """Whether it is an open pull request from this branch, "octocat:fix/checkout"."""
+        label = (self.document.get("head") or {}).get("label")
+        return self.kind == "pull" and not self.gone and self.state == "open" and label == head
+
     def review(self, review_id: int) -> Review | None:
         return next((review for review in self.reviews if review.id == review_id), None)
 
@@ -166,6 +171,86 @@ class Thread:
     def key(self) -> str:
         """ "owner/repo#7" """
         return f"{self.repository}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job of one attempt of a run."""
+
+    document: Document  # as REST shows it, without addresses
+    log: str | None  # None of one that expired, or was never written
+
+    @property
+    def id(self) -> int:
+        return int(self.document["id"])
+
+    @property
+    def name(self) -> str:
+        return str(self.document["name"])
+
+    @property
+    def conclusion(self) -> str | None:
+        conclusion = self.document.get("conclusion")
+        return None if conclusion is None else str(conclusion)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a run, with the run as it was told then."""
+
+    number: int  # from 1
+    document: Document
+    jobs: tuple[Job, ...] = ()
+
+    @property
+    def conclusion(self) -> str | None:
+        conclusion = self.document.get("conclusion")
+        return None if conclusion is None else str(conclusion)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a workflow."""
+
+    repository: str  # "owner/repo", as GitHub spells it
+    id: int
+    attempts: tuple[Attempt, ...]  # the first one first; there is always one
+
+    @property
+    def last(self) -> Attempt:
+        return self.attempts[-1]
+
+    @property
+    def key(self) -> str:
+        return f"{self.repository}/runs/{self.id}"
+
+    def attempt(self, number: int) -> Attempt | None:
+        return next((attempt for attempt in self.attempts if attempt.number == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    repository: str
+    id: int
+    document: Document
+
+    @property
+    def tag(self) -> str:
+        return str(self.document["tag_name"])
+
+    @property
+    def key(self) -> str:
+        return f"{self.repository}/releases/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two points of a history that is one line."""
+
+    base: Document
+    merge_base: Document
+    commits: tuple[Document, ...]  # that the second has and the first lacks, the oldest first
+    behind: int  # how many the first has and the second lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +270,10 @@ class World:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
     threads: Mapping[str, Thread] = field(default_factory=dict)
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    history: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)  # commits, the oldest first, in one line
+    refs: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@v1.2.0", tags and branches, to a commit's SHA
     moved: Mapping[str, str] = field(default_factory=dict)  # old name of a renamed repository to its new one
     permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where set by hand
     effects: tuple[CommentEffects, ...] = ()
@@ -195,6 +284,45 @@ class World:
 
     def thread(self, full_name: str, number: int) -> Thread | None:
         return self.threads.get(f"{full_name}#{number}".lower())
+
+    def run(self, full_name: str, run_id: int) -> Run | None:
+        return self.runs.get(f"{full_name}/runs/{run_id}".lower())
+
+    def commit_at(self, full_name: str, ref: str) -> str | None:
+        """The SHA that a tag, a branch or a whole SHA names."""
+        named = self.refs.get(f"{full_name.lower()}@{ref}")
+        known = {str(commit["sha"]) for commit in self.history.get(full_name.lower(), ())}
+        return named or (ref if ref in known else None)
+
+    def compared(self, full_name: str, base: str, head: str) -> Compared | None:
+        """None where one of the two is not known."""
+        line = self.history.get(full_name.lower(), ())
+        places = {str(commit["sha"]): place for place, commit in enumerate(line)}
+        first, last = (places.get(self.commit_at(full_name, ref) or "") for ref in (base, head))
+        if first is None or last is None:
+            return None
+        return Compared(line[first], line[min(first, last)], line[first + 1 : last + 1], max(first - last, 0))
+
+    def with_run(self, run: Run) -> World:
+        """The run is the last one."""
+        key = run.key.lower()
+        return replace(self, runs={**{k: r for k, r in self.runs.items() if k != key}, key: run})
+
+    def with_release(self, release: Release) -> World:
+        return replace(self, releases={**self.releases, release.key.lower(): release})
+
+    def without_release(self, release: Release) -> World:
+        return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
+
+    def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
+        """The repository's history goes on with those that it lacks."""
+        before = self.history.get(full_name.lower(), ())
+        known = {commit["sha"] for commit in before}
+        new = tuple(commit for commit in commits if commit["sha"] not in known)
+        return replace(self, history={**self.history, full_name.lower(): (*before, *new)})
+
+    def with_ref(self, full_name: str, ref: str, sha: str) -> World:
+        return replace(self, refs={**self.refs, f"{full_name.lower()}@{ref}": sha})
 
     def with_account(self, account: Account) -> World:
         return replace(self, accounts={**self.accounts, account.login.lower(): account})

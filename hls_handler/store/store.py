@@ -22,6 +22,7 @@ from hls_handler.store.memory import Identities
 from hls_handler.store.migrate import migrate, require_current
 from hls_handler.store.queue import Queueing
 from hls_handler.store.reads import Reading
+from hls_handler.store.record import Recording
 from hls_handler.store.steps import Remembering
 from hls_handler.store.tables import deliveries, keys, pace
 from hls_handler.store.threads import Overtaking
@@ -35,6 +36,7 @@ class Store(
     Calling,  # turns, budget and locks
     KeepingAnalyses,
     Identities,  # what we did on GitHub
+    Recording,  # what we know of a repository
     Ending,  # give a delivery back
     Counting,
     Summing,

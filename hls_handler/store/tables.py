@@ -242,6 +242,21 @@ checks = Table(
     Column("changed_at", BigInteger, nullable=False),
 )
 
+step_failures = Table(
+    "step_failures",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("job", Words, primary_key=True),
+    Column("step", Words, primary_key=True),
+    Column("workflow_id", BigInteger, nullable=False),
+    Column("branch", Words, nullable=False),
+    Column("head_sha", Words, nullable=False),
+    Column("noted_at", BigInteger, nullable=False),
+    Index("ix_step_failures_workflow", "repository_id", "workflow_id", "noted_at"),
+)
+
 identities = Table(
     "identities",
     metadata,

@@ -53,6 +53,8 @@ def _names(sip: Sip) -> Iterator[tuple[str, str]]:
         yield "sender.login", sip.sender.login
     if sip.pull_request is not None and sip.pull_request.head is not None:
         yield "pull_request.head.sha", sip.pull_request.head.sha
+    if sip.workflow_run is not None:
+        yield "workflow_run.head_sha", sip.workflow_run.head_sha
 
 
 def _numbers(sip: Sip) -> Iterator[tuple[str, int, int]]:
@@ -67,7 +69,8 @@ def _numbers(sip: Sip) -> Iterator[tuple[str, int, int]]:
 def new_delivery(head: Head, sip: Sip, routed: Rule | Ignored, body: bytes, *, request_id: str) -> NewDelivery:
     """What the store is asked to keep. An ignored delivery leaves neither its body nor its digest."""
     ignored = routed if isinstance(routed, Ignored) else None
-    commit = sip.pull_request.head if sip.pull_request else None
+    pushed = sip.pull_request.head if sip.pull_request else None
+    head_sha = pushed.sha if pushed else sip.workflow_run.head_sha if sip.workflow_run else ""
     return NewDelivery(
         guid=head.delivery,
         event=head.event,
@@ -80,7 +83,7 @@ def new_delivery(head: Head, sip: Sip, routed: Rule | Ignored, body: bytes, *, r
         repository=(sip.repository.full_name or None) if sip.repository else None,
         installation=sip.installation.id if sip.installation else None,
         number=sip.thread.number if sip.thread else None,
-        head_sha=(commit.sha or None) if commit else None,
+        head_sha=head_sha or None,
         sender=(sip.sender.login or None) if sip.sender else None,
         priority=1 if sip.action in FIRST_ANSWERS else 0,
         digest=None if ignored else sha256(body),

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import DependencyDown, LeaseLost, Overtaken, Retryable, StepFailed, StoreUnavailable, Wait
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.store import CLAUDE_PACE
 from hls_handler.work.health import Health
 from hls_handler.work.job import GITHUB_PACE
@@ -71,9 +71,8 @@ def _finish(lease: Lease, tools: Tools, result: Ended | Overtaken | Wait | StepF
             return _failed(lease, tools, result)
 
 
-def _handler_of(lease: Lease) -> str | None:
-    handler = HANDLERS.get(lease.event)
-    return handler.name if handler else None
+def _handler_of(lease: Lease) -> str:
+    return handler_for(lease.event).name
 
 
 def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:

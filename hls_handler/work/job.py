@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import StepFailed, Wait
 from hls_handler.events import Account, Event
-from hls_handler.handlers.handler import Handler
+from hls_handler.handlers.handler import Handler, Thread
 from hls_handler.routing import Rule
 from hls_handler.work.memory import Codec
 from hls_handler.work.ports import Now, Tools
@@ -28,12 +28,12 @@ class Job:
     rule: Rule
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
+    thread: Thread | None = None  # where it is said; known once the facts are
 
-    @property
-    def number(self) -> int:
-        thread = self.event.thread
-        assert thread is not None  # routing lets only events with a thread reach a handler
-        return thread.number
+    def about(self, thread: Thread | None) -> Job:
+        """The same job, from now on for a thread: its lease counts, locks and remembers under that thread's number."""
+        number = thread.number if thread else self.lease.number
+        return replace(self, lease=self.lease.about(number), thread=thread)
 
     def once(self, codec: Codec[T], index: int, do: Callable[[], T]) -> T:
         """The remembered result of a step, or do it and remember it. What comes back is what would be recalled."""

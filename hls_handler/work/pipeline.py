@@ -14,18 +14,21 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from hls_handler.analysis import Reply
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, parse_event
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.routing import Ignored, from_event, route
+from hls_handler.settings.model import Settings
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.job import Job
 from hls_handler.work.memory import RULE, Codec
 from hls_handler.work.ports import Tools
 from hls_handler.work.posting import post
 from hls_handler.work.variables import template_variables
+
+Steps = Mapping[tuple[str, int], Remembered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,18 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
 
 def go_through(job: Job) -> Ended:
     """All that follows once it is decided by which rule a delivery is worked on. Raises as `work_on` does."""
-    event = job.event
+    event, counted = job.event, job.lease.number is not None  # else its thread is known only with the facts
     with job.recorded("analysis"):
         facts = _gather(job)
+        job = job.about(job.handler.thread(event, facts, job.rule))
         unasked = job.handler.unasked(facts)
         if unasked is not None and unasked.reply is None:
             return Ended("done", unasked.reason, handler=job.handler.name)
+        if job.thread is None and job.handler.nowhere is not None:
+            return Ended("done", job.handler.nowhere, handler=job.handler.name)
+        busy = None if counted else _too_busy(job.lease, job.tools, job.now.settings, job.steps)
+        if busy is not None:
+            return busy
         dry_run = job.rule.effective.features.dry_run
         variables = template_variables(event, job.handler, facts, prompt=job.rule.prompt, dry_run=dry_run)
 
@@ -68,8 +77,10 @@ def go_through(job: Job) -> Ended:
             analysis = without_asking(job, unasked.reply, variables, for_comment)
         else:
             analysis = analyse(job, variables, for_comment)
+    if job.thread is None:
+        return Ended("done", "analysed and kept; there is no thread to say it on", handler=job.handler.name)
     with job.recorded("posting"):
-        outcomes = post(job, job.handler.plan(event, facts, analysis, job.rule))
+        outcomes = post(job, job.thread, job.handler.plan(event, facts, analysis, job.rule))
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
     return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
 
@@ -82,14 +93,22 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     if isinstance(rule, Ignored):
         return Ended("ignored", rule.reason, kind=rule.kind)
     steps = tools.store.steps(lease.guid)
-    runs, most = tools.store.thread_runs_last_hour(lease), now.settings.limits.thread_runs_per_hour
-    if runs >= most and ("ask", 0) not in steps:  # what is paid for is posted
-        where = now.settings.sources.where("limits.thread_runs_per_hour")
-        reason = f"this thread was worked on {runs} times within the hour, and {where} allows {most}"
-        return Ended("ignored", reason, kind="too many runs")
+    busy = _too_busy(lease, tools, now.settings, steps)
+    if busy is not None:
+        return busy
     if (RULE.name, 0) not in steps:
         tools.store.remember(lease, RULE.encode(rule.why(now.settings.sources), index=0, took_s=0.0))
-    return Job(lease, tools, now, event, we, rule, HANDLERS[event.name], steps)
+    return Job(lease, tools, now, event, we, rule, handler_for(event.name), steps)
+
+
+def _too_busy(lease: Lease, tools: Tools, settings: Settings, steps: Steps) -> Ended | None:
+    """The ceiling of a thread, which stops loops. What is paid for is posted all the same."""
+    runs, most = tools.store.thread_runs_last_hour(lease), settings.limits.thread_runs_per_hour
+    if runs < most or ("ask", 0) in steps:
+        return None
+    where = settings.sources.where("limits.thread_runs_per_hour")
+    reason = f"this thread was worked on {runs} times within the hour, and {where} allows {most}"
+    return Ended("ignored", reason, kind="too many runs")
 
 
 def _gather(job: Job) -> Any:
@@ -99,7 +118,9 @@ def _gather(job: Job) -> Any:
     def read() -> Any:
         job.before_reads()
         reader = job.tools.github.reader(event.repository.full_name)
-        facts = handler.gather(event, reader, Budget(input_tokens=job.now.settings.claude.input_tokens))
+        record = job.tools.store.record(job.lease, job.we.login)
+        facts = handler.gather(event, reader, record, Budget(input_tokens=job.now.settings.claude.input_tokens))
+        job.tools.store.note_failures(job.lease, handler.failures(event, facts))
         job.tools.health.ok("github")
         return facts
 

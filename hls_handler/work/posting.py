@@ -8,7 +8,7 @@ from typing import assert_never
 
 from hls_handler.actions import Action, KeepComment, KeepLabels, Outcome
 from hls_handler.errors import Overtaken
-from hls_handler.handlers.handler import still_welcome
+from hls_handler.handlers.handler import Thread, still_welcome
 from hls_handler.store import ThreadMemory
 from hls_handler.work.job import Job
 from hls_handler.work.memory import BEFORE, OUTCOME
@@ -20,19 +20,18 @@ LOCK_S = 120.0
 """How long finding and writing a comment may hold its lock before another delivery may take it over."""
 
 
-def post(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+def post(job: Job, thread: Thread, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
     """Carry the actions out in order. Remembered outcomes are not done again."""
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
-        _still_wanted(job)
+        _still_wanted(job, thread)
     memory = job.tools.store.memory(job.lease, identity=job.we.login)
     dry_run = job.rule.effective.features.dry_run
     writer = job.tools.github.writer(
         job.event.repository.full_name, we=job.we, memory=memory, before_write=job.before_write, dry_run=dry_run
     )
-    outcomes = tuple(
-        job.once(OUTCOME, index, partial(_apply, job, writer, memory, action)) for index, action in enumerate(actions)
-    )
+    apply = partial(_apply, job, thread, writer, memory)
+    outcomes = tuple(job.once(OUTCOME, index, partial(apply, action)) for index, action in enumerate(actions))
     for outcome in outcomes:
         if outcome.kind == "dry_run":
             log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
@@ -41,7 +40,7 @@ def post(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
     return outcomes
 
 
-def _apply(job: Job, writer: Writer, memory: ThreadMemory, action: Action) -> Outcome:
+def _apply(job: Job, thread: Thread, writer: Writer, memory: ThreadMemory, action: Action) -> Outcome:
     effective, settings = job.rule.effective, job.now.settings
     match action:
         case KeepLabels():
@@ -49,21 +48,21 @@ def _apply(job: Job, writer: Writer, memory: ThreadMemory, action: Action) -> Ou
                 where = settings.sources.where(effective.feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.once(BEFORE, 0, memory.labels)
-            return writer.keep_labels(job.number, action, labels=effective.labels, before=before)
+            return writer.keep_labels(thread.number, action, labels=effective.labels, before=before)
         case KeepComment():
             if not effective.features.auto_commenting:
                 where = settings.sources.where(effective.feature_key("auto_commenting", settings))
                 return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
             lock = f"{job.lease.thread_key}/{action.family}"
             job.tools.store.lock(job.lease, lock, ttl_s=LOCK_S)
-            outcome = writer.keep_comment(job.number, action)
+            outcome = writer.keep_comment(thread.number, action)
             job.tools.store.unlock(job.lease, lock)
             return outcome
         case _:
             assert_never(action)
 
 
-def _still_wanted(job: Job) -> None:
+def _still_wanted(job: Job, thread: Thread) -> None:
     """Look once more before the first write: hours may have passed since the facts were read."""
     newer = job.tools.store.newer_head(job.lease) if job.handler.outdated_by_a_push else None
     if newer is not None:
@@ -71,5 +70,5 @@ def _still_wanted(job: Job) -> None:
     if job.tools.store.closed_since(job.lease):
         raise Overtaken("the thread was closed meanwhile")
     reader = job.tools.github.reader(job.event.repository.full_name)
-    is_pull_request = job.event.pull_request is not None
-    still_welcome(job.event, reader.pull_request(job.number) if is_pull_request else reader.issue(job.number))
+    now = reader.pull_request(thread.number) if thread.is_pull_request else reader.issue(thread.number)
+    still_welcome(job.event, now)

@@ -249,12 +249,6 @@ def test_people_who_ask_to_be_left_alone_are_with_a_prompt_too(try_: Hls, sandbo
     assert "--prompt" not in told["end"]["reason"]
 
 
-def test_an_event_without_a_handler_cannot_be_tried(try_: Hls) -> None:
-    told = try_("push", "--prompt", "issues/analyze")
-    assert told.exit_code == 1
-    assert "; there is no way to try a push, since HLS has no handler for it\n" in told.stdout
-
-
 def test_a_reply_that_does_not_validate_is_shown_with_what_was_wrong_and_with_the_second_try(folder: Path) -> None:
     replies = [lambda _asked: {"worth_saying": True}, canned]
     with Sandbox(answer=lambda asked: replies.pop(0)(asked)) as sandbox:
@@ -398,7 +392,7 @@ def test_a_second_question_waits_for_its_turn(sandbox: Sandbox, tmp_path: Path) 
             load_checked(settings),
             github,
             claude,
-            remembered=lambda _event, _we: ThreadKnowledge(labels={}, comments={}),
+            remembered=lambda _event, _number, _we: ThreadKnowledge(labels={}, comments={}),
             pause=lambda seconds: later.append(timedelta(seconds=seconds)),
             clock=lambda: 0.0,
             open_store=partial(Store.open, skew=lambda: sum(later, timedelta())),

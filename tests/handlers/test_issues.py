@@ -11,6 +11,7 @@ from hls_handler.analysis import Analysis
 from hls_handler.handlers.handler import Budget
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
 from hls_handler.handlers.labelling import CATALOGUE
+from hls_handler.handlers.record import NOTHING_KNOWN
 from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response, rule
 
 HANDLER = IssueHandler()
@@ -24,7 +25,7 @@ def plan(of: Analysis) -> tuple[Action, ...]:
 
 def test_claude_is_asked_about_the_issue_as_it_is_now() -> None:
     now = issue(title="Crash at start")
-    facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), Budget(1_000))
+    facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), NOTHING_KNOWN, Budget(1_000))
     assert facts == IssueFacts(now)
     assert HANDLER.variables(event(issue()), facts) == {"issue": now}
     assert HANDLER.unasked(facts) is None

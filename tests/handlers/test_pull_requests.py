@@ -13,6 +13,7 @@ from hls_handler.handlers.handler import Budget, Unasked
 from hls_handler.handlers.labelling import CATALOGUE
 from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.record import NOTHING_KNOWN
 from tests.handlers.world import (
     FakeReader,
     analysis,
@@ -31,7 +32,7 @@ LOGO = file("logo.png", None, additions=0, deletions=0)
 
 def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullRequestFacts:
     now = pull_request(**{"changed_files": len(files), **known})
-    return HANDLER.gather(event(pull_request()), FakeReader(now, files), Budget(tokens))
+    return HANDLER.gather(event(pull_request()), FakeReader(now, files), NOTHING_KNOWN, Budget(tokens))
 
 
 def plan(facts: PullRequestFacts, of: Analysis) -> tuple[Action, ...]:

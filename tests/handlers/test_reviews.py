@@ -12,6 +12,7 @@ from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import GHOST, Review
 from hls_handler.handlers.handler import Budget, Unasked
 from hls_handler.handlers.reader import ReviewComment
+from hls_handler.handlers.record import NOTHING_KNOWN
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
 from tests.handlers.world import (
     MONA,
@@ -38,7 +39,7 @@ def gather(
     one: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: Budget = PLENTY
 ) -> ReviewFacts:
     reader = FakeReader(pull_request(), reviews=(*others, one), review_comments=comments)
-    return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, budget)
+    return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, NOTHING_KNOWN, budget)
 
 
 def plan(facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List.") -> tuple[Action, ...]:
@@ -109,7 +110,7 @@ def test_a_review_that_is_gone_or_dismissed_is_not_worked_on() -> None:
     with pytest.raises(Overtaken, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
     with pytest.raises(Permanent, match="the review 501 is gone, or behind more than 0 others"):
-        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), PLENTY)
+        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), NOTHING_KNOWN, PLENTY)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +125,10 @@ def test_a_review_that_is_gone_or_dismissed_is_not_worked_on() -> None:
 def test_an_older_review_that_is_edited_does_not_take_the_place_of_a_newer_one(later: Review, overtaken: bool) -> None:
     reader = FakeReader(pull_request(), reviews=(review(), later))
     if not overtaken:
-        assert HANDLER.gather(reviewed(review()), reader, PLENTY).review == review()
+        assert HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, PLENTY).review == review()
         return
     with pytest.raises(Overtaken, match="the same person has reviewed again since"):
-        HANDLER.gather(reviewed(review()), reader, PLENTY)
+        HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, PLENTY)
 
 
 # --- whether Claude is asked -----------------------------------------------------------------------------------------
@@ -327,7 +328,7 @@ def test_each_review_of_a_deleted_account_is_a_person_of_its_own() -> None:
         KeepComment("reviews", "List.", create=False, section="reviewer-10137-501"),
     )
     on_a_ghosts = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
-    assert HANDLER.unasked(HANDLER.gather(reviewed(review()), on_a_ghosts, PLENTY)) is None
+    assert HANDLER.unasked(HANDLER.gather(reviewed(review()), on_a_ghosts, NOTHING_KNOWN, PLENTY)) is None
 
 
 def test_the_verdict_of_a_bot_holds_nobody_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,8 @@ from hls_handler.analysis import (
     ReviewRequest,
     Usage,
 )
-from hls_handler.events import Account, Event, Issue, Label, PullRequest, Repository, Review
-from hls_handler.handlers.reader import ChangedFile, ReviewComment
+from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Release, Repository, Review
+from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import settings
@@ -71,6 +72,9 @@ def event(thread: Issue | PullRequest) -> Event:
         issue=thread if isinstance(thread, Issue) else None,
         pull_request=thread if isinstance(thread, PullRequest) else None,
         review=None,
+        comment=None,
+        workflow_run=None,
+        release=None,
         changed=frozenset(),
         payload={},
     )
@@ -98,7 +102,7 @@ def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> Chan
 
 
 class FakeReader:
-    """One thread of a repository, as it is now."""
+    """One thread of a repository, as it is now, and what the repository has besides."""
 
     def __init__(
         self,
@@ -106,9 +110,20 @@ class FakeReader:
         files: tuple[ChangedFile, ...] = (),
         reviews: tuple[Review, ...] = (),
         review_comments: tuple[ReviewComment, ...] = (),
+        *,
+        comments: tuple[Comment, ...] = (),
+        jobs: Mapping[int, tuple[WorkflowJob, ...]] | None = None,
+        logs: Mapping[int, str] | None = None,
+        pulls: Mapping[str, tuple[PullRequest, ...]] | None = None,
+        releases: tuple[Release, ...] = (),
+        comparison: Comparison | None = None,
     ) -> None:
+        """`jobs` by attempt; `logs` by job, one that is left away has expired; `pulls` by "owner:branch"."""
         self._now, self._files = now, files
         self._reviews, self._review_comments = reviews, review_comments
+        self._comments, self._jobs, self._logs = comments, jobs or {}, logs or {}
+        self._pulls, self._releases, self._comparison = pulls or {}, releases, comparison
+        self.compared: list[tuple[str, str]] = []
 
     def issue(self, number: int) -> Issue:
         assert isinstance(self._now, Issue)
@@ -131,6 +146,28 @@ class FakeReader:
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         assert review_id in {review.id for review in self.reviews(number)}
         return self._review_comments
+
+    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+        assert number == self._now.number
+        return self._comments[-most:]
+
+    def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
+        return self._jobs.get(attempt, ())
+
+    def job_log(self, job_id: int) -> Iterator[str] | NoLog:
+        if job_id not in self._logs:
+            return NoLog("expired")
+        return iter(self._logs[job_id].split("\n")) if self._logs[job_id] else NoLog("empty")
+
+    def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
+        return self._pulls.get(head, ())
+
+    def releases(self) -> tuple[Release, ...]:
+        return self._releases
+
+    def commits_between(self, base: str, head: str) -> Comparison | None:
+        self.compared.append((base, head))
+        return self._comparison
 
 
 def rule(prompt: str) -> Rule:

@@ -140,4 +140,7 @@ def test_the_shipped_library_is_for_these_events() -> None:
             "pull_request.edited",
         ),
         "reviews/analyze": ("pull_request_review.submitted", "pull_request_review.edited"),
+        "workflows/analyze": ("workflow_run.completed",),
+        "releases/announce": ("release.published",),
+        "comments/reply": ("issue_comment.created",),
     }

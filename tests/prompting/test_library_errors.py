@@ -58,7 +58,10 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         (
             front(reply="poem") + "x",
-            "4: reply: unknown type 'poem'; known: issue_analysis, issue_response, pull_request_analysis",
+            (
+                "4: reply: unknown type 'poem'; known: comment_reply, generic_analysis, issue_analysis, "
+                "issue_response, pull_request_analysis, release_analysis, review_analysis, workflow_analysis"
+            ),
         ),
         (
             front(reply="pull_request_analysis") + "x",
@@ -70,7 +73,7 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
             front(effort="huge") + "x",
             "5: effort: input should be 'low', 'medium', 'high', 'xhigh' or 'max', found 'huge'",
         ),
-        (front(on="[release.published]") + "x", "3: on: HLS has no handler for 'release'; known: issues, pull_request"),
+        (front(on="[releas.published]") + "x", "3: on: GitHub has no event 'releas'; did you mean 'release'?"),
         (front(on="[issues.openend]") + "x", "3: on: issues has no 'openend'; did you mean 'opened'?"),
         (
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
@@ -216,11 +219,11 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
         (
             {
                 "base.j2": BASE,
-                "issues/a.j2": front(on="[release.published]", then="{prompt: issues/b, when: 'true'}") + "x",
+                "issues/a.j2": front(on="[releas.published]", then="{prompt: issues/b, when: 'true'}") + "x",
                 "issues/b.j2": front(then="{prompt: issues/c, when: 'true'}") + "x",
                 "issues/c.j2": CHAIN["issues/second.j2"],
             },
-            ["issues/a.j2:3: on: HLS has no handler for 'release'; known: issues, pull_request"],
+            ["issues/a.j2:3: on: GitHub has no event 'releas'; did you mean 'release'?"],
         ),
         (
             PLAIN | {"_a.j2": "{% include '_b.j2' %}", "_b.j2": "\n{% include '_a.j2' %}"},

@@ -10,7 +10,7 @@ import pytest
 from hls_handler.clients.drafts import marker
 from hls_handler.errors import PayloadError
 from hls_handler.events import NAMED_BY, Sip, SippedAccount, parse_event, sip
-from hls_handler.routing import Candidate, from_event, from_sip
+from hls_handler.routing import MARKER, Candidate, from_event, from_sip
 from hls_handler.sandbox import recorded
 
 THREADS = [name for name in recorded.names() if recorded.load(name).event in NAMED_BY]
@@ -91,20 +91,19 @@ def test_a_bot_is_known_by_type_or_by_name(account: SippedAccount, is_bot: bool)
 @pytest.mark.parametrize(
     ("part", "author", "marked"),
     [
-        ({"comment": {"user": {"login": "hls"}, "body": f"Hi\n\n{marker('issues')}"}}, "hls", True),
+        ({"comment": {"id": 5, "user": {"login": "hls", "id": 9}, "body": f"Hi\n\n{marker('issues')}"}}, "hls", True),
         ({"review": {"id": 1, "state": "approved", "user": {"login": "mona", "id": 3}, "body": "LGTM"}}, "mona", False),
         ({"review": {"id": 1, "state": "commented", "user": None, "body": None}}, None, False),
-        ({"comment": "misshapen"}, None, False),
         ({}, None, False),
     ],
-    ids=["our comment", "a review", "a ghost's", "misshapen", "none"],
+    ids=["our comment", "a review", "a ghost's", "none"],
 )
 def test_the_worker_knows_who_wrote_the_comment_that_an_event_is_about(
     part: dict[str, Any], author: str | None, marked: bool
 ) -> None:
     body = {"repository": {"id": 1, "full_name": "octo/hello"}, "action": "created", **part}
-    known = whole("issue_comment", body)
-    assert (known.comment_author, known.comment_marked) == (author, marked)
+    known = whole("commit_comment", body)
+    assert (known.comment_author, MARKER in known.comment_body) == (author, marked)
 
 
 @pytest.mark.parametrize(

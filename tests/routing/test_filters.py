@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import asked_to_skip
+from hls_handler.routing import MARKER, asked_to_skip
 from hls_handler.settings.model import Settings
 from tests.routing.world import candidate, decide, no, settings, yes
 
@@ -74,12 +74,12 @@ COMMENT = {"sender": "hubot", "comment_author": "hubot"}
 @pytest.mark.parametrize(
     ("known", "we", "kind"),
     [
-        ({**COMMENT, "comment_marked": True}, OWNER, "own account"),
-        ({**COMMENT, "comment_marked": True, "sender": "mona"}, OWNER, "own account"),
-        ({**COMMENT, "comment_marked": False}, OWNER, None),
-        ({"comment_author": "mallory", "comment_marked": True}, OWNER, None),
-        ({"comment_author": "hls[bot]", "comment_marked": False}, APP, "own account"),
-        ({"comment_author": "mallory", "comment_marked": True}, APP, None),
+        ({**COMMENT, "comment_body": f"Hi {MARKER}issues -->"}, OWNER, "own account"),
+        ({**COMMENT, "comment_body": f"Hi {MARKER}issues -->", "sender": "mona"}, OWNER, "own account"),
+        ({**COMMENT, "comment_body": "Hi"}, OWNER, None),
+        ({"comment_author": "mallory", "comment_body": f"Hi {MARKER}issues -->"}, OWNER, None),
+        ({"comment_author": "hls[bot]", "comment_body": "Hi"}, APP, "own account"),
+        ({"comment_author": "mallory", "comment_body": f"Hi {MARKER}issues -->"}, APP, None),
     ],
     ids=[
         "ours",
@@ -93,8 +93,8 @@ COMMENT = {"sender": "hubot", "comment_author": "hubot"}
 def test_rule_17_a_comment_is_ours_by_author_and_marker_together(
     known: dict[str, Any], we: Account, kind: str | None
 ) -> None:
-    """Issues stand in for the comments that no handler serves yet."""
-    verdict = decide(candidate("issues.opened", **known), settings(EVERYTHING), we=we)
+    asks = {**known, "comment_body": f"How can I start? {known['comment_body']}"}
+    verdict = decide(candidate("issue_comment.created", **asks), settings(EVERYTHING), we=we)
     assert getattr(verdict, "kind", None) == kind
 
 

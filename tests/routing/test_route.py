@@ -80,23 +80,18 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
                 "prompts.directory to hls.yaml and set it to another folder"
             ),
         ),
-        (
-            {"name": "octo/hello", "events": ["push"]},
-            "push",
-            {},
-            "no handler",
-            (
-                "prompts/push/tell.j2 is for push, but HLS has no handler for push events; remove push from "
-                "hls.yaml:10 (repositories[0].events)"
-            ),
-        ),
     ],
-    ids=["no repository", "not configured", "disabled", "not enabled", "no prompt", "no handler"],
+    ids=["no repository", "not configured", "disabled", "not enabled", "no prompt"],
 )
 def test_a_no_names_the_line_that_would_change_it(
     entry: dict[str, Any], key: str, known: dict[str, Any], kind: str, reason: str
 ) -> None:
     assert no(candidate(key, **known), settings(entry)) == (kind, reason)
+
+
+def test_an_event_without_a_handler_of_its_own_is_worked_on_by_its_prompt() -> None:
+    by = settings({"name": "octo/hello", "events": ["push"]})
+    assert yes(candidate("push"), by) == "push/tell"
 
 
 @pytest.mark.parametrize(

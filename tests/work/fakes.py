@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from hls_handler.actions import KeepComment, KeepLabels, Outcome
 from hls_handler.analysis import Answered, Reply, Unusable, Usage
 from hls_handler.errors import DependencyDown, HlsError
-from hls_handler.events import Account, Issue, PullRequest, Review
+from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labelling import LabelState
-from hls_handler.handlers.reader import ChangedFile, ReviewComment
+from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.model import Labels
 from hls_handler.store import ThreadMemory
@@ -50,8 +50,14 @@ class FakeGithub:
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
+    comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
+    jobs_of: dict[tuple[int, int], tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by run and attempt
+    logs: dict[int, str] = field(default_factory=dict)  # by job; one that is not here has expired
+    pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
+    released: tuple[Release, ...] = ()
+    comparison: Comparison | None = None
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    comments: dict[int, str] = field(default_factory=dict)
+    comments: dict[int, str] = field(default_factory=dict)  # ours
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
     lost_answers: list[HlsError] = field(default_factory=list)  # raised after a comment was written
@@ -63,28 +69,8 @@ class FakeGithub:
         self._call("who_am_i")
         return self.account
 
-    def reader(self, repository: str) -> FakeGithub:
-        return self
-
-    def issue(self, number: int) -> Issue:
-        self._call(f"issue {number}")
-        return self.issues[number]
-
-    def pull_request(self, number: int) -> PullRequest:
-        self._call(f"pull_request {number}")
-        return self.pull_requests[number]
-
-    def files(self, number: int) -> tuple[ChangedFile, ...]:
-        self._call(f"files {number}")
-        return self.changed[number]
-
-    def reviews(self, number: int) -> tuple[Review, ...]:
-        self._call(f"reviews {number}")
-        return self.reviews_of[number]
-
-    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        self._call(f"review_comments {number} {review_id}")
-        return self.review_comments_of.get(review_id, ())
+    def reader(self, repository: str) -> FakeReader:
+        return FakeReader(self)
 
     def writer(
         self, repository: str, *, we: Account, memory: ThreadMemory, before_write: Callable[[], None], dry_run: bool
@@ -96,6 +82,55 @@ class FakeGithub:
         self.meanwhile(what)
         if self.failing:
             raise self.failing.pop(0)
+
+
+@dataclass
+class FakeReader:
+    github: FakeGithub
+
+    def issue(self, number: int) -> Issue:
+        self.github._call(f"issue {number}")
+        return self.github.issues[number]
+
+    def pull_request(self, number: int) -> PullRequest:
+        self.github._call(f"pull_request {number}")
+        return self.github.pull_requests[number]
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        self.github._call(f"files {number}")
+        return self.github.changed[number]
+
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        self.github._call(f"reviews {number}")
+        return self.github.reviews_of[number]
+
+    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        self.github._call(f"review_comments {number} {review_id}")
+        return self.github.review_comments_of.get(review_id, ())
+
+    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+        self.github._call(f"comments {number}")
+        return self.github.comments_of.get(number, ())[-most:]
+
+    def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
+        self.github._call(f"jobs {run_id} {attempt}")
+        return self.github.jobs_of.get((run_id, attempt), ())
+
+    def job_log(self, job_id: int) -> Iterator[str] | NoLog:
+        self.github._call(f"job_log {job_id}")
+        return iter(self.github.logs[job_id].split("\n")) if job_id in self.github.logs else NoLog("expired")
+
+    def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
+        self.github._call(f"pull_requests_from {head}")
+        return self.github.pulls_from.get(head, ())
+
+    def releases(self) -> tuple[Release, ...]:
+        self.github._call("releases")
+        return self.github.released
+
+    def commits_between(self, base: str, head: str) -> Comparison | None:
+        self.github._call(f"commits_between {base} {head}")
+        return self.github.comparison
 
 
 @dataclass

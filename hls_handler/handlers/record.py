@@ -1,0 +1,52 @@
+"""What we ourselves remember of one repository, for handlers: read from our own store, never from GitHub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A step of a workflow that failed once."""
+
+    workflow_id: int
+    run_id: int
+    attempt: int  # of the run, from 1
+    job: str  # its name
+    step: str  # its name; "" of a job that failed without one
+    branch: str
+    head_sha: str
+
+
+class Record(Protocol):
+    """Our own record of one repository."""
+
+    @property
+    def account(self) -> str:
+        """Our login."""
+        ...
+
+    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
+        """The failures of a workflow within the last days, 30 at most; the newest first, at most 500."""
+        ...
+
+    def has_comment(self, number: int, family: str) -> bool:
+        """Whether we have commented on a thread, as far as we remember."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A record in which nothing was ever written: of the sandbox's samples, and of trials."""
+
+    account: str = "hls-bot"
+
+    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
+        return ()
+
+    def has_comment(self, number: int, family: str) -> bool:
+        return False
+
+
+NOTHING_KNOWN = Blank()

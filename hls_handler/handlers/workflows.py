@@ -1,0 +1,320 @@
+"""Workflows: which steps of a run failed, what their logs say, and on which thread it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hls_handler.actions import Action, KeepComment
+from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
+from hls_handler.ci.cut import cut
+from hls_handler.ci.excerpt import Excerpt, State, numbered
+from hls_handler.ci.flaky import LATELY_DAYS, Attempt, Verdict, judge
+from hls_handler.ci.quotes import locate
+from hls_handler.ci.steps import FAILED as FAILED_STEPS
+from hls_handler.ci.steps import Step
+from hls_handler.events import Event, PullRequest, WorkflowRun
+from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, appointed, still_welcome
+from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
+from hls_handler.handlers.record import Failure, Record
+from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
+from hls_handler.routing import FAILED, PASSED, Rule
+
+MOST_JOBS = 10
+"""Failed jobs whose logs are read; a matrix of fifty fails for one reason as a rule."""
+
+MOST_ATTEMPTS = 3
+"""Earlier attempts of the run that are asked about."""
+
+MOST_CHANGED = 200
+"""Paths of the pull request's files that are shown."""
+
+LONGEST_LOGS = 40_000
+"""Characters of all logs together, whatever the budget."""
+
+LogState = Literal["expired"] | State
+
+Conclusion = Literal["failure", "timed_out", "cancelled"]
+"""How a step or a job of a failed run ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedStep:
+    """A step that failed, or a failed job in which no step did."""
+
+    job: str
+    step: str  # "" where no step failed: the job was cancelled, timed out, or lost its runner
+    conclusion: Conclusion
+    url: str  # of the job
+    log: LogState
+    excerpt: Excerpt | None  # None where GitHub has no log any more
+    verdict: Verdict
+    evidence: str  # a sentence, with the names of branches in it; "" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFacts:
+    run: WorkflowRun
+    pull_request: PullRequest | None  # whose head is the run's commit, as it is now
+    stale: bool  # there is a pull request, but it has moved on
+    on_default_branch: bool
+    failed_before: bool  # whether a failure of this workflow on this branch is on record
+    failed_itself: bool  # whether it was this very run that failed, in an earlier attempt at the same commit
+    steps: tuple[FailedStep, ...]  # of a failed run
+    omitted: int  # failed jobs beyond those that were read
+    changed: tuple[str, ...]  # paths of the pull request's files
+
+    @property
+    def passed(self) -> bool:
+        return self.run.conclusion == PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStep:
+    """A failed step as templates see it."""
+
+    number: int  # from 1
+    job: str
+    step: str
+    conclusion: Conclusion
+    url: str
+    log: LogState
+    text: str  # the excerpt, each line with its number; "" without one
+    whole_job: bool  # the step's own lines could not be told apart
+    verdict: Verdict
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """The line of a log that shows the cause."""
+
+    job: str
+    step: str
+    line: int
+    text: str
+    url: str
+
+
+class WorkflowHandler(Handler[WorkflowFacts]):
+    name = "WorkflowHandler"
+    family = "workflows"
+    replies = frozenset({"workflow_analysis"})
+    facts_type = WorkflowFacts
+    facts_version = 1
+    variable_types: Mapping[str, object] = {
+        "run": WorkflowRun,
+        "pull_request": PullRequest | None,
+        "steps": tuple[ShownStep, ...],
+        "omitted": int,
+        "changed": tuple[str, ...],
+    }
+    comment_variable_types: Mapping[str, object] = {
+        "commit": str,
+        "passed": bool,
+        "flaky": bool,
+        "shown_by": Quoted | None,
+        "places": tuple[Place, ...],
+    }
+    has_sections = True
+    outdated_by_a_push = True
+    nowhere = (
+        "the failed steps are recorded, and Claude was not asked: no open pull request has the run's commit at its "
+        "head, and comments.post_to in the settings names no issue for workflow_run on the default branch"
+    )
+
+    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> WorkflowFacts:
+        run = event.workflow_run
+        assert run is not None  # parse_event refuses a run's event without one
+        branch = _branch(run, event)
+        on_record = record.failures(run.workflow_id, days=30)
+        failed_before = any(known.branch == branch for known in on_record)
+        failed_itself = any((known.run_id, known.head_sha) == (run.id, run.head_sha) for known in on_record)
+        on_default = branch == event.repository.default_branch
+        failed = run.conclusion in FAILED
+        if not failed and not failed_before:
+            return WorkflowFacts(run, None, False, on_default, False, False, (), 0, ())
+        pull_request, stale = _pull_request(event, run, reader)
+        if pull_request is not None:
+            still_welcome(event, pull_request)
+        jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
+        characters = min(int(budget.input_tokens * CHARACTERS_PER_TOKEN / 2), LONGEST_LOGS)
+        read = jobs[:MOST_JOBS] if not stale else []
+        known = _known(event, run, reader, record, branch) if read else NOTHING
+        steps = tuple(step for job in read for step in _failed_steps(job, reader, characters // len(read), known))
+        changed = _changed(reader, pull_request) if pull_request is not None and steps else ()
+        return WorkflowFacts(
+            run, pull_request, stale, on_default, failed_before, failed_itself, steps, len(jobs) - len(read), changed
+        )
+
+    def failures(self, event: Event, facts: WorkflowFacts) -> tuple[Failure, ...]:
+        run = facts.run
+        return tuple(
+            Failure(run.workflow_id, run.id, run.run_attempt, step.job, step.step, _branch(run, event), run.head_sha)
+            for step in facts.steps
+        )
+
+    def thread(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Thread | None:
+        """The pull request, else the issue that settings name, which hears of the default branch alone."""
+        if facts.pull_request is not None:
+            return Thread(facts.pull_request.number, is_pull_request=True)
+        return appointed(rule) if facts.on_default_branch and not facts.stale else None
+
+    def variables(self, event: Event, facts: WorkflowFacts) -> Mapping[str, object]:
+        return {
+            "run": facts.run,
+            "pull_request": facts.pull_request,
+            "steps": tuple(_shown(step, number) for number, step in enumerate(facts.steps, start=1)),
+            "omitted": facts.omitted,
+            "changed": facts.changed,
+        }
+
+    def unasked(self, facts: WorkflowFacts) -> Unasked | None:
+        if facts.stale:
+            return Unasked("the pull request has newer commits than the run: what failed is recorded, and not posted")
+        if facts.passed and not facts.failed_before:
+            return Unasked("the workflow passed, and no failure of it on this branch is on record")
+        if facts.passed:
+            return Unasked("the workflow passed, so Claude was not asked", reply=NOTHING_FAILED)
+        if facts.run.conclusion == "startup_failure":
+            return Unasked("GitHub could not start the workflow, so there is no log to ask about", reply=NOT_STARTED)
+        if not any(step.log == "text" for step in facts.steps):
+            return Unasked("no failed step has a log to read, so Claude was not asked")
+        return None
+
+    def comment_variables(self, event: Event, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
+        """`shown_by` is the line that the reply quotes, if a log has it: without one, the cause is a guess."""
+        analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
+        return {
+            "commit": facts.run.head_sha[:10],
+            "passed": facts.passed,
+            "flaky": facts.passed and facts.failed_itself,
+            "shown_by": _quoted(facts, analysis.quote),
+            "places": tuple(place for place in analysis.where if _exists(facts, place.path)),
+        }
+
+    def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        if not analysis.comment:
+            return ()
+        create = not facts.passed and (analysis.worth_saying or facts.run.conclusion == "startup_failure")
+        section = f"workflow-{facts.run.workflow_id}"
+        return (KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),)
+
+
+NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")
+NOT_STARTED = WorkflowAnalysis(
+    worth_saying=True,
+    cause="GitHub could not start this workflow. As a rule its file is not valid, or asks for what is not there.",
+    quote="",
+    where=[],
+    advice="",
+)
+
+
+def _branch(run: WorkflowRun, event: Event) -> str:
+    """ "main", and "octocat:main" of a fork."""
+    is_ours = run.head_repository in (None, event.repository.full_name)
+    return run.head_branch if is_ours else f"{run.head_owner}:{run.head_branch}"
+
+
+def _pull_request(event: Event, run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
+    """The pull request whose head is the run's commit, and whether there is one that has moved on.
+
+    GitHub names no pull request of a fork's run, and of a fork's commit it knows none: they are found by the branch.
+    """
+    found = [reader.pull_request(number) for number in run.pull_request_numbers]
+    if not found and run.head_branch:
+        owner = run.head_owner or event.repository.owner
+        found = list(reader.pull_requests_from(f"{owner}:{run.head_branch}"))
+    current = next((pull for pull in found if pull.head_sha == run.head_sha), None)
+    return current, current is None and bool(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What tells whether a failure is news."""
+
+    attempts: tuple[Attempt, ...]  # of this run, all at one commit
+    elsewhere: tuple[Failure, ...]  # of the same workflow lately, on other branches and of other commits
+    default_branch: str
+
+
+NOTHING = Known((), (), "")
+
+
+def _known(event: Event, run: WorkflowRun, reader: Reader, record: Record, branch: str) -> Known:
+    first = max(run.run_attempt - MOST_ATTEMPTS, 1)
+    attempts = tuple(
+        Attempt(number, job.name, job.conclusion)
+        for number in range(first, run.run_attempt + 1)
+        for job in reader.jobs(run.id, number)
+    )
+    lately = record.failures(run.workflow_id, days=LATELY_DAYS)
+    elsewhere = tuple(known for known in lately if known.branch != branch and known.head_sha != run.head_sha)
+    return Known(attempts, elsewhere, event.repository.default_branch or "")
+
+
+def _changed(reader: Reader, pull_request: PullRequest) -> tuple[str, ...]:
+    return tuple(file.path for file in reader.files(pull_request.number)[:MOST_CHANGED])
+
+
+def _failed_steps(job: WorkflowJob, reader: Reader, characters: int, known: Known) -> Iterator[FailedStep]:
+    """One for each failed step; one for the job, where none of its steps failed."""
+    log = reader.job_log(job.id)
+    steps = {step.number: step for step in job.steps}
+    if isinstance(log, NoLog):
+        failed: list[WorkflowStep | None] = [step for step in job.steps if step.conclusion in FAILED_STEPS]
+        for step in failed or [None]:
+            yield _failed(job, step, log.why, None, known)
+        return
+    course = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
+    for excerpt in cut(log, course, characters=characters):
+        yield _failed(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, known)
+
+
+def _failed(
+    job: WorkflowJob, step: WorkflowStep | None, log: LogState, excerpt: Excerpt | None, known: Known
+) -> FailedStep:
+    name = step.name if step else ""
+    ended = (step.conclusion if step else None) or job.conclusion
+    conclusion: Conclusion = "timed_out" if ended == "timed_out" else "cancelled" if ended == "cancelled" else "failure"
+    news = judge(
+        job.name,
+        name,
+        attempts=known.attempts,
+        failures=known.elsewhere,
+        default_branch=known.default_branch,
+    )
+    return FailedStep(job.name, name, conclusion, job.html_url, log, excerpt, news.verdict, news.evidence)
+
+
+def _shown(step: FailedStep, number: int) -> ShownStep:
+    has_text = step.excerpt is not None and step.excerpt.state == "text"
+    return ShownStep(
+        number=number,
+        job=step.job,
+        step=step.step,
+        conclusion=step.conclusion,
+        url=step.url,
+        log=step.log,
+        text=numbered(step.excerpt) if step.excerpt and has_text else "",
+        whole_job=step.excerpt is not None and step.excerpt.whole_job,
+        verdict=step.verdict,
+        evidence=step.evidence,
+    )
+
+
+def _quoted(facts: WorkflowFacts, quote: str) -> Quoted | None:
+    for step in facts.steps:
+        line = locate([step.excerpt], quote) if step.excerpt else None
+        if line is not None:
+            return Quoted(step.job, step.step, line.number, line.text, step.url)
+    return None
+
+
+def _exists(facts: WorkflowFacts, path: str) -> bool:
+    """Whether a file that the reply names is one that it was shown."""
+    if not path or path in (facts.run.path, *facts.changed):
+        return bool(path)
+    return any(path in line.text for step in facts.steps if step.excerpt for line in step.excerpt.lines)

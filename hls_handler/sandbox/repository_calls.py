@@ -1,0 +1,97 @@
+"""The calls about workflows, releases and commits. https://docs.github.com/en/rest/actions, /releases, /commits"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hls_handler.sandbox import repository_shapes as shapes
+from hls_handler.sandbox.call import Answer, Call, home_of
+from hls_handler.sandbox.validation import Refusal
+from hls_handler.sandbox.world import Attempt, Document, Repository, Run
+
+MOST_COMPARED = 250
+
+
+def run(call: Call) -> Answer:
+    home = home_of(call)
+    found = _run(call, home)
+    return Answer(shapes.run(found, found.last, home))
+
+
+def attempt(call: Call) -> Answer:
+    home = home_of(call)
+    return Answer(shapes.run(*_attempt(call, home), home))
+
+
+def attempt_jobs(call: Call) -> Answer:
+    found, at = _attempt(call, home_of(call))
+    return Answer([shapes.job(found, one) for one in at.jobs], listed=True, inside="jobs")
+
+
+def job_logs(call: Call) -> Answer:
+    """302 to the file, 410 for one that has expired, 404 for a job that has not ended."""
+    home = home_of(call)
+    found = call.state.find_job(home.full_name, int(call.path["job"]))
+    if found is None or found[2].conclusion is None:
+        raise Refusal(404, "Not Found")
+    if found[2].log is None:
+        raise Refusal(410, "Server Error: The logs for this run have expired and are no longer available.")
+    return Answer(None, status=302, file=f"logs/{home.full_name}/{found[2].id}")
+
+
+def releases(call: Call) -> Answer:
+    home = home_of(call)
+    return Answer([shapes.release(one) for one in call.state.releases(home.full_name)], listed=True)
+
+
+def compare(call: Call) -> Answer:
+    """What the second has and the first lacks: the history is one line, and one behind the other has no more."""
+    home = home_of(call)
+    world = call.state.world
+    base, _, head = call.path["basehead"].partition("...")
+    found = world.compared(home.full_name, base, head)
+    if found is None:
+        raise Refusal(404, "Not Found")
+
+    def shown(one: Document) -> Document:
+        return shapes.commit(home.full_name, one, world.accounts)
+
+    return Answer(
+        shapes.comparison(
+            home.full_name,
+            call.path["basehead"],
+            base=shown(found.base),
+            merge_base=shown(found.merge_base),
+            ahead=len(found.commits),
+            behind=found.behind,
+            commits=[shown(one) for one in found.commits[:MOST_COMPARED]],
+        )
+    )
+
+
+def _run(call: Call, home: Repository) -> Run:
+    found = call.state.run(home.full_name, int(call.path["run"]))
+    if found is None:
+        raise Refusal(404, "Not Found")
+    return found
+
+
+def _attempt(call: Call, home: Repository) -> tuple[Run, Attempt]:
+    found = _run(call, home)
+    at = found.attempt(int(call.path["attempt"]))
+    if at is None:
+        raise Refusal(404, "Not Found")
+    return found, at
+
+
+RUN = "/repos/{owner}/{repo}/actions/runs/{run:int}"
+
+ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
+    ("GET", RUN, run, "actions=read"),
+    ("GET", f"{RUN}/attempts/{{attempt:int}}", attempt, "actions=read"),
+    ("GET", f"{RUN}/attempts/{{attempt:int}}/jobs", attempt_jobs, "actions=read"),
+    ("GET", "/repos/{owner}/{repo}/actions/jobs/{job:int}/logs", job_logs, "actions=read"),
+    ("GET", "/repos/{owner}/{repo}/releases", releases, "contents=read"),
+    ("GET", "/repos/{owner}/{repo}/compare/{basehead:path}", compare, "contents=read"),
+)
+"""As in `github_calls`."""

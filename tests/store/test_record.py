@@ -1,0 +1,76 @@
+"""What we remember of a repository across its threads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.errors import LeaseLost
+from hls_handler.handlers.record import Failure
+from hls_handler.store import Store
+from tests.store.builders import Skew, begin
+
+FAILED = Failure(
+    workflow_id=5, run_id=70, attempt=1, job="test (3.12)", step="Run pytest", branch="main", head_sha="aaa"
+)
+
+
+def test_failed_steps_are_remembered_for_their_workflow_the_newest_first(store: Store, skew: Skew) -> None:
+    lease = begin(store, "g1", number=None)
+    store.note_failures(lease, [FAILED])
+    skew.pass_by(seconds=10)
+    later = replace(FAILED, run_id=71, branch="mona:fix", head_sha="bbb")
+    store.note_failures(lease, [later, replace(FAILED, workflow_id=6, run_id=72)])
+    assert store.record(lease, "hls").failures(5, days=30) == (later, FAILED)
+    assert [failure.run_id for failure in store.record(lease, "hls").failures(6, days=30)] == [72]
+
+
+def test_a_step_that_is_noted_twice_is_one(store: Store) -> None:
+    lease = begin(store, "g1", number=None)
+    store.note_failures(lease, [FAILED])
+    store.note_failures(lease, [FAILED, replace(FAILED, step="Run ruff")])
+    store.note_failures(lease, [])
+    assert {failure.step for failure in store.record(lease, "hls").failures(5, days=30)} == {"Run pytest", "Run ruff"}
+    assert len(store.record(lease, "hls").failures(5, days=30)) == 2
+
+
+def test_failures_are_forgotten_after_a_month(store: Store, skew: Skew) -> None:
+    lease = begin(store, "g1", number=None)
+    store.note_failures(lease, [FAILED])
+    skew.pass_by(days=29)
+    assert store.record(lease, "hls").failures(5, days=28) == ()
+    assert store.record(lease, "hls").failures(5, days=30) == (FAILED,)
+    skew.pass_by(days=2)
+    assert store.record(lease, "hls").failures(5, days=365) == ()
+
+
+def test_one_repository_knows_nothing_of_another(store: Store) -> None:
+    store.note_failures(begin(store, "g1", number=None), [FAILED])
+    other = begin(store, "g2", number=None, repository_id=2, repository="octo/other")
+    assert store.record(other, "hls").failures(5, days=30) == ()
+
+
+def test_a_worker_that_lost_its_lease_notes_nothing(store: Store, skew: Skew) -> None:
+    zombie = begin(store, "g1", number=None)
+    skew.pass_by(minutes=1)
+    with pytest.raises(LeaseLost):
+        store.note_failures(zombie, [FAILED])
+
+
+def test_a_thread_has_our_comment_once_we_wrote_it_as_this_account(store: Store) -> None:
+    lease = begin(store, "g1", number=7)
+    assert not store.record(lease, "hls").has_comment(7, "onboarding")
+    store.memory(lease, "hls").remember_comment("onboarding", 900, "digest")
+    assert store.record(lease, "hls").has_comment(7, "onboarding")
+    assert not store.record(lease, "hls").has_comment(8, "onboarding")
+    assert not store.record(lease, "hls").has_comment(7, "issues")
+    assert not store.record(lease, "other").has_comment(7, "onboarding")
+
+
+def test_a_lease_may_be_about_another_thread_than_its_delivery(store: Store) -> None:
+    """A workflow's run is queued under no thread; what comes of it is remembered under its pull request's."""
+    lease = begin(store, "g1", number=None).about(13)
+    assert lease.thread_key == "1#13"
+    store.memory(lease, "hls").remember_comment("workflows", 901, "digest")
+    assert store.record(lease, "hls").has_comment(13, "workflows")
