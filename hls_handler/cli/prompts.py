@@ -1,4 +1,7 @@
-"""`hls prompts`: for prompt authors, what there is, what it came to, what it can name, and where it differs."""
+"""`hls prompts`: for prompt authors, what there is, what it came to, what it can name, and where it differs.
+
+`hls prompts try` has a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from hls_handler.cli.options import Config, fail, load, open_store_if_any, refus
 from hls_handler.cli.prompt_fields import shown_fields, shown_labels
 from hls_handler.cli.prompt_figures import Figures, shown_figures
 from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped, find_sound_library
+from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.prompt_variables import shown_variables
 from hls_handler.cli.say import say, say_lines
 from hls_handler.handlers.handler import Budget
@@ -19,10 +23,12 @@ from hls_handler.prompting.makeup import Makeup, differences, origin
 from hls_handler.sandbox.samples import SHIPPED, families
 
 prompts = typer.Typer(
-    help="Look at the library of prompts, and compare.",
+    help="Look at the library of prompts, compare, and try one out.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+prompts.command(name="try")(try_)
 
 NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2a)."
 

@@ -4,7 +4,7 @@ from hls_handler.store.calls import CLAUDE_PACE, UNAVAILABLE
 from hls_handler.store.counters import BUCKETS_S
 from hls_handler.store.files import database_exists, hold_exclusively
 from hls_handler.store.group import AcceptQueue
-from hls_handler.store.memory import ThreadMemory
+from hls_handler.store.memory import ThreadKnowledge, ThreadMemory
 from hls_handler.store.rows import CallRow, DeliveryRow, PromptRow, QueueFigures
 from hls_handler.store.store import Store
 
@@ -18,6 +18,7 @@ __all__ = [
     "PromptRow",
     "QueueFigures",
     "Store",
+    "ThreadKnowledge",
     "ThreadMemory",
     "database_exists",
     "hold_exclusively",

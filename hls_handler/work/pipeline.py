@@ -50,8 +50,12 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
     except PayloadError as exc:
         raise Permanent(str(exc)) from exc
     job = _route(lease, event, tools)
-    if isinstance(job, Ended):
-        return job
+    return job if isinstance(job, Ended) else go_through(job)
+
+
+def go_through(job: Job) -> Ended:
+    """All that follows once it is decided by which rule a delivery is worked on. Raises as `work_on` does."""
+    event, counted = job.event, job.lease.number is not None  # else its thread is known only with the facts
     with job.recorded("analysis"):
         facts = _gather(job)
         job = job.about(job.handler.thread(event, facts, job.rule))
@@ -60,7 +64,7 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
             return Ended("done", unasked.reason, handler=job.handler.name)
         if job.thread is None and job.handler.nowhere is not None:
             return Ended("done", job.handler.nowhere, handler=job.handler.name)
-        busy = None if lease.number is not None else _too_busy(job.lease, tools, job.now.settings, job.steps)
+        busy = None if counted else _too_busy(job.lease, job.tools, job.now.settings, job.steps)
         if busy is not None:
             return busy
         holds = job.rule.effective
