@@ -173,7 +173,7 @@ def test_a_field_of_a_prompts_author_becomes_a_label_in_every_family(
     name: str, handler: Handler[Any], comment: str | None
 ) -> None:
     known = REPLIES[name]
-    kind: type[Reply] = create_model("Urgent", __base__=type(known), urgent=(bool, ...))
+    kind = cast("type[Reply]", create_model("Urgent", __base__=type(known), urgent=(bool, ...)))
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
     facts = handler.gather(happened(name), reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
