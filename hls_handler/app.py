@@ -33,7 +33,7 @@ from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, Rule, from_sip, route
-from hls_handler.sandbox.samples import load_checked
+from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.masking import secret_values
@@ -172,10 +172,11 @@ class Service:
         claude.close()
         same = settings.github.token == before.settings.github.token
         same = same and settings.github.base_url == before.settings.github.base_url
+        same_library = library_basis(settings) == library_basis(before.settings)
         return InForce(
             settings=settings,
             table=RepositoryTable(settings),
-            prompts=_live(settings, before=before.prompts.latest),
+            prompts=before.prompts if same_library else _live(settings, before=before.prompts.latest),
             we=before.we if same else _who_we_are(settings, self._store),
         )
 
