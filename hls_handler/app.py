@@ -28,12 +28,12 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate import RateMeter
 from hls_handler.deliveries import Finished
-from hls_handler.errors import Dependency, DependencyDown, HlsError, PromptError, SettingsError, StoreUnavailable
+from hls_handler.errors import Dependency, PromptError, SettingsError, StoreUnavailable
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, Rule, from_sip, route
-from hls_handler.sandbox.samples import load_checked
+from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.masking import secret_values
@@ -41,13 +41,13 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.succession import Succession
-from hls_handler.store import CLAUDE_PACE, AcceptQueue, Store, hold_exclusively
+from hls_handler.store import AcceptQueue, Store, hold_exclusively
 from hls_handler.web.app import Web
 from hls_handler.web.ports import Ports
+from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
 from hls_handler.work.in_force import InForce, Renewal
-from hls_handler.work.job import GITHUB_PACE
 from hls_handler.work.kept import Kept
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.ports import Now, Tools
@@ -60,7 +60,6 @@ log = logging.getLogger(__name__)
 GithubOf = Kept[GithubSettings, Github]
 ClaudeOf = Kept[ClaudeSettings, Claude]
 
-STUCK_S = 600.0
 PONG = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 MEND_PROMPTS = "mend the file that the message names; `hls check` tries all prompts out"
 
@@ -111,7 +110,7 @@ class Service:
             replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=lambda _accepted: self._workers.wake(),
         )
-        self._probe = Probe(_checks(self._store, self._renewal, *self._clients(settings)), self._health)
+        self._probe = Probe(self._make_checks(settings), self._health)
         self._watcher = Watcher(self._look, self._health)
         self._web = Web(settings, table=first.table, ports=self._ports(), lifespan=self._lifespan)
         self.web = self._web.app
@@ -132,6 +131,16 @@ class Service:
         github.of(settings.github)
         claude.of(settings.claude)
         return github, claude
+
+    def _make_checks(self, settings: Settings) -> list[Check]:
+        """With clients of the probe's own."""
+        github, claude = self._clients(settings)
+        return checks(
+            self._store,
+            self._renewal,
+            github=lambda of: github.of(of.github),
+            lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
+        )
 
     def _make_toolbox(self, stopping: threading.Event) -> Callable[[], Tools]:
         """A worker's own. What it gives is for one delivery: clients, settings and prompts of one moment."""
@@ -172,10 +181,11 @@ class Service:
         claude.close()
         same = settings.github.token == before.settings.github.token
         same = same and settings.github.base_url == before.settings.github.base_url
+        same_library = library_basis(settings) == library_basis(before.settings)
         return InForce(
             settings=settings,
             table=RepositoryTable(settings),
-            prompts=_live(settings, before=before.prompts.latest),
+            prompts=before.prompts if same_library else _live(settings, before=before.prompts.latest),
             we=before.we if same else _who_we_are(settings, self._store),
         )
 
@@ -282,46 +292,3 @@ def _live(settings: Settings, *, before: Library | None) -> LiveLibrary:
 
 def _who_we_are(settings: Settings, store: Store) -> WhoWeAre:
     return WhoWeAre(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)
-
-
-def _checks(store: Store, renewal: Renewal, github: GithubOf, claude: ClaudeOf) -> list[Check]:
-    """What the background probe looks at. The clients are its own: none is shared between threads."""
-
-    def look_at_github() -> None:
-        _not_held(store, "github", GITHUB_PACE)
-        now = renewal.latest
-        now.we.refresh(github.of(now.settings.github))
-
-    def look_at_claude() -> None:
-        _not_held(store, "claude", CLAUDE_PACE)
-        settings = renewal.latest.settings
-        calls, most = store.calls_last_hour(), settings.claude.calls_per_hour
-        if calls >= most:
-            remedy = "wait, or raise claude.calls_per_hour"
-            message = f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
-            raise DependencyDown(message, dependency="claude", remedy=remedy)
-        claude.of(settings.claude).lookup_model(settings.claude.model)
-
-    return [
-        Check("store", store.check_writable, proves=True),
-        Check("queue", lambda: _queue(store), proves=True),
-        Check("github", look_at_github),
-        Check("claude", look_at_claude),
-    ]
-
-
-def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
-    until = store.held_until(pace)
-    if until is not None:
-        message = f"nothing is asked of it until {until:%H:%M:%S} UTC, as it said or after its last trouble"
-        raise DependencyDown(message, dependency=dependency, remedy="wait, or mend what the log says")
-
-
-def _queue(store: Store) -> None:
-    """A queue that nobody empties is trouble; one that waits for a turn is not."""
-    figures = store.queue_figures()
-    if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
-        raise HlsError(
-            f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s: raise limits.concurrency, "
-            "or look in the log why the workers are busy"
-        )

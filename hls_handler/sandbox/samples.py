@@ -37,6 +37,12 @@ def load_checked(settings: Settings) -> Library:
     return load_library(directory, families=families(budget), shipped=SHIPPED, chosen=_chosen(settings))
 
 
+def library_basis(settings: Settings) -> tuple[object, ...]:
+    """All that `load_checked` takes from settings: where it is the same, they lead to the same library."""
+    where = settings.sources.where("prompts.directory")
+    return settings.prompts, settings.claude.input_tokens, _chosen(settings), where
+
+
 def load_shipped(settings: Settings) -> Library:
     """The library that HLS comes with, as these settings would have it. Raises `PromptError` with all problems."""
     budget = Budget(input_tokens=settings.claude.input_tokens)

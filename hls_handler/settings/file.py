@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 
 Stamp = tuple[int, int, int] | None
+
+SETTLED_NS = 250_000_000
+"""A file that was written more lately may not be written to its end: many editors empty it first."""
 
 
 class SettingsFile:
@@ -17,15 +21,27 @@ class SettingsFile:
     The variables of the process stay what they are; those of `.env` may change.
     """
 
-    def __init__(self, path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> None:
-        """Raises `SettingsError` with all problems."""
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        *,
+        dotenv: Path | None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`clock_ns` is the clock of the files' times. Raises `SettingsError` with all problems."""
+        self._clock_ns = clock_ns
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._seen: tuple[Stamp, ...] | None = None
         self.first: Settings = self.read()
 
     def has_changed(self) -> bool:
-        """Whether a file is another than when it was read last: cheap, and for any thread."""
-        return self._stamps() != self._seen
+        """Whether a file is another than when it was read last, and nobody writes it: cheap, and for any thread."""
+        stamps = self._stamps()
+        if stamps == self._seen:
+            return False
+        now = self._clock_ns()
+        return not any(0 <= now - stamp[1] < SETTLED_NS for stamp in stamps if stamp is not None)
 
     def read(self) -> Settings:
         """Raises `SettingsError`. What changes meanwhile is seen the next time."""

@@ -73,6 +73,7 @@ def test_a_changed_credential_lets_go_on_what_the_old_one_held_up(
     until(service, lambda: component(service, dependency)["state"] == "healthy")
     log = service.log.read_text()
     assert f'"changed": ["{key}"]' in log
+    assert "uvicorn.access" not in log
     assert REFUSED not in log
     assert good not in log
 

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.file import SettingsFile
-from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN
+from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES
 
 LATER: Iterator[int] = count(2_000_000_000)
 DOTENV = f"GITHUB_TOKEN={TOKEN}\nGITHUB_WEBHOOK_SECRET={SECRET}\nANTHROPIC_API_KEY={API_KEY}\n"
@@ -73,6 +73,17 @@ def test_a_file_that_vanishes_is_a_change_and_an_error_once(file: SettingsFile, 
     with pytest.raises(SettingsError, match="there is no such file"):
         file.read()
     assert not file.has_changed()
+
+
+def test_a_file_that_is_being_written_has_not_changed_yet(tmp_path: Path) -> None:
+    now_ns = [10**18]
+    path = write(tmp_path / "settings.yaml", SMALLEST)
+    file = SettingsFile(path, VARIABLES, dotenv=None, clock_ns=lambda: now_ns[0])
+    path.write_text("", encoding="utf-8")
+    os.utime(path, ns=(10**18, 10**18))
+    assert not file.has_changed()
+    now_ns[0] += 250_000_000
+    assert file.has_changed()
 
 
 def test_what_could_not_be_used_for_now_is_read_again(file: SettingsFile) -> None:
