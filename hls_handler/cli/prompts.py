@@ -17,6 +17,7 @@ from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipp
 from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.prompt_variables import shown_variables
 from hls_handler.cli.say import say, say_lines
+from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.makeup import Makeup, differences, origin
@@ -79,8 +80,8 @@ def vars_(
     known = families(budget)
     event = next((event for event, one in known.items() if family in (event, one.name)), None)
     if event is None:
-        names = ", ".join(dict.fromkeys(one.name for one in known.values()))
-        refuse([f"there is no family {family!r}; there are {names}, and their events {', '.join(known)}"])
+        names = ", ".join(dict.fromkeys(known[event].name for event in HANDLERS))
+        refuse([f"there is no family {family!r}; there are {names}, and each other event of GitHub's, such as push"])
     library = find_sound_library(settings)
     for line in shown_variables(event, known[event], library.prompts.values() if library else (), budget):
         say(line)

@@ -33,7 +33,10 @@ LIBRARY = {
     "issues/more.j2": f"---\ndescription: More\nreply: issue_response\n---\n{TASK}",
 }
 
-SHIPPED_NAMES = "issues/analyze, issues/respond, pull_requests/analyze, reviews/analyze"
+SHIPPED_NAMES = (
+    "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, releases/announce, reviews/analyze, "
+    "workflows/analyze"
+)
 
 Hls = Callable[..., Result]
 
@@ -179,8 +182,8 @@ def test_an_unknown_family_names_the_known_ones(hls: Hls) -> None:
     told = hls("vars", "issue")
     assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr == (
-        "there is no family 'issue'; there are issues, pull_requests, reviews, and their events issues, pull_request, "
-        "pull_request_review\n"
+        "there is no family 'issue'; there are issues, pull_requests, reviews, workflows, comments, releases, and each "
+        "other event of GitHub's, such as push\n"
     )
 
 
