@@ -185,7 +185,7 @@ def _openings(settings: Settings) -> tuple[LiveLibrary, Store, WhoWeAre, ExitSta
     live = store = we = None
     with ExitStack() as held:
         try:
-            live = LiveLibrary(lambda: load_checked(settings), settings.prompts.directory)
+            live = LiveLibrary(lambda: load_checked(settings), *settings.prompts.folders.values())
         except PromptError as exc:
             problems += exc.problems
         try:

@@ -123,7 +123,8 @@ def diff(
 
 def _occasions(library: Library, prompt: Prompt) -> str:
     """ "issues.opened, issues.edited", or "after issues/analyze"."""
-    return ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+    occasions = ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+    return f"{occasions}; only in the shadow of another" if prompt.name in library.shadows else occasions
 
 
 def _shown(prompt: Prompt, makeup: Makeup) -> list[str]:

@@ -62,7 +62,8 @@ def _rendered(settings: Settings, library: Library, chosen: Recorded, prompt: st
         fail(f"{chosen.event} has no handler: nothing is asked; those with one are {', '.join(NAMED_BY)}")
     name = prompt or next(iter(library.on(chosen.key)), None)
     if name is None:
-        fail(f"no prompt in {settings.prompts.directory} has {chosen.key} in its `on:`; name one with --prompt")
+        folders = " or ".join(map(str, settings.prompts.folders.values()))
+        fail(f"no prompt in {folders} has {chosen.key} in its `on:`; name one with --prompt")
     if name not in library.prompts:
         refuse([f"there is no prompt {name}; there are {', '.join(sorted(library.prompts))}"])
     try:

@@ -3,7 +3,7 @@
 from hls_handler.routing.candidate import MARKER, Candidate, from_event, from_sip
 from hls_handler.routing.decide import route
 from hls_handler.routing.filters import asked_to_skip
-from hls_handler.routing.verdict import Catalogue, Ignored, IgnoredKind, Rule
+from hls_handler.routing.verdict import Catalogue, Ignored, IgnoredKind, Rule, Shadow
 
 __all__ = [
     "MARKER",
@@ -12,6 +12,7 @@ __all__ = [
     "Ignored",
     "IgnoredKind",
     "Rule",
+    "Shadow",
     "asked_to_skip",
     "from_event",
     "from_sip",

@@ -35,6 +35,8 @@ def find_problems(root: object) -> Iterator[Problem]:
     yield from _unsigned_beyond_loopback(root)
     yield from _doubled_repositories(repositories)
     yield from _unknown_events(root, repositories)
+    if _at(root, "prompts.directory") == []:
+        yield "prompts.directory", "is an empty list; name at least one folder"
     yield from _database(root)
     for key in ("github.base_url", "claude.base_url"):
         yield from _address(root, key)

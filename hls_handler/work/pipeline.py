@@ -25,6 +25,7 @@ from hls_handler.work.job import Job
 from hls_handler.work.memory import RULE, Codec
 from hls_handler.work.ports import Tools
 from hls_handler.work.posting import post
+from hls_handler.work.shadow import came_to, run_shadow
 from hls_handler.work.variables import template_variables
 
 
@@ -65,7 +66,10 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
         else:
             analysis = analyse(job, variables, for_comment)
     with job.recorded("posting"):
-        outcomes = post(job, job.handler.plan(event, facts, analysis, job.rule))
+        actions = job.handler.plan(event, facts, analysis, job.rule)
+        outcomes = post(job, actions)
+    if analysis.answers:
+        run_shadow(job, facts, came_to(analysis, actions))
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
     return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
 

@@ -78,6 +78,7 @@ class World:
     skew: list[timedelta] = field(default_factory=list)
     stopping: bool = False
     paused_s: list[float] = field(default_factory=list)
+    library: Library | None = None  # None: the shipped one
 
     def accept(
         self, name: str = "issues.opened", *, guid: str = GUID, head_sha: str | None = None, thread: int | None = None
@@ -141,7 +142,7 @@ class World:
             github=self.github,
             claude=self.claude,
             health=self.health,
-            now=lambda: Now(self.settings, RepositoryTable(self.settings), library()),
+            now=lambda: Now(self.settings, RepositoryTable(self.settings), self.library or library()),
             we=lambda _github: HLS,
             stopping=lambda: self.stopping,
             pause=self.pause,
