@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load, open_store_if_any, refuse
+from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_figures import Figures, shown_figures
 from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped
 from hls_handler.cli.prompt_variables import shown_variables
@@ -119,6 +120,9 @@ def diff(
         say_lines("\n".join(lines))
         raise typer.Exit(1)
     say(f"the same: {new.name} and {'the shipped one' if b is None else old.name}")
+
+
+prompts.command()(compare)
 
 
 def _occasions(library: Library, prompt: Prompt) -> str:

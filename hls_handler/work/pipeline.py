@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from hls_handler.analysis import Reply
 from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent
@@ -22,7 +20,7 @@ from hls_handler.handlers.handler import Budget
 from hls_handler.routing import Ignored, from_event, route
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.job import Job
-from hls_handler.work.memory import RULE, Codec
+from hls_handler.work.memory import RULE, facts_codec
 from hls_handler.work.ports import Tools
 from hls_handler.work.posting import post
 from hls_handler.work.shadow import came_to, run_shadow
@@ -94,7 +92,6 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
 
 def _gather(job: Job) -> Any:
     handler, event = job.handler, job.event
-    codec: Codec[Any] = Codec("gather", handler.facts_version, TypeAdapter(handler.facts_type))
 
     def read() -> Any:
         job.before_reads()
@@ -103,4 +100,4 @@ def _gather(job: Job) -> Any:
         job.tools.health.ok("github")
         return facts
 
-    return job.once(codec, 0, read)
+    return job.once(facts_codec(handler), 0, read)

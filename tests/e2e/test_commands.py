@@ -270,6 +270,7 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
         "prompts vars",
         "prompts show",
         "prompts diff",
+        "prompts compare",
         "config explain",
         "settings schema",
         "demo",
