@@ -63,6 +63,9 @@ def test_a_shadow_runs_beside_and_is_compared_with_what_was_posted(
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "same labels  1\n" in compared.stdout
 
+    refused = hls(service, "prompts", "compare", "issues/strict", "--ask")
+    assert (refused.returncode, refused.stderr) == (2, "nobody is there to agree to that; say --yes\n")
+    assert calls(sandbox) == 2
     asked = hls(service, "prompts", "compare", "issues/strict", "--ask", "--yes", "--json")
     assert asked.returncode == 0
     assert "would be asked 1 time, by claude-haiku-5-5: about " in asked.stderr
