@@ -27,7 +27,7 @@ def analyse(
     """Ask the rule's prompt and whatever its `then` leads to, and make the comment of the last reply.
 
     `comment_variables` gives what only comment templates see, of the last reply. The prompt `shadow` is asked beside
-    the rule's: its steps have numbers of their own, and neither the delivery's state nor `/health` tells of it.
+    the rule's: its steps have numbers of their own, and `/health` tells nothing of it.
     """
     library, store = job.now.library, job.tools.store
     answers: list[Answered] = []
@@ -41,8 +41,7 @@ def analyse(
         answers.append(answered)
         variables = {**variables, "analysis": answered.reply}
         last, name = name, library.next_after(name, answered.reply)
-    if not shadow:
-        store.set_status(job.lease, analysis="done", analysis_error=None)
+    store.set_status(job.lease, analysis="done", analysis_error=None)
     return _with_comment(job, last, tuple(answers), {**variables, **comment_variables(answers[-1].reply)})
 
 

@@ -13,6 +13,7 @@ from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.work.comparison import Side
 from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
+from tests.prompting.samples import write
 from tests.work.fakes import INVALID, ISSUE, FakeClaude
 from tests.work.shadows import BUG_LABELS, MINOR, MINOR_LABELS, nameless, shadowing
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World
@@ -54,6 +55,16 @@ def test_what_said_nothing_is_known_to_have_said_nothing(make_world: MakeWorld, 
     found = stored(worked(make_world, tmp_path / "own", MINOR))
     assert found is not None
     assert found.posted.ran.speaks is False
+
+
+def test_a_prompt_without_a_comment_is_known_not_to_have_spoken(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world(BUG)
+    one.library = load_checked(shadowing(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
+    one.accept()
+    one.run()
+    found = stored(one)
+    assert found is not None
+    assert (one.github.comments, found.posted.ran.speaks) == ({}, False)
 
 
 def test_it_is_asked_with_what_was_read_from_github_then(make_world: MakeWorld, tmp_path: Path) -> None:
