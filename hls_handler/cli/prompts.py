@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load, open_store_if_any, refuse
+from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_fields import shown_fields, shown_labels
 from hls_handler.cli.prompt_figures import Figures, shown_figures
 from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped, find_sound_library
@@ -135,9 +136,13 @@ def diff(
     say(f"the same: {new.name} and {'the shipped one' if b is None else old.name}")
 
 
+prompts.command()(compare)
+
+
 def _occasions(library: Library, prompt: Prompt) -> str:
     """ "issues.opened, issues.edited", or "after issues/analyze"."""
-    return ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+    occasions = ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+    return f"{occasions}; only in the shadow of another" if prompt.name in library.shadows else occasions
 
 
 def _shown(prompt: Prompt, makeup: Makeup) -> list[str]:

@@ -4,7 +4,7 @@ from hls_handler.routing.asked import asks_account, asks_how_to_start
 from hls_handler.routing.candidate import MARKER, Candidate, from_event, from_sip
 from hls_handler.routing.decide import route
 from hls_handler.routing.filters import FAILED, PASSED, asked_to_skip
-from hls_handler.routing.verdict import Catalogue, Ignored, IgnoredKind, Rule
+from hls_handler.routing.verdict import Catalogue, Ignored, IgnoredKind, Rule, Shadow
 
 __all__ = [
     "FAILED",
@@ -15,6 +15,7 @@ __all__ = [
     "Ignored",
     "IgnoredKind",
     "Rule",
+    "Shadow",
     "asked_to_skip",
     "asks_account",
     "asks_how_to_start",
