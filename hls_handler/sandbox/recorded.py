@@ -16,7 +16,7 @@ from hls_handler.events import event_key
 
 PAYLOADS = Path(__file__).parent / "payloads"
 
-STORY = (
+DERIVED = (
     "demo/bug",
     "demo/question",
     "demo/feature",
@@ -25,14 +25,10 @@ STORY = (
     "demo/feature-retitled",
     "demo/review",
     "demo/review-approved",
-)
-"""The derived payloads that the demo tells, in the order in which they happen."""
-
-DERIVED = (
-    *STORY,
     "demo/lint-failed",
     "demo/tests-failed",
     "demo/tests-passed",
+    "demo/news",
     "demo/push",
     "demo/main-failed",
     "demo/release",
@@ -40,7 +36,10 @@ DERIVED = (
     "demo/first-contribution",
     "demo/mention",
 )
-"""All derived payloads, in an order in which they could happen."""
+"""All derived payloads, in the order in which they happen."""
+
+STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint"))
+"""Those that the demo sends; the other two only set the scene."""
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
