@@ -50,7 +50,7 @@ def test_the_story_fits_the_products_own_parser(name: str) -> None:
     event = parse_event(one.event, "guid", one.body)
     assert event.repository.full_name == "Codertocat/Hello-World"
     assert event.repository.id == 186853002
-    assert event.sender.login in ("Codertocat", "octocat")
+    assert event.sender.login in ("Codertocat", "octocat", "monalisa")
     if event.thread is not None:
         assert event.thread.user.login == "octocat"
         assert event.thread.labels == ()
