@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -20,6 +21,7 @@ class KeepLabels:
 
     wishes: tuple[LabelWish, ...]
     groups: tuple[str, ...]  # every group this analysis speaks about, also one that now has no label
+    said: Mapping[str, str] = field(default_factory=dict)  # group -> id of the prompt whose reply has the field
 
 
 @dataclass(frozen=True, slots=True)

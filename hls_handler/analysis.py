@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Severity = Literal["critical", "high", "medium", "low"]
 Category = Literal["bugs", "security", "performance", "style"]
 
+LabelRule = str | Mapping[str, str]
+"""How a field's value becomes a label: a pattern with {value}, or a label for each value that has one."""
+
 
 class Reply(BaseModel):
     """What every reply has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label_rules: ClassVar[Mapping[str, LabelRule]] = {}  # by field
 
     worth_saying: bool = Field(
         description="Whether a comment would help the people on this thread. False is a good answer: labels only."
@@ -28,6 +33,13 @@ class Reply(BaseModel):
 
 class IssueAnalysis(Reply):
     """What a maintainer wants to know about an issue."""
+
+    label_rules: ClassVar[Mapping[str, LabelRule]] = {
+        "kind": "{value}",
+        "priority": "priority-{value}",
+        "difficulty": "difficulty-{value}",
+        "component": "component-{value}",
+    }
 
     kind: Literal["bug", "enhancement", "question", "documentation", "maintenance"]
     priority: Literal["high", "medium", "low"]
@@ -76,6 +88,8 @@ class Finding(BaseModel):
 
 class PullRequestAnalysis(Reply):
     """What a reviewer wants to know about a pull request."""
+
+    label_rules: ClassVar[Mapping[str, LabelRule]] = {"type": "type/{value}"}
 
     type: Literal["bug-fix", "feature", "refactor", "docs"]
     summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")

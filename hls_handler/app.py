@@ -30,7 +30,7 @@ from hls_handler.deliveries import Finished
 from hls_handler.errors import Dependency, DependencyDown, HlsError, PromptError, SettingsError, StoreUnavailable
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
-from hls_handler.routing import Ignored, Rule, from_sip, route
+from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import load_settings
@@ -152,7 +152,7 @@ class Service:
             clock=time.monotonic,
         )
 
-    async def _route(self, event: str, sip: Sip) -> Rule | Ignored:
+    async def _route(self, event: str, sip: Sip) -> Rule | Feedback | Ignored:
         """With the prompts as they were read last; before a no for want of one, with the files as they are now."""
         decide = partial(route, from_sip(event, sip), settings=self._settings, table=self._table, we=self._we.known)
         rule = decide(catalogue=self._live.latest)

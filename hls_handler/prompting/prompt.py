@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from hls_handler.analysis import Reply
+from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.frontmatter import Effort
+from hls_handler.prompting.label_fields import labels_of
 from hls_handler.prompting.makeup import Makeup
 
 
@@ -67,6 +68,20 @@ class Library:
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name](reply) else None
 
+    def label_fields(self, event: str) -> Mapping[str, str]:
+        """The labels that replies about an event may become, in lower case, each with its field: {"bug": "kind"}."""
+        names = [name for name, prompt in self.prompts.items() if any(_event(key) == event for key in prompt.on)]
+        asked = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
+        return {
+            label.casefold(): field
+            for name in asked
+            for label, field in labels_of(REPLY_TYPES[self.prompts[name].reply])
+        }
+
     def file(self, name: str) -> str:
         """The file of a prompt, for messages. KeyError if there is no such prompt."""
         return self.prompts[name].path
+
+
+def _event(key: str) -> str:
+    return key.partition(".")[0]

@@ -18,10 +18,12 @@ from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
+from hls_handler.handlers.corrections import attributed
 from hls_handler.handlers.handler import Budget
-from hls_handler.routing import Ignored, from_event, route
+from hls_handler.routing import Feedback, Ignored, as_feedback, from_event, route
 from hls_handler.settings.model import Settings
 from hls_handler.work.asking import analyse, without_asking
+from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
 from hls_handler.work.memory import RULE, Codec
 from hls_handler.work.ports import Tools
@@ -76,7 +78,8 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
     if job.thread is None:
         return Ended("done", "analysed and kept; there is no thread to say it on", handler=job.handler.name)
     with job.recorded("posting"):
-        outcomes = post(job, job.thread, job.handler.plan(event, facts, analysis, job.rule))
+        actions = attributed(job.handler.plan(event, facts, analysis, job.rule), analysis)
+        outcomes = post(job, job.thread, actions)
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
     return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
 
@@ -85,9 +88,17 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     """Route again, with the settings and prompts of now, and with who we are known for certain."""
     now = tools.now()
     we = tools.we(tools.github)
-    rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=we)
+    candidate = from_event(event)
+    rule = route(candidate, settings=now.settings, table=now.table, catalogue=now.library, we=we)
     if isinstance(rule, Ignored):
         return Ended("ignored", rule.reason, kind=rule.kind)
+    if isinstance(rule, Feedback):
+        noted = hear(tools.store, lease, event, we, rule, now.library)
+        why = told(noted, rule.field)
+        return Ended("done", why) if noted.words else Ended("ignored", why, kind="no label of ours")
+    feedback = as_feedback(candidate, rule.effective, now.library, settings=now.settings, we=we)
+    if isinstance(feedback, Feedback):  # beside being worked on by a prompt
+        hear(tools.store, lease, event, we, feedback, now.library)
     steps = tools.store.steps(lease.guid)
     busy = _too_busy(lease, tools, now.settings, steps)
     if busy is not None:
