@@ -24,7 +24,7 @@ from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.store import AcceptQueue, Store
-from hls_handler.web.app import create_web
+from hls_handler.web.app import Web
 from hls_handler.web.ports import Ports
 from hls_handler.web.serving import server
 from hls_handler.work.health import Health
@@ -43,7 +43,9 @@ def product(folder: Path) -> uvicorn.Server:
     )
     table = RepositoryTable(settings)
     store = Store.open(settings.storage.url)
-    accepts = AcceptQueue(store, replay_window_h=settings.limits.replay_window_h, on_commit=lambda _accepted: None)
+    accepts = AcceptQueue(
+        store, replay_window_h=lambda: settings.limits.replay_window_h, on_commit=lambda _accepted: None
+    )
 
     async def routed(event: str, sip: Sip) -> Rule | Feedback | Ignored:
         return route(from_sip(event, sip), settings=settings, table=table, catalogue=_OnePrompt(), we=None)
@@ -65,7 +67,7 @@ def product(folder: Path) -> uvicorn.Server:
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,
     )
-    return server(create_web(settings, table=table, ports=ports, lifespan=lifespan), settings)
+    return server(Web(settings, table=table, ports=ports, lifespan=lifespan).app, lambda: settings)
 
 
 class _OnePrompt:

@@ -12,7 +12,7 @@ class LabelWish:
     """A label that an analysis asks for. Of one group at most one label is kept."""
 
     name: str  # "priority-high"
-    group: str  # "priority"; the field that it came from
+    group: str  # "priority": the field that it came from; of a list each label is a group of its own, "areas area/api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class KeepLabels:
 
     wishes: tuple[LabelWish, ...]
     groups: tuple[str, ...]  # every group this analysis speaks about, also one that now has no label
+    known: tuple[LabelWish, ...] = ()  # what else than the shipped labels may stand for these groups
     said: Mapping[str, str] = field(default_factory=dict)  # group -> id of the prompt whose reply has the field
 
 

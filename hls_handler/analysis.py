@@ -20,7 +20,11 @@ LabelRule = str | Mapping[str, str]
 
 
 class Reply(BaseModel):
-    """What every reply has."""
+    """What every reply has.
+
+    A prompt may ask for a subclass, with fields of its author's own and other values in the closed sets of this one
+    (`prompting.fields`): code that matches on a shipped type must take such a value for any text.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -12,12 +12,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -27,29 +28,38 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate import RateMeter
 from hls_handler.deliveries import Finished
-from hls_handler.errors import Dependency, DependencyDown, HlsError, PromptError, SettingsError, StoreUnavailable
+from hls_handler.errors import Dependency, PromptError, SettingsError, StoreUnavailable
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
+from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
-from hls_handler.sandbox.samples import load_checked
+from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import load_settings
+from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.masking import secret_values
+from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
-from hls_handler.store import CLAUDE_PACE, AcceptQueue, Store, hold_exclusively
-from hls_handler.web.app import create_web
+from hls_handler.settings.succession import Succession
+from hls_handler.store import AcceptQueue, Store, hold_exclusively
+from hls_handler.web.app import Web
 from hls_handler.web.ports import Ports
+from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
-from hls_handler.work.job import GITHUB_PACE
+from hls_handler.work.in_force import InForce, Renewal
+from hls_handler.work.kept import Kept
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.ports import Now, Tools
 from hls_handler.work.probe import Check, Probe
+from hls_handler.work.watcher import Watcher
 from hls_handler.work.workers import Workers
 
 log = logging.getLogger(__name__)
 
-STUCK_S = 600.0
+GithubOf = Kept[GithubSettings, Github]
+ClaudeOf = Kept[ClaudeSettings, Claude]
+
 PONG = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 MEND_PROMPTS = "mend the file that the message names; `hls check` tries all prompts out"
 
@@ -57,17 +67,19 @@ MEND_PROMPTS = "mend the file that the message names; `hls check` tries all prom
 def create() -> Starlette:
     """The application for an ASGI server of one's own. Raises `SettingsError` with all problems."""
     path = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml")
-    settings = load_settings(path, os.environ, dotenv=Path(".env"))
-    configure_logs(settings)
-    return Service(settings).web
+    file = SettingsFile(path, os.environ, dotenv=Path(".env"))
+    configure_logs(file.first)
+    return Service(file).web
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def configure_logs(settings: Settings) -> None:
-    logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secret_values(settings))
+def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
+    """`earlier` are secrets that these settings do not hold any more: they stay masked."""
+    secrets = sorted({*secret_values(settings), *earlier}, key=lambda secret: (-len(secret), secret))
+    logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
 
 
 class Service:
@@ -76,62 +88,130 @@ class Service:
     Raises `SettingsError` with every reason why it cannot start.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._table = RepositoryTable(settings)
-        self._live, self._store, self._we, self._held = _openings(settings)
+    def __init__(self, file: SettingsFile) -> None:
+        settings = file.first
+        first, self._store, self._held = _openings(settings)
         self._health = Health(_utc_now)
-        self._health.ok("settings")
         self._rates = RateMeter()
         self._outcomes = Outcomes()
+        self._secrets = set(secret_values(settings))  # all that ever held
+        self._mended = threading.Event()  # whether what waits may go on now
+        self._renewal = Renewal(file, first, make=self._make_in_force, follow=self._follow, health=self._health)
         self._workers = Workers(
             store=self._store,
-            limits=settings.limits,
+            limits=lambda: self.settings().limits,
             name=f"{socket.gethostname()}-{os.getpid()}",
-            make_tools=self._make_tools,
+            make_toolbox=self._make_toolbox,
             finished=self._finished,
+            health=self._health,
         )
         self._accepts = AcceptQueue(
             self._store,
-            replay_window_h=settings.limits.replay_window_h,
+            replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=lambda _accepted: self._workers.wake(),
         )
-        checks = _checks(settings, self._store, self._we, self._make_github(), self._make_claude())
-        self._probe = Probe(checks, self._health)
-        self.web = create_web(settings, table=self._table, ports=self._ports(), lifespan=self._lifespan)
+        self._probe = Probe(self._make_checks(settings), self._health)
+        self._watcher = Watcher(self._look, self._health)
+        self._web = Web(settings, table=first.table, ports=self._ports(), lifespan=self._lifespan)
+        self.web = self._web.app
+
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._renewal.latest.settings
 
     def begin_to_stop(self) -> None:
         """No new work from now on; the lifespan's end waits for what is running."""
         self._workers.begin_to_stop()
 
-    def _make_github(self) -> Github:
-        return connect(self._settings.github, observe=self._rates.observe, now=_utc_now)
+    def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
+        """One thread's own, made at once: they are not shared, and a token that no client takes is told here."""
+        observe = self._rates.observe
+        github: GithubOf = Kept(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
+        claude: ClaudeOf = Kept(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
+        github.of(settings.github)
+        claude.of(settings.claude)
+        return github, claude
 
-    def _make_claude(self) -> Claude:
-        return Claude(self._settings.claude, clock=time.monotonic, now=_utc_now)
-
-    def _make_tools(self, stopping: threading.Event) -> Tools:
-        """A worker's own: clients are not shared between threads."""
-        return Tools(
-            store=self._store,
-            github=self._make_github(),
-            claude=self._make_claude(),
-            health=self._health,
-            now=self._now,
-            we=self._we.ask,
-            stopping=stopping.is_set,
-            pause=stopping.wait,
-            jitter=random.random,
-            clock=time.monotonic,
+    def _make_checks(self, settings: Settings) -> list[Check]:
+        """With clients of the probe's own."""
+        github, claude = self._clients(settings)
+        return checks(
+            self._store,
+            self._renewal,
+            github=lambda of: github.of(of.github),
+            lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
         )
 
-    def _now(self) -> Now:
-        library = self._live.current()
-        if self._live.trouble is None:
+    def _make_toolbox(self, stopping: threading.Event) -> Callable[[], Tools]:
+        """A worker's own. What it gives is for one delivery: clients, settings and prompts of one moment."""
+        github, claude = self._clients(self.settings())
+
+        def tools() -> Tools:
+            in_force, now = self._now()
+            return Tools(
+                store=self._store,
+                github=github.of(now.settings.github),
+                claude=claude.of(now.settings.claude),
+                health=self._health,
+                now=lambda: now,
+                we=in_force.we.ask,
+                stopping=stopping.is_set,
+                pause=stopping.wait,
+                jitter=random.random,
+                clock=time.monotonic,
+            )
+
+        return tools
+
+    def _now(self) -> tuple[InForce, Now]:
+        in_force = self._renewal.current()
+        library = in_force.prompts.current()
+        if in_force.prompts.trouble is None:
             self._health.ok("prompts")
         else:
-            self._health.trouble("prompts", self._live.trouble, MEND_PROMPTS)
-        return Now(self._settings, self._table, library)
+            self._health.trouble("prompts", in_force.prompts.trouble, MEND_PROMPTS)
+        return in_force, Now(in_force.settings, in_force.table, library)
+
+    def _make_in_force(self, settings: Settings, before: InForce) -> InForce:
+        """Masks come first: from here on the new secrets are in use. Prompts that cannot be used stay as they were."""
+        self._secrets.update(secret_values(settings))
+        configure_logs(before.settings, earlier=self._secrets)
+        github, claude = self._clients(settings)
+        github.close()
+        claude.close()
+        same = settings.github.token == before.settings.github.token
+        same = same and settings.github.base_url == before.settings.github.base_url
+        same_library = library_basis(settings) == library_basis(before.settings)
+        return InForce(
+            settings=settings,
+            table=RepositoryTable(settings),
+            prompts=before.prompts if same_library else _live(settings, before=before.prompts.latest),
+            we=before.we if same else _who_we_are(settings, self._store),
+        )
+
+    def _follow(self, in_force: InForce, step: Succession) -> None:
+        configure_logs(in_force.settings, earlier=self._secrets)
+        self._web.put_under(in_force.settings, in_force.table)
+        for warning in in_force.settings.warnings:
+            log.warning(warning)
+        for dependency in get_args(Dependency):
+            if any(key.startswith(f"{dependency}.") for key in step.changed):
+                self._health.forget(dependency)
+        if step.changed:
+            self._mended.set()
+            self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """After a change nothing waits any longer, as after a start: what still holds, it is told again."""
+        if self._mended.is_set():
+            self._store.wait_no_more()
+            self._mended.clear()
+            self._workers.wake()
+            self._probe.look_soon()
+
+    def _look(self) -> None:
+        self._now()
+        self._let_go_on()
 
     def _finished(self, end: Finished) -> None:
         self._outcomes.tell(end)
@@ -154,21 +234,24 @@ class Service:
 
     async def _route(self, event: str, sip: Sip) -> Rule | Feedback | Ignored:
         """With the prompts as they were read last; before a no for want of one, with the files as they are now."""
-        decide = partial(route, from_sip(event, sip), settings=self._settings, table=self._table, we=self._we.known)
-        rule = decide(catalogue=self._live.latest)
+        now = self._renewal.latest
+        decide = partial(route, from_sip(event, sip), settings=now.settings, table=now.table, we=now.we.known)
+        rule = decide(catalogue=now.prompts.latest)
         if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
-            return decide(catalogue=await anyio.to_thread.run_sync(self._live.current))
+            return decide(catalogue=await anyio.to_thread.run_sync(now.prompts.current))
         return rule
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         self._workers.start()
         self._probe.start()
+        self._watcher.start()
         try:
             yield
         finally:
+            self._watcher.stop()
             self._probe.stop()
-            within_s = self._settings.limits.shutdown_s
+            within_s = self.settings().limits.shutdown_s
             busy = await anyio.to_thread.run_sync(lambda: self._workers.stop(within_s=within_s))
             if busy:
                 log.warning("stopped with deliveries still running; they go on at the next start", extra={"busy": busy})
@@ -176,7 +259,7 @@ class Service:
             self._held.close()
 
 
-def _openings(settings: Settings) -> tuple[LiveLibrary, Store, WhoWeAre, ExitStack]:
+def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
     """What can fail at the start for reasons that the operator mends: each is tried, and all problems are named.
 
     Closing the stack closes the store and lets go of its file.
@@ -185,7 +268,7 @@ def _openings(settings: Settings) -> tuple[LiveLibrary, Store, WhoWeAre, ExitSta
     live = store = we = None
     with ExitStack() as held:
         try:
-            live = LiveLibrary(lambda: load_checked(settings), settings.prompts.directory)
+            live = _live(settings, before=None)
         except PromptError as exc:
             problems += exc.problems
         try:
@@ -195,50 +278,17 @@ def _openings(settings: Settings) -> tuple[LiveLibrary, Store, WhoWeAre, ExitSta
             if alone:
                 store.release_all_leases()
             store.wait_no_more()
-            we = WhoWeAre(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)
+            we = _who_we_are(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
         if live is None or store is None or we is None:
             raise SettingsError(problems)
-        return live, store, we, held.pop_all()
+        return InForce(settings, RepositoryTable(settings), live, we), store, held.pop_all()
 
 
-def _checks(settings: Settings, store: Store, we: WhoWeAre, github: Github, claude: Claude) -> list[Check]:
-    """What the background probe looks at. The clients are its own: none is shared between threads."""
-
-    def look_at_github() -> None:
-        _not_held(store, "github", GITHUB_PACE)
-        we.refresh(github)
-
-    def look_at_claude() -> None:
-        _not_held(store, "claude", CLAUDE_PACE)
-        calls, most = store.calls_last_hour(), settings.claude.calls_per_hour
-        if calls >= most:
-            remedy = "wait, or raise claude.calls_per_hour"
-            message = f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
-            raise DependencyDown(message, dependency="claude", remedy=remedy)
-        claude.lookup_model(settings.claude.model)
-
-    return [
-        Check("store", store.check_writable, proves=True),
-        Check("queue", lambda: _queue(store), proves=True),
-        Check("github", look_at_github),
-        Check("claude", look_at_claude),
-    ]
+def _live(settings: Settings, *, before: Library | None) -> LiveLibrary:
+    return LiveLibrary(lambda: load_checked(settings), settings.prompts.directory, before=before)
 
 
-def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
-    until = store.held_until(pace)
-    if until is not None:
-        message = f"nothing is asked of it until {until:%H:%M:%S} UTC, as it said or after its last trouble"
-        raise DependencyDown(message, dependency=dependency, remedy="wait, or mend what the log says and restart")
-
-
-def _queue(store: Store) -> None:
-    """A queue that nobody empties is trouble; one that waits for a turn is not."""
-    figures = store.queue_figures()
-    if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
-        raise HlsError(
-            f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s: raise limits.concurrency, "
-            "or look in the log why the workers are busy"
-        )
+def _who_we_are(settings: Settings, store: Store) -> WhoWeAre:
+    return WhoWeAre(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)

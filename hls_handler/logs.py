@@ -62,8 +62,9 @@ def configure(level: str, layout: Literal["json", "text"], stream: IO[str], secr
     root.setLevel(level)
     for name in list(root.manager.loggerDict):
         theirs = logging.getLogger(name)
-        theirs.handlers[:] = []
-        theirs.propagate = True
+        if theirs.handlers:  # without any, one that does not propagate was silenced on purpose: uvicorn's access log
+            theirs.handlers[:] = []
+            theirs.propagate = True
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else logging.WARNING)
     logging.captureWarnings(capture=True)

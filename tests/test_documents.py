@@ -21,7 +21,8 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.schema import settings_schema
-from hls_handler.web.app import create_web
+from hls_handler.settings.succession import NEEDS_RESTART
+from hls_handler.web.app import Web
 from hls_handler.web.ports import Ports
 from hls_handler.work.health import Health
 from tests.settings.files import VARIABLES, load, with_value
@@ -66,6 +67,13 @@ def example(key: Key) -> str:
     return with_value(key.path, yaml.safe_load(settings_rows()[key.path][3].strip("`")))
 
 
+@pytest.mark.parametrize("path", ["README.md", "config/settings.yaml"])
+def test_what_needs_a_restart_is_documented(path: str) -> None:
+    text = re.sub(r"\n# | *\n", " ", Path(path).read_text(encoding="utf-8")).replace("`", "")
+    *most, last = NEEDS_RESTART
+    assert f"nly {', '.join(most)} and {last} need a restart" in text
+
+
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(command, TyperGroup):
         for sub in command.commands.values():
@@ -98,7 +106,7 @@ def test_no_command_is_documented_that_does_not_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(Path("config/settings.yaml"), VARIABLES, dotenv=None)
-    routes = create_web(settings, table=RepositoryTable(settings), ports=_no_ports()).routes
+    routes = Web(settings, table=RepositoryTable(settings), ports=_no_ports()).app.routes
     documented = re.findall(r"^\| `(?:GET|POST) (/[a-z]+)`", README, re.MULTILINE)
     assert sorted(documented) == sorted(route.path for route in routes if isinstance(route, Route))
 

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from hls_handler.errors import PayloadError
-from hls_handler.events import REPOSITORY_NAME, Account, parse_event, sip
+from hls_handler.events import (
+    REPOSITORY_NAME,
+    Account,
+    WireComment,
+    WireRelease,
+    WireWorkflowRun,
+    WorkflowRun,
+    parse_event,
+    sip,
+)
+from hls_handler.sandbox import recorded
 
 
 @pytest.mark.parametrize("name", ["owner/repo", "Some-One_x/.github", "o/..a", "o/...", "o/a.b-c_d"])
@@ -69,3 +82,93 @@ def test_a_thread_whose_labels_are_null_has_none_to_both_parsers(event: str, nam
     assert sipped.labels is None
     assert parsed is not None
     assert parsed.labels == ()
+
+
+# --- runs, releases and comments -------------------------------------------------------------------------------------
+
+BARE_RUN = {"id": 5, "workflow_id": 8, "head_sha": "1f0c"}
+
+
+def a_run(**known: Any) -> WorkflowRun:
+    return WireWorkflowRun.model_validate({**BARE_RUN, **known}).value(repository_id=1)
+
+
+def test_a_run_of_which_github_tells_little_is_one_still() -> None:
+    ghost = Account(login="ghost", id=10137, type="User")
+    nothing = dict.fromkeys(
+        (
+            "name",
+            "path",
+            "run_attempt",
+            "event",
+            "status",
+            "conclusion",
+            "head_branch",
+            "head_repository",
+            "actor",
+            "triggering_actor",
+            "pull_requests",
+        )
+    )
+    for known in ({}, nothing):
+        assert a_run(**known) == WorkflowRun(
+            id=5,
+            name="",
+            workflow_id=8,
+            path="",
+            run_number=0,
+            run_attempt=1,
+            event="",
+            status="",
+            conclusion=None,
+            head_sha="1f0c",
+            head_branch="",
+            head_owner=None,
+            head_repository=None,
+            actor=ghost,
+            triggering_actor=ghost,
+            html_url="",
+            pull_request_numbers=(),
+        )
+
+
+def test_a_run_knows_the_fork_that_its_branch_is_in_and_who_ran_it_again() -> None:
+    mona, zoe = {"login": "mona", "id": 7}, {"login": "zoe", "id": 8}
+    run = a_run(head_repository={"full_name": "mona/widgets", "owner": mona}, actor=mona, triggering_actor=zoe)
+    assert (run.head_owner, run.head_repository) == ("mona", "mona/widgets")
+    assert (run.actor.login, run.triggering_actor.login) == ("mona", "zoe")
+    assert a_run(actor=mona).triggering_actor.login == "mona"
+    assert a_run(head_repository={"full_name": "mona/widgets", "owner": None}).head_owner is None
+
+
+def test_pull_requests_into_other_repositories_are_not_the_runs() -> None:
+    into = [(3, {"repo": {"id": 1}}), (4, {"repo": {"id": 2}}), (5, {"repo": None}), (6, {}), (7, None)]
+    assert a_run(pull_requests=[{"number": n, "base": base} for n, base in into]).pull_request_numbers == (3,)
+
+
+@pytest.mark.parametrize(
+    ("told", "value"),
+    [
+        ("2026-11-02T10:24:55Z", datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC)),
+        ("2026-11-02T11:24:55+01:00", datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC)),
+        (None, None),
+    ],
+)
+def test_times_are_aware_and_utc(told: str | None, value: datetime | None) -> None:
+    comment = WireComment.model_validate({"id": 1, "created_at": told}).value()
+    assert comment.created_at == value
+    assert comment.created_at is None or comment.created_at.tzinfo is UTC
+    assert WireRelease.model_validate({"id": 1, "tag_name": "v1", "published_at": told}).value().published_at == value
+
+
+@pytest.mark.parametrize(
+    ("event", "part", "shape"),
+    [
+        ("workflow_run", "workflow_run", WireWorkflowRun),
+        ("release", "release", WireRelease),
+        ("issue_comment", "comment", WireComment),
+    ],
+)
+def test_every_recorded_payload_fits(event: str, part: str, shape: type[BaseModel]) -> None:
+    for one in recorded.for_event(event):
+        assert shape.model_validate(one.payload[part])

@@ -173,6 +173,16 @@ def test_handlers_that_libraries_brought_along_are_gone() -> None:
     assert github["message"] == "from PyGithub"
 
 
+def test_a_logger_that_was_silenced_on_purpose_stays_silent() -> None:
+    """As uvicorn does with its access log, after the first call and before a second one."""
+    configured()
+    silenced = logging.getLogger("a.silenced.one")
+    silenced.propagate = False
+    stream = configured()
+    silenced.warning("a request")
+    assert stream.getvalue() == ""
+
+
 def test_a_line_for_every_request_is_logged_at_debug_only() -> None:
     stream = configured()
     logging.getLogger("httpx2").info("HTTP Request: POST ...")

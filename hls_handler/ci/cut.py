@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hls_handler.ci.excerpt import LONGEST_NUMBER, LONGEST_REMARK, Excerpt
+from hls_handler.ci.excerpt import Excerpt, fold_remark, gap_remark
 from hls_handler.ci.lines import LogLine, shortened
 from hls_handler.ci.part import Part
 from hls_handler.ci.reading import read
@@ -63,7 +63,8 @@ def _elsewhere(step: int) -> Excerpt:
 
 def _chosen(part: Part, characters: int) -> list[LogLine]:
     """The most important lines that fit, in order."""
-    left = characters - LONGEST_REMARK  # there is one gap more than there are blocks of lines
+    gap = _gap_cost(part)
+    left = characters - gap  # there is one gap more than there are blocks of lines
     chosen: dict[int, LogLine] = {}
     ends: set[int] = set()  # the numbers right behind a chosen line
     for run in part.runs():
@@ -73,7 +74,7 @@ def _chosen(part: Part, characters: int) -> list[LogLine]:
             line = shortened(whole)
             after = line.number + line.folded + 1
             is_alone = line.number not in ends and after not in chosen
-            cost = _cost(line) + (LONGEST_REMARK if is_alone else 0)
+            cost = _cost(line, part) + (gap if is_alone else 0)
             if cost > left:
                 break
             left -= cost
@@ -82,11 +83,18 @@ def _chosen(part: Part, characters: int) -> list[LogLine]:
     return [chosen[number] for number in sorted(chosen)]
 
 
-def _cost(line: LogLine) -> int:
-    return len(line.text) + LONGEST_NUMBER + (LONGEST_REMARK if line.folded else 0)
+def _cost(line: LogLine, part: Part) -> int:
+    """Characters that it takes as it is shown."""
+    return len(f"{part.last_line}| {line.text}\n") + (len(fold_remark(line)) + 1 if line.folded else 0)
+
+
+def _gap_cost(part: Part) -> int:
+    """Characters of a remark on lines that are left out, at most."""
+    return len(gap_remark(max(part.last_line, 2))) + 1
 
 
 def _need(part: Part) -> int:
     """Characters that are enough for all that is worth showing of a part."""
     lines = {line.number: line for run in part.runs() for line in run}
-    return LONGEST_REMARK + sum(_cost(shortened(line)) + LONGEST_REMARK for line in lines.values())
+    gap = _gap_cost(part)
+    return gap + sum(_cost(shortened(line), part) + gap for line in lines.values())

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.ci.lines import LogLine
+from hls_handler.untrusted.cleaning import Code
 
 State = Literal["text", "empty", "binary", "elsewhere"]
 """`elsewhere`: the step's lines could not be told from the others', and another excerpt shows the whole job's log."""
-
-LONGEST_NUMBER = 12  # characters, with what follows it and the line end
-LONGEST_REMARK = 56  # of a line of our own, with its end
 
 WITHOUT_LINES = {
     "empty": "[the log is empty]",
@@ -48,9 +46,9 @@ class Excerpt:
         return self.last_line - self.first_line + 1 if self.first_line else 0
 
 
-def numbered(excerpt: Excerpt) -> str:
+def numbered(excerpt: Excerpt) -> Code:
     """The excerpt as Claude sees it; the module's docstring gives the form. Whatever is left out shows."""
-    return "\n".join(_numbered(excerpt))
+    return Code("\n".join(_numbered(excerpt)))
 
 
 def _numbered(excerpt: Excerpt) -> Iterator[str]:
@@ -60,19 +58,20 @@ def _numbered(excerpt: Excerpt) -> Iterator[str]:
     width = len(str(excerpt.last_line))
     expected = excerpt.first_line
     for line in excerpt.lines:
-        yield from _gap(line.number - expected)
+        if line.number > expected:
+            yield gap_remark(line.number - expected)
         yield f"{line.number:>{width}}| {line.text}"
         if line.folded:
-            yield _folded(line)
+            yield fold_remark(line)
         expected = line.number + line.folded + 1
-    yield from _gap(excerpt.last_line + 1 - expected)
+    if expected <= excerpt.last_line:
+        yield gap_remark(excerpt.last_line + 1 - expected)
 
 
-def _gap(lines: int) -> Iterator[str]:
-    if lines > 0:
-        yield f"[... {lines:,} {'line' if lines == 1 else 'lines'} left out ...]"
+def gap_remark(lines: int) -> str:
+    return f"[... {lines:,} {'line' if lines == 1 else 'lines'} left out ...]"
 
 
-def _folded(line: LogLine) -> str:
+def fold_remark(line: LogLine) -> str:
     times = f"{line.folded:,} more {'time' if line.folded == 1 else 'times'}"
     return f"[the same line {times}, with other numbers]" if line.alike else f"[the same line {times}]"

@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hls_handler.untrusted.cleaning import cap
 from hls_handler.untrusted.redaction import redact
 
 LONGEST_READ = 4_000
@@ -33,6 +32,8 @@ ESCAPE = re.compile(
     re.VERBOSE,
 )
 
+SCRIPT = "\x1b[36;1m"
+
 READABLE: Mapping[str, str] = {"error": "Error: ", "warning": "Warning: ", "notice": "Notice: ", "debug": "Debug: "}
 """What GitHub's page writes in place of a mark."""
 
@@ -45,13 +46,16 @@ class LogLine:
     text: str
     folded: int = 0  # further lines right below that say the same
     alike: bool = False  # the folded ones are the same but for numbers and progress bars
+    unread: int = 0  # characters that were cut off at once
 
 
 def shortened(line: LogLine) -> LogLine:
     """A line of a bearable length. Redacted before it is cut, because half a credential is not recognised."""
     if len(line.text) <= LONGEST_SHOWN:
         return line
-    return replace(line, text=cap(redact(line.text), LONGEST_SHOWN))
+    text = redact(line.text)
+    missing = max(len(text) - LONGEST_SHOWN, 0) + line.unread
+    return replace(line, text=f"{text[:LONGEST_SHOWN]}… [{missing:,} characters cut]" if missing else text, unread=0)
 
 
 @dataclass(slots=True)  # not frozen: half a million are made, and that would take twice the time
@@ -59,20 +63,24 @@ class RawLine:
     second: str  # "2026-11-20T09:14:31", or "" where no time is given
     mark: str  # "error", "group", ... or ""
     text: str  # without mark and escape sequences
-    length: int  # of the line as it came
+    length: int  # of the line as it came, without its end
+    unread: int  # characters behind the text, which is bounded
     is_binary: bool
+    is_script: bool  # coloured as the runner colours a step's script
 
 
 def parse_line(raw: str) -> RawLine:
     """Read one line, with or without its line end. Never raises; linear in the length, whatever is in it."""
-    length = len(raw)
-    text = raw.rstrip()
-    time = TIME.match(text, 1 if text.startswith("\ufeff") else 0)
+    text = raw.rstrip().removeprefix("\ufeff")
+    length = len(text)
+    time = TIME.match(text)
     at = time.end() if time else 0
     if "\r" in text:  # a progress bar: what was written last over the others is what a terminal shows
         at = max(at, text.rfind("\r") + 1)
+    unread = max(len(text) - at - LONGEST_READ, 0)
     text = text[at : at + LONGEST_READ]
     is_binary = "\0" in text or text.count("\ufffd") > UNREADABLE_SHARE * len(text)
+    is_script = text.startswith(SCRIPT)
     if "\x1b" in text or "\x9b" in text or "\x9d" in text:
         text = ESCAPE.sub("", text)
     if "\n" in text:
@@ -80,7 +88,7 @@ def parse_line(raw: str) -> RawLine:
     mark = MARK.match(text) if text.startswith("##[") else None
     if mark:
         text = text[mark.end() :]
-    return RawLine(time[1] if time else "", mark[1] if mark else "", text, length, is_binary)
+    return RawLine(time[1] if time else "", mark[1] if mark else "", text, length, unread, is_binary, is_script)
 
 
 def readable(line: RawLine) -> str:

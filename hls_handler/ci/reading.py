@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from hls_handler.ci.command import Command, opens_command
 from hls_handler.ci.keys import Keys
 from hls_handler.ci.lines import LogLine, parse_line, readable
 from hls_handler.ci.steps import Course, Step
 from hls_handler.ci.symptoms import weigh
 
-LONGEST_COMMAND = 200
-"""Lines of a `Run` group that are taken for the command. A program can print such a group too, and never end it."""
-
 SHORTEST_RUN = 3
 """Lines that are folded, beside the first; fewer are as short as the remark in their place."""
 
-PROGRESS = str.maketrans("", "", "0123456789.,:%/ =>#-━╸╺█▓▒░")
+CHANGING = "0123456789.,:%/ =>#-━╸╺█▓▒░"
 """What changes in a line that is written again and again, beside its words."""
+
+WORDS_ONLY = str.maketrans("", "", CHANGING)
 
 
 @dataclass(slots=True)
@@ -44,26 +44,22 @@ def read(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[Seen]:
 
 
 def _seen(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[Seen]:
-    course, keys = Course(steps), Keys()
-    command_left = 0
+    course, keys, command = Course(steps), Keys(), Command()
     last: tuple[str, str, int] = ("", "", 0)
     for number, raw in enumerate(lines, start=1):
         line = parse_line(raw)
-        opens_command = line.mark == "group" and line.text.startswith("Run ")
-        command_left = LONGEST_COMMAND if opens_command else command_left - 1 if command_left else 0
+        is_command = command.takes(line)
         if line.mark != last[0] or line.text != last[1] or line.is_binary:
             last = (line.mark, line.text, weigh(line))
         yield Seen(
-            LogLine(number, keys.hide(readable(line))),
+            LogLine(number, keys.hide(readable(line)), unread=line.unread),
             course.step_of(line),
-            0 if command_left else last[2],
-            command_left > 0,
-            opens_command,
+            0 if is_command and line.mark != "error" else last[2],
+            is_command,
+            opens_command(line),
             line.length,
             line.length if line.is_binary else 0,
         )
-        if line.mark == "endgroup":
-            command_left = 0
 
 
 def _is_same(first: Seen, other: Seen) -> bool:
@@ -74,8 +70,10 @@ def _is_same(first: Seen, other: Seen) -> bool:
         return True
     if first.weight or other.weight or abs(len(text) - len(other_text)) > MOST_GROWN:
         return False
-    words = text.translate(PROGRESS)
-    return bool(words) and words == other_text.translate(PROGRESS)
+    if text[:1] != other_text[:1] and not (text[:1] in CHANGING and other_text[:1] in CHANGING):
+        return False  # most lines: the rest takes longer
+    words = text.translate(WORDS_ONLY)
+    return bool(words) and words == other_text.translate(WORDS_ONLY)
 
 
 MOST_GROWN = 120  # characters, of a progress bar
@@ -96,7 +94,8 @@ def _add(run: list[Seen], seen: Seen) -> None:
 
 def _end(run: list[Seen]) -> Iterator[Seen]:
     """A long run is its first line and, where they differ, its last: how far it came."""
-    if not run:
+    if len(run) <= 1:
+        yield from run
         return
     first = run[0]
     if first.line.folded < SHORTEST_RUN:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from hls_handler.ci.command import opens_command
 from hls_handler.ci.lines import RawLine
 
 FAILED = frozenset({"failure", "cancelled", "timed_out"})
@@ -39,9 +40,9 @@ class Step:
 
 def opens(line: RawLine) -> bool:
     """Whether the runner writes such a line at the beginning of a step."""
-    if line.mark == "group":
-        return line.text.startswith("Run ")
-    return not line.mark and line.text.startswith(("Post job cleanup.", "Cleaning up orphan processes"))
+    if line.mark:
+        return opens_command(line)
+    return line.text.startswith(("Post job cleanup.", "Cleaning up orphan processes"))
 
 
 class Course:
@@ -56,7 +57,6 @@ class Course:
         self._leaves = [_second(step.completed_at, later_s=1) or "9" for step in ran]
         self._at = 0  # the step that the last line was of, or the first that the next may be of
         self._is_inside = False
-        self._is_opened = False
 
     def step_of(self, line: RawLine) -> int | None:
         """The number of the line's step; None where no step is known to have run."""
@@ -66,7 +66,7 @@ class Course:
         if line.second and (opening or not self._is_inside or line.second > self._ends[self._at]):
             self._move(line.second, line.text if opening else "")
         elif opening:
-            self._open(self._named(range(self._at, len(self._names)), line.text))
+            self._enter(self._named(range(self._at, len(self._names)), line.text))
         return self._numbers[self._at] if self._is_inside else None
 
     def _move(self, second: str, opening: str) -> None:
@@ -74,7 +74,7 @@ class Course:
         timed = [k for k in possible if self._starts[k]]
         if opening:
             found = self._named(possible, opening)
-            self._open(self._unnamed(timed, opening) if found is None else found)
+            self._enter(self._unnamed(timed, opening) if found is None else found)
         if self._is_inside and self._at in possible:
             return
         if timed:
@@ -84,22 +84,19 @@ class Course:
 
     def _named(self, possible: Iterable[int], opening: str) -> int | None:
         name = _plain(opening)
-        return next((k for k in possible if self._names[k] == name and not self._has_opened(k)), None)
+        return next((k for k in possible if self._names[k] == name and not self._has_begun(k)), None)
 
     def _unnamed(self, possible: Iterable[int], opening: str) -> int | None:
         """The first step whose log may well begin so."""
-        return next((k for k in possible if not self._has_opened(k) and _may_begin(self._names[k], opening)), None)
+        return next((k for k in possible if not self._has_begun(k) and _may_begin(self._names[k], opening)), None)
 
-    def _has_opened(self, k: int) -> bool:
-        return k == self._at and self._is_inside and self._is_opened
+    def _has_begun(self, k: int) -> bool:
+        """Whether it has lines already, so that it is not the one that is opened: that is the first line of a step."""
+        return k == self._at and self._is_inside
 
-    def _open(self, k: int | None) -> None:
+    def _enter(self, k: int | None) -> None:
         if k is not None:
-            self._enter(k)
-            self._is_opened = True
-
-    def _enter(self, k: int) -> None:
-        self._at, self._is_inside, self._is_opened = k, True, False
+            self._at, self._is_inside = k, True
 
 
 def _may_begin(name: str, opening: str) -> bool:

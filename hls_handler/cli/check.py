@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli.options import DOTENV, Config, config_path
+from hls_handler.cli.prompt_fields import shown_fields, shown_labels
 from hls_handler.cli.say import say
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_refusals import MODEL_REMEDY, PERMISSION_REMEDY
@@ -34,7 +36,7 @@ def check(
 
     Every prompt is rendered over every recorded payload of its events. If GitHub and Claude answer, the token, its
     permissions in each repository that settings name in full, the key and the model are checked too. One line for each
-    finding, with file and line.
+    finding, with file and line; and one for each prompt with fields or labels of its own, which says what they are.
 
     Exit codes: 0 nothing found; 1 something was found; 2 the settings file itself cannot be used.
     """
@@ -50,6 +52,8 @@ def check(
     findings += [*_retired(library), *_misnamed(settings, library)]
     if not offline:
         findings += [*_github(settings), *_claude(settings, library)]
+    for line in _own_fields(library):
+        say(line)
     for finding in findings:
         say(finding)
     if findings:
@@ -63,6 +67,15 @@ def _prompts(settings: Settings) -> tuple[Library | None, list[str]]:
         return load_checked(settings), []
     except PromptError as exc:
         return None, list(exc.problems)
+
+
+def _own_fields(library: Library | None) -> Iterator[str]:
+    """What front matters make of reply types and labels, so that one can see whether it is what was meant."""
+    for prompt in library.prompts.values() if library else ():
+        if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
+            fields = "; ".join(shown_fields(prompt)) or "those of the reply type"
+            labels = "; ".join(f"{field}: {names}" for field, names in shown_labels(prompt.reply_model)) or "none"
+            yield f"{prompt.path}: fields {fields}. Labels {labels}"
 
 
 def _retired(library: Library | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`hls demo`: the real service against a sandbox GitHub and a sandbox Claude, fed with recorded payloads."""
+"""`hls demo`: the real service against a sandbox GitHub and a Claude, the sandbox's or the real one."""
 
 from __future__ import annotations
 
@@ -16,23 +16,34 @@ import typer
 from rich.console import Console
 
 from hls_handler.cli.calling import how_to_call
+from hls_handler.cli.demo_claude import (
+    KEY_VARIABLE,
+    bill,
+    find_real_claude,
+    require_answer,
+    require_budget,
+    section,
+)
+from hls_handler.cli.options import Config
 from hls_handler.cli.say import say, say_lines
 from hls_handler.cli.send import Answer, deliver
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.cli.story import Story, tell
+from hls_handler.cli.subjects import with_remedy
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.recorded import Recorded
+from hls_handler.sandbox.samples import load_checked
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Claude, Settings
 from hls_handler.store import Store, hold_exclusively
 
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
 SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 UP_AGAIN_S = 10.0
 
 SETTINGS = """\
@@ -43,10 +54,7 @@ github:
   webhook_secret: {secret}
   base_url: {github_url}
   min_seconds_between_writes: 0.2
-claude:
-  api_key: {api_key}
-  base_url: {claude_url}
-  requests_per_second: 5
+claude: {claude}
 storage: {{url: "{storage_url}"}}
 limits: {{retry_backoff_s: 1}}
 repositories:
@@ -54,10 +62,16 @@ repositories:
     events: [issues, pull_request, pull_request_review]
 """
 
+CANNED = '{{api_key: {api_key}, base_url: "{url}", requests_per_second: 5}}'
+
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End when all is shown.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier demos did.")] = False,
+    claude: Annotated[
+        str, typer.Option(metavar="sandbox|real", help="Who answers: the sandbox with canned answers, or Claude.")
+    ] = "sandbox",
+    config: Config = None,
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
@@ -66,36 +80,46 @@ def demo(
     works, not how well Claude does. Afterwards the demo stays up, with addresses to open, until Ctrl-C; `hls send
     NAME --config data/demo/settings.yaml` sends it more.
 
+    With --claude real, GitHub is the stand-in still, and the questions go to Claude, with the claude section of the
+    settings, or with ANTHROPIC_API_KEY where there are none. It costs money: how much at most is said before it begins.
+
     Exit codes: 0 everything went as it should; 1 something did not; 2 it could not start, or not go on.
     """
-    raise typer.Exit(run_demo(once=once, fresh=fresh))
+    if claude not in ("sandbox", "real"):
+        raise typer.BadParameter("one of sandbox, real", param_hint="--claude")
+    real = find_real_claude(config) if claude == "real" else None
+    raise typer.Exit(run_demo(once=once, fresh=fresh, real=real))
 
 
-def run_demo(*, once: bool, fresh: bool) -> int:
-    """The exit code, as `demo` says it."""
+def run_demo(*, once: bool, fresh: bool, real: Claude | None = None) -> int:
+    """The exit code, as `demo` says it. `real` is how to ask the real Claude; without it the sandbox answers."""
     try:
-        return _run(once=once, fresh=fresh)
+        return _run(once=once, fresh=fresh, real=real)
     except HlsError as exc:
-        say(f"the demo cannot run: {exc}")
+        say(f"the demo cannot run: {with_remedy(exc)}")
         return 2
 
 
-def _run(*, once: bool, fresh: bool) -> int:
+def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
     with hold_exclusively(STORAGE_URL):  # before anything of a running demo is written over
         pass
+    if real is not None:
+        require_answer(real)
     if fresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
     with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
-        say("Demo: GitHub and Claude are stand-ins on this machine, and the answers of Claude are canned.")
         for wanted in (8000, 0):
-            settings = _settings(sandbox, port=_free_port(wanted))
-            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, say=say) as service:
+            settings = _settings(sandbox, port=_free_port(wanted), real=real)
+            if wanted:
+                _introduce(settings, real)
+            key = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
+            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, say=say, variables=key) as service:
                 if service.wait_until_up():
                     well = _play(settings, sandbox, service)
                     if not once:
-                        _stay(settings, sandbox, service)
+                        _stay(settings, sandbox, service, costs=real is not None)
                     return 0 if well else 1
                 if not service.lost_its_port:
                     break
@@ -104,16 +128,28 @@ def _run(*, once: bool, fresh: bool) -> int:
     return 2
 
 
-def _settings(sandbox: Sandbox, *, port: int) -> Settings:
+def _introduce(settings: Settings, real: Claude | None) -> None:
+    """Say who answers, and what that costs. Raises `SettingsError` when it would take more than the hour's budget."""
+    if real is None:
+        say("Demo: GitHub and Claude are stand-ins on this machine, and the answers of Claude are canned.")
+        return
+    with closing(Store.open(settings.storage.url)) as store:
+        asked = store.calls_last_hour()
+    needed = bill(real, load_checked(settings))
+    require_budget(real, needed, asked=asked)
+    say(f"Demo: GitHub is a stand-in on this machine, and Claude is the one at {real.base_url} ({real.model}).")
+    say(f"It asks Claude {needed.sentence}.")
+
+
+def _settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
     """Written and read back, since the service and `hls send` read them too."""
     SETTINGS_FILE.write_text(
         SETTINGS.format(
             port=port,
             token=sandbox.token,
             secret=secrets.token_hex(20),
-            api_key=sandbox.api_key,
             github_url=sandbox.github_url,
-            claude_url=sandbox.claude_url,
+            claude=CANNED.format(api_key=sandbox.api_key, url=sandbox.claude_url) if real is None else section(real),
             storage_url=STORAGE_URL,
         )
     )
@@ -123,6 +159,7 @@ def _settings(sandbox: Sandbox, *, port: int) -> Settings:
 def _play(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
     """Send the story's payloads one after the other and show what came of each; whether all went well."""
     console = Console(highlight=False, emoji=False, markup=False)
+    patience_s = PATIENCE_S + 2 * settings.claude.timeout_s  # an event may take two questions
     well = True
     with closing(Store.open(settings.storage.url)) as store:
         for number, name in enumerate(recorded.STORY, start=1):
@@ -135,9 +172,13 @@ def _play(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool
                 say(f"  the service answered {answer.status}: {answer.body}")
                 well = False
                 continue
-            story = _wait(store, guid, service)
+            story = _wait(store, guid, service, patience_s=patience_s)
+            if story is None:
+                say(f"  not finished within {patience_s:g} s, so the rest is left out; see {LOG}")
+                well = False
+                break
             _show(story)
-            well = well and story is not None and _ended_well(story)
+            well = well and _ended_well(story)
     console.rule()
     return well
 
@@ -164,8 +205,8 @@ def _deliver(settings: Settings, payload: Recorded, service: ServiceProcess, *, 
             service.revive()
 
 
-def _wait(store: Store, guid: str, service: ServiceProcess) -> Story | None:
-    until = time.monotonic() + PATIENCE_S
+def _wait(store: Store, guid: str, service: ServiceProcess, *, patience_s: float) -> Story | None:
+    until = time.monotonic() + patience_s
     while time.monotonic() < until:
         row = store.delivery(guid)
         if row is not None and row.state not in OPEN_STATES:
@@ -175,10 +216,7 @@ def _wait(store: Store, guid: str, service: ServiceProcess) -> Story | None:
     return None
 
 
-def _show(story: Story | None) -> None:
-    if story is None:
-        say(f"  not finished within {PATIENCE_S:g} s; see {LOG}")
-        return
+def _show(story: Story) -> None:
     row = story.delivery
     say(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
     for answered in story.answers:
@@ -195,7 +233,7 @@ def _show(story: Story | None) -> None:
     say("  took      " + ", ".join(f"{step.name} {step.took_s * 1000:.0f} ms" for step in story.times))
 
 
-def _stay(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
+def _stay(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
     hls, config = how_to_call(), f"--config {SETTINGS_FILE}"
     try:
@@ -203,7 +241,8 @@ def _stay(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None
         say(f"  {sandbox.page_url}   the threads, as a contributor would see them")
         say(f"  {base}/stats   what was done")
         say(f"  {base}/health   how the parts are")
-        say(f"Send it more:   {hls} send demo/question {config}      (or a payload of your own: ./event.json)")
+        more = "each costs; or a payload of your own" if costs else "or a payload of your own"
+        say(f"Send it more:   {hls} send demo/question {config}      ({more}: ./event.json)")
         say(f"Ask it why:     {hls} why {sandbox.state.threads()[0].key} {config}")
         say(f"Try its memory: kill -9 {service.pid}, and see the service go on.   Ctrl-C ends the demo.")
         service.supervise()

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from hls_handler.cli.say import say
 from hls_handler.errors import HlsError, SettingsError
+from hls_handler.settings.credentials import find_missing, missing_credentials, with_stand_ins
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.store import Store, database_exists
@@ -41,6 +42,26 @@ def load(config: Path | None) -> Settings:
         return load_settings(config_path(config), os.environ, dotenv=DOTENV)
     except SettingsError as exc:
         refuse(exc.problems)
+
+
+def load_without_credentials(config: Path | None) -> Settings:
+    """The same, but a credential that is not set is no problem yet: `credentials.find_missing` tells of it."""
+    path = config_path(config)
+    try:
+        if not missing_credentials(os.environ, DOTENV):
+            return load(config)
+        return load_settings(path, with_stand_ins(os.environ, DOTENV), dotenv=DOTENV)
+    except SettingsError as exc:
+        refuse(exc.problems)
+
+
+def need(settings: Settings, key: Literal["github.token", "claude.api_key"], *, otherwise: str) -> None:
+    """Exits with 2 when this credential is not set; `otherwise` says how to do without it."""
+    secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
+    missing = find_missing(secret)
+    if missing is not None:
+        where = settings.sources.where(key)
+        refuse([f"{where}: {missing} is not set; set it in the environment or in .env, or {otherwise}"])
 
 
 @contextmanager

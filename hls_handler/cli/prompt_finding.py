@@ -25,6 +25,14 @@ def find_library(settings: Settings) -> Library:
         refuse(exc.problems)
 
 
+def find_sound_library(settings: Settings) -> Library | None:
+    """The library that settings name; None when it cannot be used, which somebody else says."""
+    try:
+        return load_checked(settings)
+    except PromptError:
+        return None
+
+
 def find_prompt(library: Library, given: str, *, other_version: Callable[[str], NoReturn] = refuse_one) -> Prompt:
     """The prompt of a name or an id; exits with 2 for none, and as `other_version` does for another version's id."""
     name, at, _ = given.partition("@")

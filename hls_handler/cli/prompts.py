@@ -1,4 +1,7 @@
-"""`hls prompts`: for prompt authors, what there is, what it came to, what it can name, and where it differs."""
+"""`hls prompts`: for prompt authors, what there is, what it came to, what it can name, and where it differs.
+
+`hls prompts try` has a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load, open_store_if_any, refuse
+from hls_handler.cli.prompt_fields import shown_fields, shown_labels
 from hls_handler.cli.prompt_figures import Figures, shown_feedback, shown_figures
-from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped
+from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped, find_sound_library
+from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.prompt_variables import shown_variables
 from hls_handler.cli.say import say, say_lines
 from hls_handler.handlers.handler import Budget
@@ -19,10 +24,12 @@ from hls_handler.sandbox.samples import SHIPPED, families
 from hls_handler.store import feedback_in
 
 prompts = typer.Typer(
-    help="Look at the library of prompts, and compare.",
+    help="Look at the library of prompts, compare, and try one out.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+prompts.command(name="try")(try_)
 
 NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2a)."
 
@@ -67,18 +74,23 @@ def vars_(
     For each variable and each of its members: the name ([] stands for each element of a list), whose text it is, the
     type, and an example from a recorded event. A stranger's text can be shown, compared and measured, but not taken
     apart; numbers and booleans are nobody's text. First what prompts see, then what only comments see, whose examples
-    come of canned replies. The prompts themselves are not read, so broken ones do not matter.
+    come of canned replies, with the labels that come of such replies; last the fields and labels of prompts whose
+    front matter has its own. If the prompts are broken, only these are missing.
 
     Exit codes: 0 listed; 2 called wrongly, or the settings cannot be used.
     """
-    budget = Budget(input_tokens=load(config).claude.input_tokens)
+    settings = load(config)
+    budget = Budget(input_tokens=settings.claude.input_tokens)
     known = families(budget)
     event = next((event for event, one in known.items() if family in (event, one.name)), None)
     if event is None:
         names = ", ".join(dict.fromkeys(one.name for one in known.values()))
         refuse([f"there is no family {family!r}; there are {names}, and their events {', '.join(known)}"])
-    for line in shown_variables(event, known[event], budget):
+    library = find_sound_library(settings)
+    for line in shown_variables(event, known[event], library.prompts.values() if library else (), budget):
         say(line)
+    if library is None:
+        say("the prompts cannot be used, so their own fields and labels are missing here; hls check says what is wrong")
 
 
 @prompts.command()
@@ -88,8 +100,9 @@ def show(
 ) -> None:
     """Show one prompt: front matter, files, template.
 
-    The front matter is the one that holds: that of the shipped prompt, where the file has none of its own. Lines have
-    the numbers that they have in their file, as in the messages of `hls check`.
+    The front matter is the one that holds: that of the shipped prompt, where the file has none of its own; what it
+    makes of the reply's fields and of labels is said above it. Lines have the numbers that they have in their file, as
+    in the messages of `hls check`.
 
     Exit codes: 0 shown; 1 the id is that of another version; 2 called wrongly, or the settings or the prompts cannot
     be used.
@@ -135,7 +148,10 @@ def _shown(prompt: Prompt, makeup: Makeup) -> list[str]:
     return [
         f"prompt      {prompt.id}",
         f"from        {origin(makeup, SHIPPED)}",
-        "files       " + "\n            ".join(source.file for source in makeup.sources),
+        *_listed("files", [source.file for source in makeup.sources]),
+        f"reply       {prompt.reply}",
+        *_listed("fields", shown_fields(prompt)),
+        *_listed("labels", [f"{field}: {labels}" for field, labels in shown_labels(prompt.reply_model)]),
         "",
         f"--- front matter ({makeup.front_file}) ---",
         *_numbered(makeup.numbered_front),
@@ -143,6 +159,10 @@ def _shown(prompt: Prompt, makeup: Makeup) -> list[str]:
         f"--- template ({makeup.template.file}) ---",
         *_numbered(makeup.numbered_template),
     ]
+
+
+def _listed(title: str, lines: Iterable[str]) -> Iterator[str]:
+    return (f"{title if index == 0 else '':<10}  {line}" for index, line in enumerate(lines))
 
 
 def _numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:

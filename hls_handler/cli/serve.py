@@ -12,7 +12,7 @@ import typer
 from hls_handler.app import Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, config_path, refuse
 from hls_handler.errors import SettingsError
-from hls_handler.settings.load import load_settings
+from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.web.serving import listen, server
 
@@ -33,9 +33,10 @@ def serve(config: Config = None) -> None:
 
 def run_service(path: Path) -> int:
     try:
-        settings = load_settings(path, os.environ, dotenv=DOTENV)
+        file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
         refuse(exc.problems)
+    settings = file.first
     configure_logs(settings)
     problems: list[str] = []
     service = sock = None
@@ -44,7 +45,7 @@ def run_service(path: Path) -> int:
     except SettingsError as exc:
         problems += exc.problems
     try:
-        service = Service(settings)
+        service = Service(file)
     except SettingsError as exc:
         problems += exc.problems
     if service is None or sock is None:
@@ -54,7 +55,7 @@ def run_service(path: Path) -> int:
     _announce(path, settings, port=sock.getsockname()[1])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _already_heard)
-    server(service.web, settings, on_signal=service.begin_to_stop).run(sockets=[sock])
+    server(service.web, service.settings, on_signal=service.begin_to_stop).run(sockets=[sock])
     return 0
 
 

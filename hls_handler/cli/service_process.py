@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,8 +30,18 @@ class EndsAlways(HlsError):
 class ServiceProcess:
     """`hls serve` over one settings file, with its log in a file."""
 
-    def __init__(self, path: Path, settings: Settings, *, log: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        *,
+        log: Path,
+        say: Callable[[str], None],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """`variables` are laid over the environment of this process: what shall stand in no file."""
         self._path, self._settings, self._log, self._say = path, settings, log, say
+        self._environ = {**os.environ, **(variables or {})}
         self._starts = 0
         self._process = self._start()
 
@@ -97,4 +107,4 @@ class ServiceProcess:
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         command = [sys.executable, "-m", "hls_handler.cli.demo_service", str(self._path)]
         with self._log.open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=dict(os.environ))
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environ)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Answered
 from hls_handler.store import CallRow, DeliveryRow, Store
-from hls_handler.work.memory import OUTCOME, RULE, recall_answer
+from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, retell_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class StepTime:
 class Story:
     delivery: DeliveryRow
     rule: str | None  # the sentence that let it in; None if it never came so far
+    not_shown: tuple[str, ...]  # what of the event Claude was not shown, a sentence each
     answers: tuple[Answered, ...]
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
@@ -40,11 +41,13 @@ class Story:
 def tell(store: Store, delivery: DeliveryRow) -> Story:
     steps = store.steps(delivery.guid)
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
-    answers = [recall_answer(step) for (name, _), step in ordered if name == "ask"]
+    answers = [retell_answer(step) for (name, _), step in ordered if name == "ask"]
+    not_shown = [NOT_SHOWN.decode(step) for (name, _), step in ordered if name == NOT_SHOWN.name]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     return Story(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
+        not_shown=tuple(sentence for sentence in not_shown if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=tuple(store.calls(delivery.guid)),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.analysis import Answered, IssueAnalysis, IssueResponse, PullRequestAnalysis, ReviewAnalysis
+from hls_handler.analysis import Answered, IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.say import say
 from hls_handler.cli.story import Story, tell
@@ -59,6 +59,8 @@ def _sentences(story: Story) -> Iterator[str]:
     yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
     if story.rule is not None:
         yield f"Let in: {story.rule}."
+    if story.not_shown:
+        yield f"Not shown to Claude: {'; '.join(story.not_shown)}."
     for answered in story.answers:
         yield f"{answered.prompt_id} was asked, and Claude said: {said(answered)}"
     if row.analysis_status == "failed":
@@ -73,8 +75,16 @@ def _sentences(story: Story) -> Iterator[str]:
 
 
 def said(answered: Answered) -> str:
-    """The reply in one line."""
-    reply = answered.reply
+    """The reply in one line, with what its prompt's author asked for besides."""
+    own = "".join(f"; {name}: {_plain(value)}" for name, value in (answered.reply.model_extra or {}).items())
+    return f"{_said(answered.reply)}{own}"
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _said(reply: Reply) -> str:
     aside = "" if reply.worth_saying else " (not worth a comment)"
     match reply:
         case IssueAnalysis():
@@ -88,7 +98,7 @@ def said(answered: Answered) -> str:
         case IssueResponse():
             return f"{'certain' if reply.certain else 'a guess'}: {reply.answer}{aside}"
         case _:
-            return f"{reply.model_dump_json()}{aside}"
+            return f"{reply.model_dump_json(exclude=set(reply.model_extra or ()))}{aside}"
 
 
 def _ending(story: Story) -> str:

@@ -133,9 +133,11 @@ class Api:
         try:
             reply = self._exchange("GET", path, expected=(404, 410))
         except _NotFinalError as exc:
-            if exc.status == 302 and exc.location:
+            if exc.status != 302:
+                self._not_final(call, exc)
+            if exc.location:
                 return exc.location
-            self._not_final(call, exc)
+            raise unexpected(call, "302 without an address") from None
         if reply.status in (404, 410):
             return None
         raise unexpected(call, f"{reply.status} where it should have pointed to a file")
@@ -168,7 +170,9 @@ class Api:
     ) -> tuple[tuple[T, ...], Mapping[str, str]]:
         """One page of a list, counted from 1, and the headers."""
         reply = self._send("GET", path, parameters={**(query or {}), "per_page": PAGE, "page": number})
-        items = reply.data.get(inside) if inside and isinstance(reply.data, dict) else reply.data
+        items = reply.data
+        if inside:
+            items = items.get(inside) if isinstance(items, dict) else None
         return _fit(f"GET {path}", shape, items), reply.headers
 
     def write(

@@ -86,7 +86,9 @@ class Claude:
         except anthropic.AnthropicError as exc:
             raise translate(exc, asked=prompt.id, model=model, api_key=self._key, now=self._now()) from None
         took_s = self._clock() - started
-        return read_reply(answer.read(), prompt_id=prompt.id, reply_type=prompt.reply, took_s=took_s)
+        return read_reply(
+            answer.read(), prompt_id=prompt.id, reply_type=prompt.reply, model=prompt.reply_model, took_s=took_s
+        )
 
     def lookup_model(self, model: str) -> ModelStatus:
         """What the API knows of a model. Raises `DependencyDown`, also for a model that it does not know."""

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hls_handler.analysis import REPLY_TYPES, Answered, Unusable, Usage
+from hls_handler.analysis import Answered, Reply, Unusable, Usage
 from hls_handler.clients.claude_refusals import unexpected
 from hls_handler.clients.prices import cost_usd
 from hls_handler.clients.wording import short
@@ -64,10 +64,12 @@ def read_body(shape: type[M], body: bytes, *, asked: str) -> M:
         raise unexpected(asked, problems_of(exc)) from None
 
 
-def read_reply(body: bytes, *, prompt_id: str, reply_type: str, took_s: float) -> Answered | Unusable:
+def read_reply(
+    body: bytes, *, prompt_id: str, reply_type: str, model: type[Reply], took_s: float
+) -> Answered | Unusable:
     """The reply, or why it is of no use. Raises `DependencyDown` as `read_body` does.
 
-    The text is picked by its block's type: a thinking block may come first.
+    `model` is the reply's full type. The text is picked by its block's type: a thinking block may come first.
     """
     message = read_body(_Message, body, asked=prompt_id)
     usage = _usage(message, took_s)
@@ -79,7 +81,7 @@ def read_reply(body: bytes, *, prompt_id: str, reply_type: str, took_s: float) -
     match message.stop_reason:
         case "end_turn" | "stop_sequence":
             try:
-                reply = REPLY_TYPES[reply_type].model_validate_json(text)
+                reply = model.model_validate_json(text)
             except ValidationError as exc:
                 return unusable("invalid", problems_of(exc))
             return Answered(prompt_id, reply_type, reply, usage)

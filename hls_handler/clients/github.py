@@ -24,7 +24,7 @@ def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], n
 
 
 class Github:
-    """Not thread-safe: one per worker thread, which has it for as long as the process lives."""
+    """Not thread-safe: one per worker thread, which has it until the settings give another token or address."""
 
     def __init__(self, api: Api) -> None:
         self._api = api

@@ -58,6 +58,7 @@ def read_log(
         session.close()
         raise unreachable(call, exc, now()) from None  # its text quotes the address
     if response.status_code != 200:
+        response.close()
         session.close()
         if response.status_code in (404, 410):
             return NoLog("expired")

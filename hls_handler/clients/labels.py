@@ -37,6 +37,7 @@ def look_at_labels(
         return decide_labels(
             wishes=action.wishes,
             groups=action.groups,
+            known=action.known,
             on_thread=on_thread,
             memory=remembered,
             in_repository=in_repository,

@@ -13,6 +13,7 @@ from hls_handler.events import Comment, Event, Issue
 from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.routing import Rule, asks_account, asks_how_to_start
 
@@ -74,10 +75,14 @@ class CommentHandler(Handler[CommentFacts]):
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         """Each question has an answer of its own, below it."""
+        labels = keep_labels(analysis)
         if not analysis.comment:
-            return ()
+            return labels
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
-        return (KeepComment(family, analysis.comment, create=analysis.worth_saying),)
+        return (
+            *labels,
+            KeepComment(family, analysis.comment, create=analysis.worth_saying),
+        )
 
 
 def _fitting(comments: tuple[Comment, ...], tokens: int) -> tuple[Comment, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hls_handler.actions import Action, KeepLabels
 from hls_handler.analysis import Analysis
+from hls_handler.handlers.wishes import possible_wishes
 
 COUNTED_DAYS = 30
 """A label that is changed later than this is no correction: the issue has changed, not the judgement of it."""
@@ -16,7 +17,7 @@ COUNTED_DAYS = 30
 class Word:
     """A label that we set because a reply said so, and what is noted of people's changing it."""
 
-    field: str  # "priority"
+    field: str  # "priority"; of a list the group of the one label, "areas area/api"
     said: str  # the label: "priority-high"
     prompt_id: str  # of the prompt that was asked: "issues/analyze@3f9c2a"
     became: str | None  # the label that people want in its place, "" for none; None: they let it be
@@ -46,6 +47,6 @@ def attributed(actions: Iterable[Action], analysis: Analysis) -> tuple[Action, .
     """The same actions, their labels with the prompt whose reply they come from: the first that fills in the field."""
     said: dict[str, str] = {}
     for answer in analysis.answers:
-        for field in type(answer.reply).label_rules:
-            said.setdefault(field, answer.prompt_id)
+        for wish in possible_wishes(type(answer.reply)):
+            said.setdefault(wish.group, answer.prompt_id)
     return tuple(replace(one, said=said) if isinstance(one, KeepLabels) else one for one in actions)

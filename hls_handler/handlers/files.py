@@ -11,6 +11,7 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.budget import cut_to
 from hls_handler.review.patch import Patch, numbered, parse_patch
+from hls_handler.settings.globs import NOTHING_LEFT_OUT, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
@@ -22,6 +23,7 @@ Reason = Literal[
     "binary or empty",
     "too large for GitHub to show",
     "renamed without changes",
+    "left out by settings",
     "lock file",
     "generated",
     "minified",
@@ -82,23 +84,27 @@ class SkippedFile:
     reason: Reason
 
 
-def choose(files: Sequence[ChangedFile], *, tokens: int) -> tuple[tuple[PatchedFile, ...], tuple[SkippedFile, ...]]:
+def choose(
+    files: Sequence[ChangedFile], *, tokens: int, left_out: PathFilter = NOTHING_LEFT_OUT
+) -> tuple[tuple[PatchedFile, ...], tuple[SkippedFile, ...]]:
     """The files to show within a budget, what matters most first, and the others in GitHub's order, with the reason.
 
     A patch takes what those behind it do not need, and at least half of what is left: a huge file is cut, visibly, and
     does not keep small ones out.
     """
     patches = {file.path: parse_patch(file.patch or "") for file in files}
-    reasons = {file.path: reason for file in files if (reason := _unreadable(file, patches[file.path])) is not None}
+    reasons = {
+        file.path: reason for file in files if (reason := _unreadable(file, patches[file.path], left_out)) is not None
+    }
     ranked = sorted((file for file in files if file.path not in reasons), key=_rank)
-    needs = [TOKENS_AROUND + estimate_tokens(numbered(patches[file.path])) for file in ranked]
+    needs = [_around(file) + estimate_tokens(numbered(patches[file.path])) for file in ranked]
     shown: list[PatchedFile] = []
     left, needed_behind = tokens, sum(needs)
     for file, need in zip(ranked, needs, strict=True):
         needed_behind -= need
-        allowed = min(max(left - needed_behind, left // 2), TOKENS_AROUND + LONGEST_PATCH)
+        allowed = min(max(left - needed_behind, left // 2), _around(file) + LONGEST_PATCH)
         whole = patches[file.path]
-        part = whole if need <= allowed else cut_to(whole, allowed - TOKENS_AROUND)
+        part = whole if need <= allowed else cut_to(whole, allowed - _around(file))
         if not part.hunks:
             reasons[file.path] = "over the token budget"
             continue
@@ -107,8 +113,15 @@ def choose(files: Sequence[ChangedFile], *, tokens: int) -> tuple[tuple[PatchedF
     return tuple(shown), tuple(SkippedFile(file.path, reasons[file.path]) for file in files if file.path in reasons)
 
 
-def _unreadable(file: ChangedFile, patch: Patch) -> Reason | None:
+def _around(file: ChangedFile) -> int:
+    """Tokens beside the patch: a name may have 4,096 characters, and strangers choose it."""
+    return max(TOKENS_AROUND, TOKENS_AROUND // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
+
+
+def _unreadable(file: ChangedFile, patch: Patch, left_out: PathFilter) -> Reason | None:
     """Why a file has nothing to show, whatever the budget; None if it has."""
+    if left_out.leaves_out(file.path):
+        return "left out by settings"
     path = file.path.lower()
     for reason, pattern in WELL_KNOWN:
         if pattern.search(path):
@@ -144,6 +157,24 @@ def _patched(file: ChangedFile, whole: Patch, part: Patch) -> PatchedFile:
 
 def _changed_lines(patch: Patch) -> int:
     return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
+
+
+def not_shown(files: Sequence[PatchedFile], skipped: Sequence[SkippedFile], unlisted: int) -> str | None:
+    """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"; None where all was."""
+    parts: list[str] = []
+    missing, of = len(skipped) + unlisted, len(files) + len(skipped) + unlisted
+    if missing:
+        why = [summary(skipped)] if skipped else []
+        why += [f"{unlisted} beyond those that GitHub lists"] if unlisted else []
+        parts.append(f"{missing} of {of} files {were(missing)} not shown: {', '.join(why)}")
+    cut = sum(file.cut for file in files)
+    if cut:
+        parts.append(f"{cut} patch{'es' * (cut != 1)} {were(cut)} cut")
+    return "; ".join(parts) or None
+
+
+def were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def summary(skipped: Iterable[SkippedFile]) -> str:

@@ -11,6 +11,7 @@ from hls_handler.events import Event
 from hls_handler.handlers.handler import Budget, Handler, Thread, appointed, still_welcome, thread_of
 from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.routing import Rule
 
 
@@ -46,6 +47,10 @@ class GenericHandler(Handler[GenericFacts]):
         return thread_of(event) or appointed(rule)
 
     def plan(self, event: Event, facts: GenericFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        labels = keep_labels(analysis)
         if not analysis.comment:
-            return ()
-        return (KeepComment(self.family, analysis.comment, create=analysis.worth_saying),)
+            return labels
+        return (
+            *labels,
+            KeepComment(self.family, analysis.comment, create=analysis.worth_saying),
+        )

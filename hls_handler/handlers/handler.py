@@ -14,15 +14,17 @@ from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Failure, Record
 from hls_handler.routing import Rule, asked_to_skip
+from hls_handler.settings.globs import NOTHING_LEFT_OUT, PathFilter
 
 Facts = TypeVar("Facts")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may be shown to Claude."""
+    """How much may be shown to Claude, and what may not."""
 
     input_tokens: int  # estimated
+    left_out: PathFilter = NOTHING_LEFT_OUT  # files of pull requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class Handler(Protocol[Facts]):
 
     def unasked(self, facts: Facts) -> Unasked | None:
         """Whether there is nothing to ask; None as a rule."""
+        return None
+
+    def not_shown(self, facts: Facts) -> str | None:
+        """What of the event Claude is not shown, as a sentence for `hls why`; None where all of it is."""
         return None
 
     def comment_variables(self, event: Event, facts: Facts, reply: Reply) -> Mapping[str, object]:

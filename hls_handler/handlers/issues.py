@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
-from hls_handler.analysis import Analysis, IssueAnalysis
+from hls_handler.actions import Action, KeepComment
+from hls_handler.analysis import Analysis
 from hls_handler.events import Event, Issue
 from hls_handler.handlers.handler import Budget, Handler, still_welcome
 from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Correction, Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.routing import Rule
-
-GROUPS = ("kind", "priority", "difficulty", "component")
-"""The fields of an `IssueAnalysis` that become labels."""
 
 MOST_CORRECTIONS = 6
 """Examples of how the maintainers sort: more would cost every issue, and say little more."""
@@ -45,23 +43,7 @@ class IssueHandler(Handler[IssueFacts]):
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         """Labels from every analysis of the issue (an answer to its question has none); the comment of the last."""
-        actions: list[Action] = []
-        analyses = [answer.reply for answer in analysis.answers if isinstance(answer.reply, IssueAnalysis)]
-        if analyses:
-            wishes = tuple(wish for reply in analyses for wish in wishes_of(reply))
-            actions.append(KeepLabels(wishes, GROUPS))
+        actions: list[Action] = [*keep_labels(analysis)]
         if analysis.comment:
             actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))
         return tuple(actions)
-
-
-def wishes_of(reply: IssueAnalysis) -> tuple[LabelWish, ...]:
-    """The labels that an analysis asks for; "none" asks for no label."""
-    wishes = [
-        LabelWish(reply.kind, "kind"),
-        LabelWish(f"priority-{reply.priority}", "priority"),
-        LabelWish(f"difficulty-{reply.difficulty}", "difficulty"),
-    ]
-    if reply.component != "none":
-        wishes.append(LabelWish(f"component-{reply.component}", "component"))
-    return tuple(wishes)

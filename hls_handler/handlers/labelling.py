@@ -9,12 +9,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from hls_handler.actions import LabelWish
+from hls_handler.prompting.labels import LONGEST_LABEL
 
 MOST_LABELS = 100
 """Labels that GitHub lets an issue carry."""
-
-LONGEST_NAME = 50
-"""Characters that GitHub lets a label's name have."""
 
 LabelState = Literal["intended", "ours", "gone"]
 """What we remember of a label of ours on one thread: a write of it is under way; we set it; a person took it away."""
@@ -106,6 +104,7 @@ def decide_labels(
     *,
     wishes: tuple[LabelWish, ...],
     groups: tuple[str, ...],
+    known: tuple[LabelWish, ...] = (),
     on_thread: frozenset[str],
     memory: Mapping[str, LabelState],
     in_repository: frozenset[str],
@@ -115,6 +114,7 @@ def decide_labels(
     """Decide what becomes of the labels of one thread.
 
     `groups` are all groups that the analysis speaks about: of them, a label of ours that is not wished any more goes.
+    `known` are labels that may stand for a group beside those of the catalogue.
     `in_repository` needs to hold only those wished names that the repository has. `allow` are globs from settings.
     """
     shown = frozenset(map(_fold, on_thread))
@@ -124,14 +124,14 @@ def decide_labels(
         shown=shown,
         ours=frozenset(name for name, value in state.items() if value != "gone" and name in shown),
         gone=vanished | frozenset(name for name, value in state.items() if value == "gone"),
-        group_of={_fold(s.name): s.group for s in CATALOGUE} | {_fold(w.name): w.group for w in wishes},
+        group_of={_fold(s.name): s.group for s in CATALOGUE} | {_fold(w.name): w.group for w in (*known, *wishes)},
     )
     existing = frozenset(map(_fold, in_repository))
     kept: dict[str, str] = {}  # group -> folded name of the label that stands for it
     withheld: list[tuple[str, str]] = []
     wanted: list[LabelWish] = []
     for wish in wishes:
-        if kept.get(wish.group) == _fold(wish.name):
+        if _fold(wish.name) in kept.values():  # wished twice
             continue
         why = _why_not(wish, thread, kept, allow, creatable=may_create or _fold(wish.name) in existing)
         if why is not None:
@@ -162,8 +162,8 @@ def _why_not(
 ) -> str | None:
     """Why a wish is not granted, as half a sentence; None if it is."""
     name = _fold(wish.name)
-    if not 0 < len(wish.name.strip()) <= LONGEST_NAME:
-        return f"a label's name has 1 to {LONGEST_NAME} characters"
+    if not 0 < len(wish.name.strip()) <= LONGEST_LABEL:
+        return f"a label's name has 1 to {LONGEST_LABEL} characters"
     if not any(fnmatchcase(name, _fold(pattern)) for pattern in allow):
         return "labels.allow in the settings does not let it"
     if wish.group in kept:

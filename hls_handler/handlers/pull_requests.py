@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.actions import Action, KeepComment, LabelWish
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
 from hls_handler.events import Event, PullRequest
-from hls_handler.handlers.files import PatchedFile, SkippedFile, choose, summary
+from hls_handler.handlers.files import PatchedFile, SkippedFile, choose, not_shown, summary
 from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.record import Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.review.anchors import Anchored, anchor
 from hls_handler.review.patch import parse_numbered
 from hls_handler.routing import Rule
@@ -27,6 +28,7 @@ class PullRequestFacts:
     skipped: tuple[SkippedFile, ...]
     unlisted: int  # changed files that GitHub does not list: it stops at 3,000
     size: Size
+    left_out_by: str  # the line of settings that leaves files out; "" where none does
 
 
 class PullRequestHandler(Handler[PullRequestFacts]):
@@ -34,7 +36,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis"})
     facts_type = PullRequestFacts
-    facts_version = 1
+    facts_version = 2
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "files": tuple[PatchedFile, ...],
@@ -50,9 +52,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         pull_request = reader.pull_request(event.pull_request.number)
         still_welcome(event, pull_request)
         listed = reader.files(pull_request.number)
-        files, skipped = choose(listed, tokens=budget.input_tokens)
+        files, skipped = choose(listed, tokens=budget.input_tokens, left_out=budget.left_out)
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        return PullRequestFacts(pull_request, files, skipped, unlisted, size_of(listed))
+        left_out_by = budget.left_out.where
+        return PullRequestFacts(pull_request, files, skipped, unlisted, size_of(listed), left_out_by)
 
     def variables(self, event: Event, facts: PullRequestFacts) -> Mapping[str, object]:
         return {
@@ -69,7 +72,12 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         if not facts.skipped:
             return Unasked("the pull request changes no files, so Claude was not asked")
         why = summary(facts.skipped)
+        if any(file.reason == "left out by settings" for file in facts.skipped):
+            why = f"{why}; the settings are {facts.left_out_by}"
         return Unasked(f"none of the changed files has a patch to read ({why}), so Claude was not asked")
+
+    def not_shown(self, facts: PullRequestFacts) -> str | None:
+        return not_shown(facts.files, facts.skipped, facts.unlisted)
 
     def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """`commit` (its first digits), `findings` (at lines of the patches), `dropped` (how many had no line)."""
@@ -81,12 +89,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         }
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        wishes, groups = [LabelWish(f"size/{facts.size}", "size")], ["size"]
-        for answer in analysis.answers:
-            if isinstance(answer.reply, PullRequestAnalysis):
-                wishes.append(LabelWish(f"type/{answer.reply.type}", "type"))
-                groups.append("type")
-        actions: list[Action] = [KeepLabels(tuple(wishes), tuple(dict.fromkeys(groups)))]
+        actions: list[Action] = [*keep_labels(analysis, LabelWish(f"size/{facts.size}", "size"))]
         if analysis.comment:
             actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))
         return tuple(actions)

@@ -10,9 +10,11 @@ from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Overtaken
 from hls_handler.events import Event, Release
+from hls_handler.handlers.files import were
 from hls_handler.handlers.handler import Budget, Handler, Thread, appointed
 from hls_handler.handlers.reader import Commit, Reader
 from hls_handler.handlers.record import Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import cap
@@ -69,12 +71,22 @@ class ReleaseHandler(Handler[ReleaseFacts]):
             "omitted": facts.omitted,
         }
 
+    def not_shown(self, facts: ReleaseFacts) -> str | None:
+        if not facts.omitted:
+            return None
+        of = len(facts.commits) + facts.omitted
+        return f"{facts.omitted} of {of} commits {were(facts.omitted)} not shown, for want of room"
+
     def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        labels = keep_labels(analysis)
         if not analysis.comment:
-            return ()
+            return labels
         section = f"release-{facts.release.id}"
         create = analysis.worth_saying
-        return (KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),)
+        return (
+            *labels,
+            KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
+        )
 
 
 def _before(release: Release, listed: Sequence[Release]) -> Release | None:

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.actions import Action, KeepComment, LabelWish
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import GHOST, Event, PullRequest, Review
+from hls_handler.handlers.files import were
 from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import Reader, ReviewComment
 from hls_handler.handlers.record import Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.patch import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.routing import Rule
@@ -123,6 +125,12 @@ class ReviewHandler(Handler[ReviewFacts]):
         nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
         return Unasked("the review has no words to read, so Claude was not asked", reply=nothing)
 
+    def not_shown(self, facts: ReviewFacts) -> str | None:
+        if not facts.omitted:
+            return None
+        of = len(facts.comments) + facts.omitted
+        return f"{facts.omitted} of {of} comments on lines {were(facts.omitted)} not shown, for want of room"
+
     def comment_variables(self, event: Event, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
         """`commit` (the first digits of the one that was reviewed), `todos` (what blocks comes first), `dropped`."""
         todos, dropped = _todos(facts, reply)
@@ -133,10 +141,7 @@ class ReviewHandler(Handler[ReviewFacts]):
         read = [_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in read for todo in found]
         unread = facts.omitted or any(dropped for _, dropped in read)
-        wishes = _wishes(facts, todos)
-        actions: list[Action] = []
-        if wishes or not unread:
-            actions.append(KeepLabels(wishes, ("status",)))
+        actions: list[Action] = [*keep_labels(analysis, *_wishes(facts, todos), groups=() if unread else ("status",))]
         if analysis.comment and (todos or (facts.review.state in VERDICTS and not unread)):
             create = analysis.worth_saying and bool(todos)
             section = f"reviewer-{_person(facts.review)}"

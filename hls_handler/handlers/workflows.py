@@ -18,6 +18,7 @@ from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, appointed, still_welcome
 from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
 from hls_handler.handlers.record import Failure, Record
+from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
 
@@ -35,6 +36,9 @@ LONGEST_LOGS = 40_000
 
 LogState = Literal["expired"] | State
 
+Conclusion = Literal["failure", "timed_out", "cancelled"]
+"""How a step or a job of a failed run ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class FailedStep:
@@ -42,7 +46,7 @@ class FailedStep:
 
     job: str
     step: str  # "" where no step failed: the job was cancelled, timed out, or lost its runner
-    conclusion: str  # "failure", "timed_out", "cancelled"
+    conclusion: Conclusion
     url: str  # of the job
     log: LogState
     excerpt: Excerpt | None  # None where GitHub has no log any more
@@ -57,6 +61,7 @@ class WorkflowFacts:
     stale: bool  # there is a pull request, but it has moved on
     on_default_branch: bool
     failed_before: bool  # whether a failure of this workflow on this branch is on record
+    failed_itself: bool  # whether it was this very run that failed, in an earlier attempt at the same commit
     steps: tuple[FailedStep, ...]  # of a failed run
     omitted: int  # failed jobs beyond those that were read
     changed: tuple[str, ...]  # paths of the pull request's files
@@ -73,7 +78,7 @@ class ShownStep:
     number: int  # from 1
     job: str
     step: str
-    conclusion: str
+    conclusion: Conclusion
     url: str
     log: LogState
     text: str  # the excerpt, each line with its number; "" without one
@@ -109,6 +114,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     comment_variable_types: Mapping[str, object] = {
         "commit": str,
         "passed": bool,
+        "flaky": bool,
         "shown_by": Quoted | None,
         "places": tuple[Place, ...],
     }
@@ -123,11 +129,13 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         run = event.workflow_run
         assert run is not None  # parse_event refuses a run's event without one
         branch = _branch(run, event)
-        failed_before = any(known.branch == branch for known in record.failures(run.workflow_id, days=30))
+        on_record = record.failures(run.workflow_id, days=30)
+        failed_before = any(known.branch == branch for known in on_record)
+        failed_itself = any((known.run_id, known.head_sha) == (run.id, run.head_sha) for known in on_record)
         on_default = branch == event.repository.default_branch
         failed = run.conclusion in FAILED
         if not failed and not failed_before:
-            return WorkflowFacts(run, None, False, on_default, False, (), 0, ())
+            return WorkflowFacts(run, None, False, on_default, False, False, (), 0, ())
         pull_request, stale = _pull_request(event, run, reader)
         if pull_request is not None:
             still_welcome(event, pull_request)
@@ -137,7 +145,9 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         known = _known(event, run, reader, record, branch) if read else NOTHING
         steps = tuple(step for job in read for step in _failed_steps(job, reader, characters // len(read), known))
         changed = _changed(reader, pull_request) if pull_request is not None and steps else ()
-        return WorkflowFacts(run, pull_request, stale, on_default, failed_before, steps, len(jobs) - len(read), changed)
+        return WorkflowFacts(
+            run, pull_request, stale, on_default, failed_before, failed_itself, steps, len(jobs) - len(read), changed
+        )
 
     def failures(self, event: Event, facts: WorkflowFacts) -> tuple[Failure, ...]:
         run = facts.run
@@ -174,22 +184,41 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             return Unasked("no failed step has a log to read, so Claude was not asked")
         return None
 
+    def not_shown(self, facts: WorkflowFacts) -> str | None:
+        """Of a log, too: an excerpt seldom is the whole."""
+        parts = []
+        if facts.omitted:
+            parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
+        texts = [step.excerpt for step in facts.steps if step.excerpt is not None and step.excerpt.state == "text"]
+        shown, of = sum(len(text.lines) for text in texts), sum(text.total_lines for text in texts)
+        if shown < of:
+            parts.append(f"{of - shown:,} of {of:,} lines of the failed steps' logs")
+        unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
+        if unread:
+            parts.append(f"{len(unread)} {'log' if len(unread) == 1 else 'logs'} ({', '.join(dict.fromkeys(unread))})")
+        return f"not shown: {'; '.join(parts)}" if parts else None
+
     def comment_variables(self, event: Event, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
         """`shown_by` is the line that the reply quotes, if a log has it: without one, the cause is a guess."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
             "commit": facts.run.head_sha[:10],
             "passed": facts.passed,
+            "flaky": facts.passed and facts.failed_itself,
             "shown_by": _quoted(facts, analysis.quote),
             "places": tuple(place for place in analysis.where if _exists(facts, place.path)),
         }
 
     def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        labels = keep_labels(analysis)
         if not analysis.comment:
-            return ()
+            return labels
         create = not facts.passed and (analysis.worth_saying or facts.run.conclusion == "startup_failure")
         section = f"workflow-{facts.run.workflow_id}"
-        return (KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),)
+        return (
+            *labels,
+            KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
+        )
 
 
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")
@@ -267,7 +296,8 @@ def _failed(
     job: WorkflowJob, step: WorkflowStep | None, log: LogState, excerpt: Excerpt | None, known: Known
 ) -> FailedStep:
     name = step.name if step else ""
-    conclusion = (step.conclusion if step else None) or job.conclusion or "failure"
+    ended = (step.conclusion if step else None) or job.conclusion
+    conclusion: Conclusion = "timed_out" if ended == "timed_out" else "cancelled" if ended == "cancelled" else "failure"
     news = judge(
         job.name,
         name,

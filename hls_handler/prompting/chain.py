@@ -73,7 +73,7 @@ class Chain:
             event, _, action = key.partition(".")
             family = self.families.get(event)
             if family is None:
-                message = f"on: HLS has no handler for {event!r}; {nearest(event, self.families)}"
+                message = f"on: GitHub has no event {event!r}; {nearest(event, self.families)}"
                 yield lines.problem(("on",), message)
                 continue
             if action and family.actions and action not in family.actions:
@@ -95,9 +95,12 @@ class Chain:
 
 
 def compile_condition(
-    environment: PromptEnvironment, front: FrontMatter, lines: Lines
+    environment: PromptEnvironment, front: FrontMatter, lines: Lines, reply: type[Reply] | None
 ) -> tuple[Callable[[Reply], bool], list[Problem]]:
-    """The `then.when` of a prompt as a function of its reply, and what is wrong with it."""
+    """The `then.when` of a prompt as a function of its reply, and what is wrong with it.
+
+    `reply` is the reply's type; None if it is not known, so that names cannot be checked.
+    """
     assert front.then is not None
     when, key = front.then.when, ("then", "when")
     place = lines.problem(key, "")
@@ -111,8 +114,7 @@ def compile_condition(
         return _never, [replace(place, message=f"then.when: {exc.message}")]
     tree = nodes.Template([nodes.Output([expression])])
     trees = Trees(environment, {"then.when": tree}, {"then.when": place.file})
-    hint = REPLY_TYPES.get(front.reply)
-    found = check_names(trees, "then.when", {"analysis": hint}) if hint is not None else []
+    found = check_names(trees, "then.when", {"analysis": reply}) if reply is not None else []
 
     def holds(reply: Reply) -> bool:
         exchange = Exchange(key=b"", show=for_prompt)  # nothing is shown

@@ -36,14 +36,28 @@ class ThenKeys(_Strict):
         return self.prompt.removesuffix(SUFFIX)
 
 
+class FieldKeys(_Strict):
+    """One of the author's own fields, or other values for one that the reply type has."""
+
+    type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # a list is one of strings
+    enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
+    description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+
+
 class FrontMatter(_Strict):
     description: Annotated[str, Field(min_length=1)]
     on: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_many)] = ()
     reply: str
+    fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
+    labels: Mapping[str, object] = {}  # by field: a pattern, a label for each value, or false; see prompting.labels
     model: Annotated[str, Field(min_length=1)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
     effort: Effort | None = None
     then: ThenKeys | None = None
+
+
+KEYS_BELOW: Mapping[str, type[_Strict]] = {"then": ThenKeys, "fields": FieldKeys}
+"""What a mapping inside of the front matter holds."""
 
 
 class Lines:
@@ -102,7 +116,10 @@ def parse_front_matter(source: Source) -> tuple[FrontMatter | None, Lines, list[
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
         problems += [_explain(error, lines) for error in errors]
-        usable = {key: value for key, value in keys.items() if key not in {error["loc"][0] for error in errors}}
+        unusable = {error["loc"][0] for error in errors}
+        if "fields" in unusable:  # then nobody knows what the reply has
+            unusable.add("reply")
+        usable = {key: value for key, value in keys.items() if key not in unusable}
         front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
     if front.reply not in REPLY_TYPES and front.reply != "?":
         message = f"reply: unknown type {front.reply!r}; {nearest(front.reply, REPLY_TYPES)}"
@@ -134,8 +151,12 @@ def _explain(error: ErrorDetails, lines: Lines) -> Problem:
     path = tuple(str(part) for part in error["loc"])
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
-        known = ThenKeys.model_fields if path[0] == "then" else FrontMatter.model_fields
+        known = KEYS_BELOW.get(path[0], FrontMatter).model_fields
         return lines.problem(path, f"{key}: unknown key; {nearest(path[-1], known)}")
     if error["type"] == "missing":
         return lines.problem(path, f"{key}: is missing")
-    return lines.problem(path, f"{key}: {error['msg'].lower()}, found {error['input']!r}")
+    if error["type"] == "model_type":
+        keys = ", ".join(KEYS_BELOW[path[0]].model_fields)
+        return lines.problem(path, f"{key}: has keys of its own ({keys}), found {error['input']!r}")
+    advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
+    return lines.problem(path, f"{key}: {error['msg'].lower()}, found {error['input']!r}{advice}")

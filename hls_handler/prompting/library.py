@@ -9,10 +9,11 @@ from pathlib import Path
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.analysis import Reply
 from hls_handler.prompting.chain import Chain, compile_condition
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.family import Family
+from hls_handler.prompting.fields import reply_model
 from hls_handler.prompting.filters import IN_COMMENTS, IN_PROMPTS
 from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SHARED_BY, SHARED_COMMENT, SUFFIX
 from hls_handler.prompting.hints import ANYTHING
@@ -54,12 +55,18 @@ def load_library(
     misled = {problem.file for problem in unreadable}
     chain = Chain(shelf.fronts, shelf.lines, families)
     problems += chain.problems(chosen)
-    draft = _Draft(shelf, trees, replace(trees, environment=comment_environment), chain)
+    replies: dict[str, type[Reply]] = {}
+    for name, front in shelf.fronts.items():
+        model, found = reply_model(front, shelf.lines[name])
+        problems += found
+        if model is not None:
+            replies[name] = model
+    draft = _Draft(shelf, trees, replace(trees, environment=comment_environment), chain, replies)
     conditions: dict[str, Callable[[Reply], bool]] = {}
     for name, front in shelf.fronts.items():
         problems += draft.names_problems(name, misled)
         if front.then is not None:
-            conditions[name], found = compile_condition(environment, front, shelf.lines[name])
+            conditions[name], found = compile_condition(environment, front, shelf.lines[name], replies.get(name))
             problems += found
     problems += draft.compile({problem.file for problem in problems})
     library = Library(draft.prompts(), environment, comment_environment, draft.comments(), conditions, draft.makeups())
@@ -97,6 +104,7 @@ class _Draft:
     trees: Trees  # as prompts use them
     comment_trees: Trees  # the same, as comments use them
     chain: Chain
+    replies: Mapping[str, type[Reply]]  # by prompt; without those whose front matter does not tell
 
     def parts(self, name: str) -> tuple[str, ...]:
         """All templates that a prompt is made of, the base with its system message included, and its comment's."""
@@ -142,8 +150,7 @@ class _Draft:
         if not misled.isdisjoint(self.files(name)):
             return problems
         before: list[dict[str, object]] = [
-            {"analysis": REPLY_TYPES.get(self.chain.fronts[other].reply, ANYTHING)}
-            for other in self.chain.leading_to(name)
+            {"analysis": self.replies.get(other, ANYTHING)} for other in self.chain.leading_to(name)
         ]
         for family in self.chain.families_of(name):
             seen = {**COMMON, **family.variables}
@@ -152,7 +159,7 @@ class _Draft:
                     problems += check_names(self.trees, template, {**seen, **given})
             comment = self.comment(name)
             if comment is not None and comment in self.trees.trees:
-                extra = {**COMMENT, **family.comment_variables, "analysis": REPLY_TYPES.get(front.reply, ANYTHING)}
+                extra = {**COMMENT, **family.comment_variables, "analysis": self.replies.get(name, ANYTHING)}
                 problems += check_names(self.comment_trees, comment, {**seen, **extra})
         return problems
 
@@ -183,6 +190,7 @@ class _Draft:
             description=front.description,
             on=front.on,
             reply=front.reply,
+            reply_model=self.replies.get(name, Reply),
             model=front.model,
             max_tokens=front.max_tokens,
             effort=front.effort,

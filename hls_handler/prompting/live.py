@@ -19,14 +19,18 @@ State = frozenset[tuple[str, int, int]]
 class LiveLibrary:
     """Asked by every worker for each delivery; safe to be asked by many at once."""
 
-    def __init__(self, load: Callable[[], Library], directory: Path) -> None:
-        """Loads at once, and raises the `PromptError` of `load` if there is nothing good to begin with."""
+    def __init__(self, load: Callable[[], Library], directory: Path, *, before: Library | None = None) -> None:
+        """Loads at once. `before` stays in use if that fails; without it the `PromptError` of `load` is raised."""
         self._load = load
         self._directory = directory
         self._reading = threading.Lock()
         self._seen = _state(directory)  # before loading: what changes meanwhile is seen the next time
-        self._library = load()
         self._trouble: str | None = None
+        if before is None:
+            self._library = load()
+        else:
+            self._library = before
+            self._read()
 
     def current(self) -> Library:
         """The library as the files are now, or the last good one. While one thread reads, the others do not wait."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.analysis import Reply
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.frontmatter import Effort
-from hls_handler.prompting.label_fields import labels_of
+from hls_handler.prompting.labels import group_of, labels_of
 from hls_handler.prompting.makeup import Makeup
 
 
@@ -26,6 +26,7 @@ class Prompt:
     description: str
     on: tuple[str, ...]  # "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
+    reply_model: type[Reply]  # that type, with the author's own fields and labels
     model: str | None  # None: as settings say
     max_tokens: int | None
     effort: Effort | None
@@ -72,11 +73,7 @@ class Library:
         """The labels that replies about an event may become, in lower case, each with its field: {"bug": "kind"}."""
         names = [name for name, prompt in self.prompts.items() if any(_event(key) == event for key in prompt.on)]
         asked = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
-        return {
-            label.casefold(): field
-            for name in asked
-            for label, field in labels_of(REPLY_TYPES[self.prompts[name].reply])
-        }
+        return {label.casefold(): group for name in asked for label, group in _groups(self.prompts[name].reply_model)}
 
     def file(self, name: str) -> str:
         """The file of a prompt, for messages. KeyError if there is no such prompt."""
@@ -85,3 +82,10 @@ class Library:
 
 def _event(key: str) -> str:
     return key.partition(".")[0]
+
+
+def _groups(model: type[Reply]) -> Iterator[tuple[str, str]]:
+    for name, rule in model.label_rules.items():
+        hint = model.model_fields[name].annotation
+        for label in labels_of(rule, hint):
+            yield label, group_of(name, hint, label)

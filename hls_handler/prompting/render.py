@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
-from hls_handler.analysis import REPLY_TYPES
 from hls_handler.prompting.effort import MAX_CHARACTERS, TooLongError
 from hls_handler.prompting.environment import AUTHOR_ERRORS, collect, place_of
 from hls_handler.prompting.folder import BASE, SUFFIX
@@ -41,6 +40,7 @@ class Rendered:
     system: str  # equal for all events: cached
     task: str
     schema: dict[str, object]  # of the reply, as pydantic gives it
+    missing: tuple[int, ...] = ()  # of each text that was cut, how many characters
 
 
 def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> Rendered:
@@ -53,7 +53,8 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
     with_tokens = _admit(exchange, variables)
     try:
         system, task = _messages(library, f"{name}{SUFFIX}", with_tokens)
-        return Rendered(prompt, system, _settled(exchange, task, prompt.path), _schema(prompt))
+        settled = _settled(exchange, task, prompt.path)
+        return Rendered(prompt, system, settled, prompt.reply_model.model_json_schema(), exchange.missing())
     except AUTHOR_ERRORS as exc:
         raise broken(exc, prompt.path) from exc
 
@@ -114,10 +115,6 @@ def _settled(exchange: Exchange, rendered: str, file: str) -> str:
     if len(settled) > MAX_CHARACTERS:
         raise TooLongError(f"shows more than {MAX_CHARACTERS:,} characters; cut long texts with excerpt(n)")
     return settled
-
-
-def _schema(prompt: Prompt) -> dict[str, object]:
-    return REPLY_TYPES[prompt.reply].model_json_schema()
 
 
 def _messages(library: Library, template_name: str, variables: Mapping[str, object]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.analysis import Reply
 from hls_handler.events import event_key
 from hls_handler.prompting.chain import Chain
 from hls_handler.prompting.family import Family
@@ -54,9 +54,9 @@ def try_out(library: Library, name: str, chain: Chain) -> list[Problem]:
     notes = _Notes()
     systems: dict[str, str] = {}  # system message -> the first sample that has it
     prompt = library.prompts[name]
-    replies: tuple[Reply, ...] = plausible(REPLY_TYPES[prompt.reply])
+    replies: tuple[Reply, ...] = plausible(prompt.reply_model)
     for scene in _scenes(chain, name):
-        for variables in _beginnings(chain, name, scene):
+        for variables in _beginnings(library, chain, name, scene):
             with notes.of(scene.sample):
                 rendered = render(library, name, variables, key=KEY)
                 systems.setdefault(rendered.system, scene.sample)
@@ -89,13 +89,13 @@ def _key(event: str, variables: Mapping[str, object]) -> str:
     return event_key(event, action if isinstance(action, str) else None)
 
 
-def _beginnings(chain: Chain, name: str, scene: _Scene) -> Iterator[Mapping[str, object]]:
+def _beginnings(library: Library, chain: Chain, name: str, scene: _Scene) -> Iterator[Mapping[str, object]]:
     """The variables of a prompt that comes first, and of one that another leads to."""
     leading = chain.leading_to(name)
     if chain.fronts[name].on or not leading:
         yield scene.variables
     for other in leading:
-        for reply in plausible(REPLY_TYPES[chain.fronts[other].reply]):
+        for reply in plausible(library.prompts[other].reply_model):
             yield {**scene.variables, "analysis": reply}
 
 

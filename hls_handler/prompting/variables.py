@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hls_handler.events import Account, Repository
+from hls_handler.settings.model import Length, Tone
 from hls_handler.untrusted.exchange import Own
 
 
@@ -21,6 +22,9 @@ class RuleView:
     event: str  # "issues.opened"
     prompt: str  # "issues/analyze": what `on:` or settings chose, also for the prompt that its `then` leads to
     dry_run: bool
+    language: str | None = None  # "Brazilian Portuguese"; None: that of the thread
+    tone: Tone = "neutral"
+    length: Length = "normal"
 
 
 COMMON: Mapping[str, object] = {
@@ -41,6 +45,7 @@ OURS_IF: Mapping[str, re.Pattern[str]] = {
     "delivery": re.compile(r"[0-9a-fA-F-]{1,64}"),
     "size": re.compile(r"small|medium|large"),
     "commit": re.compile(r"[0-9a-f]{7,64}"),
+    "asked": re.compile(r"how to start|a question"),
 }
 
 
@@ -51,7 +56,8 @@ def marked(variables: Mapping[str, object]) -> dict[str, object]:
 
 def _marked(name: str, value: object) -> object:
     if isinstance(value, RuleView):
-        return RuleView(Own(value.event), Own(value.prompt), value.dry_run)
+        language = None if value.language is None else Own(value.language)
+        return replace(value, event=Own(value.event), prompt=Own(value.prompt), language=language)
     looks = OURS_IF.get(name)
     if looks is not None and isinstance(value, str) and looks.fullmatch(value):
         return Own(value)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hls_handler.analysis import Finding, ReviewRequest
+from hls_handler.analysis import Finding, Place, ReviewRequest
+from hls_handler.sandbox import canned_events
 from hls_handler.sandbox.canned_findings import find_all
 from hls_handler.sandbox.reading import PatchOfFile, Reading
 
@@ -67,6 +68,7 @@ SHAPES: Mapping[str, frozenset[str]] = {
     "files": frozenset({"path", "summary"}),
     "findings": frozenset(Finding.model_fields),
     "requests": frozenset(ReviewRequest.model_fields),
+    "where": frozenset(Place.model_fields),
 }
 """The fields of the lists that we know."""
 
@@ -112,17 +114,22 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
     """The value that most words speak for; of an unknown field, one that the text names, or none, or by its hash."""
     words = KEYWORDS.get(name, {})
-    scores = {value: sum(word in reading.words for word in words.get(value, ())) for value in words if value in values}
+    scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
         return "question"
-    if scores:
+    named = _named([value for value in values if value not in scores], reading)
+    if scores and (any(scores.values()) or not named):
         best = max(scores.values())
         return next(value for value, score in scores.items() if score == best) if best else list(scores)[-1]
-    named = [value for value in values if isinstance(value, str) and value.lower() in reading.words]
     neutral = [value for value in values if value in {"none", "unknown", "other", None}]
     if named or neutral:
         return (named or neutral)[0]
     return values[int(hashlib.sha256(f"{name} {reading.title}".encode()).hexdigest(), 16) % len(values)]
+
+
+def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
+    """The values that the text names."""
+    return [value for value in values if isinstance(value, str) and value.lower() in reading.words]
 
 
 def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> list[Any]:
@@ -131,9 +138,13 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
         "files": lambda: [{"path": patch.path, "summary": _summary_of(patch)} for patch in reading.patches],
         "findings": lambda: find_all(reading.patches),
         "requests": lambda: _requests(reading),
+        "where": lambda: canned_events.places(reading),
+        "highlights": lambda: canned_events.highlights(reading),
     }
     most = MOST.search(str(node.get("description", "")))
-    made = known[name]() if name in known and _suits(node["items"], name, root) else []
+    made = _named(node["items"].get("enum", ()), reading)
+    if name in known and _suits(node["items"], name, root):
+        made = known[name]()
     if not made and node.get("minItems"):
         made = [_fill(node["items"], name, reading, root)]
     return made[: int(most[1])] if most else made
@@ -143,7 +154,7 @@ def _suits(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool
     """Whether the items are of the shape that we know under this name; an author may use the name for another."""
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
-    if name == "missing":
+    if name in {"missing", "highlights"}:
         return items.get("type") == "string"
     return frozenset(items.get("properties", {})) == SHAPES[name]
 
@@ -171,10 +182,22 @@ def _todo(sentence: str) -> str:
 
 
 def _claim(name: str, reading: Reading) -> bool:
-    """Worth saying is everything that has some words to it; certain is nothing."""
-    if name == "worth_saying":
-        return bool(reading.patches) or len(reading.words.split()) >= 4
-    return name not in {"certain"}
+    """Worth saying is everything that has some words to it; certain is nothing but how one starts."""
+    if name == "certain":
+        return reading.wants_to_start
+    return _is_worth_saying(reading) if name == "worth_saying" else True
+
+
+def _is_worth_saying(reading: Reading) -> bool:
+    if reading.log is not None:
+        return bool(canned_events.quote(reading))
+    if reading.commits is not None:
+        return bool(canned_events.subjects(reading))
+    if reading.comment:
+        return bool(canned_events.reply(reading))
+    if reading.event:
+        return bool(reading.told)
+    return bool(reading.patches) or len(reading.words.split()) >= 4
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -185,6 +208,7 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
         "summary": _summary,
         "recommended_response": _response,
         "answer": _answer,
+        **_texts_of_other_events(reading),
     }
     if name in known:
         return known[name](reading)
@@ -196,12 +220,23 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
     return "" if "empty" in str(node.get("description", "")).lower() else reading.title
 
 
+def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading], str]]:
+    """Fields that mean something only where their event is shown: an author may use the names for others."""
+    if reading.log is not None:
+        return {"cause": canned_events.cause, "quote": canned_events.quote, "advice": canned_events.advice}
+    if reading.commits is not None:
+        return {"headline": canned_events.headline, "announcement": canned_events.announcement}
+    return {"details": canned_events.event_details} if reading.event else {}
+
+
 def _clamped(text: str, node: Mapping[str, Any]) -> str:
     longest = LONGEST.search(str(node.get("description", "")))
     return text[: int(longest[1])] if longest else text
 
 
 def _summary(reading: Reading) -> str:
+    if reading.event:
+        return canned_events.event_summary(reading)
     if reading.notes:
         asked = _requests(reading)
         needed = sum(bool(request["blocking"]) for request in asked)
@@ -253,6 +288,8 @@ def _response(reading: Reading) -> str:
 
 
 def _answer(reading: Reading) -> str:
+    if reading.comment:
+        return canned_events.reply(reading)
     names = list(dict.fromkeys(re.findall(r"`([^`\n]{3,60})`", reading.body)))[:3]
     told = "\n".join(
         f"- `{name}` is named in the question; its documentation is the first thing to read" for name in names

@@ -1,9 +1,9 @@
-"""The sandbox's own addresses under `/_sandbox`: plant a thread, set faults, read the requests that were seen."""
+"""The sandbox's own addresses under `/_sandbox`: plant events, change runs, set faults, read what was seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
@@ -28,6 +28,27 @@ class Planted(BaseModel):
     files: list[dict[str, Any]] | None = None
 
 
+class LogOfJob(BaseModel):
+    """The text that a job's log is to have; null lets it expire."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: str
+    job: int
+    log: str | None
+
+
+class EndOfAttempt(BaseModel):
+    """How an attempt of a run is to have ended."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: str
+    run: int
+    attempt: int
+    conclusion: Literal["success", "failure", "timed_out", "cancelled", "skipped", "startup_failure"]
+
+
 class BadRequest(Exception):
     """A request to the sandbox itself that it cannot follow."""
 
@@ -44,6 +65,20 @@ def control_routes(state: State, faults: Faults, seen: SeenLog, *, where: Mappin
         planted = await _parsed(request, Planted)
         thread = state.plant(planted.event, planted.payload, files=planted.files)
         return JSONResponse({"thread": thread.key if thread else None}, status_code=201)
+
+    async def set_log(request: Request) -> Response:
+        told = await _parsed(request, LogOfJob)
+        if not state.set_log(told.repository, told.job, told.log):
+            raise BadRequest(f"job: {told.repository} has no job {told.job} here: plant its run first")
+        return Response(status_code=204)
+
+    async def conclude(request: Request) -> Response:
+        told = await _parsed(request, EndOfAttempt)
+        if not state.conclude(told.repository, told.run, told.attempt, told.conclusion):
+            raise BadRequest(
+                f"attempt: {told.repository} has no attempt {told.attempt} of run {told.run} here: plant the run first"
+            )
+        return Response(status_code=204)
 
     async def add_fault(request: Request) -> Response:
         faults.add(await _parsed(request, Fault))
@@ -73,6 +108,8 @@ def control_routes(state: State, faults: Faults, seen: SeenLog, *, where: Mappin
     return [
         Route("/_sandbox", about, methods=["GET"]),
         Route("/_sandbox/plant", plant, methods=["POST"]),
+        Route("/_sandbox/logs", set_log, methods=["POST"]),
+        Route("/_sandbox/attempts", conclude, methods=["POST"]),
         Route("/_sandbox/faults", add_fault, methods=["POST"]),
         Route("/_sandbox/faults", list_faults, methods=["GET"]),
         Route("/_sandbox/faults", clear_faults, methods=["DELETE"]),

@@ -1,9 +1,9 @@
-"""Pages of the stand-in GitHub: every thread as a contributor would see it. They load nothing and run nothing."""
+"""Pages of the stand-in GitHub: threads, runs and releases as contributors see them. They load and run nothing."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.review.patch import parse_patch
+from hls_handler.sandbox import repository_pages as runs
 from hls_handler.sandbox.markdown import diff_lines, rendered
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Account, Comment, Document, Label, Repository, Thread, ThreadEvent
@@ -26,6 +27,9 @@ TOGETHER = timedelta(minutes=1)
 
 MOST_HUNK_LINES = 4
 """So many lines of code stand above a comment on lines, as on GitHub."""
+
+NOTHING: Mapping[str, Any] = {"thread": None, "run": None, "release": None, "threads": (), "runs": (), "releases": ()}
+"""What a page does not show."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -54,19 +58,19 @@ class Entry:
 
 
 def page_routes(state: State) -> list[Route]:
-    """The index, a page for each thread where github.com has it, and their style sheets."""
+    """The index, a page for each thread, run and release where github.com has it, and their style sheet."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
 
     def page(**shown: Any) -> Response:
-        text = environment.get_template("pages.html").render(me=state.me, **shown)
+        text = environment.get_template("pages.html").render(me=state.me, **{**NOTHING, **shown})
         return Response(text, headers=HEADERS, media_type="text/html")
 
     async def index(request: Request) -> Response:
         del request
         threads = [_row(thread, state) for thread in state.threads() if not thread.gone]
-        return page(thread=None, threads=threads)
+        return page(threads=threads, runs=runs.run_rows(state), releases=runs.release_rows(state))
 
     async def thread(request: Request) -> Response:
         path = request.path_params
@@ -75,7 +79,25 @@ def page_routes(state: State) -> list[Route]:
             return PlainTextResponse("There is no such thread in the sandbox.", 404, headers=HEADERS)
         if address(found) != request.url.path:
             return RedirectResponse(address(found))
-        return page(thread=_thread(found, state), threads=[])
+        return page(thread=_thread(found, state))
+
+    async def run(request: Request) -> Response:
+        path = request.path_params
+        found = state.run(f"{path['owner']}/{path['repo']}", path["run"])
+        if found is None:
+            return PlainTextResponse("There is no such run in the sandbox.", 404, headers=HEADERS)
+        return page(run=runs.run_shown(found))
+
+    async def job(request: Request) -> Response:
+        path = request.path_params
+        return RedirectResponse(f"/{path['owner']}/{path['repo']}/actions/runs/{path['run']}#job-{path['job']}")
+
+    async def release(request: Request) -> Response:
+        path = request.path_params
+        tagged = [one for one in state.releases(f"{path['owner']}/{path['repo']}") if one.tag == path["tag"]]
+        if not tagged:
+            return PlainTextResponse("There is no such release in the sandbox.", 404, headers=HEADERS)
+        return page(release=runs.release_shown(tagged[0]))
 
     async def style(request: Request) -> Response:
         del request
@@ -87,6 +109,9 @@ def page_routes(state: State) -> list[Route]:
         Route("/_sandbox/pages.css", style),
         Route("/{owner}/{repo}/issues/{number:int}", thread),
         Route("/{owner}/{repo}/pull/{number:int}", thread),
+        Route("/{owner}/{repo}/actions/runs/{run:int}", run),
+        Route("/{owner}/{repo}/actions/runs/{run:int}/job/{job:int}", job),
+        Route("/{owner}/{repo}/releases/tag/{tag:path}", release),
     ]
 
 

@@ -12,6 +12,10 @@ from hls_handler.review.patch import Line, parse_numbered
 STRANGER = re.compile(r"<stranger ([0-9A-Za-z]+)>(.*?)</stranger \1>", re.DOTALL)
 NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
+LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
+EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
+TOLD = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
+"""Labels of what says most about an event, and of what says something where there is none of these."""
 BODY_WORDS = ("body", "description", "report", "text")
 
 
@@ -54,6 +58,19 @@ class Reading:
     body: str
     patches: tuple[PatchOfFile, ...]
     notes: tuple[Note, ...] = ()  # of a review
+    log: tuple[str, ...] | None = None  # numbered lines, without their numbers; None where no workflow is shown
+    changed: tuple[str, ...] = ()  # paths of files that are listed without patches
+    commits: tuple[str, ...] | None = None  # messages; None where no release is shown
+    comment: str = ""  # that is to be answered
+    wants_to_start: bool = False  # whether it is a newcomer's
+    before: tuple[str, ...] = ()  # comments before it
+    event: str = ""  # "push", of an event that is shown field by field
+    told: tuple[str, ...] = ()  # what people wrote in its fields
+
+    @property
+    def thread_words(self) -> str:
+        """All that was said on the thread before the comment."""
+        return "\n\n".join((self.body, *self.before))
 
     @property
     def words(self) -> str:
@@ -81,7 +98,52 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         body=told.text if told else "",
         patches=tuple(_patch(block, blocks, text) for block in patched),
         notes=tuple(_notes(text, blocks)),
+        **_of_other_events(text, blocks),
     )
+
+
+def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
+    """What prompts about workflows, releases, comments and other events show."""
+    found: dict[str, Any] = {}
+    logs = [block for block in blocks if LOG_LINE.search(block.text)]
+    if logs or re.search(r"^Workflow: ", text, re.MULTILINE):
+        found["log"] = tuple(line for block in logs for line in log_lines(block.text))
+        found["changed"] = tuple(_listed(text, blocks, "Files of the pull request:"))
+    if re.search(r"^Release ", text, re.MULTILINE):
+        found["commits"] = tuple(_after(text, blocks, "Commits since "))[1:]  # the first is the tag
+    found["before"] = tuple(_said(blocks, "comment before"))
+    found["comment"] = next(_said(blocks, "the comment"), "")
+    kinds = [block.text for block in blocks if block.label.startswith("the kind:")]
+    found["wants_to_start"] = "how to start" in kinds or "The kind: how to start" in text
+    event = EVENT.search(text)
+    if event:
+        found["event"] = event[1]
+        most, some = (tuple(block.text for block in blocks if told.search(block.label)) for told in TOLD)
+        found["told"] = most or some
+    return found
+
+
+def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
+    """The blocks between a line that begins so and the last paragraph."""
+    begin = text.find(f"\n{head}")
+    end = text.rfind("\n\n")
+    return (block.text for block in blocks if begin >= 0 and begin < block.start < end)
+
+
+def _said(blocks: list[Block], head: str) -> Iterator[str]:
+    """The blocks under a line such as "The comment, by somebody:"."""
+    return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
+
+
+def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
+    """The blocks that stand behind a hyphen under a line."""
+    begin = text.find(f"\n{head}")
+    return (block.text for block in blocks if 0 <= begin < block.start and text[: block.start].endswith("\n- "))
+
+
+def log_lines(text: str) -> tuple[str, ...]:
+    """The lines of a numbered log, without their numbers."""
+    return tuple(LOG_LINE.findall(text))
 
 
 def text_of(content: Any) -> str:

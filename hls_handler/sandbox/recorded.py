@@ -36,6 +36,7 @@ DERIVED = (
     "demo/push",
     "demo/main-failed",
     "demo/release",
+    "demo/hint",
     "demo/first-contribution",
     "demo/mention",
 )
@@ -103,6 +104,11 @@ def load(name: str) -> Recorded:
     event, path = known[name]
     body = path.read_bytes()
     return Recorded(name=name, event=event, action=_action(json.loads(body)), path=path, body=body)
+
+
+def before(name: str) -> tuple[Recorded, ...]:
+    """The derived payloads that happen before a derived one; () for any other name."""
+    return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 
 def for_event(key: str) -> tuple[Recorded, ...]:

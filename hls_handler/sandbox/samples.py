@@ -37,6 +37,12 @@ def load_checked(settings: Settings) -> Library:
     return load_library(directory, families=families(budget), shipped=SHIPPED, chosen=_chosen(settings))
 
 
+def library_basis(settings: Settings) -> tuple[object, ...]:
+    """All that `load_checked` takes from settings: where it is the same, they lead to the same library."""
+    where = settings.sources.where("prompts.directory")
+    return settings.prompts, settings.claude.input_tokens, _chosen(settings), where
+
+
 def load_shipped(settings: Settings) -> Library:
     """The library that HLS comes with, as these settings would have it. Raises `PromptError` with all problems."""
     budget = Budget(input_tokens=settings.claude.input_tokens)
@@ -76,8 +82,13 @@ def _samples(event_name: str, handler: Handler[Any], budget: Budget) -> Iterator
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
-    """The event and what its handler gathers over the sandbox's state. Raises what `gather` raises."""
+    """The event and what its handler gathers over the sandbox's state. Raises what `gather` raises.
+
+    Before an event of the story, the others before it have happened.
+    """
     state = State()
+    for earlier in recorded.before(sample.name):
+        state.plant(earlier.event, earlier.payload)
     state.plant(sample.event, sample.payload)
     event = parse_event(sample.event, DELIVERY, sample.body)
     return event, handler.gather(event, SandboxReader(state, event.repository.full_name), NOTHING_KNOWN, budget)

@@ -14,11 +14,24 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.settings.github_events import complaint
+from hls_handler.settings.globs import flaw_of
 from hls_handler.untrusted.cleaning import without_invisible
 
 MIN_SECRET_BYTES = 16
 NAME_OF_VARIABLE = re.compile(r"\$\w+")  # a shell's spelling, which `expand` leaves alone
 OWN_PATHS = ("/health", "/stats")
+
+WITH_A_THREAD = frozenset(
+    {
+        "issues",
+        "issue_comment",
+        "pull_request",
+        "pull_request_review",
+        "pull_request_review_comment",
+        "pull_request_review_thread",
+    }
+)
+"""Events that are always about an issue or a pull request."""
 
 Problem = tuple[str, str]  # key path and sentence
 _BOOLEAN = TypeAdapter(bool)
@@ -35,6 +48,9 @@ def find_problems(root: object) -> Iterator[Problem]:
     yield from _unsigned_beyond_loopback(root)
     yield from _doubled_repositories(repositories)
     yield from _unknown_events(root, repositories)
+    yield from _events_with_a_thread(root, repositories)
+    for index, _ in enumerate(repositories):
+        yield from _globs(root, f"repositories[{index}].paths.ignore")
     yield from _database(root)
     for key in ("github.base_url", "claude.base_url"):
         yield from _address(root, key)
@@ -145,13 +161,29 @@ def _unknown_events(root: object, entries: list[object]) -> Iterator[Problem]:
             wrong = complaint(event)
             if wrong:
                 yield where, wrong
-        uses.append(f"repositories[{index}].prompts.use")
+        uses += [f"repositories[{index}].prompts.use", f"repositories[{index}].comments.post_to"]
     for path in uses:
         chosen = _at(root, path)
         for event in chosen if isinstance(chosen, dict) else ():
             wrong = complaint(event)
             if wrong:
                 yield f"{path}.{event}", wrong
+
+
+def _events_with_a_thread(root: object, entries: list[object]) -> Iterator[Problem]:
+    for index, _ in enumerate(entries):
+        path = f"repositories[{index}].comments.post_to"
+        chosen = _at(root, path)
+        for event in chosen if isinstance(chosen, dict) else ():
+            if event.partition(".")[0] in WITH_A_THREAD:
+                yield f"{path}.{event}", f"{event} has a thread of its own, which gets the comment; remove the key"
+
+
+def _globs(root: object, path: str) -> Iterator[Problem]:
+    for where, glob in _texts(root, path):
+        flaw = flaw_of(glob)
+        if flaw:
+            yield where, flaw
 
 
 def _database(root: object) -> Iterator[Problem]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Literal
 
-from hls_handler.settings.model import Features, Labels, Repository, Settings, webhook_secrets
+from hls_handler.settings.globs import PathFilter
+from hls_handler.settings.model import (
+    CommentsOfARepository,
+    Features,
+    Labels,
+    Repository,
+    Settings,
+    webhook_secrets,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,8 @@ class Effective:
     events: frozenset[str]
     features: Features
     labels: Labels
+    comments: CommentsOfARepository
+    paths: PathFilter
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that says so)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
 
@@ -39,6 +49,11 @@ class Effective:
         said = [self.use[key] for key in (event_key, event_key.partition(".")[0]) if key in self.use]
         own = [word for word in said if word[1].startswith(f"{self.key}.")]
         return next(iter(own or said), None)
+
+    def issue_for(self, event_key: str) -> int | None:
+        """The issue that gets the comment about an event without a thread: "release.published", else all "release"."""
+        post_to = self.comments.post_to
+        return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
 
 
 class RepositoryTable:
@@ -107,6 +122,10 @@ def _merge(settings: Settings, index: int, entry: Repository) -> Effective:
         events=frozenset(entry.events),
         features=settings.features.model_copy(update=entry.features.model_dump(exclude_none=True)),
         labels=settings.labels.model_copy(update=entry.labels.model_dump(exclude_none=True)),
+        comments=CommentsOfARepository.model_validate(
+            {**settings.comments.model_dump(), **entry.comments.model_dump(exclude_none=True)}
+        ),
+        paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
         use=use,
         webhook_secrets=webhook_secrets(entry.webhook_secret) or webhook_secrets(settings.github.webhook_secret),
     )

@@ -5,6 +5,7 @@ Every field's `description` is what the settings reference in README.md says of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+
+LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
+"""Up to four words of letters, with single spaces or hyphens between, some in parentheses: "Chinese (Simplified)"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,13 @@ def _no_boolean(value: object) -> object:
     return value
 
 
+def _only_a_name(language: str) -> str:
+    """Nothing that reads as an instruction: it stands in the system message, and not only the operator may write it."""
+    if not LANGUAGE.fullmatch(language):
+        raise ValueError("a language's name is expected")
+    return language
+
+
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 HttpUrl = Annotated[
@@ -52,6 +63,17 @@ DatabaseUrl = Annotated[str, Expected("an address that starts with sqlite:/// or
 UrlPath = Annotated[str, Field(pattern=r"^/[^\s?#]*$"), Expected("a path that starts with /")]
 RepositoryName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$"), Expected("owner/repo or a glob such as owner/*")]
 PromptName = Annotated[str | Literal[False], Expected("the name of a prompt, or false")]
+Language = Annotated[
+    str,
+    Field(max_length=40),
+    AfterValidator(_only_a_name),
+    Expected("a language's name: up to four words of letters, at most 40 characters"),
+]
+IssueNumber = Annotated[
+    int, BeforeValidator(_no_boolean), Field(ge=1, le=2_147_483_647), Expected("the number of an issue")
+]
+Tone = Literal["neutral", "friendly", "formal"]
+Length = Literal["short", "normal", "detailed"]
 
 
 class _Section(BaseModel):
@@ -149,6 +171,20 @@ class Labels(_Section):
     allow: tuple[str, ...] = Field(("*",), description="globs of labels that may be set")
 
 
+class Comments(_Section):
+    language: Language | None = Field(None, description="language that HLS writes in; unset: that of the thread")
+    tone: Tone = Field("neutral", description="neutral: to the point; friendly: patient and inviting; formal: reserved")
+    length: Length = Field(
+        "normal", description="short: what is needed to act; normal: as prompts say; detailed: with reasons and steps"
+    )
+
+
+class CommentsOfARepository(Comments):
+    """What holds for one repository."""
+
+    post_to: Mapping[str, IssueNumber] = Field(default_factory=dict)
+
+
 class Features(_Section):
     signature_validation: bool = Field(True, description="check GitHub's signature; false only on a loopback host")
     async_processing: bool = Field(True, description="answer before the work is done")
@@ -162,6 +198,16 @@ class Features(_Section):
 class RepositoryLabels(_Section):
     create: bool | None = Field(None, description="in place of labels.create")
     allow: tuple[str, ...] | None = Field(None, description="in place of labels.allow")
+
+
+class RepositoryComments(_Section):
+    language: Language | None = Field(None, description="in place of comments.language")
+    tone: Tone | None = Field(None, description="in place of comments.tone")
+    length: Length | None = Field(None, description="in place of comments.length")
+    post_to: Mapping[str, IssueNumber] = Field(
+        default_factory=dict,
+        description="issue that gets the comment about an event that has no thread of its own: event to number",
+    )
 
 
 class RepositoryFeatures(_Section):
@@ -178,6 +224,12 @@ class RepositoryPrompts(_Section):
     use: Mapping[str, PromptName] = Field(default_factory=dict, description="laid over prompts.use, event by event")
 
 
+class RepositoryPaths(_Section):
+    ignore: tuple[str, ...] = Field(
+        (), description="globs of files in pull requests that Claude is not shown; ** stands for any folders"
+    )
+
+
 class Repository(_Section):
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false ignores the repository, with that reason")
@@ -190,8 +242,10 @@ class Repository(_Section):
         None, description="secret of this repository's webhook, in place of github.webhook_secret"
     )
     labels: RepositoryLabels = Field(default_factory=RepositoryLabels, description="overrides of labels")
+    comments: RepositoryComments = Field(default_factory=RepositoryComments, description="overrides of comments")
     features: RepositoryFeatures = Field(default_factory=RepositoryFeatures, description="overrides of features")
     prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts, description="overrides of prompts.use")
+    paths: RepositoryPaths = Field(default_factory=RepositoryPaths, description="files that are left out")
 
 
 class Logging(_Section):
@@ -236,6 +290,7 @@ class Settings(_Section):
     prompts: Prompts = Field(default_factory=lambda: Prompts())
     limits: Limits = Field(default_factory=lambda: Limits())
     labels: Labels = Field(default_factory=lambda: Labels())
+    comments: Comments = Field(default_factory=lambda: Comments())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
 

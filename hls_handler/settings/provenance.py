@@ -32,6 +32,8 @@ def held(settings: Settings, effective: Effective) -> Iterator[Held]:
     yield _secrets(settings, effective, entry)
     yield from _section(settings, "features", effective.features, f"{effective.key}.features", entry.features)
     yield from _section(settings, "labels", effective.labels, f"{effective.key}.labels", entry.labels)
+    yield from _section(settings, "comments", effective.comments, f"{effective.key}.comments", entry.comments)
+    yield _held(settings, "paths.ignore", list(effective.paths.globs), f"{effective.key}.paths.ignore")
     for event in effective.use:
         chosen = effective.prompt_for(event)
         if chosen is not None:

@@ -122,7 +122,10 @@ def _words(name: str, annotation: Any, metadata: Sequence[object]) -> str:
     named = next((part.words for part in metadata if isinstance(part, Expected)), None)
     if named is not None:
         return named
-    return " or ".join(_kind_words(name, kind, metadata) for kind in _alternatives(annotation))
+    kinds = _alternatives(annotation)
+    return " or ".join(
+        _words(name, kind, ()) if get_origin(kind) is Annotated else _kind_words(name, kind, metadata) for kind in kinds
+    )
 
 
 def _kind_words(name: str, kind: Any, metadata: Sequence[object]) -> str:

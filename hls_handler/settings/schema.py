@@ -40,6 +40,7 @@ def settings_schema() -> Schema:
     definitions["Repository"]["properties"]["events"]["items"] = {"anyOf": [EVENT, FILLED_IN]}
     for prompts in ("Prompts", "RepositoryPrompts"):  # keys are not filled in
         definitions[prompts]["properties"]["use"]["propertyNames"] = EVENT
+    definitions["RepositoryComments"]["properties"]["post_to"]["propertyNames"] = EVENT
     about = {"$schema": DIALECT, "title": "HLS's settings", "description": "config/settings.yaml"}
     return {**about, **{key: part for key, part in made.items() if key not in about}, "$defs": definitions}
 

@@ -5,7 +5,7 @@ from hls_handler.store.corrections import Noted
 from hls_handler.store.counters import BUCKETS_S, FieldFeedback, feedback_in
 from hls_handler.store.files import database_exists, hold_exclusively
 from hls_handler.store.group import AcceptQueue
-from hls_handler.store.memory import ThreadMemory
+from hls_handler.store.memory import ThreadKnowledge, ThreadMemory
 from hls_handler.store.rows import CallRow, DeliveryRow, PromptRow, QueueFigures
 from hls_handler.store.store import Store
 
@@ -21,6 +21,7 @@ __all__ = [
     "PromptRow",
     "QueueFigures",
     "Store",
+    "ThreadKnowledge",
     "ThreadMemory",
     "database_exists",
     "feedback_in",

@@ -67,9 +67,14 @@ def processed(took_ms: int) -> Counter[tuple[str, str]]:
     return Counter({("processing_ms", ""): took_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})
 
 
-def of_field(prompt_id: str, field: str) -> str:
-    """The label under which feedback is counted: "issues/analyze@3f9c2a:priority"."""
-    return f"{prompt_id}:{field}"
+def of_field(prompt_id: str, group: str) -> str:
+    """The label under which feedback is counted: "issues/analyze@3f9c2a:priority". Of a list all groups are one."""
+    return f"{prompt_id}:{field_of(group)}"
+
+
+def field_of(group: str) -> str:
+    """The field that a group of labels comes from: "areas" of "areas area/api"."""
+    return group.partition(" ")[0]
 
 
 def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, FieldFeedback]]:

@@ -46,12 +46,15 @@ class AcceptQueue:
         self,
         store: AcceptingStore,
         *,
-        replay_window_h: float,
+        replay_window_h: Callable[[], float],
         on_commit: Callable[[list[Accepted]], None],
         answer_within_s: float = ANSWER_WITHIN_S,
         gather_s: float = GATHER_S,
     ) -> None:
-        """`on_commit` is called in the committing thread after each commit, before the callers have their answers."""
+        """`replay_window_h` gives that of now.
+
+        `on_commit` is called in the committing thread after each commit, before the callers have their answers.
+        """
         self._answer_within_s, self._gather_s = answer_within_s, gather_s
         self._store = store
         self._replay_window_h = replay_window_h
@@ -123,7 +126,7 @@ class AcceptQueue:
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
         try:
             answers = self._store.accept(
-                [waiting.new for waiting in batch], replay_window_h=self._replay_window_h, counts=counts
+                [waiting.new for waiting in batch], replay_window_h=self._replay_window_h(), counts=counts
             )
             self._on_commit(answers)
         except Exception as exc:  # noqa: BLE001 (the thread's edge: whoever waits is told, the next batch is tried)

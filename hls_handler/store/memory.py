@@ -25,6 +25,14 @@ class KnownComment:
     body_digest: str  # as given to `remember_comment`
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadKnowledge:
+    """All that is remembered of one thread, for whoever only looks."""
+
+    labels: Mapping[str, LabelState]
+    comments: Mapping[str, KnownComment]  # by prompt family
+
+
 class ThreadMemory(Part):
     """Our labels and comments on the lease's thread. Every method raises `LeaseLost` when the lease has ended."""
 
@@ -113,7 +121,7 @@ class ThreadMemory(Part):
         )
 
     def _here(self, table: Table) -> ColumnElement[bool]:
-        return and_(*(table.c[name] == value for name, value in self._thread.items()))
+        return _at(table, self._thread)
 
 
 class Identities(Part):
@@ -122,6 +130,17 @@ class Identities(Part):
     def memory(self, lease: Lease, identity: str) -> ThreadMemory:
         """Our memory of the lease's thread, as `identity` (our login)."""
         return ThreadMemory(self._database, lease, identity)
+
+    def known_of_thread(self, repository_id: int, number: int, identity: str) -> ThreadKnowledge:
+        """What `identity` did on a thread, read without a lease and without writing."""
+        here = {"repository_id": repository_id, "number": number, "identity": identity}
+        with self._database.reading() as connection:
+            of_labels = connection.execute(select(labels.c.name, labels.c.state).where(_at(labels, here))).all()
+            of_comments = connection.execute(select(comments).where(_at(comments, here))).all()
+        return ThreadKnowledge(
+            labels={row.name: row.state for row in of_labels},
+            comments={row.family: KnownComment(row.comment_id, row.body_digest) for row in of_comments},
+        )
 
     def identity(self, fingerprint: str) -> Account | None:
         """The account behind a credential, by the credential's fingerprint, if GitHub was asked before."""
@@ -141,3 +160,8 @@ class Identities(Part):
         new = self._database.insert(identities).values(fingerprint=fingerprint, **kept)
         with self._database.writing() as connection:
             connection.execute(new.on_conflict_do_update(index_elements=["fingerprint"], set_=kept))
+
+
+def _at(table: Table, thread: Mapping[str, object]) -> ColumnElement[bool]:
+    """The rows of one thread and one identity."""
+    return and_(*(table.c[name] == value for name, value in thread.items()))

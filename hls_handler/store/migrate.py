@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.database import Database
@@ -19,15 +19,14 @@ _ADVISORY_LOCK = 7_246_173  # any number that stands for "migrating HLS"
 
 def migrate(database: Database) -> None:
     """Bring the tables to the newest version that we know, in one transaction. Raises `StoreUnavailable` for newer."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config = _config()
     scripts = ScriptDirectory.from_config(config)
     with database.writing() as connection:
         if connection.dialect.name == "postgresql":  # SQLite's transaction has the only writer's lock already
             # Another machine may be at it, and a change of large tables takes its time.
             connection.execute(text("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-        found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+        found = _version(connection)
         newest = scripts.get_current_head()
         if found == newest:
             return
@@ -39,3 +38,25 @@ def migrate(database: Database) -> None:
         config.attributes["connection"] = connection
         config.attributes["version_table"] = VERSION_TABLE
         command.upgrade(config, "head")
+
+
+def require_current(database: Database) -> None:
+    """Raises `StoreUnavailable` where `migrate` would have something to do; changes nothing."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    with database.reading() as connection:
+        found = _version(connection)
+    if found != newest:
+        raise StoreUnavailable(
+            f"the database {database.shown_url} has tables of version {found}, this HLS reads those of {newest}: use "
+            "the HLS that runs on it, or start this one on it, which brings it up to date"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.record import Correction, Failure
+from hls_handler.store.counters import field_of
 from hls_handler.store.database import Database
 from hls_handler.store.part import Part
 from hls_handler.store.tables import comments, corrections, step_failures
@@ -73,7 +74,7 @@ class RepositoryRecord(Part):
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
             for row in connection.execute(lately):
-                newest.setdefault(row.number, Correction(row.field, row.said, row.became, row.title))
+                newest.setdefault(row.number, Correction(field_of(row.field), row.said, row.became, row.title))
         return tuple(newest.values())[:most]
 
     def has_comment(self, number: int, family: str) -> bool:

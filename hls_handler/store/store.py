@@ -20,7 +20,7 @@ from hls_handler.store.endings import Ending
 from hls_handler.store.figures import Summing
 from hls_handler.store.files import ensure_private_file
 from hls_handler.store.memory import Identities
-from hls_handler.store.migrate import migrate
+from hls_handler.store.migrate import migrate, require_current
 from hls_handler.store.queue import Queueing
 from hls_handler.store.reads import Reading
 from hls_handler.store.record import Recording
@@ -63,6 +63,20 @@ class Store(
         try:
             database.prepare()
             migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @classmethod
+    def open_as_it_is(cls, url: str) -> Self:
+        """Open a database that is there, for whoever only reads: nothing is made, changed or migrated.
+
+        Raises `StoreUnavailable`, also where its tables are another version's.
+        """
+        database = Database(parsed(url), skew=no_skew, busy_timeout_s=5.0)
+        try:
+            require_current(database)
         except BaseException:
             database.close()
             raise

@@ -204,7 +204,7 @@ labels = Table(
     Column("name", Words, primary_key=True),
     Column("state", Text, nullable=False),  # "intended", "ours", "gone"
     Column("changed_at", BigInteger, nullable=False),
-    Column("field", Words),  # of the reply that it came from; None of a label from facts, or from before version 0005
+    Column("field", Words),  # its group, if it came from a reply; None of one from facts, or from before version 0005
     Column("prompt_id", Words),  # whose reply it was; None as above
     Column("set_at", BigInteger),  # when it was known to be on GitHub; None until then, and from before version 0005
 )
@@ -216,7 +216,7 @@ corrections = Table(
     Column("identity", Text, primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("said", Words, primary_key=True),  # the label that we had set
-    Column("field", Words, nullable=False),
+    Column("field", Words, nullable=False),  # the group of that label
     Column("became", Words, nullable=False),  # the label that people put in its place; "" for none
     Column("title", Words, nullable=False),  # of the thread, its beginning
     Column("prompt_id", Words, nullable=False),

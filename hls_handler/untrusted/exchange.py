@@ -13,7 +13,7 @@ from enum import Enum
 
 from hls_handler.untrusted.places import places
 from hls_handler.untrusted.records import NONE_OF_OURS, AdmittedMapping, AdmittedRecord, is_record
-from hls_handler.untrusted.stranger import Show, Stranger, shown, text_of
+from hls_handler.untrusted.stranger import Show, Stranger, missing_of, shown, text_of
 from hls_handler.untrusted.tokens import ADVICE, RESERVED, TOKEN, TornToken, find_tear, number_of
 
 
@@ -32,6 +32,7 @@ class Exchange:
     def __init__(self, *, key: bytes, show: Show) -> None:
         self._key = key
         self._show = show
+        self._settled: dict[int, Stranger] = {}  # by the number of its token
         self._ledger: list[Stranger] = []  # of the texts that were rendered; a token's number is the place here
 
     def admit(self, value: object) -> object:
@@ -42,6 +43,10 @@ class Exchange:
         inside of mappings and records is admitted when it is read. Raises `TypeError` for what it does not know.
         """
         return self._admit(value, NONE_OF_OURS)
+
+    def missing(self) -> tuple[int, ...]:
+        """Of each text that was settled and is cut, how many characters are missing."""
+        return tuple(missing for stranger in self._settled.values() if (missing := missing_of(stranger)))
 
     def settle(self, rendered: str, *, template: str) -> str:
         """Exchange each token for its text. Equal texts in equal order give an equal nonce, hence an equal result.
@@ -55,6 +60,7 @@ class Exchange:
             raise TornToken(f"{template}: text from an event was cut or changed ({where}); {ADVICE}")
         parts = TOKEN.split(rendered)
         strangers = [self._find(number_of(digits), template) for digits in parts[1::2]]
+        self._settled.update(zip(map(number_of, parts[1::2]), strangers, strict=True))
         nonce = self._nonce(strangers)
         parts[1::2] = [
             shown(stranger, nonce, place) for stranger, place in zip(strangers, places(rendered), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from hls_handler.untrusted.cleaning import Code, cap, clean
+from hls_handler.untrusted.cleaning import LONGEST_TEXT, Code, cap, clean
 from hls_handler.untrusted.places import Place
 from hls_handler.untrusted.redaction import redact
 from hls_handler.untrusted.tokens import ADVICE, TornToken, token
@@ -35,10 +35,12 @@ class Stranger:
     Names that begin with an underscore are out of a sandboxed template's reach.
     """
 
-    __slots__ = ("_ledger", "_show", "_text", "_token")
+    __slots__ = ("_ledger", "_missing", "_show", "_text", "_token")
 
-    def __init__(self, text: str, ledger: list[Stranger], *, show: Show) -> None:
+    def __init__(self, text: str, ledger: list[Stranger], *, show: Show, missing: int = 0) -> None:
+        """`missing` is how many characters of the whole text are not in `text`."""
         self._text = text
+        self._missing = missing
         self._ledger = ledger
         self._show = show
         self._token: str | None = None
@@ -48,11 +50,14 @@ class Stranger:
 
         Counted after cleaning and redaction: half a credential would not be recognised as one any more.
         """
-        return self._with(cap(self._readable(), n))
+        whole = self._readable()
+        return self._with(cap(whole, n), missing=len(whole) - n)
 
     def lines(self, a: int, b: int) -> Stranger:
         """Lines `a` to `b`, both included, from 1, of the cleaned text. What is not there is left out."""
-        return self._with("\n".join(self._readable().split("\n")[max(a, 1) - 1 : max(b, 0)]))
+        whole = self._readable()
+        part = "\n".join(whole.split("\n")[max(a, 1) - 1 : max(b, 0)])
+        return self._with(part, missing=len(whole) - len(part))
 
     def startswith(self, part: str | Stranger) -> bool:
         return self._text.startswith(_plain(part))
@@ -104,13 +109,19 @@ class Stranger:
     def _readable(self) -> str:
         return redact(clean(self._text))
 
-    def _with(self, text: str) -> Stranger:
+    def _with(self, text: str, *, missing: int) -> Stranger:
         same_kind = Code(text) if isinstance(self._text, Code) else text
-        return Stranger(same_kind, self._ledger, show=self._show)
+        return Stranger(same_kind, self._ledger, show=self._show, missing=self._missing + max(missing, 0))
 
 
 def text_of(stranger: Stranger) -> str:
     return stranger._text
+
+
+def missing_of(stranger: Stranger) -> int:
+    """How many characters of the whole text a prompt does not show; what cleaning takes away does not count."""
+    beyond = len(stranger._readable()) - LONGEST_TEXT if len(stranger._text) > LONGEST_TEXT else 0
+    return stranger._missing + max(beyond, 0)
 
 
 def shown(stranger: Stranger, nonce: str, place: Place) -> str:
@@ -131,7 +142,9 @@ def shown(stranger: Stranger, nonce: str, place: Place) -> str:
 
 def shown_as(value: object, show: Show) -> object:
     """The same text, shown by another function: for filters such as one for table cells. Our own values pass."""
-    return Stranger(value._text, value._ledger, show=show) if isinstance(value, Stranger) else value
+    if not isinstance(value, Stranger):
+        return value
+    return Stranger(value._text, value._ledger, show=show, missing=value._missing)
 
 
 def _plain(text: str | Stranger) -> str:

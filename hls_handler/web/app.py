@@ -7,12 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.api_key import ApiKey
+from hls_handler.web.counting import Counting
 from hls_handler.web.door import Door
 from hls_handler.web.pages import Pages
 from hls_handler.web.ports import Ports
@@ -20,26 +21,37 @@ from hls_handler.web.request_ids import SCOPE_KEY, RequestIds, answer_headers
 from hls_handler.web.signature import Secrets
 
 
-def create_web(
-    settings: Settings, *, table: RepositoryTable, ports: Ports, lifespan: Lifespan[Starlette] | None = None
-) -> Starlette:
-    """The application. `lifespan` is where the composition root starts and ends the workers.
+class Web:
+    """The application, whose routes can be put under other settings while it serves.
 
     Build it inside or outside a running loop, but once for each loop.
     """
-    pages = Pages(ApiKey(settings), ports)
-    app = Starlette(
-        routes=[
-            Route(settings.server.webhook_path, Door(settings, Secrets(settings, table), ports)),
+
+    def __init__(
+        self, settings: Settings, *, table: RepositoryTable, ports: Ports, lifespan: Lifespan[Starlette] | None = None
+    ) -> None:
+        """`lifespan` is where the composition root starts and ends the workers."""
+        self._ports, self._started = ports, ports.clock()
+        self._counting = Counting(ports.counters, ports.queue, ports.clock)
+        self.app = Starlette(
+            routes=self._routes(settings, table),
+            middleware=[Middleware(RequestIds)],
+            exception_handlers={HTTPException: _not_served, Exception: _broken},
+            lifespan=lifespan,
+        )
+        self.app.router.redirect_slashes = False  # GitHub follows no redirects: say at once that the path is wrong
+
+    def put_under(self, settings: Settings, table: RepositoryTable) -> None:
+        """These settings hold from the next request on. From any thread: a request finds the old routes, or the new."""
+        self.app.router.routes = self._routes(settings, table)
+
+    def _routes(self, settings: Settings, table: RepositoryTable) -> list[BaseRoute]:
+        pages = Pages(ApiKey(settings), self._ports, self._counting, started=self._started)
+        return [
+            Route(settings.server.webhook_path, Door(settings, Secrets(settings, table), self._ports)),
             Route("/health", pages.health),
             Route("/stats", pages.stats),
-        ],
-        middleware=[Middleware(RequestIds)],
-        exception_handlers={HTTPException: _not_served, Exception: _broken},
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False  # GitHub does not follow redirects: say at once that the path is wrong
-    return app
+        ]
 
 
 def _not_served(_request: Request, exc: Exception) -> Response:

@@ -44,10 +44,10 @@ def health_summary(snapshot: HealthSnapshot) -> dict[str, object]:
 class Pages:
     """The two endpoints. Nothing here calls out: what they show is known already, or asked of our own store."""
 
-    def __init__(self, api_key: ApiKey, ports: Ports) -> None:
+    def __init__(self, api_key: ApiKey, ports: Ports, counting: Counting, *, started: float) -> None:
+        """`started` is when the service was, by the ports' clock."""
         self._api_key, self._ports = api_key, ports
-        self._counting = Counting(ports.counters, ports.queue, ports.clock)
-        self._started = ports.clock()
+        self._counting, self._started = counting, started
 
     async def health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()

@@ -35,14 +35,16 @@ COLLECT_AFTER = (20_000, 20, 20)
 class Server(uvicorn.Server):
     """uvicorn's server, which at its start takes all that is there by then, mostly imports, out of collections.
 
-    `on_signal` is called when it is told to end: it first waits for open connections, and only then ends the lifespan.
+    `on_signal` is called when it is told to end: it first waits for open connections, `grace_s` at most, and only then
+    ends the lifespan.
     """
 
-    def __init__(self, config: uvicorn.Config, *, on_signal: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, *, on_signal: Callable[[], None], grace_s: Callable[[], int]) -> None:
         super().__init__(config)
-        self._on_signal = on_signal
+        self._on_signal, self._grace_s = on_signal, grace_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.timeout_graceful_shutdown = self._grace_s()
         super().handle_exit(sig, frame)
         self._on_signal()
 
@@ -107,9 +109,14 @@ def listen(settings: Settings) -> socket.socket:
         raise SettingsError([f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port"]) from exc
 
 
-def server(app: ASGIApp, settings: Settings, *, on_signal: Callable[[], None] = lambda: None) -> Server:
-    """The server, to be run with `sockets=[listen(settings)]`. Logs go where the root logger's go."""
-    longest_request_s = max(settings.server.body_timeout_s, settings.server.sync_timeout_s) + 1
+def server(app: ASGIApp, settings: Callable[[], Settings], *, on_signal: Callable[[], None] = lambda: None) -> Server:
+    """The server, to be run with `sockets=[listen(...)]`; `settings` gives those of now. It logs by the root logger."""
+
+    def grace_s() -> int:
+        now = settings()
+        longest_request_s = max(now.server.body_timeout_s, now.server.sync_timeout_s) + 1
+        return math.ceil(min(longest_request_s, now.limits.shutdown_s))
+
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -123,6 +130,6 @@ def server(app: ASGIApp, settings: Settings, *, on_signal: Callable[[], None] = 
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(min(longest_request_s, settings.limits.shutdown_s)),
+        timeout_graceful_shutdown=grace_s(),
     )
-    return Server(config, on_signal=on_signal)
+    return Server(config, on_signal=on_signal, grace_s=grace_s)

@@ -8,10 +8,11 @@ from functools import partial
 
 from hls_handler.analysis import Analysis, Answered, Reply, Unusable
 from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
+from hls_handler.prompting.fields import unasked_reply
 from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
 from hls_handler.store import UNAVAILABLE
 from hls_handler.work.job import Job
-from hls_handler.work.memory import UNUSABLE, keep_answer, recall_answer
+from hls_handler.work.memory import NOT_SHOWN, UNUSABLE, keep_answer, recall_answer
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
@@ -28,7 +29,9 @@ def analyse(
     name: str | None = job.rule.prompt
     while name is not None:
         index = len(answers)
-        answered = recall_answer(job.steps.get(("ask", index)))
+        prompt = library.prompts[name]
+        step = job.steps.get(("ask", index))
+        answered = recall_answer(step, reply_type=prompt.reply, model=prompt.reply_model)
         if answered is None:
             answered = _ask(job, name, variables, index)
         store.save_analysis(job.lease, index=index, answered=answered)
@@ -47,6 +50,7 @@ def without_asking(
 ) -> Analysis:
     """An analysis without Claude: `reply` is ours, and stands in for Claude's in the comment's template alone."""
     job.tools.store.set_status(job.lease, analysis="done", analysis_error=None)
+    reply = unasked_reply(reply, job.now.library.prompts[job.rule.prompt].reply_model)
     return _with_comment(job, job.rule.prompt, (), {**variables, "analysis": reply, **comment_variables(reply)})
 
 
@@ -61,6 +65,8 @@ def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variable
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Answered:
     with _authors_fault():
         rendered = render(job.now.library, name, variables, key=job.tools.store.secret(PROMPT_SECRET))
+    if rendered.missing:
+        job.note(NOT_SHOWN, index + 1, _cut(rendered))
     first = UNUSABLE.decode(job.steps.get(("unusable", index)))
     if first is None:
         answer = _call(job, rendered, index, correction=None)
@@ -74,6 +80,13 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> An
         return answer
     job.tools.store.forget(job.lease, "unusable")  # a later retry by hand begins anew
     raise _unusable(job, rendered, answer)
+
+
+def _cut(rendered: Rendered) -> str:
+    """ "1 text was cut by 49,536 characters (issues/analyze@3f9c2a)"."""
+    count = len(rendered.missing)
+    texts = "1 text was" if count == 1 else f"{count} texts were"
+    return f"{texts} cut by {sum(rendered.missing):,} characters ({rendered.prompt.id})"
 
 
 @contextmanager
@@ -112,7 +125,8 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         kept = keep_answer(answer, index=index)
         store.remember(job.lease, kept)
         store.end_call(job.lease, call, outcome="ok", usage=answer.usage, error=None)
-        recalled = recall_answer(kept)
+        prompt = rendered.prompt
+        recalled = recall_answer(kept, reply_type=prompt.reply, model=prompt.reply_model)
         assert recalled is not None
         return recalled
     if correction is None and answer.why == "invalid":

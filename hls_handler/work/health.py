@@ -71,6 +71,12 @@ class Health:
                 self._failed_in_use_at.pop(component, None)
                 self._set_healthy(component)
 
+    def forget(self, component: Component) -> None:
+        """The component is another from now on, by other settings: what was said of it does not count any more."""
+        with self._lock:
+            self._failed_in_use_at.pop(component, None)
+            self._components[component] = ComponentHealth("unknown", self._clock())
+
     def _set_healthy(self, component: Component) -> None:
         if self._components[component].state != "healthy":
             self._components[component] = ComponentHealth("healthy", self._clock())

@@ -48,6 +48,11 @@ class Job:
         assert result is not None
         return result
 
+    def note(self, codec: Codec[str], index: int, sentence: str) -> None:
+        """Remember a sentence for the operator; nothing is decided by it."""
+        if codec.decode(self.steps.get((codec.name, index))) != sentence:
+            self.tools.store.remember(self.lease, codec.encode(sentence, index=index, took_s=0.0))
+
     def go_on(self) -> None:
         """Raise `Wait` between two steps when the service was told to end: the rest is for the next start."""
         if self.tools.stopping():

@@ -15,6 +15,7 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import REPLY_TYPES, Answered, Reply, Unusable, Usage
 from hls_handler.deliveries import Remembered
 from hls_handler.handlers.labelling import LabelState
+from hls_handler.prompting.fields import any_version
 from hls_handler.untrusted.cleaning import Code, clean
 from hls_handler.untrusted.redaction import redact
 
@@ -72,6 +73,8 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _ANSWER = Codec("ask", 1, TypeAdapter(_KeptAnswer))
 
 RULE = Codec("route", 1, TypeAdapter(str))
+NOT_SHOWN = Codec("not_shown", 1, TypeAdapter(str))
+"""What of the event Claude was not shown, in sentences: under 0 what a handler left out, behind it what prompts cut."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(Unusable))
 OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
@@ -84,7 +87,7 @@ def keep_answer(answered: Answered, *, index: int) -> Remembered:
     The mark may be longer than the credential: what grows over its bound by that is cut, or nobody could recall it.
     """
     plain = mapped(answered.reply.model_dump(mode="json"), lambda text: redact(_visible(text)))
-    reply = _cut_to_bounds(plain, REPLY_TYPES[answered.reply_type])
+    reply = _cut_to_bounds(plain, type(answered.reply))
     kept = _KeptAnswer(answered.prompt_id, answered.reply_type, reply, answered.usage)
     return _ANSWER.encode(kept, index=index, took_s=answered.usage.took_s)
 
@@ -103,14 +106,25 @@ def _cut_to_bounds(reply: dict[str, Any], reply_type: type[Reply]) -> dict[str, 
     return reply
 
 
-def recall_answer(step: Remembered | None) -> Answered | None:
-    """The remembered answer; None when there is none, or its reply no longer fits its type."""
+def recall_answer(step: Remembered | None, *, reply_type: str, model: type[Reply]) -> Answered | None:
+    """The remembered answer, as a prompt of now would have it; None when there is none, or its reply does not fit.
+
+    The prompt may be another than the one that was asked, or have other fields by now.
+    """
     kept = _ANSWER.decode(step)
-    reply_type = REPLY_TYPES.get(kept.reply_type) if kept else None
-    if kept is None or reply_type is None:
-        return None
+    return _answered(kept, model) if kept is not None and kept.reply_type == reply_type else None
+
+
+def retell_answer(step: Remembered | None) -> Answered | None:
+    """The remembered answer for people to read, whatever fields its prompt had: the reply's type is an open one."""
+    kept = _ANSWER.decode(step)
+    base = REPLY_TYPES.get(kept.reply_type) if kept is not None else None
+    return _answered(kept, any_version(base)) if kept is not None and base is not None else None
+
+
+def _answered(kept: _KeptAnswer, model: type[Reply]) -> Answered | None:
     try:
-        reply = reply_type.model_validate(kept.reply)
+        reply = model.model_validate(kept.reply)
     except ValidationError:
         return None
     return Answered(kept.prompt_id, kept.reply_type, reply, kept.usage)

@@ -25,7 +25,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
-from hls_handler.work.memory import RULE, Codec
+from hls_handler.work.memory import NOT_SHOWN, RULE, Codec
 from hls_handler.work.ports import Tools
 from hls_handler.work.posting import post
 from hls_handler.work.variables import template_variables
@@ -52,8 +52,12 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
     except PayloadError as exc:
         raise Permanent(str(exc)) from exc
     job = _route(lease, event, tools)
-    if isinstance(job, Ended):
-        return job
+    return job if isinstance(job, Ended) else go_through(job)
+
+
+def go_through(job: Job) -> Ended:
+    """All that follows once it is decided by which rule a delivery is worked on. Raises as `work_on` does."""
+    event, counted = job.event, job.lease.number is not None  # else its thread is known only with the facts
     with job.recorded("analysis"):
         facts = _gather(job)
         job = job.about(job.handler.thread(event, facts, job.rule))
@@ -62,11 +66,18 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
             return Ended("done", unasked.reason, handler=job.handler.name)
         if job.thread is None and job.handler.nowhere is not None:
             return Ended("done", job.handler.nowhere, handler=job.handler.name)
-        busy = None if lease.number is not None else _too_busy(job.lease, tools, job.now.settings, job.steps)
+        busy = None if counted else _too_busy(job.lease, job.tools, job.now.settings, job.steps)
         if busy is not None:
             return busy
-        dry_run = job.rule.effective.features.dry_run
-        variables = template_variables(event, job.handler, facts, prompt=job.rule.prompt, dry_run=dry_run)
+        holds = job.rule.effective
+        variables = template_variables(
+            event,
+            job.handler,
+            facts,
+            prompt=job.rule.prompt,
+            dry_run=holds.features.dry_run,
+            comments=holds.comments,
+        )
 
         def for_comment(reply: Reply) -> Mapping[str, object]:
             return job.handler.comment_variables(event, facts, reply)
@@ -74,6 +85,9 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
         if unasked is not None and unasked.reply is not None:
             analysis = without_asking(job, unasked.reply, variables, for_comment)
         else:
+            not_shown = job.handler.not_shown(facts)
+            if not_shown is not None:
+                job.note(NOT_SHOWN, 0, not_shown)
             analysis = analyse(job, variables, for_comment)
     if job.thread is None:
         return Ended("done", "analysed and kept; there is no thread to say it on", handler=job.handler.name)
@@ -122,11 +136,13 @@ def _gather(job: Job) -> Any:
     handler, event = job.handler, job.event
     codec: Codec[Any] = Codec("gather", handler.facts_version, TypeAdapter(handler.facts_type))
 
+    budget = Budget(job.now.settings.claude.input_tokens, left_out=job.rule.effective.paths)
+
     def read() -> Any:
         job.before_reads()
         reader = job.tools.github.reader(event.repository.full_name)
         record = job.tools.store.record(job.lease, job.we.login)
-        facts = handler.gather(event, reader, record, Budget(input_tokens=job.now.settings.claude.input_tokens))
+        facts = handler.gather(event, reader, record, budget)
         job.tools.store.note_failures(job.lease, handler.failures(event, facts))
         job.tools.health.ok("github")
         return facts

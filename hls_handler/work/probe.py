@@ -32,14 +32,19 @@ class Probe:
 
     def __init__(self, checks: Sequence[Check], health: Health) -> None:
         self._checks, self._health = tuple(checks), health
-        self._ended = threading.Event()
+        self._ended, self._wanted = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="probe", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def look_soon(self) -> None:
+        """Do not wait for the minute to end: something was mended, or is another."""
+        self._wanted.set()
+
     def stop(self) -> None:
         self._ended.set()
+        self._wanted.set()
         self._thread.join(timeout=1.0)
 
     def look(self) -> None:
@@ -69,6 +74,7 @@ class Probe:
         return SOON_S if self._health.snapshot().overall == "unhealthy" else EVERY_S
 
     def _loop(self) -> None:
-        self.look()
-        while not self._ended.wait(self.pause_s):
+        while not self._ended.is_set():
+            self._wanted.clear()
             self.look()
+            self._wanted.wait(self.pause_s)

@@ -8,17 +8,20 @@ from typing import Any
 from hls_handler.events import Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.render import RuleView
+from hls_handler.settings.model import Comments
+
+AS_SHIPPED = Comments()
 
 
 def template_variables(
-    event: Event, handler: Handler[Any], facts: Any, *, prompt: str, dry_run: bool
+    event: Event, handler: Handler[Any], facts: Any, *, prompt: str, dry_run: bool, comments: Comments = AS_SHIPPED
 ) -> Mapping[str, object]:
-    """`prompt` is the name of the prompt that the rule chose, "issues/analyze"."""
+    """`prompt` is the name of the prompt that the rule chose, "issues/analyze"; `comments` how comments are written."""
     return {
         "repository": event.repository,
         "sender": event.sender,
         "action": event.action,
-        "rule": RuleView(event=event.key, prompt=prompt, dry_run=dry_run),
+        "rule": RuleView(event.key, prompt, dry_run, comments.language, comments.tone, comments.length),
         "delivery": event.delivery,
         "event": event.payload,
         **handler.variables(event, facts),

@@ -14,6 +14,7 @@ from hls_handler.logs import bound
 from hls_handler.settings.model import Limits
 from hls_handler.store import Store
 from hls_handler.work.conclusion import attempt, store_trouble
+from hls_handler.work.health import Health
 from hls_handler.work.ports import Tools
 
 log = logging.getLogger(__name__)
@@ -43,21 +44,23 @@ class Leases:
 
 
 class Workers:
-    """`limits.concurrency` threads. Each makes its tools (clients of its own) once, when it starts."""
+    """`limits.concurrency` threads. Each has a toolbox (with clients of its own), and takes tools for each claim."""
 
     def __init__(
         self,
         *,
         store: Store,
-        limits: Limits,
+        limits: Callable[[], Limits],
         name: str,
-        make_tools: Callable[[threading.Event], Tools],
+        make_toolbox: Callable[[threading.Event], Callable[[], Tools]],
         finished: Callable[[Finished], None],
+        health: Health,
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`limits` gives those of now; of them `concurrency` is asked for once. A worker makes one toolbox."""
         self._store, self._limits, self._name = store, limits, name
-        self._make_tools, self._finished = make_tools, finished
+        self._make_toolbox, self._finished, self._health = make_toolbox, finished, health
         self._poll_s, self._clock = poll_s, clock
         self._leases = Leases()
         self._stopping = threading.Event()
@@ -67,7 +70,7 @@ class Workers:
         self._news = 0  # grows with every wake-up, so that one between two looks is not missed
         self._threads = [
             threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
-            for n in range(limits.concurrency)
+            for n in range(limits().concurrency)
         ]
         self._renewer = threading.Thread(target=self._renew, name="lease-renewer", daemon=True)
 
@@ -98,12 +101,12 @@ class Workers:
         return sum(thread.is_alive() for thread in self._threads)
 
     def _loop(self, name: str) -> None:
-        tools = self._make_tools(self._stopping)
+        toolbox = self._make_toolbox(self._stopping)
         while not self._stopping.is_set():
             try:
-                self._next(name, tools)
+                self._next(name, toolbox())
             except StoreUnavailable as exc:
-                store_trouble(tools.health, exc)
+                store_trouble(self._health, exc)
                 self._stopping.wait(self._poll_s)
             except Exception:  # the edge of a worker's thread: it must not end over a defect, whose lease will run out
                 log.exception("defect in a worker")
@@ -113,9 +116,10 @@ class Workers:
         """Work on the next delivery, or wait until there is one."""
         with self._work:
             seen = self._news
-        lease = self._store.claim(worker=name, lease_s=self._limits.lease_s, max_crashes=self._limits.max_crashes)
+        limits = self._limits()
+        lease = self._store.claim(worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes)
         if lease is not None:
-            tools.health.ok("store")
+            self._health.ok("store")
             self._work_on(lease, tools)
             return
         idle_s = self._store.seconds_until_due()
@@ -136,10 +140,10 @@ class Workers:
 
     def _renew(self) -> None:
         """Renew every held lease three times in its life. A worker that hangs in a call keeps it: calls have ends."""
-        while not self._ended.wait(self._limits.lease_s / 3):
+        while not self._ended.wait(self._limits().lease_s / 3):
             for lease in self._leases.all():
                 try:
-                    self._store.renew(lease, lease_s=self._limits.lease_s)
+                    self._store.renew(lease, lease_s=self._limits().lease_s)
                 except LeaseLost:
                     self._leases.remove(lease)
                 except StoreUnavailable as exc:

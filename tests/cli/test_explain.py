@@ -56,6 +56,11 @@ def test_every_value_is_told_with_the_entry_that_wins(path: Path) -> None:
         "features.bots = false   default",
         "labels.create = true   default",
         'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)',
+        "comments.language = null   default",
+        "comments.tone = neutral   default",
+        "comments.length = normal   default",
+        "comments.post_to = {}   default",
+        "paths.ignore = []   default",
         "prompts.use = {}   default",
     ]
 

@@ -186,7 +186,72 @@ def test_an_unknown_family_names_the_known_ones(hls: Hls) -> None:
 
 def test_who_mends_a_prompt_can_look_variables_up(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
-    assert hls("vars", "issues").exit_code == 0
+    told = hls("vars", "issues")
+    assert told.exit_code == 0
+    assert "  issue.title  " in told.stdout
+    assert told.stdout.endswith(
+        "\nthe prompts cannot be used, so their own fields and labels are missing here; hls check says what is wrong\n"
+    )
+
+
+OWN = """\
+fields:
+  component: {enum: [payments, search, none]}
+  areas: {type: list, enum: [api, docs]}
+  version: {type: string}
+labels: {areas: "area/{value}", kind: {bug: defect}, priority: false, difficulty: false}
+"""
+
+
+def test_what_comments_see_is_listed_with_the_fields_and_labels_of_authors(hls: Hls, tmp_path: Path) -> None:
+    write(tmp_path / "lib", {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")})
+    told = hls("vars", "issues").stdout
+    assert (
+        "\nLabels that come of issue_analysis:\n"
+        "  kind                                bug, enhancement, question, documentation, maintenance\n"
+    ) in told
+    assert re.sub(r"(analysis.version .* text ).*", r"\1", told).endswith(
+        "\n"
+        "They see besides, or with other values, where issues/own was asked:\n"
+        "  analysis.component                  ours        one of payments, search, none  none\n"
+        "  analysis.areas[]                    ours        one of api, docs\n"
+        "  analysis.version                    stranger's  text \n"
+        "\n"
+        "Labels that come of issues/own:\n"
+        "  kind                                defect\n"
+        "  component                           component-payments, component-search\n"
+        "  areas                               area/api, area/docs\n"
+    )
+
+
+def test_a_prompt_is_shown_with_its_own_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
+    write(tmp_path / "lib", {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")})
+    shown = hls("show", "issues/own").stdout
+    assert (
+        "reply       issue_analysis\n"
+        "fields      component: one of payments, search, none\n"
+        "            areas: list: one of api, docs\n"
+        "            version: text\n"
+        "labels      kind: defect\n"
+        "            component: component-payments, component-search\n"
+        "            areas: area/api, area/docs\n"
+        "\n"
+    ) in shown
+
+
+def test_check_says_what_fields_and_labels_a_prompt_has_of_its_own(hls: Hls, tmp_path: Path) -> None:
+    files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
+    write(tmp_path / "lib", files)
+    checked = CliRunner().invoke(app, ["check", "--offline"])
+    assert (checked.exit_code, checked.stdout) == (
+        0,
+        (
+            "lib/issues/own.j2: fields component: one of payments, search, none; areas: list: one of api, docs; "
+            "version: text. Labels kind: defect; component: component-payments, component-search; "
+            "areas: area/api, area/docs\n"
+            "settings.yaml: settings and 3 prompts are fine\n"
+        ),
+    )
 
 
 # --- show ------------------------------------------------------------------------------------------------------------
@@ -203,6 +268,11 @@ def test_a_prompt_is_shown_with_the_lines_of_its_files(hls: Hls) -> None:
             "files       lib/issues/mine.j2\n"
             f"            {SHIPPED}/base.j2\n"
             "            lib/issues/mine.comment.md.j2\n"
+            "reply       issue_analysis\n"
+            "labels      kind: bug, enhancement, question, documentation, maintenance\n"
+            "            priority: priority-high, priority-medium, priority-low\n"
+            "            difficulty: difficulty-easy, difficulty-moderate, difficulty-complex\n"
+            "            component: component-frontend, component-backend, component-database\n"
             "\n"
             "--- front matter (lib/issues/mine.j2) ---\n"
             "   2  description: Sort new issues\n"

@@ -21,6 +21,7 @@ def asking(model: str | None) -> Rendered:
         description="A test",
         on=(),
         reply="issue_response",
+        reply_model=IssueResponse,
         model=model,
         max_tokens=None,
         effort=None,

@@ -62,6 +62,12 @@ class FakeGithub:
         self.pull_request: dict[str, Any] = {}
         self.files: list[Any] = []
         self.repository: dict[str, Any] = {}
+        self.jobs: list[Any] = []  # of attempt 2 of run 5
+        self.log: bytes | None = None  # of job 6; None where it has expired
+        self.log_address = ""  # where one is sent for it, in place of our own
+        self.pulls: list[Any] = []
+        self.releases: list[Any] = []
+        self.compared: dict[str, Any] = {}
         self.user: dict[str, Any] = dict(HLS)
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -105,6 +111,12 @@ class FakeGithub:
             ("GET", r"/repos/o/r/issues/7", lambda s: (200, self.issue)),
             ("GET", r"/repos/o/r/pulls/7", lambda s: (200, self.pull_request)),
             ("GET", r"/repos/o/r/pulls/7/files", lambda s: self._page(s, self.files)),
+            ("GET", r"/repos/o/r/actions/runs/5/attempts/2/jobs", self._jobs),
+            ("GET", r"/repos/o/r/actions/jobs/6/logs", self._log),
+            ("GET", r"/stored/6", lambda s: (200, self.log)),
+            ("GET", r"/repos/o/r/pulls", lambda s: self._page(s, self.pulls)),
+            ("GET", r"/repos/o/r/releases", lambda s: self._page(s, self.releases)),
+            ("GET", r"/repos/o/r/compare/(.+)", self._compare),
             ("GET", r"/repos/o/r/issues/7/labels", lambda s: self._page(s, [{"name": n} for n in self.on_thread])),
             ("POST", r"/repos/o/r/issues/7/labels", self._put_on),
             ("DELETE", r"/repos/o/r/issues/7/labels/([^/]+)", self._take_off),
@@ -124,11 +136,28 @@ class FakeGithub:
 
     def _page(self, seen: Seen, items: list[Any]) -> Answer:
         size, number = int(seen.query.get("per_page", 30)), int(seen.query.get("page", 1))
-        page = items[(number - 1) * size : number * size]
+        shown = items[(number - 1) * size : number * size]
         if not self.links or len(items) <= size:
-            return 200, page
-        more = f'<{self.base_url}{seen.path}?page={number + 1}>; rel="next", ' if number * size < len(items) else ""
-        return 200, page, {"Link": f'{more}<{self.base_url}{seen.path}?page=1>; rel="first"'}
+            return 200, shown
+        more, last = "", -(-len(items) // size)
+        if number < last:
+            more = "".join(
+                f'<{self.base_url}{seen.path}?per_page={size}&page={page}>; rel="{name}", '
+                for name, page in (("next", number + 1), ("last", last))
+            )
+        return 200, shown, {"Link": f'{more}<{self.base_url}{seen.path}?page=1>; rel="first"'}
+
+    def _jobs(self, seen: Seen) -> Answer:
+        status, page, *headers = self._page(seen, self.jobs)
+        return (status, {"total_count": len(self.jobs), "jobs": page}, *headers)  # type: ignore[return-value]
+
+    def _log(self, seen: Seen) -> Answer:
+        if self.log is None:
+            return 410, {"message": "The logs for this run have expired."}
+        return 302, None, {"Location": self.log_address or f"{self.base_url}/stored/6?signature=5ecret"}
+
+    def _compare(self, seen: Seen, basehead: str) -> Answer:
+        return (200, self.compared[basehead]) if basehead in self.compared else (404, {"message": "Not Found"})
 
     def _put_on(self, seen: Seen) -> Answer:
         for name in seen.body["labels"]:
@@ -208,7 +237,8 @@ class FakeGithub:
                 seen = Seen(self.command, place.path.removeprefix("/api"), query, body, headers)
                 fake.seen.append(seen)
                 fault = fake.take_fault(seen)
-                if headers.get("authorization") != f"token {TOKEN}":
+                stored = seen.path.startswith("/stored/")  # needs no token
+                if not stored and headers.get("authorization") != f"token {TOKEN}":
                     return self.reply(401, {"message": "Bad credentials"}, {})
                 if fault is None or fault.after:
                     answer = fake.answer(seen)
@@ -224,7 +254,7 @@ class FakeGithub:
             def reply(self, status: int, body: Any, headers: dict[str, str]) -> None:
                 raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
                 self.send_response(status)
-                for name, value in {**fake.headers, **headers, "Content-Length": str(len(raw))}.items():
+                for name, value in {"Content-Length": str(len(raw)), **fake.headers, **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(raw)

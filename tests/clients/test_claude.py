@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import SecretStr
@@ -29,6 +29,7 @@ PROMPT = Prompt(
     description="",
     on=(),
     reply="issue_response",
+    reply_model=IssueResponse,
     model=None,
     max_tokens=None,
     effort=None,
@@ -158,6 +159,21 @@ def test_a_reply_that_did_not_end_is_not_used_even_if_it_validates(
 ) -> None:
     answer = ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason)))
     assert answer == Unusable("issues/respond@3f9c2a", why, problem, GOOD, WHAT_IT_TOOK)
+
+
+class Toned(IssueResponse):
+    tone: Literal["calm", "heated"]
+
+
+def test_a_reply_is_held_against_the_prompts_own_fields(build: Build, fake: FakeClaude) -> None:
+    rendered = Rendered(replace(PROMPT, reply_model=Toned), "You help.", "What now?", Toned.model_json_schema())
+    answer = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "calm"}))), rendered=rendered)
+    assert isinstance(answer, Answered)
+    assert answer.reply == Toned.model_validate({**REPLY, "tone": "calm"})
+    assert fake.asked[0]["output_config"]["format"]["schema"]["properties"]["tone"]["enum"] == ["calm", "heated"]
+    again = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "loud"}))), rendered=rendered)
+    assert isinstance(again, Unusable)
+    assert again.problem == "tone: Input should be 'calm' or 'heated'"
 
 
 def test_a_reply_that_ended_at_a_stop_sequence_is_used(build: Build, fake: FakeClaude) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from hls_handler.clients.api import Api
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.events import Account, Issue, Label, PullRequest
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.events import Account, Comment, Issue, Label, PullRequest, Release
+from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, WorkflowJob, WorkflowStep
 from tests.clients.fake_github import MALLORY, FakeGithub, Fault
 
 ISSUE: dict[str, Any] = {
@@ -115,6 +116,187 @@ def test_what_is_gone_or_moved_is_gone_for_good(api: Api, github: FakeGithub, st
     github.faults = [Fault("GET", "/repos/o/r/issues/7", status=status, body={"message": message})]
     with pytest.raises(Permanent, match=f"^GET /repos/o/r/issues/7: {status} {message}"):
         GithubReader(api, "o/r").issue(7)
+
+
+def a_comment(number: int) -> dict[str, Any]:
+    return {"id": number, "user": MALLORY, "body": f"comment {number}", "created_at": "2026-11-02T09:14:31Z"}
+
+
+@pytest.mark.parametrize(
+    ("there", "most", "pages"),
+    [
+        (0, 10, ["1"]),
+        (3, 10, ["1"]),
+        (100, 10, ["1"]),
+        (105, 5, ["1", "2"]),
+        (105, 20, ["1", "2"]),
+        (1_950, 50, ["1", "20"]),
+        (1_950, 60, ["1", "20", "19"]),
+        (1_950, 151, ["1", "20", "19", "18"]),
+    ],
+)
+def test_the_newest_comments_are_read_from_the_end(
+    api: Api, github: FakeGithub, there: int, most: int, pages: list[str]
+) -> None:
+    github.comments = [a_comment(number) for number in range(1, there + 1)]
+    found = GithubReader(api, "o/r").comments(7, most=most)
+    assert [comment.id for comment in found] == list(range(1, there + 1))[max(there - most, 0) :]
+    assert [seen.query["page"] for seen in github.seen] == pages
+
+
+def test_a_comment_says_who_wrote_what_and_when(api: Api, github: FakeGithub) -> None:
+    url = "https://github.com/o/r/issues/7#issuecomment-5"
+    whole = {**a_comment(5), "author_association": "MEMBER", "html_url": url}
+    github.comments = [whole, {"id": 6, "user": None, "body": None}]
+    assert GithubReader(api, "o/r").comments(7, most=9) == (
+        Comment(
+            5, Account("mallory", 13, "User"), "comment 5", "MEMBER", url, datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
+        ),
+        Comment(6, Account("ghost", 10137, "User"), "", "NONE", "", None),
+    )
+
+
+JOB: dict[str, Any] = {
+    "id": 6,
+    "run_id": 5,
+    "run_attempt": 1,
+    "name": "test (3.11)",
+    "status": "completed",
+    "conclusion": "failure",
+    "html_url": "https://github.com/o/r/actions/runs/5/job/6",
+    "steps": [
+        {
+            "number": 3,
+            "name": "Run make test",
+            "status": "completed",
+            "conclusion": "failure",
+            "started_at": "2026-11-02T10:24:55.000Z",
+            "completed_at": "2026-11-02T11:25:02+01:00",
+        },
+        {"number": 4, "name": "Complete job", "conclusion": None, "started_at": None, "completed_at": None},
+    ],
+}
+
+
+def test_the_jobs_of_an_attempt_come_with_their_steps(api: Api, github: FakeGithub) -> None:
+    github.jobs = [JOB, {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}]
+    assert GithubReader(api, "o/r").jobs(5, 2) == (
+        WorkflowJob(
+            id=6,
+            name="test (3.11)",
+            conclusion="failure",
+            attempt=1,
+            html_url="https://github.com/o/r/actions/runs/5/job/6",
+            steps=(
+                WorkflowStep(
+                    number=3,
+                    name="Run make test",
+                    conclusion="failure",
+                    started_at=datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC),
+                    completed_at=datetime(2026, 11, 2, 10, 25, 2, tzinfo=UTC),
+                ),
+                WorkflowStep(4, "Complete job", None, None, None),
+            ),
+        ),
+        WorkflowJob(7, "lint", "skipped", 2, "", ()),
+    )
+
+
+def test_jobs_are_read_page_by_page_and_no_more_than_1000(api: Api, github: FakeGithub) -> None:
+    github.jobs = [{**JOB, "id": number} for number in range(1_150)]
+    assert [job.id for job in GithubReader(api, "o/r").jobs(5, 2)] == list(range(1_000))
+    assert github.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"] * 10
+
+
+def test_a_missing_permission_to_read_actions_is_named(api: Api, github: FakeGithub) -> None:
+    headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
+    refusal = {"message": "Resource not accessible by personal access token"}
+    github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=403, body=refusal, headers=headers)]
+    with pytest.raises(Permanent, match=r": the token lacks a permission; GitHub asks for actions=read$"):
+        GithubReader(api, "o/r").jobs(5, 2)
+
+
+@pytest.mark.parametrize("data", [[], {"total_count": 1}, {"jobs": {}}, None])
+def test_jobs_in_another_wrapping_are_github_in_trouble(api: Api, github: FakeGithub, data: Any) -> None:
+    github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=200, body=data)]
+    with pytest.raises(DependencyDown, match="GitHub answered something unexpected: the whole: "):
+        GithubReader(api, "o/r").jobs(5, 2)
+
+
+def test_open_pull_requests_from_a_branch_are_asked_for_by_owner_and_branch(api: Api, github: FakeGithub) -> None:
+    github.pulls = [{**PULL_REQUEST, "number": 9}, PULL_REQUEST]
+    found = GithubReader(api, "o/r").pull_requests_from("octocat:fix/a&state=all #1 ä")
+    assert [pull.number for pull in found] == [9, 7]
+    assert github.seen[0].query == {
+        "state": "open",
+        "head": "octocat:fix/a&state=all #1 ä",
+        "page": "1",
+        "per_page": "100",
+    }
+
+
+@pytest.mark.parametrize("head", ["", "fix", ":fix", "octocat:"])
+def test_half_a_branch_is_not_asked_for_since_github_would_list_all(api: Api, github: FakeGithub, head: str) -> None:
+    github.pulls = [PULL_REQUEST]
+    assert GithubReader(api, "o/r").pull_requests_from(head) == ()
+    assert github.calls == []
+
+
+RELEASE: dict[str, Any] = {
+    "id": 4,
+    "tag_name": "v1.1.0",
+    "name": "1.1.0",
+    "body": "- Faster.",
+    "draft": False,
+    "prerelease": True,
+    "author": MALLORY,
+    "html_url": "https://github.com/o/r/releases/tag/v1.1.0",
+    "published_at": "2026-11-02T09:14:31Z",
+    "target_commitish": "main",
+}
+
+
+def test_releases_are_one_request(api: Api, github: FakeGithub) -> None:
+    nameless = {"id": 3, "tag_name": "v1.0.0", "name": None, "body": None, "author": None, "published_at": None}
+    github.releases = [RELEASE, nameless, *[RELEASE] * 150]
+    found = GithubReader(api, "o/r").releases()
+    assert len(found) == 100
+    assert found[0] == Release(
+        id=4,
+        tag="v1.1.0",
+        name="1.1.0",
+        body="- Faster.",
+        draft=False,
+        prerelease=True,
+        author=Account("mallory", 13, "User"),
+        html_url="https://github.com/o/r/releases/tag/v1.1.0",
+        published_at=datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC),
+        target_commitish="main",
+    )
+    ghost = Account("ghost", 10137, "User")
+    assert found[1] == Release(3, "v1.0.0", "", "", False, False, ghost, "", None, "")
+    assert github.calls == ["GET /repos/o/r/releases"]
+
+
+def test_commits_between_two_points_say_who_wrote_them(api: Api, github: FakeGithub) -> None:
+    by = {"name": "Mona Lisa", "email": "mona@example.org"}
+    github.compared["release/1...v2#x"] = {
+        "total_commits": 300,
+        "commits": [
+            {"sha": "a1", "commit": {"message": "One\n\nBody", "author": by}, "author": MALLORY},
+            {"sha": "b2", "commit": {"message": "Two", "author": by}, "author": None},
+            {"sha": "c3", "commit": {"message": "Three", "author": None}, "author": {}},
+        ],
+    }
+    assert GithubReader(api, "o/r").commits_between("release/1", "v2#x") == Comparison(
+        total=300,
+        commits=(Commit("a1", "One\n\nBody", "mallory"), Commit("b2", "Two", "Mona Lisa"), Commit("c3", "Three", "")),
+    )
+    assert github.calls == ["GET /repos/o/r/compare/release%2F1...v2%23x"]
+
+
+def test_points_that_github_does_not_know_have_nothing_between_them(api: Api, github: FakeGithub) -> None:
+    assert GithubReader(api, "o/r").commits_between("v0", "v1") is None
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/r#x", "o/%72", "o/r/issues/1/..", "o/..", "o"])

@@ -31,10 +31,15 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{ISSUE}/labels/{{name}}": ("delete",),
     f"{REPOSITORY}/labels": ("get", "post"),
     f"{REPOSITORY}/labels/{{name}}": ("get",),
+    f"{REPOSITORY}/pulls": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/files": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews/{{review_id}}/comments": ("get",),
+    f"{REPOSITORY}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs": ("get",),
+    f"{REPOSITORY}/actions/jobs/{{job_id}}/logs": ("get",),
+    f"{REPOSITORY}/releases": ("get",),
+    f"{REPOSITORY}/compare/{{basehead}}": ("get",),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
 }
 """What HLS may ask of GitHub, and nothing else: approving, merging, closing or pushing is no operation here."""

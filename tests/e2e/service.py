@@ -40,7 +40,7 @@ prompts: {{directory: "{prompts}"}}
 limits: {{retry_backoff_s: 0.2, {limits}}}
 repositories:
   - name: "Codertocat/*"
-    events: [issues, pull_request, pull_request_review]
+    events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment, push]
 {more}
 """
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hls_handler.cli import app
+from hls_handler.sandbox import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService, violations
@@ -143,6 +144,36 @@ def test_render_shows_exactly_what_claude_is_asked(service: Service, sandbox: Sa
     assert asked[0]["system"][0]["text"] in rendered.stdout
 
 
+def test_a_try_tells_what_the_service_would_do_next_and_leaves_no_trace(service: Service, sandbox: Sandbox) -> None:
+    config = ("--config", str(service.settings))
+    hls("send", "demo/question", *config)
+    service.until_idle()
+    page = f"{sandbox.page_url}Codertocat/Hello-World/issues/12"
+    before = sandbox.state.thread("Codertocat/Hello-World", 12)
+    told = hls("prompts", "try", page, *config)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "\nlabels      the labels are as they should be\n" in told.stdout
+    assert "\ncomment     our comment says so already\n" in told.stdout
+    assert sandbox.state.thread("Codertocat/Hello-World", 12) == before
+    with closing(service.open_store()) as store:
+        (row,) = store.deliveries()
+        assert len(store.calls(row.guid)) == store.calls_last_hour() == 2
+
+
+def test_render_reads_what_github_shows_now(make_service: MakeService, sandbox: Sandbox) -> None:
+    one = recorded.load("demo/feature")
+    sandbox.state.plant(one.event, one.payload)
+    config = ("--config", str(make_service().settings))
+    rendered = hls("render", "--live", f"{sandbox.page_url}Codertocat/Hello-World/pull/13", *config)
+    assert (rendered.returncode, rendered.stderr) == (0, "")
+    assert rendered.stdout.startswith("prompt      pull_requests/analyze@")
+    assert [seen.path for seen in sandbox.seen.all("github")][-1] == "/repos/Codertocat/Hello-World/pulls/13/files"
+    assert sandbox.seen.all("claude") == ()
+    gone = hls("render", "Codertocat/Hello-World#99", *config)
+    assert gone.returncode == 1
+    assert gone.stderr.startswith("GET /repos/Codertocat/Hello-World/issues/99: 404")
+
+
 def test_render_names_the_nearest_payload(service: Service) -> None:
     rendered = hls("render", "demo/bugg", "--config", str(service.settings))
     assert rendered.returncode == 2
@@ -234,6 +265,33 @@ def test_the_demo_shows_the_main_job_and_ends_well(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+def test_the_demo_asks_the_real_claude_and_says_what_that_costs(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The real one is a stand-in of the test's own here; the demo's own is not asked."""
+    (tmp_path / "prompts").symlink_to(ROOT / "prompts")
+    (tmp_path / "mine.yaml").write_text(
+        f"""\
+github: {{token: "${{GITHUB_TOKEN}}", webhook_secret: "${{GITHUB_WEBHOOK_SECRET}}"}}
+claude: {{api_key: {sandbox.api_key}, base_url: "{sandbox.claude_url}", requests_per_second: 100, calls_per_hour: 15}}
+repositories: [{{name: octo/widgets}}]
+"""
+    )
+    real = ("demo", "--once", "--claude", "real", "--config", "mine.yaml")
+    told = hls(*real, cwd=tmp_path)
+    assert told.returncode == 0, told.stdout + told.stderr
+    first, second, *_ = told.stdout.splitlines()
+    assert first == (
+        f"Demo: GitHub is a stand-in on this machine, and Claude is the one at {sandbox.claude_url} (claude-haiku-5-5)."
+    )
+    assert second.startswith("It asks Claude up to 11 questions; about 0.0")
+    asked = [request for request in sandbox.seen.all("claude") if request.writes]
+    assert 8 <= len(asked) <= 11
+    assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "data/demo").iterdir())
+    again = hls(*real, cwd=tmp_path)
+    assert again.returncode == 2
+    assert f"{len(asked)} were asked within the hour, and claude.calls_per_hour allows 15" in again.stdout
+    assert len([request for request in sandbox.seen.all("claude") if request.writes]) == len(asked)
+
+
 def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
     """What the demo told, and the requests that its own sandbox saw; Ctrl-C ended it well."""
     with started("demo", cwd=folder) as demo:
@@ -270,6 +328,7 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
         "prompts vars",
         "prompts show",
         "prompts diff",
+        "prompts try",
         "config explain",
         "settings schema",
         "demo",
@@ -279,8 +338,7 @@ def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(comma
     helped = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=200)
     assert helped.exit_code == 0
     assert "Exit codes: 0 " in helped.output
-    without = ("demo", "settings schema")  # the demo writes its own settings, the schema is the same for all
-    assert ("HLS_CONFIG" in helped.output) == (command not in without)
+    assert ("HLS_CONFIG" in helped.output) == (command != "settings schema")  # the schema is the same for all
 
 
 @pytest.mark.parametrize(

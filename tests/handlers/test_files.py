@@ -173,6 +173,11 @@ def test_what_does_not_fit_any_more_is_named() -> None:
     assert shown(*files, tokens=50) == []
 
 
+def test_a_name_as_long_as_strangers_like_counts_towards_the_budget() -> None:
+    files = [file(f"{index}{'x' * 3_500}.py") for index in range(10)]
+    assert len(choose(files, tokens=3_300)[0]) == 3
+
+
 def test_skipped_files_stand_in_githubs_order() -> None:
     files = [file("z.lock/uv.lock"), file("a.png", None, additions=0, deletions=0), file("b.min.js")]
     assert [left_out.path for left_out in choose(files, tokens=PLENTY)[1]] == ["z.lock/uv.lock", "a.png", "b.min.js"]

@@ -6,16 +6,31 @@ from dataclasses import replace
 from typing import Any, cast, get_args
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, create_model
 
-from hls_handler.actions import Action, LabelWish
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.actions import Action, KeepLabels, LabelWish
+from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
 from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import NAMED_BY, Event, Issue, Label, PullRequest
-from hls_handler.handlers import HANDLERS
+from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Budget, Handler
+from hls_handler.handlers.reader import Commit, Comparison
+from hls_handler.handlers.record import NOTHING_KNOWN
+from tests.handlers.happenings import (
+    JOB,
+    LOG,
+    PREVIOUS,
+    QUESTION,
+    RELEASE,
+    RUN,
+    commented,
+    ran,
+    released,
+    workflow_analysis,
+)
 from tests.handlers.world import (
     FakeReader,
+    analysis,
     event,
     file,
     finding,
@@ -28,6 +43,7 @@ from tests.handlers.world import (
     review_analysis,
     review_comment,
     reviewed,
+    rule,
 )
 
 BUDGET = Budget(input_tokens=10_000)
@@ -35,21 +51,47 @@ THREADS: dict[str, Issue | PullRequest] = {
     "issues": issue(),
     "pull_request": pull_request(),
     "pull_request_review": pull_request(),
+    "workflow_run": pull_request(head_sha=RUN.head_sha),
+    "issue_comment": issue(),
+    "release": issue(),
 }
 REPLIES: dict[str, Reply] = {
     "issues": issue_analysis(),
     "pull_request": pull_request_analysis(findings=[finding()]),
     "pull_request_review": review_analysis(request("square the side"), request("must be tested", comment=1)),
+    "workflow_run": workflow_analysis(),
+    "issue_comment": CommentReply(worth_saying=True, answer="Read the guide.", certain=True),
+    "release": ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[]),
 }
 FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", status="renamed", previous_path="a.py"))
 
 
 def happened(name: str) -> Event:
-    return reviewed(review()) if name == "pull_request_review" else event(THREADS[name])
+    match name:
+        case "pull_request_review":
+            return reviewed(review())
+        case "workflow_run":
+            return ran(RUN)
+        case "issue_comment":
+            return commented(QUESTION)
+        case "release":
+            return released(RELEASE)
+    return event(THREADS[name])
 
 
 def reader(now: Issue | PullRequest) -> FakeReader:
-    return FakeReader(now, FILES, (review(),), (review_comment(), review_comment("Why?", line=None, hunk="")))
+    return FakeReader(
+        now,
+        FILES,
+        (review(),),
+        (review_comment(), review_comment("Why?", line=None, hunk="")),
+        comments=(QUESTION,),
+        jobs={1: (JOB,)},
+        logs={JOB.id: LOG},
+        pulls={"mona:fix": (now,)} if isinstance(now, PullRequest) else {},
+        releases=(RELEASE, PREVIOUS),
+        comparison=Comparison(1, (Commit("abc", "Fix", "mona"),)),
+    )
 
 
 every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), ids=HANDLERS.keys())
@@ -70,12 +112,21 @@ def test_every_event_that_payloads_are_checked_for_has_a_handler() -> None:
         "issues": ("IssueHandler", "issues"),
         "pull_request": ("PullRequestHandler", "pull_requests"),
         "pull_request_review": ("ReviewHandler", "reviews"),
+        "workflow_run": ("WorkflowHandler", "workflows"),
+        "issue_comment": ("CommentHandler", "comments"),
+        "release": ("ReleaseHandler", "releases"),
     }
+
+
+def test_any_other_event_is_for_the_generic_handler_and_has_a_family_of_its_own() -> None:
+    assert (handler_for("push").name, handler_for("push").family) == ("GenericHandler", "push")
+    assert handler_for("deployment").family == "deployment"
+    assert handler_for("issues") is HANDLERS["issues"]
 
 
 @every_handler
 def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handler[Any]) -> None:
-    facts = handler.gather(happened(name), reader(THREADS[name]), BUDGET)
+    facts = handler.gather(happened(name), reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
     assert hash(facts) == hash(shape.validate_json(shape.dump_json(facts)))
@@ -84,7 +135,7 @@ def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handl
 @every_handler
 def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any]) -> None:
     thread = happened(name)
-    facts = handler.gather(thread, reader(THREADS[name]), BUDGET)
+    facts = handler.gather(thread, reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
     declared = [
         (handler.variable_types, handler.variables(thread, facts)),
         (handler.comment_variable_types, handler.comment_variables(thread, facts, REPLIES[name])),
@@ -96,7 +147,7 @@ def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any
             assert shape.validate_python(values[variable], strict=True) == values[variable]
 
 
-@every_handler
+@pytest.mark.parametrize("name", [name for name in HANDLERS if name != "release"])
 @pytest.mark.parametrize(
     ("now", "error", "message"),
     [
@@ -109,8 +160,24 @@ def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any
     ids=["closed", "closed and locked", "locked", "label", "title"],
 )
 def test_a_thread_that_does_not_want_us_any_more_is_left_alone(
-    name: str, handler: Handler[Any], now: dict[str, Any], error: type[Exception], message: str
+    name: str, now: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     thread = THREADS[name]
     with pytest.raises(error, match=message):
-        handler.gather(happened(name), reader(replace(thread, **now)), BUDGET)
+        HANDLERS[name].gather(happened(name), reader(replace(thread, **now)), NOTHING_KNOWN, BUDGET)
+
+
+@every_handler
+@pytest.mark.parametrize("comment", ["Hello.", None], ids=["with a comment", "without"])
+def test_a_field_of_a_prompts_author_becomes_a_label_in_every_family(
+    name: str, handler: Handler[Any], comment: str | None
+) -> None:
+    known = REPLIES[name]
+    kind = cast("type[Reply]", create_model("Urgent", __base__=type(known), urgent=(bool, ...)))
+    kind.label_rules = {"urgent": "urgent!"}
+    reply = kind.model_validate({**known.model_dump(), "urgent": True})
+    facts = handler.gather(happened(name), reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
+    actions = handler.plan(happened(name), facts, analysis(reply, comment=comment), rule("a/prompt"))
+    assert [
+        LabelWish("urgent!", "urgent") in action.wishes for action in actions if isinstance(action, KeepLabels)
+    ] == [True]

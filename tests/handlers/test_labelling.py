@@ -202,6 +202,53 @@ def test_only_as_many_labels_are_added_as_there_is_room_for() -> None:
     assert change.withheld == (("priority-high", "the thread has 100 labels, the most GitHub allows"),)
 
 
+PAYMENTS, SEARCH = LabelWish("team/payments", "component"), LabelWish("team/search", "component")
+
+
+def test_an_authors_label_gives_way_to_the_next_one_of_its_field() -> None:
+    change = decide(
+        SEARCH,
+        groups=("component",),
+        known=(PAYMENTS, SEARCH),
+        on_thread=frozenset({"team/payments"}),
+        memory={"team/payments": "ours"},
+    )
+    assert (change.add, change.remove) == (("team/search",), ("team/payments",))
+
+
+def test_an_authors_label_that_a_person_set_keeps_others_of_its_field_away() -> None:
+    change = decide(SEARCH, groups=("component",), known=(PAYMENTS, SEARCH), on_thread=frozenset({"team/payments"}))
+    assert (change.add, change.withheld) == ((), (("team/search", "a person set team/payments"),))
+
+
+def test_a_shipped_label_of_ours_goes_when_its_field_has_the_authors_labels_now() -> None:
+    change = decide(
+        LabelWish("defect", "kind"),
+        known=(LabelWish("defect", "kind"),),
+        on_thread=frozenset({"bug"}),
+        memory={"bug": "ours"},
+    )
+    assert (change.add, change.remove) == (("defect",), ("bug",))
+
+
+def test_several_labels_of_a_list_stand_beside_each_other() -> None:
+    api, docs = LabelWish("area/api", "areas area/api"), LabelWish("area/docs", "areas area/docs")
+    web = LabelWish("area/web", "areas area/web")
+    change = decide(
+        api,
+        docs,
+        groups=(api.group, docs.group, web.group),
+        known=(api, docs, web),
+        on_thread=frozenset({"area/web", "area/docs"}),
+        memory={"area/web": "ours"},
+    )
+    assert (change.add, change.remove, change.withheld) == (("area/api",), ("area/web",), ())
+
+
+def test_a_label_that_two_fields_ask_for_is_added_once() -> None:
+    assert decide(BUG, LabelWish("Bug", "type")).add == ("bug",)
+
+
 def test_a_wish_outside_the_catalogue_gets_a_plain_look() -> None:
     assert spec_of(LabelWish("component-api", "component")) == LabelSpec(
         "component-api", "component", "ededed", "Set by HLS: component"

@@ -14,6 +14,7 @@ from hls_handler.handlers.labelling import CATALOGUE
 from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.settings.globs import PathFilter
 from tests.handlers.world import (
     FakeReader,
     analysis,
@@ -54,6 +55,38 @@ def test_claude_is_asked_about_the_pull_request_and_its_patches_as_they_are_now(
 def test_patches_are_held_to_the_budget() -> None:
     facts = gather(file(), tokens=100)
     assert (facts.files, facts.skipped) == ((), (SkippedFile("area.py", "over the token budget"),))
+
+
+DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
+
+
+def leaving_out_docs(*files: ChangedFile) -> PullRequestFacts:
+    now = pull_request(changed_files=len(files))
+    return HANDLER.gather(event(pull_request()), FakeReader(now, files), NOTHING_KNOWN, Budget(10_000, left_out=DOCS))
+
+
+def test_files_that_settings_leave_out_are_not_shown_and_count_in_the_size() -> None:
+    facts = leaving_out_docs(file("docs/guide.md", additions=60), file())
+    assert [f.path for f in facts.files] == ["area.py"]
+    assert facts.skipped == (SkippedFile("docs/guide.md", "left out by settings"),)
+    assert facts.size == "medium"
+
+
+def test_if_settings_leave_all_files_out_nothing_is_asked_and_the_line_is_named() -> None:
+    assert HANDLER.unasked(leaving_out_docs(file("docs/guide.md"), file("docs/uv.lock"))) == Unasked(
+        "none of the changed files has a patch to read (2 left out by settings; the settings are "
+        "config/settings.yaml:14 (repositories[0].paths.ignore)), so Claude was not asked"
+    )
+
+
+def test_what_claude_is_not_shown_is_said() -> None:
+    long = "@@ -0,0 +1,900 @@\n" + "\n".join(f"+line {number}" for number in range(900))
+    facts = gather(file("a.py", long), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
+    assert HANDLER.not_shown(facts) == (
+        "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 patch was cut"
+    )
+    assert HANDLER.not_shown(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
+    assert HANDLER.not_shown(gather(file())) is None
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:

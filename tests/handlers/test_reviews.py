@@ -99,6 +99,8 @@ def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
     facts = gather(review(), *[review_comment("x" * 350)] * 100, budget=Budget(input_tokens=2_000))
     assert len(facts.comments) == 10
     assert facts.omitted == 90
+    assert HANDLER.not_shown(facts) == "90 of 100 comments on lines were not shown, for want of room"
+    assert HANDLER.not_shown(gather(review(), review_comment())) is None
 
 
 def test_a_comment_longer_than_the_prompt_shows_takes_no_more_than_that() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from hls_handler.analysis import IssueAnalysis
@@ -16,6 +17,7 @@ from hls_handler.prompting.library import Family, Library, load_library
 from hls_handler.prompting.render import RuleView
 from hls_handler.review.patch import numbered, parse_patch
 from tests.handlers.world import finding, issue, pull_request, review
+from tests.prompting import happenings
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 KEY = b"a key for tests"
@@ -144,6 +146,24 @@ def review_variables() -> dict[str, object]:
     }
 
 
+def run_variables(**known: object) -> dict[str, object]:
+    about = {"pull_request": PULL_REQUEST, **known}
+    return {**common("workflow_run.completed", "workflows/analyze"), **happenings.run_variables(**about)}
+
+
+def release_variables(**known: object) -> dict[str, object]:
+    return {**common("release.published", "releases/announce"), **happenings.release_variables(**known)}
+
+
+def comment_variables(**known: object) -> dict[str, object]:
+    about = {"issue": ISSUE, **known}
+    return {**common("issue_comment.created", "comments/reply"), **happenings.comment_variables(**about)}
+
+
+def push_variables() -> dict[str, object]:
+    return {**common("push", "push/tell"), "event": happenings.PUSHED}
+
+
 def _reviews() -> Iterator[tuple[str, Mapping[str, object]]]:
     yield "a review", review_variables()
 
@@ -180,6 +200,28 @@ FAMILIES: Mapping[str, Family] = {
         comment_variables=HANDLERS["pull_request_review"].comment_variable_types,
         replies=HANDLERS["pull_request_review"].replies,
     ),
+    "workflow_run": Family(
+        "workflows",
+        HANDLERS["workflow_run"].variable_types,
+        partial(happenings.one, "a failure", run_variables()),
+        comment_variables=HANDLERS["workflow_run"].comment_variable_types,
+        replies=HANDLERS["workflow_run"].replies,
+    ),
+    "release": Family(
+        "releases",
+        HANDLERS["release"].variable_types,
+        partial(happenings.one, "a release", release_variables()),
+        replies=HANDLERS["release"].replies,
+    ),
+    "issue_comment": Family(
+        "comments",
+        HANDLERS["issue_comment"].variable_types,
+        partial(happenings.one, "a newcomer", comment_variables()),
+        replies=HANDLERS["issue_comment"].replies,
+    ),
+    "push": Family(
+        "push", {}, partial(happenings.one, "a push", push_variables()), replies=frozenset({"generic_analysis"})
+    ),
 }
 
 BASE = "{% block system %}\nYou judge issues.\n{% endblock %}\n{% block task %}{% endblock %}\n"
@@ -199,6 +241,11 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
 def load(folder: Path, files: Mapping[str, str]) -> Library:
     """A library of these files; `base.j2` is there unless it is given."""
     return load_library(write(folder, {"base.j2": BASE, **files}), families=FAMILIES)
+
+
+def shipped_with(folder: Path, files: Mapping[str, str]) -> Library:
+    """A library of these files, with what it takes from the shipped one."""
+    return load_library(write(folder, files), families=FAMILIES, shipped=SHIPPED)
 
 
 def shipped() -> Library:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES
+from hls_handler.analysis import REPLY_TYPES, GenericAnalysis
 from hls_handler.errors import PromptError
+from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.filters import IN_COMMENTS, IN_PROMPTS
 from hls_handler.prompting.frontmatter import FrontMatter
 from hls_handler.prompting.hints import ListOf, has_members, members, settle
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import COMMENT, COMMON
-from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, write
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.samples import families
+from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, push_variables, write
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
@@ -24,7 +27,11 @@ BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULT
 
 WORKING = [content for language, words, content in BLOCKS if language == "jinja" and not words]
 COMMENTS = [content for language, words, content in BLOCKS if (language, words.strip()) == ("jinja", "comment")]
-FILES = {words.strip().removeprefix("file="): content for _, words, content in BLOCKS if "file=" in words}
+ANOTHER_EVENT = {words.strip().removeprefix("generic="): text for _, words, text in BLOCKS if "generic=" in words}
+FILES = {
+    words.strip().removeprefix("file="): content for _, words, content in BLOCKS if words.startswith(" file=issues/")
+}
+"""Of the first prompt; those of "Make it your own" are tested by themselves."""
 FAILING = [
     (content, BLOCKS[index + 1][2])
     for index, (language, words, content) in enumerate(BLOCKS)
@@ -43,6 +50,20 @@ def test_the_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
     comment = render_comment(library, "issues/mine", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
     assert comment is not None
     assert comment.startswith(f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n")
+
+
+def test_the_example_of_another_event_is_one_file_and_works(tmp_path: Path) -> None:
+    """It is tried out on the recorded payloads, as `hls check` does."""
+    assert list(ANOTHER_EVENT) == ["deployment_status/watch.j2"]
+    library = load_library(write(tmp_path, ANOTHER_EVENT), families=families(Budget(10_000)), shipped=SHIPPED)
+    assert library.on("deployment_status.created") == ("deployment_status/watch",)
+    variables = {**push_variables(), "event": recorded.load("deployment_status.created").payload}
+    asked = render(library, "deployment_status/watch", variables, key=KEY).task
+    assert "Has the deployment to <stranger " in asked
+    said = GenericAnalysis(worth_saying=True, summary="It failed.", details="Ask the release team.")
+    comment = render_comment(library, "deployment_status/watch", {**variables, "analysis": said}, key=KEY)
+    assert comment is not None
+    assert comment.startswith("It failed.\n\nAsk the release team.\n\n***\n")
 
 
 @pytest.mark.parametrize("content", WORKING)
@@ -115,6 +136,18 @@ def test_every_reply_type_is_in_the_guide_with_its_fields(name: str) -> None:
         assert f"`{field}`" in row(name)
 
 
-@pytest.mark.parametrize("name", ["issues/analyze", "issues/respond", "pull_requests/analyze", "reviews/analyze"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "issues/analyze",
+        "issues/respond",
+        "pull_requests/analyze",
+        "reviews/analyze",
+        "workflows/analyze",
+        "releases/announce",
+        "comments/reply",
+        "generic.j2",
+    ],
+)
 def test_the_wording_of_every_shipped_prompt_has_its_reasons(name: str) -> None:
     assert f"### `{name}`" in GUIDE

@@ -19,10 +19,11 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.render import Rendered, RuleView, render, render_comment
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.anchors import anchor
 from hls_handler.review.patch import parse_numbered
+from tests.prompting import happenings
 from tests.prompting.samples import (
     ANALYSIS,
     CORRECTIONS,
@@ -30,10 +31,15 @@ from tests.prompting.samples import (
     FINDING,
     ISSUE,
     KEY,
+    comment_variables,
     issue_variables,
     pull_request_variables,
+    push_variables,
+    release_variables,
     review_variables,
+    run_variables,
     shipped,
+    shipped_with,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -76,7 +82,17 @@ TODOS = {
     "dropped": 0,
 }
 
+TELL = "{% extends 'generic.j2' %}\n{% block question %}\nDoes anybody have to deploy?\n{% endblock %}\n"
+
 PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "workflows.analyze": ("workflows/analyze", run_variables()),
+    "releases.announce": ("releases/announce", release_variables()),
+    "releases.announce.first": (
+        "releases/announce",
+        release_variables(release=replace(happenings.RELEASE, body="", name=""), previous=None, commits=(), omitted=0),
+    ),
+    "comments.reply": ("comments/reply", comment_variables()),
+    "comments.reply.question": ("comments/reply", comment_variables(asked="a question", before=())),
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.hostile": ("issues/analyze", issue_variables(EVIL_ISSUE)),
     "issues.analyze.corrected": ("issues/analyze", issue_variables(corrections=CORRECTIONS)),
@@ -89,6 +105,25 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
 }
 COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "workflows.analyze.comment": ("workflows/analyze", {**run_variables(), **happenings.run_comment()}),
+    "workflows.analyze.comment.guess": (
+        "workflows/analyze",
+        {**run_variables(omitted=0, steps=()), **happenings.run_comment(shown_by=None, places=())},
+    ),
+    "workflows.analyze.comment.fixed": (
+        "workflows/analyze",
+        {**run_variables(omitted=0, steps=()), **happenings.run_comment(passed=True)},
+    ),
+    "workflows.analyze.comment.flaky": (
+        "workflows/analyze",
+        {**run_variables(omitted=0, steps=()), **happenings.run_comment(passed=True, flaky=True)},
+    ),
+    "releases.announce.comment": ("releases/announce", {**release_variables(), "analysis": happenings.ANNOUNCED}),
+    "comments.reply.comment": ("comments/reply", {**comment_variables(), "analysis": happenings.REPLIED}),
+    "comments.reply.comment.question": (
+        "comments/reply",
+        {**comment_variables(asked="a question"), "analysis": happenings.REPLIED},
+    ),
     "reviews.analyze.comment": ("reviews/analyze", {**review_variables(), "analysis": CHECKLIST, **TODOS}),
     "reviews.analyze.comment.nothing": (
         "reviews/analyze",
@@ -140,18 +175,59 @@ def test_what_github_shows_word_for_word(name: str) -> None:
     compare(name, comment)
 
 
+def test_a_prompt_of_one_file_about_another_event_word_for_word(tmp_path: Path) -> None:
+    """With the shipped frame it asks about the whole payload, and shares a comment."""
+    front = "---\ndescription: Deployments\non: [push]\nreply: generic_analysis\n---\n"
+    library = shipped_with(tmp_path, {"push/tell.j2": front + TELL})
+    rendered = render(library, "push/tell", push_variables(), key=KEY)
+    compare("push.tell", f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}")
+
+
+def test_the_comment_that_such_prompts_share_word_for_word(tmp_path: Path) -> None:
+    front = "---\ndescription: Deployments\non: [push]\nreply: generic_analysis\n---\n"
+    library = shipped_with(tmp_path, {"push/tell.j2": front + TELL})
+    comment = render_comment(library, "push/tell", {**push_variables(), "analysis": happenings.TOLD}, key=KEY)
+    assert comment is not None
+    compare("push.tell.comment", comment)
+
+
 def test_every_golden_file_belongs_to_a_test() -> None:
-    assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted([*PROMPTS, *COMMENTS])
+    here = sorted(path.stem for path in GOLDEN.iterdir())
+    assert here == sorted([*PROMPTS, *COMMENTS, "push.tell", "push.tell.comment"])
 
 
-ALL = ("issues/analyze", "issues/respond", "pull_requests/analyze", "reviews/analyze")
+ALL = (
+    "issues/analyze",
+    "issues/respond",
+    "pull_requests/analyze",
+    "reviews/analyze",
+    "workflows/analyze",
+    "releases/announce",
+    "comments/reply",
+)
+
+
+def test_all_shipped_prompts_are_looked_at() -> None:
+    assert set(shipped().prompts) == set(ALL)
+
 
 # --- the examples that the prompts give ------------------------------------------------------------------------------
 
 
+def all_variables() -> dict[str, object]:
+    return {
+        **issue_variables(),
+        **pull_request_variables(),
+        **review_variables(),
+        **release_variables(),
+        **comment_variables(),
+        **run_variables(),
+        "analysis": ANALYSIS,
+    }
+
+
 def system_of(name: str) -> str:
-    variables = {**issue_variables(), **pull_request_variables(), **review_variables(), "analysis": ANALYSIS}
-    return render(shipped(), name, variables, key=KEY).system
+    return render(shipped(), name, all_variables(), key=KEY).system
 
 
 def examples(name: str) -> list[tuple[str, Any]]:
@@ -200,6 +276,31 @@ def test_the_part_that_is_sent_with_every_event_stays_small(name: str) -> None:
     assert 1_000 < estimate_tokens(system_of(name)) < 3_500
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_every_prompt_asks_for_the_language_tone_and_length_that_settings_say(name: str) -> None:
+    variables = all_variables()
+    rule = variables["rule"]
+    assert isinstance(rule, RuleView)
+
+    def asked(**wording: Any) -> Rendered:
+        return render(shipped(), name, {**variables, "rule": replace(rule, **wording)}, key=KEY)
+
+    plain, german = asked(), asked(language="Brazilian Portuguese", tone="friendly", length="short")
+    told = [line for line in german.task.split("\n") if line not in plain.task.split("\n")]
+    assert told == [
+        (
+            "Write all text of your reply in this language: Brazilian Portuguese. If that names no language, keep "
+            "to that of the thread."
+        ),
+        "Be friendly: address the person, explain what a newcomer may not know, and put a request as an invitation.",
+        "Be shorter than the limits above: only what somebody needs to act on, without reasons that are plain.",
+    ]
+    assert german.task.split("\n")[-2] == told[-1]
+    assert german.system == plain.system
+    assert "\nBe formal: whole sentences" in asked(tone="formal").task
+    assert "\nBe detailed, within the limits above: give the reason" in asked(length="detailed").task
+
+
 def test_the_footer_names_the_prompt_the_commit_and_the_way_to_object() -> None:
     library = shipped()
     name = "pull_requests/analyze"
@@ -219,3 +320,7 @@ def test_the_handlers_give_the_variables_that_the_shipped_prompts_are_tested_wit
     assert HANDLERS["pull_request"].comment_variable_types.keys() == NO_FINDINGS.keys()
     assert HANDLERS["pull_request_review"].variable_types.keys() <= review_variables().keys()
     assert HANDLERS["pull_request_review"].comment_variable_types.keys() == TODOS.keys()
+    assert HANDLERS["workflow_run"].variable_types.keys() <= run_variables().keys()
+    assert HANDLERS["workflow_run"].comment_variable_types.keys() == happenings.run_comment().keys() - {"analysis"}
+    assert HANDLERS["release"].variable_types.keys() <= release_variables().keys()
+    assert HANDLERS["issue_comment"].variable_types.keys() <= comment_variables().keys()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hls_handler.analysis import IssueAnalysis
 from hls_handler.handlers.labelling import CATALOGUE
-from hls_handler.prompting.label_fields import labels_of
 from tests.prompting.samples import FRONT, load, shipped
 
 
@@ -30,9 +28,15 @@ def test_a_prompt_that_another_leads_to_counts(tmp_path: Path) -> None:
     assert library.label_fields("issues")["priority-low"] == "priority"
 
 
-def test_a_value_of_none_is_no_label() -> None:
-    assert [label for label, field in labels_of(IssueAnalysis) if field == "component"] == [
-        "component-frontend",
-        "component-backend",
-        "component-database",
-    ]
+def test_an_authors_own_labels_count_and_each_of_a_list_is_for_itself(tmp_path: Path) -> None:
+    own = """fields:
+  areas: {type: list, enum: [Api, web]}
+labels: {kind: {bug: Defect}, difficulty: false, areas: "area/{value}"}
+"""
+    library = load(tmp_path, {"issues/plain.j2": FRONT.replace("reply:", own + "reply:") + "Judge.\n"})
+    fields = library.label_fields("issues")
+    assert {label: fields[label] for label in fields if not label.startswith(("priority", "component"))} == {
+        "defect": "kind",
+        "area/api": "areas area/Api",
+        "area/web": "areas area/web",
+    }

@@ -34,6 +34,7 @@ def test_a_prompt_is_what_its_front_matter_says(tmp_path: Path) -> None:
         description="Sort it",
         on=("issues.opened", "issues.edited"),
         reply="issue_analysis",
+        reply_model=IssueAnalysis,
         model="claude-opus-5-5",
         max_tokens=900,
         effort="low",
@@ -140,4 +141,7 @@ def test_the_shipped_library_is_for_these_events() -> None:
             "pull_request.edited",
         ),
         "reviews/analyze": ("pull_request_review.submitted", "pull_request_review.edited"),
+        "workflows/analyze": ("workflow_run.completed",),
+        "releases/announce": ("release.published",),
+        "comments/reply": ("issue_comment.created",),
     }

@@ -48,9 +48,10 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         (front(description='""') + "x", "2: description: string should have at least 1 character, found ''"),
         ("---\ndescription: x\non: issues.opened\n---\nx", "1: reply: is missing"),
         (
-            front(fields="{a: b}") + "x",
-            "5: fields: unknown key; known: description, effort, max_tokens, model, on, reply, then",
+            front(zzz="{a: b}") + "x",
+            "5: zzz: unknown key; known: description, effort, fields, labels, max_tokens, model, on, reply, then",
         ),
+        (front(then="x") + "x", "5: then: has keys of its own (prompt, when), found 'x'"),
         (front(replay="x") + "x", "5: replay: unknown key; did you mean 'reply'?"),
         (
             front(reply="issue_analyses") + "x",
@@ -58,7 +59,10 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         (
             front(reply="poem") + "x",
-            "4: reply: unknown type 'poem'; known: issue_analysis, issue_response, pull_request_analysis",
+            (
+                "4: reply: unknown type 'poem'; known: comment_reply, generic_analysis, issue_analysis, "
+                "issue_response, pull_request_analysis, release_analysis, review_analysis, workflow_analysis"
+            ),
         ),
         (
             front(reply="pull_request_analysis") + "x",
@@ -70,7 +74,7 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
             front(effort="huge") + "x",
             "5: effort: input should be 'low', 'medium', 'high', 'xhigh' or 'max', found 'huge'",
         ),
-        (front(on="[release.published]") + "x", "3: on: HLS has no handler for 'release'; known: issues, pull_request"),
+        (front(on="[releas.published]") + "x", "3: on: GitHub has no event 'releas'; did you mean 'release'?"),
         (front(on="[issues.openend]") + "x", "3: on: issues has no 'openend'; did you mean 'opened'?"),
         (
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
@@ -216,11 +220,11 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
         (
             {
                 "base.j2": BASE,
-                "issues/a.j2": front(on="[release.published]", then="{prompt: issues/b, when: 'true'}") + "x",
+                "issues/a.j2": front(on="[releas.published]", then="{prompt: issues/b, when: 'true'}") + "x",
                 "issues/b.j2": front(then="{prompt: issues/c, when: 'true'}") + "x",
                 "issues/c.j2": CHAIN["issues/second.j2"],
             },
-            ["issues/a.j2:3: on: HLS has no handler for 'release'; known: issues, pull_request"],
+            ["issues/a.j2:3: on: GitHub has no event 'releas'; did you mean 'release'?"],
         ),
         (
             PLAIN | {"_a.j2": "{% include '_b.j2' %}", "_b.j2": "\n{% include '_a.j2' %}"},
@@ -374,7 +378,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_line_numbers_count_the_front_matter(tmp_path: Path) -> None:
     longer = FRONT.replace("description: A test", "description: >\n  a\n  b\n  c")
     assert problems(tmp_path, PLAIN | {"issues/plain.j2": longer + "\n{{ nope }}"}) == [
-        "issues/plain.j2:10: unknown variable 'nope'; known: action, corrections, delivery, event, issue, repository, rule, sender"
+        (
+            "issues/plain.j2:10: unknown variable 'nope'; "
+            "known: action, corrections, delivery, event, issue, repository, rule, sender"
+        )
     ]
 
 

@@ -152,6 +152,17 @@ def test_a_library_that_is_broken_at_the_start_is_an_error(loads: Loads) -> None
         LiveLibrary(loads, loads.folder)
 
 
+def test_what_is_broken_from_the_start_leaves_the_library_from_before_in_use(loads: Loads) -> None:
+    before = loads()
+    change(loads.folder, FRONT + "{% if %}")
+    live = LiveLibrary(loads, loads.folder, before=before)
+    assert live.current() is before
+    assert live.trouble is not None
+    change(loads.folder, FRONT + "Mended")
+    assert live.current() is not before
+    assert live.trouble is None
+
+
 def test_while_one_worker_reads_the_others_go_on_with_what_is_there(loads: Loads) -> None:
     reading, go_on = threading.Event(), threading.Event()
 

@@ -71,8 +71,8 @@ def test_whose_a_text_is_is_known_also_where_no_event_has_one() -> None:
 def test_what_our_own_code_wrote_is_ours() -> None:
     assert rows(str, Own("issues/analyze@3f9c2a")) == [("it", "text", "ours", "issues/analyze@3f9c2a")]
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
-    assert [row[2] for row in rows(RuleView, rule)] == ["", "ours", "ours", ""]
-    assert [row[2] for row in rows(RuleView)] == ["", "ours", "ours", ""]
+    assert [row[2] for row in rows(RuleView, rule)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
+    assert [row[2] for row in rows(RuleView)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
 
 
 def test_all_texts_of_the_payload_are_strangers() -> None:
@@ -110,5 +110,8 @@ def test_an_issues_variables_are_as_the_guide_says() -> None:
         "delivery",
         "rule.event",
         "rule.prompt",
+        "rule.language",
+        "rule.tone",
+        "rule.length",
         "issue.state",
     }

@@ -239,6 +239,16 @@ def test_rule_8_text_of_an_event_in_the_system_block_is_an_error(tmp_path: Path)
 # --- rules 9 and 11 --------------------------------------------------------------------------------------------------
 
 
+def test_each_text_that_was_cut_is_counted_with_what_is_missing(tmp_path: Path) -> None:
+    template = (
+        "{% set unused %}{{ sender.login | excerpt(1) }}{% endset %}{{ issue.title | excerpt(4) }}"
+        "{{ issue.body | lines(1, 1) }}{{ issue.body | excerpt(90000) }}{{ issue.user.login | excerpt(99) }}"
+    )
+    about = issue_variables(replace(ISSUE, title="123456", body=f"1234\n{'x' * 60_000}<!-- hidden -->"))
+    library = load(tmp_path, {"issues/plain.j2": FRONT + template})
+    assert render(library, "issues/plain", about, key=KEY).missing == (2, 60_001, 5)
+
+
 def test_rule_9_no_text_of_an_event_is_compiled_as_a_template(tmp_path: Path) -> None:
     text = task(
         tmp_path, "{{ issue.title }} {% set t %}{{ issue.body }}{% endset %}{{ t }}", issue_variables(EVIL_ISSUE)

@@ -218,6 +218,29 @@ def test_any_schema_gets_a_value_that_fits(schema: dict[str, Any], title: str) -
         jsonschema.validate(canned_reply(schema, reading), schema)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "text", "chosen"),
+    [
+        ("component", ["mobile", "backend", "none"], "The mobile app hangs", "mobile"),
+        ("component", ["mobile", "backend", "none"], "The api hangs", "backend"),
+        ("component", ["mobile", "backend", "none"], "It hangs", "none"),
+        ("component", ["mobile", "web"], "The web app hangs", "web"),
+        ("kind", ["incident", "bug"], "An incident", "incident"),
+        ("kind", ["bug", "question"], "Who knows?", "question"),
+        ("kind", ["bug", "question"], "Something", "bug"),
+    ],
+)
+def test_an_authors_values_are_chosen_by_their_names(name: str, values: list[str], text: str, chosen: str) -> None:
+    schema = {"type": "object", "properties": {name: {"enum": values}}}
+    assert canned_reply(schema, Reading(text, "", ())) == {name: chosen}
+
+
+def test_of_a_list_with_a_fixed_set_of_values_those_are_chosen_that_the_text_names() -> None:
+    schema = {"type": "array", "items": {"enum": ["api", "docs", "web"]}}
+    assert canned_reply(schema, Reading("Web and API differ", "", ())) == ["api", "web"]
+    assert canned_reply({**schema, "minItems": 1}, NOTHING) != []
+
+
 def test_a_review_is_answered_with_what_its_sentences_ask_for() -> None:
     notes = (
         Note(None, "Nice work. Please add a test!\n\nWhat about zero?"),

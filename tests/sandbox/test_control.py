@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.server import Sandbox
-from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github
+from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github, plant_story
 
 
 def control(sandbox: Sandbox, method: str, path: str, body: object = None, **headers: str) -> Answer:
@@ -92,3 +92,48 @@ def test_no_web_page_can_post_here_unasked(sandbox: Sandbox) -> None:
     answer = control(sandbox, "POST", "/faults", b'{"effect": "drop"}', Content_Type="text/plain")
     assert (answer.status, sandbox.faults.rules) == (400, ())
     assert control(sandbox, "GET", "", Host="evil.example.org").status == 400
+
+
+def test_a_log_can_be_changed_and_expire(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/tests-failed")
+    told = {"repository": REPOSITORY, "job": 54110020701, "log": "##[error]No space left on device"}
+    assert control(sandbox, "POST", "/logs", told).status == 204
+    found = sandbox.state.find_job(REPOSITORY, 54110020701)
+    assert found is not None
+    assert found[2].log == "##[error]No space left on device"
+    assert control(sandbox, "POST", "/logs", {**told, "log": None}).status == 204
+    assert ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/actions/jobs/54110020701/logs").status == 410
+
+
+def test_an_attempt_can_have_ended_otherwise(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/tests-failed")
+    told = {"repository": REPOSITORY, "run": 19041222731, "attempt": 1, "conclusion": "success"}
+    assert control(sandbox, "POST", "/attempts", told).status == 204
+    run = sandbox.state.run(REPOSITORY, 19041222731)
+    assert run is not None
+    assert run.last.conclusion == "success"
+
+
+@pytest.mark.parametrize(
+    ("path", "told", "said"),
+    [
+        ("/logs", {"job": 5, "log": ""}, "job: Codertocat/Hello-World has no job 5 here: plant its run first"),
+        ("/logs", {"job": 5}, "log: Field required"),
+        (
+            "/attempts",
+            {"run": 5, "attempt": 1, "conclusion": "success"},
+            "attempt: Codertocat/Hello-World has no attempt 1 of run 5 here: plant the run first",
+        ),
+        (
+            "/attempts",
+            {"run": 5, "attempt": 1, "conclusion": "fine"},
+            (
+                "conclusion: Input should be 'success', 'failure', 'timed_out', 'cancelled', 'skipped' or "
+                "'startup_failure'"
+            ),
+        ),
+    ],
+)
+def test_what_cannot_be_changed_is_said(sandbox: Sandbox, path: str, told: dict[str, Any], said: str) -> None:
+    answer = control(sandbox, "POST", path, {"repository": REPOSITORY, **told})
+    assert (answer.status, answer.document) == (400, {"detail": said})

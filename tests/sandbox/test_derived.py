@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from hls_handler.events import parse_event
+from hls_handler.events import WireComment, WireRelease, WireWorkflowRun, WorkflowRun, parse_event
 from hls_handler.review.patch import parse_patch
 from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import PAYLOADS, STORY
+from hls_handler.sandbox.recorded import DERIVED, PAYLOADS, STORY
+from hls_handler.sandbox.state import State
 
 CHANGES = (PAYLOADS / "CHANGES.md").read_text()
 ABSENT = object()
@@ -31,7 +33,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else key)
 
 
-@pytest.mark.parametrize("name", STORY)
+@pytest.mark.parametrize("name", DERIVED)
 def test_every_change_to_a_recorded_payload_is_listed(name: str) -> None:
     derived = recorded.load(name)
     section = CHANGES.split(f"## {derived.path.relative_to(PAYLOADS)}\n")[1].split("\n## ")[0]
@@ -139,3 +141,116 @@ def test_the_review_and_its_comments_are_of_one_person_and_one_commit() -> None:
     assert {(comment["user"]["login"], comment["commit_id"]) for comment in comments} == {
         ("Codertocat", review["commit_id"])
     }
+
+
+RUNS = ["demo/tests-failed", "demo/lint-failed", "demo/tests-passed", "demo/main-failed"]
+
+
+def run_of(name: str) -> WorkflowRun:
+    payload: Any = recorded.load(name).payload
+    return WireWorkflowRun.model_validate(payload["workflow_run"]).value(payload["repository"]["id"])
+
+
+def test_the_runs_of_the_pull_request_are_of_its_head_in_the_fork_and_do_not_name_it() -> None:
+    pushed: Any = recorded.load("demo/feature-push").payload
+    head = pushed["pull_request"]["head"]
+    for name in RUNS[:3]:
+        run = run_of(name)
+        assert run.head_sha == pushed["after"]
+        assert f"{run.head_owner}:{run.head_branch}" == head["label"] == "octocat:discount-codes"
+        assert run.head_repository == head["repo"]["full_name"]
+        assert (run.event, run.pull_request_numbers) == ("pull_request", ())
+
+
+def test_two_workflows_fail_and_one_of_them_passes_when_it_is_run_again() -> None:
+    failed, lint, passed = (run_of(name) for name in RUNS[:3])
+    assert (failed.conclusion, lint.conclusion, passed.conclusion) == ("failure", "failure", "success")
+    assert (failed.id, failed.workflow_id, failed.run_attempt) == (passed.id, passed.workflow_id, 1)
+    assert passed.run_attempt == 2
+    assert (passed.actor.login, passed.triggering_actor.login) == ("octocat", "Codertocat")
+    assert lint.workflow_id != failed.workflow_id
+
+
+def test_the_run_on_master_is_of_the_push() -> None:
+    push: Any = recorded.load("demo/push").payload
+    run = run_of("demo/main-failed")
+    assert (run.head_sha, run.head_branch, run.event) == (push["after"], "master", "push")
+    assert (run.head_repository, run.pull_request_numbers) == ("Codertocat/Hello-World", ())
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_jobs_fit_their_run_and_logs_their_steps(name: str) -> None:
+    run = run_of(name)
+    jobs: Any = recorded.jobs_of(run.id, run.run_attempt)
+    ends = {job["conclusion"] for job in jobs}
+    assert ("failure" if "failure" in ends else "success") == run.conclusion
+    for job in jobs:
+        assert (job["head_sha"], job["head_branch"], job["workflow_name"]) == (run.head_sha, run.head_branch, run.name)
+        lines = (recorded.log_of(job["id"]) or "").removesuffix("\n").split("\n")
+        times = [datetime.fromisoformat(line[:26] + "+00:00") for line in lines]
+        assert times == sorted(times)
+        for step in job["steps"]:
+            begun, ended = (datetime.fromisoformat(step[key]) for key in ("started_at", "completed_at"))
+            said = [line for line, at in zip(lines, times, strict=True) if begun <= at < ended]
+            assert any("##[error]" in line for line in said) == (step["conclusion"] == "failure")
+
+
+def test_the_failed_tests_name_lines_that_the_pull_request_has() -> None:
+    files: Any = recorded.files_at(run_of("demo/tests-failed").head_sha)
+    patches = {file["filename"]: file.get("patch", "") for file in files}
+    log = recorded.log_of(54110020701) or ""
+    for number in re.findall(r"tests/test_discounts\.py:(\d+): AssertionError", log):
+        line = patches["tests/test_discounts.py"].split("\n")[int(number)]
+        assert f">       {line[1:].strip()}" in log
+    assert patches["shop/discounts.py"].split("\n")[20] == "+    return row.expires_at > datetime.now()"
+    assert "--> shop/discounts.py:20:29" in (recorded.log_of(54110020688) or "")
+
+
+def test_the_release_stands_behind_a_prerelease_and_has_commits_since_the_last_one() -> None:
+    payload: Any = recorded.load("demo/release").payload
+    release = WireRelease.model_validate(payload["release"]).value()
+    assert (release.tag, release.draft, release.prerelease, release.author.login) == (
+        "v4.3.0",
+        False,
+        False,
+        "Codertocat",
+    )
+    history = recorded.history_of(release.id)
+    tags: Any = {tag: place for place, commit in enumerate(history) for tag in commit.get("tags", ())}  # type: ignore[attr-defined]
+    assert tags == {"v4.1.0": 0, "v4.2.0": 3, "v4.3.0-rc.1": 9, "v4.3.0": 10}
+    assert [earlier["prerelease"] for earlier in recorded.releases_before(release.id)] == [False, False, True]
+    assert recorded.load("demo/push").payload["before"] == history[-1]["sha"]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "by", "on_a_pull_request", "begins"),
+    [
+        ("demo/hint", 11, "Codertocat", False, "It is `total()` in `shop/checkout.py`"),
+        ("demo/first-contribution", 11, "monalisa", False, "Hi! I have used the shop for a while and would like"),
+        ("demo/mention", 13, "Codertocat", True, "@hls-bot Is the discount taken off before or after tax"),
+    ],
+)
+def test_comments_are_on_threads_of_the_story(
+    name: str, number: int, by: str, on_a_pull_request: bool, begins: str
+) -> None:
+    one = recorded.load(name)
+    payload: Any = one.payload
+    comment = WireComment.model_validate(payload["comment"]).value()
+    assert one.key == "issue_comment.created"
+    assert (payload["issue"]["number"], comment.user.login, payload["sender"]["login"]) == (number, by, by)
+    assert ("pull_request" in payload["issue"]) is on_a_pull_request
+    assert comment.body.startswith(begins)
+    assert comment.html_url.endswith(f"/{number}#issuecomment-{comment.id}")
+
+
+def test_comments_leave_the_threads_as_they_were() -> None:
+    state = State()
+    for name in DERIVED:
+        one = recorded.load(name)
+        state.plant(one.event, one.payload)
+    bug, feature = state.thread("Codertocat/Hello-World", 11), state.thread("Codertocat/Hello-World", 13)
+    assert bug is not None
+    assert feature is not None
+    assert [event.happening for event in bug.events] == ["renamed"]
+    assert [event.happening for event in feature.events] == ["pushed", "renamed", "reviewed", "reviewed"]
+    assert (len(bug.comments), len(feature.comments)) == (2, 1)

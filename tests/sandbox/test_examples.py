@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import REPLY_TYPES
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.variables import COMMENT
@@ -18,14 +19,14 @@ FAMILIES = [(event, reply) for event, handler in HANDLERS.items() for reply in s
 @pytest.mark.parametrize(("event", "reply"), FAMILIES, ids=[f"{event}, {reply}" for event, reply in FAMILIES])
 def test_every_variable_of_a_comment_has_an_example(event: str, reply: str) -> None:
     handler = HANDLERS[event]
-    examples = list(comment_examples(event, reply, BUDGET))
+    examples = list(comment_examples(event, REPLY_TYPES[reply], BUDGET))
     assert examples != []
     for name in (*COMMENT, *handler.variable_types, *handler.comment_variable_types, "analysis"):
         assert any(example[name] not in (None, "", ()) for example in examples), name
 
 
 def first(event: str, reply: str) -> dict[str, Any]:
-    return dict(next(comment_examples(event, reply, BUDGET)))
+    return dict(next(comment_examples(event, REPLY_TYPES[reply], BUDGET)))
 
 
 def test_findings_stand_at_lines_of_the_patches() -> None:

@@ -217,3 +217,81 @@ def test_the_style_has_a_rule_for_each_colour_with_readable_ink(sandbox: Sandbox
     assert '.label[data-color="d73a4a"] { --tint: #d73a4a; --ink: #ffffff }' in style.text
     assert '.label[data-color="ffffff"] { --tint: #ffffff; --ink: #1f2328 }' in style.text
     assert "evil" not in style.text
+
+
+# --- runs and releases -----------------------------------------------------------------------------------------------
+
+RUN = f"/{REPOSITORY}/actions/runs/19041222731"
+
+
+def test_the_index_lists_runs_and_releases(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/tests-failed", "demo/tests-passed", "demo/release")
+    text = page(sandbox, "/").text
+    assert "hls send demo/bug" not in text
+    assert f'<a class="title" href="{RUN}">Add discount codes to the checkout</a>' in text
+    assert "Tests #412, attempt 2 · Codertocat/Hello-World" in text
+    assert '<span class="state success">success</span>' in text
+    assert "<code>octocat:discount-codes</code>" in text
+    assert f'<a class="title" href="/{REPOSITORY}/releases/tag/v4.3.0">4.3.0</a>' in text
+    assert '<span class="state pre-release">pre-release</span>' in text
+
+
+def test_a_run_shows_its_attempts_jobs_steps_and_logs(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/tests-failed", "demo/tests-passed")
+    text = page(sandbox, RUN).text
+    assert text.index("Attempt 2") < text.index("Attempt 1")
+    assert '<span class="state failure">failure</span> Run tests' in text
+    assert "AssertionError: assert Decimal(&#39;200&#39;) == Decimal(&#39;180&#39;)" in text
+    assert "\x1b" not in text
+    assert "36;1m" not in text
+    assert 'id="job-54110020701"' in text
+
+
+def test_a_job_is_shown_on_the_page_of_its_run(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/tests-failed")
+    answer = page(sandbox, f"{RUN}/job/54110020701")
+    assert (answer.status, answer.headers["location"]) == (307, f"{RUN}#job-54110020701")
+
+
+def test_a_job_without_a_log_says_why_and_a_long_log_is_cut_to_its_end(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/tests-failed")
+    sandbox.state.set_log(REPOSITORY, 54110020701, None)
+    sandbox.state.set_log(REPOSITORY, 54110020702, "begin" + "x" * 100_000 + "end")
+    text = page(sandbox, RUN).text
+    assert "No log: it has expired, or the job has not ended." in text
+    assert "(its end)" in text
+    assert "begin" not in text
+    assert "xend</code>" in text
+
+
+def test_a_release_shows_its_text(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/release")
+    text = page(sandbox, f"/{REPOSITORY}/releases/tag/v4.3.0").text
+    assert "<li>Add discount codes to cart and checkout by @octocat in #13</li>" in text
+    assert "<em>No description provided.</em>" in page(sandbox, f"/{REPOSITORY}/releases/tag/v4.3.0-rc.1").text
+
+
+@pytest.mark.parametrize("path", ["/actions/runs/5", "/releases/tag/v9"])
+def test_there_is_no_page_for_what_is_not_there(sandbox: Sandbox, path: str) -> None:
+    assert page(sandbox, f"/{REPOSITORY}{path}").status == 404
+
+
+def test_strangers_words_in_runs_and_releases_are_escaped(sandbox: Sandbox) -> None:
+    for name, part in (("demo/tests-failed", "workflow_run"), ("demo/release", "release")):
+        one = recorded.load(name)
+        payload: Any = one.payload
+        evil = {
+            "name": EVIL,
+            "display_title": EVIL,
+            "head_branch": EVIL,
+            "body": EVIL,
+            "event": EVIL,
+            "tag_name": "v1/x#",
+        }
+        sandbox.state.plant(one.event, {**payload, part: {**payload[part], **evil, "conclusion": "x" + EVIL}})
+    sandbox.state.set_log(REPOSITORY, 1904122273101, EVIL)
+    for path in ("/", RUN, f"/{REPOSITORY}/releases/tag/v1/x%23"):
+        answer = page(sandbox, path)
+        assert answer.status == 200
+        assert "<script" not in answer.text
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")

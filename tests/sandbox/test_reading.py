@@ -72,3 +72,57 @@ def test_a_review_is_read_as_a_whole_and_comment_by_comment() -> None:
         f"Comment 2, on {block('b.py')}\n{block('Whole file.')}\n\nThat is all there is."
     )
     assert read(prompt).notes == (Note(None, "Two things."), Note(1, "Why new?"), Note(2, "Whole file."))
+
+
+LOG = """
+ 96| >       assert total(cart) == 12
+ 97| E       AssertionError: assert 10 == 12
+[... 1 line left out ...]
+ 99| """
+
+
+def test_a_workflow_is_read_with_its_logs_and_changed_files() -> None:
+    prompt = (
+        f"Repository: {block('o/r')}\nWorkflow: {block('Tests')}, run 41, attempt 1\n\n"
+        f"Step 1: {block('Run pytest')} of the job {block('test')} ({block('failure')})\n{block(LOG)}\n\n"
+        f"Files of the pull request:\n- {block('shop/cart.py')}\n- {block('README.md')}\n\nThat is all there is."
+    )
+    reading = read(prompt)
+    assert reading.log == (">       assert total(cart) == 12", "E       AssertionError: assert 10 == 12", "")
+    assert reading.changed == ("shop/cart.py", "README.md")
+
+
+def test_a_workflow_whose_logs_are_gone_is_one_still() -> None:
+    prompt = f"Workflow: {block('Tests')}, run 41, attempt 1\n\nStep 1: the job {block('x')}\nIts log cannot be shown"
+    assert read(prompt).log == ()
+
+
+def test_a_release_is_read_with_its_commits_but_not_their_tag() -> None:
+    prompt = (
+        f"Repository: {block('o/r')}\n\nRelease {block('v2')}\n\nIts text:\n{block('Better.')}\n\n"
+        f"Commits since {block('v1')}, the newest first:\n{block('Add it (#3)')}\n{block(TWO_LINES)}\n\n"
+        "That is all there is. Draft the announcement."
+    )
+    reading = read(prompt)
+    assert (reading.body, reading.commits) == ("Better.", ("Add it (#3)", TWO_LINES))
+
+
+def test_a_comment_is_read_with_its_thread_and_its_kind() -> None:
+    prompt = (
+        f"The kind: {block('how to start')}\n\nTitle:\n{block('It fails')}\n\nIts text:\n{block(TWO_LINES)}\n\n"
+        f"Comment before, by {block('anna')}:\n{block('It is in cart.py.')}\n\n"
+        f"The comment, by {block('cara')}:\n{block('How can I start?')}\n\nThat is all there is."
+    )
+    reading = read(prompt)
+    assert (reading.title, reading.body, reading.comment) == ("It fails", TWO_LINES, "How can I start?")
+    assert (reading.before, reading.wants_to_start) == (("It is in cart.py.",), True)
+    assert not read(prompt.replace("how to start", "a question")).wants_to_start
+    assert read(prompt.replace(block("how to start"), "how to start")).wants_to_start
+
+
+def test_any_other_event_is_read_by_what_people_wrote_into_it() -> None:
+    fields = f"commits, 1 of them:\n-\n  message: {block('Count them')}\npusher:\n  name: {block('anna')}\n"
+    reading = read(f"The event: push, by {block('anna')}\n\nThe event, field by field:\n{fields}\nThat is all.")
+    assert (reading.event, reading.told) == ("push", ("Count them",))
+    bare = f"The event: create, by {block('anna')}\n\nThe event, field by field:\nref: {block('v1')}\n\nThat is all."
+    assert read(bare).told == ("v1",)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import PAYLOADS, STORY, UnknownPayload
+from hls_handler.sandbox.recorded import DERIVED, PAYLOADS, UnknownPayload
 
 
 def test_all_329_recorded_payloads_of_58_events_have_a_name() -> None:
-    shipped = [recorded.load(name) for name in recorded.names() if name not in STORY]
+    shipped = [recorded.load(name) for name in recorded.names() if name not in DERIVED]
     assert len(shipped) == 329
     assert len({one.event for one in shipped}) == 58
 
@@ -37,7 +37,7 @@ def test_a_payload_knows_its_event_and_action() -> None:
 
 
 def test_five_payloads_have_a_twin_with_the_same_bytes() -> None:
-    bodies = [recorded.load(name).body for name in recorded.names() if name not in STORY]
+    bodies = [recorded.load(name).body for name in recorded.names() if name not in DERIVED]
     assert len(bodies) - len({hashlib.sha256(body).digest() for body in bodies}) == 5
 
 
@@ -64,7 +64,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> No
         ("issues.opened", 6),
         ("pull_request", 32),
         ("pull_request_review", 6),
-        ("push", 7),
+        ("push", 8),
         ("issues.nonsense", 0),
         ("nothing", 0),
     ],
@@ -85,7 +85,7 @@ def told_event(one: recorded.Recorded) -> str | None:
 def test_the_event_of_a_file_is_told_right_or_not_at_all() -> None:
     told = {one.name: (told_event(one), one.event) for one in map(recorded.load, recorded.names())}
     assert [name for name, (guess, event) in told.items() if guess not in (None, event)] == []
-    assert sum(guess is not None for guess, _ in told.values()) == 201
+    assert sum(guess is not None for guess, _ in told.values()) == 210
 
 
 def test_the_events_with_a_handler_are_told_from_the_file_alone(tmp_path: Path) -> None:
@@ -153,8 +153,33 @@ def test_comments_of_the_storys_review_are_known_by_its_id() -> None:
     assert recorded.review_comments_of(2306120958) == ()
 
 
+def test_every_derived_payload_has_a_place_in_the_order() -> None:
+    folders = [path for path in (PAYLOADS / "derived").glob("*/*.json") if path.parent.name not in recorded.ANSWERS]
+    assert sorted(DERIVED) == sorted(f"demo/{path.stem}" for path in folders)
+
+
+def test_jobs_logs_releases_and_history_of_the_story_are_known_by_their_ids() -> None:
+    jobs = recorded.jobs_of(19041222731, 1)
+    assert jobs is not None
+    assert [job["name"] for job in jobs] == ["pytest (3.11)", "eslint"]
+    assert "FAILED tests/test_discounts.py::" in (recorded.log_of(54110020701) or "")
+    assert [release["tag_name"] for release in recorded.releases_before(251840377)] == [
+        "v4.1.0",
+        "v4.2.0",
+        "v4.3.0-rc.1",
+    ]
+    assert len(recorded.history_of(251840377)) == 11
+    assert (recorded.jobs_of(1, 1), recorded.log_of(1), recorded.releases_before(1), recorded.history_of(1)) == (
+        None,
+        None,
+        (),
+        (),
+    )
+
+
 def test_reviews_stand_behind_the_story() -> None:
-    assert recorded.names()[-3:] == ("demo/feature-retitled", "demo/review", "demo/review-approved")
+    assert recorded.STORY[-3:] == ("demo/feature-retitled", "demo/review", "demo/review-approved")
+    assert recorded.names()[-len(DERIVED) :][: len(recorded.STORY)] == recorded.STORY
     assert [(one.key, one.name) for one in recorded.for_event("pull_request_review.submitted")[-2:]] == [
         ("pull_request_review.submitted", "demo/review"),
         ("pull_request_review.submitted", "demo/review-approved"),

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.settings.credentials import CREDENTIALS, missing_credentials
+from hls_handler.settings.credentials import CREDENTIALS, find_missing, missing_credentials, with_stand_ins
+from hls_handler.settings.load import load_settings
+from tests.settings.files import SMALLEST
 
 ALL = {"GITHUB_TOKEN": "t", "GITHUB_WEBHOOK_SECRET": "s", "ANTHROPIC_API_KEY": "k"}
 
@@ -27,3 +29,11 @@ def test_a_dotenv_file_counts(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("GITHUB_TOKEN=t\nANTHROPIC_API_KEY=\n", encoding="utf-8")
     assert missing_credentials({"GITHUB_WEBHOOK_SECRET": "s"}, tmp_path / ".env") == ("ANTHROPIC_API_KEY",)
     assert missing_credentials(ALL, tmp_path / "absent") == ()
+
+
+def test_with_stand_ins_the_settings_load_and_tell_which_credential_is_none(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(SMALLEST, encoding="utf-8")
+    environ = with_stand_ins({"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}, None)
+    settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None)
+    assert find_missing(settings.github.token) is None
+    assert find_missing(settings.claude.api_key) == "ANTHROPIC_API_KEY"

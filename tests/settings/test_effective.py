@@ -117,3 +117,31 @@ def test_the_key_that_decides_a_feature_is_the_one_that_is_written(settings: Set
     assert found is not None
     assert found.feature_key("dry_run", settings) == "repositories[1].features.dry_run"
     assert found.feature_key("drafts", settings) == "features.drafts"
+
+
+def test_comments_are_written_as_the_repository_says_else_as_the_file_does(tmp_path: Path) -> None:
+    text = SMALLEST + "    comments: {tone: formal}\ncomments: {language: German, tone: friendly, length: short}\n"
+    found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
+    assert found is not None
+    assert (found.comments.language, found.comments.tone, found.comments.length) == ("German", "formal", "short")
+
+
+def test_the_issue_for_an_event_is_that_of_its_action_else_that_of_all_its_actions(tmp_path: Path) -> None:
+    text = SMALLEST + "    comments: {post_to: {release: 12, release.published: 7, push: 3}}\n"
+    found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
+    assert found is not None
+    assert [
+        found.issue_for(key) for key in ("release.published", "release.edited", "push", "workflow_run.completed")
+    ] == [
+        7,
+        12,
+        3,
+        None,
+    ]
+
+
+def test_paths_that_are_left_out_say_where(tmp_path: Path) -> None:
+    found = RepositoryTable(load(tmp_path, SMALLEST + "    paths: {ignore: [docs/**]}\n")).find("owner/repo")
+    assert found is not None
+    assert found.paths.leaves_out("docs/a.md")
+    assert found.paths.where == f"{tmp_path}/settings.yaml:8 (repositories[0].paths.ignore)"

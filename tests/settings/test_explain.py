@@ -29,7 +29,7 @@ from tests.settings.files import SMALLEST, VARIABLES, problems
             "xyzzy",
             (
                 "unknown key; the file has server, github, claude, repositories, storage, prompts, limits, labels, "
-                "features, logging"
+                "comments, features, logging"
             ),
         ),
     ],

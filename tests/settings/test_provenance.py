@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Features, Labels, Repository, Settings
+from hls_handler.settings.model import Comments, Features, Labels, Repository, Settings
 from hls_handler.settings.provenance import held
 from tests.settings.files import SMALLEST, load
 
@@ -17,10 +17,13 @@ OVERRIDING = """\
     labels: {allow: [bug]}
     features: {dry_run: true, bots: }
     prompts: {use: {issues.opened: false}}
+    comments: {tone: formal, post_to: {release: 12}}
+    paths: {ignore: ["docs/**"]}
 labels: {create: false}
 features:
   drafts: true
   bots: true
+comments: {language: German, tone: friendly}
 prompts:
   use: {issues.edited: issues/other}
 """
@@ -46,6 +49,11 @@ def test_what_nobody_wrote_is_a_default(tmp_path: Path) -> None:
         "features.bots = false   default",
         "labels.create = true   default",
         'labels.allow = ["*"]   default',
+        "comments.language = null   default",
+        "comments.tone = neutral   default",
+        "comments.length = normal   default",
+        "comments.post_to = {}   default",
+        "paths.ignore = []   default",
         "prompts.use = {}   default",
     ]
 
@@ -60,11 +68,16 @@ def test_a_value_names_the_line_of_the_entry_or_that_of_the_whole_file(tmp_path:
         "features.auto_labeling = true   default",
         "features.auto_commenting = true   default",
         "features.dry_run = true   settings.yaml:11 (repositories[0].features.dry_run)",
-        "features.drafts = true   settings.yaml:15 (features.drafts)",
-        "features.bots = true   settings.yaml:16 (features.bots)",  # the entry's key has no value
-        "labels.create = false   settings.yaml:13 (labels.create)",
+        "features.drafts = true   settings.yaml:17 (features.drafts)",
+        "features.bots = true   settings.yaml:18 (features.bots)",  # the entry's key has no value
+        "labels.create = false   settings.yaml:15 (labels.create)",
         'labels.allow = ["bug"]   settings.yaml:10 (repositories[0].labels.allow)',
-        "prompts.use.issues.edited = issues/other   settings.yaml:18 (prompts.use.issues.edited)",
+        "comments.language = German   settings.yaml:19 (comments.language)",
+        "comments.tone = formal   settings.yaml:13 (repositories[0].comments.tone)",
+        "comments.length = normal   default",
+        'comments.post_to = {"release": 12}   settings.yaml:13 (repositories[0].comments.post_to)',
+        'paths.ignore = ["docs/**"]   settings.yaml:14 (repositories[0].paths.ignore)',
+        "prompts.use.issues.edited = issues/other   settings.yaml:21 (prompts.use.issues.edited)",
         "prompts.use.issues.opened = false   settings.yaml:12 (repositories[0].prompts.use.issues.opened)",
     ]
 
@@ -104,3 +117,4 @@ def test_every_key_of_a_section_is_told(tmp_path: Path) -> None:
     shown = [line.partition(" = ")[0] for line in lines(tmp_path, load(tmp_path, SMALLEST))]
     assert {f"features.{key}" for key in Features.model_fields} <= set(shown)
     assert {f"labels.{key}" for key in Labels.model_fields} <= set(shown)
+    assert {f"comments.{key}" for key in Comments.model_fields} <= set(shown)

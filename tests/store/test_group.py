@@ -68,7 +68,7 @@ def run_with(
     """Run a scenario on an event loop, and then let the queue's thread end."""
     queue = AcceptQueue(
         store,
-        replay_window_h=72,
+        replay_window_h=lambda: 72,
         on_commit=on_commit or Committed(),
         answer_within_s=answer_within_s,
         gather_s=gather_s,
@@ -235,7 +235,7 @@ def test_who_is_not_answered_in_time_is_told_no_and_not_stored_later() -> None:
 
 def test_a_caller_whose_loop_is_gone_spoils_nothing() -> None:
     store = FakeStore()
-    queue = AcceptQueue(store, replay_window_h=72, on_commit=Committed())
+    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=Committed())
 
     async def leave() -> None:
         await waiting(queue, "g0")
@@ -335,7 +335,7 @@ def test_a_large_crowd_is_accepted_in_several_batches(store: Store) -> None:
         news = [queued(f"g{i % 600}") for i in range(900)]
         return list(await asyncio.gather(*(queue.accept(new) for new in news)))
 
-    queue = AcceptQueue(store, replay_window_h=72, on_commit=told)
+    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=told)
     answers = asyncio.run(crowd(queue))
     queue.close()
     assert [answer.outcome for answer in answers] == ["queued"] * 600 + ["duplicate"] * 300
@@ -346,7 +346,7 @@ def test_a_large_crowd_is_accepted_in_several_batches(store: Store) -> None:
 
 def test_answers_and_counts_of_a_real_store(store: Store) -> None:
     accept(store, queued("known"))
-    queue = AcceptQueue(store, replay_window_h=72, on_commit=Committed())
+    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=Committed())
     queue.count({("outcome", "pong"): 1})
     assert asyncio.run(queue.accept(queued("known"))).outcome == "duplicate"
     assert asyncio.run(queue.accept(ignored("g1"))).reason == "not enabled in settings.yaml:3"

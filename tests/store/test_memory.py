@@ -6,7 +6,7 @@ import pytest
 
 from hls_handler.events import Account
 from hls_handler.store import Store
-from hls_handler.store.memory import KnownComment
+from hls_handler.store.memory import KnownComment, ThreadKnowledge
 from tests.store.builders import begin
 
 
@@ -83,3 +83,15 @@ def test_the_account_behind_a_credential_is_asked_for_once(store: Store) -> None
     store.remember_identity("fingerprint", Account("hls[bot]", 5, "Bot"))
     assert store.identity("fingerprint") == Account("hls[bot]", 5, "Bot")
     assert store.identity("other") is None
+
+
+def test_whoever_only_looks_is_told_all_of_one_thread_without_a_lease(store: Store) -> None:
+    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+    memory.intend_labels(["bug", "size/small"])
+    memory.confirm_labels(["bug"])
+    memory.remember_comment("issues", 11, "digest")
+    store.memory(begin(store, "g2", number=8), "hls[bot]").confirm_labels(["other thread"])
+    assert store.known_of_thread(1, 7, "hls[bot]") == ThreadKnowledge(
+        labels={"bug": "ours", "size/small": "intended"}, comments={"issues": KnownComment(11, "digest")}
+    )
+    assert store.known_of_thread(1, 7, "mona") == ThreadKnowledge(labels={}, comments={})

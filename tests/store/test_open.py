@@ -247,3 +247,27 @@ def test_a_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "hls.db")
     assert connection.execute("SELECT count(*) FROM deliveries").fetchone() == (1,)
     connection.close()
+
+
+def test_a_database_of_this_version_can_be_opened_as_it_is(fresh_url: str) -> None:
+    store = Store.open(fresh_url)
+    accept(store, queued("g1"))
+    looking = Store.open_as_it_is(fresh_url)
+    assert state_of(looking, "g1") == "queued"
+    looking.close()
+    store.close()
+
+
+@pytest.mark.parametrize("version", ["0001", None], ids=["older", "empty"])
+def test_opening_a_database_as_it_is_brings_nothing_up_to_date(fresh_url: str, version: str | None) -> None:
+    Store.open(fresh_url).close()
+    engine = create_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE hls_version SET version_num = '0001'" if version else "DELETE FROM hls_version")
+        )
+    with pytest.raises(StoreUnavailable, match=f"has tables of version {version}, this HLS reads those of "):
+        Store.open_as_it_is(fresh_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == version
+    engine.dispose()

@@ -45,7 +45,7 @@ def main() -> None:
     store.release_all_leases()
     for _ in range(4):
         threading.Thread(target=work, args=(store, wake, lock), daemon=True).start()
-    queue = AcceptQueue(store, replay_window_h=72, on_commit=lambda _: wake.set())
+    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=lambda _: wake.set())
     asyncio.run(send(queue, lock, life))
 
 

@@ -21,7 +21,7 @@ from hls_handler.events import Sip
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.web.app import create_web
+from hls_handler.web.app import Web
 from hls_handler.web.ports import Ports
 from hls_handler.work.health import Health
 
@@ -124,6 +124,9 @@ class Surroundings:
     enabled: frozenset[str] = frozenset({"issues", "pull_request"})
 
     def app(self) -> Starlette:
+        return self.web().app
+
+    def web(self) -> Web:
         table = RepositoryTable(self.settings)
 
         async def route(event: str, sip: Sip) -> Rule | Ignored:
@@ -146,7 +149,7 @@ class Surroundings:
             health=self.health,
             clock=self.clock,
         )
-        return create_web(self.settings, table=table, ports=ports)
+        return Web(self.settings, table=table, ports=ports)
 
 
 def signature(body: bytes, secret: str = SECRET) -> bytes:

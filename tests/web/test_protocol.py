@@ -42,7 +42,7 @@ def running() -> Iterator[Running]:
     given = settings(server={"port": 0, "body_timeout_s": 0.2, "max_body_bytes": 20_000})
     around = Surroundings(given)
     bound = listen(given)
-    serving = server(around.app(), given)
+    serving = server(around.app(), lambda: given)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [bound]})
     thread.start()
     yield Running(around, bound.getsockname()[1])
@@ -244,5 +244,5 @@ def test_a_port_in_use_is_a_problem_that_names_the_key() -> None:
 
 
 def test_the_server_waits_for_the_slowest_request_at_the_end_and_keeps_quiet_about_itself() -> None:
-    config = server(Surroundings(settings()).app(), settings(server={"body_timeout_s": 20})).config
+    config = server(Surroundings(settings()).app(), lambda: settings(server={"body_timeout_s": 20})).config
     assert (config.timeout_graceful_shutdown, config.server_header, config.access_log) == (20, False, False)

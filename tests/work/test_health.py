@@ -108,6 +108,15 @@ def test_the_worst_component_decides_the_whole(
     assert health.snapshot().overall == overall
 
 
+def test_a_component_that_is_another_by_now_counts_as_not_used_yet() -> None:
+    health = Health(SteppedClock())
+    health.trouble("github", "401: bad credentials", "give a token")
+    health.forget("github")
+    assert health.snapshot().components["github"].state == "unknown"
+    health.answers("github")
+    assert health.snapshot().components["github"].state == "healthy"
+
+
 def test_a_snapshot_does_not_change_afterwards() -> None:
     health = Health(SteppedClock())
     before = health.snapshot()

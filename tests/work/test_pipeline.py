@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from hls_handler.analysis import IssueResponse
+from hls_handler.cli.story import tell
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.events import parse_event
+from hls_handler.prompting.library import Library
 from hls_handler.sandbox import recorded
 from hls_handler.work.conclusion import attempt
+from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
+
+OWN = """---
+description: Sort our issues
+on: [issues.opened]
+reply: issue_analysis
+fields:
+  component: {enum: [payments, search, none]}
+  affected_version: {type: string}
+  regression: {type: boolean}
+labels: {component: "team-{value}", kind: {bug: defect}, regression: regression}
+---
+Sort {{ issue.title }}
+"""
+
+
+def own_prompts(folder: Path) -> Library:
+    files = {
+        "issues/analyze.j2": OWN,
+        "issues/analyze.comment.md.j2": "{{ analysis.affected_version }}, {{ analysis.component }}",
+    }
+    return load(folder / "prompts", files)
 
 
 def test_an_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
@@ -27,6 +53,30 @@ def test_an_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> N
     assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
 
 
+def test_what_claude_is_not_shown_is_remembered(make_world: MakeWorld) -> None:
+    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    one = make_world(QUESTION, CLAUDE_DOWN, answer)
+    one.github.issues[1] = replace(ISSUE, body="x" * 20_000)
+    one.accept()
+    one.run()
+    one.later(60)
+    one.run()
+    ids = [asked.prompt.id for asked in one.claude.asked]
+    assert tell(one.store, one.row()).not_shown == (
+        f"1 text was cut by 4,000 characters ({ids[0]})",
+        f"1 text was cut by 4,000 characters ({ids[1]})",
+    )
+
+
+def test_files_that_claude_is_not_shown_are_remembered(make_world: MakeWorld) -> None:
+    one = make_world(pull_request_analysis())
+    one.github.pull_requests[2] = pull_request(number=2, changed_files=2)
+    one.github.changed[2] = (file(), file("uv.lock"))
+    one.accept("pull_request.opened")
+    assert one.run() is not None
+    assert tell(one.store, one.row()).not_shown == ("1 of 2 files was not shown: 1 lock file",)
+
+
 def test_then_leads_to_a_second_prompt_whose_comment_counts(make_world: MakeWorld) -> None:
     answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
     one = make_world(QUESTION, answer)
@@ -35,6 +85,34 @@ def test_then_leads_to_a_second_prompt_whose_comment_counts(make_world: MakeWorl
     assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze", "issues/respond"]
     assert one.github.labels[1][0] == "question"
     assert one.github.comments[1].startswith("Set DATABASE_URL.")
+
+
+def test_an_authors_fields_become_labels_and_stand_in_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world()
+    one.prompts = own_prompts(tmp_path)
+    model = one.prompts.prompts["issues/analyze"].reply_model
+    own = {"component": "search", "affected_version": "2.1", "regression": True}
+    one.claude.replies = [model.model_validate({**BUG.model_dump(), **own})]
+    one.accept()
+    assert one.run() is not None
+    assert one.github.labels == {1: ("defect", "priority-low", "difficulty-easy", "team-search", "regression")}
+    assert one.github.comments == {1: "2.1, search"}
+    assert one.row().state == "done"
+
+
+def test_a_reply_that_a_changed_prompt_cannot_use_is_asked_for_again(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world()
+    one.accept()
+    one.github.failing_writes = [GITHUB_DOWN]
+    assert one.run() is None
+    one.prompts = own_prompts(tmp_path)
+    model = one.prompts.prompts["issues/analyze"].reply_model
+    own = {"component": "none", "affected_version": "", "regression": False}
+    one.claude.replies = [model.model_validate({**BUG.model_dump(), **own})]
+    one.later(60)
+    assert one.run() is not None
+    assert [len(asked.schema["properties"]) for asked in one.claude.asked] == [8, 10]  # type: ignore[arg-type]
+    assert one.github.labels == {1: ("defect", "priority-low", "difficulty-easy")}
 
 
 def test_an_outage_of_claude_costs_no_attempt_and_gathers_nothing_again(make_world: MakeWorld) -> None:
@@ -313,6 +391,25 @@ def test_a_review_without_words_corrects_what_we_said_and_costs_nothing(make_wor
     assert one.github.comments[2] == "**Review by `Codertocat`**, of commit ec26c3e57c\n\nNothing is left to do."
     assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
     assert one.store.calls(GUID) == []
+
+
+def test_a_review_without_words_leaves_the_authors_own_fields_empty(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world()
+    front = "---\ndescription: a\non: [pull_request_review.submitted]\nreply: review_analysis\n"
+    files = {
+        "reviews/a.j2": f"{front}fields: {{tone: {{enum: [calm, heated]}}}}\nlabels: {{tone: '{{value}}'}}\n---\nx",
+        "reviews/a.comment.md.j2": "Nothing to do{{ analysis.tone }}.",
+    }
+    one.prompts = load(tmp_path / "prompts", files)
+    event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
+    assert event.pull_request is not None
+    assert event.review is not None
+    author = replace(event.review.user, id=5, login="somebody")
+    one.github.pull_requests = {2: replace(event.pull_request, user=author)}
+    one.github.reviews_of = {2: (replace(event.review, state="approved", body=""),)}
+    one.accept("pull_request_review.submitted")
+    assert one.run() is not None
+    assert (one.github.labels, one.github.comments) == ({2: ()}, {2: "Nothing to do."})
 
 
 def test_what_the_author_says_in_a_review_is_not_worked_on(make_world: MakeWorld) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from hls_handler.actions import KeepComment
 from hls_handler.deliveries import Finished
+from hls_handler.handlers.handler import Thread
 from hls_handler.work.posting import post
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.work.world import BUG, GUID, MakeWorld
@@ -50,7 +51,7 @@ def test_comments_of_different_threads_do_not_wait_for_each_other(make_world: Ma
 def test_the_lock_is_given_back_with_the_comment_written(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
-    post(one.job(), (KeepComment(family="issues", body="Thanks.", create=True),))
+    post(one.job(), Thread(1, is_pull_request=False), (KeepComment(family="issues", body="Thanks.", create=True),))
     one.accept(guid="second", thread=7)
     second = one.claim()
     assert second is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from queue import SimpleQueue
 
 import pytest
 
@@ -69,6 +70,16 @@ def test_the_first_look_is_taken_at_the_start() -> None:
     probe = Probe([Check("store", looked.set)], health())
     probe.start()
     assert looked.wait(PATIENCE_S)
+    probe.stop()
+
+
+def test_who_mended_something_need_not_wait_for_the_next_look() -> None:
+    looks: SimpleQueue[None] = SimpleQueue()
+    probe = Probe([Check("store", lambda: looks.put(None))], health())
+    probe.start()
+    looks.get(timeout=PATIENCE_S)
+    probe.look_soon()
+    looks.get(timeout=PATIENCE_S)
     probe.stop()
 
 

@@ -100,22 +100,23 @@ def crew(
     clock: Callable[[], float] = lambda: 0.0,
     pausing: Callable[[threading.Event], None] | None = None,
 ) -> Iterator[Crew]:
-    def make_tools(stopping: threading.Event) -> Tools:
+    def make_toolbox(stopping: threading.Event) -> Callable[[], Tools]:
         def pause(seconds: float) -> None:
             if pausing is None:
                 one.later(seconds)
             else:
                 pausing(stopping)
 
-        return replace(one.tools(), stopping=stopping.is_set, pause=pause)
+        return lambda: replace(one.tools(), stopping=stopping.is_set, pause=pause)
 
     ends: SimpleQueue[Finished] = SimpleQueue()
     workers = Workers(
         store=cast(Store, queue),
-        limits=Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
+        limits=lambda: Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
         name="w",
-        make_tools=make_tools,
+        make_toolbox=make_toolbox,
         finished=ends.put,
+        health=one.health,
         poll_s=poll_s,
         clock=clock,
     )

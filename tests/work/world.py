@@ -74,6 +74,7 @@ class World:
     github: FakeGithub
     claude: FakeClaude
     settings: Settings
+    prompts: Library = field(default_factory=lambda: library())
     health: Health = field(default_factory=lambda: Health(lambda: NOON))
     skew: list[timedelta] = field(default_factory=list)
     stopping: bool = False
@@ -141,7 +142,7 @@ class World:
             github=self.github,
             claude=self.claude,
             health=self.health,
-            now=lambda: Now(self.settings, RepositoryTable(self.settings), library()),
+            now=lambda: Now(self.settings, RepositoryTable(self.settings), self.prompts),
             we=lambda _github: HLS,
             stopping=lambda: self.stopping,
             pause=self.pause,

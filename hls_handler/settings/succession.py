@@ -1,0 +1,50 @@
+"""The succession of settings while the service runs: what takes the place of the old, and what waits for a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hls_handler.errors import SettingsError
+from hls_handler.settings.checks import is_loopback
+from hls_handler.settings.model import Settings
+
+NEEDS_RESTART = ("server.host", "server.port", "storage.url", "limits.concurrency")
+"""Sockets and threads that are there, and the database that all deliveries are in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    settings: Settings  # as read, with the old value of each key in `waiting`
+    changed: tuple[str, ...]  # keys with another value from now on: "github.token", "repositories"
+    waiting: tuple[str, ...]  # keys whose new value needs a restart, with their line
+
+
+def succession(running: Settings, read: Settings) -> Succession:
+    """What follows on the settings in force when their file says something else.
+
+    Raises `SettingsError` for what would be safe only if a key that waits were in force already.
+    """
+    settings, waiting = read, []
+    for key in NEEDS_RESTART:
+        section, _, name = key.partition(".")
+        old = getattr(getattr(running, section), name)
+        if getattr(getattr(read, section), name) != old:
+            waiting.append(read.sources.where(key))
+            kept = getattr(settings, section).model_copy(update={name: old})
+            settings = settings.model_copy(update={section: kept})
+    if not settings.features.signature_validation and not is_loopback(settings.server.host):
+        where = read.sources.where("features.signature_validation")
+        listens = f"the running service listens on {settings.server.host}"
+        raise SettingsError([f"{where}: false is for a loopback host only, and {listens} until it is restarted"])
+    return Succession(settings, tuple(_changed(running, settings)), tuple(waiting))
+
+
+def _changed(before: Settings, after: Settings) -> Iterator[str]:
+    for section in Settings.model_fields:
+        old, new = getattr(before, section), getattr(after, section)
+        if isinstance(new, tuple):
+            if old != new:
+                yield section
+        else:
+            yield from (f"{section}.{n}" for n in type(new).model_fields if getattr(old, n) != getattr(new, n))

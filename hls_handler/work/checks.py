@@ -1,0 +1,60 @@
+"""What the background probe looks at: the store, the queue, GitHub and Claude, by the settings of now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hls_handler.errors import Dependency, DependencyDown, HlsError
+from hls_handler.settings.model import Settings
+from hls_handler.store import CLAUDE_PACE, Store
+from hls_handler.work.in_force import Renewal
+from hls_handler.work.job import GITHUB_PACE
+from hls_handler.work.ports import Github
+from hls_handler.work.probe import Check
+
+STUCK_S = 600.0
+
+
+def checks(
+    store: Store, renewal: Renewal, *, github: Callable[[Settings], Github], lookup_model: Callable[[Settings], object]
+) -> list[Check]:
+    """`github` and `lookup_model` (which raises `DependencyDown`) use clients of the probe's own."""
+
+    def look_at_github() -> None:
+        _not_held(store, "github", GITHUB_PACE)
+        now = renewal.latest
+        now.we.refresh(github(now.settings))
+
+    def look_at_claude() -> None:
+        _not_held(store, "claude", CLAUDE_PACE)
+        settings = renewal.latest.settings
+        calls, most = store.calls_last_hour(), settings.claude.calls_per_hour
+        if calls >= most:
+            remedy = "wait, or raise claude.calls_per_hour"
+            message = f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
+            raise DependencyDown(message, dependency="claude", remedy=remedy)
+        lookup_model(settings)
+
+    return [
+        Check("store", store.check_writable, proves=True),
+        Check("queue", lambda: _queue(store), proves=True),
+        Check("github", look_at_github),
+        Check("claude", look_at_claude),
+    ]
+
+
+def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
+    until = store.held_until(pace)
+    if until is not None:
+        message = f"nothing is asked of it until {until:%H:%M:%S} UTC, as it said or after its last trouble"
+        raise DependencyDown(message, dependency=dependency, remedy="wait, or mend what the log says")
+
+
+def _queue(store: Store) -> None:
+    """A queue that nobody empties is trouble; one that waits for a turn is not."""
+    figures = store.queue_figures()
+    if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
+        raise HlsError(
+            f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s: raise limits.concurrency, "
+            "or look in the log why the workers are busy"
+        )

@@ -1,0 +1,60 @@
+"""Jobs and logs for tests. The files in `logs/` are made up in the form of GitHub's; step 3 of each has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hls_handler.ci.cut import cut
+from hls_handler.ci.excerpt import Excerpt
+from hls_handler.ci.steps import Step
+
+BEGIN = datetime(2026, 11, 20, 9, 14, 30, tzinfo=UTC)
+LOGS = Path(__file__).parent / "logs"
+
+
+def step(number: int, name: str, start_s: int | None, end_s: int | None, conclusion: str | None = "success") -> Step:
+    """Its times are seconds since the job began."""
+    return Step(number, name, conclusion, at(start_s), at(end_s))
+
+
+def at(second: int | None) -> datetime | None:
+    return None if second is None else BEGIN + timedelta(seconds=second)
+
+
+STEPS = (
+    step(1, "Set up job", 0, 2),
+    step(2, "Run actions/checkout@v4", 2, 4),
+    step(3, "Tests", 4, 5, "failure"),
+    step(4, "Upload", 5, 5, "skipped"),
+    step(7, "Post Run actions/checkout@v4", 5, 6),
+    step(8, "Complete job", 6, 6),
+)
+
+
+def stamped(second: float, *texts: str) -> list[str]:
+    time = (BEGIN + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return [f"{time}0Z {text}\n" for text in texts]
+
+
+def failed_step(*output: str, characters: int = 6_000) -> Excerpt:
+    """What is cut of a job whose third step has printed this and failed."""
+    (excerpt,) = cut(job(output), STEPS, characters=characters)
+    return excerpt
+
+
+def job(output: Iterable[str]) -> Iterator[str]:
+    """Its output begins in line 7."""
+    yield from stamped(0, "Current runner version: '2.329.0'")
+    yield from stamped(2, "##[group]Run actions/checkout@v4", "##[endgroup]")
+    yield from stamped(4, "##[group]Run make test", "\x1b[36;1mmake test\x1b[0m", "##[endgroup]")
+    for text in output:
+        yield from stamped(4.5, text)
+    yield from stamped(5, "##[error]Process completed with exit code 2.", "Post job cleanup.")
+    yield from stamped(6, "Cleaning up orphan processes")
+
+
+def log(name: str) -> Iterator[str]:
+    with (LOGS / f"{name}.txt").open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        yield from lines

@@ -1,0 +1,302 @@
+"""What is cut of a job's log, and what of it is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hls_handler.ci.cut import cut, shares
+from hls_handler.ci.excerpt import Excerpt, numbered
+from hls_handler.ci.lines import LogLine
+from hls_handler.ci.part import AFTER, BEFORE
+from hls_handler.ci.steps import Step
+from hls_handler.untrusted.redaction import redact
+from tests.ci.jobs import STEPS, failed_step, job, stamped, step
+
+ERROR = "src/price.c:14:12: error: 'discount' undeclared"
+
+
+def counting(n: int) -> list[str]:
+    """Lines that differ in their words."""
+    return [f"compiled {'abcdefghij'[i % 10]}{'klmnopqrst'[i // 10 % 10]}.c" for i in range(n)]
+
+
+def test_command_error_and_end_are_shown_and_gaps_say_their_size() -> None:
+    excerpt = failed_step(*counting(80), ERROR, *counting(200), characters=1_000)
+    assert excerpt.error_line == 87
+    assert excerpt.total_lines == 285
+    shown = numbered(excerpt).split("\n")
+    assert shown[:4] == ["  4| Run make test", "  5| make test", "  6| ", "[... 73 lines left out ...]"]
+    assert f" 87| {ERROR}" in shown
+    assert shown[-1] == "288| Error: Process completed with exit code 2."
+    assert len(numbered(excerpt)) <= 1_000
+
+
+def test_more_is_shown_behind_an_error_than_before_it() -> None:
+    excerpt = failed_step(*counting(80), ERROR, *counting(200), characters=100_000)
+    numbers = [line.number for line in excerpt.lines]
+    assert set(range(87 - BEFORE, 87 + AFTER + 1)) <= set(numbers)
+    assert not {87 - BEFORE - 1, 87 + AFTER + 1} & set(numbers)
+
+
+def test_a_short_log_is_shown_whole() -> None:
+    assert numbered(failed_step("cc price.c", ERROR)) == (
+        f"4| Run make test\n5| make test\n6| \n7| cc price.c\n8| {ERROR}\n9| Error: Process completed with exit code 2."
+    )
+
+
+def test_the_first_of_the_most_telling_lines_is_the_error() -> None:
+    excerpt = failed_step("error: something", ERROR, "a.c:1:1: error: another", "make: *** [all] Error 1")
+    assert excerpt.error_line == 8
+
+
+def test_further_errors_far_from_the_first_are_shown_once() -> None:
+    other = "b.c:3:1: error: another"
+    excerpt = failed_step(ERROR, *counting(200), other, *counting(100), other, *counting(100))
+    assert [line.number for line in excerpt.lines if line.text == other] == [208]
+
+
+def test_a_script_that_speaks_of_errors_is_no_error() -> None:
+    lines = [
+        *stamped(4, "##[group]Run make || echo 'error: failed'", "\x1b[36;1mecho 'src/a.c:1:1: error: no'\x1b[0m"),
+        *stamped(4, "shell: error: {0}", "env:", "  TEXT: one", "E   assert two", "##[endgroup]"),
+        *stamped(4.5, "fatal: not a git repository", "##[error]Process completed with exit code 128."),
+    ]
+    assert cut(lines, STEPS, characters=2_000)[0].error_line == 8
+
+
+def test_a_group_that_a_program_prints_hides_no_error() -> None:
+    assert failed_step("##[group]Run unit tests", "one", ERROR, "##[endgroup]").error_line == 9
+    assert failed_step("##[group]Run an action", "with:", "  text: one", "##[error]It is broken").error_line == 10
+    assert failed_step("##[group]Run an action", "with:", *counting(250), ERROR).error_line == 259
+
+
+def test_equal_lines_are_folded() -> None:
+    excerpt = failed_step(*["waiting"] * 100_000, ERROR)
+    assert numbered(excerpt).split("\n")[3:6] == [
+        "     7| waiting",
+        "[the same line 99,999 more times]",
+        f"100007| {ERROR}",
+    ]
+
+
+def test_equal_lines_with_other_numbers_are_folded_to_the_first_and_the_last() -> None:
+    bars = [f"[{'=' * (i // 5)}>{' ' * (20 - i // 5)}] {i}% at 09:14:{i % 60:02}" for i in range(98)]
+    assert numbered(failed_step(*bars)).split("\n")[3:6] == [
+        "  7| [>                    ] 0% at 09:14:00",
+        "[the same line 96 more times, with other numbers]",
+        "104| [===================> ] 97% at 09:14:37",
+    ]
+
+
+def test_errors_that_differ_in_numbers_are_not_folded() -> None:
+    errors = [f"src/price.c:{i}:1: error: C{i} is unknown" for i in range(1, 6)]
+    assert [line.text for line in failed_step(*errors).lines[3:8]] == errors
+
+
+def test_few_equal_lines_are_not_folded() -> None:
+    assert [line.folded for line in failed_step("a", "a", "a", "b").lines] == [0] * 8
+
+
+@pytest.mark.parametrize("lines", [[], [""], ["\n", "2026-11-20T09:14:34.0000000Z \n"], ["\ufeff"]])
+def test_an_empty_log_is_empty(lines: list[str]) -> None:
+    (excerpt,) = cut(lines, STEPS, characters=2_000)
+    assert (excerpt.state, excerpt.lines, excerpt.error_line) == ("empty", (), None)
+    assert numbered(excerpt) == "[the log is empty]"
+
+
+@pytest.mark.parametrize("noise", ["\x7fELF\x02\0\0\0", "\ufffd\ufffdx\ufffd"])
+def test_a_log_that_is_mostly_no_text_is_binary(noise: str) -> None:
+    excerpt = failed_step(*[noise * 50] * 20, "error: cannot run")
+    assert (excerpt.state, excerpt.lines) == ("binary", ())
+    assert numbered(excerpt) == "[the log is no text]"
+
+
+def test_a_few_binary_lines_hide_nothing() -> None:
+    excerpt = failed_step(*counting(100), "\0\0\0", ERROR)
+    assert excerpt.error_line == 108
+    assert LogLine(107, "[32 characters that are no text]") in excerpt.lines
+
+
+def test_remarks_on_gaps_count_too() -> None:
+    output = [text for i in range(8) for text in (f"a.c:{i}:1: error: no {i}", *counting(90), *["same"] * 50)]
+    for characters in range(150, 2_400, 150):
+        shown = numbered(failed_step(*output, characters=characters))
+        assert len(shown) <= characters
+        assert len(shown) > 0.7 * characters
+
+
+def test_remarks_on_folded_lines_count_too() -> None:
+    output = [text for word in counting(40) for text in [word] * 5]
+    for characters in range(300, 2_000, 100):
+        assert len(numbered(failed_step(*output, characters=characters))) <= characters
+
+
+def test_lines_of_two_steps_are_not_folded_to_one() -> None:
+    lines = [*stamped(1, *["same"] * 10), *stamped(4, *["same"] * 10)]
+    first, second = cut(lines, TWO, characters=2_000)
+    assert first.lines == (LogLine(1, "same", folded=9),)
+    assert second.lines == (LogLine(11, "same", folded=9),)
+
+
+TWO = (step(1, "Lint", 0, 2, "failure"), step(2, "Tests", 3, 5, "failure"), step(3, "Complete job", 6, 6))
+
+
+def test_each_failed_step_has_its_excerpt() -> None:
+    lines = [*stamped(1, "a.py:1:1: F401 unused"), *stamped(4, "E   assert 1 == 2"), *stamped(6, "bye")]
+    first, second = cut(lines, TWO, characters=2_000)
+    assert (first.step, first.error_line, first.total_lines) == (1, 1, 1)
+    assert (second.step, second.error_line, second.total_lines) == (2, 2, 1)
+
+
+def test_a_short_step_leaves_its_room_to_the_others() -> None:
+    lines = [*stamped(1, "short"), *stamped(4, *counting(200), ERROR, *counting(200))]
+    first, second = cut(lines, TWO, characters=2_000)
+    assert len(numbered(first)) < 100
+    assert 1_400 < len(numbered(second)) <= 1_950
+
+
+@pytest.mark.parametrize(
+    ("needs", "total", "given"),
+    [
+        ([10, 10], 100, [10, 10]),
+        ([1000, 1000], 100, [50, 50]),
+        ([10, 1000], 100, [10, 90]),
+        ([1000, 10, 1000], 100, [45, 10, 45]),
+        ([5], 0, [0]),
+        ([5], -1, [0]),
+        ([], 100, []),
+    ],
+)
+def test_shares_are_fair(needs: list[int], total: int, given: list[int]) -> None:
+    assert shares(needs, total) == given
+
+
+def test_a_step_that_is_not_found_gets_the_whole_job() -> None:
+    steps = (step(1, "Lint", None, None, "failure"), step(2, "Tests", 100, 200, "failure"))
+    first, second = cut(stamped(4, "hello", ERROR), steps, characters=2_000)
+    assert (first.step, first.whole_job, first.error_line, first.total_lines) == (1, True, 2, 2)
+    assert (second.step, second.state, second.lines) == (2, "elsewhere", ())
+
+
+def test_a_job_that_failed_without_a_failed_step_is_shown_whole() -> None:
+    (excerpt,) = cut(stamped(4, "hello", ERROR), (), characters=2_000)
+    assert (excerpt.step, excerpt.whole_job, excerpt.error_line) == (None, True, 2)
+
+
+@pytest.mark.parametrize("conclusion", ["failure", "cancelled", "timed_out"])
+def test_steps_that_were_stopped_count_as_failed(conclusion: str) -> None:
+    steps = (step(1, "Tests", 0, 5, conclusion),)
+    assert [e.step for e in cut(stamped(4, "hello"), steps, characters=2_000)] == [1]
+
+
+KEY_LINE = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa"
+
+
+def test_no_cut_leaves_the_rest_of_a_private_key() -> None:
+    lines = [f"{KEY_LINE[:50]}{i:014}" for i in range(80)]
+    key = ["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"]
+    for before in range(0, 60, 7):
+        for characters in (300, 600, 1_500, 6_000):
+            excerpt = failed_step(*counting(before), *key, *counting(40), ERROR, *key, characters=characters)
+            assert "MIIE" not in redact(numbered(excerpt))
+
+
+# --- whatever is in a log ---------------------------------------------------------------------------------------------
+
+PIECES = st.sampled_from(
+    [
+        "2026-11-20T09:14:34.5Z ", "##[group]Run ", "##[endgroup]", "##[error]", "\x1b[31m", "\x1b]", "\r", "\0",
+        "error: ", "E   assert", "Post job cleanup.", "-----BEGIN PRIVATE KEY-----", "MIIEpAIBAAKCAQEA", " 12%",
+        "=" * 9, "\ufffd", "價", "\u202e", "\ud800", "a" * 700, "[... 3 lines left out ...]",
+    ]
+)  # fmt: skip
+LINES = st.lists(
+    st.lists(PIECES | st.text(max_size=8), max_size=6).map("".join) | st.sampled_from(["same", "same", "1%", "2%"]),
+    max_size=60,
+)
+NO_STEP: list[int | None] = [None]
+SECONDS = st.none() | st.integers(-1, 8)
+ANY_STEPS = st.lists(
+    st.builds(
+        lambda number, name, start, end, conclusion: step(number, name, start, end, conclusion),
+        st.integers(1, 9),
+        st.sampled_from(["Set up job", "Tests", "Run a", "Post Run a", "Complete job"]),
+        SECONDS,
+        SECONDS,
+        st.sampled_from(["success", "failure", "skipped", "cancelled", None]),
+    ),
+    max_size=6,
+    unique_by=lambda step: step.number,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(LINES, ANY_STEPS, st.integers(-5, 3_000))
+def test_a_cut_is_bounded_ordered_and_of_the_log_whatever_is_in_it(
+    lines: list[str], steps: list[Step], characters: int
+) -> None:
+    excerpts = cut(lines, steps, characters=characters)
+    failed = sorted(step.number for step in steps if step.failed)
+    assert [excerpt.step for excerpt in excerpts] == (failed or NO_STEP)
+    for excerpt in excerpts:
+        numbers = [line.number for line in excerpt.lines]
+        assert numbers == sorted(set(numbers))
+        assert all(1 <= line.number <= len(lines) - line.folded for line in excerpt.lines)
+        assert excerpt.error_line is None or excerpt.error_line in numbers
+        assert all("\n" not in line.text and "\x1b" not in line.text for line in excerpt.lines)
+        assert sum(1 for _ in remarkless(excerpt)) == len(excerpt.lines)
+    with_lines = [excerpt for excerpt in excerpts if excerpt.lines]
+    assert sum(len(numbered(excerpt)) for excerpt in with_lines) <= max(characters, 0)
+
+
+def remarkless(excerpt: Excerpt) -> Iterator[str]:
+    """The shown lines that have a number."""
+    return (line for line in numbered(excerpt).split("\n") if line.lstrip()[:1].isdigit())
+
+
+@settings(max_examples=100, deadline=None)
+@given(LINES)
+def test_all_lines_of_the_part_are_shown_or_counted(lines: list[str]) -> None:
+    (excerpt,) = cut(lines, (), characters=1_000)
+    if excerpt.state == "text":
+        counts = [int(remark[5:-16].replace(",", "").split()[0]) for remark in remarks(excerpt, "[... ")]
+        folded = sum(line.folded for line in excerpt.lines)
+        assert sum(counts) + folded + len(excerpt.lines) == excerpt.total_lines == len(lines)
+
+
+def remarks(excerpt: Excerpt, start: str) -> list[str]:
+    return [line for line in numbered(excerpt).split("\n") if line.startswith(start)]
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        failed_step("x").step = 4  # type: ignore[misc]
+
+
+def test_a_log_is_read_once_and_not_kept() -> None:
+    alive = 0
+
+    class Line(str):
+        def __init__(self, _: str) -> None:
+            nonlocal alive
+            alive += 1
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    most = 0
+
+    def stream() -> Iterator[str]:
+        nonlocal most
+        for text in job(f"compiled {'abcdefghij'[i % 10]} in {i}" for i in range(5_000)):
+            yield Line(text)
+            most = max(most, alive)
+
+    cut(stream(), STEPS, characters=2_000)
+    assert most < 10

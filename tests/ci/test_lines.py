@@ -1,0 +1,95 @@
+"""Lines of a job's log, and private keys in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.ci.keys import HIDDEN, Keys
+from hls_handler.ci.lines import LogLine, parse_line, readable, shortened
+
+TIME = "2026-11-20T09:14:31.1234567Z "
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (f"{TIME}npm test\n", "npm test"),
+        (f"{TIME}npm test\r\n", "npm test"),
+        (f"\ufeff{TIME}first line", "first line"),
+        (f"{TIME}\n", ""),
+        (TIME.rstrip(), ""),
+        ("2026-11-20T09:14:31Z no fraction", "no fraction"),
+        ("  a line without a time", "  a line without a time"),
+        (f"{TIME}\x1b[31;1mred\x1b[0m and \x1b[38;5;9mmore\x1b[K", "red and more"),
+        (f"{TIME}\x1b]8;;https://example.com\x1b\\link\x1b]8;;\x1b\\", "link"),
+        (f"{TIME}\x1b]0;title\x07text", "text"),
+        (f"{TIME}\x1b]0;a title that never ends: error", "0;a title that never ends: error"),
+        (f"{TIME}\x1b(Bplain\x1b[", "plain"),
+        (f"{TIME}\x9b31mred", "red"),
+        (f"{TIME} 10 %\r 50 %\r100 %\r\n", "100 %"),
+        (f"{TIME} 10 %\r\n", " 10 %"),
+        (f"{TIME}two\nlines", "two lines"),
+        (f"{TIME}##[error]broken", "Error: broken"),
+        (f"{TIME}##[warning]old", "Warning: old"),
+        (f"{TIME}##[group]Run npm test", "Run npm test"),
+        (f"{TIME}##[endgroup]", ""),
+        (f"{TIME}##[command]/usr/bin/git version", "$ /usr/bin/git version"),
+        (f"{TIME}##[unheard-of]text", "##[unheard-of]text"),
+        (f"{TIME}價格 цена السعر", "價格 цена السعر"),
+        (f"{TIME}PK\x03\x04\0\0", "[35 characters that are no text]"),
+        (f"{TIME}\ufffd\ufffd\ufffd\ufffd", "[33 characters that are no text]"),
+        (f"{TIME}a latin-1 caf\ufffd", "a latin-1 caf\ufffd"),
+    ],
+)
+def test_a_line_is_shown_without_times_marks_and_escape_sequences(raw: str, text: str) -> None:
+    assert readable(parse_line(raw)) == text
+
+
+def test_the_second_of_a_line_is_known() -> None:
+    assert parse_line(f"{TIME}npm test").second == "2026-11-20T09:14:31"
+    assert parse_line("no time").second == ""
+
+
+def test_a_long_line_is_cut_visibly_and_counts_what_was_not_read() -> None:
+    line = parse_line("error: " + "a" * 10_000_000)
+    shown = shortened(LogLine(1, line.text, unread=line.unread))
+    assert shown.text == "error: " + "a" * 493 + "… [9,999,507 characters cut]"
+
+
+def test_a_credential_at_the_end_of_a_long_line_is_not_cut_in_two() -> None:
+    shown = shortened(LogLine(1, "x" * 480 + " ghp_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"))
+    assert "ghp_" not in shown.text
+
+
+KEY = (
+    "-----BEGIN RSA PRIVATE KEY-----",
+    "Proc-Type: 4,ENCRYPTED",
+    "",
+    *("MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa",) * 3,
+    "kq==",
+    "-----END RSA PRIVATE KEY-----",
+)
+
+
+def hidden(*lines: str) -> list[str]:
+    keys = Keys()
+    return [keys.hide(line) for line in lines]
+
+
+def test_each_line_of_a_private_key_is_hidden() -> None:
+    assert hidden("before", *KEY, "after") == ["before", *[HIDDEN] * 8, "after"]
+    assert hidden(*(f"> {line}" for line in KEY)) == [f"> {HIDDEN}", *[HIDDEN] * 7]
+
+
+def test_what_does_not_look_like_a_key_is_shown_and_ends_it() -> None:
+    code = "error: this is no key, whatever stands above"
+    assert hidden(KEY[0], KEY[3], code, "MIIE") == [HIDDEN, HIDDEN, code, "MIIE"]
+
+
+def test_a_key_in_one_line_is_left_to_redaction() -> None:
+    line = "-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END PRIVATE KEY-----"
+    assert hidden(line, "after") == [line, "after"]
+
+
+def test_public_keys_are_shown() -> None:
+    assert hidden("-----BEGIN PUBLIC KEY-----", "MIIB") == ["-----BEGIN PUBLIC KEY-----", "MIIB"]

@@ -1,0 +1,179 @@
+"""How much a line tells about what went wrong."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+
+import pytest
+
+from hls_handler.ci import keys, lines, quotes, symptoms
+from hls_handler.ci.lines import parse_line
+from hls_handler.ci.symptoms import CAUSE, ENDED_BY_FORCE, ENDING, FAILED, MARKED, NAMED, OUTSIDE, ROWS, SUMMARY, WORD
+from tests.untrusted.test_redaction import unbounded
+
+TELLING = [
+    (ENDED_BY_FORCE, "##[error]Process completed with exit code 137."),
+    (ENDED_BY_FORCE, "Killed"),
+    (ENDED_BY_FORCE, "g++: fatal error: Killed signal terminated program cc1plus"),
+    (ENDED_BY_FORCE, "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"),
+    (ENDED_BY_FORCE, "java.lang.OutOfMemoryError: Java heap space"),
+    (ENDED_BY_FORCE, 'reason: "OOMKilled"'),
+    (ENDED_BY_FORCE, "tar: layer.tar: Cannot write: No space left on device"),
+    (ENDED_BY_FORCE, "##[error]The job running on runner x has exceeded the maximum execution time of 6 minutes."),
+    (ENDED_BY_FORCE, "##[error]The action 'Tests' has timed out after 10 minutes."),
+    (ENDED_BY_FORCE, "##[error]The hosted runner lost communication with the server."),
+    (ENDED_BY_FORCE, "##[error]The runner has received a shutdown signal."),
+    (ENDED_BY_FORCE, "##[error]Resource not accessible by integration"),
+    (CAUSE, "E       assert 1 == 2"),
+    (CAUSE, "E   ModuleNotFoundError: No module named 'shop'"),
+    (CAUSE, "E       AssertionError: '0 errors' is not in the page"),
+    (CAUSE, "KeyError: 'orders'"),
+    (CAUSE, "sqlalchemy.exc.OperationalError: (psycopg.OperationalError) no"),
+    (CAUSE, "AssertionError [ERR_ASSERTION]: 1 == 2"),
+    (CAUSE, "    Error: Cannot find module 'left-pad'"),
+    (CAUSE, "Caused by: java.lang.IllegalStateException: no bean"),
+    (CAUSE, "Unhandled exception. System.NullReferenceException: Object reference not set"),
+    (CAUSE, 'Exception in thread "main" java.lang.RuntimeException'),
+    (CAUSE, "Caused by: java.lang.NoClassDefFoundError: org/example/Shop"),
+    (CAUSE, "src/shop.py:3:1: F401 'os' imported but unused"),
+    (CAUSE, "src/shop.py:12: error: Incompatible return value type  [return-value]"),
+    (CAUSE, "src/price.ts(7,3): error TS2322: Type 'string' is not assignable"),
+    (CAUSE, "src/price.ts:7:3 - error TS2322: Type 'string' is not assignable"),
+    (CAUSE, "  11:3  error  Unexpected console statement  no-console"),
+    (CAUSE, "    expect(received).toBe(expected) // Object.is equality"),
+    (CAUSE, "./price.go:14:9: undefined: Discount"),
+    (CAUSE, "panic: runtime error: index out of range [3] with length 3"),
+    (CAUSE, "error[E0425]: cannot find value `discount` in this scope"),
+    (CAUSE, "thread 'tests::price' panicked at src/lib.rs:8:5:"),
+    (CAUSE, "src/price.c:14:12: error: 'discount' undeclared"),
+    (CAUSE, "src/price.h:1:10: fatal error: shop.h: No such file or directory"),
+    (CAUSE, "Price.cs(12,20): error CS0103: The name 'discount' does not exist"),
+    (CAUSE, "shop.csproj : error NU1101: Unable to find package Shop"),
+    (CAUSE, "price.c:(.text+0x5): undefined reference to `discount'"),
+    (CAUSE, "Segmentation fault (core dumped)"),
+    (CAUSE, "shop: price.c:3: total: Assertion `x > 0' failed."),
+    (CAUSE, "   Assert.Equal() Failure: Values differ"),
+    (CAUSE, "[ERROR] /src/Price.java:[12,5] cannot find symbol"),
+    (CAUSE, "e: file:///src/Price.kt:7:12 Unresolved reference 'discount'."),
+    (CAUSE, "     Failure/Error: expect(total).to eq(90)"),
+    (CAUSE, "Failed asserting that 110 matches expected 90."),
+    (CAUSE, "PHP Fatal error:  Uncaught Error: Call to undefined function total()"),
+    (CAUSE, "│ Error: Reference to undeclared input variable"),
+    (CAUSE, "#8 3.118 src/price.ts(7,3): error TS2322: in a build of Docker's"),
+    (OUTSIDE, "curl: (6) Could not resolve host: example.com"),
+    (OUTSIDE, "Temporary failure in name resolution"),
+    (OUTSIDE, "npm error code ECONNRESET"),
+    (OUTSIDE, "connect ETIMEDOUT 192.0.2.1:443"),
+    (OUTSIDE, "getaddrinfo ENOTFOUND registry.npmjs.org"),
+    (OUTSIDE, "dial tcp 192.0.2.1:443: connect: connection refused"),
+    (OUTSIDE, "net/http: TLS handshake timeout"),
+    (OUTSIDE, "PUT https://registry.example.com/shop: 503 Service Unavailable"),
+    (OUTSIDE, "received unexpected HTTP status: 429 Too Many Requests"),
+    (OUTSIDE, "toomanyrequests: You have reached your pull rate limit."),
+    (OUTSIDE, "/home/runner/work/_temp/1.sh: line 1: poetry: command not found"),
+    (OUTSIDE, "./build.sh: Permission denied"),
+    (NAMED, "FAILED tests/test_price.py::test_discount - assert 110.0 == 90"),
+    (NAMED, "ERROR tests/test_price.py - ModuleNotFoundError"),
+    (NAMED, "FAIL: test_discount (tests.test_price.PriceTest)"),
+    (NAMED, "ERROR: test_discount (tests.test_price.PriceTest)"),
+    (NAMED, "  ● price › takes the discount off"),
+    (NAMED, " FAIL  test/price.test.ts > price"),
+    (NAMED, "not ok 3 - takes the discount off"),
+    (NAMED, "✖ takes the discount off (0.4ms)"),
+    (NAMED, "--- FAIL: TestOrder (0.00s)"),
+    (NAMED, "test price::tests::discount ... FAILED"),
+    (NAMED, "  Failed Shop.PriceTest.TakesDiscountOff [12 ms]"),
+    (NAMED, "[ERROR] PriceTest.discount -- Time elapsed: 0.012 s <<< FAILURE!"),
+    (NAMED, "> Task :compileKotlin FAILED"),
+    (NAMED, "PriceTest > takesDiscountOff() FAILED"),
+    (SUMMARY, "=========================== short test summary info ============================"),
+    (SUMMARY, "Traceback (most recent call last):"),
+    (SUMMARY, "  3 failing"),
+    (SUMMARY, "npm ERR! code ELIFECYCLE"),
+    (SUMMARY, " ERR_PNPM_OUTDATED_LOCKFILE  Cannot install"),
+    (SUMMARY, "error: could not compile `shop` (lib) due to 1 previous error"),
+    (SUMMARY, "make: *** [Makefile:12: build/price.o] Error 1"),
+    (SUMMARY, "* What went wrong:"),
+    (SUMMARY, "[ERROR] Failed to execute goal org.apache.maven.plugins"),
+    (SUMMARY, "[INFO] BUILD FAILURE"),
+    (SUMMARY, "BUILD FAILED in 12s"),
+    (SUMMARY, "FAILURE: Build failed with an exception."),
+    (SUMMARY, "Tests run: 3, Failures: 1, Errors: 0, Skipped: 0"),
+    (SUMMARY, "ERROR: failed to build: failed to solve: process"),
+    (SUMMARY, '#8 ERROR: process "/bin/sh -c make" did not complete successfully: exit code: 2'),
+    (SUMMARY, "fatal: not a git repository"),
+    (SUMMARY, "##[error]The operation was canceled."),
+    (WORD, "ERROR: No matching distribution found for shop"),
+    (WORD, "2026-11-20 09:14:31 [error] the page is gone"),
+    (MARKED, "##[error]Something is wrong with the shop"),
+    (FAILED, "Build FAILED."),
+    (FAILED, "Access denied for user"),
+    (FAILED, "Module not found in the shop"),
+    (ENDING, "##[error]Process completed with exit code 1."),
+    (ENDING, "##[error]The process '/usr/bin/git' failed with exit code 128"),
+]
+
+
+@pytest.mark.parametrize(("weight", "text"), TELLING, ids=lambda value: str(value)[:60])
+def test_what_tools_say_of_failures_is_known(weight: int, text: str) -> None:
+    assert symptoms.weigh(parse_line(text)) == weight
+
+
+def test_every_symptom_is_tried() -> None:
+    said = [symptoms.DOCKER_PREFIX.sub("", parse_line(text).text) for _, text in TELLING]
+    assert [row for row in ROWS if not any(row[1] in text.lower() and re.search(row[2], text) for text in said)] == []
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2][:50])
+def test_what_a_pattern_finds_has_its_needle(row: tuple[int, str, str]) -> None:
+    found = [text for _, raw in TELLING if re.search(row[2], text := parse_line(raw).text)]
+    assert [text for text in found if row[1] not in text.lower()] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 errors",
+        "Found 0 errors. Watching for file changes.",
+        "error: 0",
+        "Errors: 0, failed: 0",
+        "no errors found",
+        "Tests run: 12, Failures: 0, Errors: 0, Skipped: 0",
+        "# fail 0",
+        "compiled src/error.py",
+        "gcc -c src/error.c -o build/error.o",
+        "tests/test_errors.py::test_error_page PASSED                    [  2%]",
+        "  ✓ shows the error: not found (3 ms)",
+        "ok  \texample.com/shop/errors\t0.012s",
+        "--- PASS: TestError (0.00s)",
+        "test errors::failed_twice ... ok",
+        "PASS src/error.test.ts",
+        "pytest --fail-on-error --failed-first",
+        "+ ./deploy.sh 'error: try again'",
+        "warning: error: this name is not used",
+        "npm warn retry fetch attempt 1 failed with ECONNRESET",
+        "Connection refused, retrying in 3 s",
+        "(node:2127) [DEP0040] DeprecationWarning: a userland error: alternative",
+        "DeprecationWarning: error: use another",
+        "##[warning]The process '/usr/bin/git' failed with exit code 128",
+        "##[debug]error: none of this matters",
+        "##[group]error: a title",
+        "##[command]grep error: log.txt",
+        "the terror of an interregnum",
+        "",
+    ],
+    ids=lambda text: text[:60],
+)
+def test_noise_does_not_count(text: str) -> None:
+    assert symptoms.weigh(parse_line(text)) == 0
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [pattern for rows in symptoms.SYMPTOMS.values() for _, pattern in rows]
+    + [p for module in (symptoms, lines, keys, quotes) for p in vars(module).values() if isinstance(p, re.Pattern)],
+    ids=lambda pattern: pattern.pattern[:50],
+)
+def test_no_pattern_can_go_back_into_an_endless_repetition(pattern: re.Pattern[str]) -> None:
+    assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == []

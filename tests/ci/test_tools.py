@@ -1,0 +1,61 @@
+"""The first real error in logs of common tools."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.ci.cut import cut
+from hls_handler.ci.quotes import locate
+from tests.ci.jobs import LOGS, STEPS, log
+
+FIRST_REAL_ERROR = {
+    "cargo": "error[E0425]: cannot find value `discount` in this scope",
+    "disk": "cp: error writing '/mnt/image/layer.tar': No space left on device",
+    "docker": "#8 3.118 src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type 'number'.",
+    "dotnet": "/home/runner/work/shop/Price.cs(12,20): error CS0103: The name 'discount' does not exist in the current context [/home/runner/work/shop/shop.csproj]",  # noqa: E501
+    "eslint": "  11:3  error  Unexpected console statement  no-console",
+    "gcc": "src/price.c:14:12: error: 'discount' undeclared (first use in this function)",
+    "go": "price/price_test.go:14:9: undefined: Discount",
+    "gradle": "e: file:///home/runner/work/shop/src/main/kotlin/Price.kt:7:12 Unresolved reference 'discount'.",
+    "jest": "    expect(received).toBe(expected) // Object.is equality",
+    "maven": "org.opentest4j.AssertionFailedError: expected: <90> but was: <110>",
+    "memory": "/home/runner/work/_temp/8f3c.sh: line 1:  2210 Killed                  npm run build",
+    "network": "npm error code ENOTFOUND",
+    "permission": "HTTP 403: Resource not accessible by integration (https://api.github.com/repos/octo/shop/releases)",
+    "pytest": "E       assert 110.0 == 90",
+    "terraform": "│ Error: Reference to undeclared input variable",
+    "timeout": "Error: The action 'Tests' has timed out after 10 minutes.",
+    "traceback": "KeyError: 'orders'",
+    "tsc": "Error: src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type 'number'.",
+    "vitest": "AssertionError: expected 110 to be 90 // Object.is equality",
+}
+
+
+def test_every_log_is_tried() -> None:
+    assert sorted(FIRST_REAL_ERROR) == sorted(path.stem for path in LOGS.glob("*.txt"))
+
+
+@pytest.mark.parametrize("tool", FIRST_REAL_ERROR)
+def test_the_first_real_error_is_found_and_shown(tool: str) -> None:
+    (excerpt,) = cut(log(tool), STEPS, characters=3_000)
+    found = locate([excerpt], FIRST_REAL_ERROR[tool])
+    assert found is not None
+    assert (found.text, found.number) == (FIRST_REAL_ERROR[tool], excerpt.error_line)
+
+
+@pytest.mark.parametrize("tool", FIRST_REAL_ERROR)
+def test_the_excerpt_is_of_the_failed_step_alone(tool: str) -> None:
+    (excerpt,) = cut(log(tool), STEPS, characters=8_000)
+    assert (excerpt.step, excerpt.whole_job, excerpt.state) == (3, False, "text")
+    assert excerpt.lines[0].text.startswith("Run ")
+    assert excerpt.lines[-1].number == excerpt.last_line
+    assert excerpt.lines[-1].text.startswith("Error: ")
+
+
+@pytest.mark.parametrize("tool", FIRST_REAL_ERROR)
+def test_line_numbers_are_those_of_the_raw_log(tool: str) -> None:
+    raw = list(log(tool))
+    (excerpt,) = cut(raw, STEPS, characters=8_000)
+    assert [line.number for line in excerpt.lines] == list(range(excerpt.first_line, excerpt.last_line + 1))
+    words = [line for line in excerpt.lines if line.text.isidentifier()]
+    assert all(line.text in raw[line.number - 1] for line in words)

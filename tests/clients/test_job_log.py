@@ -1,0 +1,206 @@
+"""The log of a job, over real HTTP."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import count
+
+import pytest
+
+from hls_handler.clients.api import Api
+from hls_handler.clients.job_log import LONGEST_LINE, may_follow, read_log
+from hls_handler.clients.reader import GithubReader
+from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.handlers.reader import NoLog
+from tests.clients.conftest import NOON
+from tests.clients.fake_github import TOKEN, FakeGithub, Fault
+
+LOGS = "/repos/o/r/actions/jobs/6/logs"
+STORED = "/stored/6"
+
+
+def lines_of(api: Api) -> list[str]:
+    log = GithubReader(api, "o/r").job_log(6)
+    assert isinstance(log, Iterator)
+    return list(log)
+
+
+def test_a_log_is_read_line_by_line_as_it_was_written(api: Api, github: FakeGithub) -> None:
+    github.log = "\ufeff2026-11-20T12:00:00Z \x1b[31mred\x1b[0m\r\na\x0cb\u2028c\rd\n\n##[error]end".encode()
+    assert lines_of(api) == ["2026-11-20T12:00:00Z \x1b[31mred\x1b[0m", "a\x0cb\u2028c\rd", "", "##[error]end"]
+    assert github.calls == [f"GET {LOGS}", f"GET {STORED}"]
+
+
+def test_our_token_stays_with_the_api(api: Api, github: FakeGithub) -> None:
+    github.log = b"one\n"
+    lines_of(api)
+    asked, stored = github.seen
+    assert asked.headers["authorization"] == f"token {TOKEN}"
+    assert stored.query == {"signature": "5ecret"}
+    assert TOKEN not in str(stored)
+    assert "authorization" not in stored.headers
+
+
+def test_a_netrc_has_nothing_to_say_either(
+    api: Api, github: FakeGithub, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    netrc = tmp_path_factory.mktemp("home") / "netrc"
+    netrc.write_text("machine 127.0.0.1 login mona password hunter2hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    github.log = b"one\n"
+    assert lines_of(api) == ["one"]
+    assert "authorization" not in github.seen[1].headers
+
+
+def test_bytes_that_are_no_utf_8_are_replaced_and_characters_may_be_cut_by_the_network(
+    api: Api, github: FakeGithub
+) -> None:
+    github.log = b"a\xffb\n" + "ä€😀".encode() * 30_000 + b"\n" + b"\xe2\x82"
+    bad, long, torn = lines_of(api)
+    assert (bad, torn) == ("a\ufffdb", "\ufffd")
+    assert long == ("ä€😀" * 30_000)[:LONGEST_LINE] + " [line cut here]"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"], ids=["nothing", "a mark alone"])
+def test_a_log_with_nothing_in_it_is_empty(api: Api, github: FakeGithub, content: bytes) -> None:
+    github.log = content
+    assert GithubReader(api, "o/r").job_log(6) == NoLog("empty")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", LOGS, status=404, body={"message": "Not Found"}),
+        Fault("GET", LOGS, status=410, body={"message": "Gone"}),
+        Fault("GET", STORED, status=404, body=b"BlobNotFound"),
+        Fault("GET", STORED, status=410, body=b""),
+    ],
+    ids=["never written", "deleted", "deleted meanwhile", "gone meanwhile"],
+)
+def test_a_log_that_is_not_there_has_expired(api: Api, github: FakeGithub, fault: Fault) -> None:
+    github.log, github.faults = b"one\n", [fault]
+    assert GithubReader(api, "o/r").job_log(6) == NoLog("expired")
+
+
+def test_a_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
+    headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
+    github.faults = [Fault("GET", LOGS, status=403, body={"message": "Resource not accessible"}, headers=headers)]
+    with pytest.raises(Permanent, match=r"the token lacks a permission; GitHub asks for actions=read$"):
+        GithubReader(api, "o/r").job_log(6)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", LOGS, status=200, body={}),
+        Fault("GET", LOGS, status=302),
+        Fault("GET", LOGS, status=307, headers={"Location": "/elsewhere"}),
+        Fault("GET", STORED, "drop"),
+        Fault("GET", STORED, status=302, headers={"Location": "http://127.0.0.1:1/again"}),
+        Fault("GET", STORED, status=403, body=b"AuthenticationFailed"),
+        Fault("GET", STORED, status=503, body=b"Server Busy"),
+        Fault("GET", STORED, status=200, body=b"half", headers={"Content-Encoding": "gzip"}),
+    ],
+    ids=lambda fault: f"{fault.path} {fault.kind} {fault.status}",
+)
+def test_trouble_on_the_way_is_githubs_and_tells_no_address(api: Api, github: FakeGithub, fault: Fault) -> None:
+    github.log, github.faults = b"one\n", [fault]
+    expected: type[Exception] = Permanent if fault.status == 307 else DependencyDown
+    with pytest.raises(expected, match=rf"^GET {LOGS}: ") as caught:
+        GithubReader(api, "o/r").job_log(6)
+    assert "5ecret" not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+def test_a_log_that_breaks_off_is_not_taken_for_the_whole(api: Api, github: FakeGithub) -> None:
+    cut = {"Content-Length": "900", "Connection": "close"}
+    github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" + b"x" * 496, headers=cut)]
+    log = GithubReader(api, "o/r").job_log(6)
+    assert isinstance(log, Iterator)
+    assert next(log) == "one"
+    with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: "):
+        next(log)
+
+
+def read(github: FakeGithub, *, most_bytes: int, now: Iterator[datetime]) -> Iterator[str]:
+    """Straight from the storage."""
+    log = read_log(
+        f"GET {LOGS}",
+        f"{github.base_url}{STORED}",
+        base_url=github.base_url,
+        now=lambda: next(now),
+        timeout_s=5,
+        most_bytes=most_bytes,
+    )
+    assert isinstance(log, Iterator)
+    return log
+
+
+def test_of_a_huge_log_the_beginning_is_read_and_the_cut_is_visible(github: FakeGithub) -> None:
+    github.log, github.headers = b"0123456789abcde\n" * (2**16 + 1), {"Connection": "close"}
+    *lines, last = read(github, most_bytes=2**20, now=iter(lambda: NOON, None))
+    assert last == "[cut here: the log is longer than 1 MB]"
+    assert lines[:-1] == ["0123456789abcde"] * 2**16
+    assert lines[-1] == ""
+
+
+def test_a_log_that_drips_is_given_up(github: FakeGithub) -> None:
+    github.log, github.headers = b"one\n" * 2**17, {"Connection": "close"}
+    clock = (NOON + timedelta(seconds=50 * tick) for tick in count())
+    with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: TimeoutError$"):
+        list(read(github, most_bytes=2**21, now=clock))
+
+
+def test_no_more_than_a_piece_of_a_log_is_in_memory(github: FakeGithub) -> None:
+    github.log = b"a line of a log, and another\n" * 2**18 + b"x" * 2**22
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    lines = sum(1 for _ in read(github, most_bytes=2**25, now=iter(lambda: NOON, None)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert lines == 2**18 + 1
+    assert peak - before < 2**21
+
+
+def test_a_log_that_is_given_up_lets_the_connection_go(api: Api, github: FakeGithub) -> None:
+    closed = {"Connection": "close"}
+    github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" * 2**15, headers=closed)]
+    log = GithubReader(api, "o/r").job_log(6)
+    assert isinstance(log, Iterator)
+    assert next(log) == "one"
+    del log  # an open connection would be a warning, which is an error
+
+
+GITHUB, HERE = "https://api.github.com", "http://127.0.0.1:8123/api/v3"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "address", "may"),
+    [
+        (GITHUB, "https://results.blob.core.windows.net/logs/6?sig=x", True),
+        (GITHUB, "http://results.blob.core.windows.net/logs/6?sig=x", False),
+        (GITHUB, "http://127.0.0.1/logs", False),
+        (GITHUB, "http://169.254.169.254/latest", False),
+        (GITHUB, "file:///etc/passwd", False),
+        (GITHUB, "/logs/6", False),
+        (GITHUB, "https://mona:secret@results.example/logs", False),
+        (GITHUB, "https://[bad/", False),
+        ("http://github.internal/api/v3", "http://github.internal/logs", False),
+        (HERE, "http://127.0.0.1:8123/_storage/logs/6", True),
+        (HERE, "http://localhost:9000/logs/6", True),
+        (HERE, "http://[::1]:9000/logs/6", True),
+        (HERE, "http://127.0.0.1.example/logs/6", False),
+        (HERE, "http://169.254.169.254/latest", False),
+    ],
+)
+def test_only_https_is_followed_or_loopback_from_loopback(base_url: str, address: str, may: bool) -> None:
+    assert may_follow(address, base_url) is may
+
+
+def test_what_may_not_be_followed_is_not_asked(api: Api, github: FakeGithub) -> None:
+    github.log, github.log_address = b"one\n", "http://169.254.169.254/latest?signature=5ecret"
+    with pytest.raises(DependencyDown, match=r"an address of the log that is not https$"):
+        GithubReader(api, "o/r").job_log(6)
+    assert github.calls == [f"GET {LOGS}"]

@@ -1,0 +1,126 @@
+"""Settings that change while the service runs: taken over whole, or refused with a reason, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.store import DeliveryRow
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import SECRET, Service, Waiting
+
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+REFUSED = "a-credential-that-nobody-takes"
+OTHER_SECRET = "another-webhook-secret-for-tests"
+
+
+def change(service: Service, old: str, new: str) -> None:
+    text = service.settings.read_text(encoding="utf-8")
+    assert old in text
+    service.settings.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def component(service: Service, name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = service.get("/health").body["components"][name]
+    return found
+
+
+def until(service: Service, holds: Callable[[], bool]) -> None:
+    waiting = Waiting(30)
+    while waiting.more():
+        if holds():
+            return
+    raise AssertionError(f"it did not come to that:\n{service.log.read_text()[-5000:]}")
+
+
+def read_again(service: Service, times: int = 1) -> None:
+    until(service, lambda: service.log.read_text().count('"message": "settings read again"') == times)
+
+
+def row(service: Service) -> DeliveryRow:
+    with closing(service.open_store()) as store:
+        found = store.delivery(GUID)
+    assert found is not None
+    return found
+
+
+def deliver_bug(service: Service, sandbox: Sandbox, secret: str = SECRET) -> int:
+    payload = recorded.load("demo/bug")
+    sandbox.state.plant(payload.event, payload.payload)
+    return service.deliver(payload.event, payload.body, guid=GUID, secret=secret).status
+
+
+@pytest.mark.parametrize(("dependency", "key"), [("github", "github.token"), ("claude", "claude.api_key")])
+def test_a_changed_credential_lets_go_on_what_the_old_one_held_up(
+    make_service: MakeService, sandbox: Sandbox, dependency: str, key: str
+) -> None:
+    """With pauses so long that nothing would happen by itself; the old credential and the new one stay masked."""
+    good = {"github": sandbox.token, "claude": sandbox.api_key}[dependency]
+    service = make_service(limits="concurrency: 2")
+    change(service, "retry_backoff_s: 0.2", "retry_backoff_s: 300")
+    change(service, good, REFUSED)
+    service.start()
+    assert deliver_bug(service, sandbox) == 202
+    until(service, lambda: row(service).failures == 1)
+    assert component(service, dependency)["state"] == "degraded"
+    change(service, REFUSED, good)
+    until(service, lambda: row(service).state == "done")
+    until(service, lambda: component(service, dependency)["state"] == "healthy")
+    log = service.log.read_text()
+    assert f'"changed": ["{key}"]' in log
+    assert "uvicorn.access" not in log
+    assert REFUSED not in log
+    assert good not in log
+
+
+def test_events_and_webhook_secrets_hold_from_the_next_request_on(service: Service, sandbox: Sandbox) -> None:
+    change(service, "[issues, pull_request", "[pull_request")
+    read_again(service)
+    payload = recorded.load("demo/bug")
+    ignored = service.deliver(payload.event, payload.body)
+    assert (ignored.body["status"], "issues.opened is not among the events" in ignored.body["reason"]) == (
+        "ignored",
+        True,
+    )
+    change(service, "[pull_request", "[issues, pull_request")
+    change(service, SECRET, OTHER_SECRET)
+    read_again(service, times=2)
+    assert deliver_bug(service, sandbox, SECRET) == 401
+    assert deliver_bug(service, sandbox, OTHER_SECRET) == 202
+    service.until_idle()
+    assert row(service).state == "done"
+
+
+def test_a_broken_file_leaves_the_last_good_settings_in_force_until_it_is_mended(
+    service: Service, sandbox: Sandbox
+) -> None:
+    change(service, "repositories:", "repositorys:")
+    until(service, lambda: component(service, "settings")["state"] == "degraded")
+    message = component(service, "settings")["message"]
+    assert message.startswith(f"the changed settings cannot be used, the last good ones stay: {service.settings}:")
+    assert "did you mean repositories?" in message
+    assert deliver_bug(service, sandbox) == 202
+    service.until_idle()
+    assert row(service).state == "done"
+    assert service.log.read_text().count("settings cannot be used, the last good ones stay") == 1
+    change(service, "repositorys:", "repositories:")
+    until(service, lambda: component(service, "settings")["state"] == "healthy")
+
+
+def test_what_needs_a_restart_is_named_and_the_rest_is_taken_over(service: Service) -> None:
+    change(service, f"port: {service.port}", "port: 1, api_key: the-key-of-the-dashboard, webhook_path: /github")
+    read_again(service)
+    assert service.get("/health").body == {"status": "degraded", "service": "github-webhook-handler"}
+    headers = {"X-API-Key": "the-key-of-the-dashboard"}
+    found = service.request("GET", "/health", headers=headers).body["components"]["settings"]
+    line = next(n for n, text in enumerate(service.settings.read_text().split("\n"), 1) if text.startswith("server:"))
+    assert found["message"] == (
+        f"needs a restart, and keeps its old value until then: {service.settings}:{line} (server.port)"
+    )
+    assert service.deliver("ping", b"{}").status == 404
+    assert service.request("POST", "/github").status == 415

@@ -1,0 +1,167 @@
+"""Workflows, releases, comments and any other event, on the real process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.world import Thread
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Service
+from tests.e2e.test_main_job import BUG, FEATURE, QUESTION, REPOSITORY, send
+
+POSTED = "    comments: {post_to: {release: 12, workflow_run: 12, push: 12}}"
+
+
+def thread(sandbox: Sandbox, number: int) -> Thread:
+    found = sandbox.state.thread(REPOSITORY, number)
+    assert found is not None
+    return found
+
+
+def ours(sandbox: Sandbox, number: int, family: str) -> list[str]:
+    """What our comments of a family say."""
+    mark = f"<!-- hls:{family} -->"
+    return [comment.body for comment in thread(sandbox, number).comments if comment.body.endswith(mark)]
+
+
+def asked(sandbox: Sandbox) -> int:
+    return len(sandbox.seen.all("claude"))
+
+
+def test_two_failures_at_once_of_one_fork_commit_end_as_one_comment(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/feature-push")
+    both = [recorded.load(name) for name in ("demo/tests-failed", "demo/lint-failed")]
+    for payload in both:
+        sandbox.state.plant(payload.event, payload.payload)
+    for payload in both:
+        assert service.deliver(payload.event, payload.body).status == 202
+    service.until_idle()
+    (body,) = ours(sandbox, FEATURE, "workflows")
+    assert "**`Tests` failed** in [run " in body
+    assert "**`Lint` failed** in [run " in body
+    assert body.count("Automatic comment by HLS") == 1
+    assert "> line " in body  # the cause is shown by a line of the log
+
+
+def test_a_workflow_that_passes_later_is_folded_to_one_line(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/feature-push")
+    send(service, sandbox, "demo/tests-failed")
+    send(service, sandbox, "demo/lint-failed")
+    before = asked(sandbox)
+    send(service, sandbox, "demo/tests-passed")
+    (body,) = ours(sandbox, FEATURE, "workflows")
+    assert "**`Tests`** is fixed: [run " in body
+    assert "in attempt 2, without a change: it is flaky." in body
+    assert "`Tests` failed" not in body
+    assert "**`Lint` failed** in [run " in body
+    assert asked(sandbox) == before
+
+
+def test_a_passing_workflow_without_a_failure_reads_and_says_nothing(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/feature-push")
+    before = len(sandbox.seen.all("github"))
+    assert send(service, sandbox, "demo/tests-passed") == "queued"
+    assert len(sandbox.seen.all("github")) == before
+    assert ours(sandbox, FEATURE, "workflows") == []
+
+
+def test_a_failure_of_an_older_commit_is_recorded_and_not_posted(service: Service, sandbox: Sandbox) -> None:
+    payload = recorded.load("demo/tests-failed")
+    sandbox.state.plant(payload.event, payload.payload)
+    send(service, sandbox, "demo/feature")  # its head is another commit
+    before = asked(sandbox)
+    service.deliver(payload.event, payload.body, guid="older")
+    service.until_idle()
+    store = service.open_store()
+    row = store.delivery("older")
+    store.close()
+    assert row is not None
+    assert row.reason == "the pull request has newer commits than the run: what failed is recorded, and not posted"
+    assert asked(sandbox) == before
+
+
+def test_logs_that_expired_leave_a_reason_and_cost_nothing(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/feature-push")
+    payload = recorded.load("demo/tests-failed")
+    sandbox.state.plant(payload.event, payload.payload)
+    for run in sandbox.state.runs():
+        for attempt in run.attempts:
+            for job in attempt.jobs:
+                assert sandbox.state.set_log(REPOSITORY, job.id, None)
+    before = asked(sandbox)
+    service.deliver(payload.event, payload.body)
+    service.until_idle()
+    assert asked(sandbox) == before
+    assert ours(sandbox, FEATURE, "workflows") == []
+
+
+def test_a_failure_on_the_default_branch_goes_to_the_issue_that_settings_name(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service(more=POSTED).start()
+    send(service, sandbox, "demo/question")
+    send(service, sandbox, "demo/main-failed")
+    (body,) = ours(sandbox, QUESTION, "workflows")
+    assert "` failed** in [run " in body
+
+
+def test_a_release_becomes_a_draft_that_is_kept_and_posted_where_settings_say(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service(more=POSTED).start()
+    send(service, sandbox, "demo/question")
+    send(service, sandbox, "demo/release")
+    (body,) = ours(sandbox, QUESTION, "releases")
+    assert body.startswith("<!-- hls:section ")
+    assert "**Draft of an announcement of [`v4.3.0`](" in body
+
+
+def test_a_release_is_analysed_and_kept_where_settings_name_no_issue(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/question")
+    before = asked(sandbox)
+    send(service, sandbox, "demo/release")
+    assert asked(sandbox) == before + 1
+    assert ours(sandbox, QUESTION, "releases") == []
+
+
+def test_newcomers_to_a_thread_get_one_reply_between_them(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/bug")
+    send(service, sandbox, "demo/hint")
+    send(service, sandbox, "demo/first-contribution")
+    assert len(ours(sandbox, BUG, "onboarding")) == 1
+    before = asked(sandbox)
+    send(service, sandbox, "demo/first-contribution")
+    assert asked(sandbox) == before
+    assert len(ours(sandbox, BUG, "onboarding")) == 1
+
+
+def test_a_question_to_our_account_is_answered_in_the_thread(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/feature-push")
+    send(service, sandbox, "demo/mention")
+    mention = recorded.load("demo/mention").payload["comment"]
+    assert isinstance(mention, dict)
+    (answer,) = ours(sandbox, FEATURE, f"comments-{mention['id']}")
+    assert "asked: " in answer.split("\n")[0]
+    assert "@hls-bot" not in answer  # it is quoted, and mentions nobody
+
+
+def test_a_comment_that_asks_nothing_is_ignored_at_the_door(service: Service, sandbox: Sandbox) -> None:
+    assert send(service, sandbox, "demo/bug") == "queued"
+    assert send(service, sandbox, "demo/hint") == "ignored"
+
+
+def test_another_event_needs_one_file_and_no_code(make_service: MakeService, sandbox: Sandbox, prompts: Path) -> None:
+    """As docs/prompts.md says; the running service takes the new file up."""
+    service = make_service(more=POSTED, prompts=str(prompts)).start()
+    send(service, sandbox, "demo/question")
+    assert send(service, sandbox, "demo/push") == "ignored"
+    (prompts / "push").mkdir()
+    (prompts / "push" / "tell.j2").write_text(
+        "---\ndescription: What was pushed\non: [push]\nreply: generic_analysis\n---\n"
+        "{% extends 'generic.j2' %}\n{% block question %}\nWhat was pushed to {{ event.ref }}?\n{% endblock %}\n"
+    )
+    assert send(service, sandbox, "demo/push") == "queued"
+    (body,) = ours(sandbox, QUESTION, "push")
+    assert "prompt `push/tell@" in body

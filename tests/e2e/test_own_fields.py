@@ -1,0 +1,59 @@
+"""A prompt with fields and labels of its author's own, through the real process; what changes with the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.test_commands import hls
+from tests.e2e.test_main_job import BUG, REPOSITORY, send
+
+PROMPT = """\
+---
+description: Sort our issues
+on: [issues.opened, issues.edited]
+reply: issue_analysis
+fields:
+  component: {{enum: [{values}, none]}}
+  areas: {{type: list, enum: [cart, log, search]}}
+  affected_version: {{type: string}}
+  regression: {{type: boolean}}
+labels:
+  component: "team/{{value}}"
+  areas: "area/{{value}}"
+  kind: {{bug: defect}}
+  difficulty: false
+  regression: old
+---
+Title:
+{{{{ issue.title }}}}
+Body:
+{{{{ issue.body }}}}
+"""
+COMMENT = "For {{ analysis.component }}, version {{ analysis.affected_version | inline }}."
+
+
+def test_own_fields_become_labels_and_a_later_reply_takes_their_place(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "our-prompts"
+    (folder / "issues").mkdir(parents=True)
+    (folder / "issues/analyze.comment.md.j2").write_text(COMMENT)
+    (folder / "issues/analyze.j2").write_text(PROMPT.format(values="cart, catalogue"))
+    service = make_service(prompts=str(folder)).start()
+    send(service, sandbox, "demo/bug")
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    assert thread.labels == ("defect", "priority-high", "team/cart", "area/cart", "area/log", "old")
+    assert thread.comments[0].body.startswith("For cart, version Checkout answers 500")
+    told = hls("why", f"{REPOSITORY}#{BUG}", "--config", str(service.settings)).stdout
+    assert "component cart" in told
+    assert "; areas: cart, log; affected_version: Checkout answers 500" in told
+
+    (folder / "issues/analyze.j2").write_text(PROMPT.format(values="catalogue, cart"))
+    send(service, sandbox, "demo/bug-edited")
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    assert set(thread.labels) == {"defect", "priority-high", "team/catalogue", "area/cart", "area/log", "old"}
+    assert [comment.body.partition(",")[0] for comment in thread.comments] == ["For catalogue"]

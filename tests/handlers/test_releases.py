@@ -1,0 +1,99 @@
+"""Releases: what they are compared with, what is read, and where the draft goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.actions import KeepComment
+from hls_handler.analysis import ReleaseAnalysis
+from hls_handler.errors import Overtaken
+from hls_handler.events import Release
+from hls_handler.handlers.handler import Budget, Thread
+from hls_handler.handlers.reader import Commit, Comparison
+from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
+from tests.handlers.happenings import PREVIOUS, RELEASE, at, posting_to, released
+from tests.handlers.world import FakeReader, analysis, issue
+
+HANDLER = ReleaseHandler()
+COMMITS = tuple(Commit(f"c{n}", f"Change {n}", "mona") for n in range(1, 4))
+SAID = ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[])
+
+
+def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader:
+    known = Comparison(3, COMMITS) if comparison is None else comparison
+    return FakeReader(issue(), releases=listed, comparison=known)
+
+
+def facts(of: FakeReader, budget: Budget | None = None) -> ReleaseFacts:
+    return HANDLER.gather(released(RELEASE), of, NOTHING_KNOWN, budget or Budget(10_000))
+
+
+def test_commits_since_the_release_before_are_read_the_newest_first() -> None:
+    of = reader(RELEASE, PREVIOUS)
+    found = facts(of)
+    assert of.compared == [("v1.3.0", "v1.4.0")]
+    assert (found.previous, found.omitted) == (PREVIOUS, 0)
+    assert [commit.sha for commit in found.commits] == ["c3", "c2", "c1"]
+
+
+NEWER = replace(PREVIOUS, id=502, tag="v2.0.0", published_at=at(60))
+CANDIDATE = replace(PREVIOUS, id=503, tag="v1.4.0-rc1", prerelease=True, published_at=at(-60))
+DRAFT = replace(PREVIOUS, id=504, tag="v1.3.9", draft=True, published_at=at(-30))
+OLDER = replace(PREVIOUS, id=505, tag="v1.2.0", published_at=at(-7200))
+
+
+@pytest.mark.parametrize(
+    ("release", "listed", "before"),
+    [
+        (RELEASE, (NEWER, CANDIDATE, DRAFT, OLDER, PREVIOUS), "v1.3.0"),
+        (replace(RELEASE, prerelease=True), (NEWER, CANDIDATE, DRAFT, PREVIOUS), "v1.4.0-rc1"),
+        (RELEASE, (NEWER, DRAFT), None),
+        (RELEASE, (CANDIDATE,), None),
+    ],
+    ids=["the last final one", "of a candidate, the last of any kind", "the first release", "only candidates before"],
+)
+def test_a_release_is_compared_with_the_last_one_of_its_kind(
+    release: Release, listed: tuple[Release, ...], before: str | None
+) -> None:
+    found = facts(reader(release, *listed))
+    assert (found.previous.tag if found.previous else None) == before
+
+
+def test_without_a_history_in_common_there_are_no_commits_to_show() -> None:
+    of = FakeReader(issue(), releases=(RELEASE, PREVIOUS), comparison=None)
+    assert facts(of) == ReleaseFacts(RELEASE, None, (), 0)
+
+
+def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None:
+    long = tuple(Commit(f"c{n}", "x" * 5_000, "mona") for n in range(10))
+    found = facts(reader(RELEASE, PREVIOUS, comparison=Comparison(300, long)), Budget(2_000))
+    assert [commit.sha for commit in found.commits] == ["c9", "c8", "c7", "c6", "c5"][: len(found.commits)]
+    assert 0 < len(found.commits) < 10
+    assert found.omitted == 300 - len(found.commits)
+    assert HANDLER.not_shown(found) == f"{found.omitted} of 300 commits were not shown, for want of room"
+    assert HANDLER.not_shown(facts(reader(RELEASE, PREVIOUS))) is None
+    assert all(commit.message.endswith("[4,000 characters cut]") for commit in found.commits)
+
+
+@pytest.mark.parametrize("listed", [(), (replace(RELEASE, draft=True),)], ids=["deleted", "a draft again"])
+def test_a_release_that_was_taken_back_is_not_announced(listed: tuple[Release, ...]) -> None:
+    with pytest.raises(Overtaken, match=r"the release v1\.4\.0 was taken back meanwhile"):
+        facts(reader(*listed))
+
+
+def test_the_draft_goes_to_the_issue_that_settings_name_and_else_nowhere() -> None:
+    found = facts(reader(RELEASE))
+    assert HANDLER.thread(released(RELEASE), found, posting_to(release=12)) == Thread(12, is_pull_request=False)
+    assert HANDLER.thread(released(RELEASE), found, posting_to()) is None
+    assert HANDLER.nowhere is None, "the draft is worth keeping by itself"
+
+
+def test_each_release_has_a_section_of_its_own() -> None:
+    found = facts(reader(RELEASE))
+    expected = KeepComment("releases", "Hello.", create=True, section="release-501")
+    assert HANDLER.plan(released(RELEASE), found, analysis(SAID), posting_to(release=12)) == (expected,)
+    silent = analysis(SAID.model_copy(update={"worth_saying": False}))
+    assert HANDLER.plan(released(RELEASE), found, silent, posting_to(release=12)) == (replace(expected, create=False),)

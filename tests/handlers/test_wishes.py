@@ -1,0 +1,76 @@
+"""Labels from fields, for all families."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hls_handler.actions import KeepLabels, LabelWish
+from hls_handler.analysis import Reply
+from hls_handler.handlers.wishes import keep_labels
+from tests.handlers.world import analysis, issue_analysis, issue_response
+from tests.prompting.samples import load
+from tests.prompting.test_library_errors import front
+
+FIELDS = "{component: {enum: [payments, search, none]}, areas: {type: list, enum: [api, docs]}, old: {type: boolean}}"
+LABELS = '{kind: {bug: defect}, priority: false, difficulty: false, areas: "area/{value}", old: old}'
+NOT_SHIPPED = (
+    LabelWish("defect", "kind"),
+    LabelWish("component-payments", "component"),
+    LabelWish("component-search", "component"),
+    LabelWish("area/api", "areas area/api"),
+    LabelWish("area/docs", "areas area/docs"),
+    LabelWish("old", "old"),
+)
+GROUPS = ("kind", "component", "areas area/api", "areas area/docs", "old")
+
+
+def reply(folder: Path, **fields: object) -> Reply:
+    library = load(folder, {"issues/a.j2": front(fields=FIELDS, labels=LABELS) + "x"})
+    kind = library.prompts["issues/a"].reply_model
+    return kind.model_validate(
+        {**issue_analysis().model_dump(), "component": "search", "areas": [], "old": False, **fields}
+    )
+
+
+def test_an_authors_fields_become_labels_and_their_groups_have_all_that_they_may_become(tmp_path: Path) -> None:
+    assert keep_labels(analysis(reply(tmp_path, areas=["docs", "api"], old=True))) == (
+        KeepLabels(
+            (
+                LabelWish("defect", "kind"),
+                LabelWish("component-search", "component"),
+                LabelWish("area/docs", "areas area/docs"),
+                LabelWish("area/api", "areas area/api"),
+                LabelWish("old", "old"),
+            ),
+            GROUPS,
+            NOT_SHIPPED,
+        ),
+    )
+
+
+def test_values_without_a_label_leave_their_groups_to_be_spoken_about(tmp_path: Path) -> None:
+    assert keep_labels(analysis(reply(tmp_path, kind="question", component="none"))) == (
+        KeepLabels((), GROUPS, NOT_SHIPPED),
+    )
+
+
+def test_the_handlers_own_wishes_come_first() -> None:
+    small = LabelWish("size/small", "size")
+    (labels,) = keep_labels(analysis(issue_analysis()), small, groups=("status",))
+    assert labels.wishes[0] == small
+    assert labels.groups == ("size", "status", "kind", "priority", "difficulty", "component")
+    assert labels.known == ()
+
+
+def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
+    (labels,) = keep_labels(analysis(issue_analysis(), reply(tmp_path), reply(tmp_path)))
+    assert [wish.name for wish in labels.wishes] == [
+        *("bug", "priority-high", "difficulty-easy", "component-backend"),
+        *("defect", "component-search", "defect", "component-search"),
+    ]
+    assert labels.known == NOT_SHIPPED
+
+
+def test_without_a_word_of_labels_there_is_nothing_to_keep() -> None:
+    assert keep_labels(analysis(issue_response())) == ()
+    assert keep_labels(analysis()) == ()

@@ -1,0 +1,328 @@
+"""Workflows: what is read of a failed run, where it is told, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import KeepComment
+from hls_handler.analysis import Place
+from hls_handler.errors import Overtaken
+from hls_handler.events import PullRequest, WorkflowRun
+from hls_handler.handlers.handler import Budget, Thread
+from hls_handler.handlers.reader import WorkflowJob
+from hls_handler.handlers.record import NOTHING_KNOWN, Record
+from hls_handler.handlers.workflows import (
+    LONGEST_LOGS,
+    MOST_CHANGED,
+    MOST_JOBS,
+    NOT_STARTED,
+    NOTHING_FAILED,
+    Quoted,
+    ShownStep,
+    WorkflowFacts,
+    WorkflowHandler,
+)
+from tests.handlers.happenings import (
+    JOB,
+    LOG,
+    RUN,
+    FakeRecord,
+    failure,
+    job,
+    posting_to,
+    ran,
+    step,
+    workflow_analysis,
+)
+from tests.handlers.world import FakeReader, analysis, file, pull_request
+
+HANDLER = WorkflowHandler()
+PLENTY = Budget(input_tokens=30_000)
+PULL = pull_request(head_sha=RUN.head_sha)
+
+
+def reader(
+    *pulls: PullRequest,
+    jobs: Mapping[int, tuple[WorkflowJob, ...]] | None = None,
+    logs: Mapping[int, str] | None = None,
+) -> FakeReader:
+    return FakeReader(
+        PULL,
+        (file("area.py"), file("README.md")),
+        jobs={1: (JOB, job(701, "lint", "success"))} if jobs is None else jobs,
+        logs={JOB.id: LOG} if logs is None else logs,
+        pulls={"mona:fix": pulls},
+    )
+
+
+def facts(
+    run: WorkflowRun = RUN, of: FakeReader | None = None, record: Record = NOTHING_KNOWN, budget: Budget = PLENTY
+) -> WorkflowFacts:
+    return HANDLER.gather(ran(run), of or reader(PULL), record, budget)
+
+
+def thread_of(found: WorkflowFacts, **issues: int) -> Thread | None:
+    return HANDLER.thread(ran(found.run), found, posting_to("workflow_run.completed", **issues))
+
+
+# --- which pull request ----------------------------------------------------------------------------------------------
+
+
+def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
+    other = pull_request(number=9, head_sha="another")
+    found = facts(of=reader(other, PULL))
+    assert (found.pull_request, found.stale) == (PULL, False)
+    assert thread_of(found) == Thread(8, is_pull_request=True)
+
+
+def test_the_pull_request_that_github_names_is_taken_at_its_word_and_looked_at_anew() -> None:
+    named = replace(RUN, pull_request_numbers=(8,), head_repository="octo/hello", head_owner="octo")
+    assert facts(named, reader()).pull_request == PULL
+
+
+def test_a_run_of_an_older_commit_is_recorded_and_not_posted() -> None:
+    found = facts(replace(RUN, head_sha="older"))
+    assert (found.pull_request, found.stale) == (None, True)
+    assert thread_of(found, workflow_run=12) is None
+    assert HANDLER.unasked(found) is not None
+    assert "newer commits" in str(HANDLER.unasked(found))
+
+
+def test_a_closed_pull_request_is_left_alone() -> None:
+    with pytest.raises(Overtaken, match="octo/hello#8 was closed meanwhile"):
+        facts(of=reader(replace(PULL, state="closed")))
+
+
+ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push")
+
+
+def test_a_push_to_the_default_branch_is_told_on_the_issue_that_settings_name() -> None:
+    found = facts(ON_MAIN, reader())
+    assert thread_of(found, workflow_run=12) == Thread(12, is_pull_request=False)
+    assert thread_of(found) is None
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        replace(ON_MAIN, head_branch="try-it"),
+        replace(ON_MAIN, head_repository="mona/hello", head_owner="mona"),
+        replace(ON_MAIN, head_branch="", head_owner=None, head_repository=None),
+    ],
+    ids=["another branch", "main of a fork", "unknown"],
+)
+def test_other_branches_without_a_pull_request_are_told_nowhere(run: WorkflowRun) -> None:
+    assert thread_of(facts(run, reader()), workflow_run=12) is None
+
+
+# --- what is read ----------------------------------------------------------------------------------------------------
+
+
+def steps_shown(found: WorkflowFacts) -> tuple[ShownStep, ...]:
+    steps = HANDLER.variables(ran(RUN), found)["steps"]
+    assert isinstance(steps, tuple)
+    return steps
+
+
+def test_each_failed_step_has_its_part_of_the_log_with_line_numbers() -> None:
+    (shown,) = steps_shown(facts())
+    assert (shown.number, shown.job, shown.step, shown.conclusion, shown.log) == (
+        1,
+        "test",
+        "Run pytest",
+        "failure",
+        "text",
+    )
+    assert shown.url == JOB.html_url
+    assert "4| E       assert area(2) == 4" in shown.text
+    assert "Current runner version" not in shown.text
+    assert "2026-11-20T" not in shown.text
+
+
+def test_a_job_that_failed_without_a_step_is_shown_as_a_whole() -> None:
+    lost = job(steps=(), conclusion="timed_out")
+    (shown,) = steps_shown(facts(of=reader(PULL, jobs={1: (lost,)})))
+    assert (shown.step, shown.conclusion, shown.whole_job) == ("", "timed_out", True)
+    assert "Current runner version" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("logs", "state"),
+    [({}, "expired"), ({JOB.id: ""}, "empty"), ({JOB.id: "\x00\x01" * 4000}, "binary")],
+    ids=["expired", "empty", "binary"],
+)
+def test_without_a_log_claude_is_not_asked(logs: dict[int, str], state: str) -> None:
+    found = facts(of=reader(PULL, logs=logs))
+    assert [one.log for one in found.steps] == [state]
+    assert HANDLER.unasked(found) is not None
+    assert "no failed step has a log to read" in str(HANDLER.unasked(found))
+
+
+def test_one_log_that_expired_does_not_hide_another() -> None:
+    found = facts(of=reader(PULL, jobs={1: (JOB, job(702, "windows"))}))
+    assert [one.log for one in found.steps] == ["text", "expired"]
+    assert HANDLER.not_shown(found) == "not shown: 1 log (expired)"
+    assert HANDLER.unasked(found) is None
+
+
+def test_of_many_failed_jobs_the_first_are_read_and_the_others_counted() -> None:
+    jobs = tuple(job(700 + number, f"test ({number})") for number in range(MOST_JOBS + 5))
+    found = facts(of=reader(PULL, jobs={1: jobs}, logs={one.id: LOG for one in jobs}))
+    assert (len(found.steps), found.omitted) == (MOST_JOBS, 5)
+    assert HANDLER.not_shown(found) == "not shown: the logs of 5 more failed jobs"
+
+
+def test_logs_stay_within_the_budget_whatever_their_number_and_length() -> None:
+    jobs = tuple(job(700 + number, f"test ({number})") for number in range(MOST_JOBS))
+    long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(5_000))
+    for tokens, most in ((2_000, 4_000), (900_000, LONGEST_LOGS)):
+        found = facts(of=reader(PULL, jobs={1: jobs}, logs={one.id: long for one in jobs}), budget=Budget(tokens))
+        assert sum(len(one.text) for one in steps_shown(found)) <= most
+
+
+def test_the_paths_of_the_pull_request_are_known_up_to_a_bound() -> None:
+    assert facts().changed == ("area.py", "README.md")
+    many = tuple(file(f"{n}.py") for n in range(MOST_CHANGED + 1))
+    of = FakeReader(PULL, many, jobs={1: (JOB,)}, logs={JOB.id: LOG}, pulls={"mona:fix": (PULL,)})
+    assert len(facts(of=of).changed) == MOST_CHANGED
+
+
+# --- whose fault it is -----------------------------------------------------------------------------------------------
+
+
+def evidence(found: WorkflowFacts) -> list[tuple[str, str]]:
+    return [(one.verdict, one.evidence) for one in found.steps]
+
+
+def test_a_job_that_passed_in_another_attempt_of_the_same_commit_is_flaky() -> None:
+    again = replace(RUN, run_attempt=2)
+    of = reader(PULL, jobs={1: (job(600, conclusion="success"),), 2: (JOB,)})
+    assert evidence(facts(again, of)) == [("flaky", "attempt 1 at the same commit passed this job")]
+
+
+def test_a_job_that_failed_in_every_attempt_is_not() -> None:
+    again = replace(RUN, run_attempt=2)
+    of = reader(PULL, jobs={1: (job(600),), 2: (JOB,)})
+    assert evidence(facts(again, of)) == [("fails every time", "attempts 1 and 2 at the same commit failed this job")]
+
+
+def test_a_step_that_failed_on_other_branches_lately_is_hardly_this_changes_fault() -> None:
+    known = FakeRecord(
+        failure(branch="main", head_sha="aaa"),
+        failure(branch="mona:fix", head_sha="older"),
+        failure(branch="copy", head_sha=RUN.head_sha),
+        failure(branch="try", head_sha="bbb", step="Run ruff"),
+        failure(branch="try", head_sha="bbb", workflow_id=6),
+    )
+    expected = [("fails elsewhere", "the same step failed on 1 other branch within 7 days: main")]
+    assert evidence(facts(record=known)) == expected
+
+
+def test_one_failure_says_nothing_of_the_next() -> None:
+    assert evidence(facts()) == [("unknown", "")]
+
+
+def test_what_failed_is_kept_for_the_next_ones() -> None:
+    assert HANDLER.failures(ran(RUN), facts()) == (failure(),)
+    assert HANDLER.failures(ran(ON_MAIN), facts(ON_MAIN, reader()))[0].branch == "main"
+
+
+# --- passing ---------------------------------------------------------------------------------------------------------
+
+PASSED = replace(RUN, conclusion="success", id=71, run_number=42)
+
+
+def test_a_run_that_passes_and_never_failed_costs_nothing() -> None:
+    class Nobody(FakeReader):
+        def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
+            raise AssertionError(f"GitHub was asked about {head}")
+
+    unasked = HANDLER.unasked(facts(PASSED, Nobody(PULL)))
+    assert unasked is not None
+    assert unasked.reply is None
+
+
+def test_a_run_that_passes_after_a_failure_takes_back_what_was_said() -> None:
+    found = facts(PASSED, record=FakeRecord(failure(head_sha="older")))
+    unasked = HANDLER.unasked(found)
+    assert unasked is not None
+    assert unasked.reply == NOTHING_FAILED
+    shown = HANDLER.comment_variables(ran(PASSED), found, NOTHING_FAILED)
+    assert (shown["passed"], shown["flaky"]) == (True, False)
+    expected = KeepComment("workflows", "Hello.", create=False, section="workflow-5")
+    assert HANDLER.plan(ran(PASSED), found, analysis(NOTHING_FAILED), posting_to()) == (expected,)
+
+
+def test_a_run_that_passes_in_a_later_attempt_was_flaky() -> None:
+    again = replace(RUN, conclusion="success", run_attempt=2)
+    found = facts(again, record=FakeRecord(failure()))
+    assert HANDLER.comment_variables(ran(again), found, NOTHING_FAILED)["flaky"] is True
+
+
+def test_a_failure_on_another_branch_is_not_taken_back() -> None:
+    found = facts(PASSED, record=FakeRecord(failure(branch="main")))
+    unasked = HANDLER.unasked(found)
+    assert unasked is not None
+    assert unasked.reply is None
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def told(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
+    return HANDLER.comment_variables(ran(RUN), found, workflow_analysis(**reply))
+
+
+def test_a_cause_is_shown_by_the_line_that_it_quotes() -> None:
+    expected = Quoted("test", "Run pytest", 4, "E       assert area(2) == 4", JOB.html_url)
+    assert told(facts(), quote="E assert area(2) == 4")["shown_by"] == expected
+
+
+@pytest.mark.parametrize("quote", ["", "Segmentation fault", "assert", "##[error]"])
+def test_a_quote_that_no_log_has_leaves_a_guess(quote: str) -> None:
+    assert told(facts(), quote=quote)["shown_by"] is None
+
+
+def test_places_that_neither_a_log_nor_the_change_names_are_left_out() -> None:
+    where = [
+        {"path": path, "line": None, "why": "Here."}
+        for path in ("area.py", "tests/test_area.py", ".github/workflows/tests.yml", "made/up.py", "")
+    ]
+    kept = told(facts(), where=where)["places"]
+    assert isinstance(kept, tuple)
+    assert [place.path for place in kept if isinstance(place, Place)] == [
+        "area.py",
+        "tests/test_area.py",
+        ".github/workflows/tests.yml",
+    ]
+
+
+def test_each_workflow_has_a_section_of_its_own() -> None:
+    found = facts()
+    said = analysis(workflow_analysis())
+    expected = KeepComment("workflows", "Hello.", create=True, section="workflow-5")
+    assert HANDLER.plan(ran(RUN), found, said, posting_to()) == (expected,)
+    silent = HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(worth_saying=False)), posting_to())
+    assert silent == (replace(expected, create=False),)
+    assert HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(), comment=None), posting_to()) == ()
+
+
+def test_a_workflow_that_could_not_be_started_is_said_without_claude() -> None:
+    run = replace(RUN, conclusion="startup_failure")
+    found = facts(run, reader(PULL, jobs={}))
+    unasked = HANDLER.unasked(found)
+    assert unasked is not None
+    assert unasked.reply == NOT_STARTED
+    (action,) = HANDLER.plan(ran(run), found, replace(analysis(), comment="Could not start."), posting_to())
+    assert isinstance(action, KeepComment)
+    assert action.create
+
+
+def test_steps_that_were_cut_short_are_read_like_failed_ones() -> None:
+    slow = job(conclusion="timed_out", steps=(step(1, "Set up job"), step(2, "Run pytest", "cancelled")))
+    (found,) = facts(of=reader(PULL, jobs={1: (slow,)})).steps
+    assert (found.step, found.conclusion, found.log) == ("Run pytest", "cancelled", "text")

@@ -1,0 +1,163 @@
+"""The examples of the guide's section "Make it your own": each loads, is tried out, and does what is said below it.
+
+An example is a heading of the third level and what stands under it, in fenced blocks:
+
+    jinja file=our-prompts/issues/analyze.j2    a file; config/settings.yaml adds to the smallest settings
+    text asked                                  what must stand in what Claude is asked
+    json reply                                  fields of a reply to the prompt that is for an event
+    text labels, text comment, text next        what comes of the last reply: all labels; how the comment begins;
+                                                the prompt that `then` leads to (empty: none)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hls_handler.analysis import Analysis, Answered, Reply, Usage
+from hls_handler.errors import HlsError
+from hls_handler.events import Event
+from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.handler import Budget, Handler
+from hls_handler.handlers.wishes import keep_labels
+from hls_handler.prompting.library import Library, Prompt
+from hls_handler.prompting.plausible import plausible
+from hls_handler.prompting.render import render, render_comment
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.samples import facts_of, load_checked
+from hls_handler.work.variables import template_variables
+from tests.prompting.samples import KEY, write
+from tests.settings.files import SMALLEST, load
+
+GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
+SECTION = re.search(r"^## Make it your own\n(.*?)^## ", GUIDE, re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w+) ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SETTINGS = "config/settings.yaml"
+FOLDER = "prompts:\n  directory: our-prompts\n"
+BUDGET = Budget(input_tokens=30_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    heading: str
+    blocks: tuple[tuple[str, str], ...]  # ("file=our-prompts/issues/analyze.j2" or "reply", content), in order
+
+    @property
+    def files(self) -> dict[str, str]:
+        return {words.removeprefix("file="): content for words, content in self.blocks if words.startswith("file=")}
+
+    @property
+    def expectations(self) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """(fields of the reply, "labels", what is expected of them)"""
+        fields: dict[str, Any] = {}
+        for words, content in self.blocks:
+            if words == "reply":
+                fields = json.loads(content)
+            elif not words.startswith("file="):
+                yield fields, words, content.strip()
+
+
+def examples() -> list[Example]:
+    assert SECTION is not None
+    found = re.findall(r"^### (.*)\n((?:(?!^### ).*\n?)*)", SECTION[1], re.MULTILINE)
+    return [
+        Example(heading, tuple((words.strip(), content) for _, words, content in BLOCK.findall(text)))
+        for heading, text in found
+    ]
+
+
+every_example = pytest.mark.parametrize("example", examples(), ids=lambda example: example.heading)
+
+
+def loaded(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
+    monkeypatch.chdir(folder)
+    write(folder, {name: text for name, text in example.files.items() if name != SETTINGS})
+    return load_checked(load(folder, SMALLEST + example.files.get(SETTINGS, FOLDER)))
+
+
+def first_event(prompt: Prompt) -> tuple[Handler[Any], Event, Any]:
+    """The first recorded event that the prompt is for, with its handler and facts; the demo's before others."""
+    name = prompt.on[0].partition(".")[0]
+    samples = [one for one in recorded.for_event(name) if one.key in prompt.on or name in prompt.on]
+    for sample in sorted(samples, key=lambda one: not one.name.startswith("demo/")):
+        with suppress(HlsError):
+            return HANDLERS[name], *facts_of(sample, HANDLERS[name], BUDGET)
+    raise AssertionError(f"no recorded event is one of {prompt.on}")
+
+
+def replied(prompt: Prompt, fields: dict[str, Any]) -> Reply:
+    plain: Reply = plausible(prompt.reply_model)[0]
+    return prompt.reply_model.model_validate({**plain.model_dump(), **fields})
+
+
+def came_of(library: Library, prompt: Prompt, fields: dict[str, Any], what: str) -> str:
+    handler, event, facts = first_event(prompt)
+    given = template_variables(event, handler, facts, prompt=prompt.name, dry_run=False)
+    reply = replied(prompt, fields)
+    match what:
+        case "asked":
+            rendered = render(library, prompt.name, given, key=KEY)
+            return f"{rendered.system}\n{rendered.task}"
+        case "labels":
+            answered = Answered(prompt.id, prompt.reply, reply, Usage("claude"))
+            return ", ".join(wish.name for kept in keep_labels(Analysis((answered,), None)) for wish in kept.wishes)
+        case "next":
+            return library.next_after(prompt.name, reply) or ""
+        case "comment":
+            made = handler.comment_variables(event, facts, reply)
+            return render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY) or ""
+    raise AssertionError(f"nobody knows what `text {what}` expects")
+
+
+@every_example
+def test_an_example_of_the_guide_does_what_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example
+) -> None:
+    library = loaded(tmp_path, example, monkeypatch)
+    prompts = [prompt for prompt in library.prompts.values() if prompt.on]
+    for prompt in prompts:
+        assert came_of(library, prompt, {}, "asked")
+    for fields, what, expected in example.expectations:
+        came = came_of(library, prompts[0], fields, what)
+        if what == "asked":
+            assert expected in came
+        elif what == "comment":
+            assert came.startswith(expected)
+        else:
+            assert came == expected
+
+
+@every_example
+def test_an_example_has_files_and_says_what_comes_of_them(example: Example) -> None:
+    assert example.files
+    assert list(example.expectations)
+
+
+def test_there_is_an_example_of_everything_that_an_author_can_do() -> None:
+    assert {example.heading for example in examples()} >= {
+        "Your own wording",
+        "A field of your own",
+        "Fewer values",
+        "Other values, and their labels",
+        "Other names for labels",
+        "Several labels of one field, and a label for yes",
+        "A second prompt, where it is needed",
+        "Model, length and effort of one prompt",
+        "A comment of your own",
+        "A part that several prompts share",
+        "A macro",
+    }
+
+
+def test_the_example_of_a_model_of_its_own_asks_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = next(one for one in examples() if one.heading.startswith("Model, length"))
+    library = loaded(tmp_path, example, monkeypatch)
+    prompt = library.prompts["pull_requests/analyze"]
+    assert (prompt.model, prompt.max_tokens, prompt.effort) == ("claude-opus-5-5", 8000, "high")

@@ -1,0 +1,151 @@
+"""Canned replies about workflows, releases, comments and other events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anthropic
+import pytest
+
+from hls_handler.analysis import REPLY_TYPES, CommentReply, GenericAnalysis, ReleaseAnalysis, WorkflowAnalysis
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.canned import canned_reply
+from hls_handler.sandbox.reading import Reading
+
+
+def reply(name: str, **shown: Any) -> Any:
+    schema = anthropic.transform_schema(REPLY_TYPES[name].model_json_schema())
+    return REPLY_TYPES[name].model_validate(
+        canned_reply(schema, Reading(**{"title": "", "body": "", "patches": (), **shown}))
+    )
+
+
+def workflow(*log: str, changed: tuple[str, ...] = ()) -> WorkflowAnalysis:
+    analysis = reply("workflow_analysis", log=log, changed=changed)
+    assert isinstance(analysis, WorkflowAnalysis)
+    return analysis
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (
+            "E       AssertionError: assert 10 == 12",
+            "A test expects something else: `AssertionError: assert 10 == 12`.",
+        ),
+        ("E   KeyError: 'SIZE'", "It ends with an error: `KeyError: 'SIZE'`."),
+        ("DTZ005 `now()` without a `tz`", "The check `DTZ005` objects: `now()` without a `tz`."),
+        ("src/a.ts(3,7): error TS2322: Type 'x'", "It ends with an error: `src/a.ts(3,7): error TS2322: Type 'x'`."),
+        ("##[error]The operation was canceled.", "It ends with an error: `The operation was canceled.`."),
+        ("bash: shellcheck: command not found", "It ends with an error: `bash: shellcheck: command not found`."),
+        ("FAILED tests/test_a.py::test_b", "It ends with an error: `FAILED tests/test_a.py::test_b`."),
+    ],
+)
+def test_the_first_line_that_looks_like_an_error_is_quoted_exactly(line: str, cause: str) -> None:
+    analysis = workflow("Run make", "0 errors so far", ">   raise KeyError(key)", line, "make: *** [test] Error 1")
+    assert (analysis.worth_saying, analysis.quote, analysis.cause) == (True, line, cause)
+
+
+@pytest.mark.parametrize(
+    "log", [(), ("all is well",), ("##[error]Process completed with exit code 1.", "Error: Process completed with 1")]
+)
+def test_a_log_that_shows_no_cause_is_not_worth_a_comment(log: tuple[str, ...]) -> None:
+    analysis = workflow(*log)
+    assert (analysis.worth_saying, analysis.quote, analysis.cause, analysis.where) == (False, "", "", [])
+    assert analysis.advice == ""
+
+
+def test_places_are_the_nearest_that_the_log_names_and_the_changed_file_that_is_tested() -> None:
+    analysis = workflow(
+        "tests/test_cart.py:41: in test_total",
+        "/usr/lib/python3.11/decimal.py:7: in add",
+        "shop/cart.py:12: in total",
+        "E   TypeError: unsupported operand",
+        "<frozen os>:679: TypeError",
+        changed=("README.md", "web/cart.js"),
+    )
+    assert [(place.path, place.line) for place in analysis.where] == [
+        ("shop/cart.py", 12),
+        ("tests/test_cart.py", 41),
+        ("web/cart.js", None),
+    ]
+    assert analysis.advice == "Begin at `shop/cart.py`, line 12."
+
+
+def test_for_trouble_of_the_network_running_it_again_may_do() -> None:
+    assert workflow("E   ConnectionError: connection reset by peer").advice == "Running it again may be enough."
+
+
+@pytest.mark.parametrize(
+    ("job", "quote"),
+    [
+        (54110020701, "E       AssertionError: assert Decimal('200') == Decimal('180')"),
+        (54110020688, "DTZ005 `datetime.datetime.now()` called without a `tz` argument"),
+        (54392771906, "E           KeyError: 'IMPORT_BATCH_SIZE'"),
+    ],
+)
+def test_logs_of_the_story_are_understood(job: int, quote: str) -> None:
+    log = (recorded.log_of(job) or "").split("\n")
+    assert workflow(*(line.partition(" ")[2] for line in log)).quote == quote
+
+
+def test_a_release_is_announced_by_what_is_new_first() -> None:
+    commits = (
+        "Release 2.0",
+        "Fix a typo",
+        "Remove the old page\n\nThe page is gone.",
+        "Bump ruff",
+        "Fix the total (#4)",
+        "Add codes (#3)\n\nThey are checked.",
+    )
+    analysis = reply("release_analysis", commits=commits)
+    assert isinstance(analysis, ReleaseAnalysis)
+    assert (analysis.worth_saying, analysis.headline) == (True, "Add codes")
+    assert analysis.highlights == ["Add codes", "Fix the total", "Remove the old page"]
+    assert analysis.announcement == (
+        "What is new:\n\n- Add codes\n- Fix the total\n- Remove the old page\n- Fix a typo\n\nThe page is gone."
+    )
+
+
+def test_without_commits_the_release_s_own_points_are_announced() -> None:
+    analysis = reply("release_analysis", commits=(), body="## Changes\r\n* Add codes by @mona in #3\r\n* Faster\r\n")
+    assert analysis.highlights == ["Add codes", "Faster"]
+
+
+def test_a_release_with_nothing_but_chores_is_not_worth_an_announcement() -> None:
+    analysis = reply("release_analysis", commits=("Release 2.0", "Bump ruff"))
+    assert (analysis.worth_saying, analysis.headline, analysis.announcement, analysis.highlights) == (False, "", "", [])
+
+
+def test_a_newcomer_gets_steps_that_begin_where_the_thread_points() -> None:
+    analysis = reply(
+        "comment_reply",
+        title="It fails",
+        comment="How can I start?",
+        wants_to_start=True,
+        before=("See shop/cart.py.",),
+    )
+    assert isinstance(analysis, CommentReply)
+    assert (analysis.worth_saying, analysis.certain) == (True, True)
+    assert analysis.answer.startswith("What is to be done: It fails.\n\n1. ")
+    assert "the place to begin is `shop/cart.py`" in analysis.answer
+
+
+def test_a_question_is_answered_with_the_sentence_that_has_most_to_do_with_it() -> None:
+    body = "A small change. Codes take an amount off the total. Nothing else."
+    analysis = reply("comment_reply", body=body, comment="Is the amount taken off each code?")
+    assert (analysis.worth_saying, analysis.certain) == (True, False)
+    assert analysis.answer == "The thread says: \u201cCodes take an amount off the total.\u201d"
+
+
+def test_a_question_of_which_the_thread_says_nothing_is_left_to_people() -> None:
+    analysis = reply("comment_reply", body="A small change.", comment="When is the next release?")
+    assert (analysis.worth_saying, analysis.answer) == (False, "")
+
+
+def test_any_other_event_is_told_by_what_people_wrote() -> None:
+    analysis = reply("generic_analysis", event="push", told=("Count them\n\nAll.", "Count them", "Mend it"))
+    assert isinstance(analysis, GenericAnalysis)
+    assert (analysis.worth_saying, analysis.summary, analysis.details) == (True, "push: Count them", "- Mend it")
+    silent = reply("generic_analysis", event="create")
+    assert (silent.worth_saying, silent.summary, silent.details) == (False, "create happened.", "")

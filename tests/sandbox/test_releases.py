@@ -1,0 +1,107 @@
+"""Releases, tags and commits that webhooks make exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.state import State
+from tests.sandbox.conftest import REPOSITORY
+
+
+def planted(*names: str) -> State:
+    state = State()
+    for name in names:
+        one = recorded.load(name)
+        state.plant(one.event, one.payload)
+    return state
+
+
+def between(state: State, base: str, head: str) -> list[str] | None:
+    """The subjects of the commits."""
+    found = state.world.compared(REPOSITORY, base, head)
+    return [str(one["commit"]["message"]).split("\n")[0] for one in found.commits] if found else None
+
+
+def test_a_release_of_the_story_has_those_before_it_the_newest_first() -> None:
+    assert [release.tag for release in planted("demo/release").releases(REPOSITORY)] == [
+        "v4.3.0",
+        "v4.3.0-rc.1",
+        "v4.2.0",
+        "v4.1.0",
+    ]
+
+
+def test_the_commits_since_the_last_release_are_known() -> None:
+    assert between(planted("demo/release"), "v4.2.0", "v4.3.0") == [
+        "Keep the cart when a product was taken off the catalogue (#14)",
+        "Say in the guide how to point the importer at a replica (#15)",
+        "Add discount codes to cart and checkout (#13)",
+        "Fix a typo in the German translation",
+        "Update psycopg to 3.3.1",
+        "Remove the paper coupons of the old shop",
+        "Release 4.3.0",
+    ]
+
+
+@pytest.mark.parametrize("order", [("demo/release", "demo/push"), ("demo/push", "demo/release")])
+def test_a_push_after_the_release_is_no_part_of_it(order: tuple[str, str]) -> None:
+    state = planted(*order)
+    assert len(between(state, "v4.2.0", "v4.3.0") or ()) == 7
+    assert state.world.commit_at(REPOSITORY, "master") == recorded.load("demo/push").payload["after"]
+
+
+def test_one_behind_the_other_has_no_more_and_what_is_unknown_is_not_compared() -> None:
+    state = planted("demo/release", "demo/push")
+    assert between(state, "v4.3.0", "v4.2.0") == []
+    assert between(state, "v4.3.0", "v4.3.0") == []
+    assert between(state, "v4.3.0", "master") == ["Read the size of the importer's batches from the environment"]
+    assert between(state, "v9", "v4.3.0") is None
+    assert between(state, "v4.3.0", "") is None
+
+
+def test_another_release_stands_by_itself_with_a_tag() -> None:
+    state = planted("release.published")
+    assert [release.tag for release in state.releases(REPOSITORY)] == ["0.0.1"]
+    assert state.world.commit_at(REPOSITORY, "0.0.1") is not None
+    assert between(state, "0.0.1", "0.0.1") == []
+
+
+def test_a_deleted_release_is_gone() -> None:
+    one = recorded.load("release.deleted")
+    state = planted("release.created")
+    release: Any = one.payload["release"]
+    assert [found.id for found in state.releases(REPOSITORY)] == [release["id"]]
+    state.plant(one.event, one.payload)
+    assert state.releases(REPOSITORY) == ()
+
+
+@pytest.mark.parametrize("event", ["release", "push"])
+def test_every_recorded_one_can_be_planted_once_and_again(event: str) -> None:
+    for one in recorded.for_event(event):
+        state = planted(one.name)
+        before = state.world
+        state.plant(one.event, one.payload)
+        assert (state.world.releases, state.world.history, state.world.refs) == (
+            before.releases,
+            before.history,
+            before.refs,
+        )
+
+
+@pytest.mark.parametrize(
+    ("event", "part"),
+    [
+        ("release", {"release": None}),
+        ("release", {"release": {"id": "x"}}),
+        ("release", {"release": {"id": 5}}),
+        ("push", {"ref": "refs/heads/main", "after": "short", "commits": [{"id": "1"}]}),
+        ("push", {"ref": "refs/heads/main", "after": "0" * 40, "commits": None}),
+        ("push", {"ref": "refs/heads/main", "after": "1" * 40, "commits": [None, {}, {"id": "1" * 40, "author": 5}]}),
+    ],
+)
+def test_torn_ones_are_no_trouble(event: str, part: dict[str, Any]) -> None:
+    repository: Any = recorded.load("demo/push").payload["repository"]
+    State().plant(event, {"repository": repository, **part})
