@@ -67,17 +67,15 @@ class ThreadMemory(Part):
 
     def confirm_labels(self, names: Iterable[str]) -> None:
         """We added these. One that came from a reply is counted as set."""
-        here = self._here(labels)
+        added = sorted(set(names))
+        first = and_(self._here(labels), labels.c.name.in_(added), labels.c.set_at.is_(None))
+        said = select(labels.c.prompt_id, labels.c.field).where(first, labels.c.prompt_id.is_not(None))
         with self._database.writing() as connection:
             self._fenced(connection, self._lease)
-            new = select(labels.c.prompt_id, labels.c.field).where(
-                here, labels.c.name.in_(list(names)), labels.c.prompt_id.is_not(None), labels.c.set_at.is_(None)
-            )
-            counts = Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(new))
-            for name in sorted(set(names)):
+            counts = Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(said))
+            for name in added:
                 self._set_label(connection, name, {"state": "ours"})
-            first = labels.update().where(here, labels.c.name.in_(list(names)), labels.c.set_at.is_(None))
-            connection.execute(first.values(set_at=self._database.now))
+            connection.execute(labels.update().where(first).values(set_at=self._database.now))
             self._count(connection, counts)
 
     def labels_gone(self, names: Iterable[str]) -> None:
