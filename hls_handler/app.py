@@ -287,7 +287,7 @@ def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
 
 
 def _live(settings: Settings, *, before: Library | None) -> LiveLibrary:
-    return LiveLibrary(lambda: load_checked(settings), settings.prompts.directory, before=before)
+    return LiveLibrary(lambda: load_checked(settings), *settings.prompts.folders.values(), before=before)
 
 
 def _who_we_are(settings: Settings, store: Store) -> WhoWeAre:

@@ -8,6 +8,9 @@ from typing import Literal
 
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
+SHADOW_STEPS = 100
+"""Where the numbers of a shadow's steps begin: neither it nor the delivery's own prompts take the other's place."""
+
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 

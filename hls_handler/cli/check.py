@@ -26,6 +26,7 @@ from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.retired import find_retired
+from hls_handler.settings.uses import all_uses
 
 
 def check(
@@ -87,16 +88,13 @@ def _retired(library: Library | None) -> Iterator[str]:
 
 
 def _misnamed(settings: Settings, library: Library | None) -> Iterator[str]:
-    """Prompts that settings choose and nobody wrote: their events would be ignored."""
+    """Prompts that settings choose and nobody wrote: their events would be ignored, or run without their shadow."""
     if library is None:
         return
-    used = [("prompts.use", settings.prompts.use)]
-    used += [(f"repositories[{i}].prompts.use", entry.prompts.use) for i, entry in enumerate(settings.repositories)]
-    for key, use in used:
-        for event, name in use.items():
-            if name is not False and name not in library.prompts:
-                where = settings.sources.where(f"{key}.{event}")
-                yield f"{where}: there is no prompt {name!r}; {nearest(name, library.prompts)}"
+    for use in all_uses(settings):
+        if use.prompt is not False and use.prompt not in library.prompts:
+            where = settings.sources.where(use.key)
+            yield f"{where}: there is no prompt {use.prompt!r}; {nearest(use.prompt, library.prompts)}"
 
 
 def _github(settings: Settings) -> Iterator[str]:

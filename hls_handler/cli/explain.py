@@ -71,6 +71,9 @@ def explain(
     say(masked(f"{event} = {_told(settings, verdict)}", secrets))
     if isinstance(verdict, Ignored):
         raise typer.Exit(1)
+    if isinstance(verdict, Rule) and verdict.shadow is not None:
+        where = settings.sources.where(verdict.shadow.chosen_by)
+        say(masked(f"  beside it, in its shadow: {verdict.shadow.prompt}   {where}", secrets))
     say(f"  {PROVIDED}{PROVIDED_TOO.get(candidate.action or '', '')}")
 
 

@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load, open_store_if_any, refuse
+from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_fields import shown_fields, shown_labels
 from hls_handler.cli.prompt_figures import Figures, shown_feedback, shown_figures
 from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped, find_sound_library
 from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.prompt_variables import shown_variables
 from hls_handler.cli.say import say, say_lines
+from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.makeup import Makeup, differences, origin
@@ -84,8 +86,8 @@ def vars_(
     known = families(budget)
     event = next((event for event, one in known.items() if family in (event, one.name)), None)
     if event is None:
-        names = ", ".join(dict.fromkeys(one.name for one in known.values()))
-        refuse([f"there is no family {family!r}; there are {names}, and their events {', '.join(known)}"])
+        names = ", ".join(dict.fromkeys(known[event].name for event in HANDLERS))
+        refuse([f"there is no family {family!r}; there are {names}, and each other event of GitHub's, such as push"])
     library = find_sound_library(settings)
     for line in shown_variables(event, known[event], library.prompts.values() if library else (), budget):
         say(line)
@@ -139,9 +141,13 @@ def diff(
     say(f"the same: {new.name} and {'the shipped one' if b is None else old.name}")
 
 
+prompts.command()(compare)
+
+
 def _occasions(library: Library, prompt: Prompt) -> str:
     """ "issues.opened, issues.edited", or "after issues/analyze"."""
-    return ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+    occasions = ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+    return f"{occasions}; only in the shadow of another" if prompt.name in library.shadows else occasions
 
 
 def _shown(prompt: Prompt, makeup: Makeup) -> list[str]:

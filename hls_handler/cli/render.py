@@ -60,7 +60,8 @@ def _rendered(settings: Settings, library: Library, chosen: Subject, prompt: str
     handler = handler_for(chosen.event)
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
-        fail(f"no prompt in {settings.prompts.directory} has {chosen.key} in its `on:`; name one with --prompt")
+        folders = " or ".join(map(str, settings.prompts.folders.values()))
+        fail(f"no prompt in {folders} has {chosen.key} in its `on:`; name one with --prompt")
     name = find_prompt(library, name).name
     try:
         parsed = parse_event(chosen.event, DELIVERY, chosen.body)

@@ -72,7 +72,7 @@ def _announce(path: Path, settings: Settings, *, port: int) -> None:
             "health": f"http://{host}:{port}/health",
             "stats": f"http://{host}:{port}/stats",
             "settings": str(path.resolve()),
-            "prompts": str(settings.prompts.directory.resolve()),
+            "prompts": ", ".join(str(folder.resolve()) for folder in settings.prompts.folders.values()),
             "repositories": [repository.name for repository in settings.repositories],
         },
     )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Answered
+from hls_handler.deliveries import SHADOW_STEPS
 from hls_handler.store import CallRow, DeliveryRow, Store
 from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, retell_answer
+from hls_handler.work.shadow import SHADOWED, Shadowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,11 @@ class Story:
     delivery: DeliveryRow
     rule: str | None  # the sentence that let it in; None if it never came so far
     not_shown: tuple[str, ...]  # what of the event Claude was not shown, a sentence each
-    answers: tuple[Answered, ...]
+    answers: tuple[Answered, ...]  # of the prompts that went to work, not of their shadow
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     times: tuple[StepTime, ...]
+    shadow: Shadowed | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -41,8 +44,8 @@ class Story:
 def tell(store: Store, delivery: DeliveryRow) -> Story:
     steps = store.steps(delivery.guid)
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
-    answers = [retell_answer(step) for (name, _), step in ordered if name == "ask"]
     not_shown = [NOT_SHOWN.decode(step) for (name, _), step in ordered if name == NOT_SHOWN.name]
+    answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < SHADOW_STEPS]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     return Story(
         delivery=delivery,
@@ -52,11 +55,16 @@ def tell(store: Store, delivery: DeliveryRow) -> Story:
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=tuple(store.calls(delivery.guid)),
         times=tuple(
-            StepTime(name if index == 0 else f"{name} {index + 1}", step.took_s)
-            for (name, index), step in ordered
-            if name in _ORDER
+            StepTime(_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER
         ),
+        shadow=SHADOWED.decode(steps.get((SHADOWED.name, 0))),
     )
+
+
+def _step_name(name: str, index: int) -> str:
+    if index >= SHADOW_STEPS:
+        return f"{_step_name(name, index - SHADOW_STEPS)} (shadow)"
+    return name if index == 0 else f"{name} {index + 1}"
 
 
 _ORDER = {"gather": 0, "unusable": 1, "ask": 2, "apply": 3}

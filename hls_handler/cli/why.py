@@ -13,7 +13,9 @@ from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.say import say
 from hls_handler.cli.story import Story, tell
 from hls_handler.events import event_key
+from hls_handler.work.shadow import Shadowed
 
+SHADOW_STATES = {"failed": "failed", "skipped": "was not asked"}
 THREAD = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)")
 
 
@@ -69,6 +71,8 @@ def _sentences(story: Story) -> Iterator[str]:
         yield f"{outcome.action.capitalize()}: {outcome.detail}." + (f" {outcome.url}" if outcome.url else "")
     if row.posting_status == "failed":
         yield f"Posting failed: {row.posting_error}"
+    if story.shadow is not None:
+        yield shadow_told(story.shadow)
     yield _ending(story)
     if story.calls:
         yield _cost(story)
@@ -101,6 +105,15 @@ def _said(reply: Reply) -> str:
             return f"{reply.model_dump_json(exclude=set(reply.model_extra or ()))}{aside}"
 
 
+def shadow_told(shadow: Shadowed) -> str:
+    """What a shadow would have done, in one line."""
+    if shadow.ran is None:
+        return f"In its shadow {shadow.prompt} {SHADOW_STATES[shadow.state]}: {shadow.reason}"
+    labels = ", ".join(wish.name for wish in shadow.ran.labels) or "no labels"
+    spoken = "with a comment" if shadow.ran.speaks else "without a comment"
+    return f"In its shadow {shadow.ran.prompt_id} would have set {labels}, {spoken}; nothing of it was posted."
+
+
 def _ending(story: Story) -> str:
     row = story.delivery
     reason = row.reason or "no reason was kept"
@@ -128,4 +141,6 @@ def _cost(story: Story) -> str:
         for tokens in (call.input_tokens, call.cache_write_tokens, call.cache_read_tokens)
     )
     tokens_out = sum(call.output_tokens or 0 for call in story.calls)
-    return f"{calls} to Claude, {tokens_in} tokens in, {tokens_out} out, {sum(costs):.6f} USD."
+    beside = sum(call.of_shadow for call in story.calls)
+    aside = f" (of these {beside} by the shadow)" if beside else ""
+    return f"{calls} to Claude{aside}, {tokens_in} tokens in, {tokens_out} out, {sum(costs):.6f} USD."

@@ -49,12 +49,15 @@ class Chain:
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return tuple(self.families[event] for event in names if event in self.families)
 
-    def problems(self, chosen: Set[str]) -> Iterator[Problem]:
-        """What is wrong between front matters. `chosen` are the events for which settings choose the prompt."""
+    def problems(self, chosen: Set[str], shadows: Set[str]) -> Iterator[Problem]:
+        """What is wrong between front matters.
+
+        `chosen` are the events for which settings choose the prompt, `shadows` the prompts that go to work on none.
+        """
         for name, front in self.fronts.items():
             yield from self._events_problems(name, front)
             yield from self._then_problems(name, front)
-        for first, second in combinations(self.fronts, 2):
+        for first, second in combinations((name for name in self.fronts if name not in shadows), 2):
             if second in self.following(first) or first in self.following(second):
                 continue
             for key in sorted(set(self.fronts[first].on) & set(self.fronts[second].on)):

@@ -42,6 +42,11 @@ class Source:
         return bool(folder) and not file.startswith("_") and not self.is_comment
 
     @property
+    def is_unclosed(self) -> bool:
+        """Whether front matter begins and does not end."""
+        return self.front is None and self.text.startswith(f"{FENCE}\n")
+
+    @property
     def prompt(self) -> str:
         """ "issues/analyze" for the prompt and for its comment template."""
         return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)

@@ -31,22 +31,24 @@ __all__ = ["Family", "Library", "Prompt", "Then", "load_library"]
 
 
 def load_library(
-    directory: Path,
-    *,
+    *folders: Path,
     families: Mapping[str, Family],
     shipped: Path | None = None,
     chosen: Set[str] = frozenset(),
+    shadows: Set[str] = frozenset(),
 ) -> Library:
-    """Read, check and try out all prompts below `directory`.
+    """Read, check and try out all prompts below `folders`; of a file that several have, the first one's is taken.
 
     `families` are keyed by the event's name ("pull_request"). `shipped` is the library that HLS comes with: a template
-    without front matter takes that of the shipped prompt of the same path, and its comment; parts that the folder
-    lacks (`base.j2`, `_*.j2`) are taken from there too. `chosen` are the events ("issues.opened" or "issues") for
-    which settings choose the prompt, so that two prompts may name them.
+    without front matter takes that of the next folder's prompt of the same path, at last of the shipped one, and with
+    it the shipped comment; parts that the folders lack (`base.j2`, `_*.j2`) are taken from there too.
+
+    `chosen` are the events ("issues.opened" or "issues") for which settings choose the prompt, so that two prompts may
+    name them; `shadows` are prompts that only ever run beside another, so that they may name its events.
 
     Raises `PromptError` with every problem that there is.
     """
-    shelf, problems = read_shelf(directory, shipped)
+    shelf, problems = read_shelf(folders, shipped)
     environment = PromptEnvironment(shelf.sources, IN_PROMPTS)
     comment_environment = PromptEnvironment(shelf.sources, IN_COMMENTS)
     trees, unreadable = _parse(environment, shelf)
@@ -54,7 +56,7 @@ def load_library(
     problems += unreadable
     misled = {problem.file for problem in unreadable}
     chain = Chain(shelf.fronts, shelf.lines, families)
-    problems += chain.problems(chosen)
+    problems += chain.problems(chosen, shadows)
     replies: dict[str, type[Reply]] = {}
     for name, front in shelf.fronts.items():
         model, found = reply_model(front, shelf.lines[name])
@@ -69,7 +71,9 @@ def load_library(
             conditions[name], found = compile_condition(environment, front, shelf.lines[name], replies.get(name))
             problems += found
     problems += draft.compile({problem.file for problem in problems})
-    library = Library(draft.prompts(), environment, comment_environment, draft.comments(), conditions, draft.makeups())
+    library = Library(
+        draft.prompts(), environment, comment_environment, draft.comments(), conditions, draft.makeups(), shadows
+    )
     bad = {problem.file for problem in problems}
     for name in library.prompts:
         if bad.isdisjoint(draft.files(name)):

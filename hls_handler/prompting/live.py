@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 from hls_handler.errors import PromptError
@@ -19,12 +20,15 @@ State = frozenset[tuple[str, int, int]]
 class LiveLibrary:
     """Asked by every worker for each delivery; safe to be asked by many at once."""
 
-    def __init__(self, load: Callable[[], Library], directory: Path, *, before: Library | None = None) -> None:
-        """Loads at once. `before` stays in use if that fails; without it the `PromptError` of `load` is raised."""
+    def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
+        """Loads at once. `before` stays in use if that fails; without it the `PromptError` of `load` is raised.
+
+        `folders` are those that `load` reads.
+        """
         self._load = load
-        self._directory = directory
+        self._folders = folders
         self._reading = threading.Lock()
-        self._seen = _state(directory)  # before loading: what changes meanwhile is seen the next time
+        self._seen = _state(folders)  # before loading: what changes meanwhile is seen the next time
         self._trouble: str | None = None
         if before is None:
             self._library = load()
@@ -34,7 +38,7 @@ class LiveLibrary:
 
     def current(self) -> Library:
         """The library as the files are now, or the last good one. While one thread reads, the others do not wait."""
-        if _state(self._directory) != self._seen and self._reading.acquire(blocking=False):
+        if _state(self._folders) != self._seen and self._reading.acquire(blocking=False):
             try:
                 self._read()
             finally:
@@ -52,7 +56,7 @@ class LiveLibrary:
         return self._trouble
 
     def _read(self) -> None:
-        self._seen = _state(self._directory)
+        self._seen = _state(self._folders)
         try:
             self._library = self._load()
         except PromptError as exc:
@@ -66,10 +70,10 @@ class LiveLibrary:
         log.info("prompts read again", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
 
 
-def _state(directory: Path) -> State:
+def _state(folders: Iterable[Path]) -> State:
     """Which files there are, how long and how old. One that vanishes while we look is not there."""
     found = set()
-    for path in find_files(directory):
+    for path in chain.from_iterable(map(find_files, folders)):
         try:
             status = path.stat()
         except OSError:

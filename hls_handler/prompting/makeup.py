@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hls_handler.prompting.folder import COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, Source
 
+IN_SHIPPED = "the shipped library"
 NOTHING = "/dev/null"
 NO_NEWLINE = "\n\\ No newline at end of file"
 
@@ -47,13 +48,20 @@ class Makeup:
 
 def origin(makeup: Makeup, shipped: Path) -> str:
     """Where a prompt is from: "lib/issues/analyze.j2, your own; from the shipped library: front matter, base.j2"."""
-    is_shipped = _is_in(makeup.template.file, shipped)
-    here, there = ("in the shipped library", "your own") if is_shipped else ("your own", "from the shipped library")
-    parts = {"front matter": makeup.front_file} | {
-        "comment" if makeup.role(source) == COMMENT_SUFFIX else source.name: source.file for source in makeup.sources
-    }
-    others = [part for part, file in parts.items() if _is_in(file, shipped) is not is_shipped]
-    return f"{makeup.template.file}, {here}" + (f"; {there}: {', '.join(others)}" if others else "")
+    home = _home(makeup.template, shipped)
+    front = Source(makeup.template.name, makeup.front_file, text="", front=None, template="")
+    parts = [("front matter", front)] + [
+        ("comment" if makeup.role(source) == COMMENT_SUFFIX else source.name, source) for source in makeup.sources
+    ]
+    others: dict[str, list[str]] = {}
+    for part, source in parts:
+        there = _home(source, shipped)
+        if there != home:
+            others.setdefault("your own" if home == IN_SHIPPED else f"from {there}", []).append(part)
+    told = [f"{there}: {', '.join(names)}" for there, names in others.items()]
+    return "; ".join(
+        [f"{makeup.template.file}, {'in the shipped library' if home == IN_SHIPPED else 'your own'}", *told]
+    )
 
 
 def differences(old: Makeup, new: Makeup) -> list[str]:
@@ -66,8 +74,11 @@ def differences(old: Makeup, new: Makeup) -> list[str]:
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
 
 
-def _is_in(file: str, folder: Path) -> bool:
-    return Path(file).resolve().is_relative_to(folder.resolve())
+def _home(source: Source, shipped: Path) -> str:
+    """The folder of a library that a file stands in, in words."""
+    if Path(source.file).resolve().is_relative_to(shipped.resolve()):
+        return IN_SHIPPED
+    return source.file.removesuffix(source.name).rstrip("/") or "/"
 
 
 def _documents(makeup: Makeup) -> Iterator[tuple[str, tuple[str, str]]]:

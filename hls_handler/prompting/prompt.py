@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from hls_handler.analysis import Reply
@@ -44,10 +44,11 @@ class Library:
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Callable[[Reply], bool]] = field(repr=False)  # prompt name -> its `then.when`
     makeups: Mapping[str, Makeup] = field(repr=False)  # prompt name -> its files
+    shadows: Set[str] = frozenset()  # names of prompts that only ever run beside another, whatever their `on:` says
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Names of the prompts whose `on:` holds exactly this key, without those that another of them leads to."""
-        names = [name for name, prompt in self.prompts.items() if event_key in prompt.on]
+        """Names of the prompts that go to work on exactly this key, without those that another of them leads to."""
+        names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         led_to = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in led_to)
 

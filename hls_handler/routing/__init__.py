@@ -5,7 +5,7 @@ from hls_handler.routing.candidate import MARKER, RELABELS, Candidate, from_even
 from hls_handler.routing.decide import route
 from hls_handler.routing.feedback import as_feedback
 from hls_handler.routing.filters import FAILED, PASSED, asked_to_skip
-from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule
+from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule, Shadow
 
 __all__ = [
     "FAILED",
@@ -18,6 +18,7 @@ __all__ = [
     "Ignored",
     "IgnoredKind",
     "Rule",
+    "Shadow",
     "as_feedback",
     "asked_to_skip",
     "asks_account",

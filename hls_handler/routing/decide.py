@@ -6,7 +6,7 @@ from hls_handler.events import Account
 from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
 from hls_handler.routing.feedback import as_feedback
 from hls_handler.routing.filters import refuse
-from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule
+from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule, Shadow
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Settings
 
@@ -74,7 +74,8 @@ def _enabled(candidate: Candidate, effective: Effective) -> bool:
 def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> Rule | Ignored:
     """By the prompt that settings choose for the event, else by the only one that names the event in its `on:`."""
     key = candidate.key
-    chosen = effective.prompt_for(key)
+    chosen, beside = effective.prompt_for(key), effective.shadow_for(key)
+    shadow = Shadow(*beside) if beside is not None else None
     if chosen is not None:
         name, key_path = chosen
         if name is False:
@@ -89,14 +90,21 @@ def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalo
                 f"{chosen_at} chooses the prompt {name} for {key}, and the library has none of that name; correct it"
             )
             return Ignored("no prompt", reason)
-        return Rule(key, name, effective, file, chosen_by=key_path)
-    names = catalogue.on(key) or catalogue.on(candidate.event)
+        return Rule(key, name, effective, file, key_path, shadow if shadow and shadow.prompt != name else None)
+    names = _without(shadow, catalogue.on(key)) or _without(shadow, catalogue.on(candidate.event))
     if not names:
         change = settings.sources.change("prompts.directory", "another folder")
-        reason = f"no prompt in {settings.prompts.directory}/ has {key} in its `on:`; add it to one to work on it"
+        folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
+        reason = f"no prompt in {folders} has {key} in its `on:`; add it to one to work on it"
+        if shadow is not None:
+            reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} has {shadow.prompt} run beside it only)"
         return Ignored("no prompt", f"{reason}, or {change}")
     if len(names) > 1:
         files = " and ".join(catalogue.file(name) for name in names)
         change = settings.sources.change(f"prompts.use.{key}", "the name of one")
         return Ignored("several prompts", f"{files} are both for {key}; {change}")
-    return Rule(key, names[0], effective, catalogue.file(names[0]))
+    return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
+
+
+def _without(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str, ...]:
+    return names if shadow is None else tuple(name for name in names if name != shadow.prompt)

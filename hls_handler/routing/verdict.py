@@ -31,6 +31,14 @@ IgnoredKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A prompt that runs beside the one of the rule, and posts nothing."""
+
+    prompt: str  # "issues/strict"; whether there is one of that name is found out when it runs
+    chosen_by: str  # key path in `prompts.use`
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """The event is worked on."""
 
@@ -39,6 +47,7 @@ class Rule:
     effective: Effective  # the settings of its repository
     file: str  # of the prompt: "prompts/issues/analyze.j2"
     chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
+    shadow: Shadow | None = None
 
     def why(self, sources: Sources) -> str:
         """A sentence: the line of settings and the prompt file that let it in. Made on demand: the door never asks."""
@@ -74,7 +83,7 @@ class Catalogue(Protocol):
     """What routing asks of the prompt library."""
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Names of the prompts whose `on:` holds exactly this: "issues.opened" or "push" -> ("issues/analyze",)."""
+        """Names of the prompts that go to work on exactly this: "issues.opened" or "push" -> ("issues/analyze",)."""
         ...
 
     def label_fields(self, event: str) -> Mapping[str, str]:

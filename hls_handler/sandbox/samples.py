@@ -20,6 +20,7 @@ from hls_handler.sandbox.recorded import Recorded
 from hls_handler.sandbox.state import State
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Settings
+from hls_handler.settings.uses import chosen_events, mere_shadows
 from hls_handler.work.variables import template_variables
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
@@ -31,28 +32,29 @@ DELIVERY = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 def load_checked(settings: Settings) -> Library:
     """The library that settings name, tried out on every recorded payload. Raises `PromptError` with all problems."""
     budget = Budget(input_tokens=settings.claude.input_tokens)
-    directory = settings.prompts.directory
-    if not directory.is_dir():
-        raise PromptError([f"{settings.sources.where('prompts.directory')}: there is no folder {directory}"])
-    return load_library(directory, families=families(budget), shipped=SHIPPED, chosen=_chosen(settings))
+    folders, where = settings.prompts.folders, settings.sources.where
+    missing = [f"{where(key)}: there is no folder {folder}" for key, folder in folders.items() if not folder.is_dir()]
+    if missing:
+        raise PromptError(missing)
+    return load_library(
+        *folders.values(),
+        families=families(budget),
+        shipped=SHIPPED,
+        chosen=chosen_events(settings),
+        shadows=mere_shadows(settings),
+    )
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
     """All that `load_checked` takes from settings: where it is the same, they lead to the same library."""
     where = settings.sources.where("prompts.directory")
-    return settings.prompts, settings.claude.input_tokens, _chosen(settings), where
+    return settings.prompts, settings.claude.input_tokens, chosen_events(settings), mere_shadows(settings), where
 
 
 def load_shipped(settings: Settings) -> Library:
     """The library that HLS comes with, as these settings would have it. Raises `PromptError` with all problems."""
     budget = Budget(input_tokens=settings.claude.input_tokens)
-    return load_library(SHIPPED, families=families(budget), chosen=_chosen(settings))
-
-
-def _chosen(settings: Settings) -> frozenset[str]:
-    """The events for which settings choose the prompt."""
-    own = (event for entry in settings.repositories for event in entry.prompts.use)
-    return frozenset({*settings.prompts.use, *own})
+    return load_library(SHIPPED, families=families(budget), chosen=chosen_events(settings))
 
 
 def families(budget: Budget) -> Mapping[str, Family]:

@@ -51,6 +51,8 @@ def find_problems(root: object) -> Iterator[Problem]:
     yield from _events_with_a_thread(root, repositories)
     for index, _ in enumerate(repositories):
         yield from _globs(root, f"repositories[{index}].paths.ignore")
+    if _at(root, "prompts.directory") == []:
+        yield "prompts.directory", "is an empty list; name at least one folder"
     yield from _database(root)
     for key in ("github.base_url", "claude.base_url"):
         yield from _address(root, key)

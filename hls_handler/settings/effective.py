@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import Literal
+from typing import Literal, TypeVar
 
 from hls_handler.settings.globs import PathFilter
 from hls_handler.settings.model import (
@@ -17,6 +17,9 @@ from hls_handler.settings.model import (
     Settings,
     webhook_secrets,
 )
+from hls_handler.settings.uses import uses_in
+
+Word = TypeVar("Word")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Effective:
     comments: CommentsOfARepository
     paths: PathFilter
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that says so)
+    shadows: Mapping[str, tuple[str, str]]  # event -> (prompt name, key path that says so)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
 
     def feature_key(self, name: str, settings: Settings) -> str:
@@ -40,13 +44,18 @@ class Effective:
         return own if own in settings.sources.lines else f"features.{name}"
 
     def prompt_for(self, event_key: str) -> tuple[str | Literal[False], str] | None:
-        """What `prompts.use` says of an event, with its key path; a repository's own word first, then the narrower key.
+        """Which prompt `prompts.use` says goes to work on an event, with its key path; None where it says nothing.
 
-        It may be said of "issues.opened" or of all "issues". None where nothing is.
+        It may be said of "issues.opened" or of all "issues". A repository's own word goes first, then the narrower key.
         """
-        if not self.use:
-            return None
-        said = [self.use[key] for key in (event_key, event_key.partition(".")[0]) if key in self.use]
+        return self._said(self.use, event_key) if self.use else None
+
+    def shadow_for(self, event_key: str) -> tuple[str, str] | None:
+        """The same of the prompt that runs beside it and posts nothing."""
+        return self._said(self.shadows, event_key) if self.shadows else None
+
+    def _said(self, words: Mapping[str, tuple[Word, str]], event_key: str) -> tuple[Word, str] | None:
+        said = [words[key] for key in (event_key, event_key.partition(".")[0]) if key in words]
         own = [word for word in said if word[1].startswith(f"{self.key}.")]
         return next(iter(own or said), None)
 
@@ -110,11 +119,7 @@ def _specificity(pattern: str) -> tuple[bool, int]:
 
 def _merge(settings: Settings, index: int, entry: Repository) -> Effective:
     key = f"repositories[{index}]"
-    use: dict[str, tuple[str | Literal[False], str]] = {}
-    for event, name in settings.prompts.use.items():
-        use[event] = (name, f"prompts.use.{event}")
-    for event, name in entry.prompts.use.items():
-        use[event] = (name, f"{key}.prompts.use.{event}")
+    uses = [*uses_in(settings.prompts.use, "prompts.use"), *uses_in(entry.prompts.use, f"{key}.prompts.use")]
     return Effective(
         key=key,
         pattern=entry.name,
@@ -126,6 +131,7 @@ def _merge(settings: Settings, index: int, entry: Repository) -> Effective:
             {**settings.comments.model_dump(), **entry.comments.model_dump(exclude_none=True)}
         ),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
-        use=use,
+        use={use.event: (use.prompt, use.key) for use in uses if not use.shadow},
+        shadows={use.event: (str(use.prompt), use.key) for use in uses if use.shadow},
         webhook_secrets=webhook_secrets(entry.webhook_secret) or webhook_secrets(settings.github.webhook_secret),
     )

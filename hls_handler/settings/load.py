@@ -41,7 +41,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         problems.setdefault(key, sentence)
     problems |= tree.refused | expansion.problems  # there is no value to judge
     if problems or tree.problems:  # else `load_checked` says it: the commands that need no prompts work without
-        problems = {**dict(_missing_folder(expansion.root)), **problems}
+        problems = {**dict(_missing_folders(expansion.root)), **problems}
     lines = _in_order(tree.problems, problems, tree.sources)
     if lines or settings is None:
         secrets = _secrets(expansion, reference)
@@ -52,12 +52,16 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     return settings
 
 
-def _missing_folder(root: object) -> Iterator[tuple[str, str]]:
-    """A prompt folder that was named and is not there: what a start would stumble over next."""
+def _missing_folders(root: object) -> Iterator[tuple[str, str]]:
+    """Prompt folders that were named and are not there: what a start would stumble over next."""
     prompts = root.get("prompts") if isinstance(root, dict) else None
     directory = prompts.get("directory") if isinstance(prompts, dict) else None
-    if isinstance(directory, str) and not os.path.isdir(directory):  # noqa: PTH112 (`Path.is_dir` may raise)
-        yield "prompts.directory", f"there is no folder {directory}"
+    named = {"prompts.directory": directory}
+    if isinstance(directory, list):
+        named = {f"prompts.directory[{index}]": folder for index, folder in enumerate(directory)}
+    for path, folder in named.items():
+        if isinstance(folder, str) and not os.path.isdir(folder):  # noqa: PTH112 (`Path.is_dir` may raise)
+            yield path, f"there is no folder {folder}"
 
 
 def _in_order(of_the_file: list[tuple[int, str]], of_keys: Mapping[str, str], sources: Sources) -> list[str]:

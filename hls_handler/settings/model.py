@@ -19,6 +19,9 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -62,7 +65,6 @@ HttpUrl = Annotated[
 DatabaseUrl = Annotated[str, Expected("an address that starts with sqlite:/// or postgresql+psycopg://")]
 UrlPath = Annotated[str, Field(pattern=r"^/[^\s?#]*$"), Expected("a path that starts with /")]
 RepositoryName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$"), Expected("owner/repo or a glob such as owner/*")]
-PromptName = Annotated[str | Literal[False], Expected("the name of a prompt, or false")]
 Language = Annotated[
     str,
     Field(max_length=40),
@@ -74,6 +76,30 @@ IssueNumber = Annotated[
 ]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
+
+
+class ShadowKeys(BaseModel):
+    """A prompt that runs beside the event's own, and posts nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    prompt: str = Field(min_length=1, description="the name of a prompt")
+    shadow: Literal[True] = Field(description="it runs beside the event's own prompt, and posts nothing")
+
+
+def _as_a_whole(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """One problem at the event's key: an event has dots, so that nobody can tell where its own keys begin."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError("this says nothing of an event") from None
+
+
+PromptUse = Annotated[
+    str | Literal[False] | ShadowKeys,
+    WrapValidator(_as_a_whole),
+    Expected("the name of a prompt, false, or {prompt: NAME, shadow: true}"),
+]
 
 
 class _Section(BaseModel):
@@ -136,11 +162,21 @@ class Storage(_Section):
 
 
 class Prompts(_Section):
-    directory: Path = Field(Path("prompts"), description="folder of the prompt library")
-    use: Mapping[str, PromptName] = Field(
-        default_factory=dict,
-        description="which prompt an event uses, where several could or none should: event to prompt name, or false",
+    directory: Path | tuple[Path, ...] = Field(
+        Path("prompts"),
+        description="folder of the prompt library; of a list, the first folder that has a file gives it",
     )
+    use: Mapping[str, PromptUse] = Field(
+        default_factory=dict,
+        description="which prompt an event uses, where several could, none should, or one is to run in the shadow",
+    )
+
+    @property
+    def folders(self) -> Mapping[str, Path]:
+        """The folders of the library by their key paths, the one that is looked into first at the head."""
+        if isinstance(self.directory, tuple):
+            return {f"prompts.directory[{index}]": folder for index, folder in enumerate(self.directory)}
+        return {"prompts.directory": self.directory}
 
 
 class Limits(_Section):
@@ -221,7 +257,7 @@ class RepositoryFeatures(_Section):
 
 
 class RepositoryPrompts(_Section):
-    use: Mapping[str, PromptName] = Field(default_factory=dict, description="laid over prompts.use, event by event")
+    use: Mapping[str, PromptUse] = Field(default_factory=dict, description="laid over prompts.use, event by event")
 
 
 class RepositoryPaths(_Section):

@@ -38,7 +38,11 @@ def held(settings: Settings, effective: Effective) -> Iterator[Held]:
         chosen = effective.prompt_for(event)
         if chosen is not None:
             yield _held(settings, f"prompts.use.{event}", *chosen)
-    if not effective.use:
+    for event in effective.shadows:
+        beside = effective.shadow_for(event)
+        if beside is not None:
+            yield _held(settings, f"prompts.use.{event}", {"prompt": beside[0], "shadow": True}, beside[1])
+    if not effective.use and not effective.shadows:
         yield _held(settings, "prompts.use", {}, "prompts.use")
 
 

@@ -137,7 +137,8 @@ def _kind_words(name: str, kind: Any, metadata: Sequence[object]) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(str(choice) for choice in get_args(kind))}"
     if get_origin(kind) is tuple:
-        return "a list of texts" + (", at least one" if any(isinstance(part, MinLen) for part in metadata) else "")
+        items = "paths" if get_args(kind)[0] is Path else "texts"
+        return f"a list of {items}" + (", at least one" if any(isinstance(part, MinLen) for part in metadata) else "")
     if get_origin(kind) in (Mapping, dict):
         return f"a map of names, each to {_words('', get_args(kind)[1], ())}"
     return "a path" if kind is Path else "text"

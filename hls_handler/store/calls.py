@@ -7,7 +7,7 @@ from collections import Counter
 from sqlalchemy import Connection, ScalarSelect, distinct, func, select
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import SHADOW_STEPS, Lease
 from hls_handler.errors import Wait
 from hls_handler.store.clock import HOUR_MS, from_ms
 from hls_handler.store.pace import budget_frees_at
@@ -82,12 +82,13 @@ class Calling(Turning):
             calls.update()
             .where(_c.id == call_id, _c.delivery_id == _id_of(lease), _c.finished_at.is_(None))
             .values(finished_at=self._database.now, outcome=outcome, error=error, **spent)
-            .returning(_c.prompt_id)
+            .returning(_c.prompt_id, _c.step_index)
         )
         with self._database.writing() as connection:
-            prompt_id = connection.execute(end).scalar()
-            if prompt_id is not None:
-                self._count(connection, _spent(prompt_id, outcome, usage))
+            ended = connection.execute(end).first()
+            if ended is not None:
+                shadow = ended.step_index >= SHADOW_STEPS
+                self._count(connection, _spent(ended.prompt_id, outcome, usage, shadow=shadow))
 
     def calls_last_hour(self) -> int:
         """How much of the hourly budget is used up."""
@@ -135,8 +136,10 @@ def _micro_usd(cost_usd: float | None) -> int | None:
     return None if cost_usd is None else round(cost_usd * 1_000_000)
 
 
-def _spent(prompt_id: str, outcome: str, usage: Usage | None) -> Counter[tuple[str, str]]:
+def _spent(prompt_id: str, outcome: str, usage: Usage | None, *, shadow: bool) -> Counter[tuple[str, str]]:
     counts = Counter({("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1})
+    if shadow:
+        counts["prompt_shadow_calls", prompt_id] = 1
     if usage is not None:
         counts["tokens", "input"] = usage.input_tokens
         counts["tokens", "output"] = usage.output_tokens

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.engine import Row
 
 from hls_handler.deliveries import State
-from hls_handler.store.clock import from_ms, maybe_from_ms
+from hls_handler.store.clock import from_ms, maybe_from_ms, to_ms
 from hls_handler.store.packed import unpack
 from hls_handler.store.part import Part, literal
 from hls_handler.store.rows import AnalysisRow, CallRow, DeliveryRow, QueueFigures
-from hls_handler.store.tables import analyses, calls, deliveries
+from hls_handler.store.tables import analyses, calls, deliveries, steps
 
 _c = deliveries.c
 _SHOWN = [column for column in _c if column.name not in ("body", "digest")]
@@ -43,6 +44,12 @@ class Reading(Part):
     def thread(self, repository: str, number: int) -> list[DeliveryRow]:
         """All deliveries of an issue or pull request, oldest first."""
         return self._deliveries(select(*_SHOWN).where(_c.repository == repository, _c.number == number).order_by(_c.id))
+
+    def deliveries_with_step(self, name: str, *, since: datetime) -> list[DeliveryRow]:
+        """The deliveries that came since then and remember a step of that name, newest first."""
+        remembers = exists().where(steps.c.delivery_id == _c.id, steps.c.name == name)
+        query = select(*_SHOWN).where(_c.received_at >= to_ms(since), remembers)
+        return self._deliveries(query.order_by(_c.id.desc()))
 
     def body(self, guid: str) -> bytes | None:
         """A delivery's body as received; None for an unknown delivery, and where it is not kept (ignored ones)."""

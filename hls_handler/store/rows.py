@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from hls_handler.deliveries import State
+from hls_handler.deliveries import SHADOW_STEPS, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class CallRow:
     cost_usd: float | None
     took_s: float | None
 
+    @property
+    def of_shadow(self) -> bool:
+        return self.index >= SHADOW_STEPS
+
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
@@ -88,6 +92,10 @@ class AnalysisRow:
     model: str
     reply: str  # JSON
     analysed_at: datetime
+
+    @property
+    def of_shadow(self) -> bool:
+        return self.index >= SHADOW_STEPS
 
 
 @dataclass(frozen=True, slots=True)

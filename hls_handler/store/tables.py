@@ -142,7 +142,7 @@ calls = Table(
     metadata,
     Column("id", Id, primary_key=True),
     _delivery(),
-    Column("step_index", Integer, nullable=False),
+    Column("step_index", Integer, nullable=False),  # from 100 on: of a shadow
     Column("thread_key", Text),
     Column("prompt_id", Words, nullable=False),
     Column("model", Words, nullable=False),
@@ -168,7 +168,7 @@ analyses = Table(
     metadata,
     Column("id", Id, primary_key=True),
     _delivery(),
-    Column("step_index", Integer, nullable=False),
+    Column("step_index", Integer, nullable=False),  # from 100 on: of a shadow
     Column("prompt_id", Words, nullable=False),
     Column("reply_type", Text, nullable=False),
     Column("model", Words, nullable=False),

@@ -116,9 +116,13 @@ def _processing_time(histogram: Mapping[str, int]) -> dict[str, object]:
 
 
 def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, object]]:
-    costs = by_name.get("prompt_cost_micro_usd", {})
+    costs, shadows = by_name.get("prompt_cost_micro_usd", {}), by_name.get("prompt_shadow_calls", {})
     return {
-        prompt: {"calls": calls, "cost_usd": costs.get(prompt, 0) / 1_000_000}
+        prompt: {
+            "calls": calls,
+            "shadow_calls": shadows.get(prompt, 0),  # of the calls
+            "cost_usd": costs.get(prompt, 0) / 1_000_000,
+        }
         for prompt, calls in by_name.get("prompt_calls", {}).items()
     }
 

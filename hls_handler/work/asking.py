@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from hls_handler.analysis import Analysis, Answered, Reply, Unusable
+from hls_handler.deliveries import SHADOW_STEPS
 from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
 from hls_handler.prompting.fields import unasked_reply
 from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
@@ -18,17 +19,22 @@ PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the s
 
 
 def analyse(
-    job: Job, variables: Mapping[str, object], comment_variables: Callable[[Reply], Mapping[str, object]]
+    job: Job,
+    variables: Mapping[str, object],
+    comment_variables: Callable[[Reply], Mapping[str, object]],
+    *,
+    shadow: str | None = None,
 ) -> Analysis:
     """Ask the rule's prompt and whatever its `then` leads to, and make the comment of the last reply.
 
-    `comment_variables` gives what only comment templates see, of the last reply.
+    `comment_variables` gives what only comment templates see, of the last reply. The prompt `shadow` is asked beside
+    the rule's: its steps have numbers of their own, and `/health` tells nothing of it.
     """
     library, store = job.now.library, job.tools.store
     answers: list[Answered] = []
-    name: str | None = job.rule.prompt
+    name: str | None = shadow or job.rule.prompt
     while name is not None:
-        index = len(answers)
+        index = len(answers) + (SHADOW_STEPS if shadow else 0)
         prompt = library.prompts[name]
         step = job.steps.get(("ask", index))
         answered = recall_answer(step, reply_type=prompt.reply, model=prompt.reply_model)
@@ -73,13 +79,13 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> An
         if isinstance(answer, Answered):
             return answer
         if answer.why != "invalid":
-            raise _unusable(job, rendered, answer)
+            raise _unusable(job, rendered, index, answer)
         first = answer
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, Answered):
         return answer
     job.tools.store.forget(job.lease, "unusable")  # a later retry by hand begins anew
-    raise _unusable(job, rendered, answer)
+    raise _unusable(job, rendered, index, answer)
 
 
 def _cut(rendered: Rendered) -> str:
@@ -118,7 +124,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.maybe_done else "failed"
         store.end_call(job.lease, call, outcome=outcome, usage=None, error=str(exc))
         if isinstance(exc, Permanent):
-            job.tools.health.trouble("claude", str(exc), "do what the message says; the next good reply ends this")
+            _tell_health(job, index, str(exc), "do what the message says; the next good reply ends this")
         raise
     if isinstance(answer, Answered):
         job.tools.health.ok("claude")
@@ -135,7 +141,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
     return answer
 
 
-def _unusable(job: Job, rendered: Rendered, answer: Unusable) -> Permanent:
+def _unusable(job: Job, rendered: Rendered, index: int, answer: Unusable) -> Permanent:
     """The end of the delivery; `/health` tells of it until a reply can be used again."""
     file = job.now.library.file(rendered.prompt.name)
     advice = {
@@ -147,5 +153,11 @@ def _unusable(job: Job, rendered: Rendered, answer: Unusable) -> Permanent:
     said = "replies" if answer.why == "invalid" else "reply"
     times = ", twice; last" if answer.why == "invalid" else ""
     problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{times}: {answer.problem}"
-    job.tools.health.trouble("claude", problem, advice)
+    _tell_health(job, index, problem, advice)
     return Permanent(f"{problem}; {advice}")
+
+
+def _tell_health(job: Job, index: int, problem: str, remedy: str) -> None:
+    """Of a shadow's trouble only its own record tells: nothing that is posted suffers."""
+    if index < SHADOW_STEPS:
+        job.tools.health.trouble("claude", problem, remedy)

@@ -31,9 +31,10 @@ class Job:
     thread: Thread | None = None  # where it is said; known once the facts are
 
     def about(self, thread: Thread | None) -> Job:
-        """The same job, from now on for a thread: its lease counts, locks and remembers under that thread's number."""
-        number = thread.number if thread else self.lease.number
-        return replace(self, lease=self.lease.about(number), thread=thread)
+        """The same job, from now on for a thread: what was queued under none counts, locks and remembers under it."""
+        if thread is None or self.lease.number is not None:
+            return replace(self, thread=thread)
+        return replace(self, lease=self.lease.about(thread.number), thread=thread)
 
     def once(self, codec: Codec[T], index: int, do: Callable[[], T]) -> T:
         """The remembered result of a step, or do it and remember it. What comes back is what would be recalled."""

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from hls_handler.actions import Outcome
 from hls_handler.analysis import REPLY_TYPES, Answered, Reply, Unusable, Usage
 from hls_handler.deliveries import Remembered
+from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.labelling import LabelState
 from hls_handler.prompting.fields import any_version
 from hls_handler.untrusted.cleaning import Code, clean
@@ -79,6 +80,10 @@ UNUSABLE = Codec("unusable", 1, TypeAdapter(Unusable))
 OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """What was remembered of a thread's labels when a delivery first came to them: its outcome is told against that."""
+
+
+def facts_codec(handler: Handler[Any]) -> Codec[Any]:
+    return Codec("gather", handler.facts_version, TypeAdapter(handler.facts_type))
 
 
 def keep_answer(answered: Answered, *, index: int) -> Remembered:

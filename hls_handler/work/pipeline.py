@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
+from hls_handler.actions import Outcome
 from hls_handler.analysis import Reply
 from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import PayloadError, Permanent
@@ -25,9 +24,10 @@ from hls_handler.settings.model import Settings
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
-from hls_handler.work.memory import NOT_SHOWN, RULE, Codec
+from hls_handler.work.memory import NOT_SHOWN, RULE, facts_codec
 from hls_handler.work.ports import Tools
 from hls_handler.work.posting import post
+from hls_handler.work.shadow import came_to, run_shadow
 from hls_handler.work.variables import template_variables
 
 Steps = Mapping[tuple[str, int], Remembered]
@@ -89,11 +89,15 @@ def go_through(job: Job) -> Ended:
             if not_shown is not None:
                 job.note(NOT_SHOWN, 0, not_shown)
             analysis = analyse(job, variables, for_comment)
+    actions = job.handler.plan(event, facts, analysis, job.rule)
+    outcomes: tuple[Outcome, ...] = ()
+    if job.thread is not None:
+        with job.recorded("posting"):
+            outcomes = post(job, job.thread, attributed(actions, analysis))
+    if analysis.answers:
+        run_shadow(job, facts, came_to(analysis, actions))
     if job.thread is None:
         return Ended("done", "analysed and kept; there is no thread to say it on", handler=job.handler.name)
-    with job.recorded("posting"):
-        actions = attributed(job.handler.plan(event, facts, analysis, job.rule), analysis)
-        outcomes = post(job, job.thread, actions)
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
     return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
 
@@ -134,7 +138,6 @@ def _too_busy(lease: Lease, tools: Tools, settings: Settings, steps: Steps) -> E
 
 def _gather(job: Job) -> Any:
     handler, event = job.handler, job.event
-    codec: Codec[Any] = Codec("gather", handler.facts_version, TypeAdapter(handler.facts_type))
 
     budget = Budget(job.now.settings.claude.input_tokens, left_out=job.rule.effective.paths)
 
@@ -147,4 +150,4 @@ def _gather(job: Job) -> Any:
         job.tools.health.ok("github")
         return facts
 
-    return job.once(codec, 0, read)
+    return job.once(facts_codec(handler), 0, read)

@@ -201,3 +201,26 @@ def test_prompts_that_cannot_be_used_matter_only_where_an_event_is_asked_about(p
     assert told.exit_code == 2
     assert told.stdout == explain(path, "octo/widgets").stdout
     assert told.stderr == f"{path}:13 (prompts.directory): there is no folder nowhere\n"
+
+
+def test_folders_of_a_list_that_are_missing_are_named_each_with_its_line(path: Path) -> None:
+    path.write_text(f"{SETTINGS}prompts:\n  directory:\n    - nowhere\n    - prompts\n    - neither\n")
+    told = explain(path, "octo/widgets", "--event", "issues.opened")
+    assert told.stderr == (
+        f"{path}:15 (prompts.directory[0]): there is no folder nowhere\n"
+        f"{path}:17 (prompts.directory[2]): there is no folder neither\n"
+    )
+
+
+def test_a_shadow_is_told_beside_the_prompt_of_an_event(path: Path) -> None:
+    path.write_text(f"{SETTINGS}prompts:\n  use:\n    issues.opened: {{prompt: issues/respond, shadow: true}}\n")
+    assert 'prompts.use.issues.opened = {"prompt": "issues/respond", "shadow": true}   hls.yaml:15' in "\n".join(
+        said(path, "octo/widgets")
+    )
+    assert said(path, "octo/widgets", "--event", "issues.opened")[-3:-1] == [
+        (
+            "issues.opened = issues/analyze   hls.yaml:10 (repositories[1].events) enables issues.opened, "
+            "and prompts/issues/analyze.j2 is for it"
+        ),
+        "  beside it, in its shadow: issues/respond   hls.yaml:15 (prompts.use.issues.opened)",
+    ]

@@ -195,11 +195,11 @@ def test_a_database_that_cannot_be_read_is_noted_and_the_try_goes_on(try_: Hls, 
 def test_an_event_that_would_be_ignored_is_told_why_and_tried_all_the_same_with_a_prompt(
     try_: Hls, sandbox: Sandbox
 ) -> None:
-    alone = try_("issues.labeled")
+    alone = try_("issues.pinned")
     assert alone.exit_code == 1
     assert alone.stdout.splitlines()[1:] == [
         (
-            "ignored     (event not enabled) issues.labeled is not among the events of "
+            "ignored     (event not enabled) issues.pinned is not among the events of "
             "settings.yaml:4 (repositories[0].events); add it there to work on it"
         ),
         "─" * 80,
@@ -207,7 +207,7 @@ def test_an_event_that_would_be_ignored_is_told_why_and_tried_all_the_same_with_
         "cost        none, since Claude was not asked",
     ]
     assert sandbox.seen.all("claude") == ()
-    told = try_("issues.labeled", "--prompt", "issues/analyze")
+    told = try_("issues.pinned", "--prompt", "issues/analyze")
     assert told.exit_code == 0
     assert "prompt      issues/analyze (prompts/issues/analyze.j2), as --prompt says" in told.stdout.splitlines()
 

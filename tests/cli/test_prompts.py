@@ -33,7 +33,10 @@ LIBRARY = {
     "issues/more.j2": f"---\ndescription: More\nreply: issue_response\n---\n{TASK}",
 }
 
-SHIPPED_NAMES = "issues/analyze, issues/respond, pull_requests/analyze, reviews/analyze"
+SHIPPED_NAMES = (
+    "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, releases/announce, reviews/analyze, "
+    "workflows/analyze"
+)
 
 Hls = Callable[..., Result]
 
@@ -78,6 +81,25 @@ def test_prompts_are_listed_with_what_they_are_for_and_from_and_no_database_is_m
         "settings.yaml:4 (storage.url): there is no database yet, so no answers, costs and errors\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
+
+
+def test_a_prompt_that_only_runs_in_the_shadow_is_listed_as_such(hls: Hls, tmp_path: Path) -> None:
+    shadow = "prompts:\n  directory: lib\n  use: {issues.opened: {prompt: issues/strict, shadow: true}}\n"
+    (tmp_path / "settings.yaml").write_text(SETTINGS.replace("prompts: {directory: lib}\n", shadow))
+    write(tmp_path / "lib", {"issues/strict.j2": f"{FRONT}---\n{TASK}"})
+    assert "  for         issues.opened; only in the shadow of another\n" in hls("list").stdout
+
+
+def test_prompts_of_several_folders_are_listed_with_the_one_they_are_from(hls: Hls, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(SETTINGS.replace("directory: lib", "directory: [own, lib]"))
+    write(tmp_path / "own", {"issues/more.j2": f"{TASK}Kindly.\n"})
+    listed = hls("list").stdout
+    assert "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n" in listed
+    assert (
+        "  from        own/issues/more.j2, your own; from lib: front matter; from the shipped library: base.j2\n"
+        in listed
+    )
+    assert "--- front matter (lib/issues/more.j2) ---\n" in hls("show", "issues/more").stdout
 
 
 def test_figures_are_of_the_version_at_hand_and_in_brackets_of_earlier_ones(hls: Hls, tmp_path: Path) -> None:
@@ -179,8 +201,8 @@ def test_an_unknown_family_names_the_known_ones(hls: Hls) -> None:
     told = hls("vars", "issue")
     assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr == (
-        "there is no family 'issue'; there are issues, pull_requests, reviews, and their events issues, pull_request, "
-        "pull_request_review\n"
+        "there is no family 'issue'; there are issues, pull_requests, reviews, workflows, comments, releases, and each "
+        "other event of GitHub's, such as push\n"
     )
 
 

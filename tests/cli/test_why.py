@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from hls_handler.actions import LabelWish
 from hls_handler.analysis import Answered, IssueAnalysis, Usage
-from hls_handler.cli.why import said
+from hls_handler.cli.why import said, shadow_told
 from hls_handler.prompting.fields import any_version
+from hls_handler.work.shadow import Ran, Shadowed
 from tests.handlers.world import issue_analysis, request, review_analysis
 
 
@@ -29,3 +33,38 @@ def test_fields_of_the_prompts_author_are_told_at_the_end() -> None:
         "bug, priority high, easy, component backend: It crashes.; affected_version: 2.1; areas: api, docs; "
         "regression: True"
     )
+
+
+POSTED = Ran("issues/analyze@1", (LabelWish("bug", "kind"),), speaks=True)
+
+
+@pytest.mark.parametrize(
+    ("shadow", "told"),
+    [
+        (
+            Shadowed("issues/strict", "done", None, Ran("issues/strict@2", (), speaks=False), POSTED),
+            "In its shadow issues/strict@2 would have set no labels, without a comment; nothing of it was posted.",
+        ),
+        (
+            Shadowed(
+                "issues/strict",
+                "done",
+                None,
+                Ran("issues/strict@2", (LabelWish("bug", "kind"), LabelWish("priority-low", "priority")), speaks=True),
+                POSTED,
+            ),
+            "In its shadow issues/strict@2 would have set bug, priority-low, with a comment; nothing of it was posted.",
+        ),
+        (
+            Shadowed("issues/strict", "failed", "Claude answered 400", None, POSTED),
+            "In its shadow issues/strict failed: Claude answered 400",
+        ),
+        (
+            Shadowed("issues/strict", "skipped", "waits for its turn", None, POSTED),
+            "In its shadow issues/strict was not asked: waits for its turn",
+        ),
+    ],
+    ids=["silent", "speaking", "failed", "skipped"],
+)
+def test_a_shadow_is_told_by_what_it_would_have_done(shadow: Shadowed, told: str) -> None:
+    assert shadow_told(shadow) == told

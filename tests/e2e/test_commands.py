@@ -329,6 +329,7 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
         "prompts show",
         "prompts diff",
         "prompts try",
+        "prompts compare",
         "config explain",
         "settings schema",
         "demo",

@@ -17,9 +17,14 @@ from hls_handler.prompting.hints import ListOf, has_members, members, settle
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import COMMENT, COMMON
+from hls_handler.routing import Rule, Shadow, route
 from hls_handler.sandbox import recorded
-from hls_handler.sandbox.samples import families
+from hls_handler.sandbox.samples import families, load_checked
+from hls_handler.settings.effective import RepositoryTable
 from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, push_variables, write
+from tests.routing.world import candidate
+from tests.settings.files import SMALLEST
+from tests.settings.files import load as load_settings_of
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
@@ -87,6 +92,25 @@ def test_what_the_guide_says_fails_does_so_in_these_words(tmp_path: Path, conten
     with pytest.raises(PromptError) as caught:
         load_library(tmp_path, families=FAMILIES)
     assert str(caught.value).replace(tmp_path.as_posix(), "prompts") == message.strip()
+
+
+def test_the_guides_words_alone_work_over_a_second_folder(tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/analyze.j2": WORKING[0]})
+    library = load_library(tmp_path / "own", SHIPPED, families=FAMILIES)
+    assert library.prompts["issues/analyze"].has_comment is True
+    assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("<stranger ")
+
+
+def test_the_guides_shadow_loads_and_runs_beside_the_prompt_that_it_is_a_copy_of(tmp_path: Path) -> None:
+    said = next(content for language, words, content in BLOCKS if (language, words.strip()) == ("yaml", "shadow"))
+    for ending in (".j2", ".comment.md.j2"):
+        text = (SHIPPED / f"issues/analyze{ending}").read_text(encoding="utf-8")
+        write(tmp_path / "own", {f"issues/strict{ending}": text})
+    settings = load_settings_of(tmp_path, SMALLEST + said.replace("[own, prompts]", f"[{tmp_path}/own, {SHIPPED}]"))
+    event = candidate(repository="owner/repo")
+    rule = route(event, settings=settings, table=RepositoryTable(settings), catalogue=load_checked(settings), we=None)
+    assert isinstance(rule, Rule)
+    assert (rule.prompt, rule.shadow) == ("issues/analyze", Shadow("issues/strict", "prompts.use.issues.opened"))
 
 
 def test_the_guide_has_examples_of_every_kind() -> None:

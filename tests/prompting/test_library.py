@@ -68,6 +68,13 @@ def test_events_for_which_settings_choose_name_all_their_prompts(tmp_path: Path)
     assert library.on("issues.opened") == ("issues/other", "issues/plain")
 
 
+def test_a_mere_shadow_may_share_an_event_and_goes_to_work_on_none(tmp_path: Path) -> None:
+    leading = FRONT.replace("---\n", "---\nthen: {prompt: issues/plain, when: 'true'}\n", 1)
+    write(tmp_path, PLAIN | {"issues/strict.j2": PLAIN["issues/plain.j2"], "issues/first.j2": leading + "x"})
+    library = load_library(tmp_path, families=FAMILIES, shadows=frozenset({"issues/strict", "issues/first"}))
+    assert library.on("issues.opened") == ("issues/plain",)
+
+
 @pytest.mark.parametrize(
     ("reply", "follower"),
     [(ANALYSIS, None), (QUESTION, "issues/respond")],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Candidate, Ignored, Rule
+from hls_handler.routing import Candidate, Ignored, Rule, Shadow
 from tests.routing.world import candidate, decide, no, settings, yes
 
 
@@ -179,6 +179,74 @@ def test_a_chosen_prompt_that_is_not_in_the_library_is_named() -> None:
             "hls.yaml:22 (prompts.use.issues) chooses the prompt issues/analyse for issues.opened, and the "
             "library has none of that name; correct it"
         ),
+    )
+
+
+# --- shadows ---------------------------------------------------------------------------------------------------------
+
+SHORT = {"prompt": "issues/short", "shadow": True}
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "here", "prompt", "shadow"),
+    [
+        ({"issues.opened": SHORT}, {}, "issues/analyze", Shadow("issues/short", "prompts.use.issues.opened")),
+        ({"issues": SHORT}, {}, "issues/analyze", Shadow("issues/short", "prompts.use.issues")),
+        (
+            {"issues.opened": "issues/triage"},
+            {"issues.opened": SHORT},
+            "issues/triage",
+            Shadow("issues/short", "repositories[0].prompts.use.issues.opened"),
+        ),
+        (
+            {"issues": "issues/triage", "issues.opened": SHORT},
+            {},
+            "issues/triage",
+            Shadow("issues/short", "prompts.use.issues.opened"),
+        ),
+        ({"issues.opened": SHORT}, {"issues": "issues/short"}, "issues/short", None),
+        (
+            {"issues.opened": {"prompt": "issues/none", "shadow": True}},
+            {"issues": "issues/triage"},
+            "issues/triage",
+            Shadow("issues/none", "prompts.use.issues.opened"),
+        ),
+        ({"issues.edited": SHORT, "issues.opened": "issues/short"}, {}, "issues/short", None),
+    ],
+    ids=[
+        "beside the one whose `on:` it is",
+        "for all actions",
+        "beside a choice of the whole file",
+        "beside a choice of the same place",
+        "the chosen one itself",
+        "unknown",
+        "of another event",
+    ],
+)
+def test_a_shadow_runs_beside_the_prompt_that_goes_to_work(
+    everywhere: dict[str, Any], here: dict[str, Any], prompt: str, shadow: Shadow | None
+) -> None:
+    by = settings({"name": "octo/hello", "prompts": {"use": here}}, prompts={"use": everywhere})
+    verdict = decide(candidate(), by, prompts=TWO)
+    assert isinstance(verdict, Rule)
+    assert (verdict.prompt, verdict.shadow) == (prompt, shadow)
+
+
+def test_an_event_that_is_switched_off_has_no_shadow_either() -> None:
+    by = settings(
+        {"name": "octo/hello", "prompts": {"use": {"issues": False}}}, prompts={"use": {"issues.opened": SHORT}}
+    )
+    assert no(candidate(), by)[0] == "prompt switched off"
+
+
+def test_a_shadow_alone_does_not_make_an_event_worked_on() -> None:
+    by = settings(prompts={"use": {"issues": SHORT}}, lines={"prompts": 20, "prompts.use.issues": 22})
+    verdict = decide(candidate(), by, prompts={"issues.opened": ("issues/short",)})
+    assert verdict == Ignored(
+        "no prompt",
+        "no prompt in prompts/ has issues.opened in its `on:`; add it to one to work on it "
+        "(hls.yaml:22 (prompts.use.issues) has issues/short run beside it only), or add prompts.directory to hls.yaml "
+        "and set it to another folder",
     )
 
 

@@ -10,6 +10,8 @@ from hls_handler.settings.explain import unknown_key
 from hls_handler.settings.reference import Reference
 from tests.settings.files import SMALLEST, VARIABLES, problems
 
+USE = "the name of a prompt, false, or {prompt: NAME, shadow: true}"
+
 
 @pytest.mark.parametrize(
     ("section", "name", "sentence"),
@@ -68,11 +70,27 @@ def test_an_unknown_key_is_told_the_nearest_known_one(section: str, name: str, s
         ("logging: {level: LOUD}", 'logging.level: found "LOUD", expected one of DEBUG, INFO, WARNING, ERROR'),
         ("limits: {concurrency: {}}", "limits.concurrency: found an empty map, expected a whole number from 1 to 200"),
         ("limits: {concurrency: []}", "limits.concurrency: found an empty list, expected a whole number from 1 to 200"),
-        ("prompts: {directory: [a]}", "prompts.directory: found a list, expected a path"),
+        ("prompts: {directory: {a: b}}", "prompts.directory: found a map, expected a path or a list of paths"),
+        ("prompts: {directory: [a, 7]}", "prompts.directory[1]: found 7, expected a path"),
+        ("prompts: {directory: []}", "prompts.directory: is an empty list; name at least one folder"),
         ("server: 8000", "server: found a value of another kind, expected a section of keys"),
         (
             "prompts: {use: {push: true}}",
-            "prompts.use.push: found true, expected the name of a prompt, or false",
+            f"prompts.use.push: found true, expected {USE}",
+        ),
+        *(
+            (f"prompts: {{use: {{push: {written}}}}}", f"prompts.use.push: found {found}, expected {USE}")
+            for written, found in [
+                ("{prompt: push/a}", "a map"),
+                ("{prompt: push/a, shadow: false}", "a map"),
+                ("{prompt: push/a, shadow: true, on: push}", "a map"),
+                ("{prompt: false, shadow: true}", "a map"),
+                ("[push/a]", "a list"),
+            ]
+        ),
+        (
+            "prompts: {use: {push: }}",
+            f"prompts.use.push: has no value, expected {USE}; remove the key to take the default",
         ),
         ("labels: {allow: bug}", 'labels.allow: found "bug", expected a list of texts'),
         ("labels: {allow: [bug, 7]}", "labels.allow[1]: found 7, expected text; put the value in quotes"),

@@ -135,6 +135,28 @@ def test_a_prompt_folder_that_cannot_be_looked_at_is_a_problem_and_no_crash(tmp_
     ]
 
 
+def test_every_missing_folder_of_a_list_is_named_with_its_line(tmp_path: Path) -> None:
+    text = f"{SMALLEST}prompts:\n  directory:\n    - none\n    - {tmp_path}\n    - neither\nservr: 1\n"
+    assert problems(tmp_path, text) == [
+        "settings.yaml:10: prompts.directory[0]: there is no folder none",
+        "settings.yaml:12: prompts.directory[2]: there is no folder neither",
+        "settings.yaml:13: servr: unknown key; did you mean server?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "folders"),
+    [
+        ("own", {"prompts.directory": Path("own")}),
+        ("[own, prompts]", {"prompts.directory[0]": Path("own"), "prompts.directory[1]": Path("prompts")}),
+    ],
+)
+def test_the_folders_of_the_library_are_known_by_their_keys(
+    tmp_path: Path, written: str, folders: dict[str, Path]
+) -> None:
+    assert load(tmp_path, f"{SMALLEST}prompts: {{directory: {written}}}").prompts.folders == folders
+
+
 def test_lines_are_kept_for_every_key(tmp_path: Path) -> None:
     sources = load(tmp_path, USERS_FILE).sources
     assert sources.lines["repositories[0].events[2]"] == 18

@@ -89,6 +89,9 @@ def test_a_misspelt_key_is_wrong(more: str, where: str) -> None:
         ("logging: {level: LOUD}\n", "logging.level"),
         ("prompts: {use: {issues.opened: true}}\n", "prompts.use.issues.opened"),
         ("prompts: {use: {issue.opened: false}}\n", "prompts.use"),
+        ("prompts: {use: {issues: {prompt: issues/a}}}\n", "prompts.use.issues"),
+        ("prompts: {use: {issues: {prompt: issues/a, shadow: false}}}\n", "prompts.use.issues"),
+        ("prompts: {directory: [7]}\n", "prompts.directory"),
         ("prompts: {use: {'${EVENT}': false}}\n", "prompts.use"),
         ("    events: []\n", "repositories.0.events"),
         ("    events: issues\n", "repositories.0.events"),
@@ -112,6 +115,7 @@ def test_what_does_not_load_is_wrong(more: str, where: str) -> None:
         "github: {token: t, webhook_secret: '${A}${B}'}\n",
         "prompts: {use: {issues.opened: false, pull_request: pull_requests/other}}\n",
         "claude: {api_key: k, base_url: 'https://${HOST}/v1'}\n",
+        "prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a, shadow: true}}}\n",
     ],
 )
 def test_what_loads_is_right(more: str) -> None:

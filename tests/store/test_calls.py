@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import SHADOW_STEPS, Lease
 from hls_handler.errors import Wait
 from hls_handler.store import CLAUDE_PACE, Store
 from hls_handler.store.calls import UNAVAILABLE
@@ -71,6 +71,16 @@ def test_what_was_spent_is_counted(store: Store) -> None:
         ("tokens", "cache_write"): 60,
         ("tokens", "cache_read"): 80,
     }
+
+
+def test_calls_of_a_shadow_are_counted_as_such_as_well(store: Store) -> None:
+    lease = begin(store, "g1")
+    for index in (SHADOW_STEPS - 1, SHADOW_STEPS, SHADOW_STEPS + 1):
+        store.end_call(lease, begin_call(store, lease, index=index), outcome="ok", usage=None, error=None)
+    counted = store.counters()
+    assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
+    assert counted["prompt_shadow_calls", "issues/analyze@3f9c2a"] == 2
+    assert [call.of_shadow for call in store.calls("g1")] == [False, True, True]
 
 
 def test_calls_that_claude_did_not_take_up_leave_the_budget_alone(store: Store) -> None:

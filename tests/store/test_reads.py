@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from hls_handler.deliveries import Remembered
 from hls_handler.store import QueueFigures, Store
 from tests.store.builders import Skew, accept, begin, bury, claim, ignored, queued
 
@@ -28,6 +29,16 @@ def test_a_delivery_is_found_by_its_id_or_the_beginning_of_it(store: Store, aske
     accept(store, queued("abc-1"), queued("abc-12"), queued("abc-22"))
     row = store.delivery(asked)
     assert (row.guid if row else None) == found
+
+
+def test_deliveries_that_remember_a_step_are_found_newest_first(store: Store, skew: Skew) -> None:
+    for guid, name in (("g1", "shadow"), ("g2", "shadow"), ("g3", "ask"), ("g4", "shadow")):
+        lease = begin(store, guid)
+        store.remember(lease, Remembered(name, 0, 1, "{}"))
+        store.finish(lease, "done", reason=None, took_s=1)
+        skew.pass_by(minutes=1)
+    rows = store.deliveries_with_step("shadow", since=store.now() - timedelta(seconds=210))
+    assert [row.guid for row in rows] == ["g4", "g2"]
 
 
 def test_a_thread_is_told_oldest_first(store: Store) -> None:

@@ -68,6 +68,8 @@ def test_a_page_of_a_busy_day() -> None:
         ("repository_outcome", "owner/repo:done"): 9,
         ("prompt_calls", "issues/analyze@3f9c2a"): 11,
         ("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): 1_234_567,
+        ("prompt_calls", "issues/strict@aaaaaa"): 3,
+        ("prompt_shadow_calls", "issues/strict@aaaaaa"): 2,
         ("tokens", "input"): 4000,
         ("tokens", "cache_read"): 70,
         ("cost_micro_usd", ""): 1_234_567,
@@ -94,7 +96,10 @@ def test_a_page_of_a_busy_day() -> None:
     assert page["handlers"] == {"IssueHandler": {"done": 9, "dead": 2}, "of:a:kind": {"done": 1}}
     assert page["repositories"] == {"owner/repo": {"done": 9}}
     assert page["ignored_by_reason"] == {"event not enabled": 5}
-    assert page["prompts"] == {"issues/analyze@3f9c2a": {"calls": 11, "cost_usd": 1.234567}}
+    assert page["prompts"] == {
+        "issues/analyze@3f9c2a": {"calls": 11, "shadow_calls": 0, "cost_usd": 1.234567},
+        "issues/strict@aaaaaa": {"calls": 3, "shadow_calls": 2, "cost_usd": 0.0},
+    }
     assert page["tokens"] == {"input": 4000, "output": 0, "cache_write": 0, "cache_read": 70}
     assert page["cost_usd"] == 1.234567
     assert page["claude_api"] == {"requests_made": 11, "by_outcome": {"answered": 10, "invalid": 1}}

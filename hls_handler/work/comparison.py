@@ -1,0 +1,152 @@
+"""A comparison: what one prompt came to over the deliveries that another one worked on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from hls_handler.analysis import Usage
+from hls_handler.events import event_key
+from hls_handler.store import CallRow, DeliveryRow, Store
+from hls_handler.work.shadow import SHADOWED, Ran
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One prompt on one delivery: what it came to, and what that took."""
+
+    ran: Ran
+    tokens: int  # all kinds of input, and output
+    cost_usd: float | None  # None where a price is not known
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """The labels of one group, where the two sides wish for others; () for none."""
+
+    group: str  # "priority"
+    one: tuple[str, ...]
+    other: tuple[str, ...]
+
+
+Counted = TypeVar("Counted", str, Difference)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two prompts on one delivery."""
+
+    guid: str
+    event_key: str  # "issues.opened"
+    thread: str  # "owner/repo#7"
+    one: Side
+    other: Side
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        one, other = _by_group(self.one.ran), _by_group(self.other.ran)
+        groups = dict.fromkeys([*one, *other])
+        found = (Difference(group, one.get(group, ()), other.get(group, ())) for group in groups)
+        return tuple(difference for difference in found if difference.one != difference.other)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All pairs, and what they come to. `one` is the prompt that was asked for, `other` what it is held against."""
+
+    pairs: tuple[Pair, ...]
+    left_out: Mapping[str, int]  # "failed" -> 2: deliveries where there is nothing to compare
+
+    @property
+    def differing(self) -> int:
+        """Deliveries in which other labels are wished for."""
+        return sum(bool(pair.differences) for pair in self.pairs)
+
+    @property
+    def groups(self) -> Sequence[tuple[str, int]]:
+        """In how many deliveries each group of labels differs, the most frequent first."""
+        return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
+
+    @property
+    def differences(self) -> Sequence[tuple[Difference, int]]:
+        """How often each difference comes, the most frequent first."""
+        return _ranked(difference for pair in self.pairs for difference in pair.differences)
+
+    @property
+    def spoke_differently(self) -> int:
+        return sum(pair.one.ran.speaks != pair.other.ran.speaks for pair in self.pairs)
+
+
+def recorded(store: Store, prompt: str, other: str | None, *, since: datetime) -> Comparison:
+    """Prompts against their shadows, over the deliveries that came since then.
+
+    `prompt` is a name or an id. Without `other` it is a shadow, and held against what was posted, whichever that is;
+    with `other` either of them may be the shadow.
+    """
+    pairs: list[Pair] = []
+    left_out: Counter[str] = Counter()
+    for row in store.deliveries_with_step(SHADOWED.name, since=since):
+        shadowed = SHADOWED.decode(store.steps(row.guid).get((SHADOWED.name, 0)))
+        if shadowed is None:
+            continue
+        calls = store.calls(row.guid)
+        posted = side(shadowed.posted, [call for call in calls if not call.of_shadow])
+        if shadowed.ran is None:
+            is_meant = is_named(prompt.partition("@")[0], shadowed.prompt)
+            left_out[shadowed.state] += is_meant and (other is None or is_named(other, posted.ran.prompt_id))
+            continue
+        shadow = side(shadowed.ran, [call for call in calls if call.of_shadow])
+        if is_named(prompt, shadow.ran.prompt_id) and (other is None or is_named(other, posted.ran.prompt_id)):
+            pairs.append(pair(row, shadow, posted))
+        elif other is not None and is_named(prompt, posted.ran.prompt_id) and is_named(other, shadow.ran.prompt_id):
+            pairs.append(pair(row, posted, shadow))
+    return Comparison(tuple(pairs), +left_out)
+
+
+def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
+    thread = f"{row.repository}#{row.number}"
+    return Pair(row.guid, event_key(row.event, row.action), thread, one, other)
+
+
+def is_named(given: str, prompt_id: str) -> bool:
+    """Whether a name ("issues/strict") or an id ("issues/strict@3f9c2a") means this prompt."""
+    return given in (prompt_id, prompt_id.partition("@")[0])
+
+
+def side(ran: Ran, spent: Iterable[CallRow | Usage]) -> Side:
+    """With what its calls took, those whose reply was of no use included."""
+    calls = list(spent)
+    tokens = sum(
+        count or 0
+        for call in calls
+        for count in (call.input_tokens, call.output_tokens, call.cache_write_tokens, call.cache_read_tokens)
+    )
+    costs = [call.cost_usd for call in calls if call.cost_usd is not None]
+    return Side(ran, tokens, sum(costs) if costs else None)
+
+
+def prompt_ids(sides: Iterable[Side]) -> tuple[str, ...]:
+    """The versions that took part: ("issues/strict@3f9c2a",)."""
+    return tuple(sorted({one.ran.prompt_id for one in sides}))
+
+
+def mean_tokens(sides: Sequence[Side]) -> float:
+    return sum(one.tokens for one in sides) / len(sides)
+
+
+def mean_cost_usd(sides: Iterable[Side]) -> float | None:
+    """Over those whose cost is known; None if none is."""
+    costs = [one.cost_usd for one in sides if one.cost_usd is not None]
+    return sum(costs) / len(costs) if costs else None
+
+
+def _by_group(ran: Ran) -> dict[str, tuple[str, ...]]:
+    groups = dict.fromkeys(wish.group for wish in ran.labels)
+    return {group: tuple(sorted(wish.name for wish in ran.labels if wish.group == group)) for group in groups}
+
+
+def _ranked(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
+    return sorted(Counter(found).items(), key=lambda counted: (-counted[1], counted[0]))

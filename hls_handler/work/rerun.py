@@ -1,0 +1,112 @@
+"""A re-run: a prompt asked about what is remembered of a delivery that is done; nothing of it is kept or posted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hls_handler.analysis import Analysis, Answered
+from hls_handler.deliveries import SHADOW_STEPS, Remembered
+from hls_handler.errors import PayloadError, Permanent
+from hls_handler.events import Event, parse_event
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import Handler
+from hls_handler.prompting.library import Library, Prompt
+from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
+from hls_handler.routing import Rule
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.store import DeliveryRow, Store
+from hls_handler.work.comparison import Side, side
+from hls_handler.work.memory import OUTCOME, facts_codec, recall_answer, retell_answer
+from hls_handler.work.ports import Claude
+from hls_handler.work.shadow import came_to
+from hls_handler.work.variables import template_variables
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A delivery that is done, as it was when its prompt was asked, and what that came to."""
+
+    row: DeliveryRow
+    event: Event
+    handler: Handler[Any]
+    facts: Any
+    rule: Rule
+    posted: Side
+
+
+def stored_for(
+    store: Store, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
+) -> Stored | None:
+    """The delivery, if it is done and all is still there that the prompt would be asked about; else None."""
+    handler = handler_for(row.event)
+    body = store.body(row.guid)
+    effective = table.find(row.repository or "")
+    if row.state != "done" or not body or effective is None:
+        return None
+    try:
+        event = parse_event(row.event, row.guid, body)
+    except PayloadError:
+        return None
+    if event.key not in prompt.on and event.name not in prompt.on:
+        return None
+    steps = store.steps(row.guid)
+    facts = facts_codec(handler).decode(steps.get(("gather", 0)))
+    numbers = sorted(index for name, index in steps if name == "ask" and index < SHADOW_STEPS)
+    answers = [answer for index in numbers if (answer := _answered(steps["ask", index], library)) is not None]
+    if facts is None or not answers:
+        return None
+    outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
+    commented = any(outcome is not None and outcome.action == "comment" for outcome in outcomes)
+    rule = Rule(event.key, prompt.name, effective, prompt.path)
+    then = replace(rule, prompt=answers[0].prompt_id.partition("@")[0])
+    analysis = Analysis(tuple(answers), comment="a comment" if commented else None)
+    ran = came_to(analysis, handler.plan(event, facts, analysis, then))
+    calls = (call for call in store.calls(row.guid) if not call.of_shadow)
+    return Stored(row, event, handler, facts, rule, side(ran, calls))
+
+
+def _answered(step: Remembered, library: Library) -> Answered | None:
+    """With the labels of its prompt, if the library still has it with such fields; else with the shipped ones."""
+    told = retell_answer(step)
+    prompt = library.prompts.get(told.prompt_id.partition("@")[0]) if told is not None else None
+    recalled = recall_answer(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
+    return recalled or told
+
+
+def rendered(stored: Stored, library: Library, key: bytes) -> Rendered:
+    """What Claude is asked first. Raises `PromptError`."""
+    return render(library, stored.rule.prompt, _variables(stored), key=key)
+
+
+def run_again(stored: Stored, library: Library, claude: Claude, key: bytes) -> Side:
+    """Ask the prompt, and whatever its `then` leads to. Raises `PromptError`, and `StepFailed` as `Claude.ask` does."""
+    variables = _variables(stored)
+    answers: list[Answered] = []
+    name: str | None = stored.rule.prompt
+    while name is not None:
+        answer = claude.ask(render(library, name, variables, key=key))
+        if not isinstance(answer, Answered):
+            raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
+        answers.append(answer)
+        variables = {**variables, "analysis": answer.reply}
+        last, name = name, library.next_after(name, answer.reply)
+    made = stored.handler.comment_variables(stored.event, stored.facts, answers[-1].reply)
+    comment = render_comment(library, last, {**variables, **made}, key=key)
+    footer = render_footer(library, last, {**variables, **made}, key=key) if stored.handler.has_sections else ""
+    analysis = Analysis(tuple(answers), comment, footer)
+    ran = came_to(analysis, stored.handler.plan(stored.event, stored.facts, analysis, stored.rule))
+    return side(ran, [answer.usage for answer in answers])
+
+
+def _variables(stored: Stored) -> Mapping[str, object]:
+    holds = stored.rule.effective
+    return template_variables(
+        stored.event,
+        stored.handler,
+        stored.facts,
+        prompt=stored.rule.prompt,
+        dry_run=holds.features.dry_run,
+        comments=holds.comments,
+    )

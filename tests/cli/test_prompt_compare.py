@@ -1,0 +1,203 @@
+"""`hls prompts compare`: what is told of two prompts, and what is said where there is nothing to tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from hls_handler.actions import LabelWish
+from hls_handler.analysis import Usage
+from hls_handler.cli import app
+from hls_handler.cli.prompt_compare import parse_since
+from hls_handler.cli.prompt_comparison import comparison_document, shown_comparison
+from hls_handler.deliveries import SHADOW_STEPS
+from hls_handler.store import Store
+from hls_handler.work.comparison import Comparison, Pair, Side
+from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
+from tests.store.builders import begin
+
+SETTINGS = """\
+github: {token: a-token, webhook_secret: "0123456789abcdef"}
+claude: {api_key: a-key}
+repositories: [{name: octo/widgets}]
+storage: {url: "sqlite:///hls.db"}
+"""
+BUG, HIGH, LOW = LabelWish("bug", "kind"), LabelWish("priority-high", "priority"), LabelWish("priority-low", "priority")
+POSTED = Ran("issues/analyze@111111", (BUG, LOW), speaks=True)
+STRICT = Ran("issues/strict@222222", (BUG, HIGH), speaks=False)
+
+Hls = Callable[..., Result]
+
+
+@pytest.fixture
+def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
+    shipped = Path(__file__).parent.parent.parent / "prompts"
+    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompts: {{directory: {shipped}}}\n")
+    return lambda *arguments: CliRunner().invoke(app, ["prompts", "compare", *arguments])
+
+
+def keep(store: Store, guid: str, result: Shadowed) -> None:
+    """A delivery of issue 7 that is done, with a shadow and what both took."""
+    lease = begin(store, guid, number=7)
+    for index, prompt_id in ((0, "issues/analyze@111111"), (SHADOW_STEPS, "issues/strict@222222")):
+        call = store.begin_call(
+            lease,
+            index=index,
+            prompt_id=prompt_id,
+            model="m",
+            sender=None,
+            requests_per_second=1000,
+            calls_per_hour=200,
+        )
+        usage = Usage("m", input_tokens=1000 + index, output_tokens=50, cost_usd=0.25)
+        store.end_call(lease, call, outcome="ok", usage=usage, error=None)
+    store.remember(lease, SHADOWED.encode(result, index=0, took_s=0))
+    store.finish(lease, "done", reason=None, took_s=1)
+
+
+@pytest.fixture
+def kept(hls: Hls, tmp_path: Path) -> Hls:
+    """Over a database with three deliveries: other labels, the same, and a shadow that failed."""
+    with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+        keep(store, "11111111-a", Shadowed("issues/strict", "done", None, STRICT, POSTED))
+        same = Ran("issues/strict@222222", POSTED.labels, speaks=True)
+        keep(store, "22222222-b", Shadowed("issues/strict", "done", None, same, POSTED))
+        keep(store, "33333333-c", Shadowed("issues/strict", "failed", "Claude answered 400", None, POSTED))
+    return hls
+
+
+def test_a_shadow_is_compared_with_what_was_posted(kept: Hls) -> None:
+    told = kept("issues/strict")
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert told.stdout == (
+        "issues/strict@222222 against issues/analyze@111111\n"
+        "\n"
+        "delivery  event          thread          speaks    tokens      USD                 labels\n"
+        "22222222  issues.opened  octo/widgets#7  yes, yes  1150, 1050  0.250000, 0.250000  the same\n"
+        "11111111  issues.opened  octo/widgets#7  no, yes   1150, 1050  0.250000, 0.250000  "
+        "priority-high, not priority-low\n"
+        "\n"
+        "compared     2 deliveries; left out: 1 failed\n"
+        "same labels  1\n"
+        "differing    1: priority in 1\n"
+        "                1  priority-high, not priority-low\n"
+        "speaks       1, against 2; differing in 1\n"
+        "mean tokens  1150, against 1050\n"
+        "mean cost    0.250000 USD, against 0.250000 USD\n"
+    )
+
+
+def test_the_same_is_told_as_json(kept: Hls) -> None:
+    document = json.loads(kept("issues/strict", "--json", "--since", "24h", "--with", "issues/analyze").stdout)
+    deliveries = document.pop("deliveries")
+    assert document == {
+        "prompt": {"ids": ["issues/strict@222222"], "spoke": 1, "mean_tokens": 1150, "mean_cost_usd": 0.25},
+        "with": {"ids": ["issues/analyze@111111"], "spoke": 2, "mean_tokens": 1050, "mean_cost_usd": 0.25},
+        "compared": 2,
+        "left_out": {"failed": 1},
+        "same_labels": 1,
+        "differing_labels": 1,
+        "differing_by_group": {"priority": 1},
+        "differences": [
+            {"group": "priority", "prompt": ["priority-high"], "with": ["priority-low"], "deliveries": 1},
+        ],
+        "speaking_differently": 1,
+    }
+    assert deliveries[1] == {
+        "delivery": "11111111-a",
+        "event": "issues.opened",
+        "thread": "octo/widgets#7",
+        "prompt": {
+            "id": "issues/strict@222222",
+            "labels": ["bug", "priority-high"],
+            "speaks": False,
+            "tokens": 1150,
+            "cost_usd": 0.25,
+        },
+        "with": {
+            "id": "issues/analyze@111111",
+            "labels": ["bug", "priority-low"],
+            "speaks": True,
+            "tokens": 1050,
+            "cost_usd": 0.25,
+        },
+    }
+
+
+def test_labels_that_one_side_lacks_and_costs_that_nobody_knows_are_told_so() -> None:
+    one, other = Side(Ran("a@1", (BUG,), True), 1, None), Side(Ran("b@2", (LOW,), True), 2, None)
+    compared = Comparison((Pair("g1", "issues.opened", "o/r\x1b[2J#7", one, other),), {})
+    lines = list(shown_comparison(compared))
+    assert lines[3].endswith("unknown, unknown  bug, not none; no priority, not priority-low")
+    assert "o/r\\x1b[2J#7" in lines[3]
+    assert lines[-1] == "mean cost    unknown, against unknown"
+    assert comparison_document(compared)["prompt"] == {
+        "ids": ("a@1",),
+        "spoke": 1,
+        "mean_tokens": 1.0,
+        "mean_cost_usd": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            ["issues/other@3f9c2a"],
+            (
+                "no delivery of the last 7d was answered by issues/other@3f9c2a in the shadow: name it in prompts.use "
+                "as {prompt: issues/other, shadow: true} and wait for events, or ask it now about deliveries that are "
+                "done, with --ask; what it said of other deliveries cannot be compared\n"
+            ),
+        ),
+        (
+            ["issues/strict", "--with", "issues/respond", "--since", "30m"],
+            "no delivery of the last 30m was answered by issues/strict and issues/respond in the shadow: name it",
+        ),
+        (["issues/analyze", "--ask", "--yes"], "no delivery of the last 7d could be compared\n"),
+    ],
+    ids=["never ran", "not against this one", "none is stored"],
+)
+def test_where_there_is_nothing_to_compare_it_is_said_what_to_do(kept: Hls, given: list[str], told: str) -> None:
+    compared = kept(*given)
+    assert (compared.exit_code, compared.stdout) == (1, "")
+    assert compared.stderr.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["issues/respond", "--ask"], "issues/respond is for no event of its own: it sees the reply of another"),
+        (["issues/strict", "--ask"], "there is no prompt issues/strict; there are issues/analyze, issues/respond"),
+        (["issues/analyze@000000", "--ask"], "issues/analyze@000000 is another version; the one at hand is"),
+        (["issues/strict", "--since", "a week"], "write it as 7d, 24h or 30m"),
+        (["issues/strict", "--most", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_call_is_told_what_is_right(kept: Hls, given: list[str], told: str) -> None:
+    compared = kept(*given)
+    assert (compared.exit_code, compared.stdout) == (2, "")
+    assert told in compared.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "span"),
+    [("7d", timedelta(days=7)), ("24h", timedelta(hours=24)), ("30m", timedelta(minutes=30)), ("0d", timedelta())],
+)
+def test_a_span_is_a_number_with_its_unit(given: str, span: timedelta) -> None:
+    assert parse_since(given) == span
+
+
+@pytest.mark.parametrize("given", ["7", "d", "7 d", "-1d", "1w", "1.5d", "999999d", ""])
+def test_anything_else_is_no_span(given: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_since(given)

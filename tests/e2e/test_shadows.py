@@ -1,0 +1,75 @@
+"""A prompt in the shadow of another, in the real process: what people see does not change, and the two are compared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import ROOT, Service
+from tests.e2e.test_main_job import BUG, REPOSITORY, send
+
+USE = "prompts: {use: {issues.opened: {prompt: issues/strict, shadow: true}}}"
+
+
+def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hls_handler", *arguments, "--config", str(service.settings)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def calls(sandbox: Sandbox) -> int:
+    """How often Claude was asked for a reply."""
+    return sum(request.writes for request in sandbox.seen.all("claude"))
+
+
+def own_folder(tmp_path: Path, prompts: Path) -> Path:
+    """A folder with `issues/strict` alone, which differs from the shipped prompt in a word."""
+    own = tmp_path / "own" / "issues"
+    own.mkdir(parents=True)
+    for ending in (".j2", ".comment.md.j2"):
+        shipped = (prompts / f"issues/analyze{ending}").read_text()
+        (own / f"strict{ending}").write_text(shipped.replace("high: data is lost", "high: only if data is lost"))
+    return own.parent
+
+
+def test_a_shadow_runs_beside_and_is_compared_with_what_was_posted(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path, prompts: Path
+) -> None:
+    service = make_service(more=f"    {USE}")
+    text = service.settings.read_text()
+    folders = json.dumps([str(own_folder(tmp_path, prompts)), "prompts"])
+    service.settings.write_text(text.replace('directory: "prompts"', f"directory: {folders}"))
+    service.start()
+    assert send(service, sandbox, "demo/bug") == "queued"
+
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    assert len(thread.comments) == 1
+    assert "prompt `issues/analyze@" in thread.comments[0].body
+    assert calls(sandbox) == 2
+    stats = service.get("/stats").body
+    assert {name.partition("@")[0]: one["shadow_calls"] for name, one in stats["prompts"].items()} == {
+        "issues/analyze": 0,
+        "issues/strict": 1,
+    }
+
+    told = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
+    assert "In its shadow issues/strict@" in told
+    assert "2 calls to Claude (of these 1 by the shadow)" in told
+    compared = hls(service, "prompts", "compare", "issues/strict")
+    assert (compared.returncode, compared.stderr) == (0, "")
+    assert "same labels  1\n" in compared.stdout
+
+    refused = hls(service, "prompts", "compare", "issues/strict", "--ask")
+    assert (refused.returncode, refused.stderr) == (2, "nobody is there to agree to that; say --yes\n")
+    assert calls(sandbox) == 2
+    asked = hls(service, "prompts", "compare", "issues/strict", "--ask", "--yes", "--json")
+    assert asked.returncode == 0
+    assert "would be asked 1 time, by claude-haiku-5-5: about " in asked.stderr
+    document = json.loads(asked.stdout)
+    assert (document["compared"], document["same_labels"]) == (1, 1)
+    assert calls(sandbox) == 3
+    assert sandbox.state.thread(REPOSITORY, BUG) == thread

@@ -1,0 +1,150 @@
+"""A library of several folders: the first that has a file gives it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hls_handler.errors import PromptError
+from hls_handler.prompting.library import Library, load_library
+from hls_handler.prompting.live import LiveLibrary
+from hls_handler.prompting.makeup import origin
+from hls_handler.prompting.render import render
+from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, issue_variables, write
+
+WORDS = "Own words on {{ issue.title }}\n"
+TEAM = {
+    "base.j2": BASE,
+    "issues/_issue.j2": "{{ issue.title }}\n",
+    "issues/plain.j2": f'{FRONT}Judge this.\n{{% include "issues/_issue.j2" %}}\n',
+    "issues/plain.comment.md.j2": "{{ analysis.summary }}\n",
+    "issues/other.j2": FRONT.replace("opened", "edited") + "Judge {{ issue.title }}\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "team", TEAM)
+    return tmp_path
+
+
+def load(own: dict[str, str], *, shipped: dict[str, str] | None = None) -> Library:
+    """A library of `own` over `team`, and the shipped one beneath them."""
+    write(Path("own"), own)
+    Path("own").mkdir(exist_ok=True)
+    ships = write(Path("shipped"), {"base.j2": BASE} if shipped is None else shipped)
+    return load_library(Path("own"), Path("team"), families=FAMILIES, shipped=ships)
+
+
+def task(library: Library, name: str = "issues/plain") -> str:
+    return render(library, name, issue_variables(), key=KEY).task
+
+
+def from_where(library: Library, name: str = "issues/plain") -> str:
+    return origin(library.makeups[name], Path("shipped"))
+
+
+def test_a_file_is_taken_from_the_first_folder_that_has_it_and_all_else_from_the_next() -> None:
+    library = load({"issues/plain.j2": f'{FRONT}Weigh this.\n{{% include "issues/_issue.j2" %}}\n'})
+    assert list(library.prompts) == ["issues/other", "issues/plain"]
+    assert task(library).startswith("Weigh this.\n<stranger ")
+    assert library.prompts["issues/plain"].has_comment is True
+    assert (library.file("issues/plain"), library.file("issues/other")) == (
+        "own/issues/plain.j2",
+        "team/issues/other.j2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({}, "team/issues/plain.j2, your own"),
+        ({"issues/plain.j2": f"{FRONT}x\n"}, "own/issues/plain.j2, your own; from team: base.j2, comment"),
+        ({"issues/plain.j2": WORDS}, "own/issues/plain.j2, your own; from team: front matter, base.j2, comment"),
+        ({"issues/_issue.j2": "x"}, "team/issues/plain.j2, your own; from own: issues/_issue.j2"),
+    ],
+    ids=["nothing", "a prompt", "its words", "a part"],
+)
+def test_it_is_told_which_folder_each_file_is_from(own: dict[str, str], told: str) -> None:
+    assert from_where(load(own)) == told
+
+
+def test_words_alone_take_the_front_matter_of_the_next_folder_before_the_shipped_one() -> None:
+    library = load({"issues/plain.j2": WORDS}, shipped=TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")})
+    assert library.prompts["issues/plain"].description == "A test"
+    assert task(library).startswith("Own words on <stranger ")
+
+
+def test_words_alone_in_all_folders_take_the_shipped_front_matter_and_its_comment(here: Path) -> None:
+    write(here / "team", {"issues/plain.j2": "Words of the team"})
+    (here / "team/issues/plain.comment.md.j2").unlink()
+    library = load({"issues/plain.j2": WORDS}, shipped=TEAM)
+    assert from_where(library) == (
+        "own/issues/plain.j2, your own; from the shipped library: front matter, comment; from team: base.j2"
+    )
+
+
+def test_front_matter_of_a_folder_brings_no_shipped_comment(here: Path) -> None:
+    (here / "team/issues/plain.comment.md.j2").unlink()
+    assert load({"issues/plain.j2": WORDS}, shipped=TEAM).prompts["issues/plain"].has_comment is False
+
+
+def test_a_comment_may_stand_in_another_folder_than_its_prompt() -> None:
+    library = load({"issues/plain.comment.md.j2": "Own: {{ analysis.summary }}"})
+    assert from_where(library) == "team/issues/plain.j2, your own; from own: comment"
+
+
+def test_a_folder_may_hold_parts_alone() -> None:
+    assert list(load({"_part.j2": "x"}).prompts) == ["issues/other", "issues/plain"]
+
+
+def problems(own: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(PromptError) as caught:
+        load(own)
+    return caught.value.problems
+
+
+def test_front_matter_without_an_end_is_named_where_it_begins(here: Path) -> None:
+    write(here / "team", {"issues/plain.j2": "---\non: [issues.opened]\nx"})
+    assert problems({"issues/plain.j2": WORDS}) == (
+        "team/issues/plain.j2:1: the front matter has no end; close it with a line ---",
+    )
+
+
+def test_a_mistake_is_named_in_the_folder_that_has_it() -> None:
+    assert problems({"issues/_issue.j2": "\n{{ isue }}"}) == (
+        "own/issues/_issue.j2:2: unknown variable 'isue'; did you mean 'issue'?",
+    )
+
+
+def test_every_missing_folder_is_named() -> None:
+    with pytest.raises(PromptError) as caught:
+        load_library(Path("a"), Path("team"), Path("b"), families=FAMILIES)
+    assert caught.value.problems == (
+        "a:1: there is no such folder; prompts.directory in the settings names it",
+        "b:1: there is no such folder; prompts.directory in the settings names it",
+    )
+
+
+def test_folders_without_a_prompt_are_named(here: Path) -> None:
+    write(here / "a", {"base.j2": BASE})
+    write(here / "b", {"_part.j2": "x"})
+    with pytest.raises(PromptError) as caught:
+        load_library(Path("a"), Path("b"), families=FAMILIES)
+    assert caught.value.problems == ("a:1: there is no prompt in any of a, b; one is a file such as issues/analyze.j2",)
+
+
+@pytest.mark.parametrize("folder", ["own", "team"])
+def test_a_change_in_any_folder_is_in_use_at_the_next_delivery(here: Path, folder: str) -> None:
+    write(here / "own", {"_unused.j2": "x"})
+
+    def read() -> Library:
+        return load_library(Path("own"), Path("team"), families=FAMILIES)
+
+    live = LiveLibrary(read, Path("own"), Path("team"))
+    write(here / folder, {"issues/plain.j2": f"{FRONT}Changed"})
+    os.utime(here / folder / "issues/plain.j2", (2_000_000_000, 2_000_000_000))
+    assert task(live.current()) == "Changed"

@@ -1,0 +1,90 @@
+"""What `prompts.use` says of events: prompts that go to work, and shadows beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.settings.effective import Effective, RepositoryTable
+from hls_handler.settings.model import Settings
+from hls_handler.settings.provenance import held
+from hls_handler.settings.uses import Use, all_uses, chosen_events, mere_shadows
+from tests.settings.files import SMALLEST, load
+
+USES = """\
+    prompts:
+      use:
+        issues.opened: {prompt: issues/strict, shadow: true}
+        issues.edited: issues/other
+prompts:
+  use:
+    issues: issues/own
+    issues.reopened: {prompt: issues/other, shadow: true}
+    issues.opened: {prompt: issues/global, shadow: true}
+    push: {prompt: push/tell, shadow: true}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(tmp_path, SMALLEST + USES)
+
+
+def effective(settings: Settings) -> Effective:
+    found = RepositoryTable(settings).find("owner/repo")
+    assert found is not None
+    return found
+
+
+def test_everything_that_the_file_says_is_listed_with_its_key(settings: Settings) -> None:
+    uses = all_uses(settings)
+    assert len(uses) == 6
+    assert uses[0] == Use("prompts.use.issues", "issues", "issues/own", shadow=False)
+    assert uses[4] == Use("repositories[0].prompts.use.issues.opened", "issues.opened", "issues/strict", shadow=True)
+
+
+def test_a_shadow_chooses_for_no_event(settings: Settings) -> None:
+    assert chosen_events(settings) == {"issues", "issues.edited"}
+
+
+def test_a_prompt_that_also_goes_to_work_is_no_mere_shadow(settings: Settings) -> None:
+    assert mere_shadows(settings) == {"issues/strict", "issues/global", "push/tell"}
+
+
+@pytest.mark.parametrize(
+    ("event", "works", "shadow"),
+    [
+        (
+            "issues.opened",
+            ("issues/own", "prompts.use.issues"),
+            ("issues/strict", "repositories[0].prompts.use.issues.opened"),
+        ),
+        ("issues.reopened", ("issues/own", "prompts.use.issues"), ("issues/other", "prompts.use.issues.reopened")),
+        ("issues.edited", ("issues/other", "repositories[0].prompts.use.issues.edited"), None),
+        ("push", None, ("push/tell", "prompts.use.push")),
+        ("release.published", None, None),
+    ],
+)
+def test_a_shadow_stands_beside_what_is_chosen_and_takes_the_place_of_no_choice(
+    settings: Settings, event: str, works: tuple[str, str] | None, shadow: tuple[str, str] | None
+) -> None:
+    found = effective(settings)
+    assert (found.prompt_for(event), found.shadow_for(event)) == (works, shadow)
+
+
+def test_a_shadow_is_told_with_its_line(settings: Settings, tmp_path: Path) -> None:
+    shown = [str(value).replace(f"{tmp_path}/", "") for value in held(settings, effective(settings))]
+    assert shown[-5:] == [
+        "prompts.use.issues = issues/own   settings.yaml:14 (prompts.use.issues)",
+        "prompts.use.issues.edited = issues/other   settings.yaml:11 (repositories[0].prompts.use.issues.edited)",
+        (
+            'prompts.use.issues.reopened = {"prompt": "issues/other", "shadow": true}   '
+            "settings.yaml:15 (prompts.use.issues.reopened)"
+        ),
+        (
+            'prompts.use.issues.opened = {"prompt": "issues/strict", "shadow": true}   '
+            "settings.yaml:10 (repositories[0].prompts.use.issues.opened)"
+        ),
+        'prompts.use.push = {"prompt": "push/tell", "shadow": true}   settings.yaml:17 (prompts.use.push)',
+    ]

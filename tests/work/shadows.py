@@ -1,0 +1,58 @@
+"""A world in which a copy of the shipped prompt runs in the shadow of the shipped one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hls_handler.actions import LabelWish
+from hls_handler.deliveries import Finished
+from hls_handler.sandbox.samples import SHIPPED, load_checked
+from hls_handler.settings.model import Prompts, Settings
+from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
+from tests.prompting.samples import write
+from tests.work.world import BUG, GUID, MakeWorld, World, settings
+
+MINOR = BUG.model_copy(update={"priority": "high", "worth_saying": False})
+POSTED = Finished(GUID, "done", "added bug, priority-low, difficulty-easy; created the comment")
+BUG_LABELS = (
+    LabelWish("bug", "kind"),
+    LabelWish("priority-low", "priority"),
+    LabelWish("difficulty-easy", "difficulty"),
+)
+MINOR_LABELS = (BUG_LABELS[0], LabelWish("priority-high", "priority"), BUG_LABELS[2])
+ANALYZE = (SHIPPED / "issues/analyze.j2").read_text(encoding="utf-8")
+COMMENT = (SHIPPED / "issues/analyze.comment.md.j2").read_text(encoding="utf-8")
+
+
+def shadowing(own: Path, *, prompt: str = "issues/strict", calls_per_hour: int = 200) -> Settings:
+    """Settings in which issues have a shadow, a copy of the shipped prompt in `own` unless it is another."""
+    own.mkdir(exist_ok=True)
+    if prompt == "issues/strict":
+        write(own, {f"{prompt}.j2": ANALYZE, f"{prompt}.comment.md.j2": COMMENT})
+    given = settings()
+    use = Prompts.model_validate({"directory": [own, SHIPPED], "use": {"issues": {"prompt": prompt, "shadow": True}}})
+    brake = given.claude.model_copy(update={"calls_per_hour": calls_per_hour})
+    return given.model_copy(update={"prompts": use, "claude": brake})
+
+
+def shaded(
+    make_world: MakeWorld, own: Path, *replies: object, calls_per_hour: int = 200, prompt: str = "issues/strict"
+) -> World:
+    """A world with an opened issue in which the copy is asked in the shadow of the shipped prompt."""
+    one = make_world(*replies, given=shadowing(own, prompt=prompt, calls_per_hour=calls_per_hour))
+    one.prompts = load_checked(one.settings)
+    one.accept()
+    return one
+
+
+def kept(one: World) -> Shadowed:
+    found = SHADOWED.decode(one.store.steps(GUID).get((SHADOWED.name, 0)))
+    assert found is not None
+    return found
+
+
+def nameless(ran: Ran | None) -> Ran:
+    """Without the hash of its prompt."""
+    assert ran is not None
+    return replace(ran, prompt_id=ran.prompt_id.partition("@")[0])
