@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from bench.requests import SECRET
 from bench.serving import serve_on
 from hls_handler.clients.rate import RateLimit
 from hls_handler.events import Sip
-from hls_handler.routing import Ignored, Rule, from_sip, route
+from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.store import AcceptQueue, Store
@@ -47,7 +47,7 @@ def product(folder: Path) -> uvicorn.Server:
         store, replay_window_h=lambda: settings.limits.replay_window_h, on_commit=lambda _accepted: None
     )
 
-    async def routed(event: str, sip: Sip) -> Rule | Ignored:
+    async def routed(event: str, sip: Sip) -> Rule | Feedback | Ignored:
         return route(from_sip(event, sip), settings=settings, table=table, catalogue=_OnePrompt(), we=None)
 
     @asynccontextmanager
@@ -75,6 +75,9 @@ class _OnePrompt:
 
     def on(self, _event_key: str) -> tuple[str, ...]:
         return ("measured/analyze",)
+
+    def label_fields(self, _event: str) -> Mapping[str, str]:
+        return {}
 
     def file(self, name: str) -> str:
         return f"prompts/{name}.j2"

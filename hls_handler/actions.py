@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -21,6 +22,7 @@ class KeepLabels:
     wishes: tuple[LabelWish, ...]
     groups: tuple[str, ...]  # every group this analysis speaks about, also one that now has no label
     known: tuple[LabelWish, ...] = ()  # what else than the shipped labels may stand for these groups
+    said: Mapping[str, str] = field(default_factory=dict)  # group -> id of the prompt whose reply has the field
 
 
 @dataclass(frozen=True, slots=True)

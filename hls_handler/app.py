@@ -32,7 +32,7 @@ from hls_handler.errors import Dependency, PromptError, SettingsError, StoreUnav
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Ignored, Rule, from_sip, route
+from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.file import SettingsFile
@@ -232,7 +232,7 @@ class Service:
             clock=time.monotonic,
         )
 
-    async def _route(self, event: str, sip: Sip) -> Rule | Ignored:
+    async def _route(self, event: str, sip: Sip) -> Rule | Feedback | Ignored:
         """With the prompts as they were read last; before a no for want of one, with the files as they are now."""
         now = self._renewal.latest
         decide = partial(route, from_sip(event, sip), settings=now.settings, table=now.table, we=now.we.known)

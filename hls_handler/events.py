@@ -125,6 +125,7 @@ class Sip(msgspec.Struct, frozen=True):
     workflow_run: SippedRun | None = None
     release: SippedRelease | None = None
     requested_reviewer: SippedAccount | None = None
+    label: SippedLabel | None = None
     changes: dict[str, msgspec.Raw] | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from hls_handler.cli.options import Config, fail, load, refuse
 from hls_handler.cli.say import say
 from hls_handler.errors import PromptError
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.routing import Candidate, Ignored, Rule, route
+from hls_handler.routing import RELABELS, Candidate, Feedback, Ignored, Rule, route
 from hls_handler.routing.candidate import REVIEW_REQUESTED
 from hls_handler.routing.filters import READ_BY_CLAUDE
 from hls_handler.sandbox.samples import load_checked
@@ -26,7 +27,11 @@ config_commands = typer.Typer(
 
 PERSON = "somebody"
 PROVIDED = "provided that a person does it, on a thread that is no draft and does not ask HLS to leave it alone"
-PROVIDED_TOO = {"edited": ", and that title or text change", REVIEW_REQUESTED: ", and that the review is asked of HLS"}
+PROVIDED_TOO = {
+    "edited": ", and that title or text change",
+    REVIEW_REQUESTED: ", and that the review is asked of HLS",
+    **dict.fromkeys(RELABELS, ", and that HLS has set a label of the same field there"),
+}
 
 
 @config_commands.command()
@@ -66,7 +71,7 @@ def explain(
     say(masked(f"{event} = {_told(settings, verdict)}", secrets))
     if isinstance(verdict, Ignored):
         raise typer.Exit(1)
-    if verdict.shadow is not None:
+    if isinstance(verdict, Rule) and verdict.shadow is not None:
         where = settings.sources.where(verdict.shadow.chosen_by)
         say(masked(f"  beside it, in its shadow: {verdict.shadow.prompt}   {where}", secrets))
     say(f"  {PROVIDED}{PROVIDED_TOO.get(candidate.action or '', '')}")
@@ -96,16 +101,19 @@ def _by_a_person(key: str, repository: str) -> Candidate:
     )
 
 
-def _verdict(settings: Settings, table: RepositoryTable, candidate: Candidate) -> Rule | Ignored:
+def _verdict(settings: Settings, table: RepositoryTable, candidate: Candidate) -> Rule | Feedback | Ignored:
     """What routing answers. Exits with 2 when the prompts cannot be used."""
     try:
         library = load_checked(settings)
     except PromptError as exc:
         refuse(exc.problems)
+    if candidate.action in RELABELS:
+        candidate = replace(candidate, label=next(iter(library.label_fields(candidate.event)), None))
     return route(candidate, settings=settings, table=table, catalogue=library, we=None)
 
 
-def _told(settings: Settings, verdict: Rule | Ignored) -> str:
+def _told(settings: Settings, verdict: Rule | Feedback | Ignored) -> str:
     if isinstance(verdict, Ignored):
         return f"ignored ({verdict.kind})   {verdict.reason}"
-    return f"{verdict.prompt}   {verdict.why(settings.sources)}"
+    told = "feedback, no prompt" if isinstance(verdict, Feedback) else verdict.prompt
+    return f"{told}   {verdict.why(settings.sources)}"

@@ -13,7 +13,7 @@ import typer
 from hls_handler.cli.options import Config, fail, load, open_store_if_any, refuse
 from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_fields import shown_fields, shown_labels
-from hls_handler.cli.prompt_figures import Figures, shown_figures
+from hls_handler.cli.prompt_figures import Figures, shown_feedback, shown_figures
 from hls_handler.cli.prompt_finding import find_library, find_prompt, find_shipped, find_sound_library
 from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.prompt_variables import shown_variables
@@ -23,6 +23,7 @@ from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.makeup import Makeup, differences, origin
 from hls_handler.sandbox.samples import SHIPPED, families
+from hls_handler.store import feedback_in
 
 prompts = typer.Typer(
     help="Look at the library of prompts, compare, and try one out.",
@@ -40,8 +41,9 @@ def list_(config: Config = None) -> None:
     """List the prompts, with what they came to.
 
     For each prompt of the library: its id, the events that it is for, or the prompt that it comes after, where it is
-    from, and from the database how many answers it gave, what they cost, and its last error. What earlier versions of
-    the same name came to stands in brackets. Works while the service runs.
+    from, and from the database how many answers it gave, what they cost, its last error, and how many of the labels
+    that it had set people changed within a month. What earlier versions of the same name came to stands in brackets.
+    Works while the service runs.
 
     Exit codes: 0 listed; 2 called wrongly, or the settings, the prompts or the database cannot be used.
     """
@@ -49,11 +51,14 @@ def list_(config: Config = None) -> None:
     library = find_library(settings)
     with open_store_if_any(settings) as store:
         rows = None if store is None else store.prompt_figures()
+        feedback = {} if store is None else feedback_in(store.counters())
     for prompt in library.prompts.values():
         say(prompt.id)
         say(f"  for         {_occasions(library, prompt)}")
         say(f"  from        {origin(library.makeups[prompt.name], SHIPPED)}")
         for line in shown_figures(Figures.of(prompt.id, rows)) if rows is not None else ():
+            say(f"  {line}")
+        for line in shown_feedback(prompt.id, feedback):
             say(f"  {line}")
     if rows is None:
         say(f"{settings.sources.where('storage.url')}: there is no database yet, so no answers, costs and errors")

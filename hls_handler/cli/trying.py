@@ -18,7 +18,7 @@ from hls_handler.events import Account, Event, parse_event, sip
 from hls_handler.handlers import handler_for
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.render import Rendered
-from hls_handler.routing import Ignored, Rule, from_event, route
+from hls_handler.routing import Feedback, Ignored, Rule, from_event, route
 from hls_handler.sandbox.samples import DELIVERY
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
@@ -96,6 +96,8 @@ class Try:
         we = self.github.who_am_i()
         now = Now(self.settings, RepositoryTable(self.settings), self.library)
         verdict = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=we)
+        if isinstance(verdict, Feedback):
+            verdict = Ignored("no prompt", f"{verdict.why(self.settings.sources)}; no prompt is asked about them")
         rule = verdict if isinstance(verdict, Rule) else None
         if prompt is not None:
             effective = rule.effective if rule else _effective(self.settings, event.repository.full_name)

@@ -14,7 +14,7 @@ from hls_handler.clients.api import PAGE, Api, repository_path
 from hls_handler.clients.memory import Memory
 from hls_handler.clients.writes import Writes
 from hls_handler.events import WireLabel
-from hls_handler.handlers.labelling import MOST_LABELS, LabelChange, LabelState, decide_labels
+from hls_handler.handlers.labelling import MOST_LABELS, LabelChange, LabelState, Origin, decide_labels
 from hls_handler.settings.model import Labels
 
 MOST_PAGES = 50
@@ -63,8 +63,19 @@ def _existing(api: Api, base: str, names: Sequence[str]) -> frozenset[str]:
     return frozenset(existing)
 
 
+def origins_of(action: KeepLabels) -> Mapping[str, Origin]:
+    """Of the labels that Claude's replies ask for, by name; what we know from facts alone (a size) has none."""
+    return {w.name: Origin(w.group, action.said[w.group]) for w in action.wishes if w.group in action.said}
+
+
 def carry_out_labels(
-    change: LabelChange, number: int, *, writes: Writes, memory: Memory, before: Mapping[str, LabelState]
+    change: LabelChange,
+    number: int,
+    *,
+    origins: Mapping[str, Origin],
+    writes: Writes,
+    memory: Memory,
+    before: Mapping[str, LabelState],
 ) -> Outcome:
     """Do what was decided. An intent is remembered before each write and settled after it.
 
@@ -85,7 +96,7 @@ def carry_out_labels(
     for spec in change.create:
         writes.create_label(spec)
     if change.add:
-        memory.intend_labels(change.add)
+        memory.intend_labels(change.add, origins)
         writes.add_labels(number, change.add)
         memory.confirm_labels(change.add)
     return outcome_of(with_earlier_rounds(change, before=before, after=memory.labels()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 
 
 class KnownComment(Protocol):
@@ -23,8 +23,11 @@ class Memory(Protocol):
 
     def labels(self) -> Mapping[str, LabelState]: ...
 
-    def intend_labels(self, names: tuple[str, ...]) -> None:
-        """A write of these labels begins: that one is missing will not mean a person's no, whatever was remembered."""
+    def intend_labels(self, names: tuple[str, ...], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
+        """A write of these labels begins: that one is missing will not mean a person's no, whatever was remembered.
+
+        `origins` are those of labels that are added, as far as they have one.
+        """
         ...
 
     def confirm_labels(self, names: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from hls_handler.actions import KeepComment, KeepLabels, Outcome
 from hls_handler.clients.api import Api
 from hls_handler.clients.comments import carry_out_comment, dry_comment, look_at_comment
-from hls_handler.clients.labels import carry_out_labels, dry_labels, look_at_labels
+from hls_handler.clients.labels import carry_out_labels, dry_labels, look_at_labels, origins_of
 from hls_handler.clients.memory import Memory
 from hls_handler.clients.writes import Writes
 from hls_handler.events import Account
@@ -28,7 +28,9 @@ class GithubWriter:
         self, number: int, action: KeepLabels, *, labels: Labels, before: Mapping[str, LabelState]
     ) -> Outcome:
         change = look_at_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
-        return carry_out_labels(change, number, writes=self._writes, memory=self._memory, before=before)
+        return carry_out_labels(
+            change, number, origins=origins_of(action), writes=self._writes, memory=self._memory, before=before
+        )
 
     def keep_comment(self, number: int, action: KeepComment) -> Outcome:
         plan = look_at_comment(self._api, self._repository, number, action, we=self._we, memory=self._memory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Literal
 
 from hls_handler.actions import LabelWish
@@ -15,6 +16,17 @@ MOST_LABELS = 100
 
 LabelState = Literal["intended", "ours", "gone"]
 """What we remember of a label of ours on one thread: a write of it is under way; we set it; a person took it away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What made us set a label."""
+
+    field: str  # of a reply: "priority"
+    prompt_id: str  # whose reply it was
+
+
+NO_ORIGINS: Mapping[str, Origin] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,16 @@ class Failure:
     head_sha: str
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A label of ours that a person changed within a month."""
+
+    field: str  # of the reply that it came from: "priority"
+    said: str  # the label that we set: "priority-high"
+    became: str  # the one that they put in its place; "" for none
+    title: str  # of the issue, its beginning; a stranger's text
+
+
 class Record(Protocol):
     """Our own record of one repository."""
 
@@ -29,6 +39,10 @@ class Record(Protocol):
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         """The failures of a workflow within the last days, 30 at most; the newest first, at most 500."""
+        ...
+
+    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+        """What people last made of our labels on issues; the newest first, at most one of each issue."""
         ...
 
     def has_comment(self, number: int, family: str) -> bool:
@@ -43,6 +57,9 @@ class Blank:
     account: str = "hls-bot"
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
+        return ()
+
+    def corrections(self, *, most: int) -> tuple[Correction, ...]:
         return ()
 
     def has_comment(self, number: int, family: str) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_origin
 
 from hls_handler.actions import KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.handlers.labelling import CATALOGUE
-from hls_handler.prompting.labels import label_of, labels_of, values_in
+from hls_handler.prompting.labels import group_of, label_of, labels_of, values_in
 
 SHIPPED = frozenset(LabelWish(spec.name, spec.group) for spec in CATALOGUE)
 
@@ -43,6 +42,4 @@ def possible_wishes(model: type[Reply]) -> Iterator[LabelWish]:
 
 
 def _wish(model: type[Reply], field: str, label: str) -> LabelWish:
-    """Of a field a thread carries one label, unless the field is a list: then each label is a group of its own."""
-    several = get_origin(model.model_fields[field].annotation) is list
-    return LabelWish(label, f"{field} {label}" if several else field)
+    return LabelWish(label, group_of(field, model.model_fields[field].annotation, label))

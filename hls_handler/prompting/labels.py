@@ -48,6 +48,11 @@ def label_of(rule: LabelRule, value: str) -> str | None:
     return None if value in NO_LABEL else rule.replace(VALUE, value)
 
 
+def group_of(field: str, hint: object, label: str) -> str:
+    """Of a field a thread carries one label, unless the field is a list: then each label is a group of its own."""
+    return f"{field} {label}" if get_origin(hint) is list else field
+
+
 def labels_of(rule: LabelRule, hint: object) -> tuple[str, ...]:
     """Every label that a field may become."""
     labels = (label_of(rule, value) for value in values_of(hint))

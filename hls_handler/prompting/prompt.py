@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from hls_handler.analysis import Reply
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.frontmatter import Effort
+from hls_handler.prompting.labels import group_of, labels_of
 from hls_handler.prompting.makeup import Makeup
 
 
@@ -69,6 +70,23 @@ class Library:
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name](reply) else None
 
+    def label_fields(self, event: str) -> Mapping[str, str]:
+        """The labels that replies about an event may become, in lower case, each with its field: {"bug": "kind"}."""
+        names = [name for name, prompt in self.prompts.items() if any(_event(key) == event for key in prompt.on)]
+        asked = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
+        return {label.casefold(): group for name in asked for label, group in _groups(self.prompts[name].reply_model)}
+
     def file(self, name: str) -> str:
         """The file of a prompt, for messages. KeyError if there is no such prompt."""
         return self.prompts[name].path
+
+
+def _event(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _groups(model: type[Reply]) -> Iterator[tuple[str, str]]:
+    for name, rule in model.label_rules.items():
+        hint = model.model_fields[name].annotation
+        for label in labels_of(rule, hint):
+            yield label, group_of(name, hint, label)

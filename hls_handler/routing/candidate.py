@@ -10,6 +10,9 @@ from hls_handler.events import Event, PullRequest, Sip, event_key, is_bot
 REVIEW_REQUESTED = "review_requested"
 """The action of `pull_request` by which people ask for a review."""
 
+RELABELS = ("labeled", "unlabeled")
+"""The actions by which a thread's labels change."""
+
 MARKER = "<!-- hls:"
 """How the invisible last line of our comments begins."""
 
@@ -27,6 +30,7 @@ class Candidate:
     labels: tuple[str, ...] = ()
     draft: bool = False
     changed: frozenset[str] = frozenset()  # keys of `changes`: {"title", "body"}
+    label: str | None = None  # that was put on the thread, or taken off it, by this very event
     reviewer: str | None = None  # login of whose review was asked for by this very event; None for a team
     comment_author: str | None = None  # of the comment or review that the event is about
     comment_body: str = ""  # its text
@@ -54,6 +58,7 @@ def from_sip(name: str, sip: Sip) -> Candidate:
         labels=tuple([label.name for label in thread.labels]) if thread and thread.labels else (),
         draft=bool(thread.draft) if thread else False,
         changed=frozenset(sip.changes or ()),
+        label=sip.label.name if sip.label and sip.action in RELABELS else None,
         reviewer=_asked(sip.action, sip.requested_reviewer.login if sip.requested_reviewer else None),
         comment_author=written.user.login if written and written.user else None,
         comment_body=(written.body or "") if written else "",
@@ -77,6 +82,7 @@ def from_event(event: Event) -> Candidate:
         labels=tuple(label.name for label in thread.labels) if thread else (),
         draft=thread.draft if isinstance(thread, PullRequest) else False,
         changed=event.changed,
+        label=_name(event.payload.get("label")) if event.action in RELABELS else None,
         reviewer=_asked(event.action, _login(event.payload.get("requested_reviewer"))),
         comment_author=comment_author,
         comment_body=comment_body,
@@ -96,6 +102,11 @@ def _comment(payload: Mapping[str, object]) -> tuple[str | None, str]:
 def _login(account: object) -> str | None:
     login = account.get("login") if isinstance(account, Mapping) else None
     return login if isinstance(login, str) else None
+
+
+def _name(label: object) -> str | None:
+    name = label.get("name") if isinstance(label, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _asked(action: str | None, login: str | None) -> str | None:

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from hls_handler.events import Account
 from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
+from hls_handler.routing.feedback import as_feedback
 from hls_handler.routing.filters import refuse
-from hls_handler.routing.verdict import Catalogue, Ignored, Rule, Shadow
+from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule, Shadow
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Settings
+
+WITHOUT_PROMPT: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
+"""Reasons for which Claude is not asked, though what happened may be feedback."""
 
 
 def route(
     candidate: Candidate, *, settings: Settings, table: RepositoryTable, catalogue: Catalogue, we: Account | None
-) -> Rule | Ignored:
+) -> Rule | Feedback | Ignored:
     """Decide about one event: microseconds at the door, and the same again in the worker with the settings of then.
 
     `we` is our account, or None as long as nobody asked GitHub: then the worker decides what is our own doing.
     """
+    verdict = _by_a_prompt(candidate, settings, table, catalogue, we)
+    effective = table.find(candidate.repository) if candidate.repository is not None else None
+    if effective is None or isinstance(verdict, Rule) or verdict.kind not in WITHOUT_PROMPT:
+        return verdict
+    return as_feedback(candidate, effective, catalogue, settings=settings, we=we) or verdict
+
+
+def _by_a_prompt(
+    candidate: Candidate, settings: Settings, table: RepositoryTable, catalogue: Catalogue, we: Account | None
+) -> Rule | Ignored:
     effective = _repository(candidate, settings, table)
     if isinstance(effective, Ignored):
         return effective

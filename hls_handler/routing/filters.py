@@ -42,15 +42,14 @@ def refuse(
         reason = f"the workflow {ended}; {prompt_file} is for those that fail: {', '.join(FAILED)}"
         return Ignored("nothing failed", reason)
     asked_for = candidate.action == REVIEW_REQUESTED
-    if asked_for and we is not None and not _same(candidate.reviewer, we.login):
+    if asked_for and we is not None and not same_login(candidate.reviewer, we.login):
         whom = candidate.reviewer or "a team"
         return Ignored(
             "another's review",
             f"the review of {whom} was asked for; request one of {we.login}, which is HLS, to have it worked on",
         )
     if we is not None and _is_ours(candidate, we):
-        where = settings.sources.where("github.token")
-        return Ignored("own account", f"{we.login} is HLS's own account, whose token stands at {where}; {_LOOPS}")
+        return own_doing(settings, we)
     if candidate.event == "issue_comment" and not _asks_something(candidate, we):
         whom = f"@{we.login}" if we is not None else "HLS's account"
         return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
@@ -63,6 +62,11 @@ def refuse(
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
     asked = asked_to_skip(candidate.title, candidate.labels)
     return Ignored("asked to skip", asked) if asked else None
+
+
+def own_doing(settings: Settings, we: Account) -> Ignored:
+    where = settings.sources.where("github.token")
+    return Ignored("own account", f"{we.login} is HLS's own account, whose token stands at {where}; {_LOOPS}")
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
@@ -86,11 +90,13 @@ def _is_ours(candidate: Candidate, we: Account) -> bool:
     issues and gives commands: ours are its labels, its statuses, and comments that carry our marker besides.
     """
     if we.is_bot:
-        return any(_same(login, we.login) for login in (candidate.sender, candidate.author, candidate.comment_author))
-    if MARKER in candidate.comment_body and _same(candidate.comment_author, we.login):
+        return any(
+            same_login(login, we.login) for login in (candidate.sender, candidate.author, candidate.comment_author)
+        )
+    if MARKER in candidate.comment_body and same_login(candidate.comment_author, we.login):
         return True
     sets_something = candidate.action in ("labeled", "unlabeled") or candidate.event == "status"
-    return sets_something and _same(candidate.sender, we.login)
+    return sets_something and same_login(candidate.sender, we.login)
 
 
 def _asks_something(candidate: Candidate, we: Account | None) -> bool:
@@ -99,5 +105,5 @@ def _asks_something(candidate: Candidate, we: Account | None) -> bool:
     return asks_how_to_start(text) or (asks_account(text, we.login) if we is not None else "@" in text)
 
 
-def _same(login: str | None, other: str) -> bool:
+def same_login(login: str | None, other: str) -> bool:
     return login is not None and login.lower() == other.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -24,6 +25,7 @@ IgnoredKind = Literal[
     "other bot",
     "draft",
     "asked to skip",
+    "no label of ours",
 ]
 """What ignored deliveries are counted under."""
 
@@ -56,6 +58,20 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Feedback:
+    """A person changed a label of a field that Claude fills in: noted without a prompt, and without asking anybody."""
+
+    event_key: str  # "issues.unlabeled"
+    field: str  # "priority"
+    effective: Effective
+
+    def why(self, sources: Sources) -> str:
+        """A sentence, as `Rule.why` makes one."""
+        enabled_at = sources.where(f"{self.effective.key}.events")
+        return f"{enabled_at} has the thread's events, and people's changes of {self.field} labels are feedback"
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """The event is not worked on."""
 
@@ -68,6 +84,10 @@ class Catalogue(Protocol):
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Names of the prompts that go to work on exactly this: "issues.opened" or "push" -> ("issues/analyze",)."""
+        ...
+
+    def label_fields(self, event: str) -> Mapping[str, str]:
+        """The labels that replies about an event may become, in lower case, each with its field: {"bug": "kind"}."""
         ...
 
     def file(self, name: str) -> str:

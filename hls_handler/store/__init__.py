@@ -1,7 +1,8 @@
 """The store: everything that must survive, in one database, SQLite or PostgreSQL. The only room that knows SQL."""
 
 from hls_handler.store.calls import CLAUDE_PACE, UNAVAILABLE
-from hls_handler.store.counters import BUCKETS_S
+from hls_handler.store.corrections import Noted
+from hls_handler.store.counters import BUCKETS_S, FieldFeedback, feedback_in
 from hls_handler.store.files import database_exists, hold_exclusively
 from hls_handler.store.group import AcceptQueue
 from hls_handler.store.memory import ThreadKnowledge, ThreadMemory
@@ -15,11 +16,14 @@ __all__ = [
     "AcceptQueue",
     "CallRow",
     "DeliveryRow",
+    "FieldFeedback",
+    "Noted",
     "PromptRow",
     "QueueFigures",
     "Store",
     "ThreadKnowledge",
     "ThreadMemory",
     "database_exists",
+    "feedback_in",
     "hold_exclusively",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, and_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
+from hls_handler.store.counters import LABEL_SET, of_field
 from hls_handler.store.database import Database
 from hls_handler.store.part import Part
 from hls_handler.store.tables import comments, identities, labels
@@ -52,17 +54,36 @@ class ThreadMemory(Part):
             rows = connection.execute(select(labels.c.name, labels.c.state).where(self._here(labels)))
             return {row.name: row.state for row in rows}
 
-    def intend_labels(self, names: Iterable[str]) -> None:
-        """We are about to write these: should the answer be lost, they are ours if the thread has them then."""
-        self._set_labels(names, "intended")
+    def intend_labels(self, names: Iterable[str], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
+        """We are about to write these: should the answer be lost, they are ours if the thread has them then.
+
+        `origins` are those of labels that are added, as far as they have one.
+        """
+        kept = {name: {"field": origin.field, "prompt_id": origin.prompt_id} for name, origin in origins.items()}
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            for name in sorted(set(names)):
+                self._set_label(connection, name, {"state": "intended", **kept.get(name, {})})
 
     def confirm_labels(self, names: Iterable[str]) -> None:
-        """We added these."""
-        self._set_labels(names, "ours")
+        """We added these. One that came from a reply is counted as set."""
+        added = sorted(set(names))
+        first = and_(self._here(labels), labels.c.name.in_(added), labels.c.set_at.is_(None))
+        said = select(labels.c.prompt_id, labels.c.field).where(first, labels.c.prompt_id.is_not(None))
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            counts = Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(said))
+            for name in added:
+                self._set_label(connection, name, {"state": "ours"})
+            connection.execute(labels.update().where(first).values(set_at=self._database.now))
+            self._count(connection, counts)
 
     def labels_gone(self, names: Iterable[str]) -> None:
         """These were ours, and a person took them away: they do not come back."""
-        self._set_labels(names, "gone")
+        with self._database.writing() as connection:
+            self._fenced(connection, self._lease)
+            for name in sorted(set(names)):
+                self._set_label(connection, name, {"state": "gone"})
 
     def forget_labels(self, names: Iterable[str]) -> None:
         """These are no longer ours, because we took them away."""
@@ -90,17 +111,12 @@ class ThreadMemory(Part):
                 new.on_conflict_do_update(index_elements=["repository_id", "identity", "number", "family"], set_=kept)
             )
 
-    def _set_labels(self, names: Iterable[str], state: LabelState) -> None:
-        kept = {"state": state, "changed_at": self._database.now}
-        with self._database.writing() as connection:
-            self._fenced(connection, self._lease)
-            for name in sorted(set(names)):
-                new = self._database.insert(labels).values(self._thread | {"name": name} | kept)
-                keep = new.on_conflict_do_update(
-                    index_elements=["repository_id", "identity", "number", "name"],
-                    set_=kept,
-                )
-                connection.execute(keep)
+    def _set_label(self, connection: Connection, name: str, values: Mapping[str, object]) -> None:
+        kept = {**values, "changed_at": self._database.now}
+        new = self._database.insert(labels).values(self._thread | {"name": name} | kept)
+        connection.execute(
+            new.on_conflict_do_update(index_elements=["repository_id", "identity", "number", "name"], set_=kept)
+        )
 
     def _here(self, table: Table) -> ColumnElement[bool]:
         return _at(table, self._thread)

@@ -1,4 +1,6 @@
-"""What we remember of a repository across its threads: failed steps of workflows, and where we have commented."""
+"""What we remember of a repository across its threads: failed steps of workflows, what people made of our labels, and
+where we have commented.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +9,19 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.record import Failure
+from hls_handler.handlers.record import Correction, Failure
+from hls_handler.store.counters import field_of
 from hls_handler.store.database import Database
 from hls_handler.store.part import Part
-from hls_handler.store.tables import comments, step_failures
+from hls_handler.store.tables import comments, corrections, step_failures
 
 DAY_MS = 24 * 3_600_000
 KEPT_DAYS = 30
 MOST_FAILURES = 500
+FIELDS_OF_AN_ISSUE = 20
+"""More corrections of one issue than this may keep those of another from being found."""
 
-_f = step_failures.c
+_f, _c = step_failures.c, corrections.c
 
 
 class RepositoryRecord(Part):
@@ -54,6 +59,23 @@ class RepositoryRecord(Part):
                 )
                 for row in connection.execute(lately)
             )
+
+    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+        lately = (
+            select(_c.number, _c.field, _c.said, _c.became, _c.title)
+            .where(
+                _c.repository_id == self._lease.repository_id,
+                _c.identity == self._identity,
+                _c.is_pull_request.is_(False),
+            )
+            .order_by(_c.noted_at.desc(), _c.number.desc(), _c.field)
+            .limit(most * FIELDS_OF_AN_ISSUE)
+        )
+        newest: dict[int, Correction] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(lately):
+                newest.setdefault(row.number, Correction(field_of(row.field), row.said, row.became, row.title))
+        return tuple(newest.values())[:most]
 
     def has_comment(self, number: int, family: str) -> bool:
         known = select(comments.c.comment_id).where(

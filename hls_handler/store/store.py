@@ -13,6 +13,7 @@ from hls_handler.store.accept import Accepting
 from hls_handler.store.analyses import KeepingAnalyses
 from hls_handler.store.calls import Calling
 from hls_handler.store.clock import from_ms, no_skew
+from hls_handler.store.corrections import Correcting
 from hls_handler.store.counters import Counting
 from hls_handler.store.database import Database, parsed
 from hls_handler.store.endings import Ending
@@ -36,6 +37,7 @@ class Store(
     Calling,  # turns, budget and locks
     KeepingAnalyses,
     Identities,  # what we did on GitHub
+    Correcting,  # and what people made of it
     Recording,  # what we know of a repository
     Ending,  # give a delivery back
     Counting,

@@ -204,6 +204,26 @@ labels = Table(
     Column("name", Words, primary_key=True),
     Column("state", Text, nullable=False),  # "intended", "ours", "gone"
     Column("changed_at", BigInteger, nullable=False),
+    Column("field", Words),  # its group, if it came from a reply; None of one from facts, or from before version 0005
+    Column("prompt_id", Words),  # whose reply it was; None as above
+    Column("set_at", BigInteger),  # when it was known to be on GitHub; None until then, and from before version 0005
+)
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("identity", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("said", Words, primary_key=True),  # the label that we had set
+    Column("field", Words, nullable=False),  # the group of that label
+    Column("became", Words, nullable=False),  # the label that people put in its place; "" for none
+    Column("title", Words, nullable=False),  # of the thread, its beginning
+    Column("prompt_id", Words, nullable=False),
+    Column("is_pull_request", Boolean, nullable=False),
+    Column("set_at", BigInteger, nullable=False),
+    Column("noted_at", BigInteger, nullable=False),
+    Index("ix_corrections_newest", "repository_id", "identity", "noted_at"),
 )
 
 comments = Table(

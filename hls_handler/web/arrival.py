@@ -8,7 +8,7 @@ from typing import Literal
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import PayloadError
 from hls_handler.events import NAMED_BY, REPOSITORY_NAME, Sip
-from hls_handler.routing import Ignored, Rule
+from hls_handler.routing import Feedback, Ignored, Rule
 from hls_handler.web.head import Head
 from hls_handler.web.signature import sha256
 
@@ -66,7 +66,9 @@ def _numbers(sip: Sip) -> Iterator[tuple[str, int, int]]:
         yield "number", sip.thread.number, _LARGEST_NUMBER
 
 
-def new_delivery(head: Head, sip: Sip, routed: Rule | Ignored, body: bytes, *, request_id: str) -> NewDelivery:
+def new_delivery(
+    head: Head, sip: Sip, routed: Rule | Feedback | Ignored, body: bytes, *, request_id: str
+) -> NewDelivery:
     """What the store is asked to keep. An ignored delivery leaves neither its body nor its digest."""
     ignored = routed if isinstance(routed, Ignored) else None
     pushed = sip.pull_request.head if sip.pull_request else None

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from hls_handler.clients.rate import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.events import Sip
-from hls_handler.routing import Ignored, Rule
+from hls_handler.routing import Feedback, Ignored, Rule
 from hls_handler.web.stats import Counters
 from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    route: Callable[[str, Sip], Awaitable[Rule | Ignored]]  # never blocks the event loop
+    route: Callable[[str, Sip], Awaitable[Rule | Feedback | Ignored]]  # never blocks the event loop
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # committed when it returns; raises StoreUnavailable
     count_pong: Callable[[], None]  # a ping is answered, but not kept; returns at once
     outcome: Callable[[str], asyncio.Future[Finished]]  # how the delivery of this GUID ends; cancelled to stop waiting

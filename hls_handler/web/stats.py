@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hls_handler.clients.rate import RateLimit
-from hls_handler.store import BUCKETS_S
+from hls_handler.store import BUCKETS_S, feedback_in
 
 Counters = Mapping[tuple[str, str], int]
 
@@ -56,6 +56,7 @@ def stats_page(counters: Counters, figures: Figures) -> dict[str, object]:
         "repositories": _split(by_name.get("repository_outcome", {})),
         "ignored_by_reason": by_name.get("ignored", {}),
         "prompts": _prompts(by_name),
+        "feedback": _feedback(counters),
         "tokens": {
             kind: counters.get(("tokens", kind), 0) for kind in ("input", "output", "cache_write", "cache_read")
         },
@@ -123,6 +124,16 @@ def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, ob
             "cost_usd": costs.get(prompt, 0) / 1_000_000,
         }
         for prompt, calls in by_name.get("prompt_calls", {}).items()
+    }
+
+
+def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, object]]]:
+    """By prompt and field, how many labels we set, and how many of them people corrected."""
+    return {
+        prompt: {
+            field: {"set": one.set, "corrected": one.corrected, "share": one.share} for field, one in fields.items()
+        }
+        for prompt, fields in feedback_in(counters).items()
     }
 
 

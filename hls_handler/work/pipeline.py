@@ -17,10 +17,12 @@ from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
+from hls_handler.handlers.corrections import attributed
 from hls_handler.handlers.handler import Budget
-from hls_handler.routing import Ignored, from_event, route
+from hls_handler.routing import Feedback, Ignored, as_feedback, from_event, route
 from hls_handler.settings.model import Settings
 from hls_handler.work.asking import analyse, without_asking
+from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
 from hls_handler.work.memory import NOT_SHOWN, RULE, facts_codec
 from hls_handler.work.ports import Tools
@@ -91,7 +93,7 @@ def go_through(job: Job) -> Ended:
     outcomes: tuple[Outcome, ...] = ()
     if job.thread is not None:
         with job.recorded("posting"):
-            outcomes = post(job, job.thread, actions)
+            outcomes = post(job, job.thread, attributed(actions, analysis))
     if analysis.answers:
         run_shadow(job, facts, came_to(analysis, actions))
     if job.thread is None:
@@ -104,9 +106,17 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     """Route again, with the settings and prompts of now, and with who we are known for certain."""
     now = tools.now()
     we = tools.we(tools.github)
-    rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=we)
+    candidate = from_event(event)
+    rule = route(candidate, settings=now.settings, table=now.table, catalogue=now.library, we=we)
     if isinstance(rule, Ignored):
         return Ended("ignored", rule.reason, kind=rule.kind)
+    if isinstance(rule, Feedback):
+        noted = hear(tools.store, lease, event, we, rule, now.library)
+        why = told(noted, rule.field)
+        return Ended("done", why) if noted.words else Ended("ignored", why, kind="no label of ours")
+    feedback = as_feedback(candidate, rule.effective, now.library, settings=now.settings, we=we)
+    if isinstance(feedback, Feedback):  # beside being worked on by a prompt
+        hear(tools.store, lease, event, we, feedback, now.library)
     steps = tools.store.steps(lease.guid)
     busy = _too_busy(lease, tools, now.settings, steps)
     if busy is not None:

@@ -10,6 +10,7 @@ from hls_handler.actions import Action, KeepComment, KeepLabels, Outcome
 from hls_handler.errors import Overtaken
 from hls_handler.handlers.handler import Thread, still_welcome
 from hls_handler.store import ThreadMemory
+from hls_handler.work.feedback import look
 from hls_handler.work.job import Job
 from hls_handler.work.memory import BEFORE, OUTCOME
 from hls_handler.work.ports import Writer
@@ -72,3 +73,4 @@ def _still_wanted(job: Job, thread: Thread) -> None:
     reader = job.tools.github.reader(job.event.repository.full_name)
     now = reader.pull_request(thread.number) if thread.is_pull_request else reader.issue(thread.number)
     still_welcome(job.event, now)
+    look(job.tools.store, job.lease, job.we, now, job.now.library)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hls_handler.cli.prompt_figures import Figures, shown_figures
-from hls_handler.store import PromptRow
+from hls_handler.cli.prompt_figures import Figures, shown_feedback, shown_figures
+from hls_handler.store import FieldFeedback, PromptRow
 
 
 def shown(*rows: PromptRow) -> list[str]:
@@ -32,3 +32,21 @@ def test_of_earlier_versions_the_latest_error_counts() -> None:
         "last error  2026-11-20 09:00:00 UTC: now",
         "            (earlier versions: 2026-11-20 11:00:00 UTC: the later one)",
     ]
+
+
+def test_corrected_labels_are_told_by_field_with_those_of_earlier_versions_in_brackets() -> None:
+    feedback = {
+        "issues/analyze@000000": {"priority": FieldFeedback(10, 5), "kind": FieldFeedback(3, 0)},
+        "issues/analyze@111111": {"priority": FieldFeedback(10, 1)},
+        "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(4, 0)},
+        "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
+    }
+    assert list(shown_feedback("issues/analyze@aaaaaa", feedback)) == [
+        "corrected   priority: 6 of 40 labels, 15% (earlier versions: 6 of 20 labels, 30%)",
+        "            kind: 0 of 0 labels (earlier versions: 0 of 3 labels, 0%)",
+        "            component: 0 of 4 labels, 0%",
+    ]
+
+
+def test_a_prompt_that_sets_no_labels_has_no_line_about_them() -> None:
+    assert list(shown_feedback("comments/reply@aaaaaa", {})) == []

@@ -98,7 +98,7 @@ def test_an_issue_is_tried_by_its_address_and_nothing_is_written(try_: Hls, sand
         "rule        settings.yaml:4 (repositories[0].events) enables issues.opened, and "
         "prompts/issues/analyze.j2 is for it"
     )
-    assert "system      the first 8 of 72 lines; --full prints all" in lines
+    assert "system      the first 8 of 74 lines; --full prints all" in lines
     assert "reply       issue_analysis" in lines
     assert "│ kind: bug" in lines
     assert "labels      would have: added bug, priority-high, difficulty-moderate, component-backend" in lines
@@ -137,7 +137,7 @@ def test_the_system_message_is_whole_where_that_is_asked_for(try_: Hls) -> None:
     short, full = try_("issues.opened").stdout, try_("issues.opened", "--full").stdout
     assert "Return the JSON object" not in short
     assert "the first 8 of" not in full
-    assert len(full.splitlines()) - len(short.splitlines()) == 72 - 8
+    assert len(full.splitlines()) - len(short.splitlines()) == 74 - 8
 
 
 def test_a_strangers_line_cannot_be_taken_for_one_of_ours(try_: Hls, folder: Path) -> None:
@@ -195,11 +195,11 @@ def test_a_database_that_cannot_be_read_is_noted_and_the_try_goes_on(try_: Hls, 
 def test_an_event_that_would_be_ignored_is_told_why_and_tried_all_the_same_with_a_prompt(
     try_: Hls, sandbox: Sandbox
 ) -> None:
-    alone = try_("issues.labeled")
+    alone = try_("issues.pinned")
     assert alone.exit_code == 1
     assert alone.stdout.splitlines()[1:] == [
         (
-            "ignored     (event not enabled) issues.labeled is not among the events of "
+            "ignored     (event not enabled) issues.pinned is not among the events of "
             "settings.yaml:4 (repositories[0].events); add it there to work on it"
         ),
         "─" * 80,
@@ -207,7 +207,7 @@ def test_an_event_that_would_be_ignored_is_told_why_and_tried_all_the_same_with_
         "cost        none, since Claude was not asked",
     ]
     assert sandbox.seen.all("claude") == ()
-    told = try_("issues.labeled", "--prompt", "issues/analyze")
+    told = try_("issues.pinned", "--prompt", "issues/analyze")
     assert told.exit_code == 0
     assert "prompt      issues/analyze (prompts/issues/analyze.j2), as --prompt says" in told.stdout.splitlines()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,16 @@ class FakeKnownComment:
 class FakeMemory:
     def __init__(self) -> None:
         self.label_states: dict[str, LabelState] = {}
+        self.origins: dict[str, Origin] = {}
         self.known: dict[str, FakeKnownComment] = {}
         self.changes = 0
 
     def labels(self) -> dict[str, LabelState]:
         return dict(self.label_states)
 
-    def intend_labels(self, names: tuple[str, ...]) -> None:
+    def intend_labels(self, names: tuple[str, ...], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
         self._set(names, "intended")
+        self.origins |= {name: origins[name] for name in names if name in origins}
 
     def confirm_labels(self, names: tuple[str, ...]) -> None:
         self._set(names, "ours")

@@ -11,7 +11,7 @@ from hls_handler.clients.api import Api
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable, Wait
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.labelling import LabelState, Origin
 from hls_handler.settings.model import Labels
 from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, FakeGithub, Fault
@@ -83,6 +83,14 @@ def test_one_missing_label_is_looked_up_by_its_name(api: Api, github: FakeGithub
     github.add_label("bug")
     keep(api, FakeMemory(), BUG)
     assert github.calls == [f"GET {ON}", f"GET {ALL}/bug", f"POST {ON}"]
+
+
+def test_a_label_is_remembered_with_the_prompt_whose_reply_asked_for_it(api: Api) -> None:
+    memory, small = FakeMemory(), LabelWish("size/small", "size")
+    writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=Turns(), dry_run=False)
+    action = KeepLabels((BUG, HIGH, small), ("kind", "priority", "size"), said={"kind": "p@1", "priority": "q@2"})
+    writer.keep_labels(7, action, labels=Labels(), before={})
+    assert memory.origins == {"bug": Origin("kind", "p@1"), "priority-high": Origin("priority", "q@2")}
 
 
 def test_names_are_quoted_in_addresses(api: Api, github: FakeGithub) -> None:

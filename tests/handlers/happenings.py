@@ -9,7 +9,7 @@ from typing import Any
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import WorkflowJob, WorkflowStep
-from hls_handler.handlers.record import Failure
+from hls_handler.handlers.record import Correction, Failure
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue
@@ -75,6 +75,9 @@ class FakeRecord:
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         assert days <= 30
         return tuple(failure for failure in self._failures if failure.workflow_id == workflow_id)
+
+    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+        return ()
 
     def has_comment(self, number: int, family: str) -> bool:
         return (number, family) in self._commented_on

@@ -11,7 +11,7 @@ from hls_handler.analysis import Analysis
 from hls_handler.handlers.handler import Budget
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
 from hls_handler.handlers.labelling import CATALOGUE
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import NOTHING_KNOWN, Blank, Correction
 from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response, rule
 
 HANDLER = IssueHandler()
@@ -27,8 +27,19 @@ def test_claude_is_asked_about_the_issue_as_it_is_now() -> None:
     now = issue(title="Crash at start")
     facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), NOTHING_KNOWN, Budget(1_000))
     assert facts == IssueFacts(now)
-    assert HANDLER.variables(event(issue()), facts) == {"issue": now}
+    assert HANDLER.variables(event(issue()), facts) == {"issue": now, "corrections": ()}
     assert HANDLER.unasked(facts) is None
+
+
+def test_claude_is_shown_what_people_last_made_of_our_labels() -> None:
+    class Corrected(Blank):
+        def corrections(self, *, most: int) -> tuple[Correction, ...]:
+            return (Correction("priority", "priority-high", "priority-low", "Typo"),) * most
+
+    facts = HANDLER.gather(event(issue()), FakeReader(issue()), Corrected(), Budget(1_000))
+    assert HANDLER.variables(event(issue()), facts)["corrections"] == (
+        (Correction("priority", "priority-high", "priority-low", "Typo"),) * 6
+    )
 
 
 def test_an_analysis_becomes_labels_and_a_comment() -> None:

@@ -11,6 +11,7 @@ from hls_handler.analysis import IssueAnalysis
 from hls_handler.events import Account, Issue, Label, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.files import PatchedFile, SkippedFile
+from hls_handler.handlers.record import Correction
 from hls_handler.handlers.reviews import ShownComment
 from hls_handler.prompting.library import Family, Library, load_library
 from hls_handler.prompting.render import RuleView
@@ -74,6 +75,10 @@ ANALYSIS = IssueAnalysis(
     missing=["The version of the shop", "Whether tax is shown as well"],
     recommended_response="The total seems to ignore quantities. Ordering the articles one by one is a way around it.",
 )
+CORRECTIONS = (
+    Correction("priority", "priority-high", "priority-low", "The footer's year is wrong"),
+    Correction("component", "component-frontend", "", EVIL),
+)
 FINDING = finding(
     path="shop/cart.py",
     line=23,
@@ -116,8 +121,8 @@ def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict
     }
 
 
-def issue_variables(about: Issue = ISSUE) -> dict[str, object]:
-    return {**common(), "issue": about}
+def issue_variables(about: Issue = ISSUE, corrections: tuple[Correction, ...] = ()) -> dict[str, object]:
+    return {**common(), "issue": about, "corrections": corrections}
 
 
 def pull_request_variables() -> dict[str, object]:
@@ -166,6 +171,7 @@ def _reviews() -> Iterator[tuple[str, Mapping[str, object]]]:
 def _issues() -> Iterator[tuple[str, Mapping[str, object]]]:
     yield "a bug", issue_variables()
     yield "an empty one", issue_variables(replace(ISSUE, number=13, title="Help", body="", labels=()))
+    yield "one after others that were sorted wrongly", issue_variables(corrections=CORRECTIONS)
     yield "an edited one", {**issue_variables(), "action": "edited", "event": {"changes": {"title": {"from": "Halp"}}}}
 
 

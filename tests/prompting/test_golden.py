@@ -26,6 +26,7 @@ from hls_handler.review.patch import parse_numbered
 from tests.prompting import happenings
 from tests.prompting.samples import (
     ANALYSIS,
+    CORRECTIONS,
     EVIL,
     FINDING,
     ISSUE,
@@ -94,6 +95,7 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "comments.reply.question": ("comments/reply", comment_variables(asked="a question", before=())),
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.hostile": ("issues/analyze", issue_variables(EVIL_ISSUE)),
+    "issues.analyze.corrected": ("issues/analyze", issue_variables(corrections=CORRECTIONS)),
     "issues.respond": ("issues/respond", {**issue_variables(), "analysis": ANALYSIS}),
     "pull_requests.analyze": ("pull_requests/analyze", pull_request_variables()),
     "reviews.analyze": ("reviews/analyze", review_variables()),

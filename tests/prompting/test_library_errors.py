@@ -378,7 +378,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_line_numbers_count_the_front_matter(tmp_path: Path) -> None:
     longer = FRONT.replace("description: A test", "description: >\n  a\n  b\n  c")
     assert problems(tmp_path, PLAIN | {"issues/plain.j2": longer + "\n{{ nope }}"}) == [
-        "issues/plain.j2:10: unknown variable 'nope'; known: action, delivery, event, issue, repository, rule, sender"
+        (
+            "issues/plain.j2:10: unknown variable 'nope'; "
+            "known: action, corrections, delivery, event, issue, repository, rule, sender"
+        )
     ]
 
 

@@ -62,6 +62,21 @@ def test_an_issue_is_known_by_its_title_labels_author_and_sender() -> None:
     assert whole("issues", body) == expected
 
 
+@pytest.mark.parametrize("event", ["issues", "pull_request"])
+@pytest.mark.parametrize("action", ["labeled", "unlabeled"])
+def test_the_label_that_an_event_is_about_is_known(event: str, action: str) -> None:
+    payload = recorded.load(f"{event}.{action}").payload
+    payload["label"] = {"name": "Priority-High"}
+    assert from_sip(event, sip(json.dumps(payload).encode())).label == "Priority-High"
+    assert whole(event, payload).label == "Priority-High"
+    payload["action"] = "edited"
+    assert from_sip(event, sip(json.dumps(payload).encode())).label is None
+    assert whole(event, payload).label is None
+    payload = {**payload, "action": action, "label": None}
+    assert from_sip(event, sip(json.dumps(payload).encode())).label is None
+    assert whole(event, payload).label is None
+
+
 def test_a_draft_pull_request_is_known_as_one() -> None:
     payload = recorded.load("pull_request.opened").payload
     assert isinstance(payload["pull_request"], dict)

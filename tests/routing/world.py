@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hls_handler.events import Account
-from hls_handler.routing import Candidate, Ignored, Rule, route
+from hls_handler.routing import Candidate, Feedback, Ignored, Rule, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, Sources
 
@@ -33,6 +33,12 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+LABEL_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "issues": {"bug": "kind", "question": "kind", "priority-high": "priority"},
+    "pull_request": {"type/docs": "type"},
+}
+
+
 class FakeCatalogue:
     """A prompt library of names alone."""
 
@@ -42,6 +48,9 @@ class FakeCatalogue:
 
     def on(self, event_key: str) -> tuple[str, ...]:
         return self._prompts.get(event_key, ())
+
+    def label_fields(self, event: str) -> Mapping[str, str]:
+        return LABEL_FIELDS.get(event, {})
 
     def file(self, name: str) -> str:
         return self._files[name]
@@ -74,7 +83,7 @@ def decide(
     *,
     prompts: Mapping[str, tuple[str, ...]] = PROMPTS,
     we: Account | None = None,
-) -> Rule | Ignored:
+) -> Rule | Feedback | Ignored:
     by = by or settings()
     return route(event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), we=we)
 

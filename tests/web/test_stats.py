@@ -37,6 +37,7 @@ def test_a_page_on_which_nothing_happened_yet() -> None:
         "repositories": {},
         "ignored_by_reason": {},
         "prompts": {},
+        "feedback": {},
         "tokens": {"input": 0, "output": 0, "cache_write": 0, "cache_read": 0},
         "cost_usd": 0.0,
         "claude_api": {"requests_made": 0, "by_outcome": {}},
@@ -127,3 +128,22 @@ def test_percentiles_are_interpolated_within_their_bucket(
     histogram: Mapping[str, int], share: float, seconds: float | None
 ) -> None:
     assert percentile(histogram, share) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_feedback_is_told_for_each_prompt_and_field() -> None:
+    analyze = "issues/analyze@3f9c2a"
+    counters = {
+        ("label_set", f"{analyze}:priority"): 40,
+        ("label_corrected", f"{analyze}:priority"): 9,
+        ("label_correction_withdrawn", f"{analyze}:priority"): 3,
+        ("label_set", f"{analyze}:kind"): 38,
+        ("label_set", "pull_requests/analyze@aaaaaa:type"): 2,
+        ("label_corrected", "pull_requests/analyze@aaaaaa:type"): 1,
+    }
+    assert stats_page(counters, NOTHING_YET)["feedback"] == {
+        analyze: {
+            "kind": {"set": 38, "corrected": 0, "share": 0.0},
+            "priority": {"set": 40, "corrected": 6, "share": 0.15},
+        },
+        "pull_requests/analyze@aaaaaa": {"type": {"set": 2, "corrected": 1, "share": 0.5}},
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from hls_handler.actions import KeepComment, KeepLabels, Outcome
 from hls_handler.analysis import Answered, Reply, Unusable, Usage
+from hls_handler.clients.labels import origins_of
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labelling import LabelState
@@ -147,8 +148,9 @@ class FakeWriter:
         names = tuple(wish.name for wish in action.wishes)
         if self.dry_run:
             return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
-        self.memory.intend_labels(names)
+        self.memory.intend_labels(names, origins_of(action))
         self._write("labels")
+        self.memory.confirm_labels(names)
         self.github.labels[number] = names
         return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
 

@@ -1,0 +1,69 @@
+"""Labels that people change, on the real process: counted for the prompt, and shown when the next issue is sorted."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.world import Account
+from hls_handler.store import FieldFeedback, feedback_in
+from tests.e2e.service import Service, Waiting
+from tests.e2e.test_main_job import BUG, REPOSITORY, send
+
+CODERTOCAT = Account("Codertocat", 21031067, "User")
+
+
+def change(service: Service, sandbox: Sandbox, action: str, label: str) -> str:
+    """A maintainer changes a label of the bug, and GitHub tells of it; the answer."""
+    thread = sandbox.state.thread(REPOSITORY, BUG)
+    assert thread is not None
+    if action == "labeled":
+        thread = sandbox.state.add_labels(thread, (label,), by=CODERTOCAT)
+    else:
+        thread = sandbox.state.remove_label(thread, label, by=CODERTOCAT)
+    payload: dict[str, Any] = recorded.load("demo/bug").payload
+    payload |= {"action": action, "label": {"name": label}, "sender": recorded.load("demo/review").payload["sender"]}
+    payload["issue"]["labels"] = [{"name": name} for name in thread.labels]
+    answer = service.deliver("issues", json.dumps(payload).encode())
+    service.until_idle()
+    return str(answer.body["status"])
+
+
+def assert_priority(service: Service, **expected: object) -> None:
+    """Of `/stats`, which may be a second old."""
+    waiting = Waiting(5)
+    while waiting.more():
+        told = [fields["priority"] for fields in service.get("/stats").body["feedback"].values()]
+        if told == [expected]:
+            return
+    raise AssertionError(f"{told} is not {expected}")
+
+
+def test_a_label_that_a_person_changes_counts_and_the_next_issue_is_sorted_with_it_in_view(
+    service: Service, sandbox: Sandbox
+) -> None:
+    send(service, sandbox, "demo/bug")
+    assert_priority(service, set=1, corrected=0, share=0.0)
+    requests = len(sandbox.seen.all())
+
+    assert change(service, sandbox, "labeled", "help wanted") == "ignored"
+    assert change(service, sandbox, "unlabeled", "priority-high") == "queued"
+    assert change(service, sandbox, "labeled", "priority-low") == "queued"
+    assert_priority(service, set=1, corrected=1, share=1.0)
+    assert len(sandbox.seen.all()) == requests  # neither GitHub nor Claude was asked
+
+    send(service, sandbox, "demo/question")
+    asked = [request.document()["body"] for request in sandbox.seen.all("claude") if request.writes]
+    first, *others = [json.dumps(body, ensure_ascii=False) for body in asked]
+    assert "Corrections, the newest first" not in first
+    for part in ("Corrections, the newest first", ">priority-high<", "made it", ">priority-low<"):
+        assert part in others[0]
+    assert "The title of that issue: <stranger " in others[0]
+
+    send(service, sandbox, "demo/bug-edited")  # the same is seen on the thread, and counted no second time
+    with closing(service.open_store()) as store:
+        (fields,) = feedback_in(store.counters()).values()
+    assert fields["priority"] == FieldFeedback(set=2, corrected=1)

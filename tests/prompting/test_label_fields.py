@@ -1,0 +1,42 @@
+"""The labels that replies may become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hls_handler.handlers.labelling import CATALOGUE
+from tests.prompting.samples import FRONT, load, shipped
+
+
+def test_the_shipped_labels_are_those_that_replies_become_beside_sizes_and_turns() -> None:
+    known = {spec.name: spec.group for spec in CATALOGUE if spec.group not in ("size", "status")}
+    library = shipped()
+    assert {**library.label_fields("issues"), **library.label_fields("pull_request")} == known
+    assert set(library.label_fields("pull_request").values()) == {"type"}
+
+
+def test_an_event_without_a_prompt_becomes_no_label() -> None:
+    assert shipped().label_fields("push") == {}
+
+
+def test_a_prompt_that_another_leads_to_counts(tmp_path: Path) -> None:
+    leads = FRONT.replace("issue_analysis", "issue_response").replace(
+        "---\nd", '---\nthen: {prompt: issues/sort.j2, when: "analysis.certain"}\nd'
+    )
+    led_to = "---\ndescription: Sort it\nreply: issue_analysis\n---\nSort {{ issue.title }}\n"
+    library = load(tmp_path, {"issues/answer.j2": leads + "Answer.\n", "issues/sort.j2": led_to})
+    assert library.label_fields("issues")["priority-low"] == "priority"
+
+
+def test_an_authors_own_labels_count_and_each_of_a_list_is_for_itself(tmp_path: Path) -> None:
+    own = """fields:
+  areas: {type: list, enum: [Api, web]}
+labels: {kind: {bug: Defect}, difficulty: false, areas: "area/{value}"}
+"""
+    library = load(tmp_path, {"issues/plain.j2": FRONT.replace("reply:", own + "reply:") + "Judge.\n"})
+    fields = library.label_fields("issues")
+    assert {label: fields[label] for label in fields if not label.startswith(("priority", "component"))} == {
+        "defect": "kind",
+        "area/api": "areas area/Api",
+        "area/web": "areas area/web",
+    }
