@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,21 +66,26 @@ def families(budget: Budget) -> Mapping[str, Family]:
             comment_variables=handler.comment_variable_types,
             actions=frozenset(ACTIONS[event].split()),
             replies=handler.replies,
-            samples=partial(_samples, event, handler, budget),
+            samples=partial(_samples, event, budget),
         )
         for event, handler in ((event, handler_for(event)) for event in ACTIONS)
     }
 
 
-def _samples(event_name: str, handler: Handler[Any], budget: Budget) -> Iterator[tuple[str, Mapping[str, object]]]:
+@cache  # they never change, and a library is loaded anew at each change of a file
+def _samples(event_name: str, budget: Budget) -> tuple[tuple[str, Mapping[str, object]], ...]:
     """Closed, locked and deleted threads are left out: no prompt ever sees one."""
+    handler = handler_for(event_name)
+    samples: list[tuple[str, Mapping[str, object]]] = []
     for sample in recorded.for_event(event_name):
         try:
             event, facts = facts_of(sample, handler, budget)
         except HlsError:
             continue
         prompt = f"{handler.family}/sample"
-        yield sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)
+        variables = template_variables(event, handler, facts, prompt=prompt, dry_run=False)
+        samples.append((sample.name, variables))
+    return tuple(samples)
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
