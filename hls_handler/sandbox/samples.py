@@ -11,7 +11,7 @@ from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget, Handler
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import Blank, Correction
 from hls_handler.prompting.family import Family
 from hls_handler.prompting.library import Library, load_library
 from hls_handler.sandbox import recorded
@@ -25,6 +25,9 @@ from hls_handler.work.variables import template_variables
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 """The library that comes with HLS, beside the package."""
+
+RECORD = Blank(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
+"""What is remembered before each sample: something of everything that templates may show."""
 
 DELIVERY = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
@@ -98,4 +101,4 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[E
         state.plant(earlier.event, earlier.payload)
     state.plant(sample.event, sample.payload)
     event = parse_event(sample.event, DELIVERY, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), NOTHING_KNOWN, budget)
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)
