@@ -55,7 +55,7 @@ def load_library(
     unreadable += check_references(trees)
     problems += unreadable
     misled = {problem.file for problem in unreadable}
-    chain = Chain(shelf.fronts, shelf.lines, families)
+    chain = Chain(shelf.fronts, shelf.lines, families, shelf.inherited)
     problems += chain.problems(chosen, shadows)
     replies: dict[str, type[Reply]] = {}
     for name, front in shelf.fronts.items():
