@@ -93,6 +93,7 @@ def names() -> tuple[str, ...]:
     return tuple(_index())
 
 
+@cache
 def load(name: str) -> Recorded:
     """The payload of that name. Raises `UnknownPayload` with the nearest names."""
     known = _index()

@@ -18,6 +18,7 @@ from hls_handler.sandbox import recorded
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.recorded import Recorded
 from hls_handler.sandbox.state import State
+from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Settings
 from hls_handler.settings.uses import chosen_events, mere_shadows
@@ -91,14 +92,23 @@ def _samples(event_name: str, budget: Budget) -> tuple[tuple[str, Mapping[str, o
     return tuple(samples)
 
 
+@cache
+def _before(name: str) -> World:
+    """The sandbox's world before an event of the story; an empty one before any other."""
+    earlier = recorded.before(name)
+    if not earlier:
+        return World()
+    state = State(begin=_before(earlier[-1].name))
+    state.plant(earlier[-1].event, earlier[-1].payload)
+    return state.world
+
+
 def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
     """The event and what its handler gathers over the sandbox's state. Raises what `gather` raises.
 
     Before an event of the story, the others before it have happened.
     """
-    state = State()
-    for earlier in recorded.before(sample.name):
-        state.plant(earlier.event, earlier.payload)
+    state = State(begin=_before(sample.name))
     state.plant(sample.event, sample.payload)
     event = parse_event(sample.event, DELIVERY, sample.body)
     return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)
