@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
@@ -21,8 +22,23 @@ LOCK_S = 120.0
 """How long finding and writing a comment may hold its lock before another delivery may take it over."""
 
 
-def post(job: Job, thread: Thread, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
-    """Carry the actions out in order. Remembered outcomes are not done again."""
+def keep(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+    """Remember what would be said, where there is no thread to say it on."""
+    detail = "there is no thread to say it on: it is kept here"
+    return tuple(
+        job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
+        for index, action in enumerate(actions)
+        if isinstance(action, KeepComment)
+    )
+
+
+def post(
+    job: Job, thread: Thread, actions: tuple[Action, ...], *, not_overtaken: Callable[[], None]
+) -> tuple[Outcome, ...]:
+    """Carry the actions out in order. Remembered outcomes are not done again.
+
+    `not_overtaken` raises `Overtaken`, and is asked under the comment's lock: who overtakes us takes it after us.
+    """
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
@@ -31,7 +47,7 @@ def post(job: Job, thread: Thread, actions: tuple[Action, ...]) -> tuple[Outcome
     writer = job.tools.github.writer(
         job.event.repository.full_name, we=job.we, memory=memory, before_write=job.before_write, dry_run=dry_run
     )
-    apply = partial(_apply, job, thread, writer, memory)
+    apply = partial(_apply, job, thread, writer, memory, not_overtaken)
     outcomes = tuple(job.once(OUTCOME, index, partial(apply, action)) for index, action in enumerate(actions))
     for outcome in outcomes:
         if outcome.kind == "dry_run":
@@ -41,7 +57,14 @@ def post(job: Job, thread: Thread, actions: tuple[Action, ...]) -> tuple[Outcome
     return outcomes
 
 
-def _apply(job: Job, thread: Thread, writer: Writer, memory: ThreadMemory, action: Action) -> Outcome:
+def _apply(
+    job: Job,
+    thread: Thread,
+    writer: Writer,
+    memory: ThreadMemory,
+    not_overtaken: Callable[[], None],
+    action: Action,
+) -> Outcome:
     effective, settings = job.rule.effective, job.now.settings
     match action:
         case KeepLabels():
@@ -56,6 +79,7 @@ def _apply(job: Job, thread: Thread, writer: Writer, memory: ThreadMemory, actio
                 return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
             lock = f"{job.lease.thread_key}/{action.family}"
             job.tools.store.lock(job.lease, lock, ttl_s=LOCK_S)
+            not_overtaken()
             outcome = writer.keep_comment(thread.number, action)
             job.tools.store.unlock(job.lease, lock)
             return outcome
