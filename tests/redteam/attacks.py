@@ -10,6 +10,9 @@ from pathlib import Path
 import yaml
 
 TABLE = Path(__file__).parent / "attacks.yaml"
+LEAST_ROUNDS = 9
+"""Few enough to be quick, and enough for Claude to write in every family what attackers wish for in replies."""
+
 REPLY = "reply"
 """The place that is in no event: what Claude writes."""
 
@@ -41,7 +44,7 @@ def _text(given: str | Mapping[str, str | int]) -> str:
 def rounds(places: tuple[str, ...]) -> tuple[Mapping[str, Attack], ...]:
     """So many that each attack of these places is in one at least; every round has an attack at every place."""
     table = attacks()
-    number = max(len(table[place]) for place in places)
+    number = max(LEAST_ROUNDS, *(len(table[place]) for place in places))
     return tuple({place: table[place][at % len(table[place])] for place in places} for at in range(number))
 
 

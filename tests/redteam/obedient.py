@@ -25,6 +25,8 @@ SHORTEST = 10
 LONGEST, LONGEST_OF_FLOOD = 2_000, 80
 """Characters of a text, unless its bound is lower, or the whole reply would be cut off at `max_tokens`."""
 
+ROOM, TOGETHER = 600, 3
+
 HALF = re.compile("[\ud800-\udfff]")
 CODE = re.compile(r"<stranger ([0-9a-f]{16})>")
 
@@ -119,7 +121,11 @@ class _Writer:
         return self._text(None)
 
     def _text(self, bound: int | None) -> str:
-        return next(self._texts)[: min(bound or self._longest, self._longest)]
+        """One, or where there is room for more, several, since one may undo what keeps another harmless."""
+        longest = min(bound or self._longest, self._longest)
+        if longest < ROOM:
+            return next(self._texts)[:longest]
+        return "\n\n".join(next(self._texts)[: longest // TOGETHER - 2] for _ in range(TOGETHER))
 
     def _finding(self, at: int) -> dict[str, Any]:
         path, line = self._lines[at % len(self._lines)]

@@ -29,6 +29,7 @@ from tests.untrusted.github_reading import dangers
 Broken = Iterator[str]
 
 BLOCK = re.compile(r"<stranger ([0-9a-f]{16})>(.*?)</stranger \1>", re.DOTALL)
+DELIMITER = re.compile(r"<\s*/?\s*stranger", re.IGNORECASE)
 WRITES = (
     ("POST", r"/repos/{repository}/labels"),
     ("POST", r"/repos/{repository}/issues/{number}/labels"),
@@ -61,6 +62,8 @@ def rule_7_every_attack_reaches_claude_between_delimiters_alone(run: Run) -> Bro
     for one in run.rounds:
         tasks = [_task(seen) for seen in one.claude]
         inside = "\n".join(found[2] for task in tasks for found in BLOCK.finditer(task))
+        if DELIMITER.search(inside):
+            yield f"{one.name}: in a block stands {DELIMITER.findall(inside)}"
         for attack in one.attacks.values():
             words = re.findall(r"\w{3,}", attack.text)
             if words and not any(word in inside for word in words):
