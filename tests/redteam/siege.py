@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +19,7 @@ from hls_handler.prompting.library import Library
 from hls_handler.routing import Rule, from_sip, route
 from hls_handler.sandbox.seen import Seen
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
@@ -110,38 +112,56 @@ def settings(sandbox: Sandbox) -> Settings:
     )
 
 
-def lay_siege(scene: Scene, *, sandbox: Sandbox, library: Library, url: str, log: io.StringIO) -> Run:
+@contextmanager
+def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[Tools]:
+    """A worker's tools, all of them real."""
     given, store = settings(sandbox), Store.open(url)
     github = connect(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     now = Now(given, RepositoryTable(given), library)
-    tools = Tools(
-        store=store,
-        github=github,
-        claude=claude,
-        health=Health(lambda: datetime.now(UTC)),
-        now=lambda: now,
-        we=WhoWeAre(store, token=TOKEN, base_url=sandbox.github_url).ask,
-        stopping=lambda: False,
-        pause=lambda _: None,
-        jitter=random.random,
-        clock=time.monotonic,
-    )
-    plan = [(OTHER, calm(scene.places)), *((ATTACKED, attacks) for attacks in rounds(scene.places))]
     try:
-        delivered = [
-            _deliver(scene, tools, sandbox, home, attacks, number) for number, (home, attacks) in enumerate(plan, FIRST)
-        ]
+        yield Tools(
+            store=store,
+            github=github,
+            claude=claude,
+            health=Health(lambda: datetime.now(UTC)),
+            now=lambda: now,
+            we=WhoWeAre(store, token=TOKEN, base_url=sandbox.github_url).ask,
+            stopping=lambda: False,
+            pause=lambda _: None,
+            jitter=random.random,
+            clock=time.monotonic,
+        )
     finally:
         github.close()
         claude.close()
         store.close()
-    return Run(scene, given, library, sandbox, url, tuple(delivered), log.getvalue())
 
 
-def _deliver(
-    scene: Scene, tools: Tools, sandbox: Sandbox, home: Home, attacks: Mapping[str, Attack], number: int
+def lay_siege(scene: Scene, *, sandbox: Sandbox, library: Library, url: str, log: io.StringIO) -> Run:
+    plan = [(OTHER, calm(scene.places)), *((ATTACKED, attacks) for attacks in rounds(scene.places))]
+    with worker(sandbox, library, url) as tools:
+        delivered = tuple(
+            deliver(scene, tools, sandbox, home, attacks, number) for number, (home, attacks) in enumerate(plan, FIRST)
+        )
+        return Run(scene, tools.now().settings, library, sandbox, url, delivered, log.getvalue())
+
+
+def nothing_else(_: State) -> None:
+    """Between the event and the work on it."""
+
+
+def deliver(
+    scene: Scene,
+    tools: Tools,
+    sandbox: Sandbox,
+    home: Home,
+    attacks: Mapping[str, Attack],
+    number: int,
+    *,
+    meanwhile: Callable[[State], None] = nothing_else,
 ) -> Delivered:
+    """One event, and the work on it; `meanwhile` happens between the two."""
     happened = scene.happen(sandbox.state, home, {place: attack.text for place, attack in attacks.items()}, number)
     sandbox.seen.clear()
     now, body, guid = tools.now(), happened.body, f"guid-{number}"
@@ -155,6 +175,7 @@ def _deliver(
     tools.store.accept([new_delivery(head, sipped, routed, body, request_id=guid)], replay_window_h=72)
     lease = tools.store.claim(worker="red team", lease_s=60, max_crashes=10)
     assert lease is not None
+    meanwhile(sandbox.state)
     attempt(lease, tools)
     row = tools.store.delivery(guid)
     assert row is not None
