@@ -58,7 +58,7 @@ WORKFLOWS = next(scene for scene in SCENES if scene.name == "workflows")
         (ON_ISSUES, deleted, "dead", "410"),
         (ON_ISSUES, transferred, "dead", "301"),
         ([*ON_ISSUES, *ON_PULL_REQUESTS], closed, "superseded", "was closed meanwhile"),
-        ([WORKFLOWS], closed, "done", "there is no thread to say it on"),  # an open pull request is looked for
+        ([WORKFLOWS], closed, "done", "Claude was not asked"),  # an open pull request is looked for
         ([*ON_ISSUES, *ON_PULL_REQUESTS, WORKFLOWS], locked, "dead", "is locked"),
     ],
     ids=["deleted", "transferred", "closed", "closed under a run", "locked"],
