@@ -170,11 +170,12 @@ def rule_17_our_own_comments_are_ignored(run: Run) -> Broken:
     we = Account(BOT.login, BOT.id, BOT.type)
     for one in run.rounds:
         for body in one.bodies:
-            told = {**payload, "comment": {"id": 1, "user": us, "body": body}, "sender": us}
+            asking = f"@{BOT.login} how can I start?\n{body}"
+            told = {**payload, "comment": {"id": 1, "user": us, "body": asking}, "sender": us}
             event = parse_event("issue_comment", "guid", json.dumps(told).encode())
             routed = route(from_event(event), settings=run.settings, table=table, catalogue=run.library, we=we)
-            if isinstance(routed, Rule):
-                yield f"{one.name}: our own comment would be worked on"
+            if isinstance(routed, Rule) or routed.kind != "own account":
+                yield f"{one.name}: our own comment is not taken for ours"
 
 
 def rule_10_no_strangers_credential_is_passed_on(run: Run) -> Broken:
