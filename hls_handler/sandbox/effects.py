@@ -22,6 +22,9 @@ TAG = re.compile(r"<([A-Za-z][A-Za-z0-9-]*)")
 TAGS = re.compile(r"<(code|pre|a)\b.*?(?:</\1>|\Z)|<[^>]*>", re.DOTALL | re.IGNORECASE)
 HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
+READING = {"html": True, "maxNesting": 100}
+"""By itself the parser gives up 20 levels in, ten lists in each other, and does not read what stands there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effects:
@@ -35,7 +38,7 @@ class Effects:
 
 def effects_of(body: str) -> Effects:
     """Everything that a comment with this Markdown would set off."""
-    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(body)
+    tokens = MarkdownIt("commonmark", READING).enable(["table", "strikethrough"]).parse(body)
     notifies: list[str] = []
     closes: list[str] = []
     references: list[str] = []

@@ -211,6 +211,16 @@ class State:
             self._keep(self._world.with_run(_with_attempt(run, replace(attempt, jobs=jobs))))
             return True
 
+    def set_jobs(self, full_name: str, run_id: int, attempt: int, jobs: tuple[Job, ...]) -> bool:
+        """Put other jobs, with their logs, in place of an attempt's. False where there is no such attempt."""
+        with self._lock:
+            run = self._world.run(full_name, run_id)
+            found = run.attempt(attempt) if run else None
+            if run is None or found is None:
+                return False
+            self._keep(self._world.with_run(_with_attempt(run, replace(found, jobs=jobs))))
+            return True
+
     def conclude(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
         """Let an attempt have come to another end, with jobs to fit. False where there is no such attempt."""
         with self._lock:

@@ -19,7 +19,9 @@ from hls_handler.untrusted.assignments import find_assignments
 from hls_handler.untrusted.private_keys import find_private_keys
 from hls_handler.untrusted.resolved import resolve
 
-START = r"(?<![A-Za-z0-9_])"  # nothing that could be the front part of the same word
+ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # of JSON and the like: its letters are no part of a word behind it
+START = rf"(?:(?<![A-Za-z0-9_])|{ESCAPE})"  # nothing that could be the front part of the same word
+APART = rf"(?:(?<![A-Za-z0-9_-])|{ESCAPE})"
 END = r"(?![A-Za-z0-9_])"
 
 SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -32,11 +34,14 @@ SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("slack-token", re.compile(rf"{START}xapp-[0-9]-[A-Za-z0-9-]{{10,}}+")),
     ("slack-webhook", re.compile(r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+")),
     ("discord-webhook", re.compile(r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+")),
-    ("jwt", re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){0,3}")),
+    (
+        "jwt",
+        re.compile(rf"{APART}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}"),
+    ),
     ("anthropic-key", re.compile(rf"{START}sk-ant-[A-Za-z0-9_-]{{16,}}+")),
     ("openai-key", re.compile(rf"{START}sk-(?:proj|svcacct|admin|None|or-v1)-[A-Za-z0-9_-]{{20,}}+")),
     ("openai-key", re.compile(rf"{START}sk-[A-Za-z0-9]{{32,}}+")),
-    ("google-key", re.compile(r"(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])")),
+    ("google-key", re.compile(rf"{APART}AIza[A-Za-z0-9_-]{{35}}(?![A-Za-z0-9_-])")),
     ("google-key", re.compile(rf"{START}(?:GOCSPX-[A-Za-z0-9_-]{{20,}}+|ya29\.[A-Za-z0-9_-]{{20,}}+)")),
     ("stripe-key", re.compile(rf"{START}[sr]k_(?:live|test)_[A-Za-z0-9]{{16,}}+")),
     ("stripe-key", re.compile(rf"{START}whsec_[A-Za-z0-9+/=]{{24,}}+")),

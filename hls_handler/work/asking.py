@@ -135,10 +135,13 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         recalled = recall_answer(kept, reply_type=prompt.reply, model=prompt.reply_model)
         assert recalled is not None
         return recalled
+    step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
     if correction is None and answer.why == "invalid":
-        store.remember(job.lease, UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s))
+        store.remember(job.lease, step)
     store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem)
-    return answer
+    unusable = UNUSABLE.decode(step)  # without credentials: Claude is shown it again
+    assert unusable is not None
+    return unusable
 
 
 def _unusable(job: Job, rendered: Rendered, index: int, answer: Unusable) -> Permanent:

@@ -17,6 +17,7 @@ from hls_handler.sandbox.effects import Effects, effects_of
         ("| who |\n|---|\n| @octocat |", ("octocat",)),
         ("<details>\n@octocat\n</details>", ("octocat",)),
         ("(@octocat)", ("octocat",)),
+        ("- " * 12 + "@octocat", ("octocat",)),
         ("@octocat @octocat", ("octocat",)),
         ("`@octocat`", ()),
         ("```\n@octocat\n```", ()),

@@ -19,7 +19,7 @@ class _Reader(MarkdownIt):
         return True
 
 
-MARKDOWN = _Reader("commonmark").enable(["table", "strikethrough"])
+MARKDOWN = _Reader("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
 
 MENTION = re.compile(r"(?:^|[^A-Za-z0-9_])[@\uff20][A-Za-z0-9]")
 CLOSING = re.compile(

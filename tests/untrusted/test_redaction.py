@@ -85,7 +85,9 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("kind", "credential"), SHAPES, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(SHAPES)])
-@pytest.mark.parametrize("around", ["{}", "see {} here", "'{}'", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb"])
+@pytest.mark.parametrize(
+    "around", ["{}", "see {} here", "'{}'", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb", "a\\n{}", "\\u000a{}"]
+)
 def test_rule_10_known_shapes_are_redacted_by_kind(kind: str, credential: str, around: str) -> None:
     assert redact(around.format(credential)) == around.format(f"[redacted: {kind}]")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hls_handler.errors import DependencyDown
@@ -41,3 +43,14 @@ def test_run_again_by_hand_after_two_unusable_replies_claude_is_asked_as_if_for_
     one.run()
     assert one.row().state == "done"
     assert [correction is None for correction in one.claude.corrections] == [True, False, True, False]
+
+
+def test_rule_10_a_reply_that_is_shown_to_claude_again_has_no_credential(make_world: MakeWorld) -> None:
+    one = make_world(replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG)
+    one.accept()
+    one.run()
+    assert one.row().state == "done"
+    assert [correction and correction.text for correction in one.claude.corrections] == [
+        None,
+        '{"summary": "[redacted: github-token]',
+    ]

@@ -1,0 +1,40 @@
+"""The prompts of the red team: the shipped ones, and one file for each event without a handler of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from hls_handler.prompting.library import Library
+from hls_handler.sandbox.samples import SHIPPED, load_checked
+from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
+
+GENERIC = ("push", "deployment_status", "discussion")
+PROMPT = """\
+---
+description: What happened
+on: [{event}]
+reply: generic_analysis
+---
+{{% extends "generic.j2" %}}
+"""
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path_factory.mktemp("red") / "prompts"))
+    for event in GENERIC:
+        (folder / event).mkdir()
+        (folder / event / "tell.j2").write_text(PROMPT.format(event=event))
+    secret = SecretStr("s" * 40)
+    return load_checked(
+        Settings(
+            github=Github(token=secret, webhook_secret=secret),
+            claude=Claude(api_key=secret),
+            repositories=(Repository(name="Codertocat/*"),),
+            prompts=Prompts(directory=folder),
+        )
+    )
