@@ -68,9 +68,8 @@ def _table(comparison: Comparison) -> Iterator[str]:
     for pair in comparison.pairs:
         table.add_row(*map(printable, _cells(pair)))
     console = Console(width=WIDEST, color_system=None, force_terminal=False, markup=False, highlight=False, emoji=False)
-    with console.capture() as capture:
-        console.print(table)
-    return (line.rstrip() for line in capture.get().splitlines())
+    lines = console.render_lines(table, pad=False)
+    return ("".join(segment.text for segment in line).rstrip() for line in lines)
 
 
 def _cells(pair: Pair) -> tuple[str, ...]:

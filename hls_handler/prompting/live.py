@@ -37,13 +37,14 @@ class LiveLibrary:
             self._read()
 
     def current(self) -> Library:
-        """The library as the files are now, or the last good one. While one thread reads, the others do not wait."""
-        if _state(self._folders) != self._seen and self._reading.acquire(blocking=False):
-            try:
+        """The library as the files are now, or the last good one.
+
+        While one thread reads, the others wait: a change holds for the next delivery, whoever noticed it first.
+        """
+        with self._reading:
+            if _state(self._folders) != self._seen:
                 self._read()
-            finally:
-                self._reading.release()
-        return self._library
+            return self._library
 
     @property
     def latest(self) -> Library:

@@ -93,7 +93,7 @@ def test_rule_19_the_key_stands_in_no_file() -> None:
 def test_the_bill_counts_what_may_follow_a_question_and_prices_every_model(tmp_path: Path) -> None:
     library = load_checked(load(tmp_path, SMALLEST))
     cheap, dear = bill(REAL, library), bill(REAL.model_copy(update={"model": "claude-opus-5-5"}), library)
-    assert (cheap.questions, dear.questions) == (11, 11)
+    assert (cheap.questions, dear.questions) == (17, 17)
     assert cheap.at_most_usd is not None
     assert dear.at_most_usd is not None
     assert 0.01 < cheap.at_most_usd < 0.1 < dear.at_most_usd < 10

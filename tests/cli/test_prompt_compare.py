@@ -177,7 +177,10 @@ def test_where_there_is_nothing_to_compare_it_is_said_what_to_do(kept: Hls, give
     ("given", "told"),
     [
         (["issues/respond", "--ask"], "issues/respond is for no event of its own: it sees the reply of another"),
-        (["issues/strict", "--ask"], "there is no prompt issues/strict; there are issues/analyze, issues/respond"),
+        (
+            ["issues/strict", "--ask"],
+            "there is no prompt issues/strict; there are comments/reply, issues/analyze, issues/respond",
+        ),
         (["issues/analyze@000000", "--ask"], "issues/analyze@000000 is another version; the one at hand is"),
         (["issues/strict", "--since", "a week"], "write it as 7d, 24h or 30m"),
         (["issues/strict", "--most", "0"], "greater than or equal to 1"),

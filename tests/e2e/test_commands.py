@@ -96,10 +96,10 @@ def test_send_says_who_does_not_answer(make_service: MakeService) -> None:
 
 def test_why_says_that_an_ignored_event_was_ignored_by_which_line(service: Service) -> None:
     config = ("--config", str(service.settings))
-    hls("send", "issues.labeled", *config)
+    hls("send", "issues.pinned", *config)
     told = hls("why", "Codertocat/Hello-World#1", *config)
     assert "Ignored: no prompt in prompts" in told.stdout
-    assert "issues.labeled" in told.stdout
+    assert "issues.pinned" in told.stdout
 
 
 def test_why_of_an_unknown_thread_says_where_to_look(service: Service) -> None:
@@ -184,7 +184,7 @@ def test_check_finds_nothing_wrong_where_nothing_is(service: Service) -> None:
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "the token is that of hls-bot" in checked.stdout
-    assert checked.stdout.endswith("settings and 4 prompts are fine; GitHub and Claude answer\n")
+    assert checked.stdout.endswith("settings and 7 prompts are fine; GitHub and Claude answer\n")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_the_demo_asks_the_real_claude_and_says_what_that_costs(tmp_path: Path, 
     (tmp_path / "mine.yaml").write_text(
         f"""\
 github: {{token: "${{GITHUB_TOKEN}}", webhook_secret: "${{GITHUB_WEBHOOK_SECRET}}"}}
-claude: {{api_key: {sandbox.api_key}, base_url: "{sandbox.claude_url}", requests_per_second: 100, calls_per_hour: 15}}
+claude: {{api_key: {sandbox.api_key}, base_url: "{sandbox.claude_url}", requests_per_second: 100, calls_per_hour: 25}}
 repositories: [{{name: octo/widgets}}]
 """
     )
@@ -282,7 +282,7 @@ repositories: [{{name: octo/widgets}}]
     assert first == (
         f"Demo: GitHub is a stand-in on this machine, and Claude is the one at {sandbox.claude_url} (claude-haiku-5-5)."
     )
-    assert second.startswith("It asks Claude up to 11 questions; about 0.0")
+    assert second.startswith("It asks Claude up to 18 questions; about 0.0")
     asked = [request for request in sandbox.seen.all("claude") if request.writes]
     assert 8 <= len(asked) <= 11
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "data/demo").iterdir())

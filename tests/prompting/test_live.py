@@ -163,7 +163,8 @@ def test_what_is_broken_from_the_start_leaves_the_library_from_before_in_use(loa
     assert live.trouble is None
 
 
-def test_while_one_worker_reads_the_others_go_on_with_what_is_there(loads: Loads) -> None:
+def test_while_one_thread_reads_the_others_wait_for_what_it_reads(loads: Loads) -> None:
+    """The next delivery is worked on with the changed prompt, also where somebody else noticed the change first."""
     reading, go_on = threading.Event(), threading.Event()
 
     def slow() -> Library:
@@ -175,12 +176,16 @@ def test_while_one_worker_reads_the_others_go_on_with_what_is_there(loads: Loads
     live = LiveLibrary(slow, loads.folder)
     old = live.latest
     change(loads.folder, FRONT + "Other words")
-    reader = threading.Thread(target=live.current)
-    reader.start()
+    got: list[Library] = []
+    threads = [threading.Thread(target=lambda: got.append(live.current())) for _ in range(2)]
+    threads[0].start()
     assert reading.wait(10)
-    assert live.current() is old
+    threads[1].start()
+    assert live.latest is old, "the door does not wait"
     go_on.set()
-    reader.join(10)
+    for thread in threads:
+        thread.join(10)
+    assert got == [live.latest, live.latest]
     assert live.latest is not old
     assert loads.times == 2
 

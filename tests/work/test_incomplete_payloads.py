@@ -16,7 +16,7 @@ from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.handlers.record import NOTHING_KNOWN
 from hls_handler.prompting.render import render
-from hls_handler.routing import Ignored, from_event, from_sip, route
+from hls_handler.routing import Ignored, Rule, from_event, from_sip, route
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.state import State
@@ -76,7 +76,7 @@ def to_its_end(told: recorded.Recorded, payload: dict[str, Any], state: State) -
     event = parse_event(told.event, "guid", body)
     rule = route(from_event(event), settings=GIVEN, table=table, catalogue=library(), we=HLS)
     whole = parse_event(told.event, "guid", told.body)
-    if isinstance(rule, Ignored) or replace(event, payload={}) == replace(whole, payload={}):
+    if not isinstance(rule, Rule) or replace(event, payload={}) == replace(whole, payload={}):
         return  # the shipped prompts for these events read nothing else of a payload
     handler = handler_for(told.event)
     with suppress(HlsError):
