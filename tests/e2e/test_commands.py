@@ -284,7 +284,7 @@ repositories: [{{name: octo/widgets}}]
     )
     assert second.startswith("It asks Claude up to 18 questions; about 0.0")
     asked = [request for request in sandbox.seen.all("claude") if request.writes]
-    assert 8 <= len(asked) <= 11
+    assert 8 <= len(asked) <= 18
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "data/demo").iterdir())
     again = hls(*real, cwd=tmp_path)
     assert again.returncode == 2
