@@ -121,12 +121,14 @@ def test_a_database_of_an_older_version_is_brought_up_with_what_it_holds(fresh_u
         connection.execute(text("DROP INDEX ix_calls_prompt"))
         connection.execute(text("DROP TABLE step_failures"))
         connection.execute(text("DROP TABLE corrections"))
+        connection.execute(text("DROP TABLE repository_files"))
+        connection.execute(text("DROP TABLE repository_file_tellings"))
         for column in ("field", "prompt_id", "set_at"):
             connection.execute(text(f"ALTER TABLE labels DROP COLUMN {column}"))
         connection.execute(text("UPDATE hls_version SET version_num = '0001'"))
     again = Store.open(fresh_url)
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "0005"
+        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "0006"
         context = MigrationContext.configure(connection, opts={"version_table": "hls_version"})
         assert compare_metadata(context, metadata) == []
     assert state_of(again, "g1") == "queued"
@@ -139,7 +141,7 @@ def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0005\)"):
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0006\)"):
         Store.open(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"
