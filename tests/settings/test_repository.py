@@ -73,7 +73,7 @@ def test_an_empty_file_says_nothing(text: str) -> None:
         "server: {host: 0.0.0.0}",
     ],
 )
-def test_rule_9_what_is_the_operators_is_refused_by_that_name(key: str) -> None:
+def test_rule_23_what_is_the_operators_is_refused_by_that_name(key: str) -> None:
     (told,) = problems(f"# first\n{key}\n")
     assert told.startswith(".github/hls.yaml:2: ")
     assert told.endswith(": is the operator's, and stands in HLS's own settings only; remove it")
@@ -180,8 +180,10 @@ def test_a_file_without_mistakes_is_what_holds() -> None:
         ),
         (
             OwnFile(OwnSettings(problems=("x:1: no",)), "c0ffee", broken=True, good="beef"),
-            ".github/hls.yaml (c0ffee) cannot be used, so the version before (beef) holds, but for what it switches "
-            "off: x:1: no",
+            (
+                ".github/hls.yaml (c0ffee) cannot be used, so the version before (beef) holds, but for what it "
+                "switches off: x:1: no"
+            ),
         ),
     ],
 )
