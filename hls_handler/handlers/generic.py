@@ -52,5 +52,18 @@ class GenericHandler(Handler[GenericFacts]):
             return labels
         return (
             *labels,
-            KeepComment(self.family, analysis.comment, create=analysis.worth_saying),
+            KeepComment(_family(event), analysis.comment, create=analysis.worth_saying),
         )
+
+
+def _family(event: Event) -> str:
+    """ "discussion-801": one comment for each thing that events tell of; "push" where they tell of none with an id.
+
+    A status or a comment belongs to what it is about: "deployment_status-801" for all of one deployment.
+    """
+    for name in (event.name.rpartition("_")[0], event.name):
+        thing = event.payload.get(name)
+        thing_id = thing.get("id") if isinstance(thing, Mapping) else None
+        if isinstance(thing_id, int):
+            return f"{event.name}-{thing_id}"
+    return event.name

@@ -12,7 +12,7 @@ from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Overtaken, Permanent
 from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Failure, Record
+from hls_handler.handlers.record import Happened, Record
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.globs import NOTHING_LEFT_OUT, PathFilter
 from hls_handler.settings.model import Findings
@@ -46,6 +46,7 @@ class Thread:
 
     number: int
     is_pull_request: bool
+    is_appointed: bool = False  # by settings: the event is not about it, so nothing but a comment belongs there
 
 
 class Handler(Protocol[Facts]):
@@ -69,9 +70,13 @@ class Handler(Protocol[Facts]):
         """Read what is worth knowing, as it is now. Raises `Overtaken` (closed), `Permanent` (locked), as reads do."""
         ...
 
-    def failures(self, event: Event, facts: Facts) -> tuple[Failure, ...]:
+    def happened(self, event: Event, facts: Facts) -> Happened:
         """What our own record is to keep of the facts, whatever is said about them."""
-        return ()
+        return Happened()
+
+    def outdated(self, event: Event, facts: Facts, record: Record) -> str | None:
+        """Why what was found out is over by now, as far as our own record knows; None as a rule."""
+        return None
 
     def thread(self, event: Event, facts: Facts, rule: Rule) -> Thread | None:
         """Where it is said; None where nothing is posted, and the analysis is kept alone."""
@@ -108,7 +113,7 @@ def thread_of(event: Event) -> Thread | None:
 def appointed(rule: Rule) -> Thread | None:
     """The issue that settings name for what is said of an event that has no thread of its own."""
     number = rule.effective.issue_for(rule.event_key)
-    return None if number is None else Thread(number, is_pull_request=False)
+    return None if number is None else Thread(number, is_pull_request=False, is_appointed=True)
 
 
 def still_welcome(event: Event, thread: Issue | PullRequest) -> None:

@@ -20,6 +20,33 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How one attempt of a workflow's run ended."""
+
+    workflow_id: int
+    event: str  # that set the run off: "pull_request", "push"
+    branch: str
+    run_id: int
+    run_number: int  # counts the workflow's runs
+    attempt: int
+    passed: bool
+    head_sha: str
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What is later has more."""
+        return self.run_number, self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What our own record is to keep of an event."""
+
+    failures: tuple[Failure, ...] = ()
+    ends: tuple[RunEnd, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Correction:
     """A label of ours that a person changed within a month."""
 
@@ -41,6 +68,10 @@ class Record(Protocol):
         """The failures of a workflow within the last days, 30 at most; the newest first, at most 500."""
         ...
 
+    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+        """How runs of a workflow ended within the last 30 days, the latest first; at most 500."""
+        ...
+
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
         """What people last made of our labels on issues; the newest first, at most one of each issue."""
         ...
@@ -52,15 +83,19 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """A record in which nothing was ever written: of the sandbox's samples, and of trials."""
+    """A record in which nothing was ever written, but for what it is given: of the sandbox's samples, and of trials."""
 
     account: str = "hls-bot"
+    corrected: tuple[Correction, ...] = ()
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         return ()
 
-    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
         return ()
+
+    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+        return self.corrected[:most]
 
     def has_comment(self, number: int, family: str) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +18,7 @@ from hls_handler.ci.steps import Step
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, appointed, still_welcome
 from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
-from hls_handler.handlers.record import Failure, Record
+from hls_handler.handlers.record import Failure, Happened, Record, RunEnd
 from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
@@ -60,8 +61,9 @@ class WorkflowFacts:
     pull_request: PullRequest | None  # whose head is the run's commit, as it is now
     stale: bool  # there is a pull request, but it has moved on
     on_default_branch: bool
-    failed_before: bool  # whether a failure of this workflow on this branch is on record
+    failed_before: bool  # whether the run before this one, of this workflow on this branch, is on record as failed
     failed_itself: bool  # whether it was this very run that failed, in an earlier attempt at the same commit
+    failed: tuple[tuple[str, str], ...]  # job and step, of all failed jobs; "" where no step failed
     steps: tuple[FailedStep, ...]  # of a failed run
     omitted: int  # failed jobs beyond those that were read
     changed: tuple[str, ...]  # paths of the pull request's files
@@ -129,14 +131,14 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         run = event.workflow_run
         assert run is not None  # parse_event refuses a run's event without one
         branch = _branch(run, event)
-        on_record = record.failures(run.workflow_id, days=30)
-        failed_before = any(known.branch == branch for known in on_record)
-        failed_itself = any((known.run_id, known.head_sha) == (run.id, run.head_sha) for known in on_record)
+        earlier = [end for end in record.ends(run.workflow_id) if _is_of(end, run, branch) and end.order < _order(run)]
+        failed_before = bool(earlier) and not earlier[0].passed
+        failed_itself = any((end.run_id, end.passed) == (run.id, False) for end in earlier)
         on_default = branch == event.repository.default_branch
         failed = run.conclusion in FAILED
         if not failed and not failed_before:
-            return WorkflowFacts(run, None, False, on_default, False, False, (), 0, ())
-        pull_request, stale = _pull_request(event, run, reader)
+            return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
+        pull_request, stale = _pull_request(run, reader)
         if pull_request is not None:
             still_welcome(event, pull_request)
         jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
@@ -146,15 +148,46 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         steps = tuple(step for job in read for step in _failed_steps(job, reader, characters // len(read), known))
         changed = _changed(reader, pull_request) if pull_request is not None and steps else ()
         return WorkflowFacts(
-            run, pull_request, stale, on_default, failed_before, failed_itself, steps, len(jobs) - len(read), changed
+            run=run,
+            pull_request=pull_request,
+            stale=stale,
+            on_default_branch=on_default,
+            failed_before=failed_before,
+            failed_itself=failed_itself,
+            failed=tuple(name for job in jobs for name in _failed_names(job)),
+            steps=steps,
+            omitted=0 if stale else len(jobs) - len(read),
+            changed=changed,
         )
 
-    def failures(self, event: Event, facts: WorkflowFacts) -> tuple[Failure, ...]:
-        run = facts.run
-        return tuple(
-            Failure(run.workflow_id, run.id, run.run_attempt, step.job, step.step, _branch(run, event), run.head_sha)
-            for step in facts.steps
+    def happened(self, event: Event, facts: WorkflowFacts) -> Happened:
+        run, branch = facts.run, _branch(facts.run, event)
+        failures = tuple(
+            Failure(run.workflow_id, run.id, run.run_attempt, job, step, branch, run.head_sha)
+            for job, step in dict.fromkeys(facts.failed)
         )
+        end = RunEnd(
+            workflow_id=run.workflow_id,
+            event=run.event,
+            branch=branch,
+            run_id=run.id,
+            run_number=run.run_number,
+            attempt=run.run_attempt,
+            passed=facts.passed,
+            head_sha=run.head_sha,
+        )
+        if facts.passed and facts.stale:  # it took nothing back: the next one that passes has to
+            return Happened()
+        return Happened(failures, (end,))
+
+    def outdated(self, event: Event, facts: WorkflowFacts, record: Record) -> str | None:
+        """A later run, or a later attempt, says more than this one; GitHub keeps no order among its deliveries."""
+        run, branch = facts.run, _branch(facts.run, event)
+        for end in record.ends(run.workflow_id):
+            if _is_of(end, run, branch) and end.order > _order(run):
+                ended = "passed" if end.passed else "failed"
+                return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
+        return None
 
     def thread(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Thread | None:
         """The pull request, else the issue that settings name, which hears of the default branch alone."""
@@ -175,7 +208,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         if facts.stale:
             return Unasked("the pull request has newer commits than the run: what failed is recorded, and not posted")
         if facts.passed and not facts.failed_before:
-            return Unasked("the workflow passed, and no failure of it on this branch is on record")
+            return Unasked("the workflow passed, as it did before on this branch, as far as is known")
         if facts.passed:
             return Unasked("the workflow passed, so Claude was not asked", reply=NOTHING_FAILED)
         if facts.run.conclusion == "startup_failure":
@@ -196,7 +229,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
         if unread:
             parts.append(f"{len(unread)} {'log' if len(unread) == 1 else 'logs'} ({', '.join(dict.fromkeys(unread))})")
-        return f"not shown: {'; '.join(parts)}" if parts else None
+        return "; ".join(parts) or None
 
     def comment_variables(self, event: Event, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
         """`shown_by` is the line that the reply quotes, if a log has it: without one, the cause is a guess."""
@@ -214,7 +247,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         if not analysis.comment:
             return labels
         create = not facts.passed and (analysis.worth_saying or facts.run.conclusion == "startup_failure")
-        section = f"workflow-{facts.run.workflow_id}"
+        section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
         return (
             *labels,
             KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
@@ -232,22 +265,36 @@ NOT_STARTED = WorkflowAnalysis(
 
 
 def _branch(run: WorkflowRun, event: Event) -> str:
-    """ "main", and "octocat:main" of a fork."""
-    is_ours = run.head_repository in (None, event.repository.full_name)
-    return run.head_branch if is_ours else f"{run.head_owner}:{run.head_branch}"
+    """ "main", "octocat:main" of a fork, and "?:main" of one that was deleted."""
+    is_ours = run.head_repository == event.repository.full_name
+    return run.head_branch if is_ours else f"{run.head_owner or '?'}:{run.head_branch}"
 
 
-def _pull_request(event: Event, run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
+def _is_of(end: RunEnd, run: WorkflowRun, branch: str) -> bool:
+    """Of the same branch, and set off alike: what passes on a push may fail on its merge into the base."""
+    return (end.event, end.branch) == (run.event, branch)
+
+
+def _order(run: WorkflowRun) -> tuple[int, int]:
+    return run.run_number, run.run_attempt
+
+
+def _failed_names(job: WorkflowJob) -> Iterator[tuple[str, str]]:
+    failed = [step.name for step in job.steps if step.conclusion in FAILED_STEPS]
+    yield from ((job.name, step) for step in failed or [""])
+
+
+def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
     """The pull request whose head is the run's commit, and whether there is one that has moved on.
 
     GitHub names no pull request of a fork's run, and of a fork's commit it knows none: they are found by the branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
-    if not found and run.head_branch:
-        owner = run.head_owner or event.repository.owner
-        found = list(reader.pull_requests_from(f"{owner}:{run.head_branch}"))
-    current = next((pull for pull in found if pull.head_sha == run.head_sha), None)
-    return current, current is None and bool(found)
+    if not found and run.head_branch and run.head_owner:
+        found = list(reader.pull_requests_from(f"{run.head_owner}:{run.head_branch}"))
+    current = [pull for pull in found if pull.head_sha == run.head_sha]
+    oldest = min(current, key=lambda pull: pull.number, default=None)  # of two from one branch, always the same
+    return oldest, oldest is None and bool(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +381,8 @@ def _quoted(facts: WorkflowFacts, quote: str) -> Quoted | None:
 
 def _exists(facts: WorkflowFacts, path: str) -> bool:
     """Whether a file that the reply names is one that it was shown."""
-    if not path or path in (facts.run.path, *facts.changed):
+    if path in (facts.run.path, *facts.changed):
         return bool(path)
-    return any(path in line.text for step in facts.steps if step.excerpt for line in step.excerpt.lines)
+    named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
+    texts = (line.text for step in facts.steps if step.excerpt for line in step.excerpt.lines)
+    return named is not None and any(named.search(text) for text in texts)

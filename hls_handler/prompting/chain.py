@@ -27,6 +27,7 @@ class Chain:
     fronts: Mapping[str, FrontMatter]
     lines: Mapping[str, Lines]
     families: Mapping[str, Family]  # by the event's name
+    inherited: Set[str] = frozenset()  # of folders behind the author's own
 
     def leading_to(self, name: str) -> tuple[str, ...]:
         """The prompts whose `then` is this one."""
@@ -68,7 +69,8 @@ class Chain:
 
     def _events_problems(self, name: str, front: FrontMatter) -> Iterator[Problem]:
         lines = self.lines[name]
-        if not front.on and not self.leading_to(name) and ("on",) not in lines:
+        is_led_to = self.leading_to(name) or name in self.inherited  # an own prompt may lead there no more
+        if not front.on and not is_led_to and ("on",) not in lines:
             yield lines.problem(
                 ("on",), "is for no event; add on: [issues.opened], or name it in another prompt's then"
             )

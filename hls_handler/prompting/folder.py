@@ -7,7 +7,7 @@ parts: those at the top (`base.j2`) and those whose name begins with `_`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +52,12 @@ class Source:
         return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)
 
 
-def find_files(directory: Path) -> Iterator[Path]:
-    """Every file below a folder, in order, whatever its ending; hidden files and folders are no part of a library."""
-    for folder, below, names in os.walk(directory):
+def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Every file below a folder, in order, whatever its ending; hidden files and folders are no part of a library.
+
+    `on_error` is told of each folder that cannot be read.
+    """
+    for folder, below, names in os.walk(directory, onerror=on_error):
         below[:] = sorted(name for name in below if not name.startswith("."))
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
@@ -63,8 +66,12 @@ def read_folder(directory: Path) -> tuple[Mapping[str, Source], list[Problem]]:
     """All templates below `directory`, by name, and what could not be read."""
     sources: dict[str, Source] = {}
     problems: list[Problem] = []
-    for path in find_files(directory):
-        if not path.name.endswith(SUFFIX):
+
+    def unreadable(exc: OSError) -> None:
+        problems.append(Problem(Path(exc.filename).as_posix(), 1, f"this folder cannot be read: {exc.strerror}"))
+
+    for path in find_files(directory, unreadable):
+        if not path.name.endswith(SUFFIX) or path.is_dir():
             continue
         file = path.as_posix()
         try:

@@ -15,6 +15,14 @@ from hls_handler.prompting.problems import Problem, nearest
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 FIRST_LINE = 2  # below the fence
+MOST_VALUES = 5_000
+TOO_LARGE = (
+    f"the front matter has more than {MOST_VALUES:,} values; does an alias (*name) repeat much, or stand inside of "
+    "what it names?"
+)
+LONGEST_FOUND = 80
+"""Characters of a wrong value that a message shows."""
+
 NESTED_TOO_DEEPLY = "nested too deeply; does an alias (*name) stand inside of what it names?"
 
 
@@ -92,6 +100,8 @@ def parse_front_matter(source: Source) -> tuple[FrontMatter | None, Lines, list[
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             return None, lines, [Problem(source.file, FIRST_LINE, "the front matter holds no keys; write `key: value`")]
+        if _is_too_large(root):
+            return None, lines, [Problem(source.file, FIRST_LINE, TOO_LARGE)]
         problems: list[Problem] = []
         keys = _mapping(loader, root, (), lines, problems)
     except yaml.MarkedYAMLError as exc:
@@ -127,6 +137,18 @@ def parse_front_matter(source: Source) -> tuple[FrontMatter | None, Lines, list[
     return front, lines, problems
 
 
+def _is_too_large(root: yaml.Node) -> bool:
+    """Counted as it would be read: what an alias names, each time anew."""
+    ahead, count = [root], 0
+    while ahead and count <= MOST_VALUES:
+        node, count = ahead.pop(), count + 1
+        if isinstance(node, yaml.MappingNode):
+            ahead += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            ahead += node.value
+    return count > MOST_VALUES
+
+
 def _mapping(
     loader: yaml.SafeLoader, node: yaml.MappingNode, path: tuple[str, ...], lines: Lines, problems: list[Problem]
 ) -> Mapping[str, object]:
@@ -147,6 +169,11 @@ def _mapping(
     return keys
 
 
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= LONGEST_FOUND else f"{shown[:LONGEST_FOUND]}..."
+
+
 def _explain(error: ErrorDetails, lines: Lines) -> Problem:
     path = tuple(str(part) for part in error["loc"])
     key = ".".join(path)
@@ -157,6 +184,6 @@ def _explain(error: ErrorDetails, lines: Lines) -> Problem:
         return lines.problem(path, f"{key}: is missing")
     if error["type"] == "model_type":
         keys = ", ".join(KEYS_BELOW[path[0]].model_fields)
-        return lines.problem(path, f"{key}: has keys of its own ({keys}), found {error['input']!r}")
+        return lines.problem(path, f"{key}: has keys of its own ({keys}), found {_short(error['input'])}")
     advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
-    return lines.problem(path, f"{key}: {error['msg'].lower()}, found {error['input']!r}{advice}")
+    return lines.problem(path, f"{key}: {error['msg'].lower()}, found {_short(error['input'])}{advice}")

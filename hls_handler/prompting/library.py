@@ -21,7 +21,7 @@ from hls_handler.prompting.makeup import Makeup
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.prompting.prompt import Library, Prompt, Then
-from hls_handler.prompting.references import Trees, check_references, parts_of
+from hls_handler.prompting.references import Trees, check_blocks, check_references, parts_of
 from hls_handler.prompting.shelf import Shelf, read_shelf
 from hls_handler.prompting.trial import try_out
 from hls_handler.prompting.variables import COMMENT, COMMON
@@ -53,9 +53,10 @@ def load_library(
     comment_environment = PromptEnvironment(shelf.sources, IN_COMMENTS)
     trees, unreadable = _parse(environment, shelf)
     unreadable += check_references(trees)
+    problems += check_blocks(trees)
     problems += unreadable
     misled = {problem.file for problem in unreadable}
-    chain = Chain(shelf.fronts, shelf.lines, families)
+    chain = Chain(shelf.fronts, shelf.lines, families, shelf.inherited)
     problems += chain.problems(chosen, shadows)
     replies: dict[str, type[Reply]] = {}
     for name, front in shelf.fronts.items():

@@ -57,6 +57,41 @@ def parts_of(trees: Trees, template: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def check_blocks(trees: Trees) -> Iterator[Problem]:
+    """Blocks that no template which is extended has a place for: Jinja leaves them away without a word."""
+    for name, tree in trees.trees.items():
+        extended = [part for node in tree.find_all(nodes.Extends) for part in referenced(node)]
+        if not extended:
+            continue
+        places = {block.name for part in extended for block in _blocks_of(trees, part)}
+        inner = {block.name for outer in tree.find_all(nodes.Block) for block in _inside(outer)}
+        for block in tree.find_all(nodes.Block):
+            if block.name not in places | inner:
+                message = f"no template that this one extends has a block {block.name!r}; {nearest(block.name, places)}"
+                yield Problem(trees.files[name], block.lineno, message)
+
+
+def _blocks_of(trees: Trees, template: str) -> Iterator[nodes.Block]:
+    """Those of a template and of all that it extends in turn."""
+    seen: set[str] = set()
+    ahead = [template]
+    while ahead:
+        name = ahead.pop()
+        tree = trees.trees.get(name)
+        if tree is None or name in seen:
+            continue
+        seen.add(name)
+        yield from tree.find_all(nodes.Block)
+        ahead += [part for node in tree.find_all(nodes.Extends) for part in referenced(node)]
+
+
+def _inside(block: nodes.Block) -> Iterator[nodes.Block]:
+    for statement in block.body:
+        if isinstance(statement, nodes.Block):
+            yield statement
+        yield from statement.find_all(nodes.Block)
+
+
 def check_references(trees: Trees) -> Iterator[Problem]:
     """References that lead nowhere, or in a circle, or that nobody can foresee."""
     files = trees.files

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
+from hls_handler.analysis import Reply
 from hls_handler.prompting.effort import MAX_CHARACTERS, TooLongError
 from hls_handler.prompting.environment import AUTHOR_ERRORS, collect, place_of
 from hls_handler.prompting.folder import BASE, SUFFIX
@@ -54,9 +56,15 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
     try:
         system, task = _messages(library, f"{name}{SUFFIX}", with_tokens)
         settled = _settled(exchange, task, prompt.path)
-        return Rendered(prompt, system, settled, prompt.reply_model.model_json_schema(), exchange.missing())
+        return Rendered(prompt, system, settled, _schema(prompt.reply_model), exchange.missing())
     except AUTHOR_ERRORS as exc:
         raise broken(exc, prompt.path) from exc
+
+
+@cache
+def _schema(model: type[Reply]) -> dict[str, object]:
+    """As pydantic gives it; nobody changes it."""
+    return model.model_json_schema()
 
 
 def render_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str | None:

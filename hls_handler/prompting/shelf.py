@@ -17,6 +17,7 @@ class Shelf:
     fronts: Mapping[str, FrontMatter]  # prompt name -> what could be read of its front matter
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, Lines]  # prompt name -> where the keys of its front matter stand
+    inherited: frozenset[str]  # names of prompts that the first of several folders does not have
 
 
 def read_shelf(folders: Sequence[Path], shipped: Path | None) -> tuple[Shelf, list[Problem]]:
@@ -54,7 +55,8 @@ def read_shelf(folders: Sequence[Path], shipped: Path | None) -> tuple[Shelf, li
         problems += found
         if front is not None:
             fronts[source.prompt], texts[source.prompt] = front, holder.front
-    return Shelf(sources, fronts, texts, lines), problems
+    inherited = frozenset(source.prompt for name, source in own.items() if name not in read[0][0])
+    return Shelf(sources, fronts, texts, lines, inherited), problems
 
 
 def _holder(name: str, layers: Sequence[Mapping[str, Source]]) -> Source:

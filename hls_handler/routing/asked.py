@@ -7,7 +7,11 @@ import re
 LONGEST_READ = 10_000
 """Characters of a comment that are looked at."""
 
-CODE = re.compile(r"^(```|~~~).*?^\1|^(```|~~~).*\Z|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+CODE = re.compile(
+    r"^[ \t]*(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*(```|~~~).*?(?:^[ \t]*\1|\Z)|`[^`\n]*`|^(?: {4}|\t).*$",
+    re.MULTILINE | re.DOTALL,
+)
 QUOTED = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 
 HOW_TO_START = re.compile(
@@ -39,8 +43,9 @@ SHORT = 60
 
 
 def own_words(text: str) -> str:
-    """What a commenter says: without code and without what is quoted from others."""
-    return QUOTED.sub(" ", CODE.sub(" ", text[:LONGEST_READ].replace("\r\n", "\n")))
+    """What a commenter says: without code, without what is quoted from others, and without what nobody sees."""
+    seen = HIDDEN.sub(" ", text[:LONGEST_READ].replace("\r\n", "\n"))
+    return QUOTED.sub(" ", CODE.sub(" ", seen))
 
 
 def asks_how_to_start(text: str) -> bool:

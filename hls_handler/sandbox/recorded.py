@@ -93,6 +93,7 @@ def names() -> tuple[str, ...]:
     return tuple(_index())
 
 
+@cache
 def load(name: str) -> Recorded:
     """The payload of that name. Raises `UnknownPayload` with the nearest names."""
     known = _index()
@@ -133,7 +134,7 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
         raise UnknownPayload(f"{path} is not JSON: it is nested too deeply") from exc
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a JSON object, as every webhook payload is")
-    named = event or _tell_event(payload)
+    named = event.partition(".")[0] if event else _tell_event(payload)
     if named is None:
         raise UnknownPayload(
             f"{path} does not show which event it is: name it with --event, for example --event issues"

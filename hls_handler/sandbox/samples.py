@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget, Handler
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import Blank, Correction
 from hls_handler.prompting.family import Family
 from hls_handler.prompting.library import Library, load_library
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.recorded import Recorded
 from hls_handler.sandbox.state import State
+from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Settings
 from hls_handler.settings.uses import chosen_events, mere_shadows
@@ -25,6 +26,9 @@ from hls_handler.work.variables import template_variables
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 """The library that comes with HLS, beside the package."""
+
+RECORD = Blank(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
+"""What is remembered before each sample: something of everything that templates may show."""
 
 DELIVERY = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
@@ -66,21 +70,37 @@ def families(budget: Budget) -> Mapping[str, Family]:
             comment_variables=handler.comment_variable_types,
             actions=frozenset(ACTIONS[event].split()),
             replies=handler.replies,
-            samples=partial(_samples, event, handler, budget),
+            samples=partial(_samples, event, budget),
         )
         for event, handler in ((event, handler_for(event)) for event in ACTIONS)
     }
 
 
-def _samples(event_name: str, handler: Handler[Any], budget: Budget) -> Iterator[tuple[str, Mapping[str, object]]]:
+@cache  # they never change, and a library is loaded anew at each change of a file
+def _samples(event_name: str, budget: Budget) -> tuple[tuple[str, Mapping[str, object]], ...]:
     """Closed, locked and deleted threads are left out: no prompt ever sees one."""
+    handler = handler_for(event_name)
+    samples: list[tuple[str, Mapping[str, object]]] = []
     for sample in recorded.for_event(event_name):
         try:
             event, facts = facts_of(sample, handler, budget)
         except HlsError:
             continue
         prompt = f"{handler.family}/sample"
-        yield sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)
+        variables = template_variables(event, handler, facts, prompt=prompt, dry_run=False)
+        samples.append((sample.name, variables))
+    return tuple(samples)
+
+
+@cache
+def _before(name: str) -> World:
+    """The sandbox's world before an event of the story; an empty one before any other."""
+    earlier = recorded.before(name)
+    if not earlier:
+        return World()
+    state = State(begin=_before(earlier[-1].name))
+    state.plant(earlier[-1].event, earlier[-1].payload)
+    return state.world
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
@@ -88,9 +108,7 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[E
 
     Before an event of the story, the others before it have happened.
     """
-    state = State()
-    for earlier in recorded.before(sample.name):
-        state.plant(earlier.event, earlier.payload)
+    state = State(begin=_before(sample.name))
     state.plant(sample.event, sample.payload)
     event = parse_event(sample.event, DELIVERY, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), NOTHING_KNOWN, budget)
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)

@@ -49,14 +49,22 @@ class State:
     What people do (delete a comment, take a label away) is here beside what the API offers, for tests and the demo.
     """
 
-    def __init__(self, path: Path | None = None, *, me: Account = BOT, clock: Callable[[], datetime] = now_utc) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        me: Account = BOT,
+        clock: Callable[[], datetime] = now_utc,
+        begin: World = World(),
+    ) -> None:
+        """`begin` is the world where there is no file yet."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
         self.me = me
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._world = _load(path) if path is not None and path.exists() else World()
+        self._world = _load(path) if path is not None and path.exists() else begin
         self._world = self._world.with_account(me)
 
     # --- reading -----------------------------------------------------------------------------------------------------

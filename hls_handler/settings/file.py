@@ -9,7 +9,7 @@ from pathlib import Path
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 
-Stamp = tuple[int, int, int] | None
+Stamp = tuple[int, int, int, int] | None
 
 SETTLED_NS = 250_000_000
 """A file that was written more lately may not be written to its end: many editors empty it first."""
@@ -57,9 +57,9 @@ class SettingsFile:
 
 
 def _stamp(path: Path) -> Stamp:
-    """Which file it is, how old and how long; None where there is none."""
+    """Which file it is, how old and how long, and when it last was another in any way; None where there is none."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
+    return (status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns)

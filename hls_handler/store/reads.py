@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.engine import Row
 
 from hls_handler.deliveries import State
@@ -42,8 +42,9 @@ class Reading(Part):
         return alike[0] if len(alike) == 1 else None
 
     def thread(self, repository: str, number: int) -> list[DeliveryRow]:
-        """All deliveries of an issue or pull request, oldest first."""
-        return self._deliveries(select(*_SHOWN).where(_c.repository == repository, _c.number == number).order_by(_c.id))
+        """All deliveries that are about an issue or pull request, or were answered there, oldest first."""
+        here = or_(_c.number == number, _c.said_on == number)
+        return self._deliveries(select(*_SHOWN).where(_c.repository == repository, here).order_by(_c.id))
 
     def deliveries_with_step(self, name: str, *, since: datetime) -> list[DeliveryRow]:
         """The deliveries that came since then and remember a step of that name, newest first."""

@@ -4,24 +4,25 @@ where we have commented.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 
 from sqlalchemy import select
 
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.record import Correction, Failure
+from hls_handler.handlers.record import Correction, Failure, Happened, RunEnd
 from hls_handler.store.counters import field_of
 from hls_handler.store.database import Database
 from hls_handler.store.part import Part
-from hls_handler.store.tables import comments, corrections, step_failures
+from hls_handler.store.tables import comments, corrections, deliveries, run_ends, step_failures
 
 DAY_MS = 24 * 3_600_000
 KEPT_DAYS = 30
 MOST_FAILURES = 500
+MOST_ENDS = 500
 FIELDS_OF_AN_ISSUE = 20
 """More corrections of one issue than this may keep those of another from being found."""
 
-_f, _c = step_failures.c, corrections.c
+_f, _e, _c = step_failures.c, run_ends.c, corrections.c
 
 
 class RepositoryRecord(Part):
@@ -55,6 +56,32 @@ class RepositoryRecord(Part):
                     job=row.job,
                     step=row.step,
                     branch=row.branch,
+                    head_sha=row.head_sha,
+                )
+                for row in connection.execute(lately)
+            )
+
+    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+        lately = (
+            select(run_ends)
+            .where(
+                _e.repository_id == self._lease.repository_id,
+                _e.workflow_id == workflow_id,
+                _e.noted_at > self._database.now - KEPT_DAYS * DAY_MS,
+            )
+            .order_by(_e.run_number.desc(), _e.attempt.desc())
+            .limit(MOST_ENDS)
+        )
+        with self._database.reading() as connection:
+            return tuple(
+                RunEnd(
+                    workflow_id=row.workflow_id,
+                    event=row.event,
+                    branch=row.branch,
+                    run_id=row.run_id,
+                    run_number=row.run_number,
+                    attempt=row.attempt,
+                    passed=row.passed,
                     head_sha=row.head_sha,
                 )
                 for row in connection.execute(lately)
@@ -95,33 +122,26 @@ class Recording(Part):
         """Our record of the lease's repository, as `identity` (our login)."""
         return RepositoryRecord(self._database, lease, identity)
 
-    def note_failures(self, lease: Lease, failures: Sequence[Failure]) -> None:
-        """Keep failed steps for a while; those known already stay as they are. Raises `LeaseLost`."""
-        if not failures or lease.repository_id is None:
+    def note(self, lease: Lease, happened: Happened) -> None:
+        """Keep how runs ended and which steps failed for a while; what is known stays as it is. Raises `LeaseLost`."""
+        if lease.repository_id is None or not (happened.ends or happened.failures):
             return
         with self._database.writing() as connection:
             self._fenced(connection, lease)
             now = self._database.now_in(connection)
-            connection.execute(
-                step_failures.delete().where(
-                    _f.repository_id == lease.repository_id, _f.noted_at <= now - KEPT_DAYS * DAY_MS
-                )
-            )
-            new = self._database.insert(step_failures)
-            connection.execute(
-                new.on_conflict_do_nothing(),
-                [
-                    {
-                        "repository_id": lease.repository_id,
-                        "run_id": failure.run_id,
-                        "attempt": failure.attempt,
-                        "job": failure.job,
-                        "step": failure.step,
-                        "workflow_id": failure.workflow_id,
-                        "branch": failure.branch,
-                        "head_sha": failure.head_sha,
-                        "noted_at": now,
-                    }
-                    for failure in failures
-                ],
-            )
+            for table, rows in (
+                (step_failures, [asdict(failure) for failure in happened.failures]),
+                (run_ends, [asdict(end) for end in happened.ends]),
+            ):
+                kept = {"repository_id": lease.repository_id, "noted_at": now}
+                here = table.c.repository_id == lease.repository_id
+                connection.execute(table.delete().where(here, table.c.noted_at <= now - KEPT_DAYS * DAY_MS))
+                if rows:
+                    new = self._database.insert(table)
+                    connection.execute(new.on_conflict_do_nothing(), [kept | row for row in rows])
+
+    def note_thread(self, lease: Lease, number: int) -> None:
+        """Keep on which thread it is said what comes of a delivery that is about none. Raises `LeaseLost`."""
+        with self._database.writing() as connection:
+            row_id = self._fenced(connection, lease)
+            connection.execute(deliveries.update().where(deliveries.c.id == row_id).values(said_on=number))

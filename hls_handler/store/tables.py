@@ -65,6 +65,7 @@ deliveries = Table(
     Column("head_sha", Words),
     Column("sender", Words),
     Column("thread_key", Text),  # "186853002#7"; one delivery of a key runs at a time
+    Column("said_on", BigInteger),  # of one that is about no thread: the number of that on which it is said
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("received_at", BigInteger, nullable=False),  # for the first time
     Column("queued_at", BigInteger, nullable=False),  # by the door or by an operator, for the last time
@@ -124,6 +125,7 @@ Index(
 Index("ix_deliveries_digest", deliveries.c.digest, sqlite_where=_HAS_DIGEST, postgresql_where=_HAS_DIGEST)
 Index("ix_deliveries_dead", deliveries.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
 Index("ix_deliveries_repository", deliveries.c.repository, deliveries.c.number)
+Index("ix_deliveries_said_on", deliveries.c.repository, deliveries.c.said_on)
 
 steps = Table(
     "steps",
@@ -299,6 +301,22 @@ repository_file_tellings = Table(
     Column("version", Text, primary_key=True),
     Column("guid", Text, nullable=False),  # the delivery that tells
     Column("told_at", BigInteger, nullable=False),
+)
+
+run_ends = Table(
+    "run_ends",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("workflow_id", BigInteger, nullable=False),
+    Column("event", Words, nullable=False),
+    Column("branch", Words, nullable=False),
+    Column("run_number", BigInteger, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("head_sha", Words, nullable=False),
+    Column("noted_at", BigInteger, nullable=False),
+    Index("ix_run_ends_workflow", "repository_id", "workflow_id", "run_number"),
 )
 
 identities = Table(

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from hls_handler.untrusted.cleaning import Code, cap, clean
 from hls_handler.untrusted.inline import BREAK, harden, harden_code, without_markup
 from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.stranger import ShowInMarkdown
 
 LONGEST_TEXT = 30_000
 """Characters of one text in a comment, which may have 65,536 in all."""
@@ -61,7 +62,7 @@ def scrub_inline(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _InComments:
+class _InComments(ShowInMarkdown):
     """Shows a stranger's text in a comment as its place in the template's own Markdown demands."""
 
     in_text: Callable[[str], str]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Protocol
 
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, Code, cap, clean
 from hls_handler.untrusted.places import Place
@@ -16,16 +17,27 @@ class Show(Protocol):
     def __call__(self, text: str, nonce: str, /) -> str: ...
 
 
-@runtime_checkable
-class ShowInMarkdown(Show, Protocol):
-    """A `Show` for what will be read as Markdown, where the same text means other things in other places."""
+class ShowInMarkdown(ABC):
+    """A `Show` for what will be read as Markdown, where the same text means other things in other places.
 
+    A class and no Protocol, since every text that is shown asks whether its `Show` is one.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __call__(self, text: str, nonce: str, /) -> str: ...
+
+    @abstractmethod
     def in_code_span(self, text: str) -> str: ...
 
+    @abstractmethod
     def in_code_block(self, text: str) -> str: ...
 
+    @abstractmethod
     def in_link_target(self, text: str) -> str: ...
 
+    @abstractmethod
     def in_html(self, text: str) -> str: ...
 
 

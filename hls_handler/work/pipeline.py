@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from hls_handler.actions import Outcome
+from hls_handler.actions import KeepLabels
 from hls_handler.analysis import Reply
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.errors import PayloadError, Permanent
+from hls_handler.errors import Overtaken, PayloadError, Permanent
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.corrections import attributed
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import Budget, Thread, still_welcome
 from hls_handler.routing import Feedback, Ignored, as_feedback, from_event, route
 from hls_handler.settings.model import Settings
 from hls_handler.work.asking import analyse, without_asking
@@ -26,7 +27,7 @@ from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
 from hls_handler.work.memory import NOT_SHOWN, RULE, facts_codec
 from hls_handler.work.ports import Tools
-from hls_handler.work.posting import post
+from hls_handler.work.posting import keep, post
 from hls_handler.work.repository_settings import with_own_settings
 from hls_handler.work.shadow import came_to, run_shadow
 from hls_handler.work.telling import tell_of_problems
@@ -62,7 +63,9 @@ def go_through(job: Job) -> Ended:
     event, counted = job.event, job.lease.number is not None  # else its thread is known only with the facts
     with job.recorded("analysis"):
         facts = _gather(job)
-        job = job.about(job.handler.thread(event, facts, job.rule))
+        not_overtaken = partial(_not_overtaken, job, facts)
+        not_overtaken()
+        job = _at_its_thread(job, facts)
         unasked = job.handler.unasked(facts)
         if unasked is not None and unasked.reply is None:
             return Ended("done", unasked.reason, handler=job.handler.name)
@@ -71,6 +74,8 @@ def go_through(job: Job) -> Ended:
         busy = None if counted else _too_busy(job.lease, job.tools, job.now.settings, job.steps)
         if busy is not None:
             return busy
+        if job.thread is not None and job.thread.is_appointed:
+            _welcome_there(job, job.thread)
         holds = job.rule.effective
         variables = template_variables(
             event,
@@ -92,15 +97,16 @@ def go_through(job: Job) -> Ended:
                 job.note(NOT_SHOWN, 0, not_shown)
             analysis = analyse(job, variables, for_comment)
     actions = job.handler.plan(event, facts, analysis, job.rule)
-    outcomes: tuple[Outcome, ...] = ()
-    if job.thread is not None:
-        with job.recorded("posting"):
-            outcomes = post(job, job.thread, attributed(actions, analysis))
+    if job.thread is None or job.thread.is_appointed:  # labels are for the thread that an event is about
+        actions = tuple(action for action in actions if not isinstance(action, KeepLabels))
+    with job.recorded("posting"):
+        if job.thread is None:
+            outcomes = keep(job, actions)
+        else:
+            outcomes = post(job, job.thread, attributed(actions, analysis), not_overtaken=not_overtaken)
             tell_of_problems(job, job.thread)
     if analysis.answers:
         run_shadow(job, facts, came_to(analysis, actions))
-    if job.thread is None:
-        return Ended("done", "analysed and kept; there is no thread to say it on", handler=job.handler.name)
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
     return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
 
@@ -132,6 +138,34 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     return job
 
 
+def _not_overtaken(job: Job, facts: Any) -> None:
+    """Raises `Overtaken` where our own record knows that what was found out is over."""
+    record = job.tools.store.record(job.lease, job.we.login)
+    why = job.handler.outdated(job.event, facts, record)
+    if why is not None:
+        raise Overtaken(why)
+
+
+def _at_its_thread(job: Job, facts: Any) -> Job:
+    thread = job.handler.thread(job.event, facts, job.rule)
+    if thread is not None and job.lease.number is None:
+        job.tools.store.note_thread(job.lease, thread.number)  # so that who asks about the thread is told of it
+    return job.about(thread)
+
+
+def _welcome_there(job: Job, thread: Thread) -> None:
+    """Look at the issue that settings name before anything is paid for. Raises as `still_welcome` and reads do."""
+    if ("ask", 0) in job.steps:
+        return
+    job.before_reads()
+    try:
+        reader = job.tools.github.reader(job.event.repository.full_name)
+        still_welcome(job.event, reader.issue(thread.number))
+    except (Overtaken, Permanent) as exc:
+        where = job.now.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
+        raise type(exc)(f"{exc}; {where} names the issue {thread.number}") from exc
+
+
 def _too_busy(lease: Lease, tools: Tools, settings: Settings, steps: Steps) -> Ended | None:
     """The ceiling of a thread, which stops loops. What is paid for is posted all the same."""
     runs, most = tools.store.thread_runs_last_hour(lease), settings.limits.thread_runs_per_hour
@@ -153,7 +187,7 @@ def _gather(job: Job) -> Any:
         reader = job.tools.github.reader(event.repository.full_name)
         record = job.tools.store.record(job.lease, job.we.login)
         facts = handler.gather(event, reader, record, budget)
-        job.tools.store.note_failures(job.lease, handler.failures(event, facts))
+        job.tools.store.note(job.lease, handler.happened(event, facts))
         job.tools.health.ok("github")
         return facts
 

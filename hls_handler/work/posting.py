@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
@@ -21,13 +22,28 @@ LOCK_S = 120.0
 """How long finding and writing a comment may hold its lock before another delivery may take it over."""
 
 
-def post(job: Job, thread: Thread, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
-    """Carry the actions out in order. Remembered outcomes are not done again."""
+def keep(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+    """Remember what would be said, where there is no thread to say it on."""
+    detail = "there is no thread to say it on: it is kept here"
+    return tuple(
+        job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
+        for index, action in enumerate(actions)
+        if isinstance(action, KeepComment)
+    )
+
+
+def post(
+    job: Job, thread: Thread, actions: tuple[Action, ...], *, not_overtaken: Callable[[], None]
+) -> tuple[Outcome, ...]:
+    """Carry the actions out in order. Remembered outcomes are not done again.
+
+    `not_overtaken` raises `Overtaken`, and is asked under the comment's lock: who overtakes us takes it after us.
+    """
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
     dry_run = job.rule.effective.features.dry_run
-    apply = partial(_apply, job, thread, writer_for(job))
+    apply = partial(_apply, job, thread, writer_for(job), not_overtaken)
     outcomes = tuple(job.once(OUTCOME, index, partial(apply, action)) for index, action in enumerate(actions))
     for outcome in outcomes:
         if outcome.kind == "dry_run":
@@ -52,16 +68,19 @@ def _memory(job: Job) -> ThreadMemory:
     return job.tools.store.memory(job.lease, identity=job.we.login)
 
 
-def keep_comment(job: Job, thread: Thread, writer: Writer, action: KeepComment) -> Outcome:
-    """Find or write our comment, under its lock."""
+def keep_comment(
+    job: Job, thread: Thread, writer: Writer, action: KeepComment, *, not_overtaken: Callable[[], None]
+) -> Outcome:
+    """Find or write our comment, under its lock, once nothing newer is known there."""
     lock = f"{job.lease.thread_key}/{action.family}"
     job.tools.store.lock(job.lease, lock, ttl_s=LOCK_S)
+    not_overtaken()
     outcome = writer.keep_comment(thread.number, action)
     job.tools.store.unlock(job.lease, lock)
     return outcome
 
 
-def _apply(job: Job, thread: Thread, writer: Writer, action: Action) -> Outcome:
+def _apply(job: Job, thread: Thread, writer: Writer, not_overtaken: Callable[[], None], action: Action) -> Outcome:
     effective, settings = job.rule.effective, job.now.settings
     match action:
         case KeepLabels():
@@ -74,7 +93,7 @@ def _apply(job: Job, thread: Thread, writer: Writer, action: Action) -> Outcome:
             if not effective.features.auto_commenting:
                 where = settings.sources.where(effective.feature_key("auto_commenting", settings))
                 return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
-            return keep_comment(job, thread, writer, action)
+            return keep_comment(job, thread, writer, action, not_overtaken=not_overtaken)
         case _:
             assert_never(action)
 

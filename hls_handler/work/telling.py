@@ -37,7 +37,13 @@ def _tell(job: Job, thread: Thread, file: OwnFile) -> Outcome:
     if not job.tools.store.may_tell(job.lease, repository.id, job.we.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery tells of the settings file's problems")
     try:
-        return keep_comment(job, thread, writer_for(job), problems_comment(file.own.problems))
+        return keep_comment(
+            job, thread, writer_for(job), problems_comment(file.own.problems), not_overtaken=_always_news
+        )
     except Permanent as exc:  # the delivery's own work is posted, and stays done
         log.warning("the settings file's problems could not be told", extra={"reason": str(exc)})
         return Outcome("comment", "withheld", str(exc))
+
+
+def _always_news() -> None:
+    """No other event overtakes what is said of a version of the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 from sqlalchemy import create_engine, text
 
@@ -69,7 +70,8 @@ def test_what_a_repository_says_holds_there_and_can_be_looked_up(service: Servic
 
 def test_rule_23_a_pull_requests_own_version_of_the_file_has_no_effect(service: Service, sandbox: Sandbox) -> None:
     known(sandbox)
-    branch = recorded.load("demo/feature").payload["pull_request"]["head"]["ref"]
+    payload: Any = recorded.load("demo/feature").payload
+    branch = payload["pull_request"]["head"]["ref"]
     sandbox.state.set_file(REPOSITORY, PATH, "enabled: false\n", branch=branch)
     assert len(send(service, sandbox, "demo/feature", FEATURE).comments) == 1
 

@@ -9,7 +9,7 @@ from typing import Any
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import WorkflowJob, WorkflowStep
-from hls_handler.handlers.record import Correction, Failure
+from hls_handler.handlers.record import Correction, Failure, RunEnd
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue
@@ -69,8 +69,13 @@ class FakeRecord:
 
     account = "hls-bot"
 
-    def __init__(self, *failures: Failure, commented_on: tuple[tuple[int, str], ...] = ()) -> None:
-        self._failures, self._commented_on = failures, commented_on
+    def __init__(
+        self,
+        *failures: Failure,
+        ends: tuple[RunEnd, ...] = (),
+        commented_on: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        self._failures, self._ends, self._commented_on = failures, ends, commented_on
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         assert days <= 30
@@ -79,12 +84,22 @@ class FakeRecord:
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
         return ()
 
+    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+        assert workflow_id == RUN.workflow_id
+        return tuple(sorted(self._ends, key=lambda end: end.order, reverse=True))
+
     def has_comment(self, number: int, family: str) -> bool:
         return (number, family) in self._commented_on
 
 
 def failure(**known: Any) -> Failure:
     plain = Failure(5, 70, 1, "test", "Run pytest", "mona:fix", RUN.head_sha)
+    return replace(plain, **known)
+
+
+def ended(**known: Any) -> RunEnd:
+    """The run before `RUN`, failed, of an older commit."""
+    plain = RunEnd(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
     return replace(plain, **known)
 
 

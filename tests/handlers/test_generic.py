@@ -22,7 +22,9 @@ SAID = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 
 def test_the_thread_is_the_one_that_the_payload_shows_else_the_one_that_settings_name() -> None:
-    assert HANDLER.thread(PUSH, GenericFacts(), posting_to(push=3)) == Thread(3, is_pull_request=False)
+    assert HANDLER.thread(PUSH, GenericFacts(), posting_to(push=3)) == Thread(
+        3, is_pull_request=False, is_appointed=True
+    )
     assert HANDLER.thread(PUSH, GenericFacts(), posting_to("push", release=3)) is None
     assert HANDLER.thread(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Thread(8, is_pull_request=True)
 
@@ -34,8 +36,26 @@ def test_nothing_is_read_but_whether_the_thread_still_wants_us() -> None:
         HANDLER.gather(COMMENT_ON_A_LINE, reader, NOTHING_KNOWN, Budget(1_000))
 
 
-def test_one_comment_for_each_event_name() -> None:
-    assert HANDLER.plan(PUSH, GenericFacts(), analysis(SAID), posting_to()) == (
-        KeepComment("push", "Hello.", create=True),
-    )
+def test_each_thing_that_events_tell_of_has_a_comment_of_its_own() -> None:
+    """A second discussion does not overwrite what was said of the first."""
+    handler = GenericHandler("discussion")
+    told = replace(PUSH, name="discussion", payload={"discussion": {"id": 801, "title": "Is it broken?"}})
+    (action,) = handler.plan(told, GenericFacts(), analysis(SAID), posting_to())
+    assert isinstance(action, KeepComment)
+    assert action.family == "discussion-801"
+    status = {"deployment": {"id": 31}, "deployment_status": {"id": 77}}
+    told = replace(PUSH, name="deployment_status", payload=status)
+    (action,) = GenericHandler("deployment_status").plan(told, GenericFacts(), analysis(SAID), posting_to())
+    assert isinstance(action, KeepComment)
+    assert action.family == "deployment_status-31"
+
+
+@pytest.mark.parametrize("payload", [{}, {"push": None}, {"push": {"id": "801"}}, {"push": "id"}])
+def test_what_has_no_id_has_one_comment_for_all_of_its_events(payload: dict[str, object]) -> None:
+    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(SAID), posting_to())
+    assert isinstance(action, KeepComment)
+    assert action.family == "push"
+
+
+def test_nothing_to_say_is_no_action() -> None:
     assert HANDLER.plan(PUSH, GenericFacts(), analysis(SAID, comment=None), posting_to()) == ()

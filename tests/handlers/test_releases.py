@@ -86,7 +86,9 @@ def test_a_release_that_was_taken_back_is_not_announced(listed: tuple[Release, .
 
 def test_the_draft_goes_to_the_issue_that_settings_name_and_else_nowhere() -> None:
     found = facts(reader(RELEASE))
-    assert HANDLER.thread(released(RELEASE), found, posting_to(release=12)) == Thread(12, is_pull_request=False)
+    assert HANDLER.thread(released(RELEASE), found, posting_to(release=12)) == Thread(
+        12, is_pull_request=False, is_appointed=True
+    )
     assert HANDLER.thread(released(RELEASE), found, posting_to()) is None
     assert HANDLER.nowhere is None, "the draft is worth keeping by itself"
 

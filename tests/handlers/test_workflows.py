@@ -14,7 +14,7 @@ from hls_handler.errors import Overtaken
 from hls_handler.events import PullRequest, WorkflowRun
 from hls_handler.handlers.handler import Budget, Thread
 from hls_handler.handlers.reader import WorkflowJob
-from hls_handler.handlers.record import NOTHING_KNOWN, Record
+from hls_handler.handlers.record import NOTHING_KNOWN, Happened, Record, RunEnd
 from hls_handler.handlers.workflows import (
     LONGEST_LOGS,
     MOST_CHANGED,
@@ -31,6 +31,7 @@ from tests.handlers.happenings import (
     LOG,
     RUN,
     FakeRecord,
+    ended,
     failure,
     job,
     posting_to,
@@ -73,8 +74,8 @@ def thread_of(found: WorkflowFacts, **issues: int) -> Thread | None:
 
 
 def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
-    other = pull_request(number=9, head_sha="another")
-    found = facts(of=reader(other, PULL))
+    other, second = pull_request(number=7, head_sha="another"), replace(PULL, number=9)
+    found = facts(of=reader(second, other, PULL))
     assert (found.pull_request, found.stale) == (PULL, False)
     assert thread_of(found) == Thread(8, is_pull_request=True)
 
@@ -102,7 +103,7 @@ ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_ow
 
 def test_a_push_to_the_default_branch_is_told_on_the_issue_that_settings_name() -> None:
     found = facts(ON_MAIN, reader())
-    assert thread_of(found, workflow_run=12) == Thread(12, is_pull_request=False)
+    assert thread_of(found, workflow_run=12) == Thread(12, is_pull_request=False, is_appointed=True)
     assert thread_of(found) is None
 
 
@@ -111,9 +112,9 @@ def test_a_push_to_the_default_branch_is_told_on_the_issue_that_settings_name() 
     [
         replace(ON_MAIN, head_branch="try-it"),
         replace(ON_MAIN, head_repository="mona/hello", head_owner="mona"),
-        replace(ON_MAIN, head_branch="", head_owner=None, head_repository=None),
+        replace(ON_MAIN, head_owner=None, head_repository=None),
     ],
-    ids=["another branch", "main of a fork", "unknown"],
+    ids=["another branch", "main of a fork", "main of a fork that was deleted"],
 )
 def test_other_branches_without_a_pull_request_are_told_nowhere(run: WorkflowRun) -> None:
     assert thread_of(facts(run, reader()), workflow_run=12) is None
@@ -165,7 +166,7 @@ def test_without_a_log_claude_is_not_asked(logs: dict[int, str], state: str) -> 
 def test_one_log_that_expired_does_not_hide_another() -> None:
     found = facts(of=reader(PULL, jobs={1: (JOB, job(702, "windows"))}))
     assert [one.log for one in found.steps] == ["text", "expired"]
-    assert HANDLER.not_shown(found) == "not shown: 1 log (expired)"
+    assert HANDLER.not_shown(found) == "1 log (expired)"
     assert HANDLER.unasked(found) is None
 
 
@@ -173,7 +174,7 @@ def test_of_many_failed_jobs_the_first_are_read_and_the_others_counted() -> None
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MOST_JOBS + 5))
     found = facts(of=reader(PULL, jobs={1: jobs}, logs={one.id: LOG for one in jobs}))
     assert (len(found.steps), found.omitted) == (MOST_JOBS, 5)
-    assert HANDLER.not_shown(found) == "not shown: the logs of 5 more failed jobs"
+    assert HANDLER.not_shown(found) == "the logs of 5 more failed jobs"
 
 
 def test_logs_stay_within_the_budget_whatever_their_number_and_length() -> None:
@@ -227,8 +228,14 @@ def test_one_failure_says_nothing_of_the_next() -> None:
 
 
 def test_what_failed_is_kept_for_the_next_ones() -> None:
-    assert HANDLER.failures(ran(RUN), facts()) == (failure(),)
-    assert HANDLER.failures(ran(ON_MAIN), facts(ON_MAIN, reader()))[0].branch == "main"
+    end = ended(run_id=70, run_number=41, head_sha=RUN.head_sha)
+    assert HANDLER.happened(ran(RUN), facts()) == Happened((failure(),), (end,))
+    on_main = HANDLER.happened(ran(ON_MAIN), facts(ON_MAIN, reader()))
+    assert (on_main.failures[0].branch, on_main.ends[0].branch) == ("main", "main")
+    stale = facts(replace(RUN, head_sha="older"))
+    assert HANDLER.happened(ran(RUN), stale).failures == (failure(head_sha="older"),)
+    not_started = facts(replace(RUN, conclusion="startup_failure"), reader(PULL, jobs={}))
+    assert HANDLER.happened(ran(RUN), not_started) == Happened((), (end,))
 
 
 # --- passing ---------------------------------------------------------------------------------------------------------
@@ -247,27 +254,70 @@ def test_a_run_that_passes_and_never_failed_costs_nothing() -> None:
 
 
 def test_a_run_that_passes_after_a_failure_takes_back_what_was_said() -> None:
-    found = facts(PASSED, record=FakeRecord(failure(head_sha="older")))
+    found = facts(PASSED, record=FakeRecord(ends=(ended(),)))
     unasked = HANDLER.unasked(found)
     assert unasked is not None
     assert unasked.reply == NOTHING_FAILED
     shown = HANDLER.comment_variables(ran(PASSED), found, NOTHING_FAILED)
     assert (shown["passed"], shown["flaky"]) == (True, False)
-    expected = KeepComment("workflows", "Hello.", create=False, section="workflow-5")
+    expected = KeepComment("workflows", "Hello.", create=False, section="workflow-5-pull-request")
     assert HANDLER.plan(ran(PASSED), found, analysis(NOTHING_FAILED), posting_to()) == (expected,)
 
 
 def test_a_run_that_passes_in_a_later_attempt_was_flaky() -> None:
     again = replace(RUN, conclusion="success", run_attempt=2)
-    found = facts(again, record=FakeRecord(failure()))
+    found = facts(again, record=FakeRecord(ends=(ended(run_id=70, run_number=41, head_sha=RUN.head_sha),)))
     assert HANDLER.comment_variables(ran(again), found, NOTHING_FAILED)["flaky"] is True
 
 
-def test_a_failure_on_another_branch_is_not_taken_back() -> None:
-    found = facts(PASSED, record=FakeRecord(failure(branch="main")))
-    unasked = HANDLER.unasked(found)
+@pytest.mark.parametrize(
+    "before",
+    [
+        ended(branch="main"),
+        ended(event="push"),
+        ended(run_number=43),
+        ended(passed=True),
+    ],
+    ids=["another branch", "set off otherwise", "a later one", "a pass"],
+)
+def test_a_pass_takes_nothing_back_but_the_failure_right_before_it(before: RunEnd) -> None:
+    unasked = HANDLER.unasked(facts(PASSED, record=FakeRecord(ends=(before,))))
     assert unasked is not None
     assert unasked.reply is None
+
+
+def test_what_was_taken_back_once_is_not_taken_back_with_every_pass() -> None:
+    """Or each push would edit the comment."""
+    known = FakeRecord(ends=(ended(run_number=39), ended(run_number=40, passed=True)))
+    unasked = HANDLER.unasked(facts(PASSED, record=known))
+    assert unasked is not None
+    assert unasked.reply is None
+
+
+def test_a_stale_pass_leaves_it_to_the_next_one_to_take_back() -> None:
+    old = replace(PASSED, head_sha="older")
+    found = facts(old, record=FakeRecord(ends=(ended(),)))
+    assert found.stale
+    assert HANDLER.happened(ran(old), found) == Happened()
+
+
+# --- what came later -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        (ended(run_number=42, passed=True), "run 42, attempt 1, of the same workflow is later, and passed"),
+        (ended(run_number=41, attempt=2), "run 41, attempt 2, of the same workflow is later, and failed"),
+        (ended(run_number=41, attempt=1), None),
+        (ended(run_number=40, attempt=7), None),
+        (ended(run_number=42, branch="main"), None),
+        (ended(run_number=42, event="push"), None),
+    ],
+    ids=["a run", "an attempt", "itself", "an earlier run", "another branch", "set off otherwise"],
+)
+def test_what_a_later_run_says_counts_in_whatever_order_github_tells(later: RunEnd, why: str | None) -> None:
+    assert HANDLER.outdated(ran(RUN), facts(), FakeRecord(ends=(later,))) == why
 
 
 # --- what is said ----------------------------------------------------------------------------------------------------
@@ -288,23 +338,18 @@ def test_a_quote_that_no_log_has_leaves_a_guess(quote: str) -> None:
 
 
 def test_places_that_neither_a_log_nor_the_change_names_are_left_out() -> None:
-    where = [
-        {"path": path, "line": None, "why": "Here."}
-        for path in ("area.py", "tests/test_area.py", ".github/workflows/tests.yml", "made/up.py", "")
-    ]
+    real = ("area.py", "tests/test_area.py", ".github/workflows/tests.yml")
+    made_up = ("made/up.py", "", "rea.py", "t", "tests/test_a", "est_area.py")
+    where = [{"path": path, "line": None, "why": "Here."} for path in (*real, *made_up)]
     kept = told(facts(), where=where)["places"]
     assert isinstance(kept, tuple)
-    assert [place.path for place in kept if isinstance(place, Place)] == [
-        "area.py",
-        "tests/test_area.py",
-        ".github/workflows/tests.yml",
-    ]
+    assert tuple(place.path for place in kept if isinstance(place, Place)) == real
 
 
 def test_each_workflow_has_a_section_of_its_own() -> None:
     found = facts()
     said = analysis(workflow_analysis())
-    expected = KeepComment("workflows", "Hello.", create=True, section="workflow-5")
+    expected = KeepComment("workflows", "Hello.", create=True, section="workflow-5-pull-request")
     assert HANDLER.plan(ran(RUN), found, said, posting_to()) == (expected,)
     silent = HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(worth_saying=False)), posting_to())
     assert silent == (replace(expected, create=False),)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, IssueResponse
+from hls_handler.errors import PromptError
 from hls_handler.prompting.library import Library, Prompt, Then, load_library
 from tests.prompting.samples import ANALYSIS, BASE, FAMILIES, FRONT, PLAIN, load, shipped, write
 
@@ -152,3 +153,16 @@ def test_the_shipped_library_is_for_these_events() -> None:
         "releases/announce": ("release.published",),
         "comments/reply": ("issue_comment.created",),
     }
+
+
+def test_a_prompt_of_a_later_folder_that_nothing_leads_to_any_more_stays_unused(tmp_path: Path) -> None:
+    """An author whose own prompt has no `then` need not mend the shipped library for it."""
+    first = FRONT.replace("---\n", "---\nthen: {prompt: issues/b, when: 'true'}\n", 1)
+    follower = FRONT.replace("on: [issues.opened]\n", "")
+    write(tmp_path / "theirs", {"base.j2": BASE, "issues/a.j2": first + "x", "issues/b.j2": follower + "x"})
+    write(tmp_path / "own", {"issues/a.j2": FRONT + "mine"})
+    library = load_library(tmp_path / "own", tmp_path / "theirs", families=FAMILIES)
+    assert library.on("issues.opened") == ("issues/a",)
+    assert library.prompts["issues/a"].then is None
+    with pytest.raises(PromptError, match=r"b\.j2:1: is for no event"):
+        load(tmp_path / "alone", {"issues/a.j2": FRONT + "mine", "issues/b.j2": follower + "x"})

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import PromptError
+from hls_handler.prompting.folder import read_folder
 from hls_handler.prompting.library import load_library
-from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, write
+from hls_handler.prompting.problems import Problem
+from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 
 
 def problems(folder: Path, files: Mapping[str, str], chosen: frozenset[str] = frozenset()) -> list[str]:
@@ -91,7 +93,10 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         (front(reply="issue_analysis\nreply: issue_response") + "x", "5: reply: is written twice"),
         (
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
-            "7: the front matter is nested too deeply; does an alias (*name) stand inside of what it names?",
+            (
+                "2: the front matter has more than 5,000 values; does an alias (*name) repeat much, or stand inside of "
+                "what it names?"
+            ),
         ),
         (
             front(effort="[" * 5000) + "x",
@@ -391,3 +396,43 @@ def test_files_with_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path: P
         b"\xef\xbb\xbf" + PLAIN["issues/plain.j2"].replace("\n", "\r\n").encode()
     )
     assert problems(tmp_path, {}) == []
+
+
+def test_a_block_that_no_extended_template_has_is_named_with_the_nearest(tmp_path: Path) -> None:
+    """Jinja would leave it away, and Claude be asked something else."""
+    frame = "{% extends 'base.j2' %}\n{% block task %}{% block question %}Why?{% endblock %}{% endblock %}"
+    own = f"{FRONT}{{% extends 'frame.j2' %}}\n{{% block qestion %}}How?{{% endblock %}}"
+    with pytest.raises(PromptError) as caught:
+        load(tmp_path, {"frame.j2": frame, "issues/a.j2": own})
+    message = "no template that this one extends has a block 'qestion'; did you mean 'question'?"
+    assert caught.value.problems == (f"{tmp_path.as_posix()}/issues/a.j2:7: {message}",)
+
+
+def test_blocks_inside_of_blocks_of_ones_own_are_fine(tmp_path: Path) -> None:
+    inner = "{% block mine %}{% block inner %}x{% endblock %}{% endblock %}"
+    own = f"{{% extends 'base.j2' %}}{{% block task %}}{inner}{{% endblock %}}"
+    load(tmp_path, {"issues/a.j2": FRONT + own})
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A file in its place fails alike for root, who may read every folder."""
+    (tmp_path / "prompts").write_text("x")
+    _, problems = read_folder(tmp_path / "prompts")
+    assert problems == [Problem(f"{tmp_path.as_posix()}/prompts", 1, "this folder cannot be read: Not a directory")]
+
+
+def test_aliases_that_make_much_of_little_are_refused_at_once(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+    )
+    with pytest.raises(
+        PromptError, match=r"a\.j2:2: the front matter has more than 5,000 values; does an alias"
+    ) as caught:
+        load(tmp_path, {"issues/a.j2": f"---\n{bomb}description: x\n---\nx"})
+    assert len(str(caught.value)) < 500
+
+
+def test_a_long_wrong_value_is_shown_by_its_beginning(tmp_path: Path) -> None:
+    with pytest.raises(PromptError) as caught:
+        load(tmp_path, {"issues/a.j2": front(max_tokens=f"'{'x' * 5_000}'") + "x"})
+    assert len(str(caught.value)) < 300

@@ -33,14 +33,14 @@ from hls_handler.prompting.render import render, render_comment
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.samples import facts_of, load_checked
 from hls_handler.work.variables import template_variables
-from tests.prompting.samples import KEY, write
+from tests.prompting.samples import KEY, SHIPPED, write
 from tests.settings.files import SMALLEST, load
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
 SECTION = re.search(r"^## Make it your own\n(.*?)^## ", GUIDE, re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+) ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SETTINGS = "config/settings.yaml"
-FOLDER = "prompts:\n  directory: our-prompts\n"
+FOLDER = "prompts:\n  directory: [our-prompts, prompts]\n"
 BUDGET = Budget(input_tokens=30_000)
 
 
@@ -78,6 +78,7 @@ every_example = pytest.mark.parametrize("example", examples(), ids=lambda exampl
 
 def loaded(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
     monkeypatch.chdir(folder)
+    (folder / "prompts").symlink_to(SHIPPED)
     write(folder, {name: text for name, text in example.files.items() if name != SETTINGS})
     return load_checked(load(folder, SMALLEST + example.files.get(SETTINGS, FOLDER)))
 
@@ -121,7 +122,7 @@ def test_an_example_of_the_guide_does_what_is_said_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example
 ) -> None:
     library = loaded(tmp_path, example, monkeypatch)
-    prompts = [prompt for prompt in library.prompts.values() if prompt.on]
+    prompts = [prompt for prompt in library.prompts.values() if prompt.on and prompt.path in example.files]
     for prompt in prompts:
         assert came_of(library, prompt, {}, "asked")
     for fields, what, expected in example.expectations:

@@ -47,8 +47,26 @@ def test_newcomers_who_ask_for_a_way_in_are_heard(text: str) -> None:
         "```\nhow can i start\n```\nprints this",
         "The output is `how can I start`.",
         "~~~\nhow can I start",
+        "- see:\n\n  ```\n  how can I start\n  ```\n- done",
+        "1. ```\n   how can I start\n   ```",
+        "It prints:\n\n    how can I start",
+        "Fine. <!-- how can I start -->",
+        "Fine. <!-- how can I start",
     ],
-    ids=["nothing", "a vote", "a report", "a quote", "a code block", "code", "an open code block"],
+    ids=[
+        "nothing",
+        "a vote",
+        "a report",
+        "a quote",
+        "a code block",
+        "code",
+        "an open code block",
+        "a block in a list",
+        "a block that is a list item",
+        "indented code",
+        "an HTML comment",
+        "an open HTML comment",
+    ],
 )
 def test_who_asks_for_nothing_is_not_taken_for_a_newcomer(text: str) -> None:
     assert not asks_how_to_start(text)

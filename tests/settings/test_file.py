@@ -89,3 +89,9 @@ def test_a_file_that_is_being_written_has_not_changed_yet(tmp_path: Path) -> Non
 def test_what_could_not_be_used_for_now_is_read_again(file: SettingsFile) -> None:
     file.forget()
     assert file.has_changed()
+
+
+def test_a_file_that_may_be_read_again_is_noticed(file: SettingsFile, tmp_path: Path) -> None:
+    """Neither its age nor its length is another."""
+    (tmp_path / "settings.yaml").chmod(0o640)
+    assert file.has_changed()

@@ -264,7 +264,7 @@ def test_labels_of_an_older_database_stay_and_are_nobodys_word(fresh_url: str) -
         for column in ("field", "prompt_id", "set_at"):
             connection.execute(text(f"ALTER TABLE labels DROP COLUMN {column}"))
         connection.execute(text("INSERT INTO labels VALUES (1, 'hls', 7, 'priority-high', 'ours', 1000)"))
-        connection.execute(text("UPDATE hls_version SET version_num = '0004'"))
+        connection.execute(text("UPDATE hls_version SET version_num = '0003'"))
     engine.dispose()
     store = Store.open(fresh_url)
     lease = begin(store, "g1", number=7)

@@ -120,6 +120,9 @@ def test_a_database_of_an_older_version_is_brought_up_with_what_it_holds(fresh_u
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX ix_calls_prompt"))
         connection.execute(text("DROP TABLE step_failures"))
+        connection.execute(text("DROP TABLE run_ends"))
+        connection.execute(text("DROP INDEX ix_deliveries_said_on"))
+        connection.execute(text("ALTER TABLE deliveries DROP COLUMN said_on"))
         connection.execute(text("DROP TABLE corrections"))
         connection.execute(text("DROP TABLE repository_files"))
         connection.execute(text("DROP TABLE repository_file_tellings"))

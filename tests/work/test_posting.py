@@ -51,7 +51,12 @@ def test_comments_of_different_threads_do_not_wait_for_each_other(make_world: Ma
 def test_the_lock_is_given_back_with_the_comment_written(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
-    post(one.job(), Thread(1, is_pull_request=False), (KeepComment(family="issues", body="Thanks.", create=True),))
+    post(
+        one.job(),
+        Thread(1, is_pull_request=False),
+        (KeepComment(family="issues", body="Thanks.", create=True),),
+        not_overtaken=lambda: None,
+    )
     one.accept(guid="second", thread=7)
     second = one.claim()
     assert second is not None

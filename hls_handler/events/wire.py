@@ -1,0 +1,291 @@
+"""GitHub's objects as they come, from webhooks and from the API alike, checked and turned into our values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+
+from hls_handler.events.names import REPOSITORY_NAME
+from hls_handler.events.values import (
+    Account,
+    Comment,
+    Issue,
+    Label,
+    PullRequest,
+    Release,
+    Repository,
+    Review,
+    ReviewState,
+    WorkflowRun,
+)
+
+
+def _empty_for_null(value: object) -> object:
+    return "" if value is None else value
+
+
+def _first_for_null(value: object) -> object:
+    return 1 if value is None else value
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def _repository_name(value: str) -> str:
+    if not REPOSITORY_NAME.fullmatch(value):
+        raise ValueError("it is not owner/repo")
+    return value
+
+
+def _review_state(value: object) -> object:
+    """Webhooks write it in lower case, the API in upper case; one that we do not know is no verdict."""
+    state = str(value).lower()
+    return state if state in get_args(ReviewState) else "commented"
+
+
+RepositoryName = Annotated[str, AfterValidator(_repository_name)]
+Text = Annotated[str, BeforeValidator(_empty_for_null)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+
+
+class Wire(BaseModel):
+    """GitHub adds fields whenever it likes: unknown ones are ignored here, and here alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class WireAccount(Wire):
+    login: str
+    id: int
+    type: str = "User"
+
+    def value(self) -> Account:
+        return Account(login=self.login, id=self.id, type=self.type)
+
+
+GHOST = WireAccount(login="ghost", id=10137, type="User")
+"""What GitHub shows in place of a deleted account; the API has null there."""
+
+
+class WireLabel(Wire):
+    name: str
+
+
+class WireRepository(Wire):
+    id: int
+    full_name: RepositoryName
+    private: bool = False
+    description: str | None = None
+    default_branch: str | None = None
+    language: str | None = None
+
+    def value(self) -> Repository:
+        return Repository(
+            id=self.id,
+            full_name=self.full_name,
+            private=self.private,
+            description=self.description,
+            default_branch=self.default_branch,
+            language=self.language,
+        )
+
+
+class WireIssue(Wire):
+    number: int
+    title: Text
+    body: Text = ""
+    user: WireAccount | None = None
+    state: Literal["open", "closed"] = "open"
+    locked: bool = False
+    labels: tuple[WireLabel, ...] | None = None
+    author_association: str = "NONE"
+    html_url: str = ""
+    pull_request: dict[str, Any] | None = None  # where a pull request is told as an issue
+
+    def value(self) -> Issue:
+        return Issue(
+            number=self.number,
+            title=self.title,
+            body=self.body,
+            user=(self.user or GHOST).value(),
+            state=self.state,
+            locked=self.locked,
+            labels=tuple(Label(label.name) for label in self.labels or ()),
+            author_association=self.author_association,
+            html_url=self.html_url,
+            is_pull_request=self.pull_request is not None,
+        )
+
+
+class WireBranch(Wire):
+    sha: str
+    ref: Text = ""
+
+
+class WirePullRequest(WireIssue):
+    draft: bool | None = None
+    head: WireBranch
+    base: WireBranch
+    additions: int = 0
+    deletions: int = 0
+    changed_files: int = 0
+    commits: int = 0
+
+    def as_pull_request(self) -> PullRequest:
+        return PullRequest(
+            number=self.number,
+            title=self.title,
+            body=self.body,
+            user=(self.user or GHOST).value(),
+            state=self.state,
+            locked=self.locked,
+            draft=bool(self.draft),
+            labels=tuple(Label(label.name) for label in self.labels or ()),
+            author_association=self.author_association,
+            html_url=self.html_url,
+            head_sha=self.head.sha,
+            head_ref=self.head.ref,
+            base_ref=self.base.ref,
+            additions=self.additions,
+            deletions=self.deletions,
+            changed_files=self.changed_files,
+            commits=self.commits,
+        )
+
+
+class WireReview(Wire):
+    id: int
+    user: WireAccount | None = None
+    state: Annotated[ReviewState, BeforeValidator(_review_state)]
+    body: Text = ""
+    commit_id: Text = ""
+    html_url: Text = ""
+
+    def value(self) -> Review:
+        return Review(
+            id=self.id,
+            user=(self.user or GHOST).value(),
+            state=self.state,
+            body=self.body,
+            commit_id=self.commit_id,
+            html_url=self.html_url,
+        )
+
+
+class _WireOwner(Wire):
+    login: str
+
+
+class _WireHome(Wire):
+    """A repository as payloads mention it."""
+
+    id: int | None = None
+    full_name: str | None = None
+    owner: _WireOwner | None = None
+
+
+class _WireRunBase(Wire):
+    repo: _WireHome | None = None
+
+
+class _WireRunPull(Wire):
+    """A pull request as a run mentions it."""
+
+    number: int
+    base: _WireRunBase | None = None
+
+
+class WireWorkflowRun(Wire):
+    id: int
+    name: Text = ""
+    workflow_id: int
+    path: Text = ""
+    run_number: int = 0
+    run_attempt: Annotated[int, BeforeValidator(_first_for_null)] = 1
+    event: Text = ""
+    status: Text = ""
+    conclusion: str | None = None
+    head_sha: str
+    head_branch: Text = ""
+    head_repository: _WireHome | None = None
+    actor: WireAccount | None = None
+    triggering_actor: WireAccount | None = None
+    html_url: Text = ""
+    pull_requests: tuple[_WireRunPull, ...] | None = None
+
+    def value(self, repository_id: int) -> WorkflowRun:
+        """`repository_id` is that of the repository whose event it is: GitHub names pull requests into forks, too."""
+        home = self.head_repository or _WireHome()
+        actor = (self.actor or GHOST).value()
+        return WorkflowRun(
+            id=self.id,
+            name=self.name,
+            workflow_id=self.workflow_id,
+            path=self.path,
+            run_number=self.run_number,
+            run_attempt=self.run_attempt,
+            event=self.event,
+            status=self.status,
+            conclusion=self.conclusion,
+            head_sha=self.head_sha,
+            head_branch=self.head_branch,
+            head_owner=home.owner.login if home.owner else None,
+            head_repository=home.full_name,
+            actor=actor,
+            triggering_actor=self.triggering_actor.value() if self.triggering_actor else actor,
+            html_url=self.html_url,
+            pull_request_numbers=tuple(
+                pull.number
+                for pull in self.pull_requests or ()
+                if pull.base and pull.base.repo and pull.base.repo.id == repository_id
+            ),
+        )
+
+
+class WireRelease(Wire):
+    id: int
+    tag_name: str
+    name: Text = ""
+    body: Text = ""
+    draft: bool = False
+    prerelease: bool = False
+    author: WireAccount | None = None
+    html_url: Text = ""
+    published_at: UtcTime | None = None
+    target_commitish: Text = ""
+
+    def value(self) -> Release:
+        return Release(
+            id=self.id,
+            tag=self.tag_name,
+            name=self.name,
+            body=self.body,
+            draft=self.draft,
+            prerelease=self.prerelease,
+            author=(self.author or GHOST).value(),
+            html_url=self.html_url,
+            published_at=self.published_at,
+            target_commitish=self.target_commitish,
+        )
+
+
+class WireComment(Wire):
+    id: int
+    user: WireAccount | None = None
+    body: Text = ""
+    author_association: str = "NONE"
+    html_url: Text = ""
+    created_at: UtcTime | None = None
+
+    def value(self) -> Comment:
+        return Comment(
+            id=self.id,
+            user=(self.user or GHOST).value(),
+            body=self.body,
+            author_association=self.author_association,
+            html_url=self.html_url,
+            created_at=self.created_at,
+        )
