@@ -20,7 +20,8 @@ from hls_handler.clients.rate import RateLimit
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.reference import Key, Reference
-from hls_handler.settings.schema import settings_schema
+from hls_handler.settings.repository import allowed_keys, read_repository_file
+from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.settings.succession import NEEDS_RESTART
 from hls_handler.web.app import Web
 from hls_handler.web.ports import Ports
@@ -67,6 +68,15 @@ def example(key: Key) -> str:
     return with_value(key.path, yaml.safe_load(settings_rows()[key.path][3].strip("`")))
 
 
+def test_the_example_of_a_repositorys_own_settings_has_every_key_and_no_mistake() -> None:
+    example = re.search(r"```yaml\n(.*?)```", README.split("## Settings in the repository")[1], re.DOTALL)
+    assert example is not None
+    own = read_repository_file(example[1])
+    assert own.problems == ()
+    assert set(allowed_keys()) <= set(own.lines)
+    Draft202012Validator(repository_schema()).validate(yaml.safe_load(example[1]))
+
+
 @pytest.mark.parametrize("path", ["README.md", "config/settings.yaml"])
 def test_what_needs_a_restart_is_documented(path: str) -> None:
     text = re.sub(r"\n# | *\n", " ", Path(path).read_text(encoding="utf-8")).replace("`", "")
@@ -101,7 +111,7 @@ def test_every_command_has_help_worth_reading(name: str) -> None:
 
 
 def test_no_command_is_documented_that_does_not_exist() -> None:
-    assert set(re.findall(r"^\| `(hls(?: [a-z]+)+)", README, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^\| `(hls(?: [a-z-]+)+)", README, re.MULTILINE)) == set(COMMANDS)
 
 
 def test_every_route_is_documented() -> None:

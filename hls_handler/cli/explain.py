@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load, refuse
+from hls_handler.cli.options import Config, fail, load
+from hls_handler.cli.own_settings import Own, check_repository, load_prompts, own_settings
 from hls_handler.cli.say import say
-from hls_handler.errors import PromptError
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.routing import RELABELS, Candidate, Feedback, Ignored, Rule, route
+from hls_handler.routing import RELABELS, Candidate, Feedback, Ignored, Rule, route, route_by
 from hls_handler.routing.candidate import REVIEW_REQUESTED
 from hls_handler.routing.filters import READ_BY_CLAUDE
-from hls_handler.sandbox.samples import load_checked
-from hls_handler.settings.effective import Effective, RepositoryTable, why_before
+from hls_handler.settings.effective import Effective, RepositoryTable, laid_over, why_before
 from hls_handler.settings.github_events import complaint_of_one
 from hls_handler.settings.masking import masked, secret_values
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Settings, Sources
 from hls_handler.settings.provenance import held
+from hls_handler.settings.repository import PATH
 
 config_commands = typer.Typer(
     help="Ask which settings hold, and which line says so.", no_args_is_help=True, rich_markup_mode=None
 )
+
+config_commands.command("check-repository")(check_repository)
 
 PERSON = "somebody"
 PROVIDED = "provided that a person does it, on a thread that is no draft and does not ask HLS to leave it alone"
@@ -38,6 +39,7 @@ PROVIDED_TOO = {
 def explain(
     repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository.")],
     event: Annotated[str | None, typer.Option(metavar="KEY", help="An event, such as issues.opened.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Read the repository's own file from GitHub now.")] = False,
     config: Config = None,
 ) -> None:
     """Tell what holds for one repository, and why.
@@ -45,10 +47,12 @@ def explain(
     First the entry of `repositories` that decides, and why it wins over others that match; then each value with the
     line that says so, or `default`. With --event also by which prompt such an event would be worked on, or why it
     would be ignored: an event of a person, on a thread that is no draft and does not ask HLS to leave it alone.
-    Nothing is asked of GitHub and Claude, and no secret is shown.
+
+    The repository's own file, .github/hls.yaml, is laid over that as the service read it last, or, with --live, as
+    GitHub has it now. Else nothing is asked of GitHub, nothing ever of Claude, and no secret is shown.
 
     Exit codes: 0 told, and with --event it would be worked on; 1 no entry matches, or the event would be ignored;
-    2 called wrongly, or settings or, with --event, prompts cannot be used.
+    2 called wrongly, or settings, the database or, with --event, prompts cannot be used.
     """
     if not REPOSITORY_NAME.fullmatch(repository):
         raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
@@ -62,12 +66,18 @@ def explain(
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to work on it")
     secrets = secret_values(settings)
-    for line in _lines(settings, matching):
+    own = own_settings(settings, matching[0], repository, live=live)
+    laid, both = laid_over(matching[0], own.settings), settings.beside(Sources(PATH, own.settings.lines))
+    for line in _lines(both, (laid, *matching[1:]), own):
         say(masked(line, secrets))
     if event is None:
         return
     candidate = _by_a_person(event, repository)
-    verdict = _verdict(settings, table, candidate)
+    library = load_prompts(settings)
+    verdict = route(candidate, settings=settings, table=table, catalogue=library, we=None)
+    if isinstance(verdict, Rule):
+        settings = both
+        verdict = route_by(candidate, laid, settings=settings, catalogue=library, we=None)
     say(masked(f"{event} = {_told(settings, verdict)}", secrets))
     if isinstance(verdict, Ignored):
         raise typer.Exit(1)
@@ -77,12 +87,13 @@ def explain(
     say(f"  {PROVIDED}{PROVIDED_TOO.get(candidate.action or '', '')}")
 
 
-def _lines(settings: Settings, matching: tuple[Effective, ...]) -> list[str]:
+def _lines(settings: Settings, matching: tuple[Effective, ...], own: Own) -> list[str]:
     chosen, *others = matching
     lines = [f"name = {chosen.pattern}   {settings.sources.where(f'{chosen.key}.name')}"]
     for other in others:
         where = settings.sources.where(f"{other.key}.name")
         lines.append(f"  wins over {other.pattern}   {where}: {why_before(chosen, other)}")
+    lines.append(f"{PATH} = {own.told}")
     return [*lines, *(str(value) for value in held(settings, chosen))]
 
 
@@ -99,17 +110,6 @@ def _by_a_person(key: str, repository: str) -> Candidate:
         changed=READ_BY_CLAUDE if action == "edited" else frozenset(),
         comment_author=PERSON,
     )
-
-
-def _verdict(settings: Settings, table: RepositoryTable, candidate: Candidate) -> Rule | Feedback | Ignored:
-    """What routing answers. Exits with 2 when the prompts cannot be used."""
-    try:
-        library = load_checked(settings)
-    except PromptError as exc:
-        refuse(exc.problems)
-    if candidate.action in RELABELS:
-        candidate = replace(candidate, label=next(iter(library.label_fields(candidate.event)), None))
-    return route(candidate, settings=settings, table=table, catalogue=library, we=None)
 
 
 def _told(settings: Settings, verdict: Rule | Feedback | Ignored) -> str:

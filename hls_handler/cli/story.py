@@ -9,7 +9,9 @@ from hls_handler.analysis import Answered
 from hls_handler.deliveries import SHADOW_STEPS
 from hls_handler.store import CallRow, DeliveryRow, Store
 from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, retell_answer
+from hls_handler.work.repository_settings import OWN_FILE
 from hls_handler.work.shadow import SHADOWED, Shadowed
+from hls_handler.work.telling import TOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class StepTime:
 class Story:
     delivery: DeliveryRow
     rule: str | None  # the sentence that let it in; None if it never came so far
+    own_settings: str | None  # a sentence about the repository's own settings file; None where there is none
+    told: Outcome | None  # what became of telling about its problems
     not_shown: tuple[str, ...]  # what of the event Claude was not shown, a sentence each
     answers: tuple[Answered, ...]  # of the prompts that went to work, not of their shadow
     outcomes: tuple[Outcome, ...]
@@ -47,9 +51,12 @@ def tell(store: Store, delivery: DeliveryRow) -> Story:
     not_shown = [NOT_SHOWN.decode(step) for (name, _), step in ordered if name == NOT_SHOWN.name]
     answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < SHADOW_STEPS]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
+    own = OWN_FILE.decode(steps.get((OWN_FILE.name, 0)))
     return Story(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
+        own_settings=own.told() if own is not None else None,
+        told=TOLD.decode(steps.get((TOLD.name, 0))),
         not_shown=tuple(sentence for sentence in not_shown if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),

@@ -61,6 +61,8 @@ def _sentences(story: Story) -> Iterator[str]:
     yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
     if story.rule is not None:
         yield f"Let in: {story.rule}."
+    if story.own_settings is not None:
+        yield f"Of the repository's own: {story.own_settings}."
     if story.not_shown:
         yield f"Not shown to Claude: {'; '.join(story.not_shown)}."
     for answered in story.answers:
@@ -69,6 +71,10 @@ def _sentences(story: Story) -> Iterator[str]:
         yield f"The analysis failed: {row.analysis_error}"
     for outcome in story.outcomes:
         yield f"{outcome.action.capitalize()}: {outcome.detail}." + (f" {outcome.url}" if outcome.url else "")
+    if story.told is not None and story.told.kind != "withheld":
+        yield f"Told of problems in the repository's own settings: {story.told.detail}." + (
+            f" {story.told.url}" if story.told.url else ""
+        )
     if row.posting_status == "failed":
         yield f"Posting failed: {row.posting_error}"
     if story.shadow is not None:

@@ -119,9 +119,9 @@ class Api:
         reply = self._send("GET", path)
         return _fit(f"GET {path}", shape, reply.data), reply.headers
 
-    def find(self, path: str, shape: TypeAdapter[T]) -> T | None:
+    def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
         """What is there, or None where GitHub says that there is nothing (404, 410)."""
-        reply = self._send("GET", path, expected=(404, 410))
+        reply = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
         return None if reply.status in (404, 410) else _fit(f"GET {path}", shape, reply.data)
 
     def find_address(self, path: str) -> str | None:

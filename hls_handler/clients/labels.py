@@ -15,7 +15,7 @@ from hls_handler.clients.memory import Memory
 from hls_handler.clients.writes import Writes
 from hls_handler.events import WireLabel
 from hls_handler.handlers.labelling import MOST_LABELS, LabelChange, LabelState, Origin, decide_labels
-from hls_handler.settings.model import Labels
+from hls_handler.settings.model import LabelsOfARepository
 
 MOST_PAGES = 50
 """A repository with more than 5,000 labels is not looked through to the end."""
@@ -25,7 +25,7 @@ _LABELS = TypeAdapter(tuple[WireLabel, ...])
 
 
 def look_at_labels(
-    api: Api, repository: str, number: int, action: KeepLabels, *, memory: Memory, settings: Labels
+    api: Api, repository: str, number: int, action: KeepLabels, *, memory: Memory, settings: LabelsOfARepository
 ) -> LabelChange:
     """What is to be done. One request if every wish is on the thread or withheld anyway; as a rule two."""
     base = repository_path(repository)
@@ -43,6 +43,8 @@ def look_at_labels(
             in_repository=in_repository,
             may_create=settings.create,
             allow=settings.allow,
+            narrowed_to=settings.narrowed_to,
+            narrowed_at=settings.narrowed_at,
         )
 
     at_best = decide(frozenset(wish.name for wish in action.wishes))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
 from hls_handler.clients.api import Api, repository_path
 from hls_handler.clients.job_log import read_log
-from hls_handler.clients.wire_reads import WireChangedFile, WireComparison, WireJob, WireReviewComment
+from hls_handler.clients.wire_reads import WireChangedFile, WireComparison, WireContent, WireJob, WireReviewComment
 from hls_handler.events import (
     Comment,
     Issue,
@@ -23,7 +24,7 @@ from hls_handler.events import (
     WireRelease,
     WireReview,
 )
-from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 
 MOST_FILE_PAGES = 30
 """GitHub lists 3,000 files of a pull request and no more."""
@@ -45,6 +46,7 @@ _COMMENTS = TypeAdapter(tuple[WireComment, ...])
 _JOBS = TypeAdapter(tuple[WireJob, ...])
 _PULL_REQUESTS = TypeAdapter(tuple[WirePullRequest, ...])
 _RELEASES = TypeAdapter(tuple[WireRelease, ...])
+_CONTENT: TypeAdapter[WireContent | list[Any]] = TypeAdapter(WireContent | list[Any])  # a directory is a list
 _COMPARISON = TypeAdapter(WireComparison)
 
 
@@ -119,3 +121,10 @@ class GithubReader:
         path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"
         compared = self._api.find(path, _COMPARISON)
         return compared.value() if compared else None
+
+    def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
+        query = {"ref": ref} if ref else None
+        found = self._api.find(f"{self._base}/contents/{quote(path)}", _CONTENT, query=query)
+        if isinstance(found, list):
+            return FileAtRef("directory", "", None)
+        return found.value() if found else None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import Base64Bytes, BaseModel, BeforeValidator, ConfigDict
 
 from hls_handler.events import Text, UtcTime, WireAccount
 from hls_handler.handlers.reader import (
     ChangedFile,
     Commit,
     Comparison,
+    FileAtRef,
     ReviewComment,
     WorkflowJob,
     WorkflowStep,
@@ -95,6 +96,18 @@ class WireJob(_Wire):
             html_url=self.html_url,
             steps=tuple(step.value() for step in self.steps or ()),
         )
+
+
+class WireContent(_Wire):
+    """GitHub has `encoding` "none" and no content for a file of more than 1 MB."""
+
+    type: Literal["file", "symlink", "submodule"]
+    sha: str
+    encoding: str | None = None
+    content: Base64Bytes | None = None
+
+    def value(self) -> FileAtRef:
+        return FileAtRef(self.type, self.sha, self.content if self.encoding == "base64" else None)
 
 
 class _WireGitAuthor(_Wire):

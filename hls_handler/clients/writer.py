@@ -12,7 +12,7 @@ from hls_handler.clients.memory import Memory
 from hls_handler.clients.writes import Writes
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import LabelState
-from hls_handler.settings.model import Labels
+from hls_handler.settings.model import LabelsOfARepository
 
 
 class GithubWriter:
@@ -25,7 +25,7 @@ class GithubWriter:
         self._writes = Writes(api, repository, before_write=before_write)
 
     def keep_labels(
-        self, number: int, action: KeepLabels, *, labels: Labels, before: Mapping[str, LabelState]
+        self, number: int, action: KeepLabels, *, labels: LabelsOfARepository, before: Mapping[str, LabelState]
     ) -> Outcome:
         change = look_at_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
         return carry_out_labels(
@@ -44,7 +44,7 @@ class DryRunWriter:
         self._api, self._repository, self._we, self._memory = api, repository, we, memory
 
     def keep_labels(
-        self, number: int, action: KeepLabels, *, labels: Labels, before: Mapping[str, LabelState]
+        self, number: int, action: KeepLabels, *, labels: LabelsOfARepository, before: Mapping[str, LabelState]
     ) -> Outcome:
         del before  # a dry run has no earlier rounds: it never waits for a turn
         return dry_labels(

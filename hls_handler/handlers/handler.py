@@ -15,16 +15,21 @@ from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Happened, Record
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.globs import NOTHING_LEFT_OUT, PathFilter
+from hls_handler.settings.model import Findings
 
 Facts = TypeVar("Facts")
 
 
+EVERY_FINDING = Findings()
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may be shown to Claude, and what may not."""
+    """How much may be shown to Claude, and what may not; and of what Claude finds, what is shown to people."""
 
     input_tokens: int  # estimated
     left_out: PathFilter = NOTHING_LEFT_OUT  # files of pull requests
+    shown: Findings = EVERY_FINDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,12 +110,15 @@ def decide_labels(
     in_repository: frozenset[str],
     may_create: bool,
     allow: tuple[str, ...],
+    narrowed_to: tuple[str, ...] = ("*",),
+    narrowed_at: str = "",
 ) -> LabelChange:
     """Decide what becomes of the labels of one thread.
 
     `groups` are all groups that the analysis speaks about: of them, a label of ours that is not wished any more goes.
     `known` are labels that may stand for a group beside those of the catalogue.
-    `in_repository` needs to hold only those wished names that the repository has. `allow` are globs from settings.
+    `in_repository` needs to hold only those wished names that the repository has. `allow` are globs from settings,
+    and `narrowed_to` those of which a label has to fit one as well, since `narrowed_at` says so.
     """
     shown = frozenset(map(_fold, on_thread))
     state = {_fold(name): value for name, value in memory.items()}
@@ -128,12 +131,13 @@ def decide_labels(
     )
     existing = frozenset(map(_fold, in_repository))
     kept: dict[str, str] = {}  # group -> folded name of the label that stands for it
+    lists = {narrowed_at: narrowed_to, "labels.allow in the settings": allow}
     withheld: list[tuple[str, str]] = []
     wanted: list[LabelWish] = []
     for wish in wishes:
         if _fold(wish.name) in kept.values():  # wished twice
             continue
-        why = _why_not(wish, thread, kept, allow, creatable=may_create or _fold(wish.name) in existing)
+        why = _why_not(wish, thread, kept, lists, creatable=may_create or _fold(wish.name) in existing)
         if why is not None:
             withheld.append((wish.name, why))
             continue
@@ -158,14 +162,15 @@ def decide_labels(
 
 
 def _why_not(
-    wish: LabelWish, thread: _Thread, kept: Mapping[str, str], allow: tuple[str, ...], *, creatable: bool
+    wish: LabelWish, thread: _Thread, kept: Mapping[str, str], lists: Mapping[str, tuple[str, ...]], *, creatable: bool
 ) -> str | None:
-    """Why a wish is not granted, as half a sentence; None if it is."""
+    """Why a wish is not granted, as half a sentence; None if it is. `lists` are globs by who says them."""
     name = _fold(wish.name)
     if not 0 < len(wish.name.strip()) <= LONGEST_LABEL:
         return f"a label's name has 1 to {LONGEST_LABEL} characters"
-    if not any(fnmatchcase(name, _fold(pattern)) for pattern in allow):
-        return "labels.allow in the settings does not let it"
+    for where, globs in lists.items():
+        if not any(fnmatchcase(name, _fold(glob)) for glob in globs):
+            return f"{where} does not let it"
     if wish.group in kept:
         return f"of {wish.group} a thread carries one label"
     if name in thread.shown and name not in thread.ours:

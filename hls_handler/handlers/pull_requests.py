@@ -14,9 +14,10 @@ from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.record import Record
 from hls_handler.handlers.wishes import keep_labels
-from hls_handler.review.anchors import Anchored, anchor
+from hls_handler.review.anchors import RANK, anchor
 from hls_handler.review.patch import parse_numbered
 from hls_handler.routing import Rule
+from hls_handler.settings.model import Findings
 
 Size = Literal["small", "medium", "large"]
 
@@ -29,6 +30,7 @@ class PullRequestFacts:
     unlisted: int  # changed files that GitHub does not list: it stops at 3,000
     size: Size
     left_out_by: str  # the line of settings that leaves files out; "" where none does
+    shown: Findings  # which of what Claude finds a comment shows
 
 
 class PullRequestHandler(Handler[PullRequestFacts]):
@@ -36,7 +38,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis"})
     facts_type = PullRequestFacts
-    facts_version = 2
+    facts_version = 3
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "files": tuple[PatchedFile, ...],
@@ -44,7 +46,12 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         "unlisted": int,
         "size": Size,
     }
-    comment_variable_types: Mapping[str, object] = {"commit": str, "findings": tuple[Finding, ...], "dropped": int}
+    comment_variable_types: Mapping[str, object] = {
+        "commit": str,
+        "findings": tuple[Finding, ...],
+        "dropped": int,
+        "held_back": int,
+    }
     outdated_by_a_push = True
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> PullRequestFacts:
@@ -55,7 +62,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         files, skipped = choose(listed, tokens=budget.input_tokens, left_out=budget.left_out)
         unlisted = max(pull_request.changed_files - len(listed), 0)
         left_out_by = budget.left_out.where
-        return PullRequestFacts(pull_request, files, skipped, unlisted, size_of(listed), left_out_by)
+        return PullRequestFacts(
+            pull_request, files, skipped, unlisted, size_of(listed), left_out_by, shown=budget.shown
+        )
 
     def variables(self, event: Event, facts: PullRequestFacts) -> Mapping[str, object]:
         return {
@@ -80,12 +89,18 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return not_shown(facts.files, facts.skipped, facts.unlisted)
 
     def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
-        """`commit` (its first digits), `findings` (at lines of the patches), `dropped` (how many had no line)."""
-        anchored = _anchored(facts, reply)
+        """`commit` (its first digits), `findings` (at lines of the patches), `dropped` (how many had no line).
+
+        `held_back` is how many are less severe or less certain than settings want them to be; they are in neither.
+        """
+        found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
+        wanted = [finding for finding in found if _is_wanted(finding, facts.shown)]
+        anchored = anchor(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
         return {
             "commit": facts.pull_request.head_sha[:10],
             "findings": anchored.kept,
             "dropped": len(anchored.dropped),
+            "held_back": len(found) - len(wanted),
         }
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
@@ -103,6 +118,5 @@ def size_of(files: Sequence[ChangedFile]) -> Size:
     return "medium" if lines < 200 else "large"
 
 
-def _anchored(facts: PullRequestFacts, reply: Reply) -> Anchored:
-    findings = reply.findings if isinstance(reply, PullRequestAnalysis) else []
-    return anchor(findings, {file.path: parse_numbered(file.numbered) for file in facts.files})
+def _is_wanted(finding: Finding, shown: Findings) -> bool:
+    return RANK[finding.severity] <= RANK[shown.min_severity] and finding.confidence >= shown.min_confidence

@@ -69,6 +69,15 @@ class NoLog:
 
 
 @dataclass(frozen=True, slots=True)
+class FileAtRef:
+    """What stands at a path of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
+
+    kind: Literal["file", "directory", "symlink", "submodule"]  # a symlink to a file inside is told as that file
+    sha: str  # of the blob; "" of a directory
+    content: bytes | None  # of a file; None where GitHub shows none, since it is too large (over 1 MB)
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     sha: str
     message: str  # the whole: subject, blank line, body
@@ -145,4 +154,8 @@ class Reader(Protocol):
 
         None where GitHub knows one of them not, or they have no history in common.
         """
+        ...
+
+    def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
+        """What stands at a path of a branch, of the default one where `ref` is None; None where nothing does."""
         ...

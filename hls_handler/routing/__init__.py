@@ -2,7 +2,7 @@
 
 from hls_handler.routing.asked import asks_account, asks_how_to_start
 from hls_handler.routing.candidate import MARKER, RELABELS, Candidate, from_event, from_sip
-from hls_handler.routing.decide import route
+from hls_handler.routing.decide import route, route_by
 from hls_handler.routing.feedback import as_feedback
 from hls_handler.routing.filters import FAILED, PASSED, asked_to_skip
 from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule, Shadow
@@ -26,4 +26,5 @@ __all__ = [
     "from_event",
     "from_sip",
     "route",
+    "route_by",
 ]

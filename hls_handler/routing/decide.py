@@ -34,7 +34,14 @@ def _by_a_prompt(
     effective = _repository(candidate, settings, table)
     if isinstance(effective, Ignored):
         return effective
-    rule = _rule(candidate, settings, effective, catalogue)
+    return route_by(candidate, effective, settings=settings, catalogue=catalogue, we=we)
+
+
+def route_by(
+    candidate: Candidate, effective: Effective, *, settings: Settings, catalogue: Catalogue, we: Account | None
+) -> Rule | Ignored:
+    """Decide about an event that is enabled, by these settings of its repository: its own file may be laid over."""
+    rule = _switched_off(candidate, settings, effective) or _rule(candidate, settings, effective, catalogue)
     if isinstance(rule, Ignored):
         return rule
     refused = refuse(candidate, prompt_file=rule.file, effective=effective, settings=settings, we=we)
@@ -52,15 +59,22 @@ def _repository(candidate: Candidate, settings: Settings, table: RepositoryTable
         where = settings.sources.where("repositories")
         reason = f"no entry of {where} matches {candidate.repository}; add one to work on it"
         return Ignored("repository not configured", reason)
-    if not effective.enabled:
-        switch = settings.sources.where(f"{effective.key}.enabled")
-        reason = f"{candidate.repository} is switched off by {switch}; set it to true to work on it"
-        return Ignored("repository disabled", reason)
+    off = _switched_off(candidate, settings, effective)
+    if off is not None:
+        return off
     if not _enabled(candidate, effective):
         listed = settings.sources.where(f"{effective.key}.events")
         reason = f"{candidate.key} is not among the events of {listed}; add it there to work on it"
         return Ignored("event not enabled", reason)
     return effective
+
+
+def _switched_off(candidate: Candidate, settings: Settings, effective: Effective) -> Ignored | None:
+    if effective.enabled:
+        return None
+    switch = settings.sources.where(effective.own_key("enabled") or f"{effective.key}.enabled")
+    reason = f"{candidate.repository} is switched off by {switch}; set it to true to work on it"
+    return Ignored("repository disabled", reason)
 
 
 def _enabled(candidate: Candidate, effective: Effective) -> bool:

@@ -38,6 +38,17 @@ class LogOfJob(BaseModel):
     log: str | None
 
 
+class FileOfRepository(BaseModel):
+    """The text that a file is to have on the default branch, or on another one; null deletes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: str
+    path: str
+    text: str | None
+    branch: str | None = None
+
+
 class EndOfAttempt(BaseModel):
     """How an attempt of a run is to have ended."""
 
@@ -70,6 +81,12 @@ def control_routes(state: State, faults: Faults, seen: SeenLog, *, where: Mappin
         told = await _parsed(request, LogOfJob)
         if not state.set_log(told.repository, told.job, told.log):
             raise BadRequest(f"job: {told.repository} has no job {told.job} here: plant its run first")
+        return Response(status_code=204)
+
+    async def set_file(request: Request) -> Response:
+        told = await _parsed(request, FileOfRepository)
+        if not state.set_file(told.repository, told.path, told.text, branch=told.branch):
+            raise BadRequest(f"repository: there is no {told.repository} here: plant an event of it first")
         return Response(status_code=204)
 
     async def conclude(request: Request) -> Response:
@@ -109,6 +126,7 @@ def control_routes(state: State, faults: Faults, seen: SeenLog, *, where: Mappin
         Route("/_sandbox", about, methods=["GET"]),
         Route("/_sandbox/plant", plant, methods=["POST"]),
         Route("/_sandbox/logs", set_log, methods=["POST"]),
+        Route("/_sandbox/files", set_file, methods=["POST"]),
         Route("/_sandbox/attempts", conclude, methods=["POST"]),
         Route("/_sandbox/faults", add_fault, methods=["POST"]),
         Route("/_sandbox/faults", list_faults, methods=["GET"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hls_handler.clients.wire_reads import WireComparison, WireJob
+from hls_handler.clients.wire_reads import WireComparison, WireContent, WireJob
 from hls_handler.errors import Permanent
 from hls_handler.events import (
     Comment,
@@ -18,7 +18,7 @@ from hls_handler.events import (
     WireRelease,
     WireReview,
 )
-from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 from hls_handler.sandbox import repository_shapes, shapes, world
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Thread
@@ -118,6 +118,16 @@ class SandboxReader:
         told = (repository_shapes.commit(self._repository, one, world.accounts) for one in compared.commits[:250])
         document = {"total_commits": len(compared.commits), "commits": list(told)}
         return WireComparison.model_validate(document).value()
+
+    def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
+        world = self._state.world
+        home = world.repository(self._repository)
+        branch = ref or (home.default_branch if home else "")
+        text = world.file_at(self._repository, branch, path)
+        if text is None:
+            return None
+        document = repository_shapes.content(self._repository, branch, path, text)
+        return WireContent.model_validate(document).value()
 
     def _thread(self, number: int) -> Thread:
         thread = self._state.thread(self._repository, number)

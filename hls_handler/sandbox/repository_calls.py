@@ -69,6 +69,20 @@ def compare(call: Call) -> Answer:
     )
 
 
+def contents(call: Call) -> Answer:
+    """A file of a branch, or the folder with such files in it."""
+    home = home_of(call)
+    branch, path, world = call.query.get("ref") or home.default_branch, call.path["path"], call.state.world
+    text = world.file_at(home.full_name, branch, path)
+    if text is not None:
+        return Answer(shapes.content(home.full_name, branch, path, text))
+    start = f"{home.full_name.lower()}@{branch}:"
+    inside = [key.removeprefix(start) for key in world.files if key.startswith(f"{start}{path}/")]
+    if not inside:
+        raise Refusal(404, "Not Found")
+    return Answer([shapes.content(home.full_name, branch, name, None) for name in inside])
+
+
 def _run(call: Call, home: Repository) -> Run:
     found = call.state.run(home.full_name, int(call.path["run"]))
     if found is None:
@@ -91,6 +105,7 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", f"{RUN}/attempts/{{attempt:int}}", attempt, "actions=read"),
     ("GET", f"{RUN}/attempts/{{attempt:int}}/jobs", attempt_jobs, "actions=read"),
     ("GET", "/repos/{owner}/{repo}/actions/jobs/{job:int}/logs", job_logs, "actions=read"),
+    ("GET", "/repos/{owner}/{repo}/contents/{path:path}", contents, "contents=read"),
     ("GET", "/repos/{owner}/{repo}/releases", releases, "contents=read"),
     ("GET", "/repos/{owner}/{repo}/compare/{basehead:path}", compare, "contents=read"),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import encodebytes
 from collections.abc import Mapping
+from hashlib import sha1
 from typing import Any
 
 from hls_handler.sandbox.shapes import API, WEB, account, node_id
@@ -40,6 +42,27 @@ def job(of: Run, this: Job) -> Document:
         "url": f"{url}/actions/jobs/{this.id}",
         "html_url": f"{WEB}/{of.repository}/actions/runs/{of.id}/job/{this.id}",
         "check_run_url": f"{url}/check-runs/{this.id}",
+    }
+
+
+def content(full_name: str, branch: str, path: str, text: str | None) -> Document:
+    """A file as `GET contents/{path}` answers it; without a text, as the listing of a folder has it."""
+    raw = (text or "").encode()
+    sha = sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
+    url = f"{API}/repos/{full_name}/contents/{path}?ref={branch}"
+    told = {"content": encodebytes(raw).decode(), "encoding": "base64"} if text is not None else {}
+    return {
+        "type": "file",
+        "name": path.rpartition("/")[2],
+        "path": path,
+        "sha": sha,
+        "size": len(raw),
+        "url": url,
+        "html_url": f"{WEB}/{full_name}/blob/{branch}/{path}",
+        "git_url": f"{API}/repos/{full_name}/git/blobs/{sha}",
+        "download_url": None,
+        "_links": {"self": url},
+        **told,
     }
 
 

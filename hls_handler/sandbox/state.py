@@ -200,6 +200,15 @@ class State:
             key = f"{full_name}@{login}".lower()
             self._keep(replace(self._world, permissions={**self._world.permissions, key: permission}))
 
+    def set_file(self, full_name: str, path: str, text: str | None, *, branch: str | None = None) -> bool:
+        """Let a branch, if not told the default one, have a file or have it no more. False for no such repository."""
+        with self._lock:
+            home = self._world.repository(full_name)
+            if home is None:
+                return False
+            self._keep(self._world.with_file(home.full_name, branch or home.default_branch, path, text))
+            return True
+
     def set_log(self, full_name: str, job_id: int, log: str | None) -> bool:
         """Put another text in place of a job's log; None lets it expire. False where there is no such job."""
         with self._lock:

@@ -61,6 +61,10 @@ class Repository:
         return str(self.document["full_name"])
 
     @property
+    def default_branch(self) -> str:
+        return str(self.document.get("default_branch") or "main")
+
+    @property
     def archived(self) -> bool:
         return bool(self.document.get("archived"))
 
@@ -274,6 +278,9 @@ class World:
     releases: Mapping[str, Release] = field(default_factory=dict)
     history: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)  # commits, the oldest first, in one line
     refs: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@v1.2.0", tags and branches, to a commit's SHA
+    files: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "owner/repo@branch:path", by lower-case repository, to text
     moved: Mapping[str, str] = field(default_factory=dict)  # old name of a renamed repository to its new one
     permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where set by hand
     effects: tuple[CommentEffects, ...] = ()
@@ -323,6 +330,15 @@ class World:
 
     def with_ref(self, full_name: str, ref: str, sha: str) -> World:
         return replace(self, refs={**self.refs, f"{full_name.lower()}@{ref}": sha})
+
+    def file_at(self, full_name: str, branch: str, path: str) -> str | None:
+        return self.files.get(f"{full_name.lower()}@{branch}:{path}")
+
+    def with_file(self, full_name: str, branch: str, path: str, text: str | None) -> World:
+        """The branch has the file with this text, or has it no more."""
+        key = f"{full_name.lower()}@{branch}:{path}"
+        left = {known: old for known, old in self.files.items() if known != key}
+        return replace(self, files=left if text is None else {**left, key: text})
 
     def with_account(self, account: Account) -> World:
         return replace(self, accounts={**self.accounts, account.login.lower(): account})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +24,8 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+
+from hls_handler.analysis import Severity
 
 LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 """Up to four words of letters, with single spaces or hyphens between, some in parentheses: "Chinese (Simplified)"."""
@@ -74,6 +76,7 @@ Language = Annotated[
 IssueNumber = Annotated[
     int, BeforeValidator(_no_boolean), Field(ge=1, le=2_147_483_647), Expected("the number of an issue")
 ]
+Confidence = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=1), Expected("a number from 0 to 1")]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 
@@ -102,7 +105,9 @@ PromptUse = Annotated[
 ]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a settings file; also of a repository's own (`settings/repository.py`)."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -112,7 +117,7 @@ class _Section(BaseModel):
         return {} if value is None else value
 
 
-class Server(_Section):
+class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Whole = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it")
     webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
@@ -126,7 +131,7 @@ class Server(_Section):
     )
 
 
-class Github(_Section):
+class Github(Section):
     token: SecretStr = Field(description="token that reads and writes as HLS's account")
     webhook_secret: SecretStr | tuple[SecretStr, ...] = Field(
         description="secret of the webhook, at least 16 bytes; a list while rotating"
@@ -137,7 +142,7 @@ class Github(_Section):
     )
 
 
-class Claude(_Section):
+class Claude(Section):
     api_key: SecretStr = Field(description="key of the Claude API")
     model: str = Field("claude-haiku-5-5", min_length=1, description="model for prompts that name none")
     max_tokens: Whole = Field(
@@ -153,7 +158,7 @@ class Claude(_Section):
     )
 
 
-class Storage(_Section):
+class Storage(Section):
     url: DatabaseUrl = Field(
         "sqlite:///data/hls.db",
         repr=False,  # may hold the database's password
@@ -161,7 +166,7 @@ class Storage(_Section):
     )
 
 
-class Prompts(_Section):
+class Prompts(Section):
     directory: Path | tuple[Path, ...] = Field(
         Path("prompts"),
         description="folder of the prompt library; of a list, the first folder that has a file gives it",
@@ -179,7 +184,7 @@ class Prompts(_Section):
         return {"prompts.directory": self.directory}
 
 
-class Limits(_Section):
+class Limits(Section):
     concurrency: Whole = Field(4, ge=1, le=200, description="deliveries worked on at the same time")
     max_attempts: Whole = Field(4, ge=1, le=100, description="failures of a delivery's own before it is dead")
     max_crashes: Whole = Field(10, ge=1, le=1000, description="leases that end without progress before it is dead")
@@ -202,12 +207,12 @@ class Limits(_Section):
     )
 
 
-class Labels(_Section):
+class Labels(Section):
     create: bool = Field(True, description="create our labels where the repository lacks them")
     allow: tuple[str, ...] = Field(("*",), description="globs of labels that may be set")
 
 
-class Comments(_Section):
+class Comments(Section):
     language: Language | None = Field(None, description="language that HLS writes in; unset: that of the thread")
     tone: Tone = Field("neutral", description="neutral: to the point; friendly: patient and inviting; formal: reserved")
     length: Length = Field(
@@ -221,7 +226,19 @@ class CommentsOfARepository(Comments):
     post_to: Mapping[str, IssueNumber] = Field(default_factory=dict)
 
 
-class Features(_Section):
+class LabelsOfARepository(Labels):
+    """What holds for one repository: a label has to fit both lists, if there are two."""
+
+    narrowed_to: tuple[str, ...] = ("*",)
+    narrowed_at: str = ""  # ".github/hls.yaml:3 (labels.allow)"
+
+
+class Findings(Section):
+    min_severity: Severity = Field("low", description="least severe finding that a comment shows")
+    min_confidence: Confidence = Field(0.0, description="least certain finding that a comment shows")
+
+
+class Features(Section):
     signature_validation: bool = Field(True, description="check GitHub's signature; false only on a loopback host")
     async_processing: bool = Field(True, description="answer before the work is done")
     auto_labeling: bool = Field(True, description="set labels")
@@ -229,14 +246,15 @@ class Features(_Section):
     dry_run: bool = Field(False, description="do everything but write to GitHub; what would be written is kept")
     drafts: bool = Field(False, description="work on draft pull requests")
     bots: bool = Field(False, description="work on what other bots open")
+    repository_settings: bool = Field(True, description="heed .github/hls.yaml of the repository's default branch")
 
 
-class RepositoryLabels(_Section):
+class RepositoryLabels(Section):
     create: bool | None = Field(None, description="in place of labels.create")
     allow: tuple[str, ...] | None = Field(None, description="in place of labels.allow")
 
 
-class RepositoryComments(_Section):
+class RepositoryComments(Section):
     language: Language | None = Field(None, description="in place of comments.language")
     tone: Tone | None = Field(None, description="in place of comments.tone")
     length: Length | None = Field(None, description="in place of comments.length")
@@ -246,7 +264,7 @@ class RepositoryComments(_Section):
     )
 
 
-class RepositoryFeatures(_Section):
+class RepositoryFeatures(Section):
     """Overrides; the two that are about the process (signature_validation, async_processing) are global only."""
 
     auto_labeling: bool | None = Field(None, description="in place of features.auto_labeling")
@@ -254,19 +272,25 @@ class RepositoryFeatures(_Section):
     dry_run: bool | None = Field(None, description="in place of features.dry_run")
     drafts: bool | None = Field(None, description="in place of features.drafts")
     bots: bool | None = Field(None, description="in place of features.bots")
+    repository_settings: bool | None = Field(None, description="in place of features.repository_settings")
 
 
-class RepositoryPrompts(_Section):
+class RepositoryFindings(Section):
+    min_severity: Severity | None = Field(None, description="in place of findings.min_severity")
+    min_confidence: Confidence | None = Field(None, description="in place of findings.min_confidence")
+
+
+class RepositoryPrompts(Section):
     use: Mapping[str, PromptUse] = Field(default_factory=dict, description="laid over prompts.use, event by event")
 
 
-class RepositoryPaths(_Section):
+class RepositoryPaths(Section):
     ignore: tuple[str, ...] = Field(
         (), description="globs of files in pull requests that Claude is not shown; ** stands for any folders"
     )
 
 
-class Repository(_Section):
+class Repository(Section):
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false ignores the repository, with that reason")
     events: tuple[str, ...] = Field(
@@ -282,31 +306,41 @@ class Repository(_Section):
     features: RepositoryFeatures = Field(default_factory=RepositoryFeatures, description="overrides of features")
     prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts, description="overrides of prompts.use")
     paths: RepositoryPaths = Field(default_factory=RepositoryPaths, description="files that are left out")
+    findings: RepositoryFindings = Field(default_factory=RepositoryFindings, description="overrides of findings")
 
 
-class Logging(_Section):
+class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
     format: Literal["json", "text"] = Field("json", description="json: one object a line; text: for people")
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where each key was written."""
+    """Where each key was written. Keys of a second file begin with its name: ".github/hls.yaml:labels.allow"."""
 
     file: str  # as given: "config/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
+    beside: Sources | None = None  # of the file that a repository has of its own
+
+    def writes(self, key: str) -> bool:
+        """Whether the key itself is written."""
+        sources, path = self._of(key)
+        return path in sources.lines
 
     def line(self, key: str) -> int | None:
         """The line of a key; of a key that is not written, its nearest written parent's; None if there is none."""
-        path = key
+        sources, path = self._of(key)
+        if sources is not self:
+            return sources.line(path)
         while path and path not in self.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
         """ "config/settings.yaml:14 (repositories[0].events)"; the nearest written parent's line for a default."""
-        line = self.line(key)
-        return f"{self.file}:{line} ({key})" if line else f"{self.file} ({key})"
+        sources, path = self._of(key)
+        line = sources.line(path)
+        return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
 
     def change(self, key: str, to: str) -> str:
         """ "set features.bots to true at config/settings.yaml:14"; for a key that is not written, where to add it."""
@@ -314,8 +348,13 @@ class Sources:
             return f"set {key} to {to} at {self.file}:{self.lines[key]}"
         return f"add {key} to {self.file} and set it to {to}"
 
+    def _of(self, key: str) -> tuple[Sources, str]:
+        """The file that a key is of, and its path there."""
+        mark = f"{self.beside.file}:" if self.beside else ""
+        return (self.beside, key.removeprefix(mark)) if self.beside and key.startswith(mark) else (self, key)
 
-class Settings(_Section):
+
+class Settings(Section):
     """The whole file."""
 
     server: Server = Field(default_factory=lambda: Server())
@@ -327,6 +366,7 @@ class Settings(_Section):
     limits: Limits = Field(default_factory=lambda: Limits())
     labels: Labels = Field(default_factory=lambda: Labels())
     comments: Comments = Field(default_factory=lambda: Comments())
+    findings: Findings = Field(default_factory=lambda: Findings())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
 
@@ -336,6 +376,12 @@ class Settings(_Section):
     @property
     def sources(self) -> Sources:
         return self._sources
+
+    def beside(self, sources: Sources) -> Settings:
+        """The same settings, which know the lines of a repository's own file, too."""
+        settings = self.model_copy()
+        settings._sources = replace(self._sources, beside=sources)
+        return settings
 
     @property
     def warnings(self) -> tuple[str, ...]:

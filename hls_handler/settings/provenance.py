@@ -12,6 +12,7 @@ from hls_handler.settings.effective import Effective
 from hls_handler.settings.model import Repository, Settings, webhook_secrets
 
 DEFAULT = "default"
+NARROWING = ("narrowed_to", "narrowed_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,17 @@ class Held:
 def held(settings: Settings, effective: Effective) -> Iterator[Held]:
     """Everything that an entry of `repositories` decides, as it holds with the global settings beneath."""
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
-    yield _held(settings, "enabled", effective.enabled, f"{effective.key}.enabled")
+    yield _held(settings, "enabled", effective.enabled, effective.own_key("enabled") or f"{effective.key}.enabled")
     yield _held(settings, "events", sorted(effective.events), f"{effective.key}.events")
     yield _secrets(settings, effective, entry)
-    yield from _section(settings, "features", effective.features, f"{effective.key}.features", entry.features)
-    yield from _section(settings, "labels", effective.labels, f"{effective.key}.labels", entry.labels)
-    yield from _section(settings, "comments", effective.comments, f"{effective.key}.comments", entry.comments)
-    yield _held(settings, "paths.ignore", list(effective.paths.globs), f"{effective.key}.paths.ignore")
+    yield from _section(settings, "features", effective, effective.features, entry.features)
+    yield from _section(settings, "labels", effective, effective.labels, entry.labels)
+    if effective.labels.narrowed_at:
+        yield Held("labels.allow, and of these", _shown(effective.labels.narrowed_to), effective.labels.narrowed_at)
+    yield from _section(settings, "comments", effective, effective.comments, entry.comments)
+    yield from _section(settings, "findings", effective, effective.findings, entry.findings)
+    where = effective.paths.where if effective.paths.globs else DEFAULT
+    yield Held("paths.ignore", _shown(effective.paths.globs), where)
     for event in effective.use:
         chosen = effective.prompt_for(event)
         if chosen is not None:
@@ -46,12 +51,20 @@ def held(settings: Settings, effective: Effective) -> Iterator[Held]:
         yield _held(settings, "prompts.use", {}, "prompts.use")
 
 
-def _section(settings: Settings, name: str, holds: BaseModel, own_path: str, own: BaseModel) -> Iterator[Held]:
-    """Every key of a section; what the entry says of it (`own`) goes before what the whole file says."""
-    said = own.model_dump(exclude_none=True)
+def _section(
+    settings: Settings, name: str, effective: Effective, holds: BaseModel, of_entry: BaseModel
+) -> Iterator[Held]:
+    """Every key of a section: the repository's own file goes before its entry, that before what the whole file says.
+
+    Labels are both's word: what the own file says of them stands in a line for itself.
+    """
+    said = of_entry.model_dump(exclude_none=True)
     for key in type(holds).model_fields:
-        path = f"{own_path}.{key}" if key in said else f"{name}.{key}"
-        yield _held(settings, f"{name}.{key}", getattr(holds, key), path)
+        if key in NARROWING:
+            continue
+        path = f"{effective.key}.{name}.{key}" if key in said else f"{name}.{key}"
+        own = None if (name, key) == ("labels", "allow") else effective.own_key(f"{name}.{key}")
+        yield _held(settings, f"{name}.{key}", getattr(holds, key), own or path)
 
 
 def _secrets(settings: Settings, effective: Effective, entry: Repository) -> Held:
@@ -62,5 +75,8 @@ def _secrets(settings: Settings, effective: Effective, entry: Repository) -> Hel
 
 
 def _held(settings: Settings, key: str, value: object, path: str) -> Held:
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return Held(key, shown, settings.sources.where(path) if path in settings.sources.lines else DEFAULT)
+    return Held(key, _shown(value), settings.sources.where(path) if settings.sources.writes(path) else DEFAULT)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

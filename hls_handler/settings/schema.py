@@ -13,6 +13,7 @@ from typing import Any
 from hls_handler.settings.expand import VARIABLE
 from hls_handler.settings.github_events import ACTIONS, FREELY_NAMED
 from hls_handler.settings.model import Settings
+from hls_handler.settings.repository import PATH, RepositoryFile
 
 Schema = dict[str, Any]
 
@@ -45,23 +46,40 @@ def settings_schema() -> Schema:
     return {**about, **{key: part for key, part in made.items() if key not in about}, "$defs": definitions}
 
 
+def repository_schema_text() -> str:
+    """The schema of a repository's own file as JSON, without a line break at its end."""
+    return json.dumps(repository_schema(), indent=2)
+
+
+def repository_schema() -> Schema:
+    """Of `.github/hls.yaml`, in which nothing is filled in."""
+    made = _for_a_file(RepositoryFile.model_json_schema(), variables=False)
+    definitions = made.pop("$defs")
+    definitions["Event"] = _event()
+    definitions["OwnPrompts"]["properties"]["use"]["propertyNames"] = EVENT
+    about = {"$schema": DIALECT, "title": "A repository's settings of HLS", "description": PATH}
+    return {**about, **{key: part for key, part in made.items() if key not in about}, "$defs": definitions}
+
+
 def _event() -> Schema:
     keys = [key for name, actions in ACTIONS.items() for key in (name, *(f"{name}.{a}" for a in actions.split()))]
     free = [{"type": "string", "pattern": rf"^{name}\."} for name in sorted(FREELY_NAMED)]
     return {"description": "an event of GitHub's, with or without action", "anyOf": [{"enum": keys}, *free]}
 
 
-def _for_a_file(node: Mapping[str, Any]) -> Schema:
-    """The schema of a value as that of what a file may have in its place."""
+def _for_a_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
+    """The schema of a value as that of what a file may have in its place; with `variables`, also one of those."""
     found: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
     for key in ("properties", "$defs"):
         if key in found:
-            found[key] = {name: _for_a_file(part) for name, part in found[key].items()}
+            found[key] = {name: _for_a_file(part, variables=variables) for name, part in found[key].items()}
     for key in ("items", "additionalProperties"):
         if isinstance(found.get(key), dict):
-            found[key] = _for_a_file(found[key])
+            found[key] = _for_a_file(found[key], variables=variables)
     if found.get("type") == "object" and "properties" in found and "required" not in found:
         found["type"] = ["object", "null"]  # its keys may all be commented out
+    if not variables:
+        return found
     if "anyOf" in found:
         return {**found, "anyOf": _with_variable(found["anyOf"])}
     if not _refuses_variables(found):

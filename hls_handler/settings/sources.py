@@ -53,8 +53,19 @@ class Tree:
 
 def read_tree(path: Path) -> Tree:
     """Read a settings file. Raises `SettingsError` where it cannot be read as YAML at all."""
-    loader = yaml.SafeLoader(_decode(path))
-    tree = Tree(str(path))
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
+    except OSError as exc:
+        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
+    return parse_tree(decode(raw, str(path)), str(path))
+
+
+def parse_tree(text: str, file: str) -> Tree:
+    """What a text that `decode` gave says; `file` is what messages call it. Raises `SettingsError` as `read_tree`."""
+    loader = yaml.SafeLoader(text)
+    tree = Tree(file)
     try:
         node = loader.get_single_node()
         if node is not None:
@@ -68,28 +79,23 @@ def read_tree(path: Path) -> Tree:
         problem = ": not valid YAML: an escape that names no character"
     finally:
         loader.dispose()
-    raise SettingsError([f"{path}{problem}"])  # outside of `except`: PyYAML's errors quote the file, which has secrets
+    raise SettingsError([f"{file}{problem}"])  # outside of `except`: PyYAML's errors quote the file, which has secrets
 
 
-def _decode(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
-    except OSError as exc:
-        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
-    if len(raw) > MAX_BYTES:
-        raise SettingsError([f"{path}: larger than {MAX_BYTES} bytes; this is not a settings file"])
+def decode(raw: bytes, file: str, *, most_bytes: int = MAX_BYTES) -> str:
+    """The text of a settings file. Raises `SettingsError` for what is too large, or no text that YAML takes."""
+    if len(raw) > most_bytes:
+        raise SettingsError([f"{file}: larger than {most_bytes} bytes; this is not a settings file"])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         text, start = None, exc.start
     if text is None:
-        raise SettingsError([f"{path}:{_count_lines(raw[:start])}: not UTF-8; save the file as UTF-8"])
+        raise SettingsError([f"{file}:{_count_lines(raw[:start])}: not UTF-8; save the file as UTF-8"])
     forbidden = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if forbidden:
         line = _count_lines(text[: forbidden.start()].encode("utf-8", "surrogatepass"))
-        raise SettingsError([f"{path}:{line}: a control character, which YAML forbids; remove it"])
+        raise SettingsError([f"{file}:{line}: a control character, which YAML forbids; remove it"])
     return text
 
 

@@ -24,6 +24,7 @@ from hls_handler.store.migrate import migrate, require_current
 from hls_handler.store.queue import Queueing
 from hls_handler.store.reads import Reading
 from hls_handler.store.record import Recording
+from hls_handler.store.repository_files import KeepingFiles
 from hls_handler.store.steps import Remembering
 from hls_handler.store.tables import deliveries, keys, pace
 from hls_handler.store.threads import Overtaking
@@ -39,6 +40,7 @@ class Store(
     Identities,  # what we did on GitHub
     Correcting,  # and what people made of it
     Recording,  # what we know of a repository
+    KeepingFiles,  # what its own settings file says
     Ending,  # give a delivery back
     Counting,
     Summing,

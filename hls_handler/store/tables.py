@@ -279,6 +279,30 @@ step_failures = Table(
     Index("ix_step_failures_workflow", "repository_id", "workflow_id", "noted_at"),
 )
 
+repository_files = Table(
+    "repository_files",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("identity", Text, primary_key=True),
+    Column("repository", Words, nullable=False),
+    Column("read_at", BigInteger, nullable=False),
+    Column("version", Text),  # the blob's SHA, or what stands there in place of a file; None: nothing does
+    Column("text", Words),  # redacted; None where there is none to read
+    Column("flaw", Words),  # why there is none to read, though something stands there
+    Column("good_version", Text),  # of the last one without problems; None once the file is gone
+    Column("good_text", Words),
+)
+
+repository_file_tellings = Table(
+    "repository_file_tellings",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("identity", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("guid", Text, nullable=False),  # the delivery that tells
+    Column("told_at", BigInteger, nullable=False),
+)
+
 run_ends = Table(
     "run_ends",
     metadata,

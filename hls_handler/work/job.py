@@ -12,6 +12,7 @@ from hls_handler.errors import StepFailed, Wait
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler, Thread
 from hls_handler.routing import Rule
+from hls_handler.settings.repository import OwnFile
 from hls_handler.work.memory import Codec
 from hls_handler.work.ports import Now, Tools
 
@@ -29,6 +30,7 @@ class Job:
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
     thread: Thread | None = None  # where it is said; known once the facts are
+    own_file: OwnFile | None = None  # the repository's own settings, which are laid over those of `rule` and `now`
 
     def about(self, thread: Thread | None) -> Job:
         """The same job, from now on for a thread: what was queued under none counts, locks and remembers under it."""

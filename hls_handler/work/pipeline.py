@@ -28,7 +28,9 @@ from hls_handler.work.job import Job
 from hls_handler.work.memory import NOT_SHOWN, RULE, facts_codec
 from hls_handler.work.ports import Tools
 from hls_handler.work.posting import keep, post
+from hls_handler.work.repository_settings import with_own_settings
 from hls_handler.work.shadow import came_to, run_shadow
+from hls_handler.work.telling import tell_of_problems
 from hls_handler.work.variables import template_variables
 
 Steps = Mapping[tuple[str, int], Remembered]
@@ -102,6 +104,7 @@ def go_through(job: Job) -> Ended:
             outcomes = keep(job, actions)
         else:
             outcomes = post(job, job.thread, attributed(actions, analysis), not_overtaken=not_overtaken)
+            tell_of_problems(job, job.thread)
     if analysis.answers:
         run_shadow(job, facts, came_to(analysis, actions))
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
@@ -127,9 +130,12 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     busy = _too_busy(lease, tools, now.settings, steps)
     if busy is not None:
         return busy
+    job = with_own_settings(Job(lease, tools, now, event, we, rule, handler_for(event.name), steps))
+    if isinstance(job, Ignored):
+        return Ended("ignored", job.reason, kind=job.kind)
     if (RULE.name, 0) not in steps:
-        tools.store.remember(lease, RULE.encode(rule.why(now.settings.sources), index=0, took_s=0.0))
-    return Job(lease, tools, now, event, we, rule, handler_for(event.name), steps)
+        tools.store.remember(lease, RULE.encode(job.rule.why(job.now.settings.sources), index=0, took_s=0.0))
+    return job
 
 
 def _not_overtaken(job: Job, facts: Any) -> None:
@@ -173,7 +179,8 @@ def _too_busy(lease: Lease, tools: Tools, settings: Settings, steps: Steps) -> E
 def _gather(job: Job) -> Any:
     handler, event = job.handler, job.event
 
-    budget = Budget(job.now.settings.claude.input_tokens, left_out=job.rule.effective.paths)
+    holds = job.rule.effective
+    budget = Budget(job.now.settings.claude.input_tokens, left_out=holds.paths, shown=holds.findings)
 
     def read() -> Any:
         job.before_reads()

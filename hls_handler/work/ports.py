@@ -14,7 +14,7 @@ from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Labels, Settings
+from hls_handler.settings.model import LabelsOfARepository, Settings
 from hls_handler.store import Store, ThreadMemory
 from hls_handler.work.health import Health
 
@@ -23,7 +23,7 @@ class Writer(Protocol):
     """Ensures on one repository: calling one twice is the same as calling it once."""
 
     def keep_labels(
-        self, number: int, action: KeepLabels, *, labels: Labels, before: Mapping[str, LabelState]
+        self, number: int, action: KeepLabels, *, labels: LabelsOfARepository, before: Mapping[str, LabelState]
     ) -> Outcome:
         """`before` is what was remembered of the labels when the delivery first came here."""
         ...

@@ -42,12 +42,8 @@ def post(
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
-    memory = job.tools.store.memory(job.lease, identity=job.we.login)
     dry_run = job.rule.effective.features.dry_run
-    writer = job.tools.github.writer(
-        job.event.repository.full_name, we=job.we, memory=memory, before_write=job.before_write, dry_run=dry_run
-    )
-    apply = partial(_apply, job, thread, writer, memory, not_overtaken)
+    apply = partial(_apply, job, thread, writer_for(job), not_overtaken)
     outcomes = tuple(job.once(OUTCOME, index, partial(apply, action)) for index, action in enumerate(actions))
     for outcome in outcomes:
         if outcome.kind == "dry_run":
@@ -57,32 +53,47 @@ def post(
     return outcomes
 
 
-def _apply(
-    job: Job,
-    thread: Thread,
-    writer: Writer,
-    memory: ThreadMemory,
-    not_overtaken: Callable[[], None],
-    action: Action,
+def writer_for(job: Job) -> Writer:
+    """Writes on the job's repository, with our memory of its thread."""
+    return job.tools.github.writer(
+        job.event.repository.full_name,
+        we=job.we,
+        memory=_memory(job),
+        before_write=job.before_write,
+        dry_run=job.rule.effective.features.dry_run,
+    )
+
+
+def _memory(job: Job) -> ThreadMemory:
+    return job.tools.store.memory(job.lease, identity=job.we.login)
+
+
+def keep_comment(
+    job: Job, thread: Thread, writer: Writer, action: KeepComment, *, not_overtaken: Callable[[], None]
 ) -> Outcome:
+    """Find or write our comment, under its lock, once nothing newer is known there."""
+    lock = f"{job.lease.thread_key}/{action.family}"
+    job.tools.store.lock(job.lease, lock, ttl_s=LOCK_S)
+    not_overtaken()
+    outcome = writer.keep_comment(thread.number, action)
+    job.tools.store.unlock(job.lease, lock)
+    return outcome
+
+
+def _apply(job: Job, thread: Thread, writer: Writer, not_overtaken: Callable[[], None], action: Action) -> Outcome:
     effective, settings = job.rule.effective, job.now.settings
     match action:
         case KeepLabels():
             if not effective.features.auto_labeling:
                 where = settings.sources.where(effective.feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.once(BEFORE, 0, memory.labels)
+            before = job.once(BEFORE, 0, _memory(job).labels)
             return writer.keep_labels(thread.number, action, labels=effective.labels, before=before)
         case KeepComment():
             if not effective.features.auto_commenting:
                 where = settings.sources.where(effective.feature_key("auto_commenting", settings))
                 return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
-            lock = f"{job.lease.thread_key}/{action.family}"
-            job.tools.store.lock(job.lease, lock, ttl_s=LOCK_S)
-            not_overtaken()
-            outcome = writer.keep_comment(thread.number, action)
-            job.tools.store.unlock(job.lease, lock)
-            return outcome
+            return keep_comment(job, thread, writer, action, not_overtaken=not_overtaken)
         case _:
             assert_never(action)
 

@@ -99,14 +99,14 @@ def test_the_bill_counts_what_may_follow_a_question_and_prices_every_model(tmp_p
     assert 0.01 < cheap.at_most_usd < 0.1 < dear.at_most_usd < 10
     unknown = bill(REAL.model_copy(update={"model": "llama-of-my-own"}), library)
     assert unknown == Bill(17, None)
-    assert unknown.sentence == "up to 11 questions; the price of a model that it asks is not known here"
+    assert unknown.sentence == "up to 17 questions; the price of a model that it asks is not known here"
 
 
 def test_a_story_that_would_wait_for_the_budget_does_not_begin() -> None:
     claude = REAL.model_copy(update={"calls_per_hour": 20})
-    require_budget(claude, Bill(17, 0.05), asked=9)
+    require_budget(claude, Bill(11, 0.05), asked=9)
     with pytest.raises(SettingsError) as raised:
-        require_budget(claude, Bill(17, 0.05), asked=10)
+        require_budget(claude, Bill(11, 0.05), asked=10)
     (problem,) = raised.value.problems
     assert problem == (
         "it asks up to 11 questions, 10 were asked within the hour, and claude.calls_per_hour allows 20; "

@@ -44,6 +44,7 @@ def test_every_value_is_told_with_the_entry_that_wins(path: Path) -> None:
     assert said(path, "octo/widgets") == [
         "name = octo/widgets   hls.yaml:7 (repositories[1].name)",
         "  wins over octo/*   hls.yaml:4 (repositories[0].name): a whole name against a pattern",
+        ".github/hls.yaml = not read yet; --live reads it from GitHub",
         "enabled = true   default",
         'events = ["issues.edited", "issues.opened"]   hls.yaml:10 (repositories[1].events)',
         "webhook_secret = 2 secrets   hls.yaml:1 (github.webhook_secret)",
@@ -54,12 +55,15 @@ def test_every_value_is_told_with_the_entry_that_wins(path: Path) -> None:
         "features.dry_run = true   hls.yaml:8 (repositories[1].features.dry_run)",
         "features.drafts = false   default",
         "features.bots = false   default",
+        "features.repository_settings = true   default",
         "labels.create = true   default",
         'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)',
         "comments.language = null   default",
         "comments.tone = neutral   default",
         "comments.length = normal   default",
         "comments.post_to = {}   default",
+        "findings.min_severity = low   default",
+        "findings.min_confidence = 0.0   default",
         "paths.ignore = []   default",
         "prompts.use = {}   default",
     ]

@@ -68,6 +68,7 @@ class FakeGithub:
         self.pulls: list[Any] = []
         self.releases: list[Any] = []
         self.compared: dict[str, Any] = {}
+        self.content: Any = None  # of .github/hls.yaml
         self.user: dict[str, Any] = dict(HLS)
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -117,6 +118,7 @@ class FakeGithub:
             ("GET", r"/repos/o/r/pulls", lambda s: self._page(s, self.pulls)),
             ("GET", r"/repos/o/r/releases", lambda s: self._page(s, self.releases)),
             ("GET", r"/repos/o/r/compare/(.+)", self._compare),
+            ("GET", r"/repos/o/r/contents/.github/hls.yaml", self._content),
             ("GET", r"/repos/o/r/issues/7/labels", lambda s: self._page(s, [{"name": n} for n in self.on_thread])),
             ("POST", r"/repos/o/r/issues/7/labels", self._put_on),
             ("DELETE", r"/repos/o/r/issues/7/labels/([^/]+)", self._take_off),
@@ -146,6 +148,9 @@ class FakeGithub:
                 for name, page in (("next", number + 1), ("last", last))
             )
         return 200, shown, {"Link": f'{more}<{self.base_url}{seen.path}?page=1>; rel="first"'}
+
+    def _content(self, _seen: Seen) -> Answer:
+        return (404, {"message": "Not Found"}) if self.content is None else (200, self.content)
 
     def _jobs(self, seen: Seen) -> Answer:
         status, page, *headers = self._page(seen, self.jobs)

@@ -12,7 +12,7 @@ from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable, Wait
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import LabelState, Origin
-from hls_handler.settings.model import Labels
+from hls_handler.settings.model import LabelsOfARepository
 from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, FakeGithub, Fault
 from tests.clients.fake_memory import FakeMemory
@@ -43,13 +43,13 @@ def keep(
     *wishes: LabelWish,
     turns: Turns | None = None,
     dry_run: bool = False,
-    settings: Labels | None = None,
+    settings: LabelsOfARepository | None = None,
     before: Mapping[str, LabelState] | None = None,
 ) -> Outcome:
     writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=turns or Turns(), dry_run=dry_run)
     action = KeepLabels(wishes, ("kind", "priority", "size"))
     known = memory.labels() if before is None else before
-    return writer.keep_labels(7, action, labels=settings or Labels(), before=known)
+    return writer.keep_labels(7, action, labels=settings or LabelsOfARepository(), before=known)
 
 
 def test_missing_labels_are_created_with_their_look_and_set_in_one_request(api: Api, github: FakeGithub) -> None:
@@ -89,7 +89,7 @@ def test_a_label_is_remembered_with_the_prompt_whose_reply_asked_for_it(api: Api
     memory, small = FakeMemory(), LabelWish("size/small", "size")
     writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=Turns(), dry_run=False)
     action = KeepLabels((BUG, HIGH, small), ("kind", "priority", "size"), said={"kind": "p@1", "priority": "q@2"})
-    writer.keep_labels(7, action, labels=Labels(), before={})
+    writer.keep_labels(7, action, labels=LabelsOfARepository(), before={})
     assert memory.origins == {"bug": Origin("kind", "p@1"), "priority-high": Origin("priority", "q@2")}
 
 
@@ -145,7 +145,7 @@ def test_a_persons_label_stays_and_ours_of_its_group_is_withheld(api: Api, githu
 
 def test_rule_14_nothing_is_created_where_settings_say_so(api: Api, github: FakeGithub) -> None:
     github.add_label("bug")
-    outcome = keep(api, FakeMemory(), BUG, HIGH, settings=Labels(create=False))
+    outcome = keep(api, FakeMemory(), BUG, HIGH, settings=LabelsOfARepository(create=False))
     assert github.on_thread == ["bug"]
     assert outcome.detail == (
         "added bug; priority-high not added: the repository has no such label, and labels.create is off in the settings"

@@ -11,7 +11,7 @@ from hls_handler.actions import KeepComment, KeepLabels, LabelWish, Outcome
 from hls_handler.clients.looking import Looking, Opened, look
 from hls_handler.errors import Permanent
 from hls_handler.events import Account
-from hls_handler.settings.model import Labels
+from hls_handler.settings.model import LabelsOfARepository
 from tests.clients.conftest import github_settings
 from tests.clients.fake_github import MALLORY, FakeGithub
 from tests.clients.fake_memory import FakeMemory
@@ -61,7 +61,7 @@ def test_nothing_is_written_even_if_no_dry_run_is_asked_for(github: FakeGithub, 
     memory = FakeMemory()
     writer = looking.writer("o/r", we=HLS, memory=memory, before_write=lambda: None, dry_run=False)
     labels = KeepLabels((LabelWish("bug", "kind"),), ("kind",))
-    assert writer.keep_labels(7, labels, labels=Labels.model_validate({}), before={}) == Outcome(
+    assert writer.keep_labels(7, labels, labels=LabelsOfARepository.model_validate({}), before={}) == Outcome(
         "labels", "dry_run", "would have: added bug", added=("bug",)
     )
     assert writer.keep_comment(7, KeepComment("issues", "Hello.", create=True)) == Outcome(

@@ -11,7 +11,7 @@ from hls_handler.clients.api import Api
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Comment, Issue, Label, PullRequest, Release
-from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, WorkflowJob, WorkflowStep
+from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, WorkflowJob, WorkflowStep
 from tests.clients.fake_github import MALLORY, FakeGithub, Fault
 
 ISSUE: dict[str, Any] = {
@@ -297,6 +297,49 @@ def test_commits_between_two_points_say_who_wrote_them(api: Api, github: FakeGit
 
 def test_points_that_github_does_not_know_have_nothing_between_them(api: Api, github: FakeGithub) -> None:
     assert GithubReader(api, "o/r").commits_between("v0", "v1") is None
+
+
+BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".github/hls.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        (
+            {**BLOB, "encoding": "base64", "content": "ZW5hYmxlZDog\nZmFsc2U=\n"},
+            FileAtRef("file", "c0ffee", b"enabled: false"),
+        ),
+        ({**BLOB, "encoding": "base64", "content": ""}, FileAtRef("file", "c0ffee", b"")),
+        ({**BLOB, "encoding": "none", "content": ""}, FileAtRef("file", "c0ffee", None)),
+        ({**BLOB, "type": "symlink", "target": "/etc/passwd"}, FileAtRef("symlink", "c0ffee", None)),
+        (
+            {**BLOB, "type": "submodule", "submodule_git_url": "https://x.example"},
+            FileAtRef("submodule", "c0ffee", None),
+        ),
+        ([{**BLOB, "type": "file"}], FileAtRef("directory", "", None)),
+        ([], FileAtRef("directory", "", None)),
+        (None, None),
+    ],
+    ids=["file", "empty", "too large", "symlink", "submodule", "directory", "empty directory", "nothing"],
+)
+def test_what_stands_at_a_path_is_one_request_for_its_branch(
+    api: Api, github: FakeGithub, told: Any, found: FileAtRef | None
+) -> None:
+    github.content = told
+    assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="release/1") == found
+    (seen,) = github.seen
+    assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
+
+
+def test_without_the_name_of_a_branch_github_takes_the_default_one(api: Api, github: FakeGithub) -> None:
+    assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref=None) is None
+    assert github.seen[0].query == {}
+
+
+def test_content_that_is_no_base64_is_githubs_trouble(api: Api, github: FakeGithub) -> None:
+    github.content = {**BLOB, "encoding": "base64", "content": "a"}
+    with pytest.raises(DependencyDown, match="content"):
+        GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="main")
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/r#x", "o/%72", "o/r/issues/1/..", "o/..", "o"])

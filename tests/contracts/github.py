@@ -24,7 +24,7 @@ from tests.contracts.cut import CUT
 HOST = "https://api.github.com"
 ENTERPRISE_PREFIX = "/api/v3"
 API_VERSION = "2022-11-28"
-LABEL_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:issues/[^/]+/)?labels/)(.+)", re.DOTALL)
+SLASHED_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents)/)(.+)", re.DOTALL)
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -98,9 +98,9 @@ class _Request:
 
 
 def _quoted(path: str) -> str:
-    """The path as it was sent: a label's name may have slashes in it, which the log shows unquoted."""
-    label = LABEL_PATH.fullmatch(path)
-    return f"{label[1]}{quote(label[2], safe='%')}" if label else path
+    """The path with its last part as one: a label's name, which the log shows unquoted, and a file's have slashes."""
+    slashed = SLASHED_PATH.fullmatch(path)
+    return f"{slashed[1]}{quote(slashed[2], safe='%')}" if slashed else path
 
 
 def _sentence(error: Exception) -> str:

@@ -53,6 +53,7 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
         request("GET", "/repos/octo/hello/actions/runs/5/attempts/2/jobs", query={"per_page": "100", "page": "1"}),
         request("GET", "/repos/octo/hello/actions/jobs/6/logs"),
         request("GET", "/repos/octo/hello/releases", query={"per_page": "100", "page": "1"}),
+        request("GET", "/repos/octo/hello/contents/.github/hls.yaml", query={"ref": "main"}),
         request("GET", "/repos/octo/hello/compare/v1...release%2F2"),
         request("GET", "/repos/octo/hello/collaborators/mona/permission"),
         request("GET", f"/api/v3{THREAD}"),

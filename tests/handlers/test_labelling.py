@@ -301,3 +301,12 @@ def test_once_it_is_done_there_is_nothing_left_to_do(wishes: list[LabelWish], on
     change = decide(*wishes, on_thread=on_thread)
     after = decide(*wishes, on_thread=on_thread | set(change.add), memory=dict.fromkeys(change.add, "ours"))
     assert (after.add, after.remove, after.now_gone) == ((), (), ())
+
+
+def test_rule_14_a_label_has_to_fit_what_the_repository_allows_as_well() -> None:
+    change = decide(BUG, HIGH, allow=("*",), narrowed_to=("Priority-*",), narrowed_at=".github/hls.yaml:3")
+    assert change.add == ("priority-high",)
+    assert change.withheld == (("bug", ".github/hls.yaml:3 does not let it"),)
+    assert decide(BUG, allow=("priority-*",), narrowed_to=("*",)).withheld == (
+        ("bug", "labels.allow in the settings does not let it"),
+    )

@@ -15,6 +15,7 @@ from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHand
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.record import NOTHING_KNOWN
 from hls_handler.settings.globs import PathFilter
+from hls_handler.settings.model import Findings
 from tests.handlers.world import (
     FakeReader,
     analysis,
@@ -184,3 +185,26 @@ def test_findings_about_files_that_were_not_shown_are_dropped() -> None:
 def test_a_reply_without_findings_tells_of_none() -> None:
     told = HANDLER.comment_variables(event(pull_request()), gather(file()), issue_response())
     assert (told["findings"], told["dropped"]) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "titles"),
+    [
+        ({}, ["Severe", "Doubtful", "Small"]),
+        ({"min_severity": "medium"}, ["Severe", "Doubtful"]),
+        ({"min_confidence": 0.5}, ["Severe", "Small"]),
+        ({"min_severity": "high", "min_confidence": 0.9}, ["Severe"]),
+        ({"min_severity": "critical"}, []),
+    ],
+)
+def test_findings_that_settings_do_not_want_are_counted_and_not_shown(shown: dict[str, Any], titles: list[str]) -> None:
+    found = [
+        finding(title="Severe", severity="high", confidence=0.9),
+        finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
+        finding(title="Small", severity="low", confidence=0.9, category="style"),
+    ]
+    budget = Budget(10_000, shown=Findings.model_validate(shown))
+    facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), NOTHING_KNOWN, budget)
+    told = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=found))
+    assert [one.title for one in told["findings"]] == titles  # type: ignore[attr-defined]
+    assert (told["held_back"], told["dropped"]) == (3 - len(titles), 0)

@@ -19,7 +19,7 @@ from hls_handler.analysis import (
     Usage,
 )
 from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Release, Repository, Review
-from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import settings
@@ -168,6 +168,9 @@ class FakeReader:
     def commits_between(self, base: str, head: str) -> Comparison | None:
         self.compared.append((base, head))
         return self._comparison
+
+    def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
+        raise AssertionError(f"no handler reads {path} of {ref}")
 
 
 def rule(prompt: str) -> Rule:

@@ -62,7 +62,7 @@ REVIEW = PullRequestAnalysis(
 REMOVED = FINDING.model_copy(
     update={"side": "LEFT", "start_line": 21, "line": 22, "severity": "low", "category": "style", "title": "x | y"}
 )
-NO_FINDINGS = {"findings": (), "dropped": 0, "commit": "1f0c2d3e4b"}
+NO_FINDINGS = {"findings": (), "dropped": 0, "held_back": 0, "commit": "1f0c2d3e4b"}
 
 CHECKLIST = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
 TODOS = {
@@ -142,6 +142,7 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "analysis": REVIEW,
             "findings": (FINDING, REMOVED),
             "dropped": 1,
+            "held_back": 2,
             "commit": "1f0c2d3e4b",
         },
     ),

@@ -361,7 +361,8 @@ def test_rule_15_a_checklist_holds_together_whatever_claude_or_a_reviewer_writes
 
 def test_rule_15_tables_hold_together_whatever_claude_writes() -> None:
     finding = FINDING.model_copy(update={"title": "a | b\n\n| c", "body": "1\n\n- 2\n```\nx\n```"})
-    reply_variables = {**pull_request_variables(), "findings": (finding,), "dropped": 0, "commit": "1f0c2d3e4b"}
+    found = {"findings": (finding,), "dropped": 0, "held_back": 0, "commit": "1f0c2d3e4b"}
+    reply_variables = {**pull_request_variables(), **found}
     reply = {"files": [], "summary": "s"}
     comment = render_comment(shipped(), "pull_requests/analyze", {**reply_variables, "analysis": reply}, key=KEY)
     assert comment is not None

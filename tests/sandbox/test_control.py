@@ -114,9 +114,26 @@ def test_an_attempt_can_have_ended_otherwise(sandbox: Sandbox) -> None:
     assert run.last.conclusion == "success"
 
 
+def test_a_file_can_be_put_on_a_branch_and_taken_away(sandbox: Sandbox) -> None:
+    plant_story(sandbox, "demo/bug")
+    told = {"repository": REPOSITORY, "path": ".github/hls.yaml", "text": "enabled: false"}
+    assert control(sandbox, "POST", "/files", told).status == 204
+    assert control(sandbox, "POST", "/files", {**told, "branch": "changes", "text": "x"}).status == 204
+    assert sandbox.state.world.file_at(REPOSITORY, "changes", ".github/hls.yaml") == "x"
+    path = f"/repos/{REPOSITORY}/contents/.github/hls.yaml"
+    assert ask_github(sandbox, "GET", path).document["size"] == 14
+    assert control(sandbox, "POST", "/files", {**told, "text": None}).status == 204
+    assert ask_github(sandbox, "GET", path).status == 404
+
+
 @pytest.mark.parametrize(
     ("path", "told", "said"),
     [
+        (
+            "/files",
+            {"repository": "o/nowhere", "path": "a", "text": "b"},
+            "repository: there is no o/nowhere here: plant an event of it first",
+        ),
         ("/logs", {"job": 5, "log": ""}, "job: Codertocat/Hello-World has no job 5 here: plant its run first"),
         ("/logs", {"job": 5}, "log: Field required"),
         (

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from hls_handler.clients.api import Api
 from hls_handler.clients.reader import GithubReader
-from hls_handler.handlers.reader import NoLog
+from hls_handler.handlers.reader import FileAtRef, NoLog
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.server import Sandbox
@@ -226,3 +226,20 @@ def test_a_fork_s_commit_has_no_pull_request_but_its_branch_has(sandbox: Sandbox
     assert ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/commits/{sha}/pulls").document == []
     (pull,) = ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/pulls?head={HEAD}").document
     assert (pull["number"], pull["head"]["sha"]) == (13, sha)
+
+
+def test_a_file_is_found_on_its_branch_and_a_folder_lists_what_is_in_it(
+    sandbox: Sandbox, over_http: GithubReader
+) -> None:
+    sandbox.state.set_file(REPOSITORY, ".github/hls.yaml", "enabled: false\n")
+    sandbox.state.set_file(REPOSITORY, ".github/hls.yaml", "enabled: true\n", branch="changes")
+    without_http = SandboxReader(sandbox.state, REPOSITORY)
+    for reader in (over_http, without_http):
+        found = reader.find_file(".github/hls.yaml", ref=None)
+        assert found == FileAtRef("file", "bc114417c781606bda9a6b2369c0912b598f7cd6", b"enabled: false\n")
+        changed = reader.find_file(".github/hls.yaml", ref="changes")
+        assert (changed and changed.content) == b"enabled: true\n"
+        assert reader.find_file(".github/hls.yaml", ref="nowhere") is None
+        assert reader.find_file("README.md", ref=None) is None
+    assert over_http.find_file(".github", ref=None) == FileAtRef("directory", "", None)
+    assert violations(request.document() for request in sandbox.seen.all("github")) == []

@@ -31,7 +31,7 @@ USE = "the name of a prompt, false, or {prompt: NAME, shadow: true}"
             "xyzzy",
             (
                 "unknown key; the file has server, github, claude, repositories, storage, prompts, limits, labels, "
-                "comments, features, logging"
+                "comments, findings, features, logging"
             ),
         ),
     ],

@@ -19,6 +19,7 @@ OVERRIDING = """\
     prompts: {use: {issues.opened: false}}
     comments: {tone: formal, post_to: {release: 12}}
     paths: {ignore: ["docs/**"]}
+    findings: {min_confidence: 0.5}
 labels: {create: false}
 features:
   drafts: true
@@ -26,6 +27,7 @@ features:
 comments: {language: German, tone: friendly}
 prompts:
   use: {issues.edited: issues/other}
+findings: {min_severity: high}
 """
 
 
@@ -47,12 +49,15 @@ def test_what_nobody_wrote_is_a_default(tmp_path: Path) -> None:
         "features.dry_run = false   default",
         "features.drafts = false   default",
         "features.bots = false   default",
+        "features.repository_settings = true   default",
         "labels.create = true   default",
         'labels.allow = ["*"]   default',
         "comments.language = null   default",
         "comments.tone = neutral   default",
         "comments.length = normal   default",
         "comments.post_to = {}   default",
+        "findings.min_severity = low   default",
+        "findings.min_confidence = 0.0   default",
         "paths.ignore = []   default",
         "prompts.use = {}   default",
     ]
@@ -68,16 +73,19 @@ def test_a_value_names_the_line_of_the_entry_or_that_of_the_whole_file(tmp_path:
         "features.auto_labeling = true   default",
         "features.auto_commenting = true   default",
         "features.dry_run = true   settings.yaml:11 (repositories[0].features.dry_run)",
-        "features.drafts = true   settings.yaml:17 (features.drafts)",
-        "features.bots = true   settings.yaml:18 (features.bots)",  # the entry's key has no value
-        "labels.create = false   settings.yaml:15 (labels.create)",
+        "features.drafts = true   settings.yaml:18 (features.drafts)",
+        "features.bots = true   settings.yaml:19 (features.bots)",  # the entry's key has no value
+        "features.repository_settings = true   default",
+        "labels.create = false   settings.yaml:16 (labels.create)",
         'labels.allow = ["bug"]   settings.yaml:10 (repositories[0].labels.allow)',
-        "comments.language = German   settings.yaml:19 (comments.language)",
+        "comments.language = German   settings.yaml:20 (comments.language)",
         "comments.tone = formal   settings.yaml:13 (repositories[0].comments.tone)",
         "comments.length = normal   default",
         'comments.post_to = {"release": 12}   settings.yaml:13 (repositories[0].comments.post_to)',
+        "findings.min_severity = high   settings.yaml:23 (findings.min_severity)",
+        "findings.min_confidence = 0.5   settings.yaml:15 (repositories[0].findings.min_confidence)",
         'paths.ignore = ["docs/**"]   settings.yaml:14 (repositories[0].paths.ignore)',
-        "prompts.use.issues.edited = issues/other   settings.yaml:21 (prompts.use.issues.edited)",
+        "prompts.use.issues.edited = issues/other   settings.yaml:22 (prompts.use.issues.edited)",
         "prompts.use.issues.opened = false   settings.yaml:12 (repositories[0].prompts.use.issues.opened)",
     ]
 

@@ -9,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hls_handler.settings.reference import Key, Reference
-from hls_handler.settings.schema import schema_text, settings_schema
+from hls_handler.settings.schema import repository_schema_text, schema_text, settings_schema
 from tests.settings.files import SMALLEST, with_value
 from tests.settings.test_load import USERS_FILE, shipped_with_every_key
 
@@ -30,6 +30,10 @@ def test_the_schema_is_one_of_the_dialect_that_it_names() -> None:
 
 def test_the_file_for_editors_is_what_the_command_prints() -> None:
     assert Path("config/settings.schema.json").read_text(encoding="utf-8") == f"{schema_text()}\n"
+
+
+def test_the_file_for_editors_of_a_repositorys_own_settings_is_what_the_command_prints() -> None:
+    assert Path("config/repository.schema.json").read_text(encoding="utf-8") == f"{repository_schema_text()}\n"
 
 
 def test_the_shipped_file_points_editors_to_the_schema_beside_it() -> None:

@@ -259,10 +259,12 @@ def test_labels_of_an_older_database_stay_and_are_nobodys_word(fresh_url: str) -
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE corrections"))
+        connection.execute(text("DROP TABLE repository_files"))
+        connection.execute(text("DROP TABLE repository_file_tellings"))
         for column in ("field", "prompt_id", "set_at"):
             connection.execute(text(f"ALTER TABLE labels DROP COLUMN {column}"))
         connection.execute(text("INSERT INTO labels VALUES (1, 'hls', 7, 'priority-high', 'ours', 1000)"))
-        connection.execute(text("UPDATE hls_version SET version_num = '0004'"))
+        connection.execute(text("UPDATE hls_version SET version_num = '0003'"))
     engine.dispose()
     store = Store.open(fresh_url)
     lease = begin(store, "g1", number=7)

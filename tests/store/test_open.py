@@ -124,12 +124,14 @@ def test_a_database_of_an_older_version_is_brought_up_with_what_it_holds(fresh_u
         connection.execute(text("DROP INDEX ix_deliveries_said_on"))
         connection.execute(text("ALTER TABLE deliveries DROP COLUMN said_on"))
         connection.execute(text("DROP TABLE corrections"))
+        connection.execute(text("DROP TABLE repository_files"))
+        connection.execute(text("DROP TABLE repository_file_tellings"))
         for column in ("field", "prompt_id", "set_at"):
             connection.execute(text(f"ALTER TABLE labels DROP COLUMN {column}"))
         connection.execute(text("UPDATE hls_version SET version_num = '0001'"))
     again = Store.open(fresh_url)
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "0004"
+        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "0005"
         context = MigrationContext.configure(connection, opts={"version_table": "hls_version"})
         assert compare_metadata(context, metadata) == []
     assert state_of(again, "g1") == "queued"
@@ -142,7 +144,7 @@ def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0004\)"):
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0005\)"):
         Store.open(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"

@@ -11,7 +11,7 @@ from hls_handler.clients.labels import origins_of
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labelling import LabelState
-from hls_handler.handlers.reader import ChangedFile, Comparison, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.model import Labels
 from hls_handler.store import ThreadMemory
@@ -57,6 +57,7 @@ class FakeGithub:
     pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
     released: tuple[Release, ...] = ()
     comparison: Comparison | None = None
+    files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     comments: dict[int, str] = field(default_factory=dict)  # ours
     failing: list[HlsError] = field(default_factory=list)
@@ -132,6 +133,10 @@ class FakeReader:
     def commits_between(self, base: str, head: str) -> Comparison | None:
         self.github._call(f"commits_between {base} {head}")
         return self.github.comparison
+
+    def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
+        self.github._call(f"find_file {path} {ref}")
+        return self.github.files_at.get(f"{ref}:{path}")
 
 
 @dataclass

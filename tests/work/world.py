@@ -50,6 +50,7 @@ EVENTS = ("issues", "pull_request", "pull_request_review")
 
 
 def settings(*, limits: Mapping[str, object] | None = None, features: Mapping[str, object] | None = None) -> Settings:
+    """Nobody looks for settings of the repository's own, unless `features` says so."""
     return Settings(
         github=Github(token=SecretStr("t" * 40), webhook_secret=SecretStr("s" * 40), min_seconds_between_writes=0.0),
         claude=Claude(api_key=SecretStr("k" * 40), requests_per_second=1000.0),
@@ -57,7 +58,7 @@ def settings(*, limits: Mapping[str, object] | None = None, features: Mapping[st
             Repository(name="Codertocat/Hello-World", events=("issues", "pull_request", "pull_request_review")),
         ),
         limits=Limits.model_validate({"retry_backoff_s": 10, **(limits or {})}),
-        features=Features.model_validate(features or {}),
+        features=Features.model_validate({"repository_settings": False, **(features or {})}),
     )
 
 

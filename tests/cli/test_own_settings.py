@@ -1,0 +1,49 @@
+"""`hls config check-repository`: what is wrong in a repository's own settings file, before it is pushed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hls_handler.cli import app
+
+
+def check(tmp_path: Path, content: bytes | None) -> Result:
+    file = tmp_path / "mine.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    return CliRunner().invoke(app, ["config", "check-repository", str(file), "--config", "config/settings.yaml"])
+
+
+def test_a_good_file_can_be_used_and_no_credentials_are_needed(tmp_path: Path) -> None:
+    told = check(tmp_path, b"prompts: {use: {issues.opened: issues/analyze}}\n")
+    assert (told.exit_code, told.stdout) == (0, f"{tmp_path}/mine.yaml can be used\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\nlables: {}\n", ":2: lables: unknown key; did you mean labels?"),
+        (b"limits: {}\n", ":1: limits: is the operator's, and stands in HLS's own settings only; remove it"),
+        (
+            b"prompts:\n  use: {issues.opened: issues/none}\n",
+            (
+                ":2: prompts.use.issues.opened: the operator has no prompt issues/none for issues.opened; there are "
+                "issues/analyze"
+            ),
+        ),
+        (b"\xff", ":1: not UTF-8; save the file as UTF-8"),
+        (b"#" * 70_000, ": larger than 65536 bytes; this is not a settings file"),
+    ],
+    ids=["unknown key", "operator's", "unknown prompt", "binary", "huge"],
+)
+def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, content: bytes, said: str) -> None:
+    told = check(tmp_path, content)
+    assert (told.exit_code, told.stdout, told.stderr) == (1, "", f"{tmp_path}/mine.yaml{said}\n")
+
+
+def test_a_file_that_is_not_there_is_a_wrong_call(tmp_path: Path) -> None:
+    told = check(tmp_path, None)
+    assert (told.exit_code, told.stderr) == (2, f"{tmp_path}/mine.yaml: cannot be read: No such file or directory\n")

@@ -1,0 +1,92 @@
+"""The settings that a repository has of its own, end to end: heeded, told of once when they are wrong, and mended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.world import Thread
+from tests.e2e.service import ROOT, Service, unmeasured
+
+REPOSITORY = "Codertocat/Hello-World"
+PATH = ".github/hls.yaml"
+BUG, QUESTION, FEATURE = 11, 12, 13
+MARK = "<!-- hls:settings -->"
+
+
+def send(service: Service, sandbox: Sandbox, name: str, number: int) -> Thread:
+    """Deliver an event, wait until all is done, and look at its thread."""
+    payload = recorded.load(name)
+    sandbox.state.plant(payload.event, payload.payload)
+    assert service.deliver(payload.event, recorded.unique(payload.body)).body["status"] == "queued"
+    service.until_idle()
+    thread = sandbox.state.thread(REPOSITORY, number)
+    assert thread is not None
+    return thread
+
+
+def push(service: Service, sandbox: Sandbox, said: str | None) -> None:
+    """Another version of the file, five minutes later."""
+    sandbox.state.set_file(REPOSITORY, PATH, said)
+    engine = create_engine(service.storage_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE repository_files SET read_at = 0"))
+    engine.dispose()
+
+
+def known(sandbox: Sandbox) -> None:
+    """The sandbox's GitHub has a repository once something happened in it."""
+    payload = recorded.load("demo/bug")
+    sandbox.state.plant(payload.event, payload.payload)
+
+
+def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hls_handler", *arguments, "--config", str(service.settings)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=unmeasured({}), timeout=60)
+
+
+def test_what_a_repository_says_holds_there_and_can_be_looked_up(service: Service, sandbox: Sandbox) -> None:
+    known(sandbox)
+    said = "labels: {allow: [bug]}\ncomments: {language: German}\nfeatures:\n  auto_commenting: false\n"
+    sandbox.state.set_file(REPOSITORY, PATH, said)
+    thread = send(service, sandbox, "demo/bug", BUG)
+    assert (thread.labels, thread.comments) == (("bug",), ())
+    asked = next(str(request.body) for request in sandbox.seen.all("claude") if request.writes)
+    assert "German" in asked
+    why = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
+    assert "is laid over the settings" in why
+    assert "priority-high not added: .github/hls.yaml:1 (labels.allow) does not let it" in why
+    assert "comments are switched off by .github/hls.yaml:4 (features.auto_commenting)" in why
+    for arguments in ([], ["--live"]):
+        told = hls(service, "config", "explain", REPOSITORY, *arguments).stdout
+        assert "features.auto_commenting = false   .github/hls.yaml:4 (features.auto_commenting)" in told
+        assert "comments.language = German   .github/hls.yaml:2 (comments.language)" in told
+
+
+def test_rule_23_a_pull_requests_own_version_of_the_file_has_no_effect(service: Service, sandbox: Sandbox) -> None:
+    known(sandbox)
+    payload: Any = recorded.load("demo/feature").payload
+    branch = payload["pull_request"]["head"]["ref"]
+    sandbox.state.set_file(REPOSITORY, PATH, "enabled: false\n", branch=branch)
+    assert len(send(service, sandbox, "demo/feature", FEATURE).comments) == 1
+
+
+def test_a_broken_file_is_told_of_once_until_it_is_mended(service: Service, sandbox: Sandbox) -> None:
+    known(sandbox)
+    sandbox.state.set_file(REPOSITORY, PATH, "comments: {tone: formal}\nlimits: {concurrency: 200}\n")
+    first = send(service, sandbox, "demo/bug", BUG)
+    told = [comment.body for comment in first.comments if comment.body.endswith(MARK)]
+    assert len(first.comments) == 2
+    assert len(told) == 1
+    assert f"`{PATH}:2: limits: is the operator's, and stands in HLS's own settings only; remove it`" in told[0]
+    second = send(service, sandbox, "demo/question", QUESTION)
+    assert [comment.body.endswith(MARK) for comment in second.comments] == [False]
+    push(service, sandbox, "enabled: false\n")
+    assert send(service, sandbox, "demo/feature", FEATURE).comments == ()
+    push(service, sandbox, None)
+    assert len(send(service, sandbox, "demo/feature", FEATURE).comments) == 1

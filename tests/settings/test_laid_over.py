@@ -1,0 +1,106 @@
+"""A repository's own settings over the operator's: switches, labels and files become fewer, words are replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hls_handler.settings.effective import Effective, RepositoryTable, laid_over
+from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.provenance import held
+from hls_handler.settings.repository import PATH, OwnSettings, read_repository_file
+from tests.settings.files import SMALLEST, load
+
+OPERATORS = """\
+    labels: {allow: [bug, "priority-*"]}
+    comments: {language: German, tone: friendly}
+    features: {auto_labeling: false}
+    paths: {ignore: ["*.lock"]}
+    prompts: {use: {issues: issues/own, issues.opened: issues/first}}
+"""
+
+
+def effective(settings: Settings) -> Effective:
+    found = RepositoryTable(settings).find("owner/repo")
+    assert found is not None
+    return found
+
+
+def own(text: str) -> OwnSettings:
+    read = read_repository_file(text)
+    assert read.problems == ()
+    return read
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    before = effective(load(tmp_path, SMALLEST + OPERATORS))
+    assert laid_over(before, own("")) == before
+
+
+def test_rule_23_switches_are_only_switched_off(tmp_path: Path) -> None:
+    text = "enabled: true\nlabels: {create: true}\nfeatures: {auto_labeling: true, auto_commenting: false}\n"
+    operators = load(tmp_path, SMALLEST + OPERATORS + "labels: {create: false}\n")
+    holds = laid_over(effective(operators), own(text))
+    assert (holds.features.auto_labeling, holds.features.auto_commenting) == (False, False)
+    assert (holds.enabled, holds.labels.create) == (True, False)
+    assert holds.own == {"features.auto_commenting"}
+
+
+def test_rule_14_a_label_has_to_fit_both_lists(tmp_path: Path) -> None:
+    holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own('labels: {allow: ["*"]}'))
+    assert (holds.labels.allow, holds.labels.narrowed_to) == (("bug", "priority-*"), ("*",))
+    assert holds.labels.narrowed_at == ".github/hls.yaml:1 (labels.allow)"
+
+
+def test_files_are_left_out_by_both_and_both_lines_are_told(tmp_path: Path) -> None:
+    holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own('paths: {ignore: ["docs/**"]}'))
+    assert [path for path in ("uv.lock", "docs/a.md", "a.py") if holds.paths.leaves_out(path)] == [
+        "uv.lock",
+        "docs/a.md",
+    ]
+    assert holds.paths.where == (
+        f"{tmp_path}/settings.yaml:11 (repositories[0].paths.ignore) and .github/hls.yaml:1 (paths.ignore)"
+    )
+
+
+def test_words_take_the_place_of_the_operators(tmp_path: Path) -> None:
+    text = "comments: {language: French}\nfindings: {min_severity: high, min_confidence: 0.8}\n"
+    holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own(text))
+    assert (holds.comments.language, holds.comments.tone) == ("French", "friendly")
+    assert (holds.findings.min_severity, holds.findings.min_confidence) == ("high", 0.8)
+
+
+def test_the_files_choice_of_a_prompt_goes_first_also_where_it_is_the_wider_one(tmp_path: Path) -> None:
+    holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own("prompts: {use: {issues: issues/brief}}"))
+    assert holds.prompt_for("issues.opened") == ("issues/brief", ".github/hls.yaml:prompts.use.issues")
+    assert effective(load(tmp_path, SMALLEST + OPERATORS)).prompt_for("issues.opened") == (
+        "issues/first",
+        "repositories[0].prompts.use.issues.opened",
+    )
+
+
+def test_each_value_names_the_line_of_whoever_decides_it(tmp_path: Path) -> None:
+    text = """\
+comments: {language: French}
+features: {auto_labeling: false, auto_commenting: false}
+labels: {allow: [bug]}
+prompts: {use: {issues.opened: false}}
+"""
+    settings, file = load(tmp_path, SMALLEST + OPERATORS), own(text)
+    both = settings.beside(Sources(PATH, file.lines))
+    lines = [str(value).replace(f"{tmp_path}/", "") for value in held(both, laid_over(effective(settings), file))]
+    assert {
+        "features.auto_labeling = false   settings.yaml:10 (repositories[0].features.auto_labeling)",
+        "features.auto_commenting = false   .github/hls.yaml:2 (features.auto_commenting)",
+        'labels.allow = ["bug", "priority-*"]   settings.yaml:8 (repositories[0].labels.allow)',
+        'labels.allow, and of these = ["bug"]   .github/hls.yaml:3 (labels.allow)',
+        "comments.language = French   .github/hls.yaml:1 (comments.language)",
+        "comments.tone = friendly   settings.yaml:9 (repositories[0].comments.tone)",
+        "prompts.use.issues.opened = false   .github/hls.yaml:4 (prompts.use.issues.opened)",
+    } <= set(lines)
+    assert [line for line in lines if "narrowed" in line] == []
+
+
+def test_settings_know_no_line_of_a_file_that_is_not_laid_over(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST)
+    settings.beside(Sources(PATH, {"enabled": 1}))
+    assert settings.sources.beside is None
