@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
-from hls_handler.ci.cut import cut
-from hls_handler.ci.excerpt import Excerpt, State, numbered
-from hls_handler.ci.flaky import LATELY_DAYS, Attempt, Verdict, judge
-from hls_handler.ci.quotes import locate
-from hls_handler.ci.steps import FAILED as FAILED_STEPS
-from hls_handler.ci.steps import Step
 from hls_handler.events import Event, PullRequest, WorkflowRun
+from hls_handler.handlers.failed_steps import (
+    NOTHING,
+    FailedStep,
+    Quoted,
+    ShownStep,
+    failed_names,
+    find_quoted,
+    is_named,
+    known_of,
+    read_failed_steps,
+    shown,
+)
 from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, appointed, still_welcome
-from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
+from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Failure, Happened, Record, RunEnd
 from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
@@ -26,33 +30,11 @@ from hls_handler.routing import FAILED, PASSED, Rule
 MOST_JOBS = 10
 """Failed jobs whose logs are read; a matrix of fifty fails for one reason as a rule."""
 
-MOST_ATTEMPTS = 3
-"""Earlier attempts of the run that are asked about."""
-
 MOST_CHANGED = 200
 """Paths of the pull request's files that are shown."""
 
 LONGEST_LOGS = 40_000
 """Characters of all logs together, whatever the budget."""
-
-LogState = Literal["expired"] | State
-
-Conclusion = Literal["failure", "timed_out", "cancelled"]
-"""How a step or a job of a failed run ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailedStep:
-    """A step that failed, or a failed job in which no step did."""
-
-    job: str
-    step: str  # "" where no step failed: the job was cancelled, timed out, or lost its runner
-    conclusion: Conclusion
-    url: str  # of the job
-    log: LogState
-    excerpt: Excerpt | None  # None where GitHub has no log any more
-    verdict: Verdict
-    evidence: str  # a sentence, with the names of branches in it; "" where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +53,6 @@ class WorkflowFacts:
     @property
     def passed(self) -> bool:
         return self.run.conclusion == PASSED
-
-
-@dataclass(frozen=True, slots=True)
-class ShownStep:
-    """A failed step as templates see it."""
-
-    number: int  # from 1
-    job: str
-    step: str
-    conclusion: Conclusion
-    url: str
-    log: LogState
-    text: str  # the excerpt, each line with its number; "" without one
-    whole_job: bool  # the step's own lines could not be told apart
-    verdict: Verdict
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quoted:
-    """The line of a log that shows the cause."""
-
-    job: str
-    step: str
-    line: int
-    text: str
-    url: str
 
 
 class WorkflowHandler(Handler[WorkflowFacts]):
@@ -144,8 +99,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
         characters = min(int(budget.input_tokens * CHARACTERS_PER_TOKEN / 2), LONGEST_LOGS)
         read = jobs[:MOST_JOBS] if not stale else []
-        known = _known(event, run, reader, record, branch) if read else NOTHING
-        steps = tuple(step for job in read for step in _failed_steps(job, reader, characters // len(read), known))
+        known = known_of(event, run, reader, record, branch) if read else NOTHING
+        steps = tuple(step for job in read for step in read_failed_steps(job, reader, characters // len(read), known))
         changed = _changed(reader, pull_request) if pull_request is not None and steps else ()
         return WorkflowFacts(
             run=run,
@@ -154,7 +109,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             on_default_branch=on_default,
             failed_before=failed_before,
             failed_itself=failed_itself,
-            failed=tuple(name for job in jobs for name in _failed_names(job)),
+            failed=tuple(name for job in jobs for name in failed_names(job)),
             steps=steps,
             omitted=0 if stale else len(jobs) - len(read),
             changed=changed,
@@ -199,7 +154,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return {
             "run": facts.run,
             "pull_request": facts.pull_request,
-            "steps": tuple(_shown(step, number) for number, step in enumerate(facts.steps, start=1)),
+            "steps": tuple(shown(step, number) for number, step in enumerate(facts.steps, start=1)),
             "omitted": facts.omitted,
             "changed": facts.changed,
         }
@@ -238,7 +193,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             "commit": facts.run.head_sha[:10],
             "passed": facts.passed,
             "flaky": facts.passed and facts.failed_itself,
-            "shown_by": _quoted(facts, analysis.quote),
+            "shown_by": find_quoted(facts.steps, analysis.quote),
             "places": tuple(place for place in analysis.where if _exists(facts, place.path)),
         }
 
@@ -279,11 +234,6 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
     return run.run_number, run.run_attempt
 
 
-def _failed_names(job: WorkflowJob) -> Iterator[tuple[str, str]]:
-    failed = [step.name for step in job.steps if step.conclusion in FAILED_STEPS]
-    yield from ((job.name, step) for step in failed or [""])
-
-
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
     """The pull request whose head is the run's commit, and whether there is one that has moved on.
 
@@ -297,92 +247,10 @@ def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None,
     return oldest, oldest is None and bool(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What tells whether a failure is news."""
-
-    attempts: tuple[Attempt, ...]  # of this run, all at one commit
-    elsewhere: tuple[Failure, ...]  # of the same workflow lately, on other branches and of other commits
-    default_branch: str
-
-
-NOTHING = Known((), (), "")
-
-
-def _known(event: Event, run: WorkflowRun, reader: Reader, record: Record, branch: str) -> Known:
-    first = max(run.run_attempt - MOST_ATTEMPTS, 1)
-    attempts = tuple(
-        Attempt(number, job.name, job.conclusion)
-        for number in range(first, run.run_attempt + 1)
-        for job in reader.jobs(run.id, number)
-    )
-    lately = record.failures(run.workflow_id, days=LATELY_DAYS)
-    elsewhere = tuple(known for known in lately if known.branch != branch and known.head_sha != run.head_sha)
-    return Known(attempts, elsewhere, event.repository.default_branch or "")
-
-
 def _changed(reader: Reader, pull_request: PullRequest) -> tuple[str, ...]:
     return tuple(file.path for file in reader.files(pull_request.number)[:MOST_CHANGED])
 
 
-def _failed_steps(job: WorkflowJob, reader: Reader, characters: int, known: Known) -> Iterator[FailedStep]:
-    """One for each failed step; one for the job, where none of its steps failed."""
-    log = reader.job_log(job.id)
-    steps = {step.number: step for step in job.steps}
-    if isinstance(log, NoLog):
-        failed: list[WorkflowStep | None] = [step for step in job.steps if step.conclusion in FAILED_STEPS]
-        for step in failed or [None]:
-            yield _failed(job, step, log.why, None, known)
-        return
-    course = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
-    for excerpt in cut(log, course, characters=characters):
-        yield _failed(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, known)
-
-
-def _failed(
-    job: WorkflowJob, step: WorkflowStep | None, log: LogState, excerpt: Excerpt | None, known: Known
-) -> FailedStep:
-    name = step.name if step else ""
-    ended = (step.conclusion if step else None) or job.conclusion
-    conclusion: Conclusion = "timed_out" if ended == "timed_out" else "cancelled" if ended == "cancelled" else "failure"
-    news = judge(
-        job.name,
-        name,
-        attempts=known.attempts,
-        failures=known.elsewhere,
-        default_branch=known.default_branch,
-    )
-    return FailedStep(job.name, name, conclusion, job.html_url, log, excerpt, news.verdict, news.evidence)
-
-
-def _shown(step: FailedStep, number: int) -> ShownStep:
-    has_text = step.excerpt is not None and step.excerpt.state == "text"
-    return ShownStep(
-        number=number,
-        job=step.job,
-        step=step.step,
-        conclusion=step.conclusion,
-        url=step.url,
-        log=step.log,
-        text=numbered(step.excerpt) if step.excerpt and has_text else "",
-        whole_job=step.excerpt is not None and step.excerpt.whole_job,
-        verdict=step.verdict,
-        evidence=step.evidence,
-    )
-
-
-def _quoted(facts: WorkflowFacts, quote: str) -> Quoted | None:
-    for step in facts.steps:
-        line = locate([step.excerpt], quote) if step.excerpt else None
-        if line is not None:
-            return Quoted(step.job, step.step, line.number, line.text, step.url)
-    return None
-
-
 def _exists(facts: WorkflowFacts, path: str) -> bool:
     """Whether a file that the reply names is one that it was shown."""
-    if path in (facts.run.path, *facts.changed):
-        return bool(path)
-    named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
-    texts = (line.text for step in facts.steps if step.excerpt for line in step.excerpt.lines)
-    return named is not None and any(named.search(text) for text in texts)
+    return bool(path) and (path in (facts.run.path, *facts.changed) or is_named(facts.steps, path))

@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any, Literal
 
 from hls_handler.actions import KeepLabels
-from hls_handler.analysis import Reply
+from hls_handler.analysis import Analysis, Reply
 from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import Overtaken, PayloadError, Permanent
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.corrections import attributed
-from hls_handler.handlers.handler import Budget, Thread, still_welcome
+from hls_handler.handlers.handler import Budget, Thread, Unasked, still_welcome
 from hls_handler.routing import Feedback, Ignored, as_feedback, from_event, route
 from hls_handler.settings.model import Settings
 from hls_handler.work.asking import analyse, without_asking
@@ -60,43 +60,17 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
 
 def go_through(job: Job) -> Ended:
     """All that follows once it is decided by which rule a delivery is worked on. Raises as `work_on` does."""
-    event, counted = job.event, job.lease.number is not None  # else its thread is known only with the facts
     with job.recorded("analysis"):
         facts = _gather(job)
         not_overtaken = partial(_not_overtaken, job, facts)
         not_overtaken()
-        job = _at_its_thread(job, facts)
         unasked = job.handler.unasked(facts)
-        if unasked is not None and unasked.reply is None:
-            return Ended("done", unasked.reason, handler=job.handler.name)
-        if job.thread is None and job.handler.nowhere is not None:
-            return Ended("done", job.handler.nowhere, handler=job.handler.name)
-        busy = None if counted else _too_busy(job.lease, job.tools, job.now.settings, job.steps)
-        if busy is not None:
-            return busy
-        if job.thread is not None and job.thread.is_appointed:
-            _welcome_there(job, job.thread)
-        holds = job.rule.effective
-        variables = template_variables(
-            event,
-            job.handler,
-            facts,
-            prompt=job.rule.prompt,
-            dry_run=holds.features.dry_run,
-            comments=holds.comments,
-        )
-
-        def for_comment(reply: Reply) -> Mapping[str, object]:
-            return job.handler.comment_variables(event, facts, reply)
-
-        if unasked is not None and unasked.reply is not None:
-            analysis = without_asking(job, unasked.reply, variables, for_comment)
-        else:
-            not_shown = job.handler.not_shown(facts)
-            if not_shown is not None:
-                job.note(NOT_SHOWN, 0, not_shown)
-            analysis = analyse(job, variables, for_comment)
-    actions = job.handler.plan(event, facts, analysis, job.rule)
+        placed = _at_its_thread(job, facts, unasked)
+        if isinstance(placed, Ended):
+            return placed
+        job = placed
+        analysis = _analysis(job, facts, unasked)
+    actions = job.handler.plan(job.event, facts, analysis, job.rule)
     if job.thread is None or job.thread.is_appointed:  # labels are for the thread that an event is about
         actions = tuple(action for action in actions if not isinstance(action, KeepLabels))
     with job.recorded("posting"):
@@ -109,6 +83,47 @@ def go_through(job: Job) -> Ended:
         run_shadow(job, facts, came_to(analysis, actions))
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
     return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
+
+
+def _at_its_thread(job: Job, facts: Any, unasked: Unasked | None) -> Job | Ended:
+    """The job at the thread where its answer is to be seen, or why nothing is to be asked or said."""
+    if unasked is not None and unasked.reply is None:
+        return Ended("done", unasked.reason, handler=job.handler.name)
+    thread = job.handler.thread(job.event, facts, job.rule)
+    if thread is None:
+        nowhere = job.handler.nowhere
+        return job if nowhere is None else Ended("done", nowhere, handler=job.handler.name)
+    if job.lease.number is not None:
+        return job.about(thread)
+    job.tools.store.note_thread(job.lease, thread.number)  # so that who asks about the thread is told of it
+    job = job.about(thread)
+    busy = _too_busy(job.lease, job.tools, job.now.settings, job.steps)
+    if busy is None and thread.is_appointed:
+        _welcome_there(job, thread)
+    return busy or job
+
+
+def _analysis(job: Job, facts: Any, unasked: Unasked | None) -> Analysis:
+    """What Claude says, or what we say ourselves where there is nothing to ask."""
+    holds = job.rule.effective
+    variables = template_variables(
+        job.event,
+        job.handler,
+        facts,
+        prompt=job.rule.prompt,
+        dry_run=holds.features.dry_run,
+        comments=holds.comments,
+    )
+
+    def for_comment(reply: Reply) -> Mapping[str, object]:
+        return job.handler.comment_variables(job.event, facts, reply)
+
+    if unasked is not None and unasked.reply is not None:
+        return without_asking(job, unasked.reply, variables, for_comment)
+    not_shown = job.handler.not_shown(facts)
+    if not_shown is not None:
+        job.note(NOT_SHOWN, 0, not_shown)
+    return analyse(job, variables, for_comment)
 
 
 def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
@@ -144,13 +159,6 @@ def _not_overtaken(job: Job, facts: Any) -> None:
     why = job.handler.outdated(job.event, facts, record)
     if why is not None:
         raise Overtaken(why)
-
-
-def _at_its_thread(job: Job, facts: Any) -> Job:
-    thread = job.handler.thread(job.event, facts, job.rule)
-    if thread is not None and job.lease.number is None:
-        job.tools.store.note_thread(job.lease, thread.number)  # so that who asks about the thread is told of it
-    return job.about(thread)
 
 
 def _welcome_there(job: Job, thread: Thread) -> None:

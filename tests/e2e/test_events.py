@@ -9,6 +9,7 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Thread
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
+from tests.e2e.test_commands import hls
 from tests.e2e.test_main_job import BUG, FEATURE, QUESTION, REPOSITORY, send
 
 POSTED = "    comments: {post_to: {release: 12, workflow_run: 12, push: 12}}"
@@ -57,6 +58,31 @@ def test_a_workflow_that_passes_later_is_folded_to_one_line(service: Service, sa
     assert "`Tests` failed" not in body
     assert "**`Lint` failed** in [run " in body
     assert asked(sandbox) == before
+
+
+def test_a_failure_that_is_told_after_the_attempt_that_passed_is_not_posted(service: Service, sandbox: Sandbox) -> None:
+    """GitHub keeps no order, and an outage of Claude may hold a failure up for hours."""
+    send(service, sandbox, "demo/feature-push")
+    send(service, sandbox, "demo/tests-passed")
+    before = asked(sandbox)
+    service.deliver("workflow_run", recorded.load("demo/tests-failed").body, guid="late")
+    service.until_idle()
+    store = service.open_store()
+    row = store.delivery("late")
+    told = [one.guid for one in store.thread(REPOSITORY, FEATURE)]
+    store.close()
+    assert row is not None
+    assert row.reason == "run 412, attempt 2, of the same workflow is later, and passed"
+    assert "late" not in told  # nothing was said of it anywhere
+    assert asked(sandbox) == before
+    assert ours(sandbox, FEATURE, "workflows") == []
+
+
+def test_who_asks_why_about_a_pull_request_is_told_of_its_workflows(service: Service, sandbox: Sandbox) -> None:
+    send(service, sandbox, "demo/feature-push")
+    send(service, sandbox, "demo/tests-failed")
+    told = hls("why", f"{REPOSITORY}#{FEATURE}", "--config", str(service.settings)).stdout
+    assert "workflow_run.completed" in told
 
 
 def test_a_passing_workflow_without_a_failure_reads_and_says_nothing(service: Service, sandbox: Sandbox) -> None:

@@ -12,6 +12,7 @@ from hls_handler.actions import KeepComment
 from hls_handler.analysis import Place
 from hls_handler.errors import Overtaken
 from hls_handler.events import PullRequest, WorkflowRun
+from hls_handler.handlers.failed_steps import Quoted, ShownStep
 from hls_handler.handlers.handler import Budget, Thread
 from hls_handler.handlers.reader import WorkflowJob
 from hls_handler.handlers.record import NOTHING_KNOWN, Happened, Record, RunEnd
@@ -21,8 +22,6 @@ from hls_handler.handlers.workflows import (
     MOST_JOBS,
     NOT_STARTED,
     NOTHING_FAILED,
-    Quoted,
-    ShownStep,
     WorkflowFacts,
     WorkflowHandler,
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 from hls_handler.analysis import CommentReply, GenericAnalysis, Place, ReleaseAnalysis, WorkflowAnalysis
 from hls_handler.events import Account, Comment, Release, WorkflowRun
+from hls_handler.handlers.failed_steps import Quoted, ShownStep
 from hls_handler.handlers.reader import Commit
-from hls_handler.handlers.workflows import Quoted, ShownStep
 
 CARA = Account("cara", 9, "User")
 NINE = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)

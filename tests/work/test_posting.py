@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from hls_handler.actions import KeepComment
 from hls_handler.deliveries import Finished
+from hls_handler.errors import Overtaken
 from hls_handler.handlers.handler import Thread
 from hls_handler.work.posting import post
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
@@ -86,3 +89,17 @@ def test_nothing_is_read_before_posting_while_github_is_left_alone(make_world: M
     assert (one.row().due_at, one.row().posting_status, len(one.claude.asked)) == (until, None, 2)
     one.later(3601)
     assert one.run() is not None
+
+
+def test_who_was_overtaken_while_waiting_for_the_comments_lock_writes_nothing(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+
+    def not_overtaken() -> None:
+        raise Overtaken("a later run passed")
+
+    thanks = KeepComment(family="issues", body="Thanks.", create=True)
+    with pytest.raises(Overtaken, match="a later run passed"):
+        post(one.job(), Thread(1, is_pull_request=False), (thanks,), not_overtaken=not_overtaken)
+    assert one.github.comments == {}
+    assert "write comment" not in one.github.asked
