@@ -68,7 +68,7 @@ def check_repository(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file, before it is pushed.")],
     config: Config = None,
 ) -> None:
-    """Tell what is wrong in a repository's own settings file, .github/hls.yaml.
+    """Name all that is wrong in a .github/hls.yaml.
 
     Each problem has its line. The prompts that it may choose are those of the library that the operator's settings
     name; credentials need not be set. Nothing is asked of GitHub and Claude.

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
 
 from hls_handler.analysis import Severity
 from hls_handler.errors import SettingsError
@@ -25,6 +26,12 @@ from hls_handler.settings.sources import Tree, decode, leaves, parse_tree
 
 PATH = ".github/hls.yaml"
 MAX_BYTES = 65_536
+MOST_VALUES = 1_000
+"""Keys, values and brackets of the file together: it is written by people, for one repository."""
+
+LONGEST_VALUE = 500
+"""Characters of one key or value."""
+
 MOST_PROBLEMS = 20
 """So many are named; a file with more of them is not one that was meant for us."""
 
@@ -60,7 +67,9 @@ class OwnPrompts(Section):
 
 class OwnPaths(Section):
     ignore: tuple[str, ...] = Field(
-        (), description="globs of files in pull requests that Claude is not shown, beside the operator's"
+        (),
+        max_length=100,
+        description="globs of files in pull requests that Claude is not shown, beside the operator's; at most 100",
     )
 
 
@@ -92,6 +101,8 @@ class OwnSettings:
 
 NOTHING_SAID = OwnSettings()
 
+_BOOLEAN = TypeAdapter(bool)
+
 
 def text_of(content: bytes, file: str = PATH) -> str:
     """The text of the file. Raises `SettingsError` for what is too large, or no text that YAML takes."""
@@ -104,6 +115,10 @@ def read_repository_file(text: str, file: str = PATH) -> OwnSettings:
     With problems, it says no more than the silence that could be read: who wanted to be left alone is, mistakes
     elsewhere in the file or not.
     """
+    too_much = _too_much(text)
+    if too_much is not None:
+        line, said = too_much
+        return OwnSettings(problems=(f"{file}:{line}: {said}",))
     try:
         tree = parse_tree(text, file)
     except SettingsError as exc:
@@ -123,6 +138,25 @@ def read_repository_file(text: str, file: str = PATH) -> OwnSettings:
     if told or says is None:
         return OwnSettings(_silence(root), tree.lines, told)
     return OwnSettings(says, tree.lines)
+
+
+def _too_much(text: str) -> tuple[int, str] | None:
+    """Line and sentence of what is not even looked into: a stranger to the operator must not make much of little."""
+    count = 0
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            line = token.start_mark.line + 1
+            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
+                return line, "anchors (&name) and aliases (*name) are not possible here; write the value itself"
+            if isinstance(token, yaml.ScalarToken) and len(token.value) > LONGEST_VALUE:
+                return line, f"has more than {LONGEST_VALUE} characters in one key or value"
+            if isinstance(token, yaml.ScalarToken | yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
+                count += 1
+            if count > MOST_VALUES:
+                return line, f"has more than {MOST_VALUES:,} keys and values"
+    except yaml.YAMLError:
+        return None  # whoever parses it says what is wrong
+    return None
 
 
 def allowed_keys() -> tuple[str, ...]:
@@ -163,9 +197,25 @@ def _explained(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _silence(root: dict[str, object]) -> RepositoryFile:
-    """Of a file with mistakes: what it switches off."""
-    off = {key: False for key in OwnFeatures.model_fields if _at(root, "features", key) is False}
-    return RepositoryFile(enabled=root.get("enabled") is not False, features=OwnFeatures.model_validate(off))
+    """Of a file with mistakes: what it switches off, as it would be read in a file without."""
+    off = {key: False for key in OwnFeatures.model_fields if _is_no(_at(root, "features", key))}
+    use = _at(root, "prompts", "use")
+    left_alone = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
+    labels = {"create": False} if _is_no(_at(root, "labels", "create")) else {}
+    return RepositoryFile(
+        enabled=not _is_no(root.get("enabled")),
+        labels=OwnLabels.model_validate(labels),
+        features=OwnFeatures.model_validate(off),
+        prompts=OwnPrompts.model_validate({"use": left_alone}),
+    )
+
+
+def _is_no(value: object) -> bool:
+    """Whether the model takes a value for false: `no` in quotes, too."""
+    try:
+        return _BOOLEAN.validate_python(value) is False
+    except ValidationError:
+        return False
 
 
 def _at(root: dict[str, object], section: str, key: str) -> object:
@@ -185,13 +235,22 @@ def in_force(now: OwnSettings, last_good: OwnSettings) -> OwnSettings:
     if not now.problems:
         return now
     off = {key: False for key in OwnFeatures.model_fields if getattr(now.says.features, key) is False}
+    create = {} if now.says.labels.create is None else {"create": False}
+    use = {**last_good.says.prompts.use, **now.says.prompts.use}
     says = last_good.says.model_copy(
         update={
             "enabled": now.says.enabled and last_good.says.enabled,
             "features": last_good.says.features.model_copy(update=off),
+            "labels": last_good.says.labels.model_copy(update=create),
+            "prompts": last_good.says.prompts.model_copy(update={"use": use}),
         }
     )
-    silent = [*(f"features.{key}" for key in off), *([] if now.says.enabled else ["enabled"])]
+    silent = [
+        *(f"features.{key}" for key in off),
+        *([] if now.says.enabled else ["enabled"]),
+        *(f"labels.{key}" for key in create),
+        *(f"prompts.use.{event}" for event in now.says.prompts.use),
+    ]
     lines = {**last_good.lines, **{key: now.lines.get(key, 1) for key in silent}}
     return OwnSettings(says, lines, now.problems)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.engine import Row
 
 from hls_handler.deliveries import State
@@ -43,8 +43,10 @@ class Reading(Part):
 
     def thread(self, repository: str, number: int) -> list[DeliveryRow]:
         """All deliveries that are about an issue or pull request, or were answered there, oldest first."""
-        here = or_(_c.number == number, _c.said_on == number)
-        return self._deliveries(select(*_SHOWN).where(_c.repository == repository, here).order_by(_c.id))
+        about, said = (
+            select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.said_on)
+        )
+        return self._deliveries(select(*_SHOWN).where(_c.id.in_(about.union(said))).order_by(_c.id))
 
     def deliveries_with_step(self, name: str, *, since: datetime) -> list[DeliveryRow]:
         """The deliveries that came since then and remember a step of that name, newest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from hls_handler.analysis import IssueAnalysis
@@ -248,5 +248,6 @@ def shipped_with(folder: Path, files: Mapping[str, str]) -> Library:
     return load_library(write(folder, files), families=FAMILIES, shipped=SHIPPED)
 
 
+@cache
 def shipped() -> Library:
     return load_library(SHIPPED, families=FAMILIES)

@@ -87,7 +87,8 @@ def test_rule_23_what_is_the_operators_is_refused_by_that_name(key: str) -> None
         ("foo.bar: 1\n", "1: foo.bar: unknown key; the file has enabled, labels, "),
         ("labels:\n\tallow: []\n", "2: not valid YAML: a tab indents this line; YAML wants spaces"),
         ("enabled: true\nenabled: false\n", "2: enabled: written twice, first in line 1; remove one"),
-        ("a: &a [x]\nenabled: *b\n", "2: not valid YAML: a value that starts with * is an alias"),
+        ("\nenabled: *b\n", "2: anchors (&name) and aliases (*name) are not possible here; write the value itself"),
+        ("a: &a [x]\n", "1: anchors (&name) and aliases (*name) are not possible here; write the value itself"),
         ("labels: !!python/object:os.system x\n", "1: labels: a tag (!...) is not supported; remove it"),
         ("- labels\n", "1: expected some of enabled:, labels:, comments:"),
         ("enabled: perhaps\n", '1: enabled: found "perhaps", expected true or false'),
@@ -129,11 +130,27 @@ def test_what_is_no_text_is_refused(content: bytes, told: str) -> None:
         text_of(content)
 
 
-def test_aliases_that_repeat_each_other_are_refused() -> None:
-    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
-    )
-    assert "do aliases (*name) repeat each other?" in problems(bomb)[0]
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"? &k {'k' * 28_000}\n: {{? *k : 1}}\n", "1: anchors (&name) and aliases (*name) are not possible here"),
+        (f"{'k' * 28_000}: 1\n", "1: has more than 500 characters in one key or value"),
+        (f"labels: {{allow: ['{'x' * 501}']}}\n", "1: has more than 500 characters in one key or value"),
+        ("".join(f"a{n}: 1\n" for n in range(8_000)), "501: has more than 1,000 keys and values"),
+        ("[" * 2_000, "1: has more than 1,000 keys and values"),
+    ],
+    ids=["an alias for a key", "a long key", "a long value", "many keys", "many brackets"],
+)
+def test_much_is_not_made_of_little(text: str, told: str) -> None:
+    """Whoever may push to one repository must not keep the service busy for all others."""
+    (problem,) = problems(text)
+    assert problem.startswith(f".github/hls.yaml:{told}")
+
+
+def test_globs_are_few_since_each_is_held_against_each_file() -> None:
+    assert problems(f"paths: {{ignore: [{', '.join(['a'] * 100)}]}}\n") == ()
+    (problem,) = problems(f"paths: {{ignore: [{', '.join(['a'] * 101)}]}}\n")
+    assert problem.startswith(".github/hls.yaml:1: paths.ignore: ")
 
 
 def test_a_file_full_of_mistakes_is_told_in_part() -> None:
@@ -148,6 +165,23 @@ def test_what_a_broken_file_switches_off_stays_off() -> None:
     own = read_repository_file("lables: {}\nenabled: false\nfeatures: {auto_commenting: false, auto_labeling: true}\n")
     assert len(own.problems) == 1
     assert own.says == RepositoryFile.model_validate({"enabled": False, "features": {"auto_commenting": False}})
+
+
+@pytest.mark.parametrize(
+    ("text", "off"),
+    [
+        ('enabled: "no"\n', {"enabled": False}),
+        ("features: {auto_commenting: 0}\n", {"features": {"auto_commenting": False}}),
+        ("labels: {create: off}\n", {"labels": {"create": False}}),
+        ("prompts: {use: {issues: false, push: x}}\n", {"prompts": {"use": {"issues": False}}}),
+        ("enabled: perhaps\n", {}),
+    ],
+)
+def test_silence_beside_a_mistake_is_read_as_it_is_without_one(text: str, off: dict[str, object]) -> None:
+    own = read_repository_file(f"comments: {{tone: freindly}}\n{text}")
+    assert own.says == RepositoryFile.model_validate(off)
+    held = in_force(own, read_repository_file("comments: {language: German}\n")).says
+    assert held == RepositoryFile.model_validate({"comments": {"language": "German"}, **off})
 
 
 def test_the_last_good_version_holds_beneath_the_silence_of_a_broken_one() -> None:

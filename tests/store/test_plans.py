@@ -37,7 +37,7 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
         (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_digest"}),
         (lambda store: accept(store, queued("g3", number=7, supersedes="thread")), {"ix_deliveries_thread"}),
         (lambda store: store.deliveries(state="dead"), {"ix_deliveries_dead"}),
-        (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_repository"}),
+        (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_repository", "ix_deliveries_said_on"}),
         (Store.calls_last_hour, {"ix_calls_started"}),
         (Store.prompt_figures, {"ix_calls_prompt"}),
     ],
