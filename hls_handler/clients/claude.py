@@ -1,14 +1,16 @@
-"""Claude as one worker uses it: a rendered prompt in, a validated reply out; no tools, no retries, no environment."""
+"""Claude as one worker uses it: a rendered prompt in, a validated reply out; no tools, no retries, no environment.
+
+The SDK is imported where it is used: it is half of what a command takes to start, and most commands ask nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-import anthropic
 import httpx2
-from anthropic.types import MessageParam, OutputConfigParam, TextBlockParam
 
 from hls_handler.analysis import Answered, Unusable
 from hls_handler.clients.claude_refusals import translate
@@ -18,6 +20,10 @@ from hls_handler.errors import SettingsError
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.retired import current_model
+
+if TYPE_CHECKING:
+    import anthropic
+    from anthropic.types import MessageParam, OutputConfigParam, TextBlockParam
 
 LONGEST_CONNECT_S = 10.0
 
@@ -43,6 +49,8 @@ class Claude:
 
         Raises `SettingsError` for a key that cannot stand in a header.
         """
+        import anthropic
+
         self._settings, self._clock, self._now = settings, clock, now
         self._key = settings.api_key.get_secret_value()
         if not usable_secret(self._key):
@@ -56,6 +64,7 @@ class Claude:
             open_telemetry=False,
             http_client=anthropic.DefaultHttpxClient(timeout=timeout, follow_redirects=False),
         )
+        self._refusal = anthropic.AnthropicError
         self._client._custom_headers = {}  # the SDK has no way to leave ANTHROPIC_CUSTOM_HEADERS unread
 
     def close(self) -> None:
@@ -83,7 +92,7 @@ class Claude:
                 messages=_conversation(rendered, correction),
                 output_config=output,
             )
-        except anthropic.AnthropicError as exc:
+        except self._refusal as exc:
             raise translate(exc, asked=prompt.id, model=model, api_key=self._key, now=self._now()) from None
         took_s = self._clock() - started
         return read_reply(
@@ -95,7 +104,7 @@ class Claude:
         asked = f"the question for the model {model}"
         try:
             answer = self._client.models.with_raw_response.retrieve(model)
-        except anthropic.AnthropicError as exc:
+        except self._refusal as exc:
             raise translate(exc, asked=asked, model=model, api_key=self._key, now=self._now()) from None
         found = read_body(WireModel, answer.read(), asked=asked)
         return ModelStatus(found.id, found.lifecycle)
@@ -103,11 +112,15 @@ class Claude:
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
     """A reply's JSON schema as it is sent: the API refuses bounds, so they become part of the descriptions."""
+    import anthropic
+
     return anthropic.transform_schema(dict(schema))
 
 
 def _system(rendered: Rendered) -> list[TextBlockParam] | anthropic.Omit:
     """The stable part, cached by the API. An empty block would be refused."""
+    import anthropic
+
     if not rendered.system.strip():
         return anthropic.omit
     return [{"type": "text", "text": rendered.system, "cache_control": {"type": "ephemeral"}}]

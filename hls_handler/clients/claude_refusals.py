@@ -7,13 +7,16 @@ https://platform.claude.com/docs/en/api/errors
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-import anthropic
 import httpx2
 
 from hls_handler.clients.retry_after import retry_after
 from hls_handler.clients.wording import cause, hush
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
+
+if TYPE_CHECKING:
+    import anthropic
 
 KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"
 CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.api_key"
@@ -27,6 +30,8 @@ ADDRESS_REMEDY = "check claude.base_url and what stands between here and Claude"
 
 def translate(exc: anthropic.AnthropicError, *, asked: str, model: str, api_key: str, now: datetime) -> StepFailed:
     """Our error for the SDK's. `asked` names the prompt; `api_key` is kept out of the message."""
+    import anthropic
+
     if not isinstance(exc, anthropic.APIStatusError):
         unconnected = isinstance(exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
         return _down(f"no answer from Claude: {cause(exc)}", ADDRESS_REMEDY, maybe_done=not unconnected)
