@@ -217,4 +217,6 @@ def test_an_address_that_cannot_be_called_is_refused(base_url: str) -> None:
 
 
 def test_an_address_without_a_port_or_path_can_be_called() -> None:
-    Api(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON).close()
+    api = Api(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON)
+    assert api.base_url == "https://api.github.com"
+    api.close()

@@ -411,7 +411,7 @@ def test_a_block_that_no_extended_template_has_is_named_with_the_nearest(tmp_pat
 def test_blocks_inside_of_blocks_of_ones_own_are_fine(tmp_path: Path) -> None:
     inner = "{% block mine %}{% block inner %}x{% endblock %}{% endblock %}"
     own = f"{{% extends 'base.j2' %}}{{% block task %}}{inner}{{% endblock %}}"
-    load(tmp_path, {"issues/a.j2": FRONT + own})
+    assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": FRONT + own}) == []
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:

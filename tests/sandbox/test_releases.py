@@ -92,16 +92,24 @@ def test_every_recorded_one_can_be_planted_once_and_again(event: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "part"),
+    ("event", "part", "ids", "shas"),
     [
-        ("release", {"release": None}),
-        ("release", {"release": {"id": "x"}}),
-        ("release", {"release": {"id": 5}}),
-        ("push", {"ref": "refs/heads/main", "after": "short", "commits": [{"id": "1"}]}),
-        ("push", {"ref": "refs/heads/main", "after": "0" * 40, "commits": None}),
-        ("push", {"ref": "refs/heads/main", "after": "1" * 40, "commits": [None, {}, {"id": "1" * 40, "author": 5}]}),
+        ("release", {"release": None}, [], []),
+        ("release", {"release": {"id": "x"}}, [], []),
+        ("release", {"release": {"id": 5}}, [5], []),
+        ("push", {"ref": "refs/heads/main", "after": "short", "commits": [{"id": "1"}]}, [], []),
+        ("push", {"ref": "refs/heads/main", "after": "0" * 40, "commits": None}, [], []),
+        (
+            "push",
+            {"ref": "refs/heads/main", "after": "1" * 40, "commits": [None, {}, {"id": "1" * 40, "author": 5}]},
+            [],
+            ["1" * 40],
+        ),
     ],
 )
-def test_torn_ones_are_no_trouble(event: str, part: dict[str, Any]) -> None:
+def test_torn_ones_are_no_trouble(event: str, part: dict[str, Any], ids: list[int], shas: list[str]) -> None:
     repository: Any = recorded.load("demo/push").payload["repository"]
-    State().plant(event, {"repository": repository, **part})
+    state = State()
+    state.plant(event, {"repository": repository, **part})
+    known = [one.id for one in state.world.releases.values()]
+    assert (known, [commit["sha"] for commits in state.world.history.values() for commit in commits]) == (ids, shas)

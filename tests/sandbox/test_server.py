@@ -42,6 +42,8 @@ def test_stopping_twice_is_stopping_once() -> None:
     sandbox = Sandbox().start()
     sandbox.stop()
     sandbox.stop()
+    with pytest.raises(ConnectionRefusedError):
+        ask_github(sandbox, "GET", "/user")
 
 
 def test_an_idle_connection_does_not_keep_it_from_stopping() -> None:

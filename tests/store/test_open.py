@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -242,6 +243,8 @@ def test_a_closed_store_lets_the_database_go(postgres: Cluster) -> None:
     claim(store)
     store.close()
     postgres.run(f"DROP DATABASE {name}")  # PostgreSQL refuses while anybody is connected
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        postgres.run("SELECT 1", database=name)
 
 
 def test_a_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:

@@ -136,9 +136,7 @@ def test_first_answers_go_before_updates(action: str | None, priority: int) -> N
     ],
 )
 def test_rule_5_a_body_that_does_not_fit_its_event_is_refused(event: str, body: bytes, sentence: str) -> None:
-    with pytest.raises(PayloadError) as refused:
-        check_payload(event, sip(body))
-    assert str(refused.value) == sentence
+    assert refusal(event, sip(body)) == sentence
 
 
 @pytest.mark.parametrize(
@@ -146,4 +144,12 @@ def test_rule_5_a_body_that_does_not_fit_its_event_is_refused(event: str, body: 
     [("issues", sip(payload())), ("star", Sip()), ("pull_request", sip(payload(pull_request={"number": 7})))],
 )
 def test_a_body_that_fits_its_event_passes(event: str, sipped: Sip) -> None:
-    check_payload(event, sipped)
+    assert refusal(event, sipped) is None
+
+
+def refusal(event: str, sipped: Sip) -> str | None:
+    try:
+        check_payload(event, sipped)
+    except PayloadError as error:
+        return str(error)
+    return None
