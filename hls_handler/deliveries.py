@@ -11,6 +11,9 @@ State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 SHADOW_STEPS = 100
 """Where the numbers of a shadow's steps begin: neither it nor the delivery's own prompts take the other's place."""
 
+WISH, PULL_REQUEST, REST = 2, 1, 0
+"""Priorities: what a person asked of us, then what is about a pull request, then all else."""
+
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 
@@ -31,7 +34,8 @@ class NewDelivery:
     number: int | None = None  # of the issue or pull request
     head_sha: str | None = None
     sender: str | None = None  # login
-    priority: int = 0  # higher goes first
+    priority: int = REST  # higher goes first
+    settle_s: float = 0.0  # it is begun no sooner after it is stored: a newer one may come that says it all
     digest: bytes | None = None  # SHA-256 of the body; None when ignored
     body: bytes = b""  # as received; empty when ignored
     supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued work of the same thread

@@ -57,7 +57,7 @@ github:
 claude: {claude}
 storage: {{url: "{storage_url}"}}
 prompts: {{directory: [{own_prompts}, prompts]}}
-limits: {{retry_backoff_s: 1}}
+limits: {{retry_backoff_s: 1, settle_s: 1}}
 repositories:
   - name: "*/*"
     events: [issues, pull_request, pull_request_review, workflow_run, issue_comment, release, push]

@@ -165,7 +165,8 @@ def _dry(rule: Rule) -> Rule:
 
 def _claim(store: Store, subject: Subject, rule: Rule) -> Lease:
     head = Head(subject.event, DELIVERY, signature=b"", is_form=False, content_length=None)
-    store.accept([new_delivery(head, sip(subject.body), rule, subject.body, request_id="try")], replay_window_h=0)
+    new = new_delivery(head, sip(subject.body), rule, subject.body, request_id="try", settle_s=0)
+    store.accept([new], replay_window_h=0)
     lease = store.claim(worker="try", lease_s=LEASE_S, max_crashes=1)
     assert lease is not None  # the only delivery of a new store
     return lease

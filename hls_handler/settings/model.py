@@ -185,7 +185,7 @@ class Prompts(Section):
 
 
 class Limits(Section):
-    concurrency: Whole = Field(4, ge=1, le=200, description="deliveries worked on at the same time")
+    concurrency: Whole = Field(4, ge=1, le=200, description="deliveries worked on at the same time, over all machines")
     max_attempts: Whole = Field(4, ge=1, le=100, description="failures of a delivery's own before it is dead")
     max_crashes: Whole = Field(10, ge=1, le=1000, description="leases that end without progress before it is dead")
     retry_backoff_s: Number = Field(
@@ -199,6 +199,9 @@ class Limits(Section):
     )
     shutdown_s: Number = Field(20.0, ge=0, le=600, description="time for running steps to end at SIGTERM")
     lease_s: Number = Field(30.0, ge=5, le=3600, description="how long a silent worker keeps its delivery")
+    settle_s: Number = Field(
+        5.0, ge=0, le=600, description="how long a push to a pull request waits for a newer one, which takes its place"
+    )
     thread_runs_per_hour: Whole = Field(
         20,
         ge=1,

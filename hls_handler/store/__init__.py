@@ -6,6 +6,7 @@ from hls_handler.store.counters import BUCKETS_S, FieldFeedback, feedback_in
 from hls_handler.store.files import database_exists, hold_exclusively
 from hls_handler.store.group import AcceptQueue
 from hls_handler.store.memory import ThreadKnowledge, ThreadMemory
+from hls_handler.store.pauses import Pause
 from hls_handler.store.repository_files import KnownFile
 from hls_handler.store.rows import CallRow, DeliveryRow, PromptRow, QueueFigures
 from hls_handler.store.store import Store
@@ -20,6 +21,7 @@ __all__ = [
     "FieldFeedback",
     "KnownFile",
     "Noted",
+    "Pause",
     "PromptRow",
     "QueueFigures",
     "Store",

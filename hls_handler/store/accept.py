@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,10 @@ from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.store.clock import HOUR_MS
 from hls_handler.store.counters import ended
+from hls_handler.store.lanes import busy_lanes, let_next_come
 from hls_handler.store.packed import packer
 from hls_handler.store.part import COUNTED_AT_THE_DOOR, Counts, Part, literal
+from hls_handler.store.ranks import rank
 from hls_handler.store.tables import deliveries, turns
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # when GitHub sends them again
@@ -57,9 +59,6 @@ _STATES = select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.di
 )
 _BODIES = select(_c.digest, _c.guid, _c.state).where(
     _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
-)
-_THREADS_WITH_WORK = select(_c.thread_key).where(
-    _c.thread_key.in_(bindparam("threads", expanding=True)), _c.state == literal("queued")
 )
 _DROP_TURNS = turns.delete().where(turns.c.delivery_id == bindparam("old_id"))
 
@@ -124,9 +123,13 @@ class Accepting(Part):
             before = frozenset(known.stored)
             answers = sort_out(batch, known)
             stored = {new.guid: i for i, new in enumerate(batch) if answers[i].outcome in ("queued", "ignored")}
-            superseding = _superseding_in(connection, [batch[i] for i in stored.values()])
+            kept = [batch[i] for i in stored.values()]
+            busy = busy_lanes(self._database, connection, _lanes_of(kept))
+            superseding = _superseding_in(kept, busy)
+            _line_up(kept, [rows[i] for i in stored.values()], busy, before, now)
             _store(connection, {guid: rows[i] for guid, i in stored.items()}, before, now)
             afterwards += _supersede(connection, superseding, now)
+            let_next_come(self._database, connection, [new.thread_key for new in superseding])
             self._count(connection, afterwards + _count_answers(batch, answers))
         return answers
 
@@ -196,10 +199,40 @@ def _look_up(connection: Connection, batch: Sequence[NewDelivery], now: int, *, 
     return known
 
 
+def _lanes_of(batch: Sequence[NewDelivery]) -> set[str]:
+    """The threads whose open deliveries matter to a batch."""
+    return {
+        new.thread_key for new in batch if new.thread_key and (new.state == "queued" or new.supersedes != "nothing")
+    }
+
+
+def _line_up(
+    batch: Sequence[NewDelivery],
+    rows: Sequence[dict[str, object]],
+    busy: Set[str],
+    before: frozenset[str],
+    now: int,
+) -> None:
+    """Give each row of a batch its place: when it is due, its rank, and whether it stands behind an older one.
+
+    Those known `before` are older than whatever their threads hold now, or come to the front when that has ended.
+    """
+    lanes = set(busy)
+    for new, row in zip(batch, rows, strict=True):
+        queued = new.state == "queued"
+        row |= {
+            "queued_at": now,
+            "due_at": now + round(new.settle_s * 1000),
+            "rank": rank(now, new.priority),
+            "behind": queued and new.thread_key in lanes and new.guid not in before,
+            "finished_at": None if queued else now,
+        }
+        if queued and new.thread_key is not None:
+            lanes.add(new.thread_key)
+
+
 def _store(connection: Connection, rows: Mapping[str, dict[str, object]], before: frozenset[str], now: int) -> None:
     """Insert the rows of new GUIDs, and let those of the GUIDs known before begin anew."""
-    for row in rows.values():
-        row |= {"queued_at": now, "due_at": now, "finished_at": now if row["state"] == "ignored" else None}
     new = [row | {"received_at": now} for guid, row in rows.items() if guid not in before]
     again = [rows[guid] | {"known_guid": guid} for guid in sorted(before & rows.keys())]
     if new:
@@ -208,16 +241,14 @@ def _store(connection: Connection, rows: Mapping[str, dict[str, object]], before
         connection.execute(_ROUTE_AGAIN, again)
 
 
-def _superseding_in(connection: Connection, batch: Sequence[NewDelivery]) -> list[NewDelivery]:
+def _superseding_in(batch: Sequence[NewDelivery], busy: Set[str]) -> list[NewDelivery]:
     """Those of a batch that is about to be stored that make other work on their threads pointless, if there is any."""
     # Of a burst that says the same of one thread, the last says it all.
     newer = {(new.thread_key, new.supersedes, new.head_sha): new for new in batch if new.supersedes != "nothing"}
-    threads = {new.thread_key for new in newer.values()} - {None}
-    if not threads:
+    if not newer:
         return []
-    with_work = set(connection.execute(_THREADS_WITH_WORK, {"threads": list(threads)}).scalars())
-    with_work |= {thread for thread, times in Counter(new.thread_key for new in batch).items() if times > 1}
-    return [new for new in newer.values() if new.thread_key in with_work & threads]
+    with_work = busy | {thread for thread, times in Counter(new.thread_key for new in batch).items() if times > 1}
+    return [new for new in newer.values() if new.thread_key is not None and new.thread_key in with_work]
 
 
 def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:

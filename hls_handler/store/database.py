@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -18,6 +18,15 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.clock import now_ms
+
+CLAIMS, LANES = 7_246_174, 7_246_175
+"""What names are locked for, as numbers that no other program on the same PostgreSQL is likely to use."""
+
+_LOCK_NAMES = text(
+    "SELECT pg_advisory_xact_lock(:kind, hash) FROM"
+    " (SELECT DISTINCT hashtext(name) AS hash FROM unnest(CAST(:names AS text[])) AS name ORDER BY hash) AS hashes"
+)
+"""In one order, so that no two wait for each other."""
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -80,6 +89,13 @@ class Database:
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which is spelled alike in both but is not in SQLAlchemy's common part."""
         return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+
+    def lock_names(self, connection: Connection, kind: int, names: Iterable[str]) -> bool:
+        """Lock names of a kind until the transaction ends. False where nobody else could be writing: on SQLite."""
+        if self._sqlite:
+            return False
+        connection.execute(_LOCK_NAMES, {"kind": kind, "names": list(names)})
+        return True
 
     def now_in(self, connection: Connection) -> int:
         return connection.execute(select(self.now)).scalar_one()
@@ -162,9 +178,10 @@ _POSTGRESQL_BOUNDS: Mapping[str, object] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds, as the next
-    "options": "-c lock_timeout=5000 -c statement_timeout=30000",
+    "options": "-c lock_timeout=5000 -c statement_timeout=30000 -c idle_in_transaction_session_timeout=4000",
 }
 """A server that hangs, and a table that somebody else has locked, must become an error: a thread has no other way out.
+A process that is frozen inside of a transaction must not hold what it has locked: the server ends its session.
 
 What `storage.url` says itself counts more."""
 

@@ -7,10 +7,12 @@ from typing import Literal
 
 from sqlalchemy import func, select
 
-from hls_handler.deliveries import Lease, State
+from hls_handler.deliveries import WISH, Lease, State
 from hls_handler.store.clock import to_ms
 from hls_handler.store.counters import ended, processed
+from hls_handler.store.lanes import let_next_come
 from hls_handler.store.part import Part, literal, lost, release_locks
+from hls_handler.store.ranks import rank
 from hls_handler.store.tables import deliveries, turns
 
 AnalysisStatus = Literal["done", "failed"]
@@ -86,20 +88,22 @@ class Ending(Part):
                 connection.execute(deliveries.update().where(_c.id == row_id).values(values))
 
     def requeue(self, guid: str) -> State | None:
-        """Run a dead delivery again, its remembered steps kept, or one that waits at once.
+        """Run a dead delivery again, its remembered steps kept, or one that waits at once: a person wishes it.
 
         The state it has now; None for an unknown one.
         """
         now = self._database.now
-        at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(due_at=now)
+        wished = {"due_at": now, "priority": WISH, "rank": rank(now, WISH)}
+        at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(wished)
         again = (
             deliveries.update()
             .where(_c.guid == guid, _c.state == literal("dead"))
             .values(
                 state="queued",
                 reason="an operator runs it again",
+                **wished,
+                behind=False,
                 queued_at=now,
-                due_at=now,
                 finished_at=None,
                 attempts=0,
                 failures=0,
@@ -130,7 +134,7 @@ class Ending(Part):
                 | {"state": state, "reason": reason, "handler": handler, "finished_at": self._database.now}
                 | values
             )
-            .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
+            .returning(_c.id, _c.thread_key, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
         )
         with self._database.writing() as connection:
             row = connection.execute(end).first()
@@ -138,6 +142,7 @@ class Ending(Part):
                 raise lost(lease)
             release_locks(connection, row.id)
             connection.execute(turns.delete().where(turns.c.delivery_id == row.id))
+            let_next_come(self._database, connection, [row.thread_key])
             counts = ended(state, repository=lease.repository, kind=kind, handler=handler)
             if state == "done":
                 counts += processed(row.processing_ms)

@@ -14,16 +14,20 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from hls_handler.deliveries import Lease
 from hls_handler.store.clock import from_ms, maybe_from_ms
 from hls_handler.store.counters import ended
-from hls_handler.store.database import Conflict
+from hls_handler.store.database import CLAIMS, Conflict
+from hls_handler.store.lanes import let_next_come
 from hls_handler.store.packed import DamagedError, unpack
 from hls_handler.store.part import Part, literal, lost, release_locks
+from hls_handler.store.pauses import paused
 from hls_handler.store.tables import deliveries
 
-_TRIES = 3  # to claim, when another machine is faster
+_TRIES = 3  # to claim, when a guard in the database refuses
+_ANY = 1_000_000
 
 _c = deliveries.c
 _waiting = deliveries.alias("waiting")
 _other = deliveries.alias("other")
+_counted = deliveries.alias("counted")
 
 _LEASED = (
     _c.guid,
@@ -45,9 +49,13 @@ _LEASED = (
 )
 
 
+_RUNNING = select(func.count()).select_from(_counted).where(_counted.c.state == literal("running"))
+_PLACE_IS_FREE = _RUNNING.scalar_subquery() < bindparam("most")
 _OF_ITS_THREAD = _other.c.thread_key == _waiting.c.thread_key  # never true where a delivery has no thread
-_FIRST_OF_ITS_THREAD = and_(
+_MAY_BEGIN = and_(
     _waiting.c.state == literal("queued"),
+    ~_waiting.c.behind,
+    ~paused(_waiting),
     ~exists().where(_OF_ITS_THREAD, _other.c.state == literal("running")),
     ~exists().where(_OF_ITS_THREAD, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id),
 )
@@ -56,17 +64,20 @@ _FIRST_OF_ITS_THREAD = and_(
 class Queueing(Part):
     """The workers' part of the store: who works on what."""
 
-    def claim(self, *, worker: str, lease_s: float, max_crashes: int) -> Lease | None:
-        """The delivery to work on next, leased; None when nothing is due, or when other machines were faster.
+    def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _ANY) -> Lease | None:
+        """The delivery to work on next, leased; None when nothing may be begun.
 
-        Of a thread the oldest open one goes first and alone; of those, the highest priority, then the oldest. Leases
-        that ran out are taken back before.
+        Of a thread the oldest open one goes first and alone; of those, the one of the smallest rank. Nothing is begun
+        of what is paused, or while `concurrency` deliveries run already, over all machines. Leases that ran out are
+        taken back before.
         """
+        terms = {"by": worker, "lease_ms": int(lease_s * 1000), "most": concurrency}
         for _ in range(_TRIES):
             try:
                 with self._database.writing() as connection:
+                    self._database.lock_names(connection, CLAIMS, [""])  # or two would both take the last place
                     self._take_back_expired(connection, max_crashes)
-                    row = connection.execute(self._claim, {"by": worker, "lease_ms": int(lease_s * 1000)}).first()
+                    row = connection.execute(self._claim, terms).first()
             except Conflict:
                 continue
             return None if row is None else _lease(row)
@@ -99,16 +110,18 @@ class Queueing(Part):
         with self._database.writing() as connection:
             return connection.execute(end).rowcount
 
-    def seconds_until_due(self) -> float | None:
+    def seconds_until_due(self, *, concurrency: int = _ANY) -> float | None:
         """How long there is nothing to claim: 0.0 when there is something now, None when nothing is open.
 
-        What waits behind another delivery of its thread does not count, so that no worker wakes up in vain; a running
-        one counts at the end of its lease, when it may have to be taken back.
+        What waits behind another delivery of its thread, for a pause to end, or for one of `concurrency` places, does
+        not count, so that no worker wakes up in vain; a running one counts at the end of its lease, when it may have
+        to be taken back.
         """
-        due = select(func.min(_waiting.c.due_at)).where(_FIRST_OF_ITS_THREAD).scalar_subquery()
+        due = select(func.min(_waiting.c.due_at)).where(_MAY_BEGIN, _PLACE_IS_FREE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
         with self._database.reading() as connection:
-            due_at, expires_at, now = connection.execute(select(due, expiry, self._database.now)).one()
+            asked = select(due, expiry, self._database.now)
+            due_at, expires_at, now = connection.execute(asked, {"most": concurrency}).one()
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         return max(0.0, (min(moments) - now) / 1000) if moments else None
 
@@ -116,8 +129,8 @@ class Queueing(Part):
     def _claim(self) -> ReturningUpdate[Any]:
         chosen = (
             select(_waiting.c.id)
-            .where(_FIRST_OF_ITS_THREAD, _waiting.c.due_at <= self._database.now)
-            .order_by(_waiting.c.priority.desc(), _waiting.c.id)
+            .where(_MAY_BEGIN, _waiting.c.due_at <= self._database.now, _PLACE_IS_FREE)
+            .order_by(_waiting.c.rank, _waiting.c.id)
             .limit(1)
             .with_for_update(of=_waiting, skip_locked=True)
         )
@@ -138,13 +151,14 @@ class Queueing(Part):
     @cached_property
     def _expired(self) -> Select[Any]:
         return (
-            select(_c.id, _c.repository, _c.crashes, _c.progressed)
+            select(_c.id, _c.thread_key, _c.repository, _c.crashes, _c.progressed)
             .where(_c.state == literal("running"), _c.lease_until <= self._database.now)
             .with_for_update(skip_locked=True)
         )
 
     def _take_back_expired(self, connection: Connection, max_crashes: int) -> None:
         counts: Counter[tuple[str, str]] = Counter()
+        dead: list[str | None] = []
         for row in connection.execute(self._expired).all():
             crashes = row.crashes if row.progressed else row.crashes + 1
             values: dict[str, object] = {"crashes": crashes, "worker": None, "lease_until": None}
@@ -158,8 +172,10 @@ class Queueing(Part):
                 reason = f"its worker died {crashes} times without getting a step further"
                 values |= {"state": "dead", "finished_at": self._database.now, "reason": reason}
                 counts += ended("dead", repository=row.repository)
+                dead.append(row.thread_key)
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
+        let_next_come(self._database, connection, dead)
         self._count(connection, counts)
 
 

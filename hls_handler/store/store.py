@@ -19,8 +19,10 @@ from hls_handler.store.database import Database, parsed
 from hls_handler.store.endings import Ending
 from hls_handler.store.figures import Summing
 from hls_handler.store.files import ensure_private_file
+from hls_handler.store.lanes import Lanes
 from hls_handler.store.memory import Identities
 from hls_handler.store.migrate import migrate, require_current
+from hls_handler.store.pauses import Pausing
 from hls_handler.store.queue import Queueing
 from hls_handler.store.reads import Reading
 from hls_handler.store.record import Recording
@@ -33,6 +35,8 @@ from hls_handler.store.threads import Overtaking
 class Store(
     Accepting,  # the door
     Queueing,  # workers: claim and keep a delivery
+    Lanes,  # which of them are next on their threads
+    Pausing,  # what the operator holds back
     Remembering,  # its steps
     Overtaking,  # what is newer on its thread
     Calling,  # turns, budget and locks

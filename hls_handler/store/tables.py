@@ -67,6 +67,8 @@ deliveries = Table(
     Column("thread_key", Text),  # "186853002#7"; one delivery of a key runs at a time
     Column("said_on", BigInteger),  # of one that is about no thread: the number of that on which it is said
     Column("priority", Integer, nullable=False, server_default="0"),
+    Column("rank", BigInteger, nullable=False, server_default="0"),  # the smallest goes first: ranks.py
+    Column("behind", Boolean, nullable=False, server_default=false()),  # an older one of its thread was open: lanes.py
     Column("received_at", BigInteger, nullable=False),  # for the first time
     Column("queued_at", BigInteger, nullable=False),  # by the door or by an operator, for the last time
     Column("due_at", BigInteger, nullable=False),
@@ -98,7 +100,8 @@ _HAS_DIGEST = text("digest IS NOT NULL")
 
 Index(
     "ix_deliveries_queued",
-    deliveries.c.priority.desc(),
+    deliveries.c.behind,
+    deliveries.c.rank,
     deliveries.c.id,
     deliveries.c.due_at,  # this and the next only so that the search need not visit the rows
     deliveries.c.thread_key,
@@ -126,6 +129,15 @@ Index("ix_deliveries_digest", deliveries.c.digest, sqlite_where=_HAS_DIGEST, pos
 Index("ix_deliveries_dead", deliveries.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
 Index("ix_deliveries_repository", deliveries.c.repository, deliveries.c.number)
 Index("ix_deliveries_said_on", deliveries.c.repository, deliveries.c.said_on)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("name", Words, primary_key=True),  # "owner/repo" in small letters, or "*" for everything
+    Column("repository", Words),  # as the operator wrote it; None for everything
+    Column("reason", Words),
+    Column("paused_at", BigInteger, nullable=False),
+)
 
 steps = Table(
     "steps",

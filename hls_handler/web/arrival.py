@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from hls_handler.deliveries import NewDelivery
+from hls_handler.deliveries import PULL_REQUEST, REST, WISH, NewDelivery
 from hls_handler.errors import PayloadError
 from hls_handler.events import NAMED_BY, REPOSITORY_NAME, Sip
 from hls_handler.routing import Feedback, Ignored, Rule
 from hls_handler.web.head import Head
 from hls_handler.web.signature import sha256
 
-FIRST_ANSWERS = frozenset({"opened", "reopened", "ready_for_review", "review_requested"})
-"""Actions after which somebody waits for the first word: they go before updates."""
+ON_PULL_REQUESTS = frozenset({"pull_request", "pull_request_review", "pull_request_review_comment"})
 
 ENDINGS = frozenset(
     {("issues", "closed"), ("issues", "deleted"), ("issues", "transferred"), ("pull_request", "closed")}
@@ -67,9 +66,12 @@ def _numbers(sip: Sip) -> Iterator[tuple[str, int, int]]:
 
 
 def new_delivery(
-    head: Head, sip: Sip, routed: Rule | Feedback | Ignored, body: bytes, *, request_id: str
+    head: Head, sip: Sip, routed: Rule | Feedback | Ignored, body: bytes, *, request_id: str, settle_s: float
 ) -> NewDelivery:
-    """What the store is asked to keep. An ignored delivery leaves neither its body nor its digest."""
+    """What the store is asked to keep. An ignored delivery leaves neither its body nor its digest.
+
+    `settle_s` is how long a push waits for a newer one.
+    """
     ignored = routed if isinstance(routed, Ignored) else None
     pushed = sip.pull_request.head if sip.pull_request else None
     head_sha = pushed.sha if pushed else sip.workflow_run.head_sha if sip.workflow_run else ""
@@ -87,11 +89,22 @@ def new_delivery(
         number=sip.thread.number if sip.thread else None,
         head_sha=head_sha or None,
         sender=(sip.sender.login or None) if sip.sender else None,
-        priority=1 if sip.action in FIRST_ANSWERS else 0,
+        priority=_priority(head.event, sip.action),
+        settle_s=settle_s if (head.event, sip.action) == NEWER_PUSH else 0.0,
         digest=None if ignored else sha256(body),
         body=b"" if ignored else body,
         supersedes=_supersedes(head.event, sip.action, ignored=ignored is not None),
     )
+
+
+def _priority(event: str, action: str | None) -> int:
+    """A person who asks our account for something waits for it; of the rest, pull requests hold people up most.
+
+    A comment that asks us nothing does not come so far.
+    """
+    if action == "review_requested" or event == "issue_comment":
+        return WISH
+    return PULL_REQUEST if event in ON_PULL_REQUESTS else REST
 
 
 def _supersedes(event: str, action: str | None, *, ignored: bool) -> Literal["nothing", "older_commits", "thread"]:

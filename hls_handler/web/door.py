@@ -44,6 +44,7 @@ class Door:
         self._max_body_bytes = settings.server.max_body_bytes
         self._body_timeout_s = settings.server.body_timeout_s
         self._sync_timeout_s = settings.server.sync_timeout_s
+        self._settle_s = settings.limits.settle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -114,7 +115,7 @@ class Door:
             self._ports.count_pong()
             return Answer(200, {"status": "pong", **ids})
         routed = await self._ports.route(head.event, sipped)
-        new = new_delivery(head, sipped, routed, payload, request_id=request_id)
+        new = new_delivery(head, sipped, routed, payload, request_id=request_id, settle_s=self._settle_s)
         if self._asynchronous or new.state == "ignored":
             accepted = await self._ports.accept(new)
             self._ports.health.ok("store")

@@ -62,8 +62,7 @@ def go_through(job: Job) -> Ended:
     """All that follows once it is decided by which rule a delivery is worked on. Raises as `work_on` does."""
     with job.recorded("analysis"):
         facts = _gather(job)
-        not_overtaken = partial(_not_overtaken, job, facts)
-        not_overtaken()
+        _not_overtaken(job, facts)
         unasked = job.handler.unasked(facts)
         placed = _at_its_thread(job, facts, unasked)
         if isinstance(placed, Ended):
@@ -77,6 +76,7 @@ def go_through(job: Job) -> Ended:
         if job.thread is None:
             outcomes = keep(job, actions)
         else:
+            not_overtaken = partial(_not_overtaken, job, facts)
             outcomes = post(job, job.thread, attributed(actions, analysis), not_overtaken=not_overtaken)
             tell_of_problems(job, job.thread)
     if analysis.answers:
@@ -154,7 +154,13 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
 
 
 def _not_overtaken(job: Job, facts: Any) -> None:
-    """Raises `Overtaken` where our own record knows that what was found out is over."""
+    """Raises `Overtaken` where our own record knows that what was found out is over, or something newer is queued."""
+    store = job.tools.store
+    newer = store.newer_head(job.lease) if job.handler.outdated_by_a_push else None
+    if newer is not None:
+        raise Overtaken(f"a newer push came meanwhile: {newer[:10]}")
+    if store.closed_since(job.lease):
+        raise Overtaken("the thread was closed meanwhile")
     record = job.tools.store.record(job.lease, job.we.login)
     why = job.handler.outdated(job.event, facts, record)
     if why is not None:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import assert_never
 
 from hls_handler.actions import Action, KeepComment, KeepLabels, Outcome
-from hls_handler.errors import Overtaken
 from hls_handler.handlers.handler import Thread, still_welcome
 from hls_handler.store import ThreadMemory
 from hls_handler.work.feedback import look
@@ -37,8 +36,10 @@ def post(
 ) -> tuple[Outcome, ...]:
     """Carry the actions out in order. Remembered outcomes are not done again.
 
-    `not_overtaken` raises `Overtaken`, and is asked under the comment's lock: who overtakes us takes it after us.
+    `not_overtaken` raises `Overtaken`, and is asked once more under the comment's lock: who overtakes us takes it
+    after us.
     """
+    not_overtaken()
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
@@ -100,11 +101,6 @@ def _apply(job: Job, thread: Thread, writer: Writer, not_overtaken: Callable[[],
 
 def _still_wanted(job: Job, thread: Thread) -> None:
     """Look once more before the first write: hours may have passed since the facts were read."""
-    newer = job.tools.store.newer_head(job.lease) if job.handler.outdated_by_a_push else None
-    if newer is not None:
-        raise Overtaken(f"a newer push came meanwhile: {newer[:10]}")
-    if job.tools.store.closed_since(job.lease):
-        raise Overtaken("the thread was closed meanwhile")
     reader = job.tools.github.reader(job.event.repository.full_name)
     now = reader.pull_request(thread.number) if thread.is_pull_request else reader.issue(thread.number)
     still_welcome(job.event, now)

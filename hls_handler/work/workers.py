@@ -117,12 +117,14 @@ class Workers:
         with self._work:
             seen = self._news
         limits = self._limits()
-        lease = self._store.claim(worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes)
+        lease = self._store.claim(
+            worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
+        )
         if lease is not None:
             self._health.ok("store")
             self._work_on(lease, tools)
             return
-        idle_s = self._store.seconds_until_due()
+        idle_s = self._store.seconds_until_due(concurrency=limits.concurrency)
         with self._work:
             if self._news == seen:
                 self._work.wait(timeout=self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))

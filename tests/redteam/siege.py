@@ -172,7 +172,8 @@ def deliver(
     )
     assert isinstance(routed, Rule), routed
     head = Head(happened.event, guid, b"", is_form=False, content_length=None)
-    tools.store.accept([new_delivery(head, sipped, routed, body, request_id=guid)], replay_window_h=72)
+    new = new_delivery(head, sipped, routed, body, request_id=guid, settle_s=0)
+    tools.store.accept([new], replay_window_h=72)
     lease = tools.store.claim(worker="red team", lease_s=60, max_crashes=10)
     assert lease is not None
     meanwhile(sandbox.state)

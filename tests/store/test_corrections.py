@@ -259,6 +259,11 @@ def test_labels_of_an_older_database_stay_and_are_nobodys_word(fresh_url: str) -
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE corrections"))
+        connection.execute(text("DROP TABLE pauses"))
+        for column in ("rank", "behind"):  # with their index
+            connection.execute(text("DROP INDEX IF EXISTS ix_deliveries_queued"))
+            connection.execute(text(f"ALTER TABLE deliveries DROP COLUMN {column}"))
+        connection.execute(text("CREATE INDEX ix_deliveries_queued ON deliveries (id) WHERE state = 'queued'"))
         connection.execute(text("DROP TABLE repository_files"))
         connection.execute(text("DROP TABLE repository_file_tellings"))
         for column in ("field", "prompt_id", "set_at"):

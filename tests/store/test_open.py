@@ -125,6 +125,11 @@ def test_a_database_of_an_older_version_is_brought_up_with_what_it_holds(fresh_u
         connection.execute(text("DROP INDEX ix_deliveries_said_on"))
         connection.execute(text("ALTER TABLE deliveries DROP COLUMN said_on"))
         connection.execute(text("DROP TABLE corrections"))
+        connection.execute(text("DROP TABLE pauses"))
+        connection.execute(text("DROP INDEX ix_deliveries_queued"))
+        for column in ("rank", "behind"):
+            connection.execute(text(f"ALTER TABLE deliveries DROP COLUMN {column}"))
+        connection.execute(text("CREATE INDEX ix_deliveries_queued ON deliveries (id) WHERE state = 'queued'"))
         connection.execute(text("DROP TABLE repository_files"))
         connection.execute(text("DROP TABLE repository_file_tellings"))
         for column in ("field", "prompt_id", "set_at"):
@@ -132,7 +137,7 @@ def test_a_database_of_an_older_version_is_brought_up_with_what_it_holds(fresh_u
         connection.execute(text("UPDATE hls_version SET version_num = '0001'"))
     again = Store.open(fresh_url)
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "0005"
+        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "0006"
         context = MigrationContext.configure(connection, opts={"version_table": "hls_version"})
         assert compare_metadata(context, metadata) == []
     assert state_of(again, "g1") == "queued"
@@ -145,7 +150,7 @@ def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0005\)"):
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0006\)"):
         Store.open(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"

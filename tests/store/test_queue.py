@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from hls_handler.deliveries import Remembered
+from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import LeaseLost
 from hls_handler.store import Store
-from tests.store.builders import Skew, accept, begin, claim, claim_nothing, queued, state_of
+from tests.store.builders import Skew, accept, begin, bury, claim, claim_nothing, push, queued, state_of
 
 
 def test_a_lease_carries_what_a_worker_needs(store: Store) -> None:
@@ -26,9 +26,69 @@ def test_a_lease_carries_what_a_worker_needs(store: Store) -> None:
 
 
 def test_the_oldest_goes_first_and_a_higher_priority_before_it(store: Store) -> None:
-    accept(store, queued("g1"), queued("g2"), queued("g3", priority=1))
-    assert [claim(store).guid for _ in range(3)] == ["g3", "g1", "g2"]
+    accept(store, queued("g1"), queued("g2"), queued("g3", priority=1), queued("g4", priority=2))
+    assert [claim(store).guid for _ in range(4)] == ["g4", "g3", "g1", "g2"]
     assert claim_nothing(store)
+
+
+def test_whoever_waited_ten_minutes_is_overtaken_no_more_by_the_next_priority(store: Store, skew: Skew) -> None:
+    accept(store, queued("rest"))
+    skew.pass_by(minutes=9)
+    accept(store, queued("in time", priority=1))
+    skew.pass_by(minutes=2)
+    accept(store, queued("too late", priority=1), queued("two steps", priority=2))
+    assert [claim(store).guid for _ in range(4)] == ["two steps", "in time", "rest", "too late"]
+
+
+def test_what_an_operator_runs_again_goes_before_all_that_came_of_itself(store: Store) -> None:
+    bury(store, "g1")
+    accept(store, queued("g2"), queued("g3", priority=1))
+    store.requeue("g1")
+    assert [claim(store).guid for _ in range(3)] == ["g1", "g3", "g2"]
+
+
+def test_a_delivery_that_settles_is_not_due_before_its_time(store: Store, skew: Skew) -> None:
+    accept(store, push("g1", "aaa", settle_s=5.0), queued("g2"))
+    assert claim(store).guid == "g2"
+    assert claim_nothing(store)
+    waiting = store.seconds_until_due()
+    assert waiting is not None
+    assert 4 < waiting <= 5
+    skew.pass_by(seconds=5)
+    assert claim(store).guid == "g1"
+
+
+def test_of_a_burst_of_pushes_only_the_last_is_begun_and_only_once_it_has_settled(store: Store, skew: Skew) -> None:
+    for sha in ("aaa", "bbb", "ccc"):
+        accept(store, push(sha, sha, settle_s=5.0))
+        assert claim_nothing(store)
+        skew.pass_by(seconds=4)
+    assert claim_nothing(store)
+    skew.pass_by(seconds=1)
+    assert (claim(store).guid, claim_nothing(store)) == ("ccc", True)
+    assert [state_of(store, guid) for guid in ("aaa", "bbb", "ccc")] == ["superseded", "superseded", "running"]
+
+
+def test_no_more_run_at_a_time_than_there_are_places(store: Store, skew: Skew) -> None:
+    accept(store, *(queued(f"g{n}") for n in range(4)))
+
+    def claimed() -> Lease | None:
+        return store.claim(worker="worker", lease_s=30, max_crashes=10, concurrency=2)
+
+    first, second = claimed(), claimed()
+    assert first is not None
+    assert second is not None
+    assert claimed() is None
+    waiting = store.seconds_until_due(concurrency=2)
+    assert waiting is not None
+    assert 25 < waiting <= 30  # a place is free at the latest when a lease ends
+    store.finish(first, "done", reason=None, took_s=1)
+    assert store.seconds_until_due(concurrency=2) == 0.0
+    third = claimed()
+    assert third is not None
+    assert (third.guid, claimed()) == ("g2", None)
+    skew.pass_by(seconds=31)
+    assert claimed() is not None  # the dead workers' places are free
 
 
 def test_of_a_thread_one_runs_at_a_time_oldest_first_whatever_its_priority(store: Store) -> None:

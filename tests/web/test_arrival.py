@@ -26,9 +26,9 @@ def rule() -> Rule:
     return Rule("issues.opened", "issues/analyze", effective, "prompts/issues/analyze.j2")
 
 
-def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues") -> NewDelivery:
+def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues", settle_s: float = 0.0) -> NewDelivery:
     head = Head(event, "guid-1", b"", is_form=False, content_length=None)
-    return new_delivery(head, sip(body), routed, body, request_id="request-1")
+    return new_delivery(head, sip(body), routed, body, request_id="request-1", settle_s=settle_s)
 
 
 def test_a_delivery_that_is_worked_on_is_kept_whole() -> None:
@@ -44,7 +44,6 @@ def test_a_delivery_that_is_worked_on_is_kept_whole() -> None:
         installation=99,
         number=7,
         sender="octocat",
-        priority=1,
         digest=hashlib.sha256(body).digest(),
         body=body,
     )
@@ -63,7 +62,6 @@ def test_rule_5_an_ignored_delivery_leaves_neither_body_nor_digest() -> None:
         repository="owner/repo",
         number=7,
         sender="octocat",
-        priority=1,
     )
 
 
@@ -105,10 +103,30 @@ def test_what_a_delivery_makes_pointless(
 
 
 @pytest.mark.parametrize(
-    ("action", "priority"), [("opened", 1), ("reopened", 1), ("ready_for_review", 1), ("synchronize", 0), (None, 0)]
+    ("event", "action", "priority"),
+    [
+        ("issue_comment", "created", 2),
+        ("pull_request", "review_requested", 2),
+        ("pull_request", "opened", 1),
+        ("pull_request", "synchronize", 1),
+        ("pull_request_review", "submitted", 1),
+        ("issues", "opened", 0),
+        ("workflow_run", "completed", 0),
+        ("release", None, 0),
+    ],
 )
-def test_first_answers_go_before_updates(action: str | None, priority: int) -> None:
-    assert arrived(payload(action=action), rule()).priority == priority
+def test_what_a_person_asks_for_goes_first_and_then_pull_requests(
+    event: str, action: str | None, priority: int
+) -> None:
+    assert arrived(payload(action=action), rule(), event=event).priority == priority
+
+
+@pytest.mark.parametrize(
+    ("event", "action", "settle_s"),
+    [("pull_request", "synchronize", 5.0), ("pull_request", "opened", 0.0), ("issues", "synchronize", 0.0)],
+)
+def test_only_a_push_waits_for_a_newer_one(event: str, action: str, settle_s: float) -> None:
+    assert arrived(payload(action=action), rule(), event=event, settle_s=5.0).settle_s == settle_s
 
 
 @pytest.mark.parametrize(
