@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from hls_handler.errors import Dependency, DependencyDown, HlsError
@@ -11,6 +12,8 @@ from hls_handler.work.in_force import Renewal
 from hls_handler.work.job import GITHUB_PACE
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Check
+
+log = logging.getLogger(__name__)
 
 STUCK_S = 600.0
 
@@ -52,6 +55,9 @@ def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
 
 def _queue(store: Store) -> None:
     """A queue that nobody empties is trouble; one that waits for a turn is not."""
+    strays = store.unmark_strays()
+    if strays:
+        log.warning("deliveries stood behind others that have ended; they may go now", extra={"deliveries": strays})
     figures = store.queue_figures()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         raise HlsError(

@@ -184,6 +184,7 @@ class FakeClaude:
     replies: list[Reply | Unusable | HlsError]
     asked: list[Rendered] = field(default_factory=list)
     corrections: list[Unusable | None] = field(default_factory=list)
+    meanwhile: Callable[[str], None] = _nothing  # happens while it thinks
 
     def model_for(self, rendered: Rendered) -> str:
         return "claude-haiku-5-5"
@@ -191,6 +192,7 @@ class FakeClaude:
     def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
         self.asked.append(rendered)
         self.corrections.append(correction)
+        self.meanwhile("ask")
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, HlsError):
             raise reply

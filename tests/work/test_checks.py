@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.live import LiveLibrary
@@ -75,3 +76,21 @@ def test_trouble_of_a_dependency_is_passed_on(make_world: MakeWorld, tmp_path: P
     looks = checks(one.store, renewal_of(tmp_path, one.store), github=lambda _: FakeGithub(), lookup_model=down)
     with pytest.raises(DependencyDown, match="529"):
         looks[-1].look()
+
+
+def test_what_stands_behind_nobody_is_let_through(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world()
+    looks = checks(
+        one.store, renewal_of(tmp_path, one.store), github=lambda _: FakeGithub(), lookup_model=lambda _: None
+    )
+    one.accept()
+    one.accept(guid="second")
+    engine = create_engine(f"sqlite:///{tmp_path}/hls.db")
+    with engine.begin() as connection:  # as an older version does, which knows no marks
+        connection.execute(text("UPDATE deliveries SET state = 'done' WHERE guid <> 'second'"))
+    engine.dispose()
+    assert one.claim() is None
+    next(check for check in looks if check.component == "queue").look()
+    lease = one.claim()
+    assert lease is not None
+    assert lease.guid == "second"

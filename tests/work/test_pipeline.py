@@ -267,6 +267,38 @@ def test_an_issue_that_is_closed_while_claude_thinks_gets_no_comment(make_world:
     assert one.github.comments == {}
 
 
+@pytest.mark.parametrize(
+    ("moment", "asked", "labelled"),
+    [("files 2", 0, False), ("ask", 1, False), ("write labels", 1, True)],
+    ids=["before Claude is asked", "while Claude thinks", "between labels and comment"],
+)
+def test_a_push_that_comes_meanwhile_ends_the_work_on_the_older_commit(
+    make_world: MakeWorld, moment: str, asked: int, labelled: bool
+) -> None:
+    one = make_world(pull_request_analysis())
+    one.github.pull_requests = {2: pull_request(number=2)}
+    one.github.changed = {2: (file("a.py"),)}
+    one.accept("pull_request.opened", head_sha="older")
+
+    def push(what: str) -> None:
+        if what == moment:
+            one.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
+
+    one.github.meanwhile = one.claude.meanwhile = push
+    assert one.run() == Finished(GUID, "superseded", "a newer push came meanwhile: c0ffee")
+    assert one.github.comments == {}
+    assert (len(one.claude.asked), bool(one.github.labels)) == (asked, labelled)
+    assert one.row("newer").state == "queued"
+
+
+def test_a_thread_that_is_closed_while_claude_thinks_gets_nothing(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.claude.meanwhile = lambda _what: one.accept(guid="closing", action="closed")
+    assert one.run() == Finished(GUID, "superseded", "the thread was closed meanwhile")
+    assert (one.github.labels, one.github.comments) == ({}, {})
+
+
 def test_a_dry_run_writes_nothing_and_keeps_what_it_would_have_written(make_world: MakeWorld) -> None:
     one = make_world(given=settings(features={"dry_run": True}))
     one.accept()

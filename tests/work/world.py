@@ -82,9 +82,15 @@ class World:
     paused_s: list[float] = field(default_factory=list)
 
     def accept(
-        self, name: str = "issues.opened", *, guid: str = GUID, head_sha: str | None = None, thread: int | None = None
+        self,
+        name: str = "issues.opened",
+        *,
+        guid: str = GUID,
+        head_sha: str | None = None,
+        thread: int | None = None,
+        action: str | None = None,
     ) -> None:
-        """`thread` makes it one of another thread for the queue; what it is about stays the same."""
+        """`thread` and `action` make it another one for the queue; what it is about stays the same."""
         payload = recorded.load(name)
         number = thread or (1 if payload.event == "issues" else 2)
         self.store.accept(
@@ -92,7 +98,7 @@ class World:
                 NewDelivery(
                     guid=guid,
                     event=payload.event,
-                    action=payload.action,
+                    action=action or payload.action,
                     request_id="req-1",
                     state="queued",
                     repository_id=186853002,
