@@ -227,6 +227,8 @@ def _line_up(
             "behind": queued and new.thread_key in lanes and new.guid not in before,
             "finished_at": None if queued else now,
         }
+        if queued and new.settle_s:
+            row["reason"] = f"waits {new.settle_s:g} s for a newer push (limits.settle_s)"
         if queued and new.thread_key is not None:
             lanes.add(new.thread_key)
 

@@ -51,6 +51,9 @@ def test_a_delivery_that_settles_is_not_due_before_its_time(store: Store, skew: 
     accept(store, push("g1", "aaa", settle_s=5.0), queued("g2"))
     assert claim(store).guid == "g2"
     assert claim_nothing(store)
+    settling = store.delivery("g1")
+    assert settling is not None
+    assert settling.reason == "waits 5 s for a newer push (limits.settle_s)"
     waiting = store.seconds_until_due()
     assert waiting is not None
     assert 4 < waiting <= 5
