@@ -52,6 +52,7 @@ from hls_handler.work.kept import Kept
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.ports import Now, Tools
 from hls_handler.work.probe import Check, Probe
+from hls_handler.work.retention import Retention
 from hls_handler.work.watcher import Watcher
 from hls_handler.work.workers import Workers
 
@@ -112,6 +113,7 @@ class Service:
         )
         self._probe = Probe(self._make_checks(settings), self._health)
         self._watcher = Watcher(self._look, self._health)
+        self._retention = Retention(self._store, self.settings)
         self._web = Web(settings, table=first.table, ports=self._ports(), lifespan=self._lifespan)
         self.web = self._web.app
 
@@ -246,9 +248,11 @@ class Service:
         self._workers.start()
         self._probe.start()
         self._watcher.start()
+        self._retention.start()
         try:
             yield
         finally:
+            self._retention.stop()
             self._watcher.stop()
             self._probe.stop()
             within_s = self.settings().limits.shutdown_s

@@ -75,14 +75,21 @@ def retry(guid: Guid, config: Config = None) -> None:
 
     It keeps its id, and what it remembers (facts, Claude's answers) is not done again.
 
-    Exit codes: 0 queued; 1 there is no such delivery, or it is neither dead nor waiting; 2 called wrongly, or the
-    settings or the database cannot be used.
+    Exit codes: 0 queued; 1 there is no such delivery, it is neither dead nor waiting, or its body is gone; 2 called
+    wrongly, or the settings or the database cannot be used.
     """
-    with open_store(load(config)) as store:
+    settings = load(config)
+    keep = settings.sources.where("storage.body_days")
+    with open_store(settings) as store:
         row = _find(store.delivery(guid), guid)
         state = store.requeue(row.guid)
     if row.state not in ("dead", "queued"):
         fail(f"{row.guid} is {state or row.state}; only a dead delivery, or one that waits, can be run again")
+    if state in ("dead", None):
+        fail(
+            f"{row.guid} stays {state or 'deleted'}: its body is not kept any more ({keep}); redeliver it from the "
+            "webhook's Recent Deliveries, which GitHub allows for 3 days, or act on the thread once more"
+        )
     say(f"{row.guid} is queued; a running service takes it within seconds")
 
 

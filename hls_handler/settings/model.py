@@ -164,6 +164,12 @@ class Storage(Section):
         repr=False,  # may hold the database's password
         description="sqlite:///relative/path, sqlite:////absolute/path or postgresql+psycopg://user:password@host/name",
     )
+    keep_days: Whole = Field(
+        90, ge=31, le=3650, description="how long deliveries are kept after they were finished; counters stay"
+    )
+    body_days: Whole = Field(
+        14, ge=1, le=3650, description="how long the bodies of finished deliveries are kept as received"
+    )
 
 
 class Prompts(Section):

@@ -54,8 +54,11 @@ def _superseding(older: Select[int] | CompoundSelect[int]) -> ReturningUpdate[An
 
 
 _SUPERSEDE = {"thread": _superseding(_OLDER_OF_ITS_THREAD), "older_commits": _superseding(_OLDER_COMMITS)}
-_STATES = select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest).where(
-    _c.guid.in_(bindparam("guids", expanding=True))
+_STATES = (
+    select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest)
+    .where(_c.guid.in_(bindparam("guids", expanding=True)))
+    .order_by(_c.id)
+    .with_for_update(read=True, key_share=True)  # what is being forgotten is waited for, and then new
 )
 _BODIES = select(_c.digest, _c.guid, _c.state).where(
     _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")

@@ -56,6 +56,7 @@ class Database:
     def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
         self.shown_url: Final = masked(url)
         self.now: Final = now_ms(skew)
+        self.file: Final = sqlite_file(url)
         self._sqlite = url.get_backend_name() == "sqlite"
         self._writer: AbstractContextManager[object] = threading.Lock() if self._sqlite else nullcontext()
         self._engine = _sqlite_engine(url, busy_timeout_s) if self._sqlite else _postgresql_engine(url)
@@ -151,6 +152,10 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
+_LARGEST_IDLE_WAL_BYTES = 16_777_216
+"""To which SQLite cuts its write-ahead log once nobody reads from it: a reader that stays lets it grow until then."""
+
+
 def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     engine = create_engine(
         url,
@@ -168,6 +173,7 @@ def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     def prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL_BYTES}")
 
     return engine
 

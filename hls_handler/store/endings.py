@@ -90,14 +90,14 @@ class Ending(Part):
     def requeue(self, guid: str) -> State | None:
         """Run a dead delivery again, its remembered steps kept, or one that waits at once: a person wishes it.
 
-        The state it has now; None for an unknown one.
+        The state it has now; None for an unknown one. A dead one whose body is not kept any more stays dead.
         """
         now = self._database.now
         wished = {"due_at": now, "priority": WISH, "rank": rank(now, WISH)}
         at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(wished)
         again = (
             deliveries.update()
-            .where(_c.guid == guid, _c.state == literal("dead"))
+            .where(_c.guid == guid, _c.state == literal("dead"), _c.body.is_not(None))
             .values(
                 state="queued",
                 reason="an operator runs it again",

@@ -27,6 +27,8 @@ from hls_handler.store.queue import Queueing
 from hls_handler.store.reads import Reading
 from hls_handler.store.record import Recording
 from hls_handler.store.repository_files import KeepingFiles
+from hls_handler.store.retention import Retaining
+from hls_handler.store.size import Measuring
 from hls_handler.store.steps import Remembering
 from hls_handler.store.tables import deliveries, keys, pace
 from hls_handler.store.threads import Overtaking
@@ -49,6 +51,8 @@ class Store(
     Counting,
     Summing,
     Reading,  # commands, stats and health
+    Retaining,  # forget what is old
+    Measuring,
 ):
     """One database, used by any number of threads; each part has a module of its own.
 

@@ -97,6 +97,8 @@ deliveries = Table(
 _QUEUED, _RUNNING, _DEAD = text("state = 'queued'"), text("state = 'running'"), text("state = 'dead'")
 _QUEUED_COMMIT = text("state = 'queued' AND event = 'pull_request'")
 _HAS_DIGEST = text("digest IS NOT NULL")
+_FINISHED = text("finished_at IS NOT NULL")
+_HAS_OLD_BODY = text("finished_at IS NOT NULL AND body IS NOT NULL")
 
 Index(
     "ix_deliveries_queued",
@@ -129,6 +131,8 @@ Index("ix_deliveries_digest", deliveries.c.digest, sqlite_where=_HAS_DIGEST, pos
 Index("ix_deliveries_dead", deliveries.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
 Index("ix_deliveries_repository", deliveries.c.repository, deliveries.c.number)
 Index("ix_deliveries_said_on", deliveries.c.repository, deliveries.c.said_on)
+Index("ix_deliveries_finished", deliveries.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
+Index("ix_deliveries_body", deliveries.c.finished_at, sqlite_where=_HAS_OLD_BODY, postgresql_where=_HAS_OLD_BODY)
 
 pauses = Table(
     "pauses",
@@ -175,6 +179,17 @@ calls = Table(
     Index("ix_calls_started", "started_at"),
     # All but the first only so that summing a prompt up need not visit the rows.
     Index("ix_calls_prompt", "prompt_id", "outcome", "cost_micro_usd", "id"),
+)
+
+forgotten_calls = Table(
+    "forgotten_calls",
+    metadata,
+    Column("prompt_id", Words, primary_key=True),
+    Column("answers", BigInteger, nullable=False),
+    Column("cost_micro_usd", BigInteger, nullable=False),
+    Column("calls_of_unknown_cost", BigInteger, nullable=False),
+    Column("last_error", Words),
+    Column("last_error_at", BigInteger),
 )
 
 analyses = Table(

@@ -30,6 +30,7 @@ def health_page(snapshot: HealthSnapshot, *, uptime_s: float) -> dict[str, objec
                 "since": component.since.isoformat(),
                 "message": component.message,
                 "remedy": component.remedy,
+                **component.figures,
             }
             for name, component in snapshot.components.items()
         },

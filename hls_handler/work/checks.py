@@ -23,6 +23,10 @@ def checks(
 ) -> list[Check]:
     """`github` and `lookup_model` (which raises `DependencyDown`) use clients of the probe's own."""
 
+    def look_at_store() -> dict[str, int]:
+        store.check_writable()
+        return store.size()
+
     def look_at_github() -> None:
         _not_held(store, "github", GITHUB_PACE)
         now = renewal.latest
@@ -39,7 +43,7 @@ def checks(
         lookup_model(settings)
 
     return [
-        Check("store", store.check_writable, proves=True),
+        Check("store", look_at_store, proves=True),
         Check("queue", lambda: _queue(store), proves=True),
         Check("github", look_at_github),
         Check("claude", look_at_claude),

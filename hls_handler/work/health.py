@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
@@ -24,6 +24,7 @@ class ComponentHealth:
     since: datetime
     message: str | None = None  # what is wrong; None when nothing is
     remedy: str | None = None  # what the operator does
+    figures: Mapping[str, int] = field(default_factory=dict)  # "database_bytes" -> 81920
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Health:
         started = clock()
         self._components = {name: ComponentHealth("unknown", started) for name in COMPONENTS}
         self._failed_in_use_at: dict[Component, datetime] = {}
+        self._figures: dict[Component, Mapping[str, int]] = {}
 
     def ok(self, component: Component) -> None:
         """The component was used, and it worked."""
@@ -104,6 +106,16 @@ class Health:
             if not by_probe:
                 self._failed_in_use_at[component] = now
 
+    def measured(self, component: Component, figures: Mapping[str, int]) -> None:
+        """What was measured of a component last, such as its size; shown beside its state."""
+        with self._lock:
+            self._figures[component] = figures
+
     def snapshot(self) -> HealthSnapshot:
         with self._lock:
-            return HealthSnapshot(dict(self._components))
+            return HealthSnapshot(
+                {
+                    name: replace(component, figures=self._figures.get(name, {}))
+                    for name, component in self._components.items()
+                }
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
@@ -19,11 +19,12 @@ EVERY_S, SOON_S = 60.0, 5.0
 class Check:
     """One look. `look` raises one of our errors when there is trouble, with a message that says what to do.
 
+    It may give figures to show beside the component's state.
     `proves` says whether a look that went well is as good as a use of the component.
     """
 
     component: Component
-    look: Callable[[], None]
+    look: Callable[[], Mapping[str, int] | None]
     proves: bool = False
 
 
@@ -51,7 +52,7 @@ class Probe:
         """Run every check once."""
         for check in self._checks:
             try:
-                check.look()
+                figures = check.look()
             except DependencyDown as exc:
                 self._say(check, str(exc), exc.remedy)
             except StoreUnavailable as exc:
@@ -64,6 +65,8 @@ class Probe:
             else:
                 told = self._health.ok if check.proves else self._health.answers
                 told(check.component)
+                if figures is not None:
+                    self._health.measured(check.component, figures)
 
     def _say(self, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
         self._health.trouble(check.component, message, remedy, severity=severity, by_probe=True)
