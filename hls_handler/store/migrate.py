@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.database import Database
+from hls_handler.store.migrations.renumbered import set_right
 
 VERSION_TABLE = "hls_version"
 _ADVISORY_LOCK = 7_246_173  # any number that stands for "migrating HLS"
@@ -33,8 +34,10 @@ def migrate(database: Database) -> None:
         if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
             raise StoreUnavailable(
                 f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
-                f"HLS knows them up to {newest}): upgrade HLS, or name another database in storage.url"
+                f"HLS knows them up to {newest}): upgrade HLS, restore the backup from before the upgrade, or "
+                "name another database in storage.url"
             )
+        set_right(connection, found, version_table=VERSION_TABLE)
         config.attributes["connection"] = connection
         config.attributes["version_table"] = VERSION_TABLE
         command.upgrade(config, "head")

@@ -344,8 +344,8 @@ def test_what_is_old_is_found_by_an_index(tmp_path: Path, ask: Callable[[Store],
 
 def connect(store: Store) -> psycopg.Connection[tuple[object, ...]]:
     """A connection beside the store's, whose transaction is committed at the end of a `with`."""
-    url = store._database._engine.url
-    return psycopg.connect(host=url.query["host"], user=url.username, dbname=url.database)
+    url = store._database._engine.url.set(drivername="postgresql")
+    return psycopg.connect(url.render_as_string(hide_password=False))
 
 
 def until_somebody_waits_for_a_lock(store: Store) -> None:
