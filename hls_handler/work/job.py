@@ -38,10 +38,15 @@ class Job:
             return replace(self, thread=thread)
         return replace(self, lease=self.lease.about(thread.number), thread=thread)
 
-    def once(self, codec: Codec[T], index: int, do: Callable[[], T]) -> T:
-        """The remembered result of a step, or do it and remember it. What comes back is what would be recalled."""
+    def once(
+        self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
+    ) -> T:
+        """The remembered result of a step, or do it and remember it. What comes back is what would be recalled.
+
+        `fits` says whether what is remembered under the index is of the same step as now.
+        """
         known = codec.decode(self.steps.get((codec.name, index)))
-        if known is not None:
+        if known is not None and fits(known):
             return known
         self.go_on()
         started = self.tools.clock()

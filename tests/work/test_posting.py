@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.actions import KeepComment
+from hls_handler.actions import KeepComment, Outcome
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Overtaken
 from hls_handler.handlers.handler import Thread
+from hls_handler.work.memory import OUTCOME
 from hls_handler.work.posting import post
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.work.world import BUG, GUID, MakeWorld
@@ -64,6 +65,19 @@ def test_the_lock_is_given_back_with_the_comment_written(make_world: MakeWorld) 
     second = one.claim()
     assert second is not None
     one.store.lock(second, LOCK, ttl_s=20)  # raises Wait while the first holds it
+    assert one.github.comments == {1: "Thanks."}
+
+
+def test_an_outcome_that_is_remembered_of_another_action_is_not_taken_for_this_ones(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    job = one.job()
+    labelled = OUTCOME.encode(Outcome("labels", "changed", "added bug", added=("bug",)), index=0, took_s=0)
+    one.store.remember(job.lease, labelled)
+    thanks = KeepComment(family="issues", body="Thanks.", create=True)
+    job = replace(job, steps=one.store.steps(GUID))
+    (outcome,) = post(job, Thread(1, is_pull_request=False), (thanks,), not_overtaken=lambda: None)
+    assert (outcome.action, outcome.kind) == ("comment", "created")
     assert one.github.comments == {1: "Thanks."}
 
 
