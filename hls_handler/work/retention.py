@@ -49,10 +49,17 @@ class Retention:
     """One thread, which looks at the start and every ten minutes. Stopping it never waits for more than one batch."""
 
     def __init__(
-        self, store: ForgettingStore, settings: Callable[[], Settings], *, clock: Callable[[], float] = time.monotonic
+        self,
+        store: ForgettingStore,
+        settings: Callable[[], Settings],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
+        """`settings` gives those of now. `pause` waits for so many seconds, by default until the service ends."""
         self._store, self._settings, self._clock = store, settings, clock
         self._ended = threading.Event()
+        self._pause = pause or self._ended.wait
         self._thread = threading.Thread(target=self._loop, name="retention", daemon=True)
 
     def start(self) -> None:
@@ -79,7 +86,7 @@ class Retention:
             total += forgotten
             if forgotten < BATCH:
                 break
-            self._ended.wait(max(REST_S, REST_SHARE * (self._clock() - began)))
+            self._pause(max(REST_S, REST_SHARE * (self._clock() - began)))
         return total
 
     def _loop(self) -> None:
@@ -90,4 +97,4 @@ class Retention:
                 log.warning("old deliveries could not be forgotten", extra={"error": str(exc)})
             except Exception:  # the edge of the thread: it must not end over one defect
                 log.exception("defect while forgetting old deliveries")
-            self._ended.wait(EVERY_S)
+            self._pause(EVERY_S)

@@ -29,6 +29,7 @@ def test_health_tells_each_component_since_when_and_what_to_do(around: Surroundi
     app = around.app()
     around.clock.now += 12.3456
     around.health.ok("store")
+    around.health.measured("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
     around.health.trouble("claude", "401: invalid key", "set claude.api_key")
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     response = ask(app, "/health", method="GET")
@@ -39,7 +40,12 @@ def test_health_tells_each_component_since_when_and_what_to_do(around: Surroundi
             "service": "github-webhook-handler",
             "uptime_seconds": 12.346,
             "components": {
-                "store": {**unknown, "state": "healthy"},
+                "store": {
+                    **unknown,
+                    "state": "healthy",
+                    "database_bytes": 81920,
+                    "disk_free_bytes": 5_000_000,
+                },
                 "queue": unknown,
                 "github": unknown,
                 "claude": {

@@ -47,8 +47,13 @@ def test_github_is_asked_who_we_are_and_claude_for_its_model(make_world: MakeWor
     looks = checks(
         one.store, renewal, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
     )
-    for check in looks:
-        check.look()
+    figures = {check.component: check.look() for check in looks}
+    assert {name: found is None for name, found in figures.items()} == {
+        "store": False,  # its size
+        "queue": True,
+        "github": True,
+        "claude": True,
+    }
     assert [check.component for check in looks] == ["store", "queue", "github", "claude"]
     assert renewal.latest.we.known == HLS
     assert models == ["claude-haiku-5-5"]

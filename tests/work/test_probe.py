@@ -47,6 +47,16 @@ def test_trouble_is_told_with_its_remedy_and_the_next_check_is_made(error: Excep
     assert (components["queue"], components["settings"].state) == (found, "healthy")
 
 
+def test_figures_of_a_look_are_shown_until_the_next_one_whatever_the_state() -> None:
+    told = health()
+    found: list[dict[str, int]] = [{"database_bytes": 81920}]
+    probe = Probe([Check("store", lambda: found.pop())], told)
+    probe.look()
+    probe.look()  # fails: there is nothing to find any more
+    store = told.snapshot().components["store"]
+    assert (store.state, store.figures) == ("degraded", {"database_bytes": 81920})
+
+
 @pytest.mark.parametrize(("proves", "state"), [(True, "healthy"), (False, "degraded")])
 def test_only_a_look_that_proves_as_much_as_a_use_ends_the_trouble_of_a_use(proves: bool, state: str) -> None:
     told = health()
