@@ -12,7 +12,7 @@ from hls_handler.store.figures import summed_up
 from hls_handler.store.part import Part, literal
 from hls_handler.store.tables import calls, deliveries, forgotten_calls
 
-_ADVISORY_LOCK = 7_246_174  # any number that stands for "forgetting what is old"
+_ADVISORY_LOCK = 7_246_176  # any number that stands for "forgetting what is old"
 
 _c = deliveries.c
 _older = deliveries.alias("older")

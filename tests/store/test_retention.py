@@ -249,7 +249,7 @@ def test_one_process_at_a_time_forgets_on_postgresql(postgres: Cluster) -> None:
     finish(store, "g1")
     skew.pass_by(days=91)
     with connect(store) as other:
-        other.execute("SELECT pg_advisory_xact_lock(7246174)")
+        other.execute("SELECT pg_advisory_xact_lock(7246176)")
         assert (forget(store), store.forget_bodies(after=DAY, most=50)) == (None, None)
     assert forget(store) == 1
     store.close()

@@ -131,7 +131,7 @@ def test_what_every_version_kept_is_understood_and_worked_on_after_the_upgrade(s
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_version_since_the_numbers_are_fixed_has_its_stored_database(kind: str) -> None:
-    made_together = {"0003", "0006"}  # landed with the next one: no database was ever left at these
+    made_together = {"0003"}  # landed with the next one: no database was ever left at it
     expected = {path.name[1:5] for path in VERSIONS.glob("v*.py")} - made_together
     assert set(names(kind)) - {"0004-step-failures", "0005-corrections"} == expected, f"{REMAKE} makes what is missing"
 

@@ -56,6 +56,7 @@ ROWS: dict[str, dict[str, Any]] = {
     | {"prompt_id": PROMPT, "is_pull_request": False, "set_at": 1, "noted_at": 2},
     "repository_files": {"repository": "octo/widgets", "read_at": 1, "version": "abc", "text": "enabled: true\n"},
     "repository_file_tellings": {"version": "abc", "guid": "done", "told_at": 1},
+    "pauses": {"name": "octo/gadgets", "repository": "octo/Gadgets", "reason": "an incident", "paused_at": 1},
     "forgotten_calls": {"prompt_id": PROMPT, "answers": 3, "cost_micro_usd": 480, "calls_of_unknown_cost": 1}
     | {"last_error": "Claude: refused", "last_error_at": 1},
 }

@@ -115,6 +115,8 @@ CREATE TABLE public.deliveries (
     digest bytea,
     body bytea,
     said_on bigint,
+    rank bigint DEFAULT '0'::bigint NOT NULL,
+    behind boolean DEFAULT false NOT NULL,
     CONSTRAINT ck_deliveries_state CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'ignored'::text, 'superseded'::text, 'dead'::text])))
 );
 CREATE SEQUENCE public.deliveries_id_seq
@@ -183,6 +185,12 @@ CREATE TABLE public.pace (
     held_until bigint NOT NULL,
     taken_at bigint NOT NULL
 );
+CREATE TABLE public.pauses (
+    name text NOT NULL,
+    repository text,
+    reason text,
+    paused_at bigint NOT NULL
+);
 CREATE TABLE public.repository_file_tellings (
     repository_id bigint NOT NULL,
     identity text NOT NULL,
@@ -250,13 +258,13 @@ CREATE TABLE public.turns (
 ALTER TABLE ONLY public.analyses ALTER COLUMN id SET DEFAULT nextval('public.analyses_id_seq'::regclass);
 ALTER TABLE ONLY public.calls ALTER COLUMN id SET DEFAULT nextval('public.calls_id_seq'::regclass);
 ALTER TABLE ONLY public.deliveries ALTER COLUMN id SET DEFAULT nextval('public.deliveries_id_seq'::regclass);
-INSERT INTO public.analyses VALUES (1, 1, 0, 'issues/analyze@3f9c2a', 'issue_analysis', 'claude-haiku-5-5', '{"worth_saying":true,"kind":"bug","priority":"high","difficulty":"easy","component":"backend","summary":"Saving a widget twice loses the first one: Grüße 😀","missing":["the version"],"recommended_response":"Which version is it?"}', 1795205132104);
-INSERT INTO public.analyses VALUES (2, 3, 0, 'pull_requests/analyze@111111', 'pull_request_analysis', 'claude-haiku-5-5', '{"worth_saying":true,"type":"bug-fix","summary":"Squares.","files":[],"findings":[{"path":"area.py","side":"RIGHT","start_line":null,"line":2,"quote":"return side ** 2","severity":"high","category":"bugs","confidence":0.8,"title":"Squares only","body":"A rectangle has two sides.","suggestion":null}]}', 1795205132319);
-INSERT INTO public.calls VALUES (1, 1, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-5-5', 'mona', 1795205132143, 1795205132155, 'ok', NULL, 1200, 80, 0, 0, 160, 1500);
-INSERT INTO public.calls VALUES (2, 1, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-5-5', 'mona', 1795205132179, 1795205132185, 'invalid', 'the reply lacks kind', 1200, 80, 0, 0, 160, 1500);
-INSERT INTO public.calls VALUES (3, 7, 0, '1#5', 'issues/analyze@3f9c2a', 'claude-haiku-5-5', 'mona', 1795205132528, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.analyses VALUES (1, 1, 0, 'issues/analyze@3f9c2a', 'issue_analysis', 'claude-haiku-5-5', '{"worth_saying":true,"kind":"bug","priority":"high","difficulty":"easy","component":"backend","summary":"Saving a widget twice loses the first one: Grüße 😀","missing":["the version"],"recommended_response":"Which version is it?"}', 1795206292187);
+INSERT INTO public.analyses VALUES (2, 3, 0, 'pull_requests/analyze@111111', 'pull_request_analysis', 'claude-haiku-5-5', '{"worth_saying":true,"type":"bug-fix","summary":"Squares.","files":[],"findings":[{"path":"area.py","side":"RIGHT","start_line":null,"line":2,"quote":"return side ** 2","severity":"high","category":"bugs","confidence":0.8,"title":"Squares only","body":"A rectangle has two sides.","suggestion":null}]}', 1795206292676);
+INSERT INTO public.calls VALUES (1, 1, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-5-5', 'mona', 1795206292315, 1795206292325, 'ok', NULL, 1200, 80, 0, 0, 160, 1500);
+INSERT INTO public.calls VALUES (2, 1, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-5-5', 'mona', 1795206292388, 1795206292405, 'invalid', 'the reply lacks kind', 1200, 80, 0, 0, 160, 1500);
+INSERT INTO public.calls VALUES (3, 7, 0, '1#5', 'issues/analyze@3f9c2a', 'claude-haiku-5-5', 'mona', 1795206293467, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.checks VALUES (1, 'hls-bot', 'bbb', 'HLS', NULL, 'success', 1);
-INSERT INTO public.comments VALUES (1, 'hls-bot', 1, 'issues', 11, 'digest', 1795205132231);
+INSERT INTO public.comments VALUES (1, 'hls-bot', 1, 'issues', 11, 'digest', 1795206292483);
 INSERT INTO public.corrections VALUES (1, 'hls-bot', 1, 'bug', 'kind', 'question', 'It is broken', 'issues/analyze@3f9c2a', false, 1, 2);
 INSERT INTO public.counters VALUES ('claude_calls', 'ok', 1);
 INSERT INTO public.counters VALUES ('claude_calls', 'invalid', 1);
@@ -268,15 +276,15 @@ INSERT INTO public.counters VALUES ('tokens', 'cache_write', 0);
 INSERT INTO public.counters VALUES ('tokens', 'input', 2400);
 INSERT INTO public.counters VALUES ('tokens', 'output', 160);
 INSERT INTO public.counters VALUES ('handler', 'IssueHandler:done', 1);
-INSERT INTO public.counters VALUES ('processing_le', '0.25', 1);
+INSERT INTO public.counters VALUES ('processing_le', '0.5', 1);
 INSERT INTO public.counters VALUES ('event', 'pull_request.synchronize', 2);
 INSERT INTO public.counters VALUES ('outcome', 'superseded', 1);
 INSERT INTO public.counters VALUES ('repository_outcome', 'octo/widgets:superseded', 1);
 INSERT INTO public.counters VALUES ('handler', 'PullRequestHandler:done', 1);
 INSERT INTO public.counters VALUES ('outcome', 'done', 2);
 INSERT INTO public.counters VALUES ('processing_count', '', 2);
-INSERT INTO public.counters VALUES ('processing_le', '0.1', 1);
-INSERT INTO public.counters VALUES ('processing_ms', '', 251);
+INSERT INTO public.counters VALUES ('processing_le', '0.25', 1);
+INSERT INTO public.counters VALUES ('processing_ms', '', 639);
 INSERT INTO public.counters VALUES ('repository_outcome', 'octo/widgets:done', 2);
 INSERT INTO public.counters VALUES ('ignored', 'event not enabled', 1);
 INSERT INTO public.counters VALUES ('outcome', 'ignored', 1);
@@ -288,35 +296,36 @@ INSERT INTO public.counters VALUES ('event', 'issues.opened', 6);
 INSERT INTO public.counters VALUES ('repository', 'octo/widgets', 8);
 INSERT INTO public.counters VALUES ('webhooks', '', 8);
 INSERT INTO public.counters VALUES ('outcome', 'pong', 1);
-INSERT INTO public.deliveries VALUES (1, 'done', 'issues', 'opened', 'request-done', 'done', 'labels bug', NULL, 1, 'octo/widgets', NULL, 1, NULL, 'mona', '1#1', 0, 1795205132052, 1795205132052, 1795205132052, 1795205132256, 2500, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, true, NULL, 'done', NULL, 'done', NULL, '\x8162f4b1208dd32526b469a7fd3d2e090d457f65c011559e5d2d724bd69570b9', '\x28b52ffd2014a100007b2264656c6976657279223a2022646f6e65227d', NULL);
-INSERT INTO public.deliveries VALUES (2, 'superseded', 'pull_request', 'synchronize', 'request-superseded', 'superseded', 'a newer commit, bbb, was pushed before this one''s turn came (delivery reviewed)', NULL, 1, 'octo/widgets', NULL, 7, 'aaa', 'mona', '1#7', 0, 1795205132269, 1795205132269, 1795205132269, 1795205132284, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\x3f41b3a061cd98e65d8aa52afb9adcafb71e3612db24e050eaac90d178da0ca1', '\x28b52ffd201ad100007b2264656c6976657279223a202273757065727365646564227d', NULL);
-INSERT INTO public.deliveries VALUES (3, 'reviewed', 'pull_request', 'synchronize', 'request-reviewed', 'done', 'a comment', NULL, 1, 'octo/widgets', NULL, 7, 'bbb', 'mona', '1#7', 0, 1795205132284, 1795205132284, 1795205132284, 1795205132331, 3000, 'PullRequestHandler', NULL, NULL, 1, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\x3068d6459b57714a815a979836d6079b97ccda64913e79f04b3b34bd99d104ab', '\x28b52ffd2018c100007b2264656c6976657279223a20227265766965776564227d', NULL);
-INSERT INTO public.deliveries VALUES (4, 'ignored', 'issues', 'opened', 'request-ignored', 'ignored', 'not enabled', 'event not enabled', 1, 'octo/widgets', NULL, 2, NULL, 'mona', '1#2', 0, 1795205132334, 1795205132334, 1795205132334, 1795205132334, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.deliveries VALUES (5, 'dead', 'issues', 'opened', 'request-dead', 'dead', 'issue is locked', NULL, 1, 'octo/widgets', NULL, 3, NULL, 'mona', '1#3', 0, 1795205132348, 1795205132348, 1795205132348, 1795205132384, NULL, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, true, NULL, NULL, NULL, NULL, NULL, '\xd2ebc591353e8b0b3c42272fc59dff7c08641bbcd2c6e94866fe5a69ec9208ee', '\x28b52ffd2014a100007b2264656c6976657279223a202264656164227d', NULL);
-INSERT INTO public.deliveries VALUES (6, 'postponed', 'issues', 'opened', 'request-postponed', 'queued', 'GitHub is down', NULL, 1, 'octo/widgets', NULL, 4, NULL, 'mona', '1#4', 0, 1795205132395, 1795205132395, 1795291532414, NULL, NULL, NULL, NULL, NULL, 1, 1, 1, 0, false, 1795205132423, NULL, NULL, NULL, NULL, '\xdb31ce846d0029e8e211d8c28b11b4a17cf0dc543dc16705c690befcf689abf1', '\x28b52ffd2019c900007b2264656c6976657279223a2022706f7374706f6e6564227d', NULL);
-INSERT INTO public.deliveries VALUES (7, 'running', 'issues', 'opened', 'request-running', 'running', NULL, NULL, 1, 'octo/widgets', NULL, 5, NULL, 'mona', '1#5', 0, 1795205132435, 1795205132435, 1795205132435, NULL, NULL, NULL, 'worker', 1795205162444, 1, 0, 0, 0, true, NULL, NULL, NULL, NULL, NULL, '\xce215ef1c309416fa0c890bf6a7d848a041fdf3af73430449cacc974eb0ae89e', '\x28b52ffd2017b900007b2264656c6976657279223a202272756e6e696e67227d', NULL);
-INSERT INTO public.deliveries VALUES (8, 'queued', 'issues', 'opened', 'request-queued', 'queued', NULL, NULL, 1, 'octo/widgets', NULL, 6, NULL, 'mona', '1#6', 0, 1795205132529, 1795205132529, 1795205132529, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\xcc04d637a76f7ab3bd996c6570c65c6379d6c8d053cc7d6f3d3f0ba0440ae0f2', '\x28b52ffd2016b100007b2264656c6976657279223a2022717565756564227d', NULL);
+INSERT INTO public.deliveries VALUES (1, 'done', 'issues', 'opened', 'request-done', 'done', 'labels bug', NULL, 1, 'octo/widgets', NULL, 1, NULL, 'mona', '1#1', 0, 1795206292020, 1795206292020, 1795206292020, 1795206292516, 2500, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, true, NULL, 'done', NULL, 'done', NULL, '\x8162f4b1208dd32526b469a7fd3d2e090d457f65c011559e5d2d724bd69570b9', '\x28b52ffd2014a100007b2264656c6976657279223a2022646f6e65227d', NULL, 1795206292020, false);
+INSERT INTO public.deliveries VALUES (2, 'superseded', 'pull_request', 'synchronize', 'request-superseded', 'superseded', 'a newer commit, bbb, was pushed before this one''s turn came (delivery reviewed)', NULL, 1, 'octo/widgets', NULL, 7, 'aaa', 'mona', '1#7', 0, 1795206292563, 1795206292563, 1795206292563, 1795206292592, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\x3f41b3a061cd98e65d8aa52afb9adcafb71e3612db24e050eaac90d178da0ca1', '\x28b52ffd201ad100007b2264656c6976657279223a202273757065727365646564227d', NULL, 1795206292563, false);
+INSERT INTO public.deliveries VALUES (3, 'reviewed', 'pull_request', 'synchronize', 'request-reviewed', 'done', 'a comment', NULL, 1, 'octo/widgets', NULL, 7, 'bbb', 'mona', '1#7', 0, 1795206292592, 1795206292592, 1795206292592, 1795206292735, 3000, 'PullRequestHandler', NULL, NULL, 1, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\x3068d6459b57714a815a979836d6079b97ccda64913e79f04b3b34bd99d104ab', '\x28b52ffd2018c100007b2264656c6976657279223a20227265766965776564227d', NULL, 1795206292592, false);
+INSERT INTO public.deliveries VALUES (4, 'ignored', 'issues', 'opened', 'request-ignored', 'ignored', 'not enabled', 'event not enabled', 1, 'octo/widgets', NULL, 2, NULL, 'mona', '1#2', 0, 1795206292764, 1795206292764, 1795206292764, 1795206292764, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1795206292764, false);
+INSERT INTO public.deliveries VALUES (5, 'dead', 'issues', 'opened', 'request-dead', 'dead', 'issue is locked', NULL, 1, 'octo/widgets', NULL, 3, NULL, 'mona', '1#3', 0, 1795206292786, 1795206292786, 1795206292786, 1795206292866, NULL, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, true, NULL, NULL, NULL, NULL, NULL, '\xd2ebc591353e8b0b3c42272fc59dff7c08641bbcd2c6e94866fe5a69ec9208ee', '\x28b52ffd2014a100007b2264656c6976657279223a202264656164227d', NULL, 1795206292786, false);
+INSERT INTO public.deliveries VALUES (6, 'postponed', 'issues', 'opened', 'request-postponed', 'queued', 'GitHub is down', NULL, 1, 'octo/widgets', NULL, 4, NULL, 'mona', '1#4', 0, 1795206292911, 1795206292911, 1795292692943, NULL, NULL, NULL, NULL, NULL, 1, 1, 1, 0, false, 1795206292952, NULL, NULL, NULL, NULL, '\xdb31ce846d0029e8e211d8c28b11b4a17cf0dc543dc16705c690befcf689abf1', '\x28b52ffd2019c900007b2264656c6976657279223a2022706f7374706f6e6564227d', NULL, 1795206292911, false);
+INSERT INTO public.deliveries VALUES (7, 'running', 'issues', 'opened', 'request-running', 'running', NULL, NULL, 1, 'octo/widgets', NULL, 5, NULL, 'mona', '1#5', 0, 1795206292981, 1795206292981, 1795206292981, NULL, NULL, NULL, 'worker', 1795206323005, 1, 0, 0, 0, true, NULL, NULL, NULL, NULL, NULL, '\xce215ef1c309416fa0c890bf6a7d848a041fdf3af73430449cacc974eb0ae89e', '\x28b52ffd2017b900007b2264656c6976657279223a202272756e6e696e67227d', NULL, 1795206292981, false);
+INSERT INTO public.deliveries VALUES (8, 'queued', 'issues', 'opened', 'request-queued', 'queued', NULL, NULL, 1, 'octo/widgets', NULL, 6, NULL, 'mona', '1#6', 0, 1795206293480, 1795206293480, 1795206293480, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\xcc04d637a76f7ab3bd996c6570c65c6379d6c8d053cc7d6f3d3f0ba0440ae0f2', '\x28b52ffd2016b100007b2264656c6976657279223a2022717565756564227d', NULL, 1795206293480, false);
 INSERT INTO public.findings VALUES (2, 0, 'area.py', 'RIGHT', NULL, 2, 'return side ** 2', 'high', 'bugs', 0.8, 'Squares only', 'A rectangle has two sides.', NULL);
 INSERT INTO public.forgotten_calls VALUES ('issues/analyze@3f9c2a', 3, 480, 1, 'Claude: refused', 1);
 INSERT INTO public.hls_version VALUES ('0007');
 INSERT INTO public.identities VALUES ('ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff', 'hls-bot', 2, 'User', 1);
-INSERT INTO public.keys VALUES ('prompt-delimiters', '\xc95d8c9e1d2eb45cdd66d0a563fb16b4f70f20fc8951d38aad1a1012542b8bdf');
-INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'priority-high', 'intended', 1795205132198, NULL, NULL, NULL);
-INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'bug', 'ours', 1795205132214, NULL, NULL, 1795205132222);
-INSERT INTO public.locks VALUES ('1#5/issues', 7, 1795205192468);
-INSERT INTO public.pace VALUES ('github', 1795206332492, 0, 1795205132492);
-INSERT INTO public.pace VALUES ('claude', 1795205132525, 0, 1795205132525);
+INSERT INTO public.keys VALUES ('prompt-delimiters', '\xd5b93dd4836effee70ec0f21fb0a7b359eb9b23f42e5a827b0fdd711d7170439');
+INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'priority-high', 'intended', 1795206292436, NULL, NULL, NULL);
+INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'bug', 'ours', 1795206292451, NULL, NULL, 1795206292459);
+INSERT INTO public.locks VALUES ('1#5/issues', 7, 1795206353043);
+INSERT INTO public.pace VALUES ('github', 1795207493383, 0, 1795206293383);
+INSERT INTO public.pace VALUES ('claude', 1795206293452, 0, 1795206293452);
+INSERT INTO public.pauses VALUES ('octo/gadgets', 'octo/Gadgets', 'an incident', 1);
 INSERT INTO public.repository_file_tellings VALUES (1, 'hls-bot', 'abc', 'done', 1);
 INSERT INTO public.repository_files VALUES (1, 'hls-bot', 'octo/widgets', 1, 'abc', 'enabled: true
 ', NULL, NULL, NULL);
 INSERT INTO public.reviews VALUES (1, 'hls-bot', 7, 'bbb', 'pull_requests', 5, 1);
 INSERT INTO public.run_ends VALUES (1, 3, 1, 9, 'push', 'main', 4, false, 'bbb', 1);
 INSERT INTO public.step_failures VALUES (1, 3, 1, 'tests', 'pytest', 9, 'main', 'bbb', 1);
-INSERT INTO public.steps VALUES (1, 'route', 0, 1, 0, 1795205132088, '\x28b52ffd20273901002273657474696e67732e79616d6c3a33206c657473206973737565732e6f70656e656420696e22');
-INSERT INTO public.steps VALUES (1, 'ask', 0, 1, 1500, 1795205132099, '\x28b52ffd60cf003d0a00d697492e8027690e3330530906d3330c6ac59a6dd8fe165b9a08692e776b217b571431f4143023c486e3b7ed9ba2e92674173c003a003e00bd32ae648e9e4c85a737b8ca914ed9e909dc66b1722de3e28c745e56ca34ad9a855179f495c00620000ae88266597021b04ee67d7a5bd5cc8b923923a7592e72d4f561e5b81c65bbe8d39ab45d9c7512b80bebc0d31bb9de9b7cf40655614be1e90d1546e64576f486972e932d826c3bba4bd63dbd09e98bb6f8ce48d764f13c6a9c40efe13d8ead43f07465181956a99a36a8ef45a6f248c1615c96ba70d4f51330ef3b3a83060c0f8e3234386890064e5218038d8602914867a5c4d8470112c771208ef4c65335c7b6546aaf5c28756cb1a34340cf78741c09897486aac4563d19b847571c1487a9ec72076d732dec010a00390fe92c0054453570f2d8a554ca8fb9f8371b0ceacd51e202221414');
-INSERT INTO public.steps VALUES (5, 'ask', 0, 1, 1500, 1795205132369, '\x28b52ffd60cf003d0a00d697492e8027690e3330530906d3330c6ac59a6dd8fe165b9a08692e776b217b571431f4143023c486e3b7ed9ba2e92674173c003a003e00bd32ae648e9e4c85a737b8ca914ed9e909dc66b1722de3e28c745e56ca34ad9a855179f495c00620000ae88266597021b04ee67d7a5bd5cc8b923923a7592e72d4f561e5b81c65bbe8d39ab45d9c7512b80bebc0d31bb9de9b7cf40655614be1e90d1546e64576f486972e932d826c3bba4bd63dbd09e98bb6f8ce48d764f13c6a9c40efe13d8ead43f07465181956a99a36a8ef45a6f248c1615c96ba70d4f51330ef3b3a83060c0f8e3234386890064e5218038d8602914867a5c4d8470112c771208ef4c65335c7b6546aaf5c28756cb1a34340cf78741c09897486aac4563d19b847571c1487a9ec72076d732dec010a00390fe92c0054453570f2d8a554ca8fb9f8371b0ceacd51e202221414');
-INSERT INTO public.steps VALUES (7, 'gather', 0, 1, 250, 1795205132455, '\x28b52ffd2019c900007b227469746c65223a202249742069732062726f6b656e227d');
-INSERT INTO public.turns VALUES (7, 'github', 1795205732492);
+INSERT INTO public.steps VALUES (1, 'route', 0, 1, 0, 1795206292143, '\x28b52ffd20273901002273657474696e67732e79616d6c3a33206c657473206973737565732e6f70656e656420696e22');
+INSERT INTO public.steps VALUES (1, 'ask', 0, 1, 1500, 1795206292171, '\x28b52ffd60cf003d0a00d697492e8027690e3330530906d3330c6ac59a6dd8fe165b9a08692e776b217b571431f4143023c486e3b7ed9ba2e92674173c003a003e00bd32ae648e9e4c85a737b8ca914ed9e909dc66b1722de3e28c745e56ca34ad9a855179f495c00620000ae88266597021b04ee67d7a5bd5cc8b923923a7592e72d4f561e5b81c65bbe8d39ab45d9c7512b80bebc0d31bb9de9b7cf40655614be1e90d1546e64576f486972e932d826c3bba4bd63dbd09e98bb6f8ce48d764f13c6a9c40efe13d8ead43f07465181956a99a36a8ef45a6f248c1615c96ba70d4f51330ef3b3a83060c0f8e3234386890064e5218038d8602914867a5c4d8470112c771208ef4c65335c7b6546aaf5c28756cb1a34340cf78741c09897486aac4563d19b847571c1487a9ec72076d732dec010a00390fe92c0054453570f2d8a554ca8fb9f8371b0ceacd51e202221414');
+INSERT INTO public.steps VALUES (5, 'ask', 0, 1, 1500, 1795206292851, '\x28b52ffd60cf003d0a00d697492e8027690e3330530906d3330c6ac59a6dd8fe165b9a08692e776b217b571431f4143023c486e3b7ed9ba2e92674173c003a003e00bd32ae648e9e4c85a737b8ca914ed9e909dc66b1722de3e28c745e56ca34ad9a855179f495c00620000ae88266597021b04ee67d7a5bd5cc8b923923a7592e72d4f561e5b81c65bbe8d39ab45d9c7512b80bebc0d31bb9de9b7cf40655614be1e90d1546e64576f486972e932d826c3bba4bd63dbd09e98bb6f8ce48d764f13c6a9c40efe13d8ead43f07465181956a99a36a8ef45a6f248c1615c96ba70d4f51330ef3b3a83060c0f8e3234386890064e5218038d8602914867a5c4d8470112c771208ef4c65335c7b6546aaf5c28756cb1a34340cf78741c09897486aac4563d19b847571c1487a9ec72076d732dec010a00390fe92c0054453570f2d8a554ca8fb9f8371b0ceacd51e202221414');
+INSERT INTO public.steps VALUES (7, 'gather', 0, 1, 250, 1795206293021, '\x28b52ffd2019c900007b227469746c65223a202249742069732062726f6b656e227d');
+INSERT INTO public.turns VALUES (7, 'github', 1795206893383);
 SELECT pg_catalog.setval('public.analyses_id_seq', 2, true);
 SELECT pg_catalog.setval('public.calls_id_seq', 3, true);
 SELECT pg_catalog.setval('public.deliveries_id_seq', 8, true);
@@ -352,6 +361,8 @@ ALTER TABLE ONLY public.locks
     ADD CONSTRAINT locks_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.pace
     ADD CONSTRAINT pace_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.pauses
+    ADD CONSTRAINT pauses_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.repository_file_tellings
     ADD CONSTRAINT repository_file_tellings_pkey PRIMARY KEY (repository_id, identity, version);
 ALTER TABLE ONLY public.repository_files
@@ -378,7 +389,7 @@ CREATE INDEX ix_deliveries_dead ON public.deliveries USING btree (id) WHERE (sta
 CREATE INDEX ix_deliveries_digest ON public.deliveries USING btree (digest) WHERE (digest IS NOT NULL);
 CREATE INDEX ix_deliveries_finished ON public.deliveries USING btree (finished_at) WHERE (finished_at IS NOT NULL);
 CREATE INDEX ix_deliveries_lease ON public.deliveries USING btree (lease_until) WHERE (state = 'running'::text);
-CREATE INDEX ix_deliveries_queued ON public.deliveries USING btree (priority DESC, id, due_at, thread_key) WHERE (state = 'queued'::text);
+CREATE INDEX ix_deliveries_queued ON public.deliveries USING btree (behind, rank, id, due_at, thread_key) WHERE (state = 'queued'::text);
 CREATE INDEX ix_deliveries_repository ON public.deliveries USING btree (repository, number);
 CREATE INDEX ix_deliveries_said_on ON public.deliveries USING btree (repository, said_on);
 CREATE INDEX ix_deliveries_thread ON public.deliveries USING btree (thread_key, state, id);
