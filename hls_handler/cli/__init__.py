@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from hls_handler.cli.backup import backup
 from hls_handler.cli.check import check
 from hls_handler.cli.deliveries import deliveries
 from hls_handler.cli.demo import demo
@@ -35,6 +36,7 @@ app.command()(render)
 app.command()(send)
 app.add_typer(deliveries, name="deliveries")
 app.command()(why)
+app.command()(backup)
 app.add_typer(prompts, name="prompts")
 app.add_typer(config_commands, name="config")
 app.add_typer(settings_commands, name="settings")

@@ -1,5 +1,6 @@
 """The store: everything that must survive, in one database, SQLite or PostgreSQL. The only room that knows SQL."""
 
+from hls_handler.store.backup import back_up
 from hls_handler.store.calls import CLAUDE_PACE, UNAVAILABLE
 from hls_handler.store.corrections import Noted
 from hls_handler.store.counters import BUCKETS_S, FieldFeedback, feedback_in
@@ -27,6 +28,7 @@ __all__ = [
     "Store",
     "ThreadKnowledge",
     "ThreadMemory",
+    "back_up",
     "database_exists",
     "feedback_in",
     "hold_exclusively",

@@ -325,6 +325,7 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
         "deliveries show",
         "deliveries retry",
         "why",
+        "backup",
         "prompts list",
         "prompts vars",
         "prompts show",
