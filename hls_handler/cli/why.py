@@ -35,12 +35,14 @@ def why(
     match = THREAD.fullmatch(thread)
     if match is None:
         raise typer.BadParameter("write it as owner/repo#7", param_hint="OWNER/REPO#N")
-    with open_store(load(config)) as store:
+    settings = load(config)
+    forgotten = settings.sources.where("storage.keep_days")
+    with open_store(settings) as store:
         stories = [tell(store, row) for row in store.thread(match["repository"], int(match["number"]))]
     if not stories:
         fail(
-            f"nothing was received for {thread}: see on GitHub, under the webhook's recent deliveries, "
-            "whether it was sent, and here, in `hls deliveries list`, what else came"
+            f"nothing was received for {thread}, or it is forgotten ({forgotten}): see on GitHub, under the webhook's "
+            "recent deliveries, whether it was sent, and here, in `hls deliveries list`, what else came"
         )
     for number, story in enumerate(stories):
         if number:

@@ -16,7 +16,7 @@ from hls_handler.settings.model import Settings
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
-BATCH = 50
+BATCH = 20
 """Deliveries in one transaction: a few milliseconds, in which on SQLite nobody else writes."""
 REST_S, REST_SHARE = 0.05, 9.0
 """After a batch everybody else has at least so long, and so many times as long as the batch took."""

@@ -56,13 +56,13 @@ def retention(store: FakeStore, pauses: list[float]) -> Retention:
 
 
 def test_it_forgets_batch_after_batch_until_there_is_no_more(caplog: pytest.LogCaptureFixture) -> None:
-    store, pauses = FakeStore(deliveries=2 * BATCH + 1, bodies=3), list[float]()
+    store, pauses = FakeStore(deliveries=41, bodies=3), list[float]()
     with caplog.at_level(logging.INFO):
         retention(store, pauses).look()
-    assert store.asked == [("bodies", 14 * DAY, BATCH)] + [("deliveries", 90 * DAY, BATCH)] * 3
+    assert store.asked == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3
     assert store.left == {"deliveries": 0, "bodies": 0}
     assert [(record.message, vars(record)["deliveries"], vars(record)["bodies"]) for record in caplog.records] == [
-        ("old deliveries forgotten", 101, 3)
+        ("old deliveries forgotten", 41, 3)
     ]
 
 
