@@ -27,6 +27,7 @@ from hls_handler import logs
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate import RateMeter
+from hls_handler.clients.way import proxy_secrets
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Dependency, PromptError, SettingsError, StoreUnavailable
 from hls_handler.events import Sip
@@ -35,6 +36,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.environment import adopt_way_out
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.masking import secret_values
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -66,8 +68,9 @@ MEND_PROMPTS = "mend the file that the message names; `hls check` tries all prom
 
 def create() -> Starlette:
     """The application for an ASGI server of one's own. Raises `SettingsError` with all problems."""
-    path = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml")
-    file = SettingsFile(path, os.environ, dotenv=Path(".env"))
+    path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
+    adopt_way_out(os.environ, dotenv)
+    file = SettingsFile(path, os.environ, dotenv=dotenv)
     configure_logs(file.first)
     return Service(file).web
 
@@ -78,7 +81,7 @@ def _utc_now() -> datetime:
 
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
     """`earlier` are secrets that these settings do not hold any more: they stay masked."""
-    secrets = sorted({*secret_values(settings), *earlier}, key=lambda secret: (-len(secret), secret))
+    secrets = sorted({*secret_values(settings), *proxy_secrets(), *earlier}, key=lambda secret: (-len(secret), secret))
     logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -21,12 +21,7 @@ import requests
 from hls_handler.clients.wording import cause, refusal_of_proxy, unbelieved
 from hls_handler.errors import SettingsError
 from hls_handler.settings.checks import is_loopback
-
-PROXIES = ("HTTPS_PROXY", "ALL_PROXY")
-"""The first that is set names a proxy; in lower case they count for more."""
-
-AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""The first that is set names a PEM file, or a folder as `c_rehash` makes it."""
+from hls_handler.settings.environment import AUTHORITIES, EXCEPTED, PROXIES, either_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ def find_way(address: str, environ: Mapping[str, str] = os.environ) -> Way:
 def proxy_secrets(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
     """The passwords in the addresses of proxies, as written and as sent: nobody may see them."""
     found = set[str]()
-    for variable in _either_case(*PROXIES):
+    for variable in either_case(*PROXIES):
         _, at, _ = environ.get(variable, "").rpartition("@")
         password = _split(environ[variable]).password if at else None
         if password:
@@ -122,7 +117,7 @@ def _proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
     host = address.hostname or ""
     if address.scheme != "https" or is_loopback(host) or _is_excepted(host, address.port, environ):
         return None
-    for variable in _either_case(*PROXIES):
+    for variable in either_case(*PROXIES):
         named = environ.get(variable)
         if named:
             place = _split(named)
@@ -132,12 +127,6 @@ def _proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
                 )
             return place.geturl()
     return None
-
-
-def _either_case(*names: str) -> Iterator[str]:
-    for name in names:
-        yield name.lower()  # first, as curl has it
-        yield name
 
 
 def _split(proxy: str) -> SplitResult:
@@ -161,7 +150,7 @@ def _shown(place: SplitResult) -> str:
 
 def _is_excepted(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
     """By NO_PROXY: "*", hosts with all that is below them, addresses, networks; each may have a port."""
-    entries = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    entries = next((environ[name] for name in either_case(*EXCEPTED) if environ.get(name)), "")
     return any(_fits(entry, host, port) for entry in entries.replace(",", " ").lower().split())
 
 
