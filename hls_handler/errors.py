@@ -11,6 +11,7 @@ HlsError
 │   └── Conflict           a guard in the database refused a write (store/database.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a copy (store/packed.py)
 ├── EndsAlways             the demo's service ends however often it is started (cli/service_process.py)
+├── Found                  a look of the probe's found trouble: /health tells the operator (work/probe.py)
 ├── LeaseLost              another worker owns the delivery now; this one stops and writes nothing
 ├── Wait                   not an error of anybody: the delivery's turn comes later (pace, budget, a held lock)
 ├── Overtaken              a newer event made this work pointless: superseded

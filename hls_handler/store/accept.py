@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Executable, Select, bindparam, literal_column, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Accepted, NewDelivery, State
@@ -17,9 +18,9 @@ from hls_handler.store.clock import HOUR_MS
 from hls_handler.store.counters import ended
 from hls_handler.store.lanes import busy_lanes, let_next_come
 from hls_handler.store.packed import packer
-from hls_handler.store.part import COUNTED_AT_THE_DOOR, Counts, Part, literal
+from hls_handler.store.part import COUNTED_AT_THE_DOOR, LAST_WEBHOOK, Counts, Part, literal
 from hls_handler.store.ranks import rank
-from hls_handler.store.tables import deliveries, turns
+from hls_handler.store.tables import counters, deliveries, turns
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # when GitHub sends them again
 _FROM_HERE_ON_TOO_BIG = 2**63
@@ -119,6 +120,7 @@ class Accepting(Part):
         with self._database.writing() as connection:
             self._count(connection, beforehand)
             now = self._database.now_in(connection)
+            self._note_arrivals(connection, beforehand, now)
             known = _look_up(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
             before = frozenset(known.stored)
             answers = sort_out(batch, known)
@@ -132,6 +134,18 @@ class Accepting(Part):
             let_next_come(self._database, connection, [new.thread_key for new in superseding])
             self._count(connection, afterwards + _count_answers(batch, answers))
         return answers
+
+    def _note_arrivals(self, connection: Connection, counted: Counts, now: int) -> None:
+        """Note when the last webhook came, of all and of each repository that is counted."""
+        labels = {label: None for name, label in counted if name in ("webhooks", "repository")}
+        if labels:
+            rows = [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in sorted(labels)]
+            connection.execute(self._note, rows)
+
+    @cached_property
+    def _note(self) -> Executable:
+        new = self._database.insert(counters)
+        return new.on_conflict_do_update(index_elements=["name", "label"], set_={"value": new.excluded["value"]})
 
 
 def refuse_unstorable(new: NewDelivery) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.settings.model import Settings
 from hls_handler.store import CLAUDE_PACE, Store
-from hls_handler.work.in_force import Renewal
+from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.job import GITHUB_PACE
 from hls_handler.work.ports import Github
-from hls_handler.work.probe import Check
+from hls_handler.work.probe import Check, Found
+from hls_handler.work.silence import REMEDY, expectations, find_silence, last_heard
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,12 @@ def checks(
         Check("queue", lambda: _queue(store), proves=True),
         Check("github", look_at_github),
         Check("claude", look_at_claude),
+        Check(
+            "webhooks",
+            lambda: _silence(store, renewal.latest),
+            proves=True,
+            wants=lambda: bool(expectations(renewal.latest.settings)),
+        ),
     ]
 
 
@@ -64,3 +71,22 @@ def _queue(store: Store) -> None:
             f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s: raise limits.concurrency, "
             "or look in the log why the workers are busy"
         )
+
+
+def _silence(store: Store, now: InForce) -> None:
+    expected = expectations(now.settings)
+    heard, at = store.last_webhooks(), store.now()
+    since = store.expected_since(one.name for one in expected)
+    silences = [
+        find_silence(
+            one,
+            last_heard(one, heard, now.table),
+            since=since[one.name],
+            now=at,
+            where=now.settings.sources.where(one.key),
+        )
+        for one in expected
+    ]
+    told = [silence for silence in silences if silence is not None]
+    if told:
+        raise Found("; ".join(told), remedy=REMEDY)
