@@ -23,6 +23,7 @@ from hls_handler.store.ranks import rank
 from hls_handler.store.tables import counters, deliveries, turns
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # when GitHub sends them again
+_NOTED_EVERY_MS = 1000
 _FROM_HERE_ON_TOO_BIG = 2**63
 
 _c = deliveries.c
@@ -136,11 +137,17 @@ class Accepting(Part):
         return answers
 
     def _note_arrivals(self, connection: Connection, counted: Counts, now: int) -> None:
-        """Note when the last webhook came, of all and of each repository that is counted."""
-        labels = {label: None for name, label in counted if name in ("webhooks", "repository")}
-        if labels:
-            rows = [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in sorted(labels)]
-            connection.execute(self._note, rows)
+        """Note when the last webhook came, of all and of each repository that is counted: to the second, at most."""
+        labels = {label for name, label in counted if name in ("webhooks", "repository")}
+        news = sorted(label for label in labels if abs(now - self._noted.get(label, 0)) >= _NOTED_EVERY_MS)
+        if news:
+            connection.execute(self._note, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news])
+            self._noted.update(dict.fromkeys(news, now))
+
+    @cached_property
+    def _noted(self) -> dict[str, int]:
+        """What was noted last by this process."""
+        return {}
 
     @cached_property
     def _note(self) -> Executable:
