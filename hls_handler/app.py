@@ -52,6 +52,7 @@ from hls_handler.work.identity import WhoWeAre
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.kept import Kept
 from hls_handler.work.outcomes import Outcomes
+from hls_handler.work.pauses import document
 from hls_handler.work.ports import Now, Tools
 from hls_handler.work.probe import Check, Probe
 from hls_handler.work.watcher import Watcher
@@ -229,11 +230,15 @@ class Service:
             count_pong=lambda: self._accepts.count(PONG),
             outcome=self._outcomes.expect,
             counters=self._store.counters,
-            queue=lambda: asdict(self._store.queue_figures()),
+            queue=self._queue,
             rate_limit=lambda: self._rates.use.rate_limit,
             health=self._health,
             clock=time.monotonic,
         )
+
+    def _queue(self) -> dict[str, object]:
+        pauses = [document(pause) for pause in self._store.pauses()]
+        return {**asdict(self._store.queue_figures()), "paused": pauses}
 
     async def _route(self, event: str, sip: Sip) -> Rule | Feedback | Ignored:
         """With the prompts as they were read last; before a no for want of one, with the files as they are now."""

@@ -121,7 +121,7 @@ class Accepting(Part):
         with self._database.writing() as connection:
             self._count(connection, beforehand)
             now = self._database.now_in(connection)
-            self._note_arrivals(connection, beforehand, now)
+            noted = self._note_arrivals(connection, beforehand, now)
             known = _look_up(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
             before = frozenset(known.stored)
             answers = sort_out(batch, known)
@@ -134,15 +134,16 @@ class Accepting(Part):
             afterwards += _supersede(connection, superseding, now)
             let_next_come(self._database, connection, [new.thread_key for new in superseding])
             self._count(connection, afterwards + _count_answers(batch, answers))
+        self._noted.update(noted)
         return answers
 
-    def _note_arrivals(self, connection: Connection, counted: Counts, now: int) -> None:
-        """Note when the last webhook came, of all and of each repository that is counted: to the second, at most."""
+    def _note_arrivals(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
+        """Note when the last webhook came, of all and of each repository that is counted, if it was not just now."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         news = sorted(label for label in labels if abs(now - self._noted.get(label, 0)) >= _NOTED_EVERY_MS)
         if news:
             connection.execute(self._note, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news])
-            self._noted.update(dict.fromkeys(news, now))
+        return dict.fromkeys(news, now)
 
     @cached_property
     def _noted(self) -> dict[str, int]:

@@ -10,6 +10,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.store import CLAUDE_PACE, Store
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.job import GITHUB_PACE
+from hls_handler.work.pauses import resuming, told
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Check, Found
 from hls_handler.work.silence import REMEDY, expectations, find_silence, last_heard
@@ -61,16 +62,20 @@ def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
 
 
 def _queue(store: Store) -> None:
-    """A queue that nobody empties is trouble; one that waits for a turn is not."""
+    """A queue that nobody empties is trouble; one that waits for a turn is not. A pause is what people forget."""
     strays = store.unmark_strays()
     if strays:
         log.warning("deliveries stood behind others that have ended; they may go now", extra={"deliveries": strays})
-    figures = store.queue_figures()
+    figures, pauses = store.queue_figures(), store.pauses()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         raise HlsError(
             f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s: raise limits.concurrency, "
             "or look in the log why the workers are busy"
         )
+    if pauses:
+        paused = "; ".join(told(pause) for pause in pauses)
+        remedy = f"when that is over: {', '.join(resuming(pause) for pause in pauses)}"
+        raise Found(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
 
 
 def _silence(store: Store, now: InForce) -> None:

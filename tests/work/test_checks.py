@@ -131,3 +131,32 @@ def test_where_no_webhooks_are_expected_nothing_is_said_of_them(make_world: Make
     one = make_world()
     one.skew.append(timedelta(hours=9999))
     assert webhooks(one, tmp_path, SMALLEST) == ComponentHealth("unknown", NOON)
+
+
+def queue(one: World, folder: Path) -> ComponentHealth:
+    """What /health says of the queue after one look."""
+    told = Health(lambda: NOON)
+    looks = checks(one.store, renewal_of(folder, one.store), github=lambda _: FakeGithub(), lookup_model=lambda _: None)
+    Probe([check for check in looks if check.component == "queue"], told).look()
+    return told.snapshot().components["queue"]
+
+
+def test_a_pause_is_told_so_that_nobody_forgets_it(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world(stands_still=True)
+    one.skew.append(timedelta(seconds=30))
+    one.accept()
+    one.store.pause("codertocat/hello-world", reason="a migration")
+    one.store.pause(None, reason=None)
+    one.skew.append(timedelta(hours=1))  # longer than anything may be due that is not paused
+    assert queue(one, tmp_path) == ComponentHealth(
+        "degraded",
+        NOON,
+        "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
+        "a migration; 1 of 1 queued wait for that",
+        "when that is over: `hls resume`, `hls resume codertocat/hello-world`",
+    )
+    one.store.resume(None)
+    one.store.resume("Codertocat/Hello-World")
+    stuck = queue(one, tmp_path)
+    assert stuck.message is not None
+    assert stuck.message.startswith("1 deliveries are due, the oldest for 3600 s")
