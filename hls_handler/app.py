@@ -29,7 +29,7 @@ from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate import RateMeter
 from hls_handler.clients.way import proxy_secrets
 from hls_handler.deliveries import Finished
-from hls_handler.errors import Dependency, PromptError, SettingsError, StoreUnavailable
+from hls_handler.errors import Dependency, PromptError, SettingsError, StartLater, StoreUnavailable
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
 from hls_handler.prompting.prompt import Library
@@ -289,6 +289,8 @@ def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
             we = _who_we_are(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
+            if live is not None:
+                raise StartLater(problems) from exc
         if live is None or store is None or we is None:
             raise SettingsError(problems)
         return InForce(settings, RepositoryTable(settings), live, we), store, held.pop_all()

@@ -2,6 +2,7 @@
 
 HlsError
 ├── SettingsError          the operator mends a file; the service does not start
+│   └── StartLater         nothing is wrong with it, but the database cannot be used at the moment
 ├── PromptError            the prompt author mends a template; the last good version stays in use
 │   ├── BrokenTemplateError one template could not be rendered (prompting/problems.py)
 │   └── TornToken          a template cut a stranger's text (untrusted/tokens.py)
@@ -43,6 +44,10 @@ class SettingsError(HlsError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class StartLater(SettingsError):
+    """The service does not start, and may at another time, with nothing changed: the database cannot be used now."""
 
 
 class PromptError(HlsError):
