@@ -41,16 +41,16 @@ def test_the_service_is_given_the_time_that_it_takes_to_end() -> None:
     assert float(unit()["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_WITHIN_S + 10
 
 
-def test_the_service_runs_as_nobody_and_may_write_its_database_only() -> None:
+def test_the_service_has_a_user_of_its_own_and_may_write_its_database_only() -> None:
     said = unit()
-    assert {key: said[key] for key in ("DynamicUser", "ProtectSystem", "ProtectHome", "NoNewPrivileges")} == {
-        "DynamicUser": ["yes"],
+    assert {key: said[key] for key in ("User", "ProtectSystem", "ProtectHome", "NoNewPrivileges")} == {
+        "User": ["hls"],
         "ProtectSystem": ["strict"],
         "ProtectHome": ["yes"],
         "NoNewPrivileges": ["yes"],
     }
     assert (said["StateDirectory"], said["UMask"]) == (["hls"], ["0077"])
-    assert not {"ReadWritePaths", "BindPaths", "User"} & said.keys()
+    assert not {"ReadWritePaths", "BindPaths", "BindReadOnlyPaths"} & said.keys()
 
 
 def test_secrets_are_in_a_file_that_the_unit_names_and_not_in_the_unit() -> None:
