@@ -6,7 +6,7 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -108,22 +108,26 @@ class Network:
     claude: FakeClaude
     folder: Path
     set_variable: Callable[[str, str], None]
+    github_url: str = GITHUB
+    claude_url: str = CLAUDE
 
     def leads_by(self, credentials: str = f"hls:{PASSWORD}", *, place: str | None = None) -> None:
         self.set_variable("HTTPS_PROXY", f"http://{credentials}@{place or self.proxy.place}")
 
     def ask_github(self) -> object:
-        with closing(Api(github_settings(GITHUB), observe=lambda _: None, now=lambda: NOON, timeout_s=10)) as api:
+        with closing(
+            Api(github_settings(self.github_url), observe=lambda _: None, now=lambda: NOON, timeout_s=10)
+        ) as api:
             return who_am_i(api).login
 
     def ask_claude(self) -> object:
-        settings = ClaudeSettings(api_key=SecretStr(KEY), base_url=CLAUDE, timeout_s=10)
+        settings = ClaudeSettings(api_key=SecretStr(KEY), base_url=self.claude_url, timeout_s=10)
         with closing(Claude(settings, clock=lambda: 0.0, now=lambda: NOON)) as claude:
             return claude.lookup_model("claude-haiku-5-5").lifecycle
 
     def read_log(self) -> object:
-        address = "https://api.github.test/stored/6?signature=5ecret"
-        lines = read_log("GET log", address, base_url=GITHUB, now=lambda: NOON, timeout_s=10)
+        address = f"{self.github_url.removesuffix('/api')}/stored/6?signature=5ecret"
+        lines = read_log("GET log", address, base_url=self.github_url, now=lambda: NOON, timeout_s=10)
         return list(lines) if isinstance(lines, Iterator) else lines
 
 
@@ -199,3 +203,13 @@ def troubles(network: Network) -> list[DependencyDown]:
         assert "wr0ng-passw0rd" not in shown
         assert "aGxzO" not in shown  # of "hls:...", as it is sent
     return told
+
+
+def test_this_machine_is_reached_directly_whatever_the_variables_say(network: Network) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        network.set_variable(name, "http://127.0.0.1:9")
+    network.github.log = b"one\n"
+    network.claude.says = [Say(body={"id": "claude-haiku-5-5", "lifecycle": "active"})]
+    here = replace(network, github_url=network.github.base_url, claude_url=network.claude.base_url)
+    assert (here.ask_github(), here.ask_claude(), here.read_log()) == ("hls-bot", "active", ["one"])
+    assert network.proxy.asked == []
