@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def pause(
         queued, running = store.open_deliveries(repository)
         known = repository is None or _ever_came(store, repository)
     say(f"{told(held)}; {resuming(held)} ends that")
-    say(f"{_deliveries(queued)} queued, and what comes joins them; {_deliveries(running)} worked on, to the end")
+    say(f"{queued} queued, and what comes will wait, too; {running} being worked on, which will end as ever")
     if not known:
         say(f"no webhook of {repository} ever came: is it written so?")
 
@@ -67,13 +68,13 @@ def resume(repository: Which = None, config: Config = None) -> None:
         fail(f"{name} was not paused")
     if any(other.repository is None for other in others):
         fail(f"{name} is not paused for itself any more, and waits for everything")
-    say(f"{name} goes on: {_deliveries(queued)} queued")
+    say(f"{name} goes on: {queued} queued")
 
 
 def signed(reason: str | None) -> str:
-    """The reason with who gave it and where."""
+    """The reason with who gave it and where: the person behind sudo, not the user that they became."""
     try:
-        who = getpass.getuser()
+        who = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in a container
         who = "somebody"
     by = f"by {who} on {socket.gethostname()}"
@@ -91,7 +92,3 @@ def _is_of(one: str | None, other: str | None) -> bool:
 
 def _ever_came(store: Store, repository: str) -> bool:
     return any(name == "repository" and label.lower() == repository.lower() for name, label in store.counters())
-
-
-def _deliveries(count: int) -> str:
-    return "1 delivery is" if count == 1 else f"{count} deliveries are"

@@ -56,11 +56,11 @@ def test_a_pause_says_what_it_holds_and_what_ends_it(hls: Hls) -> None:
         0,
         (
             "Octo/Widgets is paused since T: a migration; `hls resume Octo/Widgets` ends that\n"
-            "1 delivery is queued, and what comes joins them; 1 delivery is worked on, to the end\n"
+            "1 queued, and what comes will wait, too; 1 being worked on, which will end as ever\n"
         ),
     )
     resumed = hls("resume", "octo/widgets")
-    assert (resumed.exit_code, resumed.output) == (0, "octo/widgets goes on: 1 delivery is queued\n")
+    assert (resumed.exit_code, resumed.output) == (0, "octo/widgets goes on: 1 queued\n")
 
 
 @pytest.mark.usefixtures("waiting")
@@ -96,10 +96,7 @@ def test_what_still_holds_is_told_when_something_resumes(hls: Hls) -> None:
     ended = hls("resume")
     assert (ended.exit_code, plain(ended.output)) == (
         0,
-        (
-            "octo/docs is paused since T: two; `hls resume octo/docs` ends that\n"
-            "everything goes on: 0 deliveries are queued\n"
-        ),
+        ("octo/docs is paused since T: two; `hls resume octo/docs` ends that\neverything goes on: 0 queued\n"),
     )
 
 
@@ -129,6 +126,9 @@ def test_the_list_and_the_story_tell_what_a_delivery_waits_for(hls: Hls) -> None
     assert "paused" not in hls("why", "octo/docs#8").output
 
 
-def test_who_paused_is_kept_with_why() -> None:
+def test_who_paused_is_kept_with_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
     assert re.fullmatch(r"a migration \(by \S+ on \S+\)", signed("a migration"))
     assert re.fullmatch(r"by \S+ on \S+", signed(None))
+    monkeypatch.setenv("SUDO_USER", "mona")
+    assert re.fullmatch(r"a migration \(by mona on \S+\)", signed("a migration"))

@@ -39,7 +39,7 @@ def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: M
         text=True,
         timeout=60,
     )
-    assert (resumed.returncode, resumed.stdout) == (0, "codertocat/hello-world goes on: 1 delivery is queued\n")
+    assert (resumed.returncode, resumed.stdout) == (0, "codertocat/hello-world goes on: 1 queued\n")
     service.until_idle()
     thread = sandbox.state.thread("Codertocat/Hello-World", 11)
     assert thread is not None
