@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 INTERRUPTED = 130
@@ -14,9 +15,12 @@ def main() -> None:
     gc.disable()
     try:
         from hls_handler.cli import app
+        from hls_handler.cli.options import DOTENV
+        from hls_handler.settings.environment import adopt_way_out
 
         gc.freeze()
         gc.enable()
+        adopt_way_out(os.environ, DOTENV)
         app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

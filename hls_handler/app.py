@@ -27,14 +27,16 @@ from hls_handler import logs
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate import RateMeter
+from hls_handler.clients.way import proxy_secrets
 from hls_handler.deliveries import Finished
-from hls_handler.errors import Dependency, PromptError, SettingsError, StoreUnavailable
+from hls_handler.errors import Dependency, PromptError, SettingsError, StartLater, StoreUnavailable
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.environment import adopt_way_out
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.masking import secret_values
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -50,6 +52,7 @@ from hls_handler.work.identity import WhoWeAre
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.kept import Kept
 from hls_handler.work.outcomes import Outcomes
+from hls_handler.work.pauses import document
 from hls_handler.work.ports import Now, Tools
 from hls_handler.work.probe import Check, Probe
 from hls_handler.work.retention import Retention
@@ -67,8 +70,9 @@ MEND_PROMPTS = "mend the file that the message names; `hls check` tries all prom
 
 def create() -> Starlette:
     """The application for an ASGI server of one's own. Raises `SettingsError` with all problems."""
-    path = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml")
-    file = SettingsFile(path, os.environ, dotenv=Path(".env"))
+    path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
+    adopt_way_out(os.environ, dotenv)
+    file = SettingsFile(path, os.environ, dotenv=dotenv)
     configure_logs(file.first)
     return Service(file).web
 
@@ -79,7 +83,7 @@ def _utc_now() -> datetime:
 
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
     """`earlier` are secrets that these settings do not hold any more: they stay masked."""
-    secrets = sorted({*secret_values(settings), *earlier}, key=lambda secret: (-len(secret), secret))
+    secrets = sorted({*secret_values(settings), *proxy_secrets(), *earlier}, key=lambda secret: (-len(secret), secret))
     logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
 
 
@@ -228,11 +232,15 @@ class Service:
             count_pong=lambda: self._accepts.count(PONG),
             outcome=self._outcomes.expect,
             counters=self._store.counters,
-            queue=lambda: asdict(self._store.queue_figures()),
+            queue=self._queue,
             rate_limit=lambda: self._rates.use.rate_limit,
             health=self._health,
             clock=time.monotonic,
         )
+
+    def _queue(self) -> dict[str, object]:
+        pauses = [document(pause) for pause in self._store.pauses()]
+        return {**asdict(self._store.queue_figures()), "paused": pauses}
 
     async def _route(self, event: str, sip: Sip) -> Rule | Feedback | Ignored:
         """With the prompts as they were read last; before a no for want of one, with the files as they are now."""
@@ -285,6 +293,8 @@ def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
             we = _who_we_are(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
+            if live is not None:
+                raise StartLater(problems) from exc
         if live is None or store is None or we is None:
             raise SettingsError(problems)
         return InForce(settings, RepositoryTable(settings), live, we), store, held.pop_all()

@@ -2,6 +2,7 @@
 
 HlsError
 ├── SettingsError          the operator mends a file; the service does not start
+│   └── StartLater         nothing is wrong with it, but the database cannot be used at the moment
 ├── PromptError            the prompt author mends a template; the last good version stays in use
 │   ├── BrokenTemplateError one template could not be rendered (prompting/problems.py)
 │   └── TornToken          a template cut a stranger's text (untrusted/tokens.py)
@@ -11,6 +12,7 @@ HlsError
 │   └── Conflict           a guard in the database refused a write (store/database.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a copy (store/packed.py)
 ├── EndsAlways             the demo's service ends however often it is started (cli/service_process.py)
+├── Found                  a look of the probe's found trouble: /health tells the operator (work/probe.py)
 ├── LeaseLost              another worker owns the delivery now; this one stops and writes nothing
 ├── Wait                   not an error of anybody: the delivery's turn comes later (pace, budget, a held lock)
 ├── Overtaken              a newer event made this work pointless: superseded
@@ -42,6 +44,10 @@ class SettingsError(HlsError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class StartLater(SettingsError):
+    """The service does not start, and may at another time, with nothing changed: the database cannot be used now."""
 
 
 class PromptError(HlsError):

@@ -8,11 +8,14 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from hls_handler import logs
+from hls_handler.app import configure_logs
+from tests.settings.files import SMALLEST, load
 
 TOKEN = 'marker "quoted" tökén'
 OTHER = "webhook-secret-marker"
@@ -253,3 +256,12 @@ def test_half_a_character_is_no_reason_to_lose_the_line(layout: Literal["json", 
     logging.getLogger("x").info("half %s", "\ud83d")
     stream.flush()
     assert b"half \\ud83d" in raw.getvalue()
+
+
+def test_passwords_of_proxies_are_masked_however_they_are_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://hls:pass%40word-of-ours@proxy.example:3128")
+    configure_logs(load(tmp_path, SMALLEST))
+    logging.getLogger("theirs").warning("sent pass@word-of-ours, written pass%40word-of-ours")
+    assert json.loads(capsys.readouterr().err)["message"] == "sent ***, written ***"

@@ -12,6 +12,7 @@ from hls_handler.cli.check import check
 from hls_handler.cli.deliveries import deliveries
 from hls_handler.cli.demo import demo
 from hls_handler.cli.explain import config_commands
+from hls_handler.cli.pause import pause, resume
 from hls_handler.cli.prompts import prompts
 from hls_handler.cli.render import render
 from hls_handler.cli.schema import settings_commands
@@ -37,6 +38,8 @@ app.command()(send)
 app.add_typer(deliveries, name="deliveries")
 app.command()(why)
 app.command()(backup)
+app.command()(pause)
+app.command()(resume)
 app.add_typer(prompts, name="prompts")
 app.add_typer(config_commands, name="config")
 app.add_typer(settings_commands, name="settings")

@@ -52,7 +52,8 @@ def check(
     findings += settings.warnings
     findings += [*_retired(library), *_misnamed(settings, library)]
     if not offline:
-        findings += [*_github(settings), *_claude(settings, library)]
+        # The way to both is said by the same variables: what is wrong with it is told once.
+        findings += dict.fromkeys([*_github(settings), *_claude(settings, library)])
     for line in _own_fields(library):
         say(line)
     for finding in findings:
@@ -98,7 +99,11 @@ def _misnamed(settings: Settings, library: Library | None) -> Iterator[str]:
 
 
 def _github(settings: Settings) -> Iterator[str]:
-    github = connect(settings.github, observe=RateMeter().observe, now=lambda: datetime.now(UTC))
+    try:
+        github = connect(settings.github, observe=RateMeter().observe, now=lambda: datetime.now(UTC))
+    except SettingsError as exc:
+        yield from exc.problems
+        return
     where = settings.sources.where("github.token")
     try:
         we = github.who_am_i()
@@ -116,7 +121,11 @@ def _github(settings: Settings) -> Iterator[str]:
 
 
 def _claude(settings: Settings, library: Library | None) -> Iterator[str]:
-    claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
+    try:
+        claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
+    except SettingsError as exc:
+        yield from exc.problems
+        return
     models = {settings.claude.model: settings.sources.where("claude.model")}
     for prompt in library.prompts.values() if library else ():
         if prompt.model is not None and find_retired(prompt.model) is None:  # those `_retired` names

@@ -13,6 +13,7 @@ from hls_handler.cli.why import sentences
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.store import DeliveryRow
+from hls_handler.work.pauses import holding, told
 
 deliveries = typer.Typer(
     help="Look at deliveries, and run a dead one again. Works while the service runs.",
@@ -42,14 +43,17 @@ def list_(
         raise typer.BadParameter(f"one of {', '.join(STATES)}", param_hint="--state")
     with open_store(load(config)) as store:
         rows = store.deliveries(state=chosen, repository=repository, limit=limit)
+        pauses = store.pauses()
     if not rows:
         say("no deliveries")
         return
     for row in rows:
         event = event_key(row.event, row.action)
         say(f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {event}  {thread_name(row)}")
-        if row.reason:
-            say(f"    {row.reason}")
+        held = holding(row.repository, pauses) if row.state == "queued" else None
+        for why in (row.reason, held and told(held)):
+            if why:
+                say(f"    {why}")
 
 
 @deliveries.command()

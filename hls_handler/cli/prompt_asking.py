@@ -18,7 +18,7 @@ from hls_handler.cli.prompt_finding import find_library, find_prompt
 from hls_handler.cli.say import say
 from hls_handler.clients.claude import Claude, request_schema
 from hls_handler.clients.prices import cost_usd
-from hls_handler.errors import DependencyDown, PromptError, StepFailed
+from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.render import Rendered
 from hls_handler.prompting.tokens import estimate_tokens
@@ -65,7 +65,10 @@ def ask_again(settings: Settings, store: Store, wanted: Wanted) -> Comparison:
             refuse(["nobody is there to agree to that; say --yes"])
         if not typer.confirm("Ask?", err=wanted.quiet):
             fail("not asked")
-    claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
+    try:
+        claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
+    except SettingsError as exc:
+        refuse(exc.problems)
     with closing(claude):
         return _answers(plan, claude, pause_s=1 / settings.claude.requests_per_second)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import typer
 
 from hls_handler.app import Service, configure_logs
-from hls_handler.cli.options import DOTENV, Config, config_path, refuse
-from hls_handler.errors import SettingsError
+from hls_handler.cli.options import DOTENV, Config, config_path, fail, refuse
+from hls_handler.errors import SettingsError, StartLater
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.web.serving import listen, server
@@ -25,8 +25,8 @@ def serve(config: Config = None) -> None:
     At SIGTERM no new work begins, running steps may end within limits.shutdown_s, and the rest goes on at the next
     start. Only one `hls serve` may hold an SQLite database.
 
-    Exit codes: 0 ended as it was told to; 2 the settings, the prompts, the database or the port cannot be used, and
-    every reason is printed, a line each.
+    Exit codes: 0 ended as it was told to; 1 the database cannot be used now, and a later start may succeed; 2 the
+    settings, the prompts or the port cannot be used. Every reason is printed, a line each.
     """
     raise typer.Exit(run_service(config_path(config)))
 
@@ -40,6 +40,7 @@ def run_service(path: Path) -> int:
     configure_logs(settings)
     problems: list[str] = []
     service = sock = None
+    later = False
     try:
         sock = listen(settings)
     except SettingsError as exc:
@@ -47,20 +48,22 @@ def run_service(path: Path) -> int:
     try:
         service = Service(file)
     except SettingsError as exc:
+        later = isinstance(exc, StartLater) and not problems
         problems += exc.problems
     if service is None or sock is None:
         if sock is not None:
             sock.close()
+        if later:
+            fail(problems[0])
         refuse(problems)
-    _announce(path, settings, port=sock.getsockname()[1])
+    running = server(service.web, service.settings, on_signal=service.begin_to_stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _already_heard)
-    server(service.web, service.settings, on_signal=service.begin_to_stop).run(sockets=[sock])
+        # uvicorn hears signals while it runs: this is for one that comes before, and for when uvicorn, which raises
+        # once more what it heard, has ended and would else have the process end as if killed.
+        signal.signal(number, running.handle_exit)
+    _announce(path, settings, port=sock.getsockname()[1])
+    running.run(sockets=[sock])
     return 0
-
-
-def _already_heard(_number: int, _frame: object) -> None:
-    """uvicorn ends the service at a signal and then raises it once more, which would end the process as if killed."""
 
 
 def _announce(path: Path, settings: Settings, *, port: int) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Answered
 from hls_handler.deliveries import SHADOW_STEPS
-from hls_handler.store import CallRow, DeliveryRow, Store
+from hls_handler.store import CallRow, DeliveryRow, Pause, Store
 from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, retell_answer
+from hls_handler.work.pauses import holding
 from hls_handler.work.repository_settings import OWN_FILE
 from hls_handler.work.shadow import SHADOWED, Shadowed
 from hls_handler.work.telling import TOLD
@@ -32,6 +33,7 @@ class Story:
     calls: tuple[CallRow, ...]
     times: tuple[StepTime, ...]
     shadow: Shadowed | None = None
+    held_by: Pause | None = None  # what holds a queued one back
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,6 +67,7 @@ def tell(store: Store, delivery: DeliveryRow) -> Story:
             StepTime(_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER
         ),
         shadow=SHADOWED.decode(steps.get((SHADOWED.name, 0))),
+        held_by=holding(delivery.repository, store.pauses()) if delivery.state == "queued" else None,
     )
 
 

@@ -13,6 +13,7 @@ from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.say import say
 from hls_handler.cli.story import Story, tell
 from hls_handler.events import event_key
+from hls_handler.work.pauses import resuming, told
 from hls_handler.work.shadow import Shadowed
 
 SHADOW_STATES = {"failed": "failed", "skipped": "was not asked"}
@@ -123,9 +124,11 @@ def shadow_told(shadow: Shadowed) -> str:
 
 
 def _ending(story: Story) -> str:
-    row = story.delivery
+    row, held_by = story.delivery, story.held_by
     reason = row.reason or "no reason was kept"
     match row.state:
+        case "queued" if held_by is not None:
+            return f"It waits: {told(held_by)}; {resuming(held_by)} ends that."
         case "queued":
             return f"It waits until {row.due_at:%H:%M:%S} UTC: {row.reason or 'its turn'}."
         case "running":

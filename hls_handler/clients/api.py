@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from hls_handler import __version__
 from hls_handler.clients.rate import RateLimit
 from hls_handler.clients.refusals import redirected, refused, unexpected, unreachable
+from hls_handler.clients.way import find_way
 from hls_handler.clients.wording import hush, usable_secret
 from hls_handler.errors import Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
@@ -106,7 +107,9 @@ class Api:
         )
         self._requester = client.requester
         kind = HTTPSRequestsConnectionClass if place.scheme == "https" else HTTPRequestsConnectionClass
-        self._connection = kind(place.hostname or "", place.port)
+        self.way = find_way(settings.base_url)
+        self._connection = kind(place.hostname or "", place.port, verify=self.way.authorities)
+        self.way.lead(self._connection.session)
         self._connection.session.mount(f"{place.scheme}://", _OneExchange(timeout_s))
 
     def close(self) -> None:
@@ -216,7 +219,7 @@ class Api:
                 verb, path, parameters, input=body, cnx=self._connection
             )
         except (OSError, urllib3.exceptions.HTTPError) as exc:
-            raise unreachable(call, exc, self.now()) from None  # its text may quote our headers
+            raise unreachable(call, exc, self.now(), self.way) from None  # its text may quote our headers
         except (ValueError, ArithmeticError):
             raise unexpected(call, "a header that cannot be read") from None
         finally:

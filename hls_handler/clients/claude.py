@@ -5,6 +5,7 @@ The SDK is imported where it is used: it is half of what a command takes to star
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ import httpx2
 from hls_handler.analysis import Answered, Unusable
 from hls_handler.clients.claude_refusals import translate
 from hls_handler.clients.claude_reply import WireModel, read_body, read_reply
+from hls_handler.clients.way import Way, find_way
 from hls_handler.clients.wording import usable_secret
 from hls_handler.errors import SettingsError
 from hls_handler.prompting.render import Rendered
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from anthropic.types import MessageParam, OutputConfigParam, TextBlockParam
 
 LONGEST_CONNECT_S = 10.0
+
+KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *([(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)] if hasattr(socket, "TCP_KEEPIDLE") else []),  # not everywhere
+]
+"""A reply may take minutes in which nothing is said, and some networks forget a connection by then."""
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"
@@ -55,6 +63,7 @@ class Claude:
         self._key = settings.api_key.get_secret_value()
         if not usable_secret(self._key):
             raise SettingsError(["claude.api_key: a key has no spaces, line breaks or special characters in it"])
+        self._way = find_way(settings.base_url)
         timeout = httpx2.Timeout(settings.timeout_s, connect=min(settings.timeout_s, LONGEST_CONNECT_S))
         self._client = anthropic.Anthropic(
             api_key=self._key,
@@ -62,7 +71,9 @@ class Claude:
             timeout=timeout,
             max_retries=0,
             open_telemetry=False,
-            http_client=anthropic.DefaultHttpxClient(timeout=timeout, follow_redirects=False),
+            http_client=anthropic.DefaultHttpxClient(
+                timeout=timeout, follow_redirects=False, trust_env=False, transport=_transport(self._way)
+            ),
         )
         self._refusal = anthropic.AnthropicError
         self._client._custom_headers = {}  # the SDK has no way to leave ANTHROPIC_CUSTOM_HEADERS unread
@@ -93,7 +104,9 @@ class Claude:
                 output_config=output,
             )
         except self._refusal as exc:
-            raise translate(exc, asked=prompt.id, model=model, api_key=self._key, now=self._now()) from None
+            raise translate(
+                exc, asked=prompt.id, model=model, api_key=self._key, now=self._now(), way=self._way
+            ) from None
         took_s = self._clock() - started
         return read_reply(
             answer.read(), prompt_id=prompt.id, reply_type=prompt.reply, model=prompt.reply_model, took_s=took_s
@@ -105,7 +118,7 @@ class Claude:
         try:
             answer = self._client.models.with_raw_response.retrieve(model)
         except self._refusal as exc:
-            raise translate(exc, asked=asked, model=model, api_key=self._key, now=self._now()) from None
+            raise translate(exc, asked=asked, model=model, api_key=self._key, now=self._now(), way=self._way) from None
         found = read_body(WireModel, answer.read(), asked=asked)
         return ModelStatus(found.id, found.lifecycle)
 
@@ -115,6 +128,19 @@ def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
     import anthropic
 
     return anthropic.transform_schema(dict(schema))
+
+
+def _transport(way: Way) -> httpx2.HTTPTransport:
+    """Made here, since the SDK's own reads the variables of proxies whatever it is told."""
+    import anthropic
+
+    return httpx2.HTTPTransport(
+        verify=way.context(),
+        trust_env=False,
+        proxy=way.proxy,
+        limits=anthropic.DEFAULT_CONNECTION_LIMITS,
+        socket_options=KEEPALIVE,
+    )
 
 
 def _system(rendered: Rendered) -> list[TextBlockParam] | anthropic.Omit:

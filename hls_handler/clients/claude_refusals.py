@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from hls_handler.clients.retry_after import retry_after
-from hls_handler.clients.wording import cause, hush
+from hls_handler.clients.way import Way
+from hls_handler.clients.wording import hush
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 
 if TYPE_CHECKING:
@@ -28,13 +29,16 @@ OUTAGE_REMEDY = "nothing to do but wait: Claude has trouble (https://status.clau
 ADDRESS_REMEDY = "check claude.base_url and what stands between here and Claude"
 
 
-def translate(exc: anthropic.AnthropicError, *, asked: str, model: str, api_key: str, now: datetime) -> StepFailed:
+def translate(
+    exc: anthropic.AnthropicError, *, asked: str, model: str, api_key: str, now: datetime, way: Way
+) -> StepFailed:
     """Our error for the SDK's. `asked` names the prompt; `api_key` is kept out of the message."""
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):
-        unconnected = isinstance(exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-        return _down(f"no answer from Claude: {cause(exc)}", ADDRESS_REMEDY, maybe_done=not unconnected)
+        unconnected = isinstance(exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
+        why, remedy = way.told(exc, otherwise=ADDRESS_REMEDY)
+        return _down(f"no answer from Claude{why}", remedy, maybe_done=not unconnected)
     status, headers = exc.status_code, exc.response.headers
     message = hush(exc.api_message, api_key) if isinstance(exc.api_message, str) else None
     what = f"Claude answered {status} to {asked}: {message or 'without a reason'}"

@@ -17,6 +17,7 @@ import urllib3
 
 from hls_handler import __version__
 from hls_handler.clients.refusals import unexpected, unreachable
+from hls_handler.clients.way import Way, find_way
 from hls_handler.handlers.reader import NoLog
 
 MOST_BYTES = 100 * 1024 * 1024
@@ -44,7 +45,9 @@ def read_log(
     """
     if not may_follow(address, base_url):
         raise unexpected(call, "an address of the log that is not https")
+    way = find_way(address)
     session = requests.Session()
+    way.lead(session)
     try:
         response = session.get(
             address,
@@ -53,17 +56,18 @@ def read_log(
             stream=True,
             allow_redirects=False,
             timeout=timeout_s,
+            verify=way.authorities,
         )
     except (OSError, urllib3.exceptions.HTTPError, ValueError) as exc:
         session.close()
-        raise unreachable(call, exc, now()) from None  # its text quotes the address
+        raise unreachable(call, exc, now(), way) from None  # its text quotes the address
     if response.status_code != 200:
         response.close()
         session.close()
         if response.status_code in (404, 410):
             return NoLog("expired")
         raise unexpected(call, f"{response.status_code} at the address of the log")
-    lines = _lines(_pieces(call, session, response, now), most_bytes)
+    lines = _lines(_pieces(call, session, response, now, way), most_bytes)
     first = next(lines, None)
     return NoLog("empty") if first is None else _again(first, lines)
 
@@ -79,7 +83,7 @@ def _again(first: str, others: Iterator[str]) -> Iterator[str]:
 
 
 def _pieces(
-    call: str, session: requests.Session, response: requests.Response, now: Callable[[], datetime]
+    call: str, session: requests.Session, response: requests.Response, now: Callable[[], datetime], way: Way
 ) -> Iterator[bytes]:
     """What has arrived, as it arrives: who drips must not keep us waiting until a piece is full."""
     late = now() + LONGEST_READ
@@ -88,12 +92,12 @@ def _pieces(
             try:
                 piece = response.raw.read1(PIECE, decode_content=True)
             except (OSError, urllib3.exceptions.HTTPError) as exc:
-                raise unreachable(call, exc, now()) from None
+                raise unreachable(call, exc, now(), way) from None
             if not piece:
                 return
             yield piece
             if now() > late:
-                raise unreachable(call, TimeoutError(), now())
+                raise unreachable(call, TimeoutError(), now(), way)
 
 
 def _lines(pieces: Iterator[bytes], most_bytes: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ import requests
 from github.Requester import Requester
 
 from hls_handler.clients.retry_after import LONGEST, retry_after
-from hls_handler.clients.wording import cause
+from hls_handler.clients.way import Way
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 SHORTEST_PAUSE = timedelta(seconds=60)
@@ -53,15 +53,16 @@ SLOWEST_WRITE = timedelta(seconds=60)
 """A write that we did not wait for may still take effect; GitHub itself gives up on a request after ten seconds."""
 
 
-def unreachable(call: str, exc: BaseException, now: datetime) -> DependencyDown:
+def unreachable(call: str, exc: BaseException, now: datetime, way: Way) -> DependencyDown:
     """The error for a request without an answer: refused, dropped, timed out, or unreadable.
 
     After a write that timed out, nobody looks whether it was done before it must have been.
     """
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
     not_before = now + SLOWEST_WRITE if timed_out and not call.startswith("GET ") else None
-    message = f"{call}: no answer: {cause(exc)}"
-    return DependencyDown(message, dependency="github", remedy=ADDRESS_REMEDY, not_before=not_before, for_all=False)
+    why, remedy = way.told(exc, otherwise=ADDRESS_REMEDY)
+    message = f"{call}: no answer{why}"
+    return DependencyDown(message, dependency="github", remedy=remedy, not_before=not_before, for_all=False)
 
 
 def unexpected(call: str, what: str) -> DependencyDown:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import base64
+import re
+from collections.abc import Iterator
+from ssl import SSLCertVerificationError
 from urllib.parse import quote
 
 LONGEST = 300
 """Characters of somebody else's text that one message may carry."""
+
+REFUSED_TUNNEL = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
+"""How `http.client` and httpcore2 begin what they say of a proxy that does not connect."""
 
 
 def hush(text: str, secret: str) -> str:
@@ -39,14 +45,36 @@ def cause(exc: BaseException) -> str:
 
     The texts of HTTP libraries are not used: they may quote headers, and with them a key.
     """
-    reason, seen = type(exc).__name__, set[int]()
+    said = [
+        link.strerror
+        for link in _chain(exc)
+        if isinstance(link, OSError) and link.errno is not None and isinstance(link.strerror, str)
+    ]
+    return said[-1] if said else type(exc).__name__
+
+
+def unbelieved(exc: BaseException) -> str | None:
+    """Why a server's certificate was not believed, in OpenSSL's words; None where that was not the trouble."""
+    refusals = (link.verify_message for link in _chain(exc) if isinstance(link, SSLCertVerificationError))
+    return next(refusals, None)
+
+
+def refusal_of_proxy(exc: BaseException) -> int | None:
+    """The status that a proxy answered instead of connecting; None where it answered nothing."""
+    for link in _chain(exc):
+        told = REFUSED_TUNNEL.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
+        if told is not None:
+            return int(told[1])
+    return None
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    seen = set[int]()
     link: BaseException | None = exc
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        if isinstance(link, OSError) and link.errno is not None and isinstance(link.strerror, str):
-            reason = link.strerror
+        yield link
         link = _inner(link)
-    return reason
 
 
 def _inner(exc: BaseException) -> BaseException | None:

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
 from hls_handler.errors import SettingsError
+
+PROXIES = ("HTTPS_PROXY", "ALL_PROXY")
+"""The first that is set names a proxy; in lower case they count for more."""
+
+EXCEPTED = ("NO_PROXY",)
+
+AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""The first that is set names a PEM file, or a folder as `c_rehash` makes it."""
+
+
+def either_case(*names: str) -> Iterator[str]:
+    for name in names:
+        yield name.lower()
+        yield name
+
+
+def adopt_way_out(environ: MutableMapping[str, str], dotenv: Path) -> None:
+    """Give the process what only `dotenv` says of proxies and authorities: they are no settings, and yet belong there.
+
+    A file that cannot be read says nothing here; whoever reads the settings tells of it.
+    """
+    try:
+        said = read_environment(environ, dotenv)
+    except SettingsError:
+        return
+    for name in (*either_case(*PROXIES, *EXCEPTED), *AUTHORITIES):
+        if name in said:
+            environ[name] = said[name]
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:

@@ -77,6 +77,12 @@ IssueNumber = Annotated[
     int, BeforeValidator(_no_boolean), Field(ge=1, le=2_147_483_647), Expected("the number of an issue")
 ]
 Confidence = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=1), Expected("a number from 0 to 1")]
+Silence = Annotated[
+    float,
+    BeforeValidator(_no_boolean),
+    Field(gt=0, le=8760),
+    Expected("a number of hours above 0, at most 8760"),
+]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 
@@ -128,6 +134,9 @@ class Server(Section):
     body_timeout_s: Number = Field(10.0, gt=0, le=60, description="time for a body to arrive; more is 408")
     sync_timeout_s: Number = Field(
         8.0, gt=0, le=9.5, description="longest wait for the outcome when features.async_processing is false"
+    )
+    expect_webhook_within_h: Silence | None = Field(
+        None, description="longest time without any webhook that is no reason to worry; unset: any time"
     )
 
 
@@ -306,6 +315,9 @@ class Repository(Section):
         ("issues", "pull_request"),
         min_length=1,
         description="events to work on, with or without action: issues, issues.opened",
+    )
+    expect_webhook_within_h: Silence | None = Field(
+        None, description="the same of webhooks of the repositories that this entry decides about"
     )
     webhook_secret: SecretStr | tuple[SecretStr, ...] | None = Field(
         None, description="secret of this repository's webhook, in place of github.webhook_secret"

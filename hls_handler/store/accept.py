@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Executable, Select, bindparam, literal_column, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Accepted, NewDelivery, State
@@ -17,11 +18,12 @@ from hls_handler.store.clock import HOUR_MS
 from hls_handler.store.counters import ended
 from hls_handler.store.lanes import busy_lanes, let_next_come
 from hls_handler.store.packed import packer
-from hls_handler.store.part import COUNTED_AT_THE_DOOR, Counts, Part, literal
+from hls_handler.store.part import COUNTED_AT_THE_DOOR, LAST_WEBHOOK, Counts, Part, literal
 from hls_handler.store.ranks import rank
-from hls_handler.store.tables import deliveries, turns
+from hls_handler.store.tables import counters, deliveries, turns
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # when GitHub sends them again
+_NOTED_EVERY_MS = 1000
 _FROM_HERE_ON_TOO_BIG = 2**63
 
 _c = deliveries.c
@@ -122,6 +124,7 @@ class Accepting(Part):
         with self._database.writing() as connection:
             self._count(connection, beforehand)
             now = self._database.now_in(connection)
+            noted = self._note_arrivals(connection, beforehand, now)
             known = _look_up(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
             before = frozenset(known.stored)
             answers = sort_out(batch, known)
@@ -134,7 +137,26 @@ class Accepting(Part):
             afterwards += _supersede(connection, superseding, now)
             let_next_come(self._database, connection, [new.thread_key for new in superseding])
             self._count(connection, afterwards + _count_answers(batch, answers))
+        self._noted.update(noted)
         return answers
+
+    def _note_arrivals(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
+        """Note when the last webhook came, of all and of each repository that is counted, if it was not just now."""
+        labels = {label for name, label in counted if name in ("webhooks", "repository")}
+        news = sorted(label for label in labels if abs(now - self._noted.get(label, 0)) >= _NOTED_EVERY_MS)
+        if news:
+            connection.execute(self._note, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news])
+        return dict.fromkeys(news, now)
+
+    @cached_property
+    def _noted(self) -> dict[str, int]:
+        """What was noted last by this process."""
+        return {}
+
+    @cached_property
+    def _note(self) -> Executable:
+        new = self._database.insert(counters)
+        return new.on_conflict_do_update(index_elements=["name", "label"], set_={"value": new.excluded["value"]})
 
 
 def refuse_unstorable(new: NewDelivery) -> None:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from hls_handler.deliveries import State
-from hls_handler.store.part import Counts, Part
+from hls_handler.store.part import EXPECTED_SINCE, LAST_WEBHOOK, Counts, Part
 from hls_handler.store.tables import counters
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", takes the rest."""
 
+TIMES = (LAST_WEBHOOK, EXPECTED_SINCE)
+"""Names of rows that are no counters."""
 
 LABEL_SET, LABEL_CORRECTED, CORRECTION_WITHDRAWN = "label_set", "label_corrected", "label_correction_withdrawn"
 """Counters of feedback, by prompt and field. None of them ever falls: what is withdrawn is counted for itself."""
@@ -43,7 +45,8 @@ class Counting(Part):
     def counters(self) -> dict[tuple[str, str], int]:
         """All counters, by name and label ("" where a counter has only one)."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(counters.c.name, counters.c.label, counters.c.value))
+            numbers = select(counters.c.name, counters.c.label, counters.c.value).where(counters.c.name.not_in(TIMES))
+            rows = connection.execute(numbers)
             return {(row.name, row.label): row.value for row in rows}
 
 

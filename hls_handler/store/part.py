@@ -18,6 +18,12 @@ _LITERALS: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'
 
 COUNTED_AT_THE_DOOR = ("webhooks", "event", "repository")
 
+LAST_WEBHOOK = "last_webhook"
+"""The name of rows among the counters that hold a time: by repository, and under "" of all."""
+
+EXPECTED_SINCE = "webhook_expected_since"
+"""The same, by what expects webhooks."""
+
 
 class Part:
     """A part of the store. Its public methods are called from any thread, and each is one transaction."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, and_, exists, func, select
 from sqlalchemy.engine import Row
 
 from hls_handler.deliveries import State
 from hls_handler.store.clock import from_ms, maybe_from_ms, to_ms
 from hls_handler.store.packed import unpack
 from hls_handler.store.part import Part, literal
+from hls_handler.store.pauses import paused
 from hls_handler.store.rows import AnalysisRow, CallRow, DeliveryRow, QueueFigures
 from hls_handler.store.tables import analyses, calls, deliveries, steps
 
@@ -94,9 +95,16 @@ class Reading(Part):
 
     def queue_figures(self) -> QueueFigures:
         """How much waits, runs and is dead, now."""
-        is_due = _c.due_at <= self._database.now
+        held = paused(deliveries)
+        is_due = and_(_c.due_at <= self._database.now, ~held)
         waiting = (
-            select(func.count(), func.count().filter(is_due), func.min(_c.due_at).filter(is_due), self._database.now)
+            select(
+                func.count(),
+                func.count().filter(is_due),
+                func.count().filter(held),
+                func.min(_c.due_at).filter(is_due),
+                self._database.now,
+            )
             .select_from(deliveries)
             .where(_c.state == literal("queued"))
         )
@@ -107,15 +115,27 @@ class Reading(Part):
             .limit(1)
         )
         with self._database.reading() as connection:
-            queued, due, oldest, now = connection.execute(waiting).one()
+            queued, due, held_back, oldest, now = connection.execute(waiting).one()
             return QueueFigures(
                 queued=queued,
                 due=due,
+                held=held_back,
                 running=connection.execute(_how_many("running")).scalar_one(),
                 dead=connection.execute(_how_many("dead")).scalar_one(),
                 oldest_due_s=None if oldest is None else (now - oldest) / 1000,
                 waiting_reason=connection.execute(why).scalar(),
             )
+
+    def open_deliveries(self, repository: str | None) -> tuple[int, int]:
+        """How many are queued and how many run, of "owner/repo" in any case, or of everything."""
+        counted = select(
+            func.count().filter(_c.state == literal("queued")), func.count().filter(_c.state == literal("running"))
+        ).where(_c.state.in_((literal("queued"), literal("running"))))
+        if repository is not None:
+            counted = counted.where(func.lower(_c.repository) == repository.lower())
+        with self._database.reading() as connection:
+            queued, running = connection.execute(counted).one()
+        return queued, running
 
     def _deliveries(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:

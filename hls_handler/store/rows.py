@@ -103,7 +103,8 @@ class QueueFigures:
     """The queue at a glance."""
 
     queued: int
-    due: int  # of the queued ones; some may still wait behind another of their thread
+    due: int  # of the queued ones, what no pause holds; some may still wait behind another of their thread
+    held: int  # of the queued ones, by a pause
     running: int
     dead: int
     oldest_due_s: float | None  # how long the one that is due longest has been due

@@ -11,6 +11,7 @@ from sqlalchemy import false, select
 
 from hls_handler.store.accept import Accepting
 from hls_handler.store.analyses import KeepingAnalyses
+from hls_handler.store.arrivals import Arriving
 from hls_handler.store.calls import Calling
 from hls_handler.store.clock import from_ms, no_skew
 from hls_handler.store.corrections import Correcting
@@ -49,6 +50,7 @@ class Store(
     KeepingFiles,  # what its own settings file says
     Ending,  # give a delivery back
     Counting,
+    Arriving,  # when webhooks came
     Summing,
     Reading,  # commands, stats and health
     Retaining,  # forget what is old

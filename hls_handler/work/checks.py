@@ -8,10 +8,12 @@ from collections.abc import Callable
 from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.settings.model import Settings
 from hls_handler.store import CLAUDE_PACE, Store
-from hls_handler.work.in_force import Renewal
+from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.job import GITHUB_PACE
+from hls_handler.work.pauses import resuming, told
 from hls_handler.work.ports import Github
-from hls_handler.work.probe import Check
+from hls_handler.work.probe import Check, Found
+from hls_handler.work.silence import REMEDY, expectations, find_silence, last_heard
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,12 @@ def checks(
         Check("queue", lambda: _queue(store), proves=True),
         Check("github", look_at_github),
         Check("claude", look_at_claude),
+        Check(
+            "webhooks",
+            lambda: _silence(store, renewal.latest),
+            proves=True,
+            wants=lambda: bool(expectations(renewal.latest.settings)),
+        ),
     ]
 
 
@@ -58,13 +66,36 @@ def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
 
 
 def _queue(store: Store) -> None:
-    """A queue that nobody empties is trouble; one that waits for a turn is not."""
+    """A queue that nobody empties is trouble; one that waits for a turn is not. A pause is what people forget."""
     strays = store.unmark_strays()
     if strays:
         log.warning("deliveries stood behind others that have ended; they may go now", extra={"deliveries": strays})
-    figures = store.queue_figures()
+    figures, pauses = store.queue_figures(), store.pauses()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         raise HlsError(
             f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s: raise limits.concurrency, "
             "or look in the log why the workers are busy"
         )
+    if pauses:
+        paused = "; ".join(told(pause) for pause in pauses)
+        remedy = f"when that is over: {', '.join(resuming(pause) for pause in pauses)}"
+        raise Found(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
+
+
+def _silence(store: Store, now: InForce) -> None:
+    expected = expectations(now.settings)
+    heard, at = store.last_webhooks(), store.now()
+    since = store.expected_since(one.name for one in expected)
+    silences = [
+        find_silence(
+            one,
+            last_heard(one, heard, now.table),
+            since=since[one.name],
+            now=at,
+            where=now.settings.sources.where(one.key),
+        )
+        for one in expected
+    ]
+    told = [silence for silence in silences if silence is not None]
+    if told:
+        raise Found("; ".join(told), remedy=REMEDY)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-Component = Literal["store", "queue", "github", "claude", "prompts", "settings"]
+Component = Literal["store", "queue", "github", "claude", "prompts", "settings", "webhooks"]
 Severity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
 Overall = Literal["healthy", "degraded", "unhealthy"]
@@ -77,7 +77,8 @@ class Health:
         """The component is another from now on, by other settings: what was said of it does not count any more."""
         with self._lock:
             self._failed_in_use_at.pop(component, None)
-            self._components[component] = ComponentHealth("unknown", self._clock())
+            if self._components[component].state != "unknown":
+                self._components[component] = ComponentHealth("unknown", self._clock())
 
     def _set_healthy(self, component: Component) -> None:
         if self._components[component].state != "healthy":

@@ -15,17 +15,30 @@ log = logging.getLogger(__name__)
 EVERY_S, SOON_S = 60.0, 5.0
 
 
+class Found(HlsError):
+    """A check found something that the operator should know of. `remedy` says what to do about it."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One look. `look` raises one of our errors when there is trouble, with a message that says what to do.
 
-    It may give figures to show beside the component's state.
-    `proves` says whether a look that went well is as good as a use of the component.
+    It may give figures to show beside the component's state. `proves` says whether a look that went well is as good as
+    a use of the component. As long as nobody `wants` to know, nothing is looked at, and nothing is known.
     """
 
     component: Component
     look: Callable[[], Mapping[str, int] | None]
     proves: bool = False
+    wants: Callable[[], bool] = _always
 
 
 class Probe:
@@ -51,9 +64,12 @@ class Probe:
     def look(self) -> None:
         """Run every check once."""
         for check in self._checks:
+            if not check.wants():
+                self._health.forget(check.component)
+                continue
             try:
                 figures = check.look()
-            except DependencyDown as exc:
+            except (DependencyDown, Found) as exc:
                 self._say(check, str(exc), exc.remedy)
             except StoreUnavailable as exc:
                 self._say(check, str(exc), "make the database writable", severity="unhealthy")

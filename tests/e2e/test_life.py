@@ -164,7 +164,7 @@ def test_settings_that_are_wrong_are_refused_with_every_problem_and_its_line(tmp
 def test_a_database_that_another_serve_holds_is_refused(service: Service, make_service: MakeService) -> None:
     second = make_service(storage_url=service.storage_url)
     ended = run("serve", "--config", str(second.settings))
-    assert ended.returncode == 2
+    assert ended.returncode == 1  # a later start may succeed: whoever supervises tries again
     assert "is held by another serve" in ended.stderr
 
 

@@ -54,7 +54,7 @@ def test_a_body_is_given_as_received(store: Store) -> None:
 
 
 def test_the_queue_in_figures(store: Store, skew: Skew) -> None:
-    assert store.queue_figures() == QueueFigures(0, 0, 0, 0, None, None)
+    assert store.queue_figures() == QueueFigures(0, 0, 0, 0, 0, None, None)
     bury(store, "dead")
     waiting, _running = begin(store, "waiting"), begin(store, "running")
     store.postpone(waiting, at=store.now() + timedelta(hours=1), reason="503", failed=True, counts=False)
@@ -66,6 +66,28 @@ def test_the_queue_in_figures(store: Store, skew: Skew) -> None:
     assert figures.waiting_reason == "503"
     assert figures.oldest_due_s is not None
     assert 10 <= figures.oldest_due_s < 12
+
+
+def test_what_a_pause_holds_is_not_due(store: Store, skew: Skew) -> None:
+    accept(store, queued("held"))
+    skew.pass_by(seconds=10)
+    accept(store, queued("free", repository="octo/docs", repository_id=2))
+    store.pause("Octo/Widgets", reason=None)
+    figures = store.queue_figures()
+    assert (figures.queued, figures.due, figures.held) == (2, 1, 1)
+    assert figures.oldest_due_s is not None
+    assert figures.oldest_due_s < 5
+    store.pause(None, reason=None)
+    figures = store.queue_figures()
+    assert (figures.queued, figures.due, figures.held, figures.oldest_due_s) == (2, 0, 2, None)
+
+
+def test_open_deliveries_are_counted_for_all_or_for_a_repository_in_any_case(store: Store) -> None:
+    begin(store, "running")
+    accept(store, queued("one"), queued("two"), queued("three", repository="octo/docs", repository_id=2), ignored("no"))
+    assert store.open_deliveries(None) == (3, 1)
+    assert store.open_deliveries("Octo/Widgets") == (2, 1)
+    assert store.open_deliveries("octo/nothing") == (0, 0)
 
 
 def test_another_process_reads_while_the_service_works(url: str, store: Store) -> None:

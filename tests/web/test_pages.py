@@ -56,6 +56,7 @@ def test_health_tells_each_component_since_when_and_what_to_do(around: Surroundi
                 },
                 "prompts": unknown,
                 "settings": unknown,
+                "webhooks": unknown,
             },
         },
     )

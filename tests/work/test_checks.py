@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -15,18 +16,20 @@ from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.store import Store
 from hls_handler.work.checks import checks
-from hls_handler.work.health import Health
+from hls_handler.work.health import ComponentHealth, Health
 from hls_handler.work.identity import WhoWeAre
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.ports import Github
+from hls_handler.work.probe import Probe
 from tests.settings.files import SMALLEST, VARIABLES
+from tests.store.builders import ignored
 from tests.work.fakes import CLAUDE_DOWN, HLS, FakeGithub
-from tests.work.world import NOON, MakeWorld
+from tests.work.world import NOON, MakeWorld, World
 
 
-def renewal_of(folder: Path, store: Store) -> Renewal:
+def renewal_of(folder: Path, store: Store, text: str = SMALLEST) -> Renewal:
     path = folder / "settings.yaml"
-    path.write_text(SMALLEST, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
     we = WhoWeAre(store, token="t", base_url="https://api.github.com")
     first = InForce(file.first, RepositoryTable(file.first), cast(LiveLibrary, None), we)
@@ -53,8 +56,9 @@ def test_github_is_asked_who_we_are_and_claude_for_its_model(make_world: MakeWor
         "queue": True,
         "github": True,
         "claude": True,
+        "webhooks": True,
     }
-    assert [check.component for check in looks] == ["store", "queue", "github", "claude"]
+    assert [check.component for check in looks] == ["store", "queue", "github", "claude", "webhooks"]
     assert renewal.latest.we.known == HLS
     assert models == ["claude-haiku-5-5"]
 
@@ -80,7 +84,7 @@ def test_trouble_of_a_dependency_is_passed_on(make_world: MakeWorld, tmp_path: P
 
     looks = checks(one.store, renewal_of(tmp_path, one.store), github=lambda _: FakeGithub(), lookup_model=down)
     with pytest.raises(DependencyDown, match="529"):
-        looks[-1].look()
+        next(check for check in looks if check.component == "claude").look()
 
 
 def test_what_stands_behind_nobody_is_let_through(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -99,3 +103,66 @@ def test_what_stands_behind_nobody_is_let_through(make_world: MakeWorld, tmp_pat
     lease = one.claim()
     assert lease is not None
     assert lease.guid == "second"
+
+
+EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
+
+
+def webhooks(one: World, folder: Path, text: str) -> ComponentHealth:
+    """What /health says of webhooks after one look."""
+    told = Health(lambda: NOON)
+    looks = checks(
+        one.store, renewal_of(folder, one.store, text), github=lambda _: FakeGithub(), lookup_model=lambda _: None
+    )
+    Probe([check for check in looks if check.component == "webhooks"], told).look()
+    return told.snapshot().components["webhooks"]
+
+
+def test_webhooks_that_settings_expect_and_that_do_not_come_are_told(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world()
+    assert webhooks(one, tmp_path, EXPECTING).state == "healthy"
+    one.skew.append(timedelta(hours=25))
+    silent = webhooks(one, tmp_path, EXPECTING)
+    assert silent.state == "degraded"
+    assert silent.message is not None
+    assert silent.message.startswith("no webhook for 25.0 h: none came since ")
+    assert silent.message.endswith("settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h")
+    assert silent.remedy is not None
+    assert "Recent Deliveries" in silent.remedy
+    one.store.accept([ignored("g")], replay_window_h=0)
+    assert webhooks(one, tmp_path, EXPECTING).state == "healthy"
+
+
+def test_where_no_webhooks_are_expected_nothing_is_said_of_them(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world()
+    one.skew.append(timedelta(hours=9999))
+    assert webhooks(one, tmp_path, SMALLEST) == ComponentHealth("unknown", NOON)
+
+
+def queue(one: World, folder: Path) -> ComponentHealth:
+    """What /health says of the queue after one look."""
+    told = Health(lambda: NOON)
+    looks = checks(one.store, renewal_of(folder, one.store), github=lambda _: FakeGithub(), lookup_model=lambda _: None)
+    Probe([check for check in looks if check.component == "queue"], told).look()
+    return told.snapshot().components["queue"]
+
+
+def test_a_pause_is_told_so_that_nobody_forgets_it(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_world(stands_still=True)
+    one.skew.append(timedelta(seconds=30))
+    one.accept()
+    one.store.pause("codertocat/hello-world", reason="a migration")
+    one.store.pause(None, reason=None)
+    one.skew.append(timedelta(hours=1))  # longer than anything may be due that is not paused
+    assert queue(one, tmp_path) == ComponentHealth(
+        "degraded",
+        NOON,
+        "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
+        "a migration; 1 of 1 queued wait for that",
+        "when that is over: `hls resume`, `hls resume codertocat/hello-world`",
+    )
+    one.store.resume(None)
+    one.store.resume("Codertocat/Hello-World")
+    stuck = queue(one, tmp_path)
+    assert stuck.message is not None
+    assert stuck.message.startswith("1 deliveries are due, the oldest for 3600 s")

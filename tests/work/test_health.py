@@ -27,7 +27,7 @@ class SteppedClock:
 def test_a_component_that_was_not_used_yet_is_unknown_and_counts_as_healthy() -> None:
     snapshot = Health(SteppedClock()).snapshot()
     assert dict(snapshot.components) == {name: ComponentHealth("unknown", NOON) for name in COMPONENTS}
-    assert COMPONENTS == ("store", "queue", "github", "claude", "prompts", "settings")
+    assert COMPONENTS == ("store", "queue", "github", "claude", "prompts", "settings", "webhooks")
     assert snapshot.overall == "healthy"
 
 

@@ -1,0 +1,170 @@
+"""A company's network on loopback: an authority of its own, servers with certificates by it, and a CONNECT proxy."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+HOST = "127.0.0.1"
+NOT_FORWARDED = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+
+
+class Authority:
+    """Signs certificates. `file` is what whoever shall believe it is given."""
+
+    def __init__(self, folder: Path, name: str = "Authority for tests") -> None:
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.file = folder / f"{name.replace(' ', '-')}.pem"
+        self.file.write_bytes(self._signed(self._name, self._key.public_key()).public_bytes(_PEM))
+
+    def certificate_for(self, *hosts: str) -> Path:
+        """A file with a certificate for these hosts, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+        signed = self._signed(name, key.public_key(), hosts)
+        secret = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path = self._folder / f"{hosts[0]}.pem"
+        path.write_bytes(secret + signed.public_bytes(_PEM))
+        return path
+
+    def _signed(self, name: x509.Name, key: ec.EllipticCurvePublicKey, hosts: tuple[str, ...] = ()) -> x509.Certificate:
+        now = datetime.now(UTC)
+        draft = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=not hosts, path_length=None), critical=True)
+        )
+        if hosts:
+            draft = draft.add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), False)
+        return draft.sign(self._key, hashes.SHA256())
+
+
+_PEM = serialization.Encoding.PEM
+
+
+class _Quiet(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        """Nothing: it would go to the standard error of the tests."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that does not believe us goes away in the handshake."""
+
+    def __enter__(self) -> _Server:
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+def tls_server(certificate: Path, behind: Mapping[str, str]) -> _Server:
+    """A server that takes each host's requests to the address behind it: {"api.github.test": "http://127.0.0.1:1"}."""
+
+    class Forward(_Quiet):
+        def setup(self) -> None:
+            self.request = context.wrap_socket(self.request, server_side=True)
+            super().setup()
+
+        def finish(self) -> None:
+            super().finish()
+            self.request.close()  # the server closes only what it accepted itself
+
+        def _forward(self) -> None:
+            there = urlsplit(behind[self.headers["Host"].partition(":")[0]])
+            with closing(http.client.HTTPConnection(there.hostname or "", there.port, timeout=30)) as connection:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {k: v for k, v in self.headers.items() if k.lower() not in NOT_FORWARDED}
+                connection.request(self.command, self.path, body or None, headers)
+                answer = connection.getresponse()
+                whole = answer.read()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in NOT_FORWARDED:
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(whole)))
+                self.end_headers()
+                self.wfile.write(whole)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _forward  # noqa: N815 (names of http.server)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return _Server((HOST, 0), Forward)
+
+
+class Proxy:
+    """Connects to one server, whatever host it is asked for, those who know the password. `asked` are the hosts."""
+
+    def __init__(self, to_port: Callable[[], int], *, user: str, password: str) -> None:
+        self.asked: list[str] = []
+        wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        asked = self.asked
+
+        class Connect(_Quiet):
+            def do_CONNECT(self) -> None:
+                asked.append(self.path)
+                self.close_connection = True
+                if self.headers["Proxy-Authorization"] != wanted:
+                    self.send_error(407, "Proxy Authentication Required")
+                    return
+                with socket.create_connection((HOST, to_port()), timeout=30) as there:
+                    self.send_response(200, "Connection established")
+                    self.end_headers()
+                    with suppress(OSError):
+                        _relay(self.connection, there)
+
+        self._server = _Server((HOST, 0), Connect)
+
+    def __enter__(self) -> Proxy:
+        self._server.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.__exit__()
+
+    @property
+    def place(self) -> str:
+        """ "127.0.0.1:43817" """
+        return f"{HOST}:{self._server.port}"
+
+
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    to = {one: other, other: one}
+    while True:
+        for ready in select.select([one, other], [], [], 30)[0]:
+            piece = ready.recv(65_536)
+            if not piece:
+                return
+            to[ready].sendall(piece)

@@ -1,0 +1,46 @@
+"""A pause as the operator lives through it: set beside the service, kept over a restart, ended beside the service."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import ROOT, Waiting
+
+
+def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: MakeService, sandbox: Sandbox) -> None:
+    service = make_service()
+    with closing(service.open_store()) as store:
+        store.pause("Codertocat/Hello-World", reason="a migration")
+    service.start()
+    event = recorded.load("demo/bug")
+    sandbox.state.plant("issues", event.payload)
+    assert service.deliver("issues", event.body).status == 202
+    assert service.stop() == 0
+    service.start()
+    waiting = Waiting(30)
+    while service.get("/health").body["components"]["queue"]["state"] == "unknown" and waiting.more():
+        pass
+    queue = service.get("/health").body["components"]["queue"]
+    assert (queue["state"], queue["remedy"]) == ("degraded", "when that is over: `hls resume Codertocat/Hello-World`")
+    assert queue["message"].endswith(": a migration; 1 of 1 queued wait for that")
+    stats = service.get("/stats").body["queue"]
+    assert (stats["queued"], stats["due"], stats["held"]) == (1, 0, 1)
+    assert stats["paused"][0]["reason"] == "a migration"
+    assert [request.path for request in sandbox.seen.all() if request.writes] == []
+    resumed = subprocess.run(
+        [sys.executable, "-m", "hls_handler", "resume", "codertocat/hello-world", "--config", str(service.settings)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (resumed.returncode, resumed.stdout) == (0, "codertocat/hello-world goes on: 1 queued\n")
+    service.until_idle()
+    thread = sandbox.state.thread("Codertocat/Hello-World", 11)
+    assert thread is not None
+    assert len(thread.comments) == 1

@@ -1,0 +1,87 @@
+"""Webhooks that do not come, though settings expect some."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings
+from hls_handler.work.silence import Expectation, expectations, find_silence, last_heard
+from tests.settings.files import SMALLEST, load
+from tests.work.world import NOON
+
+FILE = (
+    "server: {expect_webhook_within_h: 24}\n"
+    + SMALLEST
+    + """
+    expect_webhook_within_h: 0.5
+  - name: owner/*
+    expect_webhook_within_h: 72
+  - name: other/*
+"""
+)
+ANY = Expectation("", "server.expect_webhook_within_h", "", timedelta(hours=24))
+ONE = Expectation("owner/repo", "repositories[0].expect_webhook_within_h", "repositories[0]", timedelta(minutes=30))
+REST = Expectation("owner/*", "repositories[1].expect_webhook_within_h", "repositories[1]", timedelta(hours=72))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(tmp_path, FILE)
+
+
+def test_what_is_expected_is_said_for_all_and_for_entries(settings: Settings) -> None:
+    assert expectations(settings) == (ANY, ONE, REST)
+
+
+def test_an_entry_hears_the_repositories_that_it_decides_about(settings: Settings) -> None:
+    heard = {
+        "": NOON,
+        "owner/repo": NOON - timedelta(hours=1),
+        "Owner/Tools": NOON - timedelta(hours=3),
+        "owner/docs": NOON - timedelta(hours=4),
+        "other/x": NOON - timedelta(hours=2),
+        "nobody/x": NOON - timedelta(hours=2),
+    }
+    table = RepositoryTable(settings)
+    assert [last_heard(one, heard, table) for one in (ANY, ONE, REST)] == [
+        NOON,
+        NOON - timedelta(hours=1),
+        NOON - timedelta(hours=3),
+    ]
+    assert last_heard(ONE, {"": NOON}, table) is None
+
+
+@pytest.mark.parametrize(
+    ("expected", "last_h", "since_h", "told"),
+    [
+        (ANY, 24, 500, None),
+        (ANY, None, 24, None),
+        (ANY, -1, 500, None),
+        (
+            ANY,
+            24.1,
+            500,
+            "no webhook for 24.1 h: the last came at 2026-11-19 11:54 UTC; settings.yaml:1 expects one within 24 h",
+        ),
+        (
+            ONE,
+            None,
+            48,
+            (
+                "no webhook of owner/repo for 48.0 h: none came since 2026-11-18 12:00 UTC; "
+                "settings.yaml:1 expects one within 0.5 h"
+            ),
+        ),
+    ],
+    ids=["in time", "newly expected", "a clock that went back", "overdue", "never"],
+)
+def test_silence_is_told_once_it_is_longer_than_expected(
+    expected: Expectation, last_h: float | None, since_h: float, told: str | None
+) -> None:
+    last = None if last_h is None else NOON - timedelta(hours=last_h)
+    since = NOON - timedelta(hours=since_h)
+    assert find_silence(expected, last, since=since, now=NOON, where="settings.yaml:1") == told
