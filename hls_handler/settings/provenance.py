@@ -31,6 +31,9 @@ def held(settings: Settings, effective: Effective) -> Iterator[Held]:
     yield _held(settings, "enabled", effective.enabled, effective.own_key("enabled") or f"{effective.key}.enabled")
     yield _held(settings, "events", sorted(effective.events), f"{effective.key}.events")
     yield _secrets(settings, effective, entry)
+    yield _held(
+        settings, "expect_webhook_within_h", entry.expect_webhook_within_h, f"{effective.key}.expect_webhook_within_h"
+    )
     yield from _section(settings, "features", effective, effective.features, entry.features)
     yield from _section(settings, "labels", effective, effective.labels, entry.labels)
     if effective.labels.narrowed_at:

@@ -48,6 +48,7 @@ def test_every_value_is_told_with_the_entry_that_wins(path: Path) -> None:
         "enabled = true   default",
         'events = ["issues.edited", "issues.opened"]   hls.yaml:10 (repositories[1].events)',
         "webhook_secret = 2 secrets   hls.yaml:1 (github.webhook_secret)",
+        "expect_webhook_within_h = null   default",
         "features.signature_validation = true   default",
         "features.async_processing = true   default",
         "features.auto_labeling = true   default",
