@@ -145,7 +145,7 @@ def test_no_statement_waits_for_a_server_without_end(postgres: Cluster) -> None:
         bounds = [
             connection.exec_driver_sql(f"SHOW {bound}").scalar() for bound in ("lock_timeout", "statement_timeout")
         ]
-    assert bounds == ["5s", "30s"]
+    assert bounds == ["5s", "10s"]
     database.close()
     postgres.drop(name)
 
