@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.clock import now_ms
-from hls_handler.store.postgresql import be_patient, is_starting, postgresql_engine
+from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
 from hls_handler.store.sqlite import require_in_place, sqlite_engine
 
 CLAIMS, LANES = 7_246_174, 7_246_175
@@ -75,7 +75,8 @@ class Database:
         self._sqlite = url.get_backend_name() == "sqlite"
         self._file = sqlite_file(url)
         self._writer, self._busy_timeout_s = threading.Lock(), busy_timeout_s
-        self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url)
+        self._connections = Connections()
+        self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url, self._connections)
 
     def prepare(self) -> None:
         """Connect for the first time; SQLite is to write ahead, so that readers and the writer do not wait.
@@ -131,6 +132,7 @@ class Database:
         return connection.execute(select(self.now)).scalar_one()
 
     def close(self) -> None:
+        self._connections.end_waits()
         self._engine.dispose()
 
     @contextmanager

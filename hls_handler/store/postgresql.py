@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Mapping
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg.abc import PQGen
@@ -45,35 +47,49 @@ class Bounded(psycopg.Connection[Any]):
     patience_s: float | None = ANSWERS_WITHIN_S
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        if self.patience_s is not None:
-            gen = _in_time(gen, self.patience_s)
         try:
-            return super().wait(gen, *args, **kwargs)
+            return super().wait(self._in_time(gen), *args, **kwargs)
         except ServerSilent:
             self.close()
             raise
 
-
-def _in_time(gen: PQGen[T], within_s: float) -> PQGen[T]:
-    """The same wait, which is over after `within_s`: whoever waits looks in several times a second."""
-    until = time.monotonic() + within_s
-
-    def steps() -> Generator[Any, Any, T]:
+    def _in_time(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
+        """The same wait, which ends with our patience: whoever waits looks in several times a second."""
+        began = time.monotonic()
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                if not ready and time.monotonic() > until:
-                    raise ServerSilent(f"the server did not answer within {within_s:g} s")
+                if not ready and self.patience_s is not None and time.monotonic() - began > self.patience_s:
+                    raise ServerSilent(f"the server did not answer within {self.patience_s:g} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
             answer: T = end.value
             return answer
 
-    return steps()
+
+class Connections:
+    """All that are open, whoever uses them."""
+
+    def __init__(self) -> None:
+        self._open: WeakSet[Bounded] = WeakSet()
+        self._lock = threading.Lock()
+
+    def connect(self, *args: Any, **kwargs: Any) -> Bounded:
+        connection = Bounded.connect(*args, **kwargs)
+        with self._lock:
+            self._open.add(connection)
+        return connection
+
+    def end_waits(self) -> None:
+        """Whoever waits for an answer now does so no longer: a thread that does would keep the process from ending."""
+        with self._lock:
+            waiting = tuple(self._open)
+        for connection in waiting:
+            connection.patience_s = 0.0
 
 
-def postgresql_engine(url: URL) -> Engine:
+def postgresql_engine(url: URL, connections: Connections) -> Engine:
     bounds = {name: value for name, value in _BOUNDS.items() if name not in url.query}
     engine = create_engine(
         url, connect_args=bounds, pool_size=8, max_overflow=24, pool_timeout=5, pool_pre_ping=True, hide_parameters=True
@@ -81,7 +97,7 @@ def postgresql_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> Bounded:
-        return Bounded.connect(*args, **kwargs)
+        return connections.connect(*args, **kwargs)
 
     return engine
 

@@ -8,6 +8,9 @@ import socket
 import threading
 from pathlib import Path
 
+_SSL_REQUEST = (80877103).to_bytes(4, "big")
+_SAID = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+_STARTING = b"E" + (4 + len(_SAID)).to_bytes(4, "big") + _SAID  # PostgreSQL's answer to who connects too early
 _COMMIT = b"COMMIT\0"  # as in the protocol's message
 
 
@@ -25,6 +28,7 @@ class Proxy:
         self._lock = threading.RLock()
         self._ended = False
         self.hangs = False
+        self.is_starting = False
         self.loses_the_commit_of = b""  # whoever sends these bytes gets no answer to the COMMIT that follows
         self._marked: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._run, name="proxy")
@@ -95,6 +99,12 @@ class Proxy:
 
     def _connect(self) -> None:
         client, _ = self._listener.accept()
+        if self.is_starting:
+            with client:
+                client.sendall(b"N" if client.recv(100)[4:8] == _SSL_REQUEST else b"")
+                client.recv(1000)
+                client.sendall(_STARTING)
+            return
         server = socket.socket(socket.AF_UNIX)
         try:
             server.connect(str(self._upstream))
