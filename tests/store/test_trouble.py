@@ -170,7 +170,7 @@ def test_no_statement_waits_for_a_server_without_end(postgres: Cluster) -> None:
             connection.exec_driver_sql(f"SHOW {bound}").scalar()
             for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
         ]
-    assert bounds == ["5s", "10s", "10s"]
+    assert bounds == ["5s", "10s", "4s"]
     database.close()
     postgres.drop(name)
 
