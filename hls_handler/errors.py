@@ -9,6 +9,7 @@ HlsError
 ├── PayloadError           the sender's body does not fit the event it is named by: 400
 ├── Refused                a request that is answered with 4xx (web/refusal.py)
 ├── StoreUnavailable       the database cannot be read or written now: 503 at the door, a pause in the workers
+│   ├── NotReady           the database's server is starting (store/database.py)
 │   └── Conflict           a guard in the database refused a write (store/database.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a copy (store/packed.py)
 ├── EndsAlways             the demo's service ends however often it is started (cli/service_process.py)

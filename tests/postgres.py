@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -24,13 +25,39 @@ _QUICK = {"listen_addresses": "", "fsync": "off", "full_page_writes": "off", "sh
 class Cluster:
     """A running PostgreSQL."""
 
-    def __init__(self, sockets: Path, user: str) -> None:
+    def __init__(
+        self, sockets: Path, user: str, *, as_user: Sequence[str], start: Sequence[str], stop: Sequence[str]
+    ) -> None:
         self._sockets = sockets
-        self._user = user
+        self._user, self._as_user = user, as_user
+        self._start, self._stop = start, stop
         self._numbers = itertools.count(1)
 
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg://{self._user}@/{database}?host={self._sockets}"
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self._sockets / ".s.PGSQL.5432"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that all of its others are children of."""
+        return int((self._sockets / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+    def start(self) -> None:
+        _check(self._start, self._sockets)
+
+    def stop(self, how: Literal["fast", "immediate"]) -> None:
+        _check([*self._stop, "-m", how], self._sockets)
+
+    def bound_files(self, size_bytes: int | None) -> None:
+        """From now on its new processes may not write beyond that in a file: what a full disk is to them."""
+        bound = "unlimited" if size_bytes is None else size_bytes
+        _check([*self._as_user, "prlimit", f"--fsize={bound}:", "--pid", str(self.pid)], self._sockets)
+
+    def url(self, database: str, *, port: int | None = None) -> str:
+        """By its socket, or by a port of this machine that leads there."""
+        where = f"/{database}?host={self._sockets}" if port is None else f"127.0.0.1:{port}/{database}"
+        return f"postgresql+psycopg://{self._user}@{where}"
 
     def create(self) -> str:
         """A new, empty database's name."""
@@ -43,27 +70,38 @@ class Cluster:
         self.run(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
     def run(self, statements: str, *, database: str = "postgres") -> None:
-        with psycopg.connect(host=str(self._sockets), user=self._user, dbname=database, autocommit=True) as connection:
+        with self.connect(database) as connection:
             connection.execute(statements.encode())
+
+    def ask(self, question: str, *, database: str = "postgres") -> Any:
+        """The one value that a query gives."""
+        with self.connect(database) as connection:
+            row = connection.execute(question.encode()).fetchone()
+        return row[0] if row else None
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(host=str(self._sockets), user=self._user, dbname=database, autocommit=True)
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A PostgreSQL that lasts as long as the block."""
+def running_cluster(*, wal_segment_mb: int = 16, **settings: str) -> Iterator[Cluster]:
+    """A PostgreSQL that lasts as long as the block; `settings` are more of its own, such as max_connections."""
     programs = find_programs()
     with tempfile.TemporaryDirectory(prefix="hls-pg-") as folder:
         home = Path(folder)
         as_user, user = _unprivileged(home)
         data, log = home / "data", home / "log"
         run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", user, "-A", "trust", "-E", "UTF8"]
-        _check([*run, "--locale=C", "--no-sync"], home)
-        options = " ".join(f"-c {name}='{value}'" for name, value in _QUICK.items())
+        _check([*run, "--locale=C", "--no-sync", f"--wal-segsize={wal_segment_mb}"], home)
+        options = " ".join(f"-c {name}='{value}'" for name, value in (_QUICK | settings).items())
         control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
-        _check([*control, "-l", str(log), "-o", f"-k {home} {options}", "start"], home)
+        start = [*control, "-l", str(log), "-o", f"-k {home} {options}", "start"]
+        cluster = Cluster(home, user, as_user=as_user, start=start, stop=[*control, "stop"])
+        cluster.start()
         try:
-            yield Cluster(home, user)
+            yield cluster
         finally:
-            _check([*control, "-m", "immediate", "stop"], home)
+            cluster.stop("immediate")
 
 
 def find_programs() -> Path:

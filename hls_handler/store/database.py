@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, select, text
+from sqlalchemy import URL, Connection, Table, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.clock import now_ms
+from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
+from hls_handler.store.sqlite import require_in_place, sqlite_engine
 
 CLAIMS, LANES = 7_246_174, 7_246_175
 """What names are locked for, as numbers that no other program on the same PostgreSQL is likely to use."""
@@ -34,9 +34,21 @@ _REMEDIES = (
     ("locked", "another program is writing to it: stop that one, or wait until it is done"),
     ("lock timeout", "another program has locked its tables: stop that one, or wait until it is done"),
     ("disk is full", "free disk space"),
+    ("No space left", "free disk space where PostgreSQL keeps its data"),
+    ("File too large", "raise the limit that the system sets to the size of its files"),
+    ("too many clients", "raise PostgreSQL's max_connections, or let fewer programs connect"),
+    ("connection slots", "raise PostgreSQL's max_connections, or let fewer programs connect"),
+    ("too many connections", "raise the limit of connections that the database or its user has"),
+    ("QueuePool", "see whether the database is overloaded, or lower limits.concurrency"),
+    ("starting up", "wait until it has started"),
+    ("recovery mode", "wait until it has recovered; its own log tells why it has to"),
+    ("shutting down", "wait until it is started again"),
+    ("administrator command", "wait: whoever looks after PostgreSQL ended the connection"),
+    ("did not answer", "see whether the server hangs, or the network on the way to it"),
+    ("timeout expired", "see whether the server hangs, or the network on the way to it"),
     ("disk I/O", "look at the disk: it refuses to read or write"),
     ("readonly", "let the user that runs HLS write to the file and its folder"),
-    ("unable to open", "let the user that runs HLS create and write the file and its folder"),
+    ("unable to open", "put the file back if it is gone, and let the user that runs HLS write to it and its folder"),
     ("not a database", "the file is something else: move it away, or name another one in storage.url"),
     ("malformed", "the file is damaged: restore a copy of it"),
     ("password", "check the user and the password in storage.url"),
@@ -50,6 +62,10 @@ class Conflict(StoreUnavailable):
     """A guard in the database itself refused a write: somebody else was faster."""
 
 
+class NotReady(StoreUnavailable):
+    """A server that is starting: it answers by itself in a while."""
+
+
 class Database:
     """One engine on either database. Every statement of the store runs inside `reading` or `writing`."""
 
@@ -58,11 +74,15 @@ class Database:
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
         self._sqlite = url.get_backend_name() == "sqlite"
-        self._writer: AbstractContextManager[object] = threading.Lock() if self._sqlite else nullcontext()
-        self._engine = _sqlite_engine(url, busy_timeout_s) if self._sqlite else _postgresql_engine(url)
+        self._writer, self._busy_timeout_s = threading.Lock(), busy_timeout_s
+        self._connections = Connections()
+        self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url, self._connections)
 
     def prepare(self) -> None:
-        """Connect for the first time; SQLite is to write ahead, so that readers and the writer do not wait."""
+        """Connect for the first time; SQLite is to write ahead, so that readers and the writer do not wait.
+
+        Raises `NotReady` of a server that will answer by itself in a while.
+        """
         with self._translated(), self._engine.connect() as connection:
             if self._sqlite and connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar() != "wal":
                 raise StoreUnavailable(
@@ -74,18 +94,28 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A consistent look at the database; on SQLite it neither waits for writers nor keeps them waiting."""
         with self._translated(), self._engine.connect() as connection:
-            if self._sqlite:
+            if self.file is not None:
+                require_in_place(connection, self.file)
                 connection.exec_driver_sql("BEGIN")
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction, committed when the block ends and rolled back when it raises."""
-        with self._translated(), self._writer, self._engine.connect() as connection:
-            if self._sqlite:
+    def writing(self, *, however_long: bool = False) -> Iterator[Connection]:
+        """One transaction, committed when the block ends and rolled back when it raises.
+
+        An error says that nothing was written, unless the answer to the commit itself was lost. `however_long` waits
+        for a server's answers without end.
+        """
+        with self._translated(), self._alone(), self._engine.connect() as connection:
+            if self.file is not None:
+                require_in_place(connection, self.file)
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif however_long:
+                be_patient(connection)
             yield connection
             connection.commit()
+            if self.file is not None:
+                require_in_place(connection, self.file, after_writing=True)
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which is spelled alike in both but is not in SQLAlchemy's common part."""
@@ -102,7 +132,22 @@ class Database:
         return connection.execute(select(self.now)).scalar_one()
 
     def close(self) -> None:
+        self._connections.end_waits()
         self._engine.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """SQLite has one writer; here the threads of this process wait for each other, and not without end."""
+        if self.file is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=self._busy_timeout_s):
+            locked = f"other writes have not ended for {self._busy_timeout_s:g} s; see whether another program locks it"
+            raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -111,7 +156,8 @@ class Database:
         except sql.IntegrityError as exc:
             raise Conflict(self._sentence(exc)) from None  # PostgreSQL's details show the whole row
         except sql.SQLAlchemyError as exc:
-            raise StoreUnavailable(self._sentence(exc)) from exc
+            starting = isinstance(exc, sql.DBAPIError) and isinstance(exc.orig, Exception) and is_starting(exc.orig)
+            raise (NotReady if starting else StoreUnavailable)(self._sentence(exc)) from exc
 
     def _sentence(self, exc: sql.SQLAlchemyError) -> str:
         cause = exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
@@ -150,50 +196,3 @@ def masked(url: URL) -> str:
 def sqlite_file(url: URL) -> Path | None:
     """The file of an SQLite database; None for PostgreSQL."""
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-
-
-_LARGEST_IDLE_WAL_BYTES = 16_777_216
-"""To which SQLite cuts its write-ahead log once nobody reads from it: a reader that stays lets it grow until then."""
-
-
-def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
-    engine = create_engine(
-        url,
-        connect_args={"timeout": busy_timeout_s, "isolation_level": None},
-        pool_size=8,
-        max_overflow=-1,
-        hide_parameters=True,
-    )
-
-    engine.dialect.use_insertmanyvalues_wo_returning = (
-        True  # many rows in one statement: a batch waits once, not by row
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL_BYTES}")
-
-    return engine
-
-
-_POSTGRESQL_BOUNDS: Mapping[str, object] = {
-    "connect_timeout": 5,  # seconds
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # milliseconds, as the next
-    "options": "-c lock_timeout=5000 -c statement_timeout=30000 -c idle_in_transaction_session_timeout=4000",
-}
-"""A server that hangs, and a table that somebody else has locked, must become an error: a thread has no other way out.
-A process that is frozen inside of a transaction must not hold what it has locked: the server ends its session.
-
-What `storage.url` says itself counts more."""
-
-
-def _postgresql_engine(url: URL) -> Engine:
-    bounds = {name: value for name, value in _POSTGRESQL_BOUNDS.items() if name not in url.query}
-    return create_engine(
-        url, connect_args=bounds, pool_size=8, max_overflow=24, pool_timeout=5, pool_pre_ping=True, hide_parameters=True
-    )

@@ -18,7 +18,10 @@ from hls_handler.store.part import Counts
 _LARGEST_BATCH = 256
 ANSWER_WITHIN_S = 6.0
 """GitHub hangs up after 10 s: a no in time is worth more than a yes that nobody hears."""
-_CLOSE_WITHIN_S = 10.0
+_CLOSE_WITHIN_S = 3.0
+"""Nobody waits for an answer any more when the queue is closed; what is left are counts."""
+MOST_WAITING_BYTES = 100_000_000
+"""A database that hangs must not fill our memory with what waits for it: beyond this, bodies get their no at once."""
 GATHER_S = 0.01
 """A transaction costs as much as thirty rows in it: while many come, a batch waits so long to be as large as the last.
 """
@@ -32,7 +35,7 @@ class AcceptingStore(Protocol):
     ) -> list[Accepted]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     new: NewDelivery
     answer: asyncio.Future[Accepted]
@@ -49,6 +52,7 @@ class AcceptQueue:
         replay_window_h: Callable[[], float],
         on_commit: Callable[[list[Accepted]], None],
         answer_within_s: float = ANSWER_WITHIN_S,
+        most_waiting_bytes: int = MOST_WAITING_BYTES,
         gather_s: float = GATHER_S,
     ) -> None:
         """`replay_window_h` gives that of now.
@@ -56,11 +60,13 @@ class AcceptQueue:
         `on_commit` is called in the committing thread after each commit, before the callers have their answers.
         """
         self._answer_within_s, self._gather_s = answer_within_s, gather_s
+        self._most_waiting_bytes = most_waiting_bytes
         self._store = store
         self._replay_window_h = replay_window_h
         self._on_commit = on_commit
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_are_new = False  # those of a commit that failed wait for the next batch
         self._closed = False
@@ -80,7 +86,11 @@ class AcceptQueue:
         with self._changed:
             if self._closed:
                 raise StoreUnavailable("the service is shutting down: send the delivery again")
+            if self._waiting and self._waiting_bytes + len(new.body) > self._most_waiting_bytes:
+                problem = f"{len(self._waiting)} deliveries wait for the database already: see why it is slow"
+                raise StoreUnavailable(problem)
             self._waiting.append(waiting)
+            self._waiting_bytes += len(new.body)
             if len(self._waiting) in (1, self._last):  # what the thread waits for; each wake-up costs both their time
                 self._changed.notify()
         overdue = loop.call_later(self._answer_within_s, self._give_up, waiting)
@@ -91,9 +101,12 @@ class AcceptQueue:
 
     def _give_up(self, waiting: _Waiting) -> None:
         with self._changed:
-            self._waiting = [other for other in self._waiting if other is not waiting]
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+                self._waiting_bytes -= len(waiting.new.body)
         if not waiting.answer.done():
-            problem = f"the database did not answer within {self._answer_within_s:g} s"
+            problem = f"the database did not answer within {self._answer_within_s:g} s: see whether it hangs, is locked"
+            problem += " by another program, or cannot be reached"
             waiting.answer.set_exception(StoreUnavailable(problem))
 
     def count(self, counts: Counts) -> None:
@@ -119,6 +132,7 @@ class AcceptQueue:
                 if len(self._waiting) < self._last and not self._closed:
                     self._changed.wait(self._gather_s)
                 batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+                self._waiting_bytes -= sum(len(waiting.new.body) for waiting in batch)
                 counts, self._counts, self._counts_are_new = self._counts, Counter(), False
                 self._last = len(batch)
             self._commit(batch, counts)

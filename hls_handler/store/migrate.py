@@ -15,6 +15,9 @@ from hls_handler.store.database import Database
 from hls_handler.store.migrations.renumbered import set_right
 
 VERSION_TABLE = "hls_version"
+_NO_BOUNDS = "; ".join(
+    f"SET LOCAL {bound} = 0" for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+)
 _ADVISORY_LOCK = 7_246_173  # any number that stands for "migrating HLS"
 
 
@@ -22,10 +25,10 @@ def migrate(database: Database) -> None:
     """Bring the tables to the newest version that we know, in one transaction. Raises `StoreUnavailable` for newer."""
     config = _config()
     scripts = ScriptDirectory.from_config(config)
-    with database.writing() as connection:
+    with database.writing(however_long=True) as connection:
         if connection.dialect.name == "postgresql":  # SQLite's transaction has the only writer's lock already
             # Another machine may be at it, and a change of large tables takes its time.
-            connection.execute(text("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"))
+            connection.execute(text(_NO_BOUNDS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
         found = _version(connection)
         newest = scripts.get_current_head()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Self
@@ -16,7 +18,7 @@ from hls_handler.store.calls import Calling
 from hls_handler.store.clock import from_ms, no_skew
 from hls_handler.store.corrections import Correcting
 from hls_handler.store.counters import Counting
-from hls_handler.store.database import Database, parsed
+from hls_handler.store.database import Database, NotReady, parsed
 from hls_handler.store.endings import Ending
 from hls_handler.store.figures import Summing
 from hls_handler.store.files import ensure_private_file
@@ -31,8 +33,13 @@ from hls_handler.store.repository_files import KeepingFiles
 from hls_handler.store.retention import Retaining
 from hls_handler.store.size import Measuring
 from hls_handler.store.steps import Remembering
-from hls_handler.store.tables import deliveries, keys, pace
+from hls_handler.store.tables import deliveries, keys
 from hls_handler.store.threads import Overtaking
+
+log = logging.getLogger(__name__)
+
+_BEAT, _BEAT_BYTES = "heartbeat", 64_000  # a full disk has room for less
+_LOOKS, _LOOK_EVERY_S = 60, 0.5  # for a server that is starting: half a minute
 
 
 class Store(
@@ -63,17 +70,25 @@ class Store(
     """
 
     @classmethod
-    def open(cls, url: str, *, skew: Callable[[], timedelta] = no_skew, busy_timeout_s: float = 5.0) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        skew: Callable[[], timedelta] = no_skew,
+        busy_timeout_s: float = 5.0,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> Self:
         """Open a database, made and migrated as needed. Raises `StoreUnavailable`, saying what to do.
 
-        `skew` is added to the database's clock, so that tests need not sleep. `busy_timeout_s` is how long a write
-        waits for another process that writes to the same SQLite file.
+        A server that is just starting is waited for, with `pause`. `skew` is added to the database's clock, so that
+        tests need not sleep. `busy_timeout_s` is how long a write waits for another process that writes to the same
+        SQLite file.
         """
         parsed_url = parsed(url)
         ensure_private_file(parsed_url)
         database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s)
         try:
-            database.prepare()
+            _prepare(database, pause)
             migrate(database)
         except BaseException:
             database.close()
@@ -104,16 +119,16 @@ class Store(
             return from_ms(self._database.now_in(connection))
 
     def check_writable(self) -> None:
-        """Write something. Raises `StoreUnavailable` when the database takes no writes."""
-        beat = self._database.insert(pace).values(
-            name="heartbeat", next_at=self._database.now, held_until=0, taken_at=0
-        )
+        """Write as much as a delivery needs, and take it away. Raises `StoreUnavailable` when that cannot be done."""
+        beat = self._database.insert(keys).values(name=_BEAT, value=secrets.token_bytes(_BEAT_BYTES))
         none_of_them = deliveries.update().where(false()).values(reason=None)  # waits for whoever has locked the table
         with self._database.writing() as connection:
             connection.execute(none_of_them)
             connection.execute(
-                beat.on_conflict_do_update(index_elements=["name"], set_={"next_at": beat.excluded["next_at"]})
+                beat.on_conflict_do_update(index_elements=["name"], set_={"value": beat.excluded["value"]})
             )
+        with self._database.writing() as connection:  # its room is there for a delivery then
+            connection.execute(keys.delete().where(keys.c.name == _BEAT))
 
     def secret(self, name: str) -> bytes:
         """32 random bytes, made when first asked for and kept: the same for every process on this database."""
@@ -122,3 +137,17 @@ class Store(
             connection.execute(fresh.on_conflict_do_nothing())
             value: bytes = connection.execute(select(keys.c.value).where(keys.c.name == name)).scalar_one()
             return value
+
+
+def _prepare(database: Database, pause: Callable[[float], object]) -> None:
+    """Connect; a server that is starting, as after a machine's boot or a crash of its own, gets a while for it."""
+    for look in range(_LOOKS):
+        try:
+            database.prepare()
+        except NotReady as exc:
+            if look == 0:
+                log.warning("waiting for the database to start", extra={"why": str(exc)})
+            pause(_LOOK_EVERY_S)
+        else:
+            return
+    database.prepare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,8 @@ Component = Literal["store", "queue", "github", "claude", "prompts", "settings",
 Severity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
 Overall = Literal["healthy", "degraded", "unhealthy"]
+
+log = logging.getLogger(__name__)
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
@@ -81,8 +84,12 @@ class Health:
                 self._components[component] = ComponentHealth("unknown", self._clock())
 
     def _set_healthy(self, component: Component) -> None:
-        if self._components[component].state != "healthy":
+        before = self._components[component]
+        if before.state != "healthy":
             self._components[component] = ComponentHealth("healthy", self._clock())
+        if before.state == "unhealthy":
+            down_s = round((self._clock() - before.since).total_seconds(), 3)
+            log.warning("healthy again", extra={"component": component, "unhealthy_for_s": down_s})
 
     def trouble(
         self,
@@ -106,6 +113,8 @@ class Health:
             self._components[component] = ComponentHealth(severity, since, message, remedy)
             if not by_probe:
                 self._failed_in_use_at[component] = now
+            if severity == "unhealthy" and before.state != severity:
+                log.error("unhealthy", extra={"component": component, "why": message, "remedy": remedy})
 
     def measured(self, component: Component, figures: Mapping[str, int]) -> None:
         """What was measured of a component last, such as its size; shown beside its state."""

@@ -44,8 +44,8 @@ class Check:
 class Probe:
     """One thread that runs all checks at the start and every minute, and oftener while unhealthy."""
 
-    def __init__(self, checks: Sequence[Check], health: Health) -> None:
-        self._checks, self._health = tuple(checks), health
+    def __init__(self, checks: Sequence[Check], health: Health, *, soon_s: float = SOON_S) -> None:
+        self._checks, self._health, self._soon_s = tuple(checks), health, soon_s
         self._ended, self._wanted = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="probe", daemon=True)
 
@@ -90,10 +90,14 @@ class Probe:
     @property
     def pause_s(self) -> float:
         """Until the next look. Who is answered 503 by `/health` may send nothing that would tell otherwise."""
-        return SOON_S if self._health.snapshot().overall == "unhealthy" else EVERY_S
+        return self._soon_s if self._health.snapshot().overall == "unhealthy" else EVERY_S
 
     def _loop(self) -> None:
         while not self._ended.is_set():
             self._wanted.clear()
             self.look()
-            self._wanted.wait(self.pause_s)
+            waited_s = 0.0
+            while not self._wanted.wait(self._soon_s):  # what was healthy at the look may not be so any more
+                waited_s += self._soon_s
+                if waited_s >= self.pause_s:
+                    break

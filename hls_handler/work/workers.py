@@ -121,7 +121,7 @@ class Workers:
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
         )
         if lease is not None:
-            self._health.ok("store")
+            self._health.answers("store")  # which has less to write than the door has
             self._work_on(lease, tools)
             return
         idle_s = self._store.seconds_until_due(concurrency=limits.concurrency)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def deliver_issues(service: Service, sandbox: Sandbox, numbers: range) -> None:
         assert service.deliver("issues", body).status == 202
 
 
-def assert_each_done_once(sandbox: Sandbox, numbers: range) -> None:
+def assert_each_done_once(sandbox: Sandbox, numbers: Iterable[int]) -> None:
     """Each issue has its labels, set once each, and one comment."""
     for number in numbers:
         thread = sandbox.state.thread(REPOSITORY, number)

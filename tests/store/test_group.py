@@ -64,6 +64,7 @@ def run_with(
     on_commit: Committed | None = None,
     answer_within_s: float = 60,
     gather_s: float = 0.001,
+    most_waiting_bytes: int = 1_000_000,
 ) -> None:
     """Run a scenario on an event loop, and then let the queue's thread end."""
     queue = AcceptQueue(
@@ -72,6 +73,7 @@ def run_with(
         on_commit=on_commit or Committed(),
         answer_within_s=answer_within_s,
         gather_s=gather_s,
+        most_waiting_bytes=most_waiting_bytes,
     )
     try:
         asyncio.run(asyncio.wait_for(scenario(queue), timeout=60))
@@ -222,7 +224,7 @@ def test_who_is_not_answered_in_time_is_told_no_and_not_stored_later() -> None:
         await in_commit(store)
         late = (await waiting(queue, "g2"))[0]
         for task in (hanging, late):
-            with pytest.raises(StoreUnavailable, match=r"^the database did not answer within 0\.05 s$"):
+            with pytest.raises(StoreUnavailable, match=r"^the database did not answer within 0\.05 s: see whether"):
                 await task
         store.commit()
         after = (await waiting(queue, "g3"))[0]
@@ -231,6 +233,41 @@ def test_who_is_not_answered_in_time_is_told_no_and_not_stored_later() -> None:
 
     run_with(store, scenario, answer_within_s=0.05)
     assert store.batches == [["g1"], ["g3"]]
+
+
+def test_what_waits_for_a_database_that_hangs_is_bounded() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        tasks = await waiting(queue, "g0")
+        await in_commit(store)
+        tasks += await waiting(queue, "g1")
+        (refused,) = await waiting(queue, "g2")
+        with pytest.raises(StoreUnavailable, match="1 deliveries wait for the database already"):
+            await refused
+        store.commit(2)
+        await asyncio.gather(*tasks)
+        tasks = await waiting(queue, "g3")
+        store.commit()
+        await asyncio.gather(*tasks)
+
+    run_with(store, scenario, most_waiting_bytes=len(queued("g1").body) + 1)
+    assert store.batches == [["g0"], ["g1"], ["g3"]]
+
+
+def test_who_has_given_up_waiting_makes_room_for_another() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        await waiting(queue, "g0")
+        await in_commit(store)
+        for guid in ("g1", "g2"):
+            with pytest.raises(StoreUnavailable, match="did not answer"):
+                await (await waiting(queue, guid))[0]
+        store.commit()
+
+    run_with(store, scenario, answer_within_s=0.05, most_waiting_bytes=len(queued("g1").body) + 1)
+    assert store.batches == [["g0"]]
 
 
 def test_a_caller_whose_loop_is_gone_spoils_nothing() -> None:

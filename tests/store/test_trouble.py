@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import resource
 import sqlite3
+import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -19,8 +22,14 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.store import Store
 from hls_handler.store.clock import no_skew
 from hls_handler.store.database import Database, parsed
+from hls_handler.store.postgresql import Bounded
+from hls_handler.store.tables import keys
+from tests.e2e.proxy import Proxy
+from tests.e2e.service import Waiting
 from tests.postgres import Cluster
 from tests.store.builders import accept, claim, push, queued, state_of
+
+_NOBODY = 65534
 
 
 @pytest.fixture
@@ -52,6 +61,21 @@ def files_may_not_grow_beyond(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def as_its_owner_whom_modes_bind(folder: Path) -> Iterator[None]:
+    """Root may write whatever a file's mode says."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, _NOBODY, _NOBODY)
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def accept_for_ever(store: Store) -> None:
@@ -143,9 +167,10 @@ def test_no_statement_waits_for_a_server_without_end(postgres: Cluster) -> None:
     database = Database(parsed(postgres.url(name)), skew=no_skew, busy_timeout_s=5)
     with database.reading() as connection:
         bounds = [
-            connection.exec_driver_sql(f"SHOW {bound}").scalar() for bound in ("lock_timeout", "statement_timeout")
+            connection.exec_driver_sql(f"SHOW {bound}").scalar()
+            for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
         ]
-    assert bounds == ["5s", "30s"]
+    assert bounds == ["5s", "10s", "4s"]
     database.close()
     postgres.drop(name)
 
@@ -155,3 +180,173 @@ def test_no_error_tells_what_was_to_be_written(store: Store) -> None:
     with pytest.raises(StoreUnavailable) as refused:
         accept(store, new)
     assert "private-sender" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_file_that_is_removed_takes_no_delivery_and_hears_no_worker(path: Path, sqlite_store: Store) -> None:
+    accept(sqlite_store, queued("g1"))
+    away = path.rename(path.with_name("away"))
+    for refused in (lambda: accept(sqlite_store, queued("g2")), sqlite_store.now, lambda: claim(sqlite_store)):
+        with pytest.raises(StoreUnavailable, match=r"cannot be used: .*put "):
+            refused()
+    assert not path.exists()  # an empty one in its place would be taken for ours
+    away.rename(path)
+    assert accept(sqlite_store, queued("g2"))[0].outcome == "queued"
+    assert [row.guid for row in sqlite_store.deliveries()] == ["g2", "g1"]
+
+
+def test_a_file_that_is_removed_while_it_is_written_to_took_no_delivery(path: Path, sqlite_store: Store) -> None:
+    def write() -> None:
+        with sqlite_store._database.writing() as connection:
+            connection.execute(keys.insert().values(name="k", value=b""))
+            path.unlink()
+
+    with pytest.raises(StoreUnavailable, match=r"hls\.db was removed; put it back"):
+        write()
+
+
+def test_a_log_that_is_removed_beside_the_file_is_noticed(path: Path, sqlite_store: Store) -> None:
+    accept(sqlite_store, queued("g1"))
+    path.with_name("hls.db-wal").unlink()
+    with pytest.raises(StoreUnavailable, match=r"hls\.db-wal was removed"):
+        accept(sqlite_store, queued("g2"))
+
+
+def test_a_copy_that_is_restored_under_a_running_service_is_gone_on_with(path: Path, sqlite_store: Store) -> None:
+    accept(sqlite_store, queued("g1"))
+    copy = path.with_name("copy")
+    with closing(sqlite3.connect(path)) as now, closing(sqlite3.connect(copy)) as kept:
+        now.backup(kept)
+    accept(sqlite_store, queued("g2"))
+    for file in path.parent.glob("hls.db*"):
+        file.unlink()
+    copy.rename(path)
+    with pytest.raises(StoreUnavailable, match="was removed"):
+        sqlite_store.now()
+    assert accept(sqlite_store, queued("g3"))[0].outcome == "queued"
+    assert [row.guid for row in sqlite_store.deliveries()] == ["g3", "g1"]
+
+
+def test_a_file_that_was_read_only_for_a_while_is_written_again() -> None:
+    """Although a connection that was opened meanwhile stays read-only for ever."""
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        path = folder / "hls.db"
+        store = Store.open(f"sqlite:///{path}")
+        accept(store, queued("g1"))
+        store.close()
+        busy = held.enter_context(closing(sqlite3.connect(path)))  # as another thread's, which keeps the log there
+        assert busy.execute("SELECT count(*) FROM deliveries").fetchone() == (1,)
+        held.enter_context(as_its_owner_whom_modes_bind(folder))
+        path.chmod(0o444)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="readonly database; let the user that runs HLS write"):
+                accept(store, queued("g2"))
+        path.chmod(0o600)
+        with suppress(StoreUnavailable):  # the log that was made meanwhile is read-only, too, until it is made anew
+            store.check_writable()
+        assert accept(store, queued("g2"))[0].outcome == "queued"
+        store.close()
+
+
+def test_a_server_that_says_nothing_is_given_up_and_its_late_answer_is_nobodys(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Store.open(postgres.url(name))
+
+    def ask() -> None:
+        with store._database.reading() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, Bounded)
+            assert driver.patience_s == 12
+            driver.patience_s = 0.2
+            connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+    with pytest.raises(
+        StoreUnavailable, match=r"the server did not answer within 0\.2 s; see whether the server hangs"
+    ):
+        ask()
+    assert accept(store, queued("g1")) == [Accepted("queued", "queued", "g1")]
+    store.close()
+    postgres.drop(name)
+
+
+def test_closing_ends_the_wait_for_a_server_that_says_nothing(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Store.open(postgres.url(name))
+    entered, ended = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with store._database.reading() as connection:
+            entered.set()
+            connection.exec_driver_sql("SELECT pg_sleep(9)")
+
+    def wait() -> None:
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            read()
+        ended.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert entered.wait(10)
+    store.close()
+    assert ended.wait(5)
+    thread.join()
+    postgres.drop(name)
+
+
+def test_what_a_lost_client_has_locked_is_free_again_after_a_while(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Store.open(f"{postgres.url(name)}&options=-c%20idle_in_transaction_session_timeout%3D100")
+    waiting = Waiting(10)
+
+    def say_nothing_for_long() -> None:
+        with store._database.writing() as connection:
+            backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            while postgres.ask(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}") and waiting.more():
+                pass
+
+    with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
+        say_nothing_for_long()
+    store.close()
+    postgres.drop(name)
+
+
+def test_a_server_that_is_starting_is_waited_for(postgres: Cluster) -> None:
+    name = postgres.create()
+    pauses: list[float] = []
+    with Proxy(postgres.socket) as proxy:
+        proxy.is_starting = True
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            proxy.is_starting = len(pauses) < 3
+
+        store = Store.open(postgres.url(name, port=proxy.port), pause=pause)
+        assert accept(store, queued("g1"))[0].outcome == "queued"
+        assert pauses == [0.5, 0.5, 0.5]
+        proxy.is_starting = True
+        with pytest.raises(StoreUnavailable, match="the database system is starting up; wait until it has started"):
+            Store.open(postgres.url(name, port=proxy.port), pause=pauses.append)
+        assert len(pauses) == 3 + 60
+        store.close()
+    postgres.drop(name)
+
+
+def test_a_look_whether_the_database_can_be_written_writes_as_much_as_a_delivery(store: Store) -> None:
+    with ExitStack() as held:
+        held.enter_context(pytest.raises(StoreUnavailable))
+        if store._database.shown_url.startswith("postgresql"):
+            with store._database.writing() as connection:
+                connection.exec_driver_sql(
+                    "ALTER TABLE keys ADD CONSTRAINT small CHECK (octet_length(value) < 50000) NOT VALID"
+                )
+            held.callback(_without_the_bound, store)
+        else:
+            file = Path(store._database.shown_url.removeprefix("sqlite:///"))
+            held.enter_context(files_may_not_grow_beyond(file.with_name("hls.db-wal").stat().st_size + 50_000))
+        store.check_writable()
+    store.check_writable()
+
+
+def _without_the_bound(store: Store) -> None:
+    with store._database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE keys DROP CONSTRAINT small")

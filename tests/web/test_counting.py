@@ -86,3 +86,27 @@ def test_a_store_that_comes_back_is_read_again() -> None:
         return (await around.after(0, webhooks=7)).counters["webhooks", ""]
 
     assert asyncio.run(come_back()) == 7
+
+
+def test_a_store_that_hangs_is_given_up_and_asked_by_one_thread_only() -> None:
+    async def asked_twice() -> int:
+        around, go_on = Around(), threading.Event()
+
+        def counters() -> dict[tuple[str, str], int]:
+            around.store.reads += 1
+            go_on.wait(30)
+            return {("webhooks", ""): 7}
+
+        counting = Counting(counters, dict, around.clock, answer_within_s=0.01)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
+                await counting.reading()
+        go_on.set()
+        while True:
+            try:
+                assert (await counting.reading()).counters["webhooks", ""] == 7
+            except StoreUnavailable:
+                continue
+            return around.store.reads
+
+    assert asyncio.run(asked_twice()) == 1

@@ -139,3 +139,19 @@ def test_every_thread_may_tell_how_it_went() -> None:
     for thread in threads:
         thread.join()
     assert {component.state for component in health.snapshot().components.values()} == {"degraded"}
+
+
+def test_the_log_says_when_nothing_can_be_taken_in_and_when_again(caplog: pytest.LogCaptureFixture) -> None:
+    health = Health(SteppedClock())
+    for message in ("locked", "still locked"):
+        health.trouble("store", message, "stop the other program", severity="unhealthy")
+    health.trouble("github", "502", "wait")
+    health.ok("store")
+    health.ok("store")
+    health.ok("github")
+    assert [(record.levelname, record.message, record.__dict__["component"]) for record in caplog.records] == [
+        ("ERROR", "unhealthy", "store"),
+        ("WARNING", "healthy again", "store"),
+    ]
+    assert caplog.records[0].__dict__["why"] == "locked"
+    assert caplog.records[1].__dict__["unhealthy_for_s"] == 240

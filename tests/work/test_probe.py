@@ -100,3 +100,14 @@ def test_while_the_service_is_unhealthy_it_looks_more_often() -> None:
     assert probe.pause_s == 60
     told.trouble("store", "locked", "wait", severity="unhealthy")
     assert probe.pause_s == 5
+
+
+def test_trouble_that_begins_between_two_looks_does_not_wait_for_the_minute_to_end() -> None:
+    looks: SimpleQueue[None] = SimpleQueue()
+    told = health()
+    probe = Probe([Check("queue", lambda: looks.put(None))], told, soon_s=0.01)
+    probe.start()
+    looks.get(timeout=PATIENCE_S)
+    told.trouble("store", "locked", "wait", severity="unhealthy")
+    looks.get(timeout=PATIENCE_S)
+    probe.stop()

@@ -205,7 +205,8 @@ def test_a_queue_that_fails_does_not_end_the_worker(make_world: MakeWorld, error
     with crew(one, Queue(one.store, before_claim=fail_once), poll_s=0.01) as working:
         assert working.next_end().guid == GUID
     assert seen[0] == health
-    assert one.health.snapshot().components["store"].state == "healthy"
+    after = "unhealthy" if health == "unhealthy" else "healthy"  # a claim is less to write than what the door has
+    assert one.health.snapshot().components["store"].state == after
 
 
 def test_a_lease_that_was_lost_is_not_renewed_again(make_world: MakeWorld) -> None:

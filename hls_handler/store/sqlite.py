@@ -1,0 +1,83 @@
+"""How SQLite is connected to: a file that must be there, and must still be the one that was opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from hls_handler.errors import StoreUnavailable
+
+_USELESS_AFTER = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
+)
+"""Errors that stick to a connection: one that was opened while the file was read-only stays so for ever."""
+
+_PUT_BACK = "put it back, or stop HLS, restore a copy and start it"
+
+_LARGEST_IDLE_WAL_BYTES = 16_777_216
+"""To which SQLite cuts its write-ahead log once nobody reads from it: a reader that stays lets it grow until then."""
+
+
+def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
+    """Connections that never make a file: an empty one in place of ours would be a database without our tables."""
+    engine = create_engine(
+        url,
+        connect_args={"timeout": busy_timeout_s, "isolation_level": None},
+        pool_size=8,
+        max_overflow=-1,
+        hide_parameters=True,
+    )
+
+    engine.dialect.use_insertmanyvalues_wo_returning = (
+        True  # many rows in one statement: a batch waits once, not by row
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = sqlite3.connect(f"file:{quote(args[0])}?mode=rw", **{**kwargs, "uri": True})
+        return connection
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL_BYTES}")
+        entry.info["file"] = _file_at(Path(url.database or ""))
+
+    @event.listens_for(engine, "handle_error")
+    def drop(context: ExceptionContext) -> None:
+        code = getattr(context.original_exception, "sqlite_errorcode", 0)
+        context.is_disconnect = context.is_disconnect or code & 0xFF in _USELESS_AFTER
+
+    return engine
+
+
+def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:
+    """Raise `StoreUnavailable`, and give the connection up, when the file that it has open is not at its place.
+
+    SQLite goes on in a file that was removed, and all that it writes is gone with the last connection.
+    """
+    if _file_at(path) != connection.info["file"]:
+        missing = path
+    elif after_writing and _file_at(wal := path.with_name(f"{path.name}-wal")) is None:
+        missing = wal
+    else:
+        return
+    connection.invalidate()
+    raise StoreUnavailable(f"the database sqlite:///{path} cannot be used: {missing} was removed; {_PUT_BACK}")
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (on the way of every webhook)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,146 @@
+"""A proxy between the service and PostgreSQL: it forwards, stops forwarding, refuses, or cuts behind a COMMIT."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+from pathlib import Path
+
+_SSL_REQUEST = (80877103).to_bytes(4, "big")
+_SAID = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+_STARTING = b"E" + (4 + len(_SAID)).to_bytes(4, "big") + _SAID  # PostgreSQL's answer to who connects too early
+_COMMIT = b"COMMIT\0"  # as in the protocol's message
+
+
+class Proxy:
+    """One thread that listens on a port of this machine and forwards to a Unix socket. Use it in a `with`."""
+
+    def __init__(self, upstream: Path) -> None:
+        self._upstream = upstream
+        self._listener = self._listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._others: dict[socket.socket, socket.socket] = {}  # each end of a connection by the other
+        self._cut: set[socket.socket] = set()  # ends of PostgreSQL whose next answer is not forwarded
+        self._selector = selectors.DefaultSelector()
+        self._wake_up, self._woken = socket.socketpair()
+        self._lock = threading.RLock()
+        self._ended = False
+        self.hangs = False
+        self.is_starting = False
+        self.loses_the_commit_of = b""  # whoever sends these bytes gets no answer to the COMMIT that follows
+        self._marked: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._run, name="proxy")
+
+    def __enter__(self) -> Proxy:
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._wake_up.send(b".")
+        self._thread.join(timeout=10)
+        self.refuse()
+        self._wake_up.close()
+        self._woken.close()
+        self._selector.close()
+
+    def hang(self) -> None:
+        """Forward nothing any more, and close nothing: what is sent is taken, and never answered."""
+        self.hangs = True
+
+    def lose(self) -> None:
+        """What was connected while it hung never hears anything again, as behind a firewall that forgot it."""
+        with self._lock:
+            for end in list(self._others):
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(end)
+            self.hangs = False
+        self._wake_up.send(b".")
+
+    def refuse(self) -> None:
+        """Close all connections, and take no new one."""
+        with self._lock:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(self._listener)
+            self._listener.close()
+            for end in list(self._others):
+                self._close(end)
+
+    def listen_again(self) -> None:
+        with self._lock:
+            self._listener = self._listen(self.port)
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        self._wake_up.send(b".")
+
+    def _listen(self, port: int) -> socket.socket:
+        return socket.create_server(("127.0.0.1", port), backlog=100)
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not self._ended:
+            if self.hangs:
+                pause.wait(0.02)
+                continue
+            for key, _ in self._selector.select(timeout=1):
+                with self._lock:
+                    self._serve(key.fileobj)
+
+    def _serve(self, ready: object) -> None:
+        if ready is self._woken:
+            self._woken.recv(100)
+        elif ready is self._listener:
+            self._connect()
+        elif isinstance(ready, socket.socket) and ready in self._others:
+            self._forward(ready)
+
+    def _connect(self) -> None:
+        client, _ = self._listener.accept()
+        if self.is_starting:
+            with client:
+                client.sendall(b"N" if client.recv(100)[4:8] == _SSL_REQUEST else b"")
+                client.recv(1000)
+                client.sendall(_STARTING)
+            return
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(str(self._upstream))
+        except OSError:
+            client.close()
+            server.close()
+            return
+        for end, other in ((client, server), (server, client)):
+            self._others[end] = other
+            self._selector.register(end, selectors.EVENT_READ)
+
+    def _forward(self, source: socket.socket) -> None:
+        try:
+            received = source.recv(65536)
+        except OSError:
+            received = b""
+        if not received or source in self._cut:
+            self._close(source)
+            return
+        sink = self._others[source]
+        if self.loses_the_commit_of and self.loses_the_commit_of in received:
+            self._marked.add(source)
+        if source in self._marked and _COMMIT in received:
+            self._cut.add(sink)
+        try:
+            sink.sendall(received)
+        except OSError:
+            self._close(source)
+
+    def _close(self, end: socket.socket) -> None:
+        other = self._others.pop(end, None)
+        for one in (end, other):
+            if one is not None:
+                self._others.pop(one, None)
+                self._cut.discard(one)
+                self._marked.discard(one)
+                with contextlib.suppress(KeyError, ValueError):
+                    self._selector.unregister(one)
+                one.close()
