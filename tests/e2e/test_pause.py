@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import closing
 
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import ROOT, Waiting
+from tests.e2e.service import Waiting
 
 
 def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: MakeService, sandbox: Sandbox) -> None:
@@ -32,14 +30,8 @@ def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: M
     assert (stats["queued"], stats["due"], stats["held"]) == (1, 0, 1)
     assert stats["paused"][0]["reason"] == "a migration"
     assert [request.path for request in sandbox.seen.all() if request.writes] == []
-    resumed = subprocess.run(
-        [sys.executable, "-m", "hls_handler", "resume", "codertocat/hello-world", "--config", str(service.settings)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (resumed.returncode, resumed.stdout) == (0, "codertocat/hello-world goes on: 1 queued\n")
+    with closing(service.open_store()) as store:
+        assert store.resume("codertocat/hello-world")
     service.until_idle()
     thread = sandbox.state.thread("Codertocat/Hello-World", 11)
     assert thread is not None
