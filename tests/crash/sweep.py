@@ -1,0 +1,195 @@
+"""A sweep: one event, told again and again to a service that is killed each time at another point of its work."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import select
+
+from hls_handler.sandbox import recorded
+from hls_handler.sandbox.faults import Fault
+from hls_handler.store import tables
+from tests.crash.lives import Soon
+from tests.crash.picture import Picture, counted, differences, in_store, on_github
+from tests.crash.rig import Rig
+from tests.crash.stories import Stage, Story
+from tests.crash.tally import Side
+
+Kind = Literal["commit", "request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Where the service is killed: at its n-th commit, or its n-th request to GitHub or Claude, of one event."""
+
+    kind: Kind
+    n: int  # from 1
+    side: Side
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.kind} {self.n}"
+
+
+@dataclass(frozen=True, slots=True)
+class AtDeath:
+    """What was true at the moment of the kill, as it says what may differ from an undisturbed run."""
+
+    accepted: bool  # the delivery was committed
+    answered: bool  # 202 was answered
+    unrecorded_replies: int  # Claude replied, and that was not remembered
+    open_calls: int  # noted as begun and not as ended
+    unrecorded_comments: int  # written on GitHub, and what became of them was not remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One event's way through a service."""
+
+    kill: Kill | None
+    died: AtDeath | None  # None: it came to its end before that point
+    commits: int  # of an undisturbed run
+    requests: int
+    claude_calls: int  # that had an effect
+    github: Picture
+    store: Picture
+    counters: Mapping[str, int]  # by how much they grew
+
+
+def run(rig: Rig, story: Story, kill: Kill | None) -> Run:
+    """Tell the story's event on a stage of its own; after a kill the next life goes on, and stays."""
+    stage = rig.next_stage()
+    for name in (*story.before, story.event):
+        payload = recorded.load(name)
+        rig.sandbox.state.plant(payload.event, _parsed(stage.body(name)))
+    tally = rig.life.tally
+    assert tally is not None
+    rig.sandbox.seen.clear()
+    counters, commits = counted(rig.engine, stage), tally.commits
+    _arm(rig, stage, kill)
+    event, body, guid = recorded.load(story.event).event, stage.body(story.event), str(uuid.uuid4())
+    answered = _deliver(rig, event, body, guid) == "queued"
+    died = None
+    if kill is not None and _dies(rig, kill):
+        died = _at_death(rig, stage, guid, answered=answered)
+    tally.disarm()
+    rig.sandbox.faults.clear()
+    if died is not None:
+        rig.store.release_all_leases()  # as if the lease's time had passed; on SQLite the service does that itself
+        rig.life.start()
+        if not answered:
+            assert _deliver(rig, event, body, guid) == ("duplicate" if died.accepted else "queued")
+    rig.until_idle()
+    return Run(
+        kill=kill,
+        died=died,
+        commits=tally.commits - commits,
+        requests=len(_requests(rig)),
+        claude_calls=_replies(rig),
+        github=on_github(rig.sandbox.state, stage),
+        store=in_store(rig.engine, stage),
+        counters=_growth(counters, counted(rig.engine, stage)),
+    )
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    import json
+
+    parsed: dict[str, Any] = json.loads(body)
+    return parsed
+
+
+def _arm(rig: Rig, stage: Stage, kill: Kill | None) -> None:
+    if kill is None:
+        return
+    if kill.kind == "commit":
+        assert rig.life.tally is not None
+        rig.life.tally.kill_at(kill.n, kill.side)
+    else:
+        effect: Literal["hang", "hang_after"] = "hang" if kill.side == "before" else "hang_after"
+        path = rf"^/repos/{stage.repository}(/|$)|^/graphql$|^/v1/messages$"
+        rig.sandbox.faults.add(Fault(effect=effect, path=path, skip=kill.n - 1))
+
+
+def _deliver(rig: Rig, event: str, body: bytes, guid: str) -> str | None:
+    """What was answered; None where the service died before it could."""
+    try:
+        return str(rig.life.deliver(event, body, guid=guid).body["status"])
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def _dies(rig: Rig, kill: Kill) -> bool:
+    """Wait for the kill; False where the work came to its end without it."""
+    waiting = Soon(60)
+    while waiting.more():
+        if kill.kind == "request" and any(request.fault for request in rig.sandbox.seen.all()):
+            assert rig.life.pid is not None
+            os.kill(rig.life.pid, signal.SIGKILL)
+            rig.life.buried()
+            return True
+        if rig.life.is_dead():
+            return True
+        if rig.open_deliveries() == 0:
+            return rig.life.is_dead()
+    raise AssertionError(f"neither killed nor done: {kill}\n{rig.life.log.read_text()[-5000:]}")
+
+
+def _requests(rig: Rig) -> list[Any]:
+    return [one for one in rig.sandbox.seen.all() if not one.path.startswith(("/user", "/v1/models", "/rate_limit"))]
+
+
+def _replies(rig: Rig) -> int:
+    """How often Claude did what it was asked, whether or not the answer came through."""
+    return sum(one.writes and one.fault != "hang" for one in rig.sandbox.seen.all("claude"))
+
+
+def _at_death(rig: Rig, stage: Stage, guid: str, *, answered: bool) -> AtDeath:
+    ours = [
+        comment
+        for thread in rig.sandbox.state.threads()
+        if thread.repository == stage.repository
+        for comment in thread.comments
+        if comment.author == rig.sandbox.state.me
+    ]
+    steps = rig.store.steps(guid)
+    with rig.engine.connect() as connection:
+        ended = connection.execute(
+            select(tables.calls.c.finished_at)
+            .join(tables.deliveries, tables.deliveries.c.id == tables.calls.c.delivery_id)
+            .where(tables.deliveries.c.guid == guid)
+        ).scalars()
+        open_calls = sum(one is None for one in ended)
+    outcomes = [step.value for (name, _), step in steps.items() if name == "apply" and '"comment"' in step.value]
+    return AtDeath(
+        accepted=rig.store.delivery(guid) is not None,
+        answered=answered,
+        unrecorded_replies=_replies(rig) - sum(name == "ask" for name, _ in steps),
+        open_calls=open_calls,
+        unrecorded_comments=len(ours) - len(outcomes),
+    )
+
+
+def _growth(before: Mapping[str, int], after: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+
+
+def kills(kind: Kind, upto: int) -> Iterator[Kill]:
+    for n in range(1, upto + 1):
+        yield Kill(kind, n, "before")
+        yield Kill(kind, n, "after")
+
+
+def wrong(undisturbed: Run, found: Run) -> list[str]:
+    """In what a run that was cut off differs from an undisturbed one."""
+    return [
+        *differences(undisturbed.github, found.github, "GitHub"),
+        *differences(undisturbed.store, found.store, "store"),
+        *differences(undisturbed.counters, found.counters, "counters"),
+        *differences(undisturbed.claude_calls, found.claude_calls, "Claude's calls"),
+    ]
