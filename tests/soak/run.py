@@ -74,7 +74,7 @@ class Soak:
             "unanswered": told.unanswered,
             "dead_and_told_again": len(told.redelivered),
             "states": told.states(books.guids),
-            "guids": books.guids if wrong else [],
+            "rows": told.rows(books.guids) if wrong else [],
         }
 
     def _unlike(self, stage: Stage, script: Script) -> list[str]:
@@ -178,6 +178,15 @@ class _Tellings:
         with self._fleet.engine.connect() as connection:
             rows = connection.execute(select(c.guid).where(c.guid.in_(guids), c.state == state).order_by(c.id))
             return list(rows.scalars())
+
+    def rows(self, guids: list[str]) -> list[str]:
+        """For whoever finds out what went wrong."""
+        c = deliveries.c
+        shown = (c.id, c.repository, c.number, c.event, c.action, c.state, c.attempt, c.failures, c.crashes)
+        times = (c.queued_at - c.received_at, c.finished_at - c.received_at, c.received_at, c.reason)
+        with self._fleet.engine.connect() as connection:
+            rows = connection.execute(select(*shown, *times).where(c.guid.in_(guids)).order_by(c.id))
+            return [" ".join(str(cell) for cell in row) for row in rows]
 
     def states(self, guids: list[str]) -> dict[str, int]:
         c = deliveries.c
