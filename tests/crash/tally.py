@@ -7,6 +7,7 @@ import os
 import signal
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from sqlalchemy.pool import Pool
 Side = Literal["before", "after"]
 """Killed before it is done, or after it was done and before anybody was told."""
 
-_LAYOUT = struct.Struct("<qqq")  # commits so far; die before this one; die after this one
+_LAYOUT = struct.Struct("<qqqq")  # commits so far; die before this one; die after this one; ns of the last commit
 NEVER = -1
 
 
@@ -29,13 +30,18 @@ class Tally:
 
     @classmethod
     def make(cls, path: Path) -> Tally:
-        path.write_bytes(_LAYOUT.pack(0, NEVER, NEVER))
+        path.write_bytes(_LAYOUT.pack(0, NEVER, NEVER, 0))
         return cls(path)
 
     @property
     def commits(self) -> int:
         """How many were begun."""
         return self._word(0)
+
+    @property
+    def quiet_s(self) -> float:
+        """How long ago the last one began."""
+        return (time.monotonic_ns() - self._word(3)) / 1e9
 
     def kill_at(self, n: int, side: Side) -> None:
         """Kill the service at the n-th commit from now on."""
@@ -47,6 +53,7 @@ class Tally:
 
     def count(self) -> int:
         """One more is about to be done; its number."""
+        self._set_word(3, time.monotonic_ns())
         self._set_word(0, self.commits + 1)
         return self.commits
 

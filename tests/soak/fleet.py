@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import random
 import signal
 import threading
@@ -64,8 +65,6 @@ class Fleet:
 
     def happen(self, stage: Stage, telling: Telling) -> None:
         """Let GitHub store what is told afterwards."""
-        import json
-
         payload: Any = json.loads(telling.body(stage))
         self.sandbox.state.plant(telling.event(), payload, files=telling.files)
 
