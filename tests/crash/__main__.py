@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.crash.rig import Rig, rigged
 from tests.crash.stories import STORIES, Story
-from tests.crash.sweep import every, run
+from tests.crash.sweep import every, run, undisturbed_run
 from tests.crash.verdict import asked_again, wrong
 from tests.postgres import running_cluster
 
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def _is_well(rig: Rig, story: Story) -> bool:
-    undisturbed = run(rig, story, None)
+    undisturbed = undisturbed_run(rig, story)
     runs = [run(rig, story, kill) for kill in every(undisturbed)]
     lines = [line for found in runs for line in wrong(story, undisturbed, found)]
     sys.stdout.write(

@@ -99,6 +99,12 @@ def run(rig: Rig, story: Story, kill: Kill | None) -> Run:
     )
 
 
+def undisturbed_run(rig: Rig, story: Story) -> Run:
+    """The second one: at the first, Claude has the prompt's own text in no cache yet, and is paid more for it."""
+    run(rig, story, None)
+    return run(rig, story, None)
+
+
 def _until_between_two_looks(rig: Rig) -> None:
     """An idle worker looks for work every other second, and its commits are not the event's."""
     assert rig.life.tally is not None

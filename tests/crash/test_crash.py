@@ -12,7 +12,7 @@ import pytest
 
 from tests.crash.rig import Rig, rigged
 from tests.crash.stories import STORIES, Story
-from tests.crash.sweep import every, run, spread
+from tests.crash.sweep import every, run, spread, undisturbed_run
 from tests.crash.verdict import asked_again, wrong
 from tests.postgres import Cluster, postgres
 
@@ -31,7 +31,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 def test_every_point_of_one_handlers_way(rig: Rig) -> None:
-    undisturbed = run(rig, WHOLE, None)
+    undisturbed = undisturbed_run(rig, WHOLE)
     assert undisturbed.claude_calls == 1
     assert undisturbed.requests >= 6
     assert undisturbed.commits >= 15
@@ -45,7 +45,7 @@ def test_every_point_of_one_handlers_way(rig: Rig) -> None:
 @pytest.mark.parametrize("handler", [name for name in BY_HANDLER if name != WHOLE.handler])
 def test_some_points_of_each_handlers_way(rig: Rig, handler: str) -> None:
     story: Story = BY_HANDLER[handler]
-    undisturbed = run(rig, story, None)
+    undisturbed = undisturbed_run(rig, story)
     assert [row["handler"] for row in undisturbed.store["deliveries"]] == [handler]
     runs = [run(rig, story, kill) for kill in spread(undisturbed, PARTS)]
     assert [line for found in runs for line in wrong(story, undisturbed, found)] == []
@@ -57,7 +57,7 @@ def test_some_points_on_postgresql(postgres: Cluster, tmp_path: Path) -> None:
     try:
         with rigged(tmp_path, url=postgres.url(database)) as rig:
             rig.life.start()
-            undisturbed = run(rig, story, None)
+            undisturbed = undisturbed_run(rig, story)
             runs = [run(rig, story, kill) for kill in spread(undisturbed, PARTS)]
             assert [line for found in runs for line in wrong(story, undisturbed, found)] == []
     finally:
