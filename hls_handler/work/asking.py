@@ -136,9 +136,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         return recalled
     step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
     kept_step = step if correction is None and answer.why == "invalid" else None
-    store.end_call(
-        job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, reply=kept_step
-    )
+    store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, reply=kept_step)
     unusable = UNUSABLE.decode(step)  # without credentials: Claude is shown it again
     assert unusable is not None
     return unusable

@@ -66,7 +66,12 @@ class Zygote:
 
     def start(self, environ: Mapping[str, str], log: Path, tally: Path | None) -> int:
         """The process id of a new service."""
-        order = {"do": "start", "environ": dict(environ), "log": str(log), "tally": None if tally is None else str(tally)}
+        order = {
+            "do": "start",
+            "environ": dict(environ),
+            "log": str(log),
+            "tally": None if tally is None else str(tally),
+        }
         return int(self._ask(order))
 
     def ended(self, pid: int) -> int | None:

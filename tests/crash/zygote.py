@@ -98,7 +98,7 @@ def _live(settings_path: Path, shelf: Shelf, order: Mapping[str, Any]) -> None:
         if order["tally"] is not None:
             watch_commits(Tally(Path(order["tally"])))
         code = run_service(settings_path, partial(Service, load=shelf.load))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (the child's edge: it must never return into the zygote's loop)
         traceback.print_exc()
     finally:
         sys.stderr.flush()

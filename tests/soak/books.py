@@ -35,9 +35,11 @@ def flaws(engine: Engine, told: Told, grown: Counter[tuple[str, str]]) -> Iterat
     """`grown` is by how much the counters grew."""
     d, c = tables.deliveries.c, tables.calls.c
     with engine.connect() as connection:
-        rows = connection.execute(select(tables.deliveries).where(d.guid.in_(told.guids)).order_by(d.id)).mappings().all()
+        of_told = select(tables.deliveries).where(d.guid.in_(told.guids)).order_by(d.id)
+        rows = [dict(row) for row in connection.execute(of_told).mappings()]
         ids = [row["id"] for row in rows]
-        calls = connection.execute(select(tables.calls).where(c.delivery_id.in_(ids))).mappings().all()
+        of_rows = select(tables.calls).where(c.delivery_id.in_(ids))
+        calls = [dict(call) for call in connection.execute(of_rows).mappings()]
         replies = connection.execute(
             select(tables.steps.c.delivery_id, tables.steps.c.step_index).where(
                 tables.steps.c.delivery_id.in_(ids), tables.steps.c.name == "ask"

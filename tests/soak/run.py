@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,7 +179,7 @@ class _Tellings:
             rows = connection.execute(select(c.guid).where(c.guid.in_(guids), c.state == state).order_by(c.id))
             return list(rows.scalars())
 
-    def rows(self, guids: list[str]) -> list[str]:
+    def rows(self, guids: Sequence[str]) -> list[str]:
         """For whoever finds out what went wrong."""
         c = deliveries.c
         shown = (c.id, c.repository, c.number, c.event, c.action, c.state, c.attempt, c.failures, c.crashes)
@@ -188,7 +188,7 @@ class _Tellings:
             rows = connection.execute(select(*shown, *times).where(c.guid.in_(guids)).order_by(c.id))
             return [" ".join(str(cell) for cell in row) for row in rows]
 
-    def states(self, guids: list[str]) -> dict[str, int]:
+    def states(self, guids: Sequence[str]) -> dict[str, int]:
         c = deliveries.c
         with self._fleet.engine.connect() as connection:
             rows = connection.execute(select(c.state).where(c.guid.in_(guids))).scalars()

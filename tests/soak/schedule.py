@@ -94,7 +94,8 @@ def drawn(seed: int, *, processes: int) -> Schedule:
     scripts = tuple(dice.choice(SCRIPTS) for _ in range(dice.randint(1, 3)))
     faults = tuple(_fault(dice) for _ in range(dice.randint(0, 6)))
     blows = tuple(
-        Blow(dice.uniform(0.0, 3.0), dice.randrange(processes), dice.choice(_SIGNALS)) for _ in range(dice.randint(0, 3))
+        Blow(dice.uniform(0.0, 3.0), dice.randrange(processes), dice.choice(_SIGNALS))
+        for _ in range(dice.randint(0, 3))
     )
     return Schedule(
         seed=seed,

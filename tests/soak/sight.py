@@ -30,7 +30,8 @@ class Sight:
 
 def sights(state: State, stage: Stage) -> dict[int, Sight]:
     """By number."""
-    return {thread.number: _sight(state, thread, stage) for thread in state.threads() if thread.repository == stage.repository}
+    here = [thread for thread in state.threads() if thread.repository == stage.repository]
+    return {thread.number: _sight(state, thread, stage) for thread in here}
 
 
 def _sight(state: State, thread: Thread, stage: Stage) -> Sight:
@@ -95,7 +96,7 @@ def unlike(expected: Sight, found: Sight, *, closed: bool) -> Iterator[str]:
         yield f"labels {sorted(found.labels)}, expected {sorted(expected.labels)}"
     for family in sorted({*expected.comments, *found.comments}):
         if _compared(family, found) != _compared(family, expected):
-            yield f"the comment {family} says {found.comments.get(family)!r}, expected {expected.comments.get(family)!r}"
+            yield f"the comment {family} says {found.comments.get(family)!r}, not {expected.comments.get(family)!r}"
 
 
 def _compared(family: str, sight: Sight) -> str | None:
