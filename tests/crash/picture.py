@@ -34,7 +34,18 @@ _OF_REPOSITORIES = (
 )
 _NEVER_ALIKE = frozenset(
     {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
-    | {"worker", "lease_until", "locked_until", "attempt", "crashes", "progressed", "body_digest", "digest", "took_s"}
+    | {
+        "worker",
+        "rank",
+        "lease_until",
+        "locked_until",
+        "attempt",
+        "crashes",
+        "progressed",
+        "body_digest",
+        "digest",
+        "took_s",
+    }
 )
 _TIMES = ("_at", "_ms")
 _IDS_IN_TEXT = re.compile(r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<= )[0-9a-f]{16}(?= -->)")

@@ -106,7 +106,7 @@ class Rig:
 
 @contextmanager
 def rigged(
-    folder: Path, *, url: str | None = None, limits: str = "concurrency: 1, retry_backoff_s: 0.2"
+    folder: Path, *, url: str | None = None, limits: str = "concurrency: 1, retry_backoff_s: 0.2, settle_s: 0"
 ) -> Iterator[Rig]:
     """`url` is that of a PostgreSQL database; without it the database is an SQLite file in the folder."""
     storage_url = url or f"sqlite:///{folder}/hls.db"

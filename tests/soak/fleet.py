@@ -25,7 +25,10 @@ from tests.e2e.service import free_port
 from tests.soak.schedule import Telling
 
 CONCURRENCY = 2
-LIMITS = f"concurrency: {CONCURRENCY}, retry_backoff_s: 0.05, lease_s: 5, shutdown_s: 3, thread_runs_per_hour: 1000"
+LIMITS = (
+    f"concurrency: {CONCURRENCY}, retry_backoff_s: 0.05, lease_s: 5, shutdown_s: 3, settle_s: 0.3, "
+    "thread_runs_per_hour: 1000"
+)
 ANSWER_WITHIN_S = 60.0
 IDLE_WITHIN_S = 120.0
 ACCEPTED = ("queued", "duplicate", "ignored")
