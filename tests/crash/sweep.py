@@ -45,7 +45,6 @@ class AtDeath:
     answered: bool  # 202 was answered
     unrecorded_replies: int  # Claude replied, and that was not remembered
     open_calls: int  # noted as begun and not as ended
-    unrecorded_comments: int  # written on GitHub, and what became of them was not remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def run(rig: Rig, story: Story, kill: Kill | None) -> Run:
     answered = _deliver(rig, event, body, guid) == "queued"
     died = None
     if kill is not None and _dies(rig, kill):
-        died = _at_death(rig, stage, guid, answered=answered)
+        died = _at_death(rig, guid, answered=answered)
     tally.disarm()
     rig.sandbox.faults.clear()
     if died is not None:
@@ -160,14 +159,7 @@ def _replies(rig: Rig) -> int:
     return sum(one.writes and one.fault != "hang" for one in rig.sandbox.seen.all("claude"))
 
 
-def _at_death(rig: Rig, stage: Stage, guid: str, *, answered: bool) -> AtDeath:
-    ours = [
-        comment
-        for thread in rig.sandbox.state.threads()
-        if thread.repository == stage.repository
-        for comment in thread.comments
-        if comment.author == rig.sandbox.state.me
-    ]
+def _at_death(rig: Rig, guid: str, *, answered: bool) -> AtDeath:
     steps = rig.store.steps(guid)
     with rig.engine.connect() as connection:
         ended = connection.execute(
@@ -176,13 +168,11 @@ def _at_death(rig: Rig, stage: Stage, guid: str, *, answered: bool) -> AtDeath:
             .where(tables.deliveries.c.guid == guid)
         ).scalars()
         open_calls = sum(one is None for one in ended)
-    outcomes = [step.value for (name, _), step in steps.items() if name == "apply" and '"comment"' in step.value]
     return AtDeath(
         accepted=rig.store.delivery(guid) is not None,
         answered=answered,
         unrecorded_replies=_replies(rig) - sum(name == "ask" for name, _ in steps),
         open_calls=open_calls,
-        unrecorded_comments=len(ours) - len(outcomes),
     )
 
 

@@ -1,28 +1,23 @@
 """The verdict on a run that was cut off: what of it is not as in an undisturbed one, and should be.
 
-Three things follow from the moment of the kill, and are asked for exactly:
+Two things follow from the moment of the kill, and are asked for exactly:
 
 - Claude is asked once more where its reply was not remembered yet, and never otherwise. The call that was cut off stays
   in the ledger without an end.
 - An event whose 202 never came is told again by hand; where it had been stored, that is counted as a duplicate.
-- A comment that was written, but not noted as written, is found on the thread: its outcome is that it stands there.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from hls_handler.sandbox import recorded
-from tests.crash.picture import Picture, differences
+from tests.crash.picture import differences
 from tests.crash.stories import OWNER, Story
 from tests.crash.sweep import AtDeath, Run
-
-WRITTEN = '"kind": "created", "detail": "commented"'
-FOUND = '"kind": "unchanged", "detail": "our comment says so already"'
 
 
 def wrong(story: Story, undisturbed: Run, found: Run) -> list[str]:
@@ -48,21 +43,12 @@ def asked_again(runs: list[Run]) -> Iterator[str]:
 
 def _with_what_follows(story: Story, undisturbed: Run, died: AtDeath) -> Run:
     payload = recorded.load(story.event)
-    counters, store = Counter(undisturbed.counters), undisturbed.store
+    counters = Counter(undisturbed.counters)
     if died.accepted and not died.answered:
         for name in ("webhooks", f"event {payload.key}", f"repository {OWNER}/Hello-World", "outcome duplicate"):
             counters[name] += 1
-    if died.unrecorded_comments:
-        store = _as_found(store)
     claude_calls = undisturbed.claude_calls + died.unrecorded_replies
-    return replace(undisturbed, counters=counters, store=store, claude_calls=claude_calls)
-
-
-def _as_found(store: Picture) -> Picture:
-    whole = json.dumps({name: store[name] for name in ("steps", "deliveries")})
-    assert whole.count(WRITTEN) == 1
-    known: Picture = json.loads(whole.replace(WRITTEN, FOUND).replace("commented", "our comment says so already"))
-    return {**store, **known}
+    return replace(undisturbed, counters=counters, claude_calls=claude_calls)
 
 
 def _split(calls: list[Any]) -> tuple[list[Any], int]:
