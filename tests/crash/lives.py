@@ -20,7 +20,7 @@ from typing import Any, Self
 from tests.crash.tally import Tally
 from tests.e2e.service import ROOT, Service, unmeasured
 
-ANSWER_WITHIN_S = 60.0
+ANSWER_WITHIN_S = 180.0
 
 
 class Soon:

@@ -76,7 +76,7 @@ def run(rig: Rig, story: Story, kill: Kill | None) -> Run:
     event, body, guid = recorded.load(story.event).event, stage.body(story.event), str(uuid.uuid4())
     answered = _deliver(rig, event, body, guid) == "queued"
     died = None
-    if kill is not None and _dies(rig, kill):
+    if kill is not None and _dies(rig, kill, answered=answered):
         died = _at_death(rig, guid, answered=answered)
     tally.disarm()
     rig.sandbox.faults.clear()
@@ -134,8 +134,8 @@ def _deliver(rig: Rig, event: str, body: bytes, guid: str) -> str | None:
         return None
 
 
-def _dies(rig: Rig, kill: Kill) -> bool:
-    """Wait for the kill; False where the work came to its end without it."""
+def _dies(rig: Rig, kill: Kill, *, answered: bool) -> bool:
+    """Wait for the kill; False where the work came to its end without it. A process takes a moment to die."""
     waiting = Soon(60)
     while waiting.more():
         if kill.kind == "request" and any(request.fault for request in rig.sandbox.seen.all()):
@@ -145,7 +145,10 @@ def _dies(rig: Rig, kill: Kill) -> bool:
             return True
         if rig.life.is_dead():
             return True
-        if rig.open_deliveries() == 0:
+        if answered and rig.open_deliveries() == 0:
+            dying = Soon(0.3)
+            while not rig.life.is_dead() and dying.more():
+                pass
             return rig.life.is_dead()
     raise AssertionError(f"neither killed nor done: {kill}\n{rig.life.log.read_text()[-5000:]}")
 

@@ -374,7 +374,7 @@ def test_a_delivery_whose_answer_is_paid_for_is_posted_however_often_its_thread_
     one.accept(guid="second")
     one.run()
     one.store.requeue(GUID)
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; edited our comment")
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; our comment says so already")
     assert len(one.claude.asked) == 2
 
 
