@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint check bench clean
+.PHONY: help run demo test lint check bench crash soak clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ check: .venv/ready ## name every problem of settings and prompts
 
 bench: .venv/ready-dev ## measure accepting webhooks, as ratios within one run
 	@exec $(BIN)/python -m bench
+
+crash: .venv/ready-dev ## kill the service at every commit and request of every handler's way; half an hour
+	@$(BIN)/python -m tests.crash
+
+soak: .venv/ready-dev ## random events, faults and kills: make soak SOAK="--schedules 500 --database postgresql"
+	@$(BIN)/python -m tests.soak $(SOAK)
 
 clean: ## remove .venv and what tests leave behind; data/ stays
 	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -45,6 +45,10 @@ Action = KeepLabels | KeepComment
 OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
 
 
+COMMENTED, EDITED, SAID = "commented", "edited our comment", "our comment says so already"
+"""What is told of a comment that was created, edited, or found as it should be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one action."""

@@ -90,12 +90,13 @@ def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
 class Service:
     """Everything that runs, wired up in reading order; `web` starts it with its lifespan, and ends it.
 
-    Raises `SettingsError` with every reason why it cannot start.
+    `load` makes the library that settings name. Raises `SettingsError` with every reason why it cannot start.
     """
 
-    def __init__(self, file: SettingsFile) -> None:
+    def __init__(self, file: SettingsFile, *, load: Callable[[Settings], Library] = load_checked) -> None:
         settings = file.first
-        first, self._store, self._held = _openings(settings)
+        self._load = load
+        first, self._store, self._held = _openings(settings, load)
         self._health = Health(_utc_now)
         self._rates = RateMeter()
         self._outcomes = Outcomes()
@@ -191,7 +192,7 @@ class Service:
         return InForce(
             settings=settings,
             table=RepositoryTable(settings),
-            prompts=before.prompts if same_library else _live(settings, before=before.prompts.latest),
+            prompts=before.prompts if same_library else _live(settings, self._load, before=before.prompts.latest),
             we=before.we if same else _who_we_are(settings, self._store),
         )
 
@@ -271,7 +272,7 @@ class Service:
             self._held.close()
 
 
-def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
+def _openings(settings: Settings, load: Callable[[Settings], Library]) -> tuple[InForce, Store, ExitStack]:
     """What can fail at the start for reasons that the operator mends: each is tried, and all problems are named.
 
     Closing the stack closes the store and lets go of its file.
@@ -280,7 +281,7 @@ def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
     live = store = we = None
     with ExitStack() as held:
         try:
-            live = _live(settings, before=None)
+            live = _live(settings, load, before=None)
         except PromptError as exc:
             problems += exc.problems
         try:
@@ -300,8 +301,8 @@ def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
         return InForce(settings, RepositoryTable(settings), live, we), store, held.pop_all()
 
 
-def _live(settings: Settings, *, before: Library | None) -> LiveLibrary:
-    return LiveLibrary(lambda: load_checked(settings), *settings.prompts.folders.values(), before=before)
+def _live(settings: Settings, load: Callable[[Settings], Library], *, before: Library | None) -> LiveLibrary:
+    return LiveLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
 
 
 def _who_we_are(settings: Settings, store: Store) -> WhoWeAre:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -31,7 +32,8 @@ def serve(config: Config = None) -> None:
     raise typer.Exit(run_service(config_path(config)))
 
 
-def run_service(path: Path) -> int:
+def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
+    """Serve the settings of a file until told to end; the exit code. `make` builds the service."""
     try:
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
@@ -46,7 +48,7 @@ def run_service(path: Path) -> int:
     except SettingsError as exc:
         problems += exc.problems
     try:
-        service = Service(file)
+        service = make(file)
     except SettingsError as exc:
         later = isinstance(exc, StartLater) and not problems
         problems += exc.problems

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import KeepComment, Outcome
+from hls_handler.actions import COMMENTED, EDITED, SAID, KeepComment, Outcome
 from hls_handler.clients.api import Api, repository_path
 from hls_handler.clients.drafts import draft, marker
 from hls_handler.clients.memory import Memory
@@ -72,7 +72,7 @@ def _plan(action: KeepComment, found: WireComment | None, *, written: str | None
         return Leave(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
     if wanted.news == "new":
         return Edit(found.id, wanted.body, wanted.digest)
-    detail = "our comment says so already"
+    detail = SAID
     if wanted.news == "edited":
         detail = "a person edited our comment, and we have nothing new to say"
     same = Outcome("comment", "unchanged", detail, comment_id=found.id, url=found.html_url, body=wanted.body)
@@ -92,8 +92,7 @@ def carry_out_comment(
         case Create():
             made = writes.create_comment(number, plan.body)
             memory.remember_comment(family, made.id, plan.digest)
-            detail = "commented"
-            return Outcome("comment", "created", detail, comment_id=made.id, url=made.html_url, body=plan.body)
+            return Outcome("comment", "created", COMMENTED, comment_id=made.id, url=made.html_url, body=plan.body)
         case Edit():
             edited = writes.edit_comment(plan.comment_id, plan.body)
             if edited is None:
@@ -101,8 +100,7 @@ def carry_out_comment(
                     "a person has just deleted our comment: it does not come back", plan.comment_id
                 ).outcome
             memory.remember_comment(family, edited.id, plan.digest)
-            detail = "edited our comment"
-            return Outcome("comment", "edited", detail, comment_id=edited.id, url=edited.html_url, body=plan.body)
+            return Outcome("comment", "edited", EDITED, comment_id=edited.id, url=edited.html_url, body=plan.body)
 
 
 def dry_comment(plan: Create | Edit | Leave) -> Outcome:

@@ -74,6 +74,7 @@ def carry_out_labels(
     change: LabelChange,
     number: int,
     *,
+    wished: Sequence[str],
     origins: Mapping[str, Origin],
     writes: Writes,
     memory: Memory,
@@ -83,7 +84,7 @@ def carry_out_labels(
 
     A removal is an intent too: should its answer be lost, the label's absence is not taken for a person's doing.
     `before` is what was remembered when the delivery first came here: each turn to write may end a round, and the
-    outcome tells of all of them.
+    outcome tells of all of them. `wished` is the order in which it does.
     """
     if change.now_gone:
         memory.labels_gone(change.now_gone)
@@ -101,16 +102,20 @@ def carry_out_labels(
         memory.intend_labels(change.add, origins)
         writes.add_labels(number, change.add)
         memory.confirm_labels(change.add)
-    return outcome_of(with_earlier_rounds(change, before=before, after=memory.labels()))
+    return outcome_of(with_earlier_rounds(change, wished=wished, before=before, after=memory.labels()))
 
 
 def with_earlier_rounds(
-    change: LabelChange, *, before: Mapping[str, LabelState], after: Mapping[str, LabelState]
+    change: LabelChange, *, wished: Sequence[str], before: Mapping[str, LabelState], after: Mapping[str, LabelState]
 ) -> LabelChange:
-    """The change as if one round had done it all: what became ours since `before`, and what is ours no more."""
+    """The change as if one round had done it all: what became ours since `before`, and what is ours no more.
+
+    In the order of the wishes, whichever round did which.
+    """
+    place = {name: number for number, name in enumerate(wished)}
     ours = [name for name in sorted(after) if after[name] == "ours"]
     lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
-    added = dict.fromkeys((*change.confirm, *change.add, *ours))
+    added = sorted({*change.confirm, *change.add, *ours}, key=lambda name: (place.get(name, len(place)), name))
     return replace(
         change,
         confirm=(),

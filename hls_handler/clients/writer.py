@@ -29,7 +29,13 @@ class GithubWriter:
     ) -> Outcome:
         change = look_at_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
         return carry_out_labels(
-            change, number, origins=origins_of(action), writes=self._writes, memory=self._memory, before=before
+            change,
+            number,
+            wished=tuple(wish.name for wish in action.wishes),
+            origins=origins_of(action),
+            writes=self._writes,
+            memory=self._memory,
+            before=before,
         )
 
     def keep_comment(self, number: int, action: KeepComment) -> Outcome:

@@ -7,10 +7,12 @@ from collections import Counter
 from sqlalchemy import Connection, ScalarSelect, distinct, func, select
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import SHADOW_STEPS, Lease
+from hls_handler.deliveries import SHADOW_STEPS, Lease, Remembered
 from hls_handler.errors import Wait
 from hls_handler.store.clock import HOUR_MS, from_ms
 from hls_handler.store.pace import budget_frees_at
+from hls_handler.store.part import lost
+from hls_handler.store.steps import remember_in
 from hls_handler.store.tables import calls, deliveries, turns
 from hls_handler.store.turns import Turning
 
@@ -62,10 +64,21 @@ class Calling(Turning):
                 return call_id
         raise wait
 
-    def end_call(self, lease: Lease, call_id: int, *, outcome: str, usage: Usage | None, error: str | None) -> None:
+    def end_call(
+        self,
+        lease: Lease,
+        call_id: int,
+        *,
+        outcome: str,
+        usage: Usage | None,
+        error: str | None,
+        reply: Remembered | None = None,
+    ) -> None:
         """Note what became of a call: "ok", or why not. Not fenced: the money is spent, whoever holds the lease.
 
-        A call that has ended already is left as it is.
+        A call that has ended already is left as it is. `reply` is the step to be remembered of it, together with what
+        it cost or not at all: should the worker die in between, a reply would be there that nobody had paid for. That
+        is fenced: raises `LeaseLost`, the cost noted all the same.
         """
         spent: dict[str, object] = {}
         if usage is not None:
@@ -85,10 +98,13 @@ class Calling(Turning):
             .returning(_c.prompt_id, _c.step_index)
         )
         with self._database.writing() as connection:
+            kept = reply is None or remember_in(connection, self._database, self._held(lease), reply)
             ended = connection.execute(end).first()
             if ended is not None:
                 shadow = ended.step_index >= SHADOW_STEPS
                 self._count(connection, _spent(ended.prompt_id, outcome, usage, shadow=shadow))
+        if not kept:
+            raise lost(lease)
 
     def calls_last_hour(self) -> int:
         """How much of the hourly budget is used up."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Connection, select
 
 from hls_handler.deliveries import Lease, Remembered
+from hls_handler.store.database import Database
 from hls_handler.store.packed import pack_text, unpack_text
 from hls_handler.store.part import Part, lost
 from hls_handler.store.tables import deliveries, steps
@@ -34,25 +35,29 @@ class Remembering(Part):
 
         It is progress: crashes start anew, and so does the time after which an outage is given up on.
         """
-        anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
-        progress = deliveries.update().where(self._held(lease)).values(anew).returning(deliveries.c.id)
-        kept = {
-            "version": step.version,
-            "took_ms": round(step.took_s * 1000),
-            "remembered_at": self._database.now,
-            "value": pack_text(step.value),
-        }
         with self._database.writing() as connection:
-            row_id = connection.execute(progress).scalar()
-            if row_id is None:
+            if not remember_in(connection, self._database, self._held(lease), step):
                 raise lost(lease)
-            new = self._database.insert(steps).values(delivery_id=row_id, name=step.name, step_index=step.index, **kept)
-            connection.execute(
-                new.on_conflict_do_update(index_elements=["delivery_id", "name", "step_index"], set_=kept)
-            )
 
     def forget(self, lease: Lease, name: str) -> None:
         """Drop all steps of a name, so that they are done again. Raises `LeaseLost`."""
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
             connection.execute(steps.delete().where(steps.c.delivery_id == row_id, steps.c.name == name))
+
+
+def remember_in(connection: Connection, database: Database, held: ColumnElement[bool], step: Remembered) -> bool:
+    """Keep a step's result in a transaction that does more; False where the lease (`held`) has ended."""
+    anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
+    row_id = connection.execute(deliveries.update().where(held).values(anew).returning(deliveries.c.id)).scalar()
+    if row_id is None:
+        return False
+    kept = {
+        "version": step.version,
+        "took_ms": round(step.took_s * 1000),
+        "remembered_at": database.now,
+        "value": pack_text(step.value),
+    }
+    new = database.insert(steps).values(delivery_id=row_id, name=step.name, step_index=step.index, **kept)
+    connection.execute(new.on_conflict_do_update(index_elements=["delivery_id", "name", "step_index"], set_=kept))
+    return True

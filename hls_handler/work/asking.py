@@ -129,16 +129,14 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
     if isinstance(answer, Answered):
         job.tools.health.ok("claude")
         kept = keep_answer(answer, index=index)
-        store.remember(job.lease, kept)
-        store.end_call(job.lease, call, outcome="ok", usage=answer.usage, error=None)
+        store.end_call(job.lease, call, outcome="ok", usage=answer.usage, error=None, reply=kept)
         prompt = rendered.prompt
         recalled = recall_answer(kept, reply_type=prompt.reply, model=prompt.reply_model)
         assert recalled is not None
         return recalled
     step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
-    if correction is None and answer.why == "invalid":
-        store.remember(job.lease, step)
-    store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem)
+    kept_step = step if correction is None and answer.why == "invalid" else None
+    store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, reply=kept_step)
     unusable = UNUSABLE.decode(step)  # without credentials: Claude is shown it again
     assert unusable is not None
     return unusable

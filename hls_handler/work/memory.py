@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -61,6 +61,14 @@ def _visible(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """A comment that was about to be written. If a later round finds it to say so already, it was written by that."""
+
+    family: str
+    how: Literal["created", "edited"]
+
+
+@dataclass(frozen=True, slots=True)
 class _KeptAnswer:
     """An `Answered` whose reply is kept as JSON beside the name of its type, which decides how it is read back."""
 
@@ -78,6 +86,7 @@ NOT_SHOWN = Codec("not_shown", 1, TypeAdapter(str))
 """What of the event Claude was not shown, in sentences: under 0 what a handler left out, behind it what prompts cut."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(Unusable))
 OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
+WRITING = Codec("writing", 1, TypeAdapter(Writing))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """What was remembered of a thread's labels when a delivery first came to them: its outcome is told against that."""
 

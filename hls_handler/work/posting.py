@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import assert_never
+from typing import Literal, assert_never
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, Outcome
+from hls_handler.actions import COMMENTED, EDITED, SAID, Action, KeepComment, KeepLabels, Outcome
 from hls_handler.handlers.handler import Thread, still_welcome
 from hls_handler.store import ThreadMemory
 from hls_handler.work.feedback import look
 from hls_handler.work.job import Job
-from hls_handler.work.memory import BEFORE, OUTCOME
+from hls_handler.work.memory import BEFORE, OUTCOME, WRITING, Writing
 from hls_handler.work.ports import Writer
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ def post(
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
     dry_run = job.rule.effective.features.dry_run
-    apply = partial(_apply, job, thread, writer_for(job), not_overtaken)
+    apply = partial(_apply, job, thread, not_overtaken)
     outcomes = tuple(
-        job.once(OUTCOME, index, partial(apply, action), fits=partial(_is_of, action))
+        job.once(OUTCOME, index, partial(apply, index, action), fits=partial(_is_of, action))
         for index, action in enumerate(actions)
     )
     for outcome in outcomes:
@@ -62,13 +63,13 @@ def _is_of(action: Action, outcome: Outcome) -> bool:
     return outcome.action == ("labels" if isinstance(action, KeepLabels) else "comment")
 
 
-def writer_for(job: Job) -> Writer:
-    """Writes on the job's repository, with our memory of its thread."""
+def writer_for(job: Job, *, before_write: Callable[[], None] | None = None) -> Writer:
+    """Writes on the job's repository, with our memory of its thread. `before_write` takes the turn, and may do more."""
     return job.tools.github.writer(
         job.event.repository.full_name,
         we=job.we,
         memory=_memory(job),
-        before_write=job.before_write,
+        before_write=before_write or job.before_write,
         dry_run=job.rule.effective.features.dry_run,
     )
 
@@ -78,18 +79,38 @@ def _memory(job: Job) -> ThreadMemory:
 
 
 def keep_comment(
-    job: Job, thread: Thread, writer: Writer, action: KeepComment, *, not_overtaken: Callable[[], None]
+    job: Job, thread: Thread, action: KeepComment, *, index: int, not_overtaken: Callable[[], None]
 ) -> Outcome:
-    """Find or write our comment, under its lock, once nothing newer is known there."""
+    """Find or write our comment, under its lock, once nothing newer is known there.
+
+    `index` is that of the action. The outcome is told as if no answer had ever been lost.
+    """
+    begun = WRITING.decode(job.steps.get((WRITING.name, index)))
+    if begun is not None and begun.family != action.family:
+        begun = None  # of another version's plan
+
+    def before_write() -> None:
+        if begun is None:
+            writing = Writing(action.family, _how(job, thread, action))
+            job.tools.store.remember(job.lease, WRITING.encode(writing, index=index, took_s=0.0))
+        job.before_write()
+
     lock = f"{job.lease.thread_key}/{action.family}"
     job.tools.store.lock(job.lease, lock, ttl_s=LOCK_S)
     not_overtaken()
-    outcome = writer.keep_comment(thread.number, action)
+    outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
     job.tools.store.unlock(job.lease, lock)
-    return outcome
+    if begun is None or outcome.detail != SAID:
+        return outcome
+    return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)
 
 
-def _apply(job: Job, thread: Thread, writer: Writer, not_overtaken: Callable[[], None], action: Action) -> Outcome:
+def _how(job: Job, thread: Thread, action: KeepComment) -> Literal["created", "edited"]:
+    known = job.tools.store.known_of_thread(job.event.repository.id, thread.number, job.we.login)
+    return "edited" if action.family in known.comments else "created"
+
+
+def _apply(job: Job, thread: Thread, not_overtaken: Callable[[], None], index: int, action: Action) -> Outcome:
     effective, settings = job.rule.effective, job.now.settings
     match action:
         case KeepLabels():
@@ -97,12 +118,12 @@ def _apply(job: Job, thread: Thread, writer: Writer, not_overtaken: Callable[[],
                 where = settings.sources.where(effective.feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.once(BEFORE, 0, _memory(job).labels)
-            return writer.keep_labels(thread.number, action, labels=effective.labels, before=before)
+            return writer_for(job).keep_labels(thread.number, action, labels=effective.labels, before=before)
         case KeepComment():
             if not effective.features.auto_commenting:
                 where = settings.sources.where(effective.feature_key("auto_commenting", settings))
                 return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
-            return keep_comment(job, thread, writer, action, not_overtaken=not_overtaken)
+            return keep_comment(job, thread, action, index=index, not_overtaken=not_overtaken)
         case _:
             assert_never(action)
 

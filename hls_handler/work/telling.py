@@ -14,11 +14,14 @@ from hls_handler.handlers.settings_comment import problems_comment
 from hls_handler.settings.repository import OwnFile
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
-from hls_handler.work.posting import keep_comment, writer_for
+from hls_handler.work.posting import keep_comment
 
 log = logging.getLogger(__name__)
 
 TOLD = Codec("told_of_settings", 1, TypeAdapter(Outcome))
+
+BESIDE = 1_000
+"""A number that no action of a plan has."""
 
 
 def tell_of_problems(job: Job, thread: Thread) -> None:
@@ -37,9 +40,7 @@ def _tell(job: Job, thread: Thread, file: OwnFile) -> Outcome:
     if not job.tools.store.may_tell(job.lease, repository.id, job.we.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery tells of the settings file's problems")
     try:
-        return keep_comment(
-            job, thread, writer_for(job), problems_comment(file.own.problems), not_overtaken=_always_news
-        )
+        return keep_comment(job, thread, problems_comment(file.own.problems), index=BESIDE, not_overtaken=_always_news)
     except Permanent as exc:  # the delivery's own work is posted, and stays done
         log.warning("the settings file's problems could not be told", extra={"reason": str(exc)})
         return Outcome("comment", "withheld", str(exc))

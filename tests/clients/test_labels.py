@@ -197,6 +197,13 @@ def test_what_earlier_rounds_of_a_delivery_did_is_told_at_the_end(api: Api, gith
     assert github.events[1:] == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
 
 
+def test_labels_are_told_in_the_order_of_the_wishes_whichever_round_set_them(api: Api, github: FakeGithub) -> None:
+    memory = FakeMemory()
+    told = keep(api, memory, HIGH, BUG, before={})
+    assert told.detail == "added priority-high, bug"
+    assert keep(api, memory, HIGH, BUG, before={}) == told
+
+
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
 def test_a_removal_whose_answer_is_lost_is_told(api: Api, github: FakeGithub, after: bool) -> None:
     memory = FakeMemory()

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import SHADOW_STEPS, Lease
-from hls_handler.errors import Wait
+from hls_handler.deliveries import SHADOW_STEPS, Lease, Remembered
+from hls_handler.errors import LeaseLost, Wait
 from hls_handler.store import CLAUDE_PACE, Store
 from hls_handler.store.calls import UNAVAILABLE
 from tests.store.builders import Skew, begin, claim
@@ -51,6 +51,28 @@ def test_a_call_is_kept_with_what_it_took(store: Store) -> None:
     )
     assert (row.input_tokens, row.output_tokens, row.cache_write_tokens, row.cache_read_tokens) == (100, 20, 30, 40)
     assert row.finished_at is not None
+
+
+REPLY = Remembered("ask", 0, 1, '{"kind":"bug"}')
+
+
+def test_a_reply_is_remembered_together_with_what_it_cost(store: Store) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    store.end_call(lease, call_id, outcome="ok", usage=USAGE, error=None, reply=REPLY)
+    assert store.steps("g1") == {("ask", 0): REPLY}
+    assert [call.outcome for call in store.calls("g1")] == ["ok"]
+
+
+def test_a_reply_that_comes_after_the_lease_is_paid_for_and_not_remembered(store: Store, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    skew.pass_by(hours=1)
+    with pytest.raises(LeaseLost):
+        store.end_call(lease, call_id, outcome="ok", usage=USAGE, error=None, reply=REPLY)
+    assert store.steps("g1") == {}
+    assert [(call.outcome, call.cost_usd) for call in store.calls("g1")] == [("ok", 0.012346)]
+    assert store.counters()["cost_micro_usd", ""] == 12346
 
 
 def test_what_was_spent_is_counted(store: Store) -> None:

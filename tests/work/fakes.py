@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from hls_handler.actions import KeepComment, KeepLabels, Outcome
+from hls_handler.actions import COMMENTED, EDITED, SAID, KeepComment, KeepLabels, Outcome
 from hls_handler.analysis import Answered, Reply, Unusable, Usage
 from hls_handler.clients.labels import origins_of
 from hls_handler.errors import DependencyDown, HlsError
@@ -162,12 +162,14 @@ class FakeWriter:
     def keep_comment(self, number: int, action: KeepComment) -> Outcome:
         if self.dry_run:
             return Outcome("comment", "dry_run", "would comment", body=action.body)
+        if self.github.comments.get(number) == action.body:
+            return Outcome("comment", "unchanged", SAID, body=action.body)
         self._write("comment")
-        kind = "edited" if number in self.github.comments else "created"
+        edits = number in self.github.comments
         self.github.comments[number] = action.body
         if self.github.lost_answers:
             raise self.github.lost_answers.pop(0)
-        return Outcome("comment", "edited" if kind == "edited" else "created", f"{kind} the comment", body=action.body)
+        return Outcome("comment", "edited" if edits else "created", EDITED if edits else COMMENTED, body=action.body)
 
     def _write(self, what: str) -> None:
         self.before_write()

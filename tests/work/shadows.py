@@ -14,7 +14,7 @@ from tests.prompting.samples import write
 from tests.work.world import BUG, GUID, MakeWorld, World, settings
 
 MINOR = BUG.model_copy(update={"priority": "high", "worth_saying": False})
-POSTED = Finished(GUID, "done", "added bug, priority-low, difficulty-easy; created the comment")
+POSTED = Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
 BUG_LABELS = (
     LabelWish("bug", "kind"),
     LabelWish("priority-low", "priority"),

@@ -46,7 +46,7 @@ def own_prompts(folder: Path) -> Library:
 def test_an_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; created the comment")
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert one.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
     assert "The README says committ." in one.github.comments[1]
     assert one.github.asked == ["issue 1", "issue 1", "write labels", "write comment"]
@@ -123,7 +123,7 @@ def test_an_outage_of_claude_costs_no_attempt_and_gathers_nothing_again(make_wor
     assert (row.state, row.attempts, row.failures, row.analysis_status) == ("queued", 0, 1, "failed")
     assert one.health.snapshot().components["claude"].state == "degraded"
     one.later(60)
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; created the comment")
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert one.github.asked.count("issue 1") == 2  # once to gather, once before posting
     assert one.health.snapshot().components["claude"].state == "healthy"
 
@@ -158,7 +158,7 @@ def test_an_action_that_was_applied_is_not_applied_again(make_world: MakeWorld) 
     one.later(60)
     one.run()
     assert one.github.asked.count("write labels") == 1
-    assert one.github.asked.count("write comment") == 2  # an ensure: the writer finds what the lost answer left
+    assert one.github.asked.count("write comment") == 1  # an ensure: what the lost answer left is found
 
 
 def test_a_reply_that_does_not_validate_gets_one_more_try_that_shows_the_error(make_world: MakeWorld) -> None:
@@ -374,7 +374,7 @@ def test_a_delivery_whose_answer_is_paid_for_is_posted_however_often_its_thread_
     one.accept(guid="second")
     one.run()
     one.store.requeue(GUID)
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; edited the comment")
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; our comment says so already")
     assert len(one.claude.asked) == 2
 
 

@@ -17,7 +17,7 @@ from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.work.world import BUG, GUID, MakeWorld
 
 LOCK = "186853002#1/issues"
-DONE = "added bug, priority-low, difficulty-easy; edited the comment"
+DONE = "added bug, priority-low, difficulty-easy; commented"
 
 
 def test_a_comment_waits_for_whoever_holds_its_lock(make_world: MakeWorld) -> None:
@@ -48,8 +48,8 @@ def test_comments_of_different_threads_do_not_wait_for_each_other(make_world: Ma
     one.github.meanwhile = work_on_the_other
     one.accept()
     one.accept(guid="second", thread=7)
-    assert one.run() == Finished(GUID, "done", DONE)
-    assert ends == [Finished("second", "done", "added bug, priority-low, difficulty-easy; created the comment")]
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; edited our comment")
+    assert ends == [Finished("second", "done", "added bug, priority-low, difficulty-easy; commented")]
 
 
 def test_the_lock_is_given_back_with_the_comment_written(make_world: MakeWorld) -> None:
@@ -89,6 +89,16 @@ def test_what_was_begun_is_ended_even_if_the_issue_is_closed_meanwhile(make_worl
     one.github.issues = {1: replace(ISSUE, state="closed")}
     one.later(60)
     assert one.run() == Finished(GUID, "done", DONE)
+
+
+def test_a_comment_whose_answer_was_lost_is_told_as_what_was_done(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    one.github.lost_answers = [GITHUB_DOWN]
+    assert one.run() is None
+    one.later(60)
+    assert one.run() == Finished(GUID, "done", DONE)
+    assert one.github.asked.count("write comment") == 1
 
 
 def test_nothing_is_read_before_posting_while_github_is_left_alone(make_world: MakeWorld) -> None:

@@ -20,7 +20,7 @@ from tests.work.world import BUG, GUID, MakeWorld, World, library, settings
 
 AT = "master:.github/hls.yaml"
 HEEDING = {"repository_settings": True}
-DONE = "added bug, priority-low, difficulty-easy; created the comment"
+DONE = "added bug, priority-low, difficulty-easy; commented"
 
 
 def file(text: str, sha: str = "c0ffee") -> FileAtRef:
@@ -161,7 +161,7 @@ def test_it_is_asked_for_once_in_five_minutes(make_world: MakeWorld) -> None:
     one.github.files_at[AT] = file("enabled: false")
     one.later(290)
     one.accept(guid="g2")
-    assert one.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; edited the comment")
+    assert one.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; our comment says so already")
     one.later(20)
     one.accept(guid="g3")
     assert (one.run() or Finished("", "dead", "")).state == "ignored"

@@ -1,0 +1,1 @@
+"""Kills at every point: a service that is killed anywhere leaves what an undisturbed one leaves."""
