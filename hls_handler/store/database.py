@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -18,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.clock import now_ms
+from hls_handler.store.look import Look, Watch
 
 CLAIMS, LANES = 7_246_174, 7_246_175
 """What names are locked for, as numbers that no other program on the same PostgreSQL is likely to use."""
@@ -53,9 +55,17 @@ class Conflict(StoreUnavailable):
 class Database:
     """One engine on either database. Every statement of the store runs inside `reading` or `writing`."""
 
-    def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        skew: Callable[[], timedelta],
+        busy_timeout_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.shown_url: Final = masked(url)
         self.now: Final = now_ms(skew)
+        self.watch: Final = Watch(monotonic)
         self._sqlite = url.get_backend_name() == "sqlite"
         self._writer: AbstractContextManager[object] = threading.Lock() if self._sqlite else nullcontext()
         self._engine = _sqlite_engine(url, busy_timeout_s) if self._sqlite else _postgresql_engine(url)
@@ -99,6 +109,11 @@ class Database:
 
     def now_in(self, connection: Connection) -> int:
         return connection.execute(select(self.now)).scalar_one()
+
+    def look(self, connection: Connection) -> Look:
+        """The database's time between two moments of our own clock."""
+        asked_at = self.watch.own_ms()
+        return Look(self.now_in(connection), asked_at, self.watch.own_ms())
 
     def close(self) -> None:
         self._engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Self
@@ -34,7 +35,7 @@ from hls_handler.store.threads import Overtaking
 
 class Store(
     Accepting,  # the door
-    Queueing,  # workers: claim and keep a delivery
+    Queueing,  # workers: claim and keep a delivery, also through a jump of the clock
     Lanes,  # which of them are next on their threads
     Pausing,  # what the operator holds back
     Remembering,  # its steps
@@ -57,15 +58,23 @@ class Store(
     """
 
     @classmethod
-    def open(cls, url: str, *, skew: Callable[[], timedelta] = no_skew, busy_timeout_s: float = 5.0) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        skew: Callable[[], timedelta] = no_skew,
+        busy_timeout_s: float = 5.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Self:
         """Open a database, made and migrated as needed. Raises `StoreUnavailable`, saying what to do.
 
-        `skew` is added to the database's clock, so that tests need not sleep. `busy_timeout_s` is how long a write
+        `skew` is added to the database's clock, so that tests need not sleep; `monotonic` is our own, which never
+        jumps. `busy_timeout_s` is how long a write
         waits for another process that writes to the same SQLite file.
         """
         parsed_url = parsed(url)
         ensure_private_file(parsed_url)
-        database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s)
+        database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s, monotonic=monotonic)
         try:
             database.prepare()
             migrate(database)

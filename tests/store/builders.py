@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
@@ -22,13 +22,6 @@ class Skew:
     def pass_by(self, **span: float) -> None:
         """`pass_by(minutes=5)`."""
         self._ahead += timedelta(**span)
-
-
-class StillClock(Skew):
-    """A database's clock that stands still at noon, so that moments can be told apart to the second."""
-
-    def __call__(self) -> timedelta:
-        return datetime(2026, 11, 20, 12, tzinfo=UTC) - datetime.now(UTC) + super().__call__()
 
 
 def queued(guid: str, **other: Any) -> NewDelivery:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hls_handler.deliveries import Lease, NewDelivery, State
+from hls_handler.deliveries import WISH, Lease, NewDelivery, State
 from hls_handler.events import event_key
 
 EDGES: Mapping[State, frozenset[State]] = {
@@ -22,7 +22,7 @@ EDGES: Mapping[State, frozenset[State]] = {
 }
 """The only ways that a delivery may go."""
 
-HOUR_S = 3600
+HOUR_S, HEAD_START_S = 3600, 600
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class Entry:
     state: State
     queued_at: float
     due_at: float
+    rank: float = 0.0  # the moment that it counts as queued at
     attempt: int = 0
     attempts: int = 0
     failures: int = 0
@@ -68,8 +69,8 @@ class Answer:
 
 
 def next_of(ready: Iterable[Entry]) -> Entry | None:
-    """Who goes first of those that are due and first of their threads: the highest priority, then the oldest."""
-    return min(ready, key=lambda entry: (-entry.new.priority, entry.order), default=None)
+    """Who goes first of those that may: a wish before a pull request before the rest, each with ten minutes' start."""
+    return min(ready, key=lambda entry: (entry.rank, entry.order), default=None)
 
 
 class Model:
@@ -83,6 +84,7 @@ class Model:
         self.locks: dict[str, tuple[str, float]] = {}  # name to the holder's GUID, and until when
         self.calls: dict[int, Call] = {}
         self.held_until: dict[str, float] = {}  # by the pace's name
+        self.paused: set[str] = set()  # repositories, and "" for everything
 
     def accept(self, batch: Sequence[NewDelivery]) -> list[Answer]:
         """A batch is one transaction: what it supersedes is superseded after all of it was stored."""
@@ -103,12 +105,12 @@ class Model:
             self._supersede_by(new)
         return answers
 
-    def claim(self) -> Entry | None:
+    def claim(self, *, concurrency: int) -> Entry | None:
         """The delivery to work on next. Leases that ran out are taken back before."""
         for entry in self.entries.values():
             if entry.state == "running" and entry.lease_until <= self.now:
                 self._take_back(entry)
-        chosen = next_of(entry for entry in self.first_of_their_threads() if entry.due_at <= self.now)
+        chosen = next_of(entry for entry in self.may_begin(concurrency) if entry.due_at <= self.now)
         if chosen is not None:
             chosen.go("running")
             chosen.attempt += 1
@@ -116,12 +118,19 @@ class Model:
             chosen.lease_until = self.now + self._lease_s
         return chosen
 
-    def first_of_their_threads(self) -> list[Entry]:
-        """The queued ones that no other delivery of their thread keeps waiting: it runs, or it is older and open."""
-        return [entry for entry in self.entries.values() if entry.state == "queued" and not self._before(entry)]
+    def may_begin(self, concurrency: int) -> list[Entry]:
+        """The queued ones that nothing but time keeps waiting: a pause, a place, or another delivery of their thread,
+        which runs, or is older and open."""
+        if "" in self.paused or sum(entry.state == "running" for entry in self.entries.values()) >= concurrency:
+            return []
+        return [
+            entry
+            for entry in self.entries.values()
+            if entry.state == "queued" and entry.new.repository not in self.paused and not self._before(entry)
+        ]
 
-    def seconds_until_due(self) -> float | None:
-        moments = [entry.due_at for entry in self.first_of_their_threads()]
+    def seconds_until_due(self, *, concurrency: int) -> float | None:
+        moments = [entry.due_at for entry in self.may_begin(concurrency)]
         moments += [entry.lease_until for entry in self.entries.values() if entry.state == "running"]
         return max(0.0, min(moments) - self.now) if moments else None
 
@@ -159,13 +168,14 @@ class Model:
             entry.first_failure_at = self.now
 
     def requeue(self, guid: str) -> State:
-        """A dead one begins anew; one that waits is due now; another is left alone."""
+        """A dead one begins anew; one that waits is due now; another is left alone. It is a person's wish from now on."""
         entry = self.entries[guid]
         if entry.state == "dead":
-            self._begin_anew(entry)
+            self._begin_anew(entry, WISH)
             entry.go("queued")
         if entry.state == "queued":
             entry.due_at = self.now
+            entry.rank = min(entry.rank, self.now - WISH * HEAD_START_S)
         return entry.state
 
     def release_all_leases(self) -> int:
@@ -198,9 +208,7 @@ class Model:
 
     def calls_last_hour(self) -> int:
         """What Claude did not take up costs nothing."""
-        return sum(
-            call.began_at > self.now - HOUR_S and call.outcome != "unavailable" for call in self.calls.values()
-        )
+        return sum(call.began_at > self.now - HOUR_S and call.outcome != "unavailable" for call in self.calls.values())
 
     def newer_head(self, lease: Lease) -> str | None:
         heads = [
@@ -255,14 +263,16 @@ class Model:
         else:
             entry.go(new.state)
             entry.new = new
-        self._begin_anew(entry)
+        self._begin_anew(entry, new.priority)
+        entry.due_at += new.settle_s
         entry.digest = new.digest if new.state == "queued" else None
         if new.state == "ignored":
             self._count_end(entry, kind=new.reason_kind)
 
-    def _begin_anew(self, entry: Entry) -> None:
+    def _begin_anew(self, entry: Entry, priority: int) -> None:
         """Its steps are kept."""
         entry.queued_at = entry.due_at = self.now
+        entry.rank = self.now - priority * HEAD_START_S
         entry.attempts = entry.failures = entry.crashes = 0
         entry.first_failure_at = None
 
