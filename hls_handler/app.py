@@ -212,6 +212,7 @@ class Service:
     def _look(self) -> None:
         self._now()
         self._let_go_on()
+        self._workers.look_at_the_clock()
 
     def _finished(self, end: Finished) -> None:
         self._outcomes.tell(end)
@@ -275,6 +276,7 @@ def _openings(settings: Settings) -> tuple[InForce, Store, ExitStack]:
             alone = held.enter_context(hold_exclusively(settings.storage.url))
             store = Store.open(settings.storage.url)
             held.callback(store.close)
+            store.steady()
             if alone:
                 store.release_all_leases()
             store.wait_no_more()

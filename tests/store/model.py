@@ -168,7 +168,10 @@ class Model:
             entry.first_failure_at = self.now
 
     def requeue(self, guid: str) -> State:
-        """A dead one begins anew; one that waits is due now; another is left alone. It is a person's wish from now on."""
+        """A dead one begins anew; one that waits is due now; another is left alone.
+
+        It is a person's wish from now on, and never goes later for that.
+        """
         entry = self.entries[guid]
         if entry.state == "dead":
             self._begin_anew(entry, WISH)

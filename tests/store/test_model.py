@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
@@ -35,13 +35,7 @@ from tests.store.builders import Skew, ignored, queued
 from tests.store.model import EDGES, Call, Entry, Model
 
 TICK_S = 70  # between any two things that happen, far more than an example takes; it is no part of an hour
-SETTLE_S, LEASE_S, LOCK_S, HOLD_S, TURNS_APART_S = (
-    0.5 * TICK_S,
-    8.5 * TICK_S,
-    10.5 * TICK_S,
-    12.5 * TICK_S,
-    2.5 * TICK_S,
-)
+SETTLE_S, TURNS_APART_S, LEASE_S, LOCK_S, HOLD_S = (ticks * TICK_S for ticks in (0.5, 2.5, 8.5, 10.5, 12.5))
 PAUSES_S = (0.0, 3.5 * TICK_S, 40.5 * TICK_S)
 REPLAY_WINDOW_S = 500.5 * TICK_S
 NEAR_S = 30  # less than half a tick: what the real time adds to ours
@@ -50,7 +44,7 @@ MAX_CRASHES, CALLS_PER_HOUR, CONCURRENCY = 3, 4, 4
 BODIES = (None, None, None, b"said twice")
 THREADS = some.sampled_from([1, 2, 3, None])
 HEADS = some.sampled_from(["aaa", "bbb"])
-KINDS = {
+KINDS: Mapping[str, Mapping[str, Any]] = {
     "issue": {},
     "comment": {"event": "issue_comment", "action": "created", "priority": WISH},
     "push": {
