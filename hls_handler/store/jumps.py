@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, and_, bindparam, case, or_, select, text
+from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, or_, select, text, true
 
 from hls_handler.store.clock import HOUR_MS
 from hls_handler.store.look import LEAST_MS, Look, jump_between, left_to_move
@@ -22,6 +22,8 @@ sleep for a jump."""
 
 CLOCK = "clock"
 """The name of the row of `pace` in which that is noted, as `taken_at`."""
+
+_UNSEEN_MS = 120_000  # a jump is older than this when it is seen only if every process stood still
 
 _c = deliveries.c
 _OPEN = or_(_c.state == literal("queued"), _c.state == literal("running"))
@@ -91,20 +93,30 @@ _BEAT = select(pace.c.taken_at).where(pace.c.name == CLOCK)
 
 
 def _move(connection: Connection, by: int, *, now: int) -> None:
-    """Deliveries that have ended keep the times that they were given; of calls, those count that the budget counts."""
-    until_then = now - by  # what the clock would show by now without the jump
+    """What was written since the jump is by the new clock, and stays as it is; so does what has ended."""
+    since_ms = min(abs(by) // 2, _UNSEEN_MS)
+    forward = by > 0
 
-    def moved(column: Column[Any]) -> dict[str, object]:
-        return {column.name: column + by}
+    def of_before(column: Column[Any]) -> ColumnElement[bool]:
+        """Of a moment about now: whether it is by the clock before the jump."""
+        return column <= now - since_ms if forward else column > now + since_ms
 
-    was_due = case((_c.due_at > until_then, _c.due_at + by), (_c.due_at > now, now), else_=_c.due_at)
-    waited = moved(_c.received_at) | moved(_c.queued_at) | moved(_c.rank) | moved(_c.first_failure_at)
-    connection.execute(deliveries.update().where(_OPEN).values(waited | moved(_c.lease_until) | {"due_at": was_due}))
-    connection.execute(locks.update().values(moved(locks.c.locked_until)))
-    connection.execute(turns.update().values(moved(turns.c.slot_at)))
-    for column in (pace.c.next_at, pace.c.held_until, pace.c.taken_at):
-        connection.execute(pace.update().where(pace.c.name != CLOCK, column > 0).values(moved(column)))
-    lately = calls.c.started_at > until_then - HOUR_MS
-    connection.execute(calls.update().where(lately).values(moved(calls.c.started_at) | moved(calls.c.finished_at)))
-    too_late = and_(repository_files.c.read_at > now, repository_files.c.read_at <= until_then)
-    connection.execute(repository_files.update().where(too_late).values(read_at=now))
+    def move(*columns: Column[Any], where: ColumnElement[bool]) -> None:
+        moved = {column.name: column + by for column in columns}
+        connection.execute(columns[0].table.update().where(where).values(moved))
+
+    waited = and_(_OPEN, _c.queued_at <= now - since_ms) if forward else _OPEN
+    move(_c.received_at, _c.queued_at, _c.rank, _c.due_at, _c.first_failure_at, where=waited)
+    for until in (_c.lease_until, locks.c.locked_until):
+        move(until, where=until <= now if forward else of_before(until))
+    for column in (turns.c.slot_at, pace.c.next_at, pace.c.held_until, pace.c.taken_at):
+        is_moment = pace.c.name != CLOCK if column.table is pace else true()
+        move(column, where=and_(is_moment, column > 0, of_before(column)))
+    lately = calls.c.started_at > min(now, now - by) - HOUR_MS
+    move(
+        calls.c.started_at,
+        calls.c.finished_at,
+        where=and_(lately, of_before(calls.c.started_at)) if forward else lately,
+    )
+    still_to_come = repository_files.c.read_at > now
+    connection.execute(repository_files.update().where(still_to_come).values(read_at=now))

@@ -146,6 +146,22 @@ def test_what_waits_is_due_when_it_would_have_been(store: Store, machine: Machin
 
 
 @JUMPS
+def test_what_was_written_since_the_jump_is_by_the_new_clock(store: Store, machine: Machine, jump_s: int) -> None:
+    accept(store, queued("before"))
+    machine.jump(jump_s)
+    accept(store, queued("since"))
+    lease = claim(store)
+    store.take_turn(lease, "claude", interval_s=10)
+    store.steady()
+    store.remember(lease, Remembered("ask", 0, 1, "{}"))
+    assert waits_s(store, row_of(store, lease.guid).lease_until) == about(30)
+    with pytest.raises(Wait) as waiting:
+        store.take_turn(lease, "claude", interval_s=10)
+    assert waits_s(store, waiting.value.at) == about(10)
+    assert {lease.guid, claim(store).guid} == {"before", "since"}
+
+
+@JUMPS
 def test_a_lock_ends_when_it_would_have(store: Store, machine: Machine, jump_s: int) -> None:
     holder, other = begin(store, "g1"), begin(store, "g2")
     store.lock(holder, "thread", ttl_s=20)
