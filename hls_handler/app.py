@@ -219,6 +219,7 @@ class Service:
     def _look(self) -> None:
         self._now()
         self._let_go_on()
+        self._workers.look_at_the_clock()
 
     def _finished(self, end: Finished) -> None:
         self._outcomes.tell(end)
@@ -288,6 +289,7 @@ def _openings(settings: Settings, load: Callable[[Settings], Library]) -> tuple[
             alone = held.enter_context(hold_exclusively(settings.storage.url))
             store = Store.open(settings.storage.url)
             held.callback(store.close)
+            store.steady()
             if alone:
                 store.release_all_leases()
             store.wait_no_more()

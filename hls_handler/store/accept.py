@@ -131,7 +131,7 @@ class Accepting(Part):
             stored = {new.guid: i for i, new in enumerate(batch) if answers[i].outcome in ("queued", "ignored")}
             kept = [batch[i] for i in stored.values()]
             busy = busy_lanes(self._database, connection, _lanes_of(kept))
-            superseding = _superseding_in(kept, busy)
+            superseding = _superseding_in(kept, busy, before)
             _line_up(kept, [rows[i] for i in stored.values()], busy, before, now)
             _store(connection, {guid: rows[i] for guid, i in stored.items()}, before, now)
             afterwards += _supersede(connection, superseding, now)
@@ -268,10 +268,14 @@ def _store(connection: Connection, rows: Mapping[str, dict[str, object]], before
         connection.execute(_ROUTE_AGAIN, again)
 
 
-def _superseding_in(batch: Sequence[NewDelivery], busy: Set[str]) -> list[NewDelivery]:
+def _superseding_in(batch: Sequence[NewDelivery], busy: Set[str], before: frozenset[str]) -> list[NewDelivery]:
     """Those of a batch that is about to be stored that make other work on their threads pointless, if there is any."""
-    # Of a burst that says the same of one thread, the last says it all.
-    newer = {(new.thread_key, new.supersedes, new.head_sha): new for new in batch if new.supersedes != "nothing"}
+    # Of a burst that says the same of one thread, the last says it all; one that came again may be older than the rest.
+    newer = {
+        (new.thread_key, new.supersedes, new.head_sha, new.guid if new.guid in before else None): new
+        for new in batch
+        if new.supersedes != "nothing"
+    }
     if not newer:
         return []
     with_work = busy | {thread for thread, times in Counter(new.thread_key for new in batch).items() if times > 1}

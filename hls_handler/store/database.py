@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.clock import now_ms
+from hls_handler.store.look import Look, Watch
 from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
 from hls_handler.store.sqlite import require_in_place, sqlite_engine
 
@@ -69,10 +71,18 @@ class NotReady(StoreUnavailable):
 class Database:
     """One engine on either database. Every statement of the store runs inside `reading` or `writing`."""
 
-    def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        skew: Callable[[], timedelta],
+        busy_timeout_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.shown_url: Final = masked(url)
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
+        self.watch: Final = Watch(monotonic)
         self._sqlite = url.get_backend_name() == "sqlite"
         self._writer, self._busy_timeout_s = threading.Lock(), busy_timeout_s
         self._connections = Connections()
@@ -130,6 +140,11 @@ class Database:
 
     def now_in(self, connection: Connection) -> int:
         return connection.execute(select(self.now)).scalar_one()
+
+    def look(self, connection: Connection) -> Look:
+        """The database's time between two moments of our own clock."""
+        asked_at = self.watch.own_ms()
+        return Look(self.now_in(connection), asked_at, self.watch.own_ms())
 
     def close(self) -> None:
         self._connections.end_waits()

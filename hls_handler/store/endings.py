@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from hls_handler.deliveries import WISH, Lease, State
 from hls_handler.store.clock import to_ms
@@ -94,7 +94,8 @@ class Ending(Part):
         """
         now = self._database.now
         wished = {"due_at": now, "priority": WISH, "rank": rank(now, WISH)}
-        at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(wished)
+        no_later = {"rank": case((_c.rank < wished["rank"], _c.rank), else_=wished["rank"])}
+        at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(wished | no_later)
         again = (
             deliveries.update()
             .where(_c.guid == guid, _c.state == literal("dead"), _c.body.is_not(None))

@@ -15,9 +15,10 @@ from hls_handler.deliveries import Lease
 from hls_handler.store.clock import from_ms, maybe_from_ms
 from hls_handler.store.counters import ended
 from hls_handler.store.database import CLAIMS, Conflict
+from hls_handler.store.jumps import Steadying
 from hls_handler.store.lanes import let_next_come
 from hls_handler.store.packed import DamagedError, unpack
-from hls_handler.store.part import Part, literal, lost, release_locks
+from hls_handler.store.part import literal, lost, release_locks
 from hls_handler.store.pauses import paused
 from hls_handler.store.tables import deliveries
 
@@ -61,7 +62,11 @@ _MAY_BEGIN = and_(
 )
 
 
-class Queueing(Part):
+class _ClockJumped(Exception):
+    """Nothing is claimed before what is under way was moved along with the clock."""
+
+
+class Queueing(Steadying):
     """The workers' part of the store: who works on what."""
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _ANY) -> Lease | None:
@@ -76,9 +81,13 @@ class Queueing(Part):
             try:
                 with self._database.writing() as connection:
                     self._database.lock_names(connection, CLAIMS, [""])  # or two would both take the last place
-                    self._take_back_expired(connection, max_crashes)
+                    if not self._take_back_expired(connection, max_crashes):
+                        raise _ClockJumped
                     row = connection.execute(self._claim, terms).first()
             except Conflict:
+                continue
+            except _ClockJumped:
+                self.steady()
                 continue
             return None if row is None else _lease(row)
         return None
@@ -156,10 +165,14 @@ class Queueing(Part):
             .with_for_update(skip_locked=True)
         )
 
-    def _take_back_expired(self, connection: Connection, max_crashes: int) -> None:
+    def _take_back_expired(self, connection: Connection, max_crashes: int) -> bool:
+        """Whether that is done: not where leases only seem to have ended, since the clock has jumped."""
         counts: Counter[tuple[str, str]] = Counter()
         dead: list[str | None] = []
-        for row in connection.execute(self._expired).all():
+        expired = connection.execute(self._expired).all()
+        if expired and self._has_jumped(connection):
+            return False
+        for row in expired:
             crashes = row.crashes if row.progressed else row.crashes + 1
             values: dict[str, object] = {"crashes": crashes, "worker": None, "lease_until": None}
             if crashes < max_crashes:
@@ -177,6 +190,7 @@ class Queueing(Part):
             release_locks(connection, row.id)
         let_next_come(self._database, connection, dead)
         self._count(connection, counts)
+        return True
 
 
 def _lease(row: Row[Any]) -> Lease:

@@ -84,6 +84,16 @@ class Workers:
             self._news += 1
             self._work.notify_all()
 
+    def look_at_the_clock(self) -> None:
+        """Keep what is under way, should the database's clock have jumped; to be asked every second."""
+        try:
+            jumped_s = self._store.steady()
+        except StoreUnavailable:
+            return  # seen at the next look; whoever needs the database now says so
+        if jumped_s:
+            log.warning("the database's clock has jumped; what is under way goes on", extra={"by_s": round(jumped_s)})
+            self.wake()
+
     def begin_to_stop(self) -> None:
         """Take no new work; running steps may end. The time that `stop` gives them begins now."""
         if not self._stopping.is_set():
@@ -143,6 +153,7 @@ class Workers:
     def _renew(self) -> None:
         """Renew every held lease three times in its life. A worker that hangs in a call keeps it: calls have ends."""
         while not self._ended.wait(self._limits().lease_s / 3):
+            self.look_at_the_clock()  # a lease that only seems to have ended, since the clock has jumped, is kept
             for lease in self._leases.all():
                 try:
                     self._store.renew(lease, lease_s=self._limits().lease_s)

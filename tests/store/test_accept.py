@@ -214,6 +214,13 @@ def test_a_closed_thread_ends_all_its_queued_work(store: Store) -> None:
     assert row.reason == "issues.closed ended the work on this thread (delivery g4)"
 
 
+def test_a_closing_that_came_again_does_not_take_the_place_of_a_newer_one(store: Store) -> None:
+    closing = ignored("g1", number=7, action="closed", supersedes="thread")
+    accept(store, closing, push("g2", "aaa"))
+    accept(store, ignored("g3", number=7, action="closed", supersedes="thread"), closing)
+    assert state_of(store, "g2") == "superseded"
+
+
 def test_a_duplicate_supersedes_nothing(store: Store) -> None:
     accept(store, push("g1", "bbb", supersedes="nothing"), push("g2", "aaa", supersedes="nothing"))
     accept(store, push("g2", "aaa"))

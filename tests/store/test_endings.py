@@ -148,6 +148,14 @@ def test_an_operator_need_not_wait_for_one_that_waits(store: Store) -> None:
     assert claim(store).failures == 1
 
 
+def test_what_an_operator_asks_for_goes_no_later_than_it_would_have(store: Store, skew: Skew) -> None:
+    store.postpone(begin(store, "g1"), at=store.now(), reason="429", failed=True, counts=False)
+    skew.pass_by(minutes=30)
+    accept(store, queued("g2", priority=2))
+    assert store.requeue("g1") == "queued"
+    assert claim(store).guid == "g1"
+
+
 def test_only_a_dead_one_is_brought_back(store: Store) -> None:
     bury(store, "g1")
     accept(store, ignored("g2"))

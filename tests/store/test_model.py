@@ -1,0 +1,446 @@
+"""The store against a simple model of it, in whatever order things happen, on both databases.
+
+CI tries few and always the same sequences. `HLS_MODEL_EXAMPLES=2000 python -m pytest -n0 tests/store/test_model.py`
+tries that many on each database, others every time; a failure is shown as the shortest sequence that was found for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any, Literal, cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as some
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Engine, create_engine
+
+from hls_handler.deliveries import PULL_REQUEST, WISH, Lease, NewDelivery, Remembered, State
+from hls_handler.errors import LeaseLost, Wait
+from hls_handler.store import DeliveryRow, Store
+from hls_handler.store.tables import metadata
+from tests.store.builders import Skew, ignored, queued
+from tests.store.model import EDGES, Call, Entry, Model
+
+TICK_S = 70  # between any two things that happen, far more than an example takes; it is no part of an hour
+SETTLE_S, TURNS_APART_S, LEASE_S, LOCK_S, HOLD_S = (ticks * TICK_S for ticks in (0.5, 2.5, 8.5, 10.5, 12.5))
+PAUSES_S = (0.0, 3.5 * TICK_S, 40.5 * TICK_S)
+REPLAY_WINDOW_S = 500.5 * TICK_S
+NEAR_S = 30  # less than half a tick: what the real time adds to ours
+MAX_CRASHES, CALLS_PER_HOUR, CONCURRENCY = 3, 4, 4
+
+BODIES = (None, None, None, b"said twice")
+THREADS = some.sampled_from([1, 2, 3, None])
+HEADS = some.sampled_from(["aaa", "bbb"])
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "issue": {},
+    "comment": {"event": "issue_comment", "action": "created", "priority": WISH},
+    "push": {
+        "event": "pull_request",
+        "action": "synchronize",
+        "priority": PULL_REQUEST,
+        "supersedes": "older_commits",
+        "settle_s": SETTLE_S,
+    },
+    "edit": {"event": "pull_request", "action": "edited", "priority": PULL_REQUEST},
+    "close": {"action": "closed", "supersedes": "thread"},
+    "reopen": {"action": "reopened"},
+}
+
+
+def delivery(guid: str, kind: str, number: int | None, head: str, body: bytes | None, *, wanted: bool) -> NewDelivery:
+    fields: dict[str, Any] = {"number": number, "repository": "octo/widgets" if number != 3 else "octo/gears"}
+    fields |= KINDS[kind]
+    if fields.get("event") == "pull_request":
+        fields["head_sha"] = head
+    if body is not None:
+        fields["body"] = body
+    return queued(guid, **fields) if wanted else ignored(guid, **fields | {"body": b""})
+
+
+class StoreAgainstModel(RuleBasedStateMachine):
+    """Each rule does one thing to both, and holds what the store says against what the model says."""
+
+    guids: Bundle[str] = Bundle("guids")
+    leases: Bundle[Lease] = Bundle("leases")  # all that ever were, most of them over
+    calls: Bundle[tuple[Lease, int]] = Bundle("calls")
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url, self.clock = url, Skew()
+        self.up_s = 0.0  # our own clock, which never jumps
+        self.store = self.open()
+        self.model = Model(replay_window_s=REPLAY_WINDOW_S, lease_s=LEASE_S, max_crashes=MAX_CRASHES)
+        self.began_at = self.store.now()
+        self.sent = 0
+        self.answered: set[str] = set()  # with 202
+        self.seen: dict[str, State] = {}
+        self.ran: list[tuple[str | None, int]] = []
+        self.turn_taken_at, self.last_turn_at = -1e9, -1e9
+
+    def open(self) -> Store:
+        return Store.open(self.url, skew=self.clock, monotonic=lambda: self.up_s)
+
+    def teardown(self) -> None:
+        for guid, entry in self.model.entries.items():
+            steps = {name: step.value for (name, _), step in self.store.steps(guid).items()}
+            assert steps == entry.steps
+            if entry.state == "queued":
+                assert self.store.body(guid) == entry.new.body
+        self.store.close()
+
+    # the door
+
+    @rule(
+        target=guids,
+        fresh=some.lists(
+            some.tuples(some.sampled_from(sorted(KINDS)), THREADS, HEADS, some.sampled_from(BODIES), some.booleans()),
+            min_size=1,
+            max_size=3,
+        ),
+        known=some.lists(some.tuples(guids, some.booleans()), max_size=1),
+    )
+    def deliveries_come(
+        self, fresh: list[tuple[str, int | None, str, bytes | None, bool]], known: list[tuple[str, bool]]
+    ) -> MultipleResults[str]:
+        batch = []
+        for kind, number, head, body, unwanted in fresh:
+            self.sent += 1
+            batch.append(delivery(f"g{self.sent}", kind, number, head, body, wanted=not unwanted))
+        batch[1:1] = [self.again(guid, wanted=wanted) for guid, wanted in known]
+        self.accept(batch)
+        return multiple(*(new.guid for new in batch if new.guid in self.model.entries))
+
+    @rule(guid=guids, wanted=some.booleans(), times=some.integers(1, 2))
+    def a_delivery_comes_again(self, guid: str, wanted: bool, times: int) -> None:
+        self.accept([self.again(guid, wanted=wanted)] * times)
+
+    @rule(guid=guids, other=some.sampled_from([{"body": b"other"}, {"number": 9}, {"event": "release"}]))
+    def another_comes_under_a_known_guid(self, guid: str, other: dict[str, Any]) -> None:
+        was = self.model.entries[guid].new
+        fields = {"number": was.number, "event": was.event, "repository": was.repository, "body": was.body}
+        self.accept([queued(guid, **fields | other)])
+
+    def again(self, guid: str, *, wanted: bool) -> NewDelivery:
+        """What GitHub sends at a redelivery: the same, which the door may route otherwise by now."""
+        was = self.model.entries[guid].new
+        fields: dict[str, Any] = {
+            name: getattr(was, name)
+            for name in ("event", "action", "number", "repository", "head_sha", "priority", "supersedes", "settle_s")
+        }
+        return queued(guid, **fields | ({"body": was.body} if was.body else {})) if wanted else ignored(guid, **fields)
+
+    def accept(self, batch: list[NewDelivery]) -> None:
+        answers = self.store.accept(batch, replay_window_h=REPLAY_WINDOW_S / 3600)
+        for answer, expected in zip(answers, self.model.accept(batch), strict=True):
+            assert answer.outcome == expected.outcome
+            assert (answer.guid, answer.state) in expected.repeated
+            if answer.outcome == "queued":
+                self.answered.add(answer.guid)
+
+    # workers
+
+    @rule(target=leases)
+    def a_worker_claims(self) -> Lease | MultipleResults[Lease]:
+        lease = self.store.claim(worker="w", lease_s=LEASE_S, max_crashes=MAX_CRASHES, concurrency=CONCURRENCY)
+        expected = self.model.claim(concurrency=CONCURRENCY)
+        until_due_s = self.model.seconds_until_due(concurrency=CONCURRENCY)
+        found_s = self.store.seconds_until_due(concurrency=CONCURRENCY)
+        assert (found_s is None) == (until_due_s is None)
+        assert found_s is None or until_due_s is None or abs(found_s - until_due_s) < NEAR_S
+        if lease is None:
+            assert expected is None, f"{expected} should have been claimed"
+            assert until_due_s is None or until_due_s > 0  # or workers would spin
+            return multiple()
+        assert expected is not None, f"{lease} should not have been claimed"
+        found = (lease.guid, lease.attempt)
+        assert found == (expected.new.guid, expected.attempt), f"{found} was claimed and not {expected}"
+        assert (lease.attempts, lease.failures, lease.crashes) == (
+            expected.attempts,
+            expected.failures,
+            expected.crashes,
+        )
+        assert lease.body == expected.new.body
+        earlier = [entry for entry in self.of_thread(lease) if entry.order < expected.order]
+        assert not [entry for entry in earlier if entry.state in ("queued", "running")], "an earlier one is open"
+        return lease
+
+    def of_thread(self, lease: Lease) -> list[Entry]:
+        entries = self.model.entries.values()
+        return [entry for entry in entries if entry.new.thread_key == lease.thread_key is not None]
+
+    def lands(self, lease: Lease, write: Callable[[], object]) -> bool:
+        """Whether a write under a lease is to be done; under one that is over it is refused."""
+        if self.model.holds(lease):
+            write()
+            return True
+        with pytest.raises(LeaseLost):
+            write()
+        return False
+
+    @rule(lease=leases)
+    def a_lease_is_renewed(self, lease: Lease) -> None:
+        if self.lands(lease, lambda: self.store.renew(lease, lease_s=LEASE_S)):
+            self.model.renew(lease.guid)
+
+    @rule(lease=leases, name=some.sampled_from(["gather", "ask"]))
+    def a_step_is_remembered(self, lease: Lease, name: str) -> None:
+        value = f'"under {lease.attempt} at {self.model.now}"'
+        if self.lands(lease, lambda: self.store.remember(lease, Remembered(name, 0, 1, value))):
+            self.model.remember(lease.guid, name, value)
+
+    @rule(lease=leases)
+    def steps_are_forgotten(self, lease: Lease) -> None:
+        if self.lands(lease, lambda: self.store.forget(lease, "gather")):
+            self.model.entries[lease.guid].steps.pop("gather", None)
+
+    @rule(lease=leases, state=some.sampled_from(["done", "done", "ignored", "superseded"]))
+    def work_ends(self, lease: Lease, state: Literal["done", "ignored", "superseded"]) -> None:
+        kind = "no permission" if state == "ignored" else None
+        end = partial(self.store.finish, lease, state, reason=None, kind=kind, handler="IssueHandler", took_s=1.0)
+        if self.lands(lease, end):
+            self.model.finish(lease.guid, state, kind=kind, handler="IssueHandler")
+
+    @rule(lease=leases)
+    def work_fails_for_good(self, lease: Lease) -> None:
+        if self.lands(lease, lambda: self.store.bury(lease, reason="locked", handler="IssueHandler")):
+            self.model.finish(lease.guid, "dead", kind=None, handler="IssueHandler")
+
+    @rule(lease=leases, by_s=some.sampled_from(PAUSES_S), failed=some.booleans(), counts=some.booleans())
+    def work_is_postponed(self, lease: Lease, by_s: float, failed: bool, counts: bool) -> None:
+        at = self.store.now() + timedelta(seconds=by_s)
+        postpone = partial(self.store.postpone, lease, at=at, reason="503", failed=failed, counts=failed and counts)
+        if self.lands(lease, postpone):
+            self.model.postpone(lease.guid, by_s=by_s, failed=failed, counts=failed and counts)
+
+    @rule(lease=leases)
+    def a_worker_asks_what_is_newer(self, lease: Lease) -> None:
+        assert self.store.newer_head(lease) == self.model.newer_head(lease)
+        assert self.store.closed_since(lease) == self.model.closed_since(lease)
+
+    # turns, locks and calls
+
+    @rule(lease=leases)
+    def a_turn_is_asked_for(self, lease: Lease) -> None:
+        now, held_until = self.model.now, self.model.held_until.get("github", -1e9)
+        try:
+            took = self.lands(lease, lambda: self.store.take_turn(lease, "github", interval_s=TURNS_APART_S))
+        except Wait as wait:
+            at = self.seconds(wait.at)
+            assert at >= max(now, held_until, self.turn_taken_at + TURNS_APART_S) - NEAR_S
+            free = now >= max(held_until, self.last_turn_at + TURNS_APART_S + NEAR_S)
+            assert not free, "nobody else is waiting: it should be this one's turn"
+            self.last_turn_at = max(self.last_turn_at, at)
+            return
+        if took:
+            assert now >= max(held_until, self.turn_taken_at + TURNS_APART_S - NEAR_S)
+            self.turn_taken_at = now
+            self.last_turn_at = max(self.last_turn_at, now)
+
+    @rule(pace=some.sampled_from(["github", "claude"]))
+    def a_server_says_to_wait(self, pace: str) -> None:
+        self.store.hold_pace(pace, self.store.now() + timedelta(seconds=HOLD_S))
+        self.model.hold_pace(pace, for_s=HOLD_S)
+        if pace == "github":
+            self.last_turn_at = max(self.last_turn_at, self.model.now + HOLD_S - TURNS_APART_S)
+
+    @rule(lease=leases, name=some.sampled_from(["a", "b"]))
+    def a_lock_is_asked_for(self, lease: Lease, name: str) -> None:
+        try:
+            landed = self.lands(lease, lambda: self.store.lock(lease, name, ttl_s=LOCK_S))
+        except Wait:
+            assert not self.model.lock(lease.guid, name, ttl_s=LOCK_S)
+            return
+        assert not landed or self.model.lock(lease.guid, name, ttl_s=LOCK_S)
+
+    @rule(lease=leases, name=some.sampled_from(["a", "b"]))
+    def a_lock_is_given_back(self, lease: Lease, name: str) -> None:
+        if self.lands(lease, lambda: self.store.unlock(lease, name)):
+            self.model.unlock(lease.guid, name)
+
+    @rule(target=calls, lease=leases)
+    def a_call_begins(self, lease: Lease) -> tuple[Lease, int] | MultipleResults[tuple[Lease, int]]:
+        within = self.model.calls_last_hour() < CALLS_PER_HOUR
+        free = within and self.model.now >= self.model.held_until.get("claude", -1e9)
+        begun: list[int] = []
+        try:
+            landed = self.lands(lease, lambda: begun.append(self.begin_call(lease)))
+        except Wait as wait:
+            self.must_wait(wait, free=free, within=within)
+            return multiple()
+        if not landed:
+            return multiple()
+        assert free
+        self.model.calls[begun[0]] = Call(lease.guid, lease.thread_key, self.model.now)
+        return lease, begun[0]
+
+    def must_wait(self, wait: Wait, *, free: bool, within: bool) -> None:
+        assert not free
+        assert (wait.holdup == "claude") == (not within)
+        assert self.seconds(wait.at) > self.model.now
+
+    def begin_call(self, lease: Lease) -> int:
+        return self.store.begin_call(
+            lease,
+            index=0,
+            prompt_id="issues/analyze@1",
+            model="claude-haiku",
+            sender=None,
+            requests_per_second=1e9,
+            calls_per_hour=CALLS_PER_HOUR,
+        )
+
+    @rule(call=calls, outcome=some.sampled_from(["ok", "unavailable", "refusal"]))
+    def a_call_ends(self, call: tuple[Lease, int], outcome: str) -> None:
+        """Once, whoever holds the lease by now: the money is spent."""
+        lease, call_id = call
+        self.store.end_call(lease, call_id, outcome=outcome, usage=None, error=None)
+        known = self.model.calls[call_id]
+        if known.outcome is None:
+            known.outcome = outcome
+            self.model.counters.update([("claude_calls", outcome), ("prompt_calls", "issues/analyze@1")])
+
+    # the operator, and time
+
+    @rule(repository=some.sampled_from([None, "octo/widgets"]), pause=some.booleans())
+    def an_operator_pauses_or_resumes(self, repository: str | None, pause: bool) -> None:
+        if pause:
+            assert self.store.pause(repository, reason=None) == ((repository or "") not in self.model.paused)
+            self.model.paused.add(repository or "")
+        else:
+            assert self.store.resume(repository) == ((repository or "") in self.model.paused)
+            self.model.paused.discard(repository or "")
+
+    @rule()
+    def nobody_stands_behind_nobody(self) -> None:
+        assert self.store.unmark_strays() == 0
+
+    @rule(guid=guids)
+    def an_operator_runs_it_again(self, guid: str) -> None:
+        assert self.store.requeue(guid) == self.model.requeue(guid)
+
+    @rule(ticks=some.sampled_from([1, 4, 9, 9, 9, 41, 60, 600]))
+    def time_passes(self, ticks: int) -> None:
+        self.clock.pass_by(seconds=ticks * TICK_S)
+        self.model.now += ticks * TICK_S
+        self.up_s += ticks * TICK_S
+
+    @rule(hours=some.sampled_from([1, -1]))
+    def the_clock_jumps(self, hours: int) -> None:
+        """All is as before, by another clock; only what has ended keeps the time that it was given.
+
+        A lease that ended long ago and was never taken back could come to life: not where anybody works.
+        """
+        if any(
+            entry.state == "running" and entry.lease_until < self.model.now for entry in self.model.entries.values()
+        ):
+            return
+        self.store.steady()
+        self.clock.pass_by(hours=hours)
+        assert abs(self.store.steady() - hours * 3600) < NEAR_S
+        self.began_at += timedelta(hours=hours)
+        for entry in self.model.entries.values():
+            if entry.state not in ("queued", "running"):
+                entry.queued_at -= hours * 3600
+
+    @rule()
+    def the_store_is_closed_and_opened(self) -> None:
+        self.store.close()
+        self.store = self.open()
+
+    @rule()
+    def the_only_service_starts(self) -> None:
+        assert self.store.release_all_leases() == self.model.release_all_leases()
+        assert self.store.wait_no_more() == self.model.wait_no_more()
+        self.last_turn_at = self.turn_taken_at
+
+    # what holds after each
+
+    @invariant()
+    def the_store_is_as_the_model_says(self) -> None:
+        """A tick passes after each rule, so that the model knows what is due without knowing the time to the second."""
+        self.compare_deliveries()
+        self.compare_counters()
+        self.time_passes(1)
+
+    def compare_deliveries(self) -> None:
+        rows = {row.guid: row for row in self.store.deliveries(limit=1000)}
+        assert self.answered <= rows.keys(), "a delivery that was answered 202 is lost"
+        assert rows.keys() == self.model.entries.keys()
+        for guid, row in rows.items():
+            self.compare(row, self.model.entries[guid])
+        running = Counter(row.number for row in rows.values() if row.state == "running" and row.number is not None)
+        assert set(running.values()) <= {1}, "two of a thread run at once"
+        assert sum(row.state == "running" for row in rows.values()) <= CONCURRENCY
+        for guid, before in self.seen.items():
+            now = rows[guid].state
+            assert now == before or EDGES[before], f"{guid} was {before} for good and is {now}"
+        self.seen = {guid: row.state for guid, row in rows.items()}
+
+    def compare_counters(self) -> None:
+        counters = Counter(self.store.counters())
+        took_ms = counters.pop(("processing_ms", ""), 0)
+        assert took_ms > -1000 * NEAR_S * (1 + counters["processing_count", ""])
+        buckets = {key: counters.pop(key) for key in list(counters) if key[0] == "processing_le"}
+        assert sum(buckets.values()) == counters["processing_count", ""] == counters["outcome", "done"]
+        assert +counters == +self.model.counters
+        repeated = counters["outcome", "duplicate"] + counters["outcome", "replay"]
+        states = Counter(self.seen.values())
+        for state in ("done", "superseded"):  # for good
+            assert counters["outcome", state] == states[state]
+        assert counters["webhooks", ""] >= len(self.seen) + repeated
+        ignored_by_reason = sum(value for (name, _), value in counters.items() if name == "ignored")
+        assert ignored_by_reason == counters["outcome", "ignored"]
+        assert self.store.calls_last_hour() == self.model.calls_last_hour()
+
+    def compare(self, row: DeliveryRow, entry: Entry) -> None:
+        found = (row.state, row.attempt, row.attempts, row.failures, row.crashes, row.number, row.head_sha)
+        expected = (entry.state, entry.attempt, entry.attempts, entry.failures, entry.crashes)
+        assert found == (*expected, entry.new.number, entry.new.head_sha), row.guid
+        assert (row.lease_until is None) == (row.worker is None) == (entry.state != "running")
+        assert (row.finished_at is None) == (entry.state in ("queued", "running"))
+        assert (row.first_failure_at is None) == (entry.first_failure_at is None)
+        if entry.state == "queued":
+            assert abs(self.seconds(row.due_at) - entry.due_at) < NEAR_S, f"{row.guid} is due at another time"
+        if row.lease_until is not None:
+            assert abs(self.seconds(row.lease_until) - entry.lease_until) < NEAR_S
+
+    def seconds(self, moment: Any) -> float:
+        return float((moment - self.began_at).total_seconds())
+
+
+def test_the_store_does_what_a_simple_model_of_it_does(url: str) -> None:
+    asked_for = os.environ.get("HLS_MODEL_EXAMPLES")
+    effort = settings(
+        max_examples=int(asked_for or 30),
+        stateful_step_count=50 if asked_for else 30,
+        derandomize=asked_for is None,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    engine = create_engine(url)
+    make_one = cast(type[StoreAgainstModel], lambda: StoreAgainstModel(emptied(url, engine)))
+    run_state_machine_as_test(make_one, settings=effort)
+    engine.dispose()
+
+
+def emptied(url: str, engine: Engine) -> str:
+    """Making a database for each example takes longer than the example."""
+    Store.open(url).close()
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    return url
