@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import claim
+from bench import accept, claim
 from bench.row import Row, table
 
 MEASURES: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
+    "accept": accept.measure,
+    "accept-postgresql": accept.measure_postgresql,
     "claim": claim.measure,
 }
 """By name, in the order in which they run; each is given an empty folder on the real disk."""

@@ -73,8 +73,12 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def take_another_core() -> int:
-    """Pin ourselves to one core, and return another one for the subject. Where there is only one, both share it."""
+@contextmanager
+def pinned_away() -> Iterator[int]:
+    """Keep ourselves to one core meanwhile, and name another for the subject. Where there is only one, both share it."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
-    return cores[0]
+    try:
+        yield cores[0]
+    finally:
+        os.sched_setaffinity(0, cores)
