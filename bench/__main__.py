@@ -8,13 +8,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import accept, claim
+from bench import accept, claim, latency, memory, work
 from bench.row import Row, table
 
 MEASURES: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
     "accept": accept.measure,
     "accept-postgresql": accept.measure_postgresql,
+    "latency": latency.measure,
+    "work": work.measure,
     "claim": claim.measure,
+    "memory": memory.measure,
 }
 """By name, in the order in which they run; each is given an empty folder on the real disk."""
 

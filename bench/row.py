@@ -46,7 +46,12 @@ def table(rows: Sequence[Row]) -> str:
         required = "reported" if row.required is None else f"{row.bound} {row.required:g}"
         aim = "" if row.aim is None else f"{row.aim:g}"
         lines.append((row.what, f"{row.value:.3g}", required, aim, "MISSED" if row.is_missed else "", row.how))
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return columns(lines)
+
+
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as text, each column as wide as it must be."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0], strict=True)).rstrip() for line in lines
     )
