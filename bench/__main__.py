@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import accept, claim, latency, memory, work
+from bench import accept, claim, cpu, latency, memory, steps, work
 from bench.row import Row, table
 
 MEASURES: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
@@ -16,8 +16,10 @@ MEASURES: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
     "accept-postgresql": accept.measure_postgresql,
     "latency": latency.measure,
     "work": work.measure,
+    "steps": steps.measure,
     "claim": claim.measure,
     "memory": memory.measure,
+    "cpu": cpu.measure,
 }
 """By name, in the order in which they run; each is given an empty folder on the real disk."""
 
@@ -38,8 +40,10 @@ def main(names: Sequence[str]) -> int:
     for name in names or MEASURES:
         with tempfile.TemporaryDirectory(dir=_folder()) as folder:
             Path(folder).chmod(0o755)  # PostgreSQL may have to run as another user
-            rows += MEASURES[name](Path(folder))
-            print(f"{name}: measured, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+            measured = MEASURES[name](Path(folder))
+        rows += measured
+        ratios = ", ".join(f"{row.value:.3g}" for row in measured)
+        print(f"{name}: {ratios} (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
     print(table(rows))
     return 1 if any(row.is_missed for row in rows) else 0
 
