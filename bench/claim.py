@@ -44,13 +44,16 @@ class Case:
 
 
 def measure(folder: Path) -> tuple[Row, ...]:
-    rows = []
-    for case in CASES:
-        rows.append(_measured(case, f"sqlite:///{folder / case.name}.db", f"sqlite:///{folder / case.name}-empty.db"))
+    files = [folder / case.name for case in CASES]
+    on_sqlite = [
+        _measured(case, f"sqlite:///{file}.db", f"sqlite:///{file}-empty.db")
+        for case, file in zip(CASES, files, strict=True)
+    ]
     with running_cluster(fsync=True, within=folder) as cluster:
-        for case in CASES:
-            rows.append(_measured(case, cluster.url(cluster.create()), cluster.url(cluster.create())))
-    return tuple(rows)
+        on_postgresql = [
+            _measured(case, cluster.url(cluster.create()), cluster.url(cluster.create())) for case in CASES
+        ]
+    return (*on_sqlite, *on_postgresql)
 
 
 def _measured(case: Case, full_url: str, empty_url: str) -> Row:
@@ -190,8 +193,17 @@ def _behind_what_waits(store: Store) -> None:
     _others(store)
 
 
+def _behind_a_pause(store: Store) -> None:
+    """All that is queued but what is claimed belongs to a repository that is paused."""
+    store.pause("octo/widgets-2", reason="measured")
+    paused = (_delivery(number=at % THREADS, priority=1, repository_id=2) for at in range(QUEUED))
+    for batch in _batches(paused):
+        _queue(store, batch)
+
+
 CASES = (
     Case("behind a long thread that runs", _behind_a_long_thread),
     Case("beside a long thread", _beside_a_long_thread),
     Case("behind 2,000 that wait for a retry", _behind_what_waits),
+    Case("behind a paused repository", _behind_a_pause),
 )

@@ -1,6 +1,6 @@
 """Contributors who open pull requests, for locust: each waits until the last one was worked on to the end.
 
-`make load` starts it (`bench.pull_requests`), and names stand-in, store and the file for the results in its environment.
+`make load` starts it (`bench.pull_requests`); stand-in, store and the file for the results are in its environment.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gevent
-from gevent.event import AsyncResult
+import gevent  # type: ignore[import-untyped]
+from gevent.event import AsyncResult  # type: ignore[import-untyped]
 from locust import FastHttpUser, events, task
 from locust.env import Environment
 from locust.exception import StopUser
@@ -87,7 +87,7 @@ class Contributor(FastHttpUser):
         }
         ended = self.world.watch.expect(guid)
         begun = time.perf_counter()
-        if self.client.post("/webhook", data=body, headers=headers, name=ACKNOWLEDGEMENT).status_code != 202:
+        if self.client.post("/webhook", data=body.decode(), headers=headers, name=ACKNOWLEDGEMENT).status_code != 202:
             return
         state = ended.get()
         took_ms = (time.perf_counter() - begun) * 1000
@@ -97,7 +97,7 @@ class Contributor(FastHttpUser):
         )
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]
 def begin(environment: Environment, **_: Any) -> None:
     Contributor.world = World(dict(os.environ))
     gevent.spawn(Contributor.world.watch.look)
@@ -115,7 +115,7 @@ def _end(environment: Environment) -> None:
     runner.quit()
 
 
-@events.quitting.add_listener
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
 def tell(environment: Environment, **_: Any) -> None:
     """The figures, as JSON: milliseconds, and how many there were of each kind."""
     told = {}

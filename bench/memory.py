@@ -32,10 +32,14 @@ def measure(folder: Path) -> tuple[Row, ...]:
     with running("bench.imports") as imports:
         imports_kb = imports.resident_kb
     with Sandbox(rate_limit=10**9) as sandbox, closing(Store.open(url)) as store:
-        where = {"github_url": sandbox.github_url, "claude_url": sandbox.claude_url}
-        credentials = (sandbox.token, sandbox.api_key)
         few_kb = 0
-        with service(folder, credentials=credentials, **where, storage_url=url) as ours:
+        with service(
+            folder,
+            credentials=(sandbox.token, sandbox.api_key),
+            github_url=sandbox.github_url,
+            claude_url=sandbox.claude_url,
+            storage_url=url,
+        ) as ours:
             for sent in range(_AT_ONCE, MANY + 1, _AT_ONCE):
                 given = list(islice(endless, _AT_ONCE))
                 for event, body in given:

@@ -42,7 +42,9 @@ def _ask(github: Github, claude: Anthropic, request: dict[str, Any]) -> None:
     if request["stand_in"] == "claude":
         claude.messages.create(**request["body"])
     else:
-        github.requester.requestJson(request["method"], request["path"], request["query"] or None, None, request["body"])
+        github.requester.requestJson(
+            request["method"], request["path"], request["query"] or None, None, request["body"]
+        )
 
 
 if __name__ == "__main__":

