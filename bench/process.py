@@ -72,7 +72,7 @@ def free_port() -> int:
 
 @contextmanager
 def pinned_away() -> Iterator[int]:
-    """Keep ourselves to one core meanwhile, and name another for the subject; where there is one only, both share it."""
+    """Keep ourselves to one core meanwhile, and name another for the subject; of one, both have a part."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     try:

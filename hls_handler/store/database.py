@@ -57,6 +57,7 @@ class Database:
         self.shown_url: Final = masked(url)
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
+        self._ask_now = select(self.now)
         self._sqlite = url.get_backend_name() == "sqlite"
         self._writer: AbstractContextManager[object] = threading.Lock() if self._sqlite else nullcontext()
         self._engine = _sqlite_engine(url, busy_timeout_s) if self._sqlite else _postgresql_engine(url)
@@ -99,7 +100,7 @@ class Database:
         return True
 
     def now_in(self, connection: Connection) -> int:
-        return connection.execute(select(self.now)).scalar_one()
+        return connection.execute(self._ask_now).scalar_one()
 
     def close(self) -> None:
         self._engine.dispose()

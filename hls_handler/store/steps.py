@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from sqlalchemy import select
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease, Remembered
+from hls_handler.store.database import Insert
 from hls_handler.store.packed import pack_text, unpack_text
-from hls_handler.store.part import Part, lost
+from hls_handler.store.part import Part, lost, terms_of
 from hls_handler.store.tables import deliveries, steps
 
 
 class Remembering(Part):
     """The memory of one delivery."""
+
+    @cached_property
+    def _progress(self) -> ReturningUpdate[tuple[int]]:
+        anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
+        return deliveries.update().where(self._is_held).values(anew).returning(deliveries.c.id)
+
+    @cached_property
+    def _keep(self) -> Insert:
+        new = self._database.insert(steps).values(remembered_at=self._database.now)
+        told_anew = ("version", "took_ms", "remembered_at", "value")
+        return new.on_conflict_do_update(
+            index_elements=["delivery_id", "name", "step_index"],
+            set_={name: new.excluded[name] for name in told_anew},
+        )
 
     def steps(self, of: Lease | str) -> dict[tuple[str, int], Remembered]:
         """All that is remembered of a delivery (a lease, or a GUID), by name and index."""
@@ -34,22 +52,18 @@ class Remembering(Part):
 
         It is progress: crashes start anew, and so does the time after which an outage is given up on.
         """
-        anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
-        progress = deliveries.update().where(self._held(lease)).values(anew).returning(deliveries.c.id)
         kept = {
+            "name": step.name,
+            "step_index": step.index,
             "version": step.version,
             "took_ms": round(step.took_s * 1000),
-            "remembered_at": self._database.now,
             "value": pack_text(step.value),
         }
         with self._database.writing() as connection:
-            row_id = connection.execute(progress).scalar()
+            row_id = connection.execute(self._progress, terms_of(lease)).scalar()
             if row_id is None:
                 raise lost(lease)
-            new = self._database.insert(steps).values(delivery_id=row_id, name=step.name, step_index=step.index, **kept)
-            connection.execute(
-                new.on_conflict_do_update(index_elements=["delivery_id", "name", "step_index"], set_=kept)
-            )
+            connection.execute(self._keep, {"delivery_id": row_id, **kept})
 
     def forget(self, lease: Lease, name: str) -> None:
         """Drop all steps of a name, so that they are done again. Raises `LeaseLost`."""

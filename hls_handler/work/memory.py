@@ -5,8 +5,9 @@ A step that another version of this code remembered in a shape that this one doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -83,7 +84,12 @@ BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 
 
 def facts_codec(handler: Handler[Any]) -> Codec[Any]:
-    return Codec("gather", handler.facts_version, TypeAdapter(handler.facts_type))
+    return Codec("gather", handler.facts_version, _adapter(handler.facts_type))
+
+
+@cache  # making one costs as much as half of the pipeline
+def _adapter(facts_type: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(facts_type)
 
 
 def keep_answer(answered: Answered, *, index: int) -> Remembered:
