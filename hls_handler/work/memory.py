@@ -5,7 +5,7 @@ A step that another version of this code remembered in a shape that this one doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -84,11 +84,12 @@ BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 
 
 def facts_codec(handler: Handler[Any]) -> Codec[Any]:
-    return Codec("gather", handler.facts_version, _adapter(handler.facts_type))
+    facts_type: Any = handler.facts_type
+    return Codec("gather", handler.facts_version, _adapter(facts_type))
 
 
 @cache  # making one costs as much as half of the pipeline
-def _adapter(facts_type: Hashable) -> TypeAdapter[Any]:
+def _adapter(facts_type: Any) -> TypeAdapter[Any]:
     return TypeAdapter(facts_type)
 
 
