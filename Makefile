@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint check bench crash soak clean
+.PHONY: help run demo test lint check bench load crash soak clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,11 @@ lint: .venv/ready-dev ## formatting, lint and types, without the tests
 check: .venv/ready ## name every problem of settings and prompts
 	@exec $(BIN)/python -m hls_handler check
 
-bench: .venv/ready-dev ## measure accepting webhooks, as ratios within one run
-	@exec $(BIN)/python -m bench
+bench: .venv/ready-dev ## measure what is promised, as ratios within one run; NAMES="accept claim" for some
+	@exec $(BIN)/python -m bench $(NAMES)
+
+load: .venv/ready-dev ## 10, 50 and 100 pull requests at once, from the webhook to the comment
+	@exec $(BIN)/python -m bench.pull_requests
 
 crash: .venv/ready-dev ## kill the service at every commit and request of every handler's way; half an hour
 	@$(BIN)/python -m tests.crash

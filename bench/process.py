@@ -23,6 +23,12 @@ class Subject:
     pid: int
 
     @property
+    def cpu_s(self) -> float:
+        """What it has used of the processors so far, in all its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def resident_kb(self) -> int:
         found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(encoding="ascii"))
         assert found is not None
@@ -30,24 +36,15 @@ class Subject:
 
 
 @contextmanager
-def running(module: str, core: int, *arguments: str) -> Iterator[Subject]:
-    """Run `bench.bare` or `bench.product` on a core."""
-    command = [sys.executable, "-m", module, str(core), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, _ended(process):
+def running(module: str, *arguments: object) -> Iterator[Subject]:
+    """Run a module of ours, such as `bench.bare`; the first line that it prints is its port."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, ended(process):
         assert process.stdout is not None
         yield Subject(int(process.stdout.readline()), process.pid)
 
 
-@contextmanager
-def service(settings: Path, port: int) -> Iterator[Subject]:
-    """Run the whole service, and wait until it answers."""
-    command = [sys.executable, "-m", "hls_handler", "serve", "--config", str(settings)]
-    with subprocess.Popen(command) as process, _ended(process):
-        _wait_until_listening(port, process)
-        yield Subject(port, process.pid)
-
-
-def _wait_until_listening(port: int, process: subprocess.Popen[Any]) -> None:
+def wait_until_listening(port: int, process: subprocess.Popen[Any]) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -60,7 +57,7 @@ def _wait_until_listening(port: int, process: subprocess.Popen[Any]) -> None:
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
     try:
         yield
     finally:
@@ -73,8 +70,12 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def take_another_core() -> int:
-    """Pin ourselves to one core, and return another one for the subject. Where there is only one, both share it."""
+@contextmanager
+def pinned_away() -> Iterator[int]:
+    """Keep ourselves to one core meanwhile, and name another for the subject; of one, both have a part."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
-    return cores[0]
+    try:
+        yield cores[0]
+    finally:
+        os.sched_setaffinity(0, cores)

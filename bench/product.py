@@ -1,4 +1,4 @@
-"""What is measured: the product's own application over its own store. `python -m bench.product CORE FOLDER`.
+"""What is measured: the product's own application over its own store. `python -m bench.product CORE URL`.
 
 No workers run: the figure is about accepting, and work would share the one core.
 """
@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -31,14 +30,14 @@ from hls_handler.work.health import Health
 from hls_handler.work.outcomes import Outcomes
 
 
-def product(folder: Path) -> uvicorn.Server:
-    """Checks, routes and commits each delivery to an SQLite database in `folder` before it answers."""
+def product(url: str) -> uvicorn.Server:
+    """Checks, routes and commits each delivery to the database before it answers."""
     settings = Settings.model_validate(
         {
             "github": {"token": "unused", "webhook_secret": SECRET},
             "claude": {"api_key": "unused"},
             "repositories": [{"name": "*/*"}],
-            "storage": {"url": f"sqlite:///{folder / 'bench.db'}"},
+            "storage": {"url": url},
         }
     )
     table = RepositoryTable(settings)
@@ -84,4 +83,4 @@ class _OnePrompt:
 
 
 if __name__ == "__main__":
-    serve_on(int(sys.argv[1]), product(Path(sys.argv[2])))
+    serve_on(int(sys.argv[1]), product(sys.argv[2]))

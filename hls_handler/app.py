@@ -114,7 +114,7 @@ class Service:
         self._accepts = AcceptQueue(
             self._store,
             replay_window_h=lambda: self.settings().limits.replay_window_h,
-            on_commit=lambda _accepted: self._workers.wake(),
+            on_commit=lambda accepted: self._workers.wake(sum(one.outcome == "queued" for one in accepted)),
         )
         self._probe = Probe(self._make_checks(settings), self._health)
         self._watcher = Watcher(self._look, self._health)

@@ -19,7 +19,8 @@ from typing import Any, Literal
 import psycopg
 import pytest
 
-_QUICK = {"listen_addresses": "", "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+_LOCAL = {"listen_addresses": "", "shared_buffers": "32MB"}
+_QUICK = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Cluster:
@@ -84,16 +85,28 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(*, wal_segment_mb: int = 16, **settings: str) -> Iterator[Cluster]:
-    """A PostgreSQL that lasts as long as the block; `settings` are more of its own, such as max_connections."""
+def running_cluster(
+    *, fsync: bool = False, within: Path | None = None, wal_segment_mb: int = 16, **settings: str
+) -> Iterator[Cluster]:
+    """A PostgreSQL that lasts as long as the block; `settings` are more of its own, such as max_connections.
+
+    With `fsync` it is as durable as in earnest, which tests need not be. Its data lies in `within`, a folder that any
+    user may enter, or beside its socket, whose path must be short.
+    """
     programs = find_programs()
-    with tempfile.TemporaryDirectory(prefix="hls-pg-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="hls-pg-") as folder,
+        tempfile.TemporaryDirectory(prefix="hls-pg-", dir=within or folder) as data_folder,
+    ):
         home = Path(folder)
         as_user, user = _unprivileged(home)
-        data, log = home / "data", home / "log"
+        if as_user:
+            shutil.chown(data_folder, user)
+        data, log = Path(data_folder).resolve() / "data", home / "log"
         run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", user, "-A", "trust", "-E", "UTF8"]
         _check([*run, "--locale=C", "--no-sync", f"--wal-segsize={wal_segment_mb}"], home)
-        options = " ".join(f"-c {name}='{value}'" for name, value in (_QUICK | settings).items())
+        given = _LOCAL | ({} if fsync else _QUICK) | settings
+        options = " ".join(f"-c {name}='{value}'" for name, value in given.items())
         control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
         start = [*control, "-l", str(log), "-o", f"-k {home} {options}", "start"]
         cluster = Cluster(home, user, as_user=as_user, start=start, stop=[*control, "stop"])

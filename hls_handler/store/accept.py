@@ -145,7 +145,9 @@ class Accepting(Part):
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         news = sorted(label for label in labels if abs(now - self._noted.get(label, 0)) >= _NOTED_EVERY_MS)
         if news:
-            connection.execute(self._note, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news])
+            connection.execute(
+                self._note_arrival, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news]
+            )
         return dict.fromkeys(news, now)
 
     @cached_property
@@ -154,7 +156,7 @@ class Accepting(Part):
         return {}
 
     @cached_property
-    def _note(self) -> Executable:
+    def _note_arrival(self) -> Executable:
         new = self._database.insert(counters)
         return new.on_conflict_do_update(index_elements=["name", "label"], set_={"value": new.excluded["value"]})
 

@@ -12,7 +12,7 @@ from hls_handler.errors import Wait
 from hls_handler.store.clock import HOUR_MS, from_ms
 from hls_handler.store.pace import budget_frees_at
 from hls_handler.store.part import lost
-from hls_handler.store.steps import remember_in
+from hls_handler.store.steps import Progressing
 from hls_handler.store.tables import calls, deliveries, turns
 from hls_handler.store.turns import Turning
 
@@ -25,7 +25,7 @@ _c = calls.c
 _COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
 
 
-class Calling(Turning):
+class Calling(Turning, Progressing):
     """The ledger of calls to Claude."""
 
     def begin_call(
@@ -98,7 +98,7 @@ class Calling(Turning):
             .returning(_c.prompt_id, _c.step_index)
         )
         with self._database.writing() as connection:
-            kept = reply is None or remember_in(connection, self._database, self._held(lease), reply)
+            kept = reply is None or self._remember_in(connection, lease, reply)
             ended = connection.execute(end).first()
             if ended is not None:
                 shadow = ended.step_index >= SHADOW_STEPS

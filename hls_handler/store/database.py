@@ -83,6 +83,7 @@ class Database:
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
         self.watch: Final = Watch(monotonic)
+        self._ask_now = select(self.now)
         self._sqlite = url.get_backend_name() == "sqlite"
         self._writer, self._busy_timeout_s = threading.Lock(), busy_timeout_s
         self._connections = Connections()
@@ -139,7 +140,7 @@ class Database:
         return True
 
     def now_in(self, connection: Connection) -> int:
-        return connection.execute(select(self.now)).scalar_one()
+        return connection.execute(self._ask_now).scalar_one()
 
     def look(self, connection: Connection) -> Look:
         """The database's time between two moments of our own clock."""

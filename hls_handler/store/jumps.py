@@ -46,7 +46,7 @@ class Steadying(Part):
             if jump:
                 look, jump = self._move_along(watch.before)
             elif beat is None or (watch.before is not None and look.at - beat >= BEAT_MS):
-                self._note(watch.before)
+                self._note_time(watch.before)
             watch.before = look
             return jump / 1000
 
@@ -69,7 +69,7 @@ class Steadying(Part):
                 connection.execute(_NOTE, {"now": look.at})
             return look, jump
 
-    def _note(self, before: Look | None) -> None:
+    def _note_time(self, before: Look | None) -> None:
         """Note that this time has come, unless the clock has jumped just now."""
         fresh = self._database.insert(pace).values(name=CLOCK, next_at=0, held_until=0, taken_at=0)
         with self._database.writing() as connection:

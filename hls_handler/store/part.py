@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from sqlalchemy import ColumnElement, Connection, and_, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal_column, select
 
 from hls_handler.deliveries import Lease, State
 from hls_handler.errors import LeaseLost
@@ -35,6 +35,16 @@ class Part:
             index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
         )
 
+        # As `_held`, for statements that are made once and run with `terms_of(lease)`: making one costs as much as
+        # running it.
+        self._is_held = and_(
+            deliveries.c.guid == bindparam("held_guid"),
+            deliveries.c.attempt == bindparam("held_attempt"),
+            deliveries.c.state == literal("running"),
+            deliveries.c.lease_until > database.now,
+        )
+        self._fence = select(deliveries.c.id).where(self._is_held).with_for_update()
+
     def _held(self, lease: Lease) -> ColumnElement[bool]:
         """The lease's delivery, as long as the lease holds."""
         return and_(
@@ -46,8 +56,7 @@ class Part:
 
     def _fenced(self, connection: Connection, lease: Lease) -> int:
         """The row id of the lease's delivery, which stays leased until the transaction ends. Raises `LeaseLost`."""
-        held = select(deliveries.c.id).where(self._held(lease)).with_for_update()
-        row_id: int | None = connection.execute(held).scalar()
+        row_id: int | None = connection.execute(self._fence, terms_of(lease)).scalar()
         if row_id is None:
             raise lost(lease)
         return row_id
@@ -64,6 +73,11 @@ class Part:
 def literal(state: State) -> ColumnElement[str]:
     """A state as an SQL literal: the partial indexes are not used with a bind parameter."""
     return _LITERALS[state]
+
+
+def terms_of(lease: Lease) -> dict[str, object]:
+    """What statements over `Part._is_held` are run with."""
+    return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
 def lost(lease: Lease) -> LeaseLost:

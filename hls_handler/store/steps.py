@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, select
+from functools import cached_property
+
+from sqlalchemy import Connection, select
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.store.database import Database
+from hls_handler.store.database import Insert
 from hls_handler.store.packed import pack_text, unpack_text
-from hls_handler.store.part import Part, lost
+from hls_handler.store.part import Part, lost, terms_of
 from hls_handler.store.tables import deliveries, steps
 
 
-class Remembering(Part):
+class Progressing(Part):
+    """How a step is kept, for transactions that do more than that, too."""
+
+    @cached_property
+    def _progress(self) -> ReturningUpdate[tuple[int]]:
+        anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
+        return deliveries.update().where(self._is_held).values(anew).returning(deliveries.c.id)
+
+    @cached_property
+    def _keep(self) -> Insert:
+        new = self._database.insert(steps).values(remembered_at=self._database.now)
+        told_anew = ("version", "took_ms", "remembered_at", "value")
+        return new.on_conflict_do_update(
+            index_elements=["delivery_id", "name", "step_index"],
+            set_={name: new.excluded[name] for name in told_anew},
+        )
+
+    def _remember_in(self, connection: Connection, lease: Lease, step: Remembered) -> bool:
+        """Keep a step's result in place of an earlier one; False where the lease has ended."""
+        row_id = connection.execute(self._progress, terms_of(lease)).scalar()
+        if row_id is None:
+            return False
+        kept = {
+            "name": step.name,
+            "step_index": step.index,
+            "version": step.version,
+            "took_ms": round(step.took_s * 1000),
+            "value": pack_text(step.value),
+        }
+        connection.execute(self._keep, {"delivery_id": row_id, **kept})
+        return True
+
+
+class Remembering(Progressing):
     """The memory of one delivery."""
 
     def steps(self, of: Lease | str) -> dict[tuple[str, int], Remembered]:
@@ -36,7 +72,7 @@ class Remembering(Part):
         It is progress: crashes start anew, and so does the time after which an outage is given up on.
         """
         with self._database.writing() as connection:
-            if not remember_in(connection, self._database, self._held(lease), step):
+            if not self._remember_in(connection, lease, step):
                 raise lost(lease)
 
     def forget(self, lease: Lease, name: str) -> None:
@@ -44,20 +80,3 @@ class Remembering(Part):
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
             connection.execute(steps.delete().where(steps.c.delivery_id == row_id, steps.c.name == name))
-
-
-def remember_in(connection: Connection, database: Database, held: ColumnElement[bool], step: Remembered) -> bool:
-    """Keep a step's result in a transaction that does more; False where the lease (`held`) has ended."""
-    anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
-    row_id = connection.execute(deliveries.update().where(held).values(anew).returning(deliveries.c.id)).scalar()
-    if row_id is None:
-        return False
-    kept = {
-        "version": step.version,
-        "took_ms": round(step.took_s * 1000),
-        "remembered_at": database.now,
-        "value": pack_text(step.value),
-    }
-    new = database.insert(steps).values(delivery_id=row_id, name=step.name, step_index=step.index, **kept)
-    connection.execute(new.on_conflict_do_update(index_elements=["delivery_id", "name", "step_index"], set_=kept))
-    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
@@ -14,6 +14,18 @@ from hls_handler.store.part import Part, literal
 from hls_handler.store.tables import deliveries, locks, pace, turns
 
 _LOCK_POLL_MS = 1_000
+
+
+# Made once: making a statement costs as much as running it.
+_PACE = (
+    select(pace.c.next_at, pace.c.held_until, pace.c.taken_at)
+    .where(pace.c.name == bindparam("of_pace"))
+    .with_for_update()
+)
+_KEEP_PACE = pace.update().where(pace.c.name == bindparam("of_pace"))
+_MINE = and_(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == bindparam("of_pace"))
+_RESERVED = select(turns.c.slot_at).where(_MINE)
+_DROP_TURN = turns.delete().where(_MINE)
 
 
 class Turning(Part):
@@ -94,15 +106,15 @@ class Turning(Part):
     def _turn(self, connection: Connection, row_id: int, name: str, interval_s: float) -> Turn:
         """Take or reserve the next turn of a pace, inside a transaction that holds the delivery."""
         before = self._lock_pace(connection, name)
-        mine = and_(turns.c.delivery_id == row_id, turns.c.pace == name)
+        mine = {"of_delivery": row_id, "of_pace": name}
         turn = next_turn(
             before,
-            reserved=connection.execute(select(turns.c.slot_at).where(mine)).scalar(),
+            reserved=connection.execute(_RESERVED, mine).scalar(),
             interval_ms=round(interval_s * 1000),
             now=self._database.now_in(connection),
         )
         self._keep_pace(connection, name, turn.pace)
-        connection.execute(turns.delete().where(mine))
+        connection.execute(_DROP_TURN, mine)
         if not turn.go:
             connection.execute(turns.insert().values(delivery_id=row_id, pace=name, slot_at=turn.slot_at))
         return turn
@@ -111,10 +123,9 @@ class Turning(Part):
         """The pace, which nobody else changes until the transaction ends."""
         fresh = self._database.insert(pace).values(name=name, next_at=0, held_until=0, taken_at=0)
         connection.execute(fresh.on_conflict_do_nothing())
-        row = select(pace.c.next_at, pace.c.held_until, pace.c.taken_at).where(pace.c.name == name).with_for_update()
-        next_at, held_until, taken_at = connection.execute(row).one()
+        next_at, held_until, taken_at = connection.execute(_PACE, {"of_pace": name}).one()
         return Pace(next_at, held_until, taken_at)
 
     def _keep_pace(self, connection: Connection, name: str, after: Pace) -> None:
         values = {"next_at": after.next_at, "held_until": after.held_until, "taken_at": after.taken_at}
-        connection.execute(pace.update().where(pace.c.name == name).values(values))
+        connection.execute(_KEEP_PACE, {"of_pace": name, **values})

@@ -15,6 +15,7 @@ from hls_handler.settings.model import Limits
 from hls_handler.store import Store
 from hls_handler.work.conclusion import attempt, store_trouble
 from hls_handler.work.health import Health
+from hls_handler.work.idling import Idling
 from hls_handler.work.ports import Tools
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,7 @@ class Workers:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._told_at = 0.0
-        self._work = threading.Condition()
-        self._news = 0  # grows with every wake-up, so that one between two looks is not missed
+        self._idling = Idling(clock)
         self._threads = [
             threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
             for n in range(limits().concurrency)
@@ -78,11 +78,9 @@ class Workers:
         for thread in [*self._threads, self._renewer]:
             thread.start()
 
-    def wake(self) -> None:
-        """Something was committed: idle workers look at once."""
-        with self._work:
-            self._news += 1
-            self._work.notify_all()
+    def wake(self, workers: int | None = None) -> None:
+        """Something was committed: so many idle workers look at once, or all where it is not known how much it is."""
+        self._idling.wake(workers)
 
     def look_at_the_clock(self) -> None:
         """Keep what is under way, should the database's clock have jumped; to be asked every second."""
@@ -124,20 +122,18 @@ class Workers:
 
     def _next(self, name: str, tools: Tools) -> None:
         """Work on the next delivery, or wait until there is one."""
-        with self._work:
-            seen = self._news
+        seen = self._idling.news
         limits = self._limits()
         lease = self._store.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
         )
         if lease is not None:
+            self._idling.leave()
             self._health.answers("store")  # which has less to write than the door has
             self._work_on(lease, tools)
             return
         idle_s = self._store.seconds_until_due(concurrency=limits.concurrency)
-        with self._work:
-            if self._news == seen:
-                self._work.wait(timeout=self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
+        self._idling.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _work_on(self, lease: Lease, tools: Tools) -> None:
         self._leases.add(lease)
@@ -148,7 +144,7 @@ class Workers:
             self._leases.remove(lease)
         if finished is not None:
             self._finished(finished)
-        self.wake()  # the next delivery of the same thread may go now
+        self._idling.wake(1)  # the next delivery of the same thread may go now, and we may find another one first
 
     def _renew(self) -> None:
         """Renew every held lease three times in its life. A worker that hangs in a call keeps it: calls have ends."""

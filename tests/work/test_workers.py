@@ -41,14 +41,14 @@ class Queue:
     renewed: list[str] = field(default_factory=list)
     renewing: threading.Condition = field(default_factory=threading.Condition)
 
-    def claim(self, *, worker: str, lease_s: float, max_crashes: int) -> Lease | None:
+    def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int) -> Lease | None:
         self.before_claim()
-        lease = self.store.claim(worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes)
+        lease = self.store.claim(worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency)
         if lease is not None:
             self.when_claimed(lease)
         return lease
 
-    def seconds_until_due(self) -> float | None:
+    def seconds_until_due(self, *, concurrency: int) -> float | None:
         self.when_idle()
         return None
 

@@ -1,0 +1,19 @@
+"""A process that has imported what the running service has, and does nothing: `python -m bench.imports`."""
+
+from __future__ import annotations
+
+import signal
+
+import anthropic.resources.messages
+import genai_prices
+import uvicorn.protocols.http.httptools_impl
+import uvloop
+
+import hls_handler.cli.serve
+
+IMPORTED = (anthropic, genai_prices, hls_handler, uvicorn, uvloop)
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    print(0, flush=True)  # no port
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
