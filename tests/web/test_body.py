@@ -12,6 +12,7 @@ from starlette.types import Message, Receive
 from hls_handler.errors import PayloadError
 from hls_handler.web.body import payload_of_form, read_body, require_utf8
 from hls_handler.web.refusal import Refused
+from hls_handler.web.room import Room
 
 
 class Wire:
@@ -33,7 +34,11 @@ def chunk(body: bytes, *, more: bool) -> Message:
 
 
 def read(receive: Receive, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:
-    return asyncio.run(read_body(receive, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s))
+    async def reading() -> bytes:
+        with Room(lambda: 0.0).place(most_bytes=100) as place:
+            return await read_body(receive, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s, place=place)
+
+    return asyncio.run(reading())
 
 
 @pytest.mark.parametrize(
