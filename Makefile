@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint check bench clean
+.PHONY: help run demo test lint check bench hostile clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: .venv/ready ## name every problem of settings and prompts
 
 bench: .venv/ready-dev ## measure accepting webhooks, as ratios within one run
 	@exec $(BIN)/python -m bench
+
+hostile: .venv/ready-dev ## ten thousand hostile requests to the real service; `make test` sends a tenth
+	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
 clean: ## remove .venv and what tests leave behind; data/ stays
 	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
