@@ -38,12 +38,12 @@ class Crowd(Generic[Client]):
         """Nothing is awaited of it: it has sent a whole request, and it is our turn."""
         self._awaited.pop(client, None)
 
-    def wait(self, client: Client, awaited: Awaited, now: float, *, anew: bool = False) -> None:
-        """Wait from `now` on; for what was awaited already only if `anew`, so that nobody gains time by dripping."""
+    def wait(self, client: Client, awaited: Awaited, now: float) -> None:
+        """Wait from `now` on; for what is awaited already, from then on still: nobody gains time by dripping."""
         if client not in self._all:
             return
         before = self._awaited.get(client)
-        if anew or before is None or before[0] != awaited:
+        if before is None or before[0] != awaited:
             self._awaited[client] = (awaited, now)
             self._awaited.move_to_end(client)
 

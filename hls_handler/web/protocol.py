@@ -85,7 +85,7 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self.transport.close()
-        self._tell(without_request="next request", anew=True)
+        self._tell(without_request="next request")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -93,9 +93,9 @@ class Protocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._tell(without_request="next request", anew=True)
+        self._tell(without_request="next request")
 
-    def _tell(self, *, without_request: Awaited, anew: bool = False) -> None:
+    def _tell(self, *, without_request: Awaited) -> None:
         """Tell the crowd what is awaited; where no request is there, or one that is answered, `without_request`."""
         awaited: Awaited | None
         if self.transport.is_closing() or self.flow.write_paused:
@@ -109,7 +109,7 @@ class Protocol(HttpToolsProtocol):
         if awaited is None:
             self._crowd.serve(self)
         else:
-            self._crowd.wait(self, awaited, self.loop.time(), anew=anew)
+            self._crowd.wait(self, awaited, self.loop.time())
 
     def out_of_patience(self, awaited: Awaited, patience_s: float) -> None:
         """Close: in words where a request had begun; who sent none would read them as the answer to its first."""

@@ -1,4 +1,4 @@
-"""Many clients that keep a server waiting: each connects, wastes time, and comes again as soon as it is closed."""
+"""Many clients that keep a server waiting: each connects, wastes time, and comes again when it is closed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Self, cast
 
 from tests.e2e.service import Waiting
 
-DRIP_S, AGAIN_S = 0.25, 0.25
-"""Between two bytes, and before it comes again: by five hundred, about a thousand connections a second."""
+DRIP_S, AGAIN_S = 0.25, 1.0
+"""Between two bytes, and before it comes again: where there is room for three hundred of five, two hundred a second."""
 
 
 @dataclass(frozen=True)

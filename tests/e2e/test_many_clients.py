@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from tests.e2e.attackers import BODY, HEADERS, LARGE_BODY, SILENCE, Attack, Atta
 from tests.e2e.service import SECRET, SETTINGS, Service, free_port
 
 MANY = 500
-FILES = 300
-"""That the process may have open: less than there are attackers, so that it cannot hold them all."""
+FILES = 372
+"""That the process may have open: with 72 of its own, it can hold 300 of the attackers."""
 
 GITHUB_WAITS_S = 10.0
 
@@ -37,7 +38,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with Sandbox() as sandbox:
         settings = SETTINGS.format(
             port=(port := free_port()),
-            server="header_timeout_s: 1, body_timeout_s: 2, max_body_bytes: 2000000, max_connections: 1000",
+            server="header_timeout_s: 3, body_timeout_s: 3, max_body_bytes: 2000000, max_connections: 1000",
             secret=SECRET,
             token=sandbox.token,
             api_key=sandbox.api_key,
@@ -91,14 +92,24 @@ def test_rule_3_large_bodies_that_drip_do_not_add_up(service: Service, bodies: I
         assert memory_bytes(service) - before < 40_000_000
 
 
-def test_rule_3_headers_and_silence_have_a_deadline(service: Service) -> None:
-    for sent, answered in (
-        (b"", b""),
-        (HEADERS.opening, b"HTTP/1.1 408 Request Timeout"),
-        (BODY.opening, b"HTTP/1.1 408 Request Timeout"),
-    ):
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
-            connection.sendall(sent)
-            said = b"".join(iter(lambda: connection.recv(65536), b""))
-            assert said[: len(answered)] == answered
-            assert bool(said) == bool(answered)
+def test_rule_3_silence_headers_and_bodies_have_a_deadline(service: Service) -> None:
+    with ExitStack() as all_of_them:
+        for attack, answered in ((SILENCE, b""), (HEADERS, b"HTTP/1.1 408 "), (BODY, b"HTTP/1.1 408 ")):
+            one = all_of_them.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+            one.sendall(attack.opening)
+            all_of_them.callback(assert_closed, one, answered)
+
+
+def assert_closed(connection: socket.socket, answered: bytes) -> None:
+    """After nothing but what begins like this."""
+    said = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert said[: len(answered)] == answered
+    assert bool(said) == bool(answered)
+
+
+def test_fewer_open_files_than_connections_need_are_told(service: Service) -> None:
+    """The settings ask for 1,000 connections."""
+    told = [json.loads(line) for line in service.log.read_text().splitlines() if "fewer connections" in line]
+    assert [(line["level"], line["wanted"], line["connections"], line["files"]) for line in told] == [
+        ("WARNING", 1000, 300, FILES)
+    ]

@@ -47,7 +47,8 @@ def test_what_comes_next_is_waited_for_from_then_on() -> None:
 def test_the_same_again_after_an_answer_is_waited_for_anew() -> None:
     clients = crowd("client")
     clients.wait("client", "next request", 5)
-    clients.wait("client", "next request", 15, anew=True)
+    clients.serve("client")
+    clients.wait("client", "next request", 15)
     assert clients.overdue(29.9, PATIENCE_S) == []
     assert clients.overdue(30, PATIENCE_S) == [("client", "next request")]
 

@@ -88,8 +88,10 @@ def test_rule_3_many_small_bodies_that_drip_make_room_for_a_large_one_that_comes
 
 def test_rule_3_who_takes_most_goes_even_if_it_is_the_one_that_grows() -> None:
     async def story(bodies: Bodies) -> None:
-        greedy, webhook = bodies.begin("greedy"), bodies.begin("webhook")
+        webhook = bodies.begin("webhook")
         await webhook.grow(10)
+        bodies.clock.now += 1
+        greedy = bodies.begin("greedy")
         await greedy.grow(85)
         bodies.clock.now += 1
         with pytest.raises(Refused) as refused:
