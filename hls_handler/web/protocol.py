@@ -33,13 +33,11 @@ class Protocol(HttpToolsProtocol):
         self._bytes_between = 0  # since the last piece of a body: of a head, a chunk's extension or trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let it in. When that is one too many, who was awaited longest makes room, and that is never nobody."""
+        """Let it in. When that is one too many, who was awaited longest makes room."""
         super().connection_made(transport)
         self._crowd.enter(self, self.loop.time())
-        if len(self._crowd) > self._most():
-            longest = self._crowd.longest_awaited()
-            if longest is not None:
-                longest.make_room(for_one=self)
+        while len(self._crowd) > self._most() and (longest := self._crowd.longest_awaited()) is not None:
+            longest.make_room(for_one=self)
 
     def make_room(self, *, for_one: Protocol) -> None:
         """Close without a word; who came when all others are being served hears that it is not its fault."""

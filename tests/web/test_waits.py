@@ -78,10 +78,13 @@ class Clients:
     """The server, and clients that connect to it one after the other."""
 
     def __init__(self, most: int = 500) -> None:
-        given = settings(server={"max_connections": most, "header_timeout_s": 10})
         self.loop = StoppedLoop()
-        self.server: Server = server(Surroundings(given).app(), lambda: given)
+        self.allow(most)
+        self.server: Server = server(Surroundings(self.settings).app(), lambda: self.settings)
         self.server.config.load()
+
+    def allow(self, most: int) -> None:
+        self.settings = settings(server={"max_connections": most, "header_timeout_s": 10})
 
     def connect(self, sent: bytes = b"") -> tuple[Wire, Protocol]:
         wire = Wire()
@@ -221,6 +224,13 @@ def test_rule_3_at_the_bound_the_longest_silent_connection_makes_room(few: Clien
     few.connect()
     assert [wire.aborted for wire in wires] == [True, True] + [False] * 14
     assert not webhook.closing
+
+
+def test_a_lower_bound_holds_from_the_next_connection_on(clients: Clients) -> None:
+    wires = [clients.connect()[0] for _ in range(20)]
+    clients.allow(16)
+    clients.connect()
+    assert [wire.aborted for wire in wires] == [True] * 5 + [False] * 15
 
 
 def test_rule_3_a_whole_request_never_makes_room(few: Clients) -> None:
