@@ -34,7 +34,7 @@ from tests.web.hostility import (
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "1000"))
 """That hypothesis makes beside the tricks, at least; `make hostile` asks for 10,000."""
 
-AT_ONCE = 64
+AT_ONCE = 128
 PATIENCE_S = 30.0
 STATUS = re.compile(rb"HTTP/1\.1 ([2-9]\d\d) [A-Z]")
 """Of an answer; 100 Continue is none."""
@@ -43,7 +43,7 @@ STATUS = re.compile(rb"HTTP/1\.1 ([2-9]\d\d) [A-Z]")
 @pytest.fixture
 def service(make_service: MakeService) -> Service:
     return make_service(
-        server="api_key: the-key-of-this-service, header_timeout_s: 3, body_timeout_s: 3", limits="concurrency: 1"
+        server="api_key: the-key-of-this-service, header_timeout_s: 8, body_timeout_s: 8", limits="concurrency: 1"
     ).start()
 
 
