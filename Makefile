@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint check bench load crash soak clean
+.PHONY: help run demo test lint check bench load crash soak hostile clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ crash: .venv/ready-dev ## kill the service at every commit and request of every 
 
 soak: .venv/ready-dev ## random events, faults and kills: make soak SOAK="--schedules 500 --database postgresql"
 	@$(BIN)/python -m tests.soak $(SOAK)
+
+hostile: .venv/ready-dev ## ten thousand hostile requests to the real service; `make test` sends a tenth
+	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
 clean: ## remove .venv and what tests leave behind; data/ stays
 	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

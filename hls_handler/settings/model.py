@@ -131,6 +131,10 @@ class Server(Section):
         None, description="key that /stats and the full /health need in X-API-Key, at least 16 bytes"
     )
     max_body_bytes: Whole = Field(25_000_000, ge=1024, le=100_000_000, description="largest webhook body; more is 413")
+    max_connections: Whole = Field(
+        500, ge=16, le=20_000, description="connections open at once; one more closes that which is silent longest"
+    )
+    header_timeout_s: Number = Field(10.0, gt=0, le=60, description="time for a request's headers to arrive")
     body_timeout_s: Number = Field(10.0, gt=0, le=60, description="time for a body to arrive; more is 408")
     sync_timeout_s: Number = Field(
         8.0, gt=0, le=9.5, description="longest wait for the outcome when features.async_processing is false"

@@ -18,6 +18,7 @@ from hls_handler.web.door import Door
 from hls_handler.web.pages import Pages
 from hls_handler.web.ports import Ports
 from hls_handler.web.request_ids import SCOPE_KEY, RequestIds, answer_headers
+from hls_handler.web.room import Room
 from hls_handler.web.signature import Secrets
 
 
@@ -33,6 +34,7 @@ class Web:
         """`lifespan` is where the composition root starts and ends the workers."""
         self._ports, self._started = ports, ports.clock()
         self._counting = Counting(ports.counters, ports.queue, ports.clock)
+        self._room = Room(ports.clock)
         self.app = Starlette(
             routes=self._routes(settings, table),
             middleware=[Middleware(RequestIds)],
@@ -48,7 +50,7 @@ class Web:
     def _routes(self, settings: Settings, table: RepositoryTable) -> list[BaseRoute]:
         pages = Pages(ApiKey(settings), self._ports, self._counting, started=self._started)
         return [
-            Route(settings.server.webhook_path, Door(settings, Secrets(settings, table), self._ports)),
+            Route(settings.server.webhook_path, Door(settings, Secrets(settings, table), self._ports, self._room)),
             Route("/health", pages.health),
             Route("/stats", pages.stats),
         ]

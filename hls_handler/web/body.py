@@ -10,36 +10,43 @@ from starlette.types import Receive
 
 from hls_handler.errors import PayloadError
 from hls_handler.web.refusal import Refused
+from hls_handler.web.room import Place, no_room
 
 
-async def read_body(receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float) -> bytes:
-    """Read the body. Raises `Refused` (408, 413), or `ClientDisconnect` when the sender went away.
+async def read_body(receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float, place: Place) -> bytes:
+    """Read the body into its place. Raises `Refused` (408, 413), or `ClientDisconnect` when the sender went away.
 
     Over the cap nothing more is read; `declared` is the Content-Length, by which it is known before the first byte.
     """
     if declared is not None and declared > max_bytes:
         raise _too_large(max_bytes)
     try:
-        async with asyncio.timeout(timeout_s):
-            return await _collect(receive, max_bytes)
+        async with asyncio.timeout(timeout_s) as deadline:
+            place.give_up = lambda: deadline.reschedule(0)
+            body = await _collect(receive, max_bytes, place)
     except TimeoutError:
-        raise Refused(408, f"the body did not arrive within {timeout_s:g} s") from None
+        raise no_room() if place.lost else Refused(408, f"the body did not arrive within {timeout_s:g} s") from None
+    place.complete()
+    return body
 
 
-async def _collect(receive: Receive, max_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    received = 0
+async def _collect(receive: Receive, max_bytes: int, place: Place) -> bytes:
+    """Put the pieces together as they come: kept one by one, those of a body that drips are many times its size."""
+    received = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
-        received += len(chunk)
-        if received > max_bytes:
+        if len(received) + len(chunk) > max_bytes:
             raise _too_large(max_bytes)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        await place.grow(len(chunk))
+        more: bool = message.get("more_body", False)
+        if not more and not received:
+            return chunk
+        received += chunk
+        if not more:
+            return bytes(received)
 
 
 def _too_large(max_bytes: int) -> Refused:

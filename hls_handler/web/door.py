@@ -23,6 +23,7 @@ from hls_handler.web.head import Head, parse_head
 from hls_handler.web.ports import Ports
 from hls_handler.web.refusal import Refused, not_verified
 from hls_handler.web.request_ids import SCOPE_KEY
+from hls_handler.web.room import BODIES_AT_ONCE, Room
 from hls_handler.web.signature import Secrets
 
 logger = logging.getLogger(__name__)
@@ -37,11 +38,12 @@ STORE_REMEDY = "make the database that storage.url names writable, then redelive
 class Door:
     """The webhook endpoint."""
 
-    def __init__(self, settings: Settings, secrets: Secrets, ports: Ports) -> None:
-        self._secrets, self._ports = secrets, ports
+    def __init__(self, settings: Settings, secrets: Secrets, ports: Ports, room: Room) -> None:
+        self._secrets, self._ports, self._room = secrets, ports, room
         self._signed = settings.features.signature_validation
         self._asynchronous = settings.features.async_processing
         self._max_body_bytes = settings.server.max_body_bytes
+        self._most_bytes = BODIES_AT_ONCE * settings.server.max_body_bytes
         self._body_timeout_s = settings.server.body_timeout_s
         self._sync_timeout_s = settings.server.sync_timeout_s
         self._settle_s = settings.limits.settle_s
@@ -62,13 +64,14 @@ class Door:
             head = parse_head(scope["headers"], signed=self._signed)
         except Refused as refused:
             return _refusal(refused, CLOSE)
-        with logs.bound(delivery=head.delivery):
+        with logs.bound(delivery=head.delivery), self._room.place(most_bytes=self._most_bytes) as place:
             try:
                 body = await read_body(
                     receive,
                     declared=head.content_length,
                     max_bytes=self._max_body_bytes,
                     timeout_s=self._body_timeout_s,
+                    place=place,
                 )
             except Refused as refused:
                 return _refusal(refused, CLOSE)

@@ -46,7 +46,12 @@ def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
     made: list[Service] = []
 
     def make(
-        *, more: str = "", storage_url: str | None = None, prompts: str = "prompts", limits: str = "concurrency: 4"
+        *,
+        more: str = "",
+        storage_url: str | None = None,
+        prompts: str = "prompts",
+        limits: str = "concurrency: 4",
+        server: str = "",
     ) -> Service:
         port = free_port()
         url = storage_url or f"sqlite:///{tmp_path}/hls.db"
@@ -63,6 +68,7 @@ def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
                 prompts=prompts,
                 more=more,
                 limits=limits,
+                server=server,
             )
         )
         made.append(Service(path, port, tmp_path / f"service-{len(made)}.log", url))

@@ -25,7 +25,7 @@ SECRET = "a-webhook-secret-for-tests"
 ROOT = Path(__file__).parent.parent.parent
 
 SETTINGS = """
-server: {{host: 127.0.0.1, port: {port}}}
+server: {{host: 127.0.0.1, port: {port}, {server}}}
 github:
   token: "{token}"
   webhook_secret: "{secret}"
@@ -76,12 +76,14 @@ class Service:
     log: Path
     storage_url: str
     environ: dict[str, str] = field(default_factory=dict)
+    most_files: int | None = None  # that the process may have open; None leaves it as it is
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Service:
         with self.log.open("ab") as log:
+            limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.most_files)] if self.most_files else []
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hls_handler", "serve", "--config", str(self.settings)],
+                [*limited, sys.executable, "-m", "hls_handler", "serve", "--config", str(self.settings)],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,

@@ -12,6 +12,8 @@ from starlette.types import Message, Receive
 from hls_handler.errors import PayloadError
 from hls_handler.web.body import payload_of_form, read_body, require_utf8
 from hls_handler.web.refusal import Refused
+from hls_handler.web.room import Room
+from tests.web.fakes import FakeClock
 
 
 class Wire:
@@ -33,7 +35,11 @@ def chunk(body: bytes, *, more: bool) -> Message:
 
 
 def read(receive: Receive, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:
-    return asyncio.run(read_body(receive, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s))
+    async def reading() -> bytes:
+        with Room(lambda: 0.0).place(most_bytes=100) as place:
+            return await read_body(receive, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s, place=place)
+
+    return asyncio.run(reading())
 
 
 @pytest.mark.parametrize(
@@ -68,6 +74,59 @@ def test_rule_3_a_body_that_does_not_arrive_is_408() -> None:
         read(Wire(chunk(b"x", more=True)).receive, timeout_s=0.01)
     assert refused.value.status == 408
     assert refused.value.detail == "the body did not arrive within 0.01 s"
+
+
+def test_rule_3_a_body_that_comes_slowly_is_408_as_soon_as_others_need_its_room() -> None:
+    clock = FakeClock()
+    room = Room(clock)
+
+    async def one(wire: Wire, began: asyncio.Event) -> bytes:
+        with room.place(most_bytes=100) as place:
+            began.set()
+            return await read_body(wire.receive, declared=None, max_bytes=90, timeout_s=3600, place=place)
+
+    async def both() -> tuple[bytes | BaseException, bytes | BaseException]:
+        began = asyncio.Event()
+        slow = asyncio.create_task(one(Wire(chunk(b"s" * 80, more=True)), began))
+        await began.wait()
+        clock.now += 1
+        fast = one(Wire(chunk(b"f" * 30, more=True), chunk(b"f" * 40, more=False)), began)
+        async with asyncio.timeout(5):
+            return await asyncio.gather(slow, fast, return_exceptions=True)
+
+    slow, fast = asyncio.run(both())
+    assert isinstance(slow, Refused)
+    assert (slow.status, slow.detail) == (
+        408,
+        "the body came too slowly for its size while others needed the room; send it again later",
+    )
+    assert fast == b"f" * 70
+    assert room.used_bytes == 0
+
+
+def test_rule_3_a_body_that_is_all_there_makes_no_room_until_it_is_answered() -> None:
+    clock = FakeClock()
+    room = Room(clock)
+    told: list[str] = []
+
+    async def story() -> None:
+        with room.place(most_bytes=100) as large, room.place(most_bytes=100) as small:
+            wire = Wire(chunk(b"l" * 90, more=False))
+            await read_body(wire.receive, declared=None, max_bytes=90, timeout_s=5, place=large)
+            large.give_up = lambda: told.append("large")
+            clock.now += 1
+            wire = Wire(chunk(b"s" * 20, more=True), chunk(b"", more=False))
+            reading = asyncio.create_task(
+                read_body(wire.receive, declared=None, max_bytes=90, timeout_s=5, place=small)
+            )
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not reading.done()
+            large.__exit__(None, None, None)
+            assert await reading == b"s" * 20
+
+    asyncio.run(story())
+    assert told == []
 
 
 def test_a_sender_who_goes_away_is_no_refusal() -> None:

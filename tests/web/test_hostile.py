@@ -10,40 +10,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as some
 
 from tests.web.fakes import Headers, Surroundings, ask, headers, settings
-
-NAMES = [
-    b"content-type",
-    b"content-length",
-    b"x-github-event",
-    b"x-github-delivery",
-    b"x-hub-signature-256",
-    b"x-request-id",
-    b"x-api-key",
-    b"transfer-encoding",
-    b"expect",
-]
-values = some.one_of(
-    some.binary(max_size=100),
-    some.sampled_from([b"application/json", b"issues", b"ping", b"sha256=" + b"0" * 64, b"9" * 30, b"a" * 10_000]),
-)
-hostile_headers = some.lists(some.tuples(some.sampled_from(NAMES), values), max_size=12)
-json_values = some.recursive(
-    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20),
-    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-shaped = some.fixed_dictionaries(
-    {},
-    optional={
-        "action": json_values,
-        "repository": some.fixed_dictionaries({"id": json_values, "full_name": json_values}) | json_values,
-        "sender": some.fixed_dictionaries({"login": json_values}) | json_values,
-        "installation": some.fixed_dictionaries({"id": some.integers()}) | json_values,
-        "issue": some.fixed_dictionaries({"number": some.integers()}) | json_values,
-        "pull_request": some.fixed_dictionaries({"number": some.integers(), "head": json_values}) | json_values,
-        "changes": json_values,
-    },
-)
+from tests.web.hostility import hostile_headers, shaped
 
 
 @given(hostile_headers, some.binary(max_size=300), some.sampled_from(["/webhook", "/health", "/stats", "/", "/%00"]))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import pytest
 
 from hls_handler.errors import SettingsError
-from hls_handler.web.serving import MAX_HEAD_BYTES, listen, server
+from hls_handler.web.protocol import MAX_HEAD_BYTES
+from hls_handler.web.serving import listen, server
 from tests.web.fakes import SECRET, Surroundings, headers, payload, settings, signature
 
 BODY = payload()
