@@ -20,7 +20,7 @@ __all__ = ["postgres"]
 
 BY_HANDLER = {story.handler: story for story in STORIES}
 WHOLE = BY_HANDLER["GenericHandler"]  # the shortest way
-PARTS = 3
+PARTS = 2
 
 
 @pytest.fixture(scope="module")
