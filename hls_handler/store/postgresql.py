@@ -92,7 +92,13 @@ class Connections:
 
 def postgresql_engine(url: URL, connections: Connections) -> Engine:
     engine = create_engine(
-        url, connect_args=_bounds(url), pool_size=8, max_overflow=24, pool_timeout=5, pool_pre_ping=True, hide_parameters=True
+        url,
+        connect_args=_bounds(url),
+        pool_size=8,
+        max_overflow=24,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "do_connect")
