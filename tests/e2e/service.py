@@ -76,17 +76,24 @@ class Service:
     log: Path
     storage_url: str
     environ: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ("hls_handler", "serve")
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Service:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hls_handler", "serve", "--config", str(self.settings)],
+                [sys.executable, "-m", *self.program, "--config", str(self.settings), *self.options],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
                 env={**unmeasured(os.environ), **self.environ},
             )
+        return self.until_up()
+
+    def until_up(self) -> Service:
+        """Wait until /health answers."""
+        assert self.process is not None
         waiting = Waiting(30)
         while waiting.more():
             if self.process.poll() is not None:
