@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from hls_handler import app
@@ -24,6 +25,7 @@ class Freezing(Leases):
         if not self.frozen:
             self.frozen = True
             os.kill(os.getpid(), signal.SIGSTOP)
+            threading.Event().wait(1)  # the signal may reach another thread first: this one must not run ahead of it
 
 
 if __name__ == "__main__":
