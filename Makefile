@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint check bench load crash soak hostile clean
+.PHONY: help run demo test lint check bench load crash soak machines hostile clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: .venv/ready-dev ## formatting, lint and types, without the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+machines: .venv/ready-dev ## four processes on one PostgreSQL, two killed at random, 20 rounds
+	@HLS_ROUNDS=20 $(BIN)/python -m pytest -n0 -s tests/machines/test_rounds.py
 
 check: .venv/ready ## name every problem of settings and prompts
 	@exec $(BIN)/python -m hls_handler check

@@ -12,13 +12,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -28,7 +28,7 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate import RateMeter
 from hls_handler.clients.way import proxy_secrets
-from hls_handler.deliveries import Finished
+from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import Dependency, PromptError, SettingsError, StartLater, StoreUnavailable
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
@@ -43,7 +43,7 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.succession import Succession
-from hls_handler.store import AcceptQueue, Store, hold_exclusively
+from hls_handler.store import AcceptQueue, Bell, Store, hold_exclusively, is_shared
 from hls_handler.web.app import Web
 from hls_handler.web.ports import Ports
 from hls_handler.work.checks import checks
@@ -51,6 +51,7 @@ from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.kept import Kept
+from hls_handler.work.leases import Leases
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.pauses import document
 from hls_handler.work.ports import Now, Tools
@@ -64,7 +65,14 @@ log = logging.getLogger(__name__)
 GithubOf = Kept[GithubSettings, Github]
 ClaudeOf = Kept[ClaudeSettings, Claude]
 
+Role = Literal["all", "web", "worker"]
+"""What a process does: `web` takes webhooks in and works on none, `worker` works and takes none in, `all` does both."""
+
 PONG = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
+NOT_SHARED = (
+    "needs a database that processes can share, and one process holds an SQLite file: name a postgresql+psycopg:// "
+    "address, or serve without --role"
+)
 MEND_PROMPTS = "mend the file that the message names; `hls check` tries all prompts out"
 
 
@@ -90,36 +98,37 @@ def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
 class Service:
     """Everything that runs, wired up in reading order; `web` starts it with its lifespan, and ends it.
 
-    `load` makes the library that settings name. Raises `SettingsError` with every reason why it cannot start.
+    `load` makes the library that settings name. `role` says what of it runs here: processes that share a database may
+    divide the work. Raises `SettingsError` with every reason why it cannot start.
     """
 
-    def __init__(self, file: SettingsFile, *, load: Callable[[Settings], Library] = load_checked) -> None:
+    def __init__(
+        self, file: SettingsFile, *, load: Callable[[Settings], Library] = load_checked, role: Role = "all"
+    ) -> None:
         settings = file.first
+        self.role: Role = role
         self._load = load
-        first, self._store, self._held = _openings(settings, load)
+        first, self._store, self._held = _openings(settings, load, role)
         self._health = Health(_utc_now)
         self._rates = RateMeter()
         self._outcomes = Outcomes()
         self._secrets = set(secret_values(settings))  # all that ever held
         self._mended = threading.Event()  # whether what waits may go on now
         self._renewal = Renewal(file, first, make=self._make_in_force, follow=self._follow, health=self._health)
-        self._workers = Workers(
-            store=self._store,
-            limits=lambda: self.settings().limits,
-            name=f"{socket.gethostname()}-{os.getpid()}",
-            make_toolbox=self._make_toolbox,
-            finished=self._finished,
-            health=self._health,
-        )
+        self._leases = Leases(self._store, lease_s=lambda: self.settings().limits.lease_s)
+        self._workers = None if role == "web" else self._make_workers()
         self._accepts = AcceptQueue(
             self._store,
             replay_window_h=lambda: self.settings().limits.replay_window_h,
-            on_commit=lambda accepted: self._workers.wake(sum(one.outcome == "queued" for one in accepted)),
+            on_commit=self._committed,
         )
+        self._bell = Bell(settings.storage.url, rang=self._rang)
         self._probe = Probe(self._make_checks(settings), self._health)
         self._watcher = Watcher(self._look, self._health)
         self._retention = Retention(self._store, self.settings)
-        self._web = Web(settings, table=first.table, ports=self._ports(), lifespan=self._lifespan)
+        self._web = Web(
+            settings, table=first.table, ports=self._ports(), lifespan=self._lifespan, door=role != "worker"
+        )
         self.web = self._web.app
 
     def settings(self) -> Settings:
@@ -128,7 +137,19 @@ class Service:
 
     def begin_to_stop(self) -> None:
         """No new work from now on; the lifespan's end waits for what is running."""
-        self._workers.begin_to_stop()
+        if self._workers is not None:
+            self._workers.begin_to_stop()
+
+    def _make_workers(self) -> Workers:
+        return Workers(
+            store=self._store,
+            leases=self._leases,
+            limits=lambda: self.settings().limits,
+            name=f"{socket.gethostname()}-{os.getpid()}",
+            make_toolbox=self._make_toolbox,
+            finished=self._finished,
+            health=self._health,
+        )
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         """One thread's own, made at once: they are not shared, and a token that no client takes is told here."""
@@ -157,6 +178,7 @@ class Service:
             in_force, now = self._now()
             return Tools(
                 store=self._store,
+                leases=self._leases,
                 github=github.of(now.settings.github),
                 claude=claude.of(now.settings.claude),
                 health=self._health,
@@ -213,13 +235,33 @@ class Service:
         if self._mended.is_set():
             self._store.wait_no_more()
             self._mended.clear()
-            self._workers.wake()
+            self._wake()
             self._probe.look_soon()
 
     def _look(self) -> None:
+        """Every second: the files, and, should the bell not be heard, the ends that somebody at the door waits for."""
         self._now()
         self._let_go_on()
-        self._workers.look_at_the_clock()
+        if self._workers is not None:
+            self._workers.look_at_the_clock()
+        self._look_for_ends()
+
+    def _wake(self, workers: int | None = None) -> None:
+        if self._workers is not None:
+            self._workers.wake(workers)
+
+    def _committed(self, accepted: Sequence[Accepted]) -> None:
+        self._outcomes.committed(accepted)
+        self._wake(sum(one.outcome == "queued" for one in accepted))
+
+    def _rang(self) -> None:
+        """Another process has accepted or ended something, or we have."""
+        self._wake()
+        self._look_for_ends()
+
+    def _look_for_ends(self) -> None:
+        with suppress(StoreUnavailable):  # who waits asks again in a second, and is answered "queued" at last
+            self._outcomes.look(self._store.ends)
 
     def _finished(self, end: Finished) -> None:
         self._outcomes.tell(end)
@@ -255,7 +297,9 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        self._workers.start()
+        if self._workers is not None:
+            self._workers.start()
+        self._bell.start()
         self._probe.start()
         self._watcher.start()
         self._retention.start()
@@ -265,15 +309,19 @@ class Service:
             self._retention.stop()
             self._watcher.stop()
             self._probe.stop()
-            within_s = self.settings().limits.shutdown_s
-            busy = await anyio.to_thread.run_sync(lambda: self._workers.stop(within_s=within_s))
-            if busy:
-                log.warning("stopped with deliveries still running; they go on at the next start", extra={"busy": busy})
+            await anyio.to_thread.run_sync(self._bell.stop)
+            if self._workers is not None:
+                await anyio.to_thread.run_sync(self._end_work, self._workers)
             await anyio.to_thread.run_sync(self._accepts.close)
             self._held.close()
 
+    def _end_work(self, workers: Workers) -> None:
+        busy = workers.stop(within_s=self.settings().limits.shutdown_s)
+        if busy:
+            log.warning("stopped with deliveries still running; they go on at the next start", extra={"busy": busy})
 
-def _openings(settings: Settings, load: Callable[[Settings], Library]) -> tuple[InForce, Store, ExitStack]:
+
+def _openings(settings: Settings, load: Callable[[Settings], Library], role: Role) -> tuple[InForce, Store, ExitStack]:
     """What can fail at the start for reasons that the operator mends: each is tried, and all problems are named.
 
     Closing the stack closes the store and lets go of its file.
@@ -286,13 +334,16 @@ def _openings(settings: Settings, load: Callable[[Settings], Library]) -> tuple[
         except PromptError as exc:
             problems += exc.problems
         try:
+            if role != "all" and not is_shared(settings.storage.url):
+                where = settings.sources.where("storage.url")
+                raise SettingsError([*problems, f"{where}: --role {role} {NOT_SHARED}"])
             alone = held.enter_context(hold_exclusively(settings.storage.url))
             store = Store.open(settings.storage.url)
             held.callback(store.close)
             store.steady()
             if alone:
                 store.release_all_leases()
-            store.wait_no_more()
+            store.wait_no_more(forget_servers=alone)
             we = _who_we_are(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")

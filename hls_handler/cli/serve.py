@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from hls_handler.app import Service, configure_logs
+from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, config_path, fail, refuse
 from hls_handler.errors import SettingsError, StartLater
 from hls_handler.settings.file import SettingsFile
@@ -20,16 +22,26 @@ from hls_handler.web.serving import listen, server
 log = logging.getLogger(__name__)
 
 
-def serve(config: Config = None) -> None:
+Part = Annotated[
+    Role,
+    typer.Option(
+        "--role",
+        help="all: take webhooks in and work on them; web: take them in only; worker: work only, and answer no more "
+        "than /health and /stats. web and worker need a PostgreSQL that they share.",
+    ),
+]
+
+
+def serve(config: Config = None, role: Part = "all") -> None:
     """Receive webhooks and work on them until SIGTERM or Ctrl-C.
 
     At SIGTERM no new work begins, running steps may end within limits.shutdown_s, and the rest goes on at the next
-    start. Only one `hls serve` may hold an SQLite database.
+    start, or on another machine. Only one `hls serve` may hold an SQLite database; any number may share a PostgreSQL.
 
     Exit codes: 0 ended as it was told to; 1 the database cannot be used now, and a later start may succeed; 2 the
     settings, the prompts or the port cannot be used. Every reason is printed, a line each.
     """
-    raise typer.Exit(run_service(config_path(config)))
+    raise typer.Exit(run_service(config_path(config), partial(Service, role=role)))
 
 
 def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
@@ -63,17 +75,19 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         # uvicorn hears signals while it runs: this is for one that comes before, and for when uvicorn, which raises
         # once more what it heard, has ended and would else have the process end as if killed.
         signal.signal(number, running.handle_exit)
-    _announce(path, settings, port=sock.getsockname()[1])
+    _announce(path, settings, service.role, port=sock.getsockname()[1])
     running.run(sockets=[sock])
     return 0
 
 
-def _announce(path: Path, settings: Settings, *, port: int) -> None:
+def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
     host = settings.server.host
+    webhook = f"http://{host}:{port}{settings.server.webhook_path}"
     log.info(
         "serving",
         extra={
-            "webhook": f"http://{host}:{port}{settings.server.webhook_path}",
+            "role": role,
+            "webhook": None if role == "worker" else webhook,
             "health": f"http://{host}:{port}/health",
             "stats": f"http://{host}:{port}/stats",
             "settings": str(path.resolve()),

@@ -27,6 +27,7 @@ from hls_handler.web.arrival import check_payload, new_delivery
 from hls_handler.web.head import Head
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
+from hls_handler.work.leases import NoRival
 from hls_handler.work.pipeline import Ended, go_through
 from hls_handler.work.ports import Claude, Now, Tools
 
@@ -122,6 +123,7 @@ class Try:
     def _tools(self, store: Store, claude: Claude, now: Now, we: Account) -> Tools:
         return Tools(
             store=store,
+            leases=NoRival(),
             github=self.github,
             claude=claude,
             health=Health(store.now),

@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from hls_handler import __version__
 from hls_handler.clients.rate import RateLimit
 from hls_handler.clients.refusals import redirected, refused, unexpected, unreachable
+from hls_handler.clients.watched import watched_pools
 from hls_handler.clients.way import find_way
 from hls_handler.clients.wording import hush, usable_secret
 from hls_handler.errors import Permanent, SettingsError
@@ -60,8 +61,20 @@ class _OneExchange(HTTPAdapter):
     """
 
     def __init__(self, timeout_s: float) -> None:
+        self.before_bytes: Callable[[], None] = _nothing
+        """Asked right before bytes of a request leave; what it raises stops them."""
+        self._pools = watched_pools(lambda: self.before_bytes())
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
+
+    def init_poolmanager(self, *given: Any, **options: Any) -> None:
+        super().init_poolmanager(*given, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *given: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*given, **options)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
 
     def send(self, request: requests.PreparedRequest, *given: Any, **options: Any) -> requests.Response:
         response = super().send(request, *given, **{**options, "timeout": self._timeout_s})
@@ -69,6 +82,10 @@ class _OneExchange(HTTPAdapter):
             response.close()
             raise _NotFinalError(response.status_code, response.headers.get("location"))
         return response
+
+
+def _nothing() -> None:
+    pass
 
 
 class Api:
@@ -110,7 +127,8 @@ class Api:
         self.way = find_way(settings.base_url)
         self._connection = kind(place.hostname or "", place.port, verify=self.way.authorities)
         self.way.lead(self._connection.session)
-        self._connection.session.mount(f"{place.scheme}://", _OneExchange(timeout_s))
+        self._exchanges = _OneExchange(timeout_s)
+        self._connection.session.mount(f"{place.scheme}://", self._exchanges)
 
     def close(self) -> None:
         self._connection.close()
@@ -184,10 +202,18 @@ class Api:
         path: str,
         body: Mapping[str, object] | None,
         *,
+        still_ours: Callable[[], None],
         expected: tuple[int, ...] = (),
     ) -> Reply:
-        """Change something. Only `writes` calls this (SECURITY.md rule 12). `expected` refusals are returned."""
-        return self._send(verb, path, body=body, expected=expected)
+        """Change something. Only `writes` calls this (SECURITY.md rule 12). `expected` refusals are returned.
+
+        `still_ours` is called right before bytes leave, over a connection that stands; what it raises stops them.
+        """
+        self._exchanges.before_bytes = still_ours
+        try:
+            return self._send(verb, path, body=body, expected=expected)
+        finally:
+            self._exchanges.before_bytes = _nothing
 
     def _send(
         self,

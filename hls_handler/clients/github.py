@@ -40,11 +40,20 @@ class Github:
         return GithubReader(self._api, repository)
 
     def writer(
-        self, repository: str, *, we: Account, memory: Memory, before_write: Callable[[], None], dry_run: bool
+        self,
+        repository: str,
+        *,
+        we: Account,
+        memory: Memory,
+        before_write: Callable[[], None],
+        still_ours: Callable[[], None],
+        dry_run: bool,
     ) -> GithubWriter | DryRunWriter:
         if dry_run:
             return DryRunWriter(self._api, repository, we=we, memory=memory)
-        return GithubWriter(self._api, repository, we=we, memory=memory, before_write=before_write)
+        return GithubWriter(
+            self._api, repository, we=we, memory=memory, before_write=before_write, still_ours=still_ours
+        )
 
     def close(self) -> None:
         self._api.close()

@@ -72,9 +72,10 @@ class Looking(Github):
         we: Account,
         memory: Memory,
         before_write: Callable[[], None],
+        still_ours: Callable[[], None],
         dry_run: bool,
     ) -> DryRunWriter:
-        del before_write, dry_run  # nothing is written, so nothing has to wait for its turn
+        del before_write, still_ours, dry_run  # nothing is written, so nothing has to wait for its turn
         return DryRunWriter(self._api, repository, we=we, memory=memory)
 
 

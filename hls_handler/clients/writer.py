@@ -16,13 +16,23 @@ from hls_handler.settings.model import LabelsOfARepository
 
 
 class GithubWriter:
-    """Writes, at its turn. `before_write` is called right before every single write, and may raise: nothing breaks."""
+    """Writes, at its turn. `before_write` is called before every single write, and may raise: nothing breaks.
+
+    So may `still_ours`, which is asked right before the bytes of a write leave.
+    """
 
     def __init__(
-        self, api: Api, repository: str, *, we: Account, memory: Memory, before_write: Callable[[], None]
+        self,
+        api: Api,
+        repository: str,
+        *,
+        we: Account,
+        memory: Memory,
+        before_write: Callable[[], None],
+        still_ours: Callable[[], None],
     ) -> None:
         self._api, self._repository, self._we, self._memory = api, repository, we, memory
-        self._writes = Writes(api, repository, before_write=before_write)
+        self._writes = Writes(api, repository, before_write=before_write, still_ours=still_ours)
 
     def keep_labels(
         self, number: int, action: KeepLabels, *, labels: LabelsOfARepository, before: Mapping[str, LabelState]

@@ -27,10 +27,15 @@ COMMENT = TypeAdapter(WireComment)
 
 
 class Writes:
-    """Writes to one repository. `before_write` is called right before each; what it raises stops the write."""
+    """Writes to one repository. `before_write` is called before each; what it raises stops the write.
 
-    def __init__(self, api: Api, repository: str, *, before_write: Callable[[], None]) -> None:
-        self._api = api
+    `still_ours` is asked once more right before bytes leave: in between, this process may have slept.
+    """
+
+    def __init__(
+        self, api: Api, repository: str, *, before_write: Callable[[], None], still_ours: Callable[[], None]
+    ) -> None:
+        self._api, self._still_ours = api, still_ours
         self._base = repository_path(repository)
         self._before_write = before_write
 
@@ -38,29 +43,31 @@ class Writes:
         """Make the repository have the label. One that is there already is left as it is."""
         self._before_write()
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
-        reply = self._api.write("POST", f"{self._base}/labels", body, expected=(422,))
+        reply = self._api.write("POST", f"{self._base}/labels", body, still_ours=self._still_ours, expected=(422,))
         if reply.status == 422 and not _already_exists(reply):
             raise Retryable(f"POST {self._base}/labels: 422: GitHub does not take the label {spec.name}")
 
     def add_labels(self, number: int, names: tuple[str, ...]) -> None:
         self._before_write()
-        self._api.write("POST", f"{self._base}/issues/{number}/labels", {"labels": list(names)})
+        path = f"{self._base}/issues/{number}/labels"
+        self._api.write("POST", path, {"labels": list(names)}, still_ours=self._still_ours)
 
     def remove_label(self, number: int, name: str) -> None:
         """Take a label off a thread. One that is off already is fine."""
         self._before_write()
         path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
-        self._api.write("DELETE", path, None, expected=(404,))
+        self._api.write("DELETE", path, None, still_ours=self._still_ours, expected=(404,))
 
     def create_comment(self, number: int, body: str) -> WireComment:
         self._before_write()
-        return _comment(self._api.write("POST", f"{self._base}/issues/{number}/comments", {"body": body}))
+        path = f"{self._base}/issues/{number}/comments"
+        return _comment(self._api.write("POST", path, {"body": body}, still_ours=self._still_ours))
 
     def edit_comment(self, comment_id: int, body: str) -> WireComment | None:
         """The comment as edited; None if somebody has just deleted it."""
         self._before_write()
         path = f"{self._base}/issues/comments/{comment_id}"
-        reply = self._api.write("PATCH", path, {"body": body}, expected=(404, 410))
+        reply = self._api.write("PATCH", path, {"body": body}, still_ours=self._still_ours, expected=(404, 410))
         return None if reply.status in (404, 410) else _comment(reply)
 
 

@@ -1,10 +1,11 @@
 """The store: everything that must survive, in one database, SQLite or PostgreSQL. The only room that knows SQL."""
 
 from hls_handler.store.backup import back_up
+from hls_handler.store.bell import Bell
 from hls_handler.store.calls import CLAUDE_PACE, UNAVAILABLE
 from hls_handler.store.corrections import Noted
 from hls_handler.store.counters import BUCKETS_S, FieldFeedback, feedback_in
-from hls_handler.store.files import database_exists, hold_exclusively
+from hls_handler.store.files import database_exists, hold_exclusively, is_shared
 from hls_handler.store.group import AcceptQueue
 from hls_handler.store.memory import ThreadKnowledge, ThreadMemory
 from hls_handler.store.pauses import Pause
@@ -17,6 +18,7 @@ __all__ = [
     "CLAUDE_PACE",
     "UNAVAILABLE",
     "AcceptQueue",
+    "Bell",
     "CallRow",
     "DeliveryRow",
     "FieldFeedback",
@@ -32,4 +34,5 @@ __all__ = [
     "database_exists",
     "feedback_in",
     "hold_exclusively",
+    "is_shared",
 ]

@@ -137,6 +137,8 @@ class Accepting(Part):
             afterwards += _supersede(connection, superseding, now)
             let_next_come(self._database, connection, [new.thread_key for new in superseding])
             self._count(connection, afterwards + _count_answers(batch, answers))
+            if any(answer.outcome == "queued" for answer in answers):
+                self._database.ring(connection)
         self._noted.update(noted)
         return answers
 

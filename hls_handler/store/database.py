@@ -32,6 +32,11 @@ _LOCK_NAMES = text(
 
 Insert = sqlite.Insert | postgresql.Insert
 
+BELL: Final = "hls_bell"
+"""The channel of PostgreSQL on which processes wake each other; it carries nothing else."""
+
+_RING = text(f"NOTIFY {BELL}")
+
 _REMEDIES = (
     ("locked", "another program is writing to it: stop that one, or wait until it is done"),
     ("lock timeout", "another program has locked its tables: stop that one, or wait until it is done"),
@@ -138,6 +143,14 @@ class Database:
             return False
         connection.execute(_LOCK_NAMES, {"kind": kind, "names": list(names)})
         return True
+
+    def ring(self, connection: Connection) -> None:
+        """Wake the other processes once this transaction is committed; nobody shares an SQLite database.
+
+        However often a transaction rings, it is heard once. PostgreSQL commits those that ring one after the other.
+        """
+        if not self._sqlite:
+            connection.execute(_RING)
 
     def now_in(self, connection: Connection) -> int:
         return connection.execute(self._ask_now).scalar_one()

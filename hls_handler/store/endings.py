@@ -66,6 +66,7 @@ class Ending(Part):
             release_locks(connection, row_id)
             if failed:
                 connection.execute(turns.delete().where(turns.c.delivery_id == row_id))
+            self._database.ring(connection)  # its place among those that run is free
 
     def set_status(
         self,
@@ -115,6 +116,7 @@ class Ending(Part):
         with self._database.writing() as connection:
             connection.execute(at_once)
             connection.execute(again)
+            self._database.ring(connection)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
     def _end(
@@ -150,3 +152,4 @@ class Ending(Part):
                 if row.failures:
                     counts["recovered_by_retry", ""] = 1
             self._count(connection, counts)
+            self._database.ring(connection)  # for the next of its thread, and for who waits for this end

@@ -45,6 +45,11 @@ def database_exists(url: str) -> bool:
     return True
 
 
+def is_shared(url: str) -> bool:
+    """Whether several processes may serve a database together. Raises `StoreUnavailable` for what is none."""
+    return sqlite_file(parsed(url)) is None
+
+
 @contextmanager
 def hold_exclusively(url: str) -> Iterator[bool]:
     """Hold an SQLite database for the one `serve` that works on it, as long as the block lasts.

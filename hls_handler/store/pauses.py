@@ -41,6 +41,7 @@ class Pausing(Part):
         """Let work go on; False if it was not paused. A pause of everything and those of repositories are apart."""
         with self._database.writing() as connection:
             gone = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
+            self._database.ring(connection)
         return gone.rowcount > 0
 
     def pauses(self) -> list[Pause]:

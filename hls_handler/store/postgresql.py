@@ -26,7 +26,8 @@ _BOUNDS: Mapping[str, object] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds, as the next
-    "options": "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=4000",
+    "options": "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=4000"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
 }
 """A server that hangs, and a table that somebody else has locked, must become an error: a thread has no other way out.
 A process that is frozen inside of a transaction, or gone without a word, must not hold what it has locked: the server
@@ -90,9 +91,14 @@ class Connections:
 
 
 def postgresql_engine(url: URL, connections: Connections) -> Engine:
-    bounds = {name: value for name, value in _BOUNDS.items() if name not in url.query}
     engine = create_engine(
-        url, connect_args=bounds, pool_size=8, max_overflow=24, pool_timeout=5, pool_pre_ping=True, hide_parameters=True
+        url,
+        connect_args=_bounds(url),
+        pool_size=8,
+        max_overflow=24,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "do_connect")
@@ -113,3 +119,13 @@ def be_patient(connection: Connection) -> None:
 def is_starting(exc: Exception) -> bool:
     """Whether a server refused because it is not ready yet. A refused connection has no code, only words."""
     return isinstance(exc, psycopg.OperationalError) and any(words in str(exc) for words in _STARTING)
+
+
+def arguments_beside(url: URL) -> dict[str, Any]:
+    """What psycopg is to be called with for a connection beside the engine's."""
+    _, arguments = create_engine(url).dialect.create_connect_args(url)
+    return {**arguments, **_bounds(url)}
+
+
+def _bounds(url: URL) -> dict[str, object]:
+    return {name: value for name, value in _BOUNDS.items() if name not in url.query}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, exists, func, select
 from sqlalchemy.engine import Row
 
-from hls_handler.deliveries import State
+from hls_handler.deliveries import OPEN_STATES, Finished, State
 from hls_handler.store.clock import from_ms, maybe_from_ms, to_ms
 from hls_handler.store.packed import unpack
 from hls_handler.store.part import Part, literal
@@ -41,6 +42,12 @@ class Reading(Part):
             select(*_SHOWN).where(_c.guid.startswith(guid_or_prefix, autoescape=True)).limit(2)
         )
         return alike[0] if len(alike) == 1 else None
+
+    def ends(self, guids: Collection[str]) -> list[Finished]:
+        """How those of these deliveries ended that have."""
+        over = select(_c.guid, _c.state, _c.reason).where(_c.guid.in_(guids), _c.state.not_in(OPEN_STATES))
+        with self._database.reading() as connection:
+            return [Finished(row.guid, row.state, row.reason) for row in connection.execute(over)]
 
     def thread(self, repository: str, number: int) -> list[DeliveryRow]:
         """All deliveries that are about an issue or pull request, or were answered there, oldest first."""

@@ -58,18 +58,21 @@ class Turning(Part):
             until: int | None = connection.execute(row).scalar()
         return None if until is None else from_ms(until)
 
-    def wait_no_more(self) -> int:
+    def wait_no_more(self, *, forget_servers: bool = True) -> int:
         """Make everything that waits for a time due now, and forget what servers said; how many deliveries waited.
 
         For a start: whoever starts the service may have mended what they wait for. What still holds, they are told
-        again.
+        again. Where other machines are at work, one that joins them does not make them break a server's word
+        (`forget_servers` false).
         """
         due = deliveries.update().where(
             deliveries.c.state == literal("queued"), deliveries.c.due_at > self._database.now
         )
         with self._database.writing() as connection:
             connection.execute(turns.delete())
-            connection.execute(pace.update().values(next_at=0, held_until=0))
+            anew = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
+            connection.execute(pace.update().values(anew))
+            self._database.ring(connection)
             return connection.execute(due.values(due_at=self._database.now)).rowcount
 
     def lock(self, lease: Lease, name: str, *, ttl_s: float) -> None:

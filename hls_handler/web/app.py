@@ -29,10 +29,16 @@ class Web:
     """
 
     def __init__(
-        self, settings: Settings, *, table: RepositoryTable, ports: Ports, lifespan: Lifespan[Starlette] | None = None
+        self,
+        settings: Settings,
+        *,
+        table: RepositoryTable,
+        ports: Ports,
+        lifespan: Lifespan[Starlette] | None = None,
+        door: bool = True,
     ) -> None:
-        """`lifespan` is where the composition root starts and ends the workers."""
-        self._ports, self._started = ports, ports.clock()
+        """`lifespan` is where the composition root starts and ends the workers. Without `door`, webhooks are 404."""
+        self._ports, self._started, self._has_door = ports, ports.clock(), door
         self._counting = Counting(ports.counters, ports.queue, ports.clock)
         self._room = Room(ports.clock)
         self.app = Starlette(
@@ -49,11 +55,11 @@ class Web:
 
     def _routes(self, settings: Settings, table: RepositoryTable) -> list[BaseRoute]:
         pages = Pages(ApiKey(settings), self._ports, self._counting, started=self._started)
-        return [
-            Route(settings.server.webhook_path, Door(settings, Secrets(settings, table), self._ports, self._room)),
-            Route("/health", pages.health),
-            Route("/stats", pages.stats),
-        ]
+        about_us = [Route("/health", pages.health), Route("/stats", pages.stats)]
+        if not self._has_door:
+            return list(about_us)
+        door = Door(settings, Secrets(settings, table), self._ports, self._room)
+        return [Route(settings.server.webhook_path, door), *about_us]
 
 
 def _not_served(_request: Request, exc: Exception) -> Response:

@@ -119,7 +119,9 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as exc:
         where = settings.sources.where("server.port")
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
-        raise SettingsError([f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port"]) from exc
+        raise SettingsError(
+            [f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port; each serve needs its own"]
+        ) from exc
 
 
 def grace_s(settings: Settings) -> int:

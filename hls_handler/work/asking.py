@@ -118,6 +118,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         calls_per_hour=claude.calls_per_hour,
     )
     call = job.in_turn(begin)
+    job.tools.leases.require(job.lease)  # a call that nobody may use is not to be paid for
     try:
         answer = job.tools.claude.ask(rendered, correction=correction)
     except StepFailed as exc:

@@ -13,6 +13,7 @@ from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler, Thread
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import OwnFile
+from hls_handler.work.leases import LEAST
 from hls_handler.work.memory import Codec
 from hls_handler.work.ports import Now, Tools
 
@@ -62,7 +63,12 @@ class Job:
             self.tools.store.remember(self.lease, codec.encode(sentence, index=index, took_s=0.0))
 
     def go_on(self) -> None:
-        """Raise `Wait` between two steps when the service was told to end: the rest is for the next start."""
+        """Raise `Wait` between two steps when the service was told to end: the rest is for the next start.
+
+        Raises `LeaseLost` when the lease has ended by our clock: where the database cannot be asked, nothing else would
+        stop us.
+        """
+        self.tools.leases.require(self.lease)
         if self.tools.stopping():
             raise Wait("the service is stopping", at=self.tools.store.now())
 
@@ -85,9 +91,17 @@ class Job:
             raise Wait("GitHub is in trouble, or told us to wait", at=until)
 
     def before_write(self) -> None:
-        """Take our turn to write on GitHub; a worker that lost its lease finds that out here, before it posts."""
+        """Take our turn to write on GitHub; a worker that lost its lease finds that out here, before it posts.
+
+        With it goes enough of the lease for the write to end in.
+        """
         interval_s = self.now.settings.github.min_seconds_between_writes
         self.in_turn(lambda: self.tools.store.take_turn(self.lease, GITHUB_PACE, interval_s=interval_s))
+        self.tools.leases.secure(self.lease)
+
+    def still_ours(self) -> None:
+        """Raise `LeaseLost` right before bytes leave, if we slept since the turn was taken: this asks nobody."""
+        self.tools.leases.require(self.lease, least=LEAST)
 
     @contextmanager
     def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:

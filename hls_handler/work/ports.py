@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hls_handler.actions import KeepComment, KeepLabels, Outcome
 from hls_handler.analysis import Answered, Unusable
+from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import LabelState
 from hls_handler.handlers.reader import Reader
@@ -39,8 +40,17 @@ class Github(Protocol):
     def reader(self, repository: str) -> Reader: ...
 
     def writer(
-        self, repository: str, *, we: Account, memory: ThreadMemory, before_write: Callable[[], None], dry_run: bool
-    ) -> Writer: ...
+        self,
+        repository: str,
+        *,
+        we: Account,
+        memory: ThreadMemory,
+        before_write: Callable[[], None],
+        still_ours: Callable[[], None],
+        dry_run: bool,
+    ) -> Writer:
+        """`before_write` waits for a turn; `still_ours` is asked again right before bytes leave. Both may raise."""
+        ...
 
 
 class Claude(Protocol):
@@ -49,6 +59,14 @@ class Claude(Protocol):
     def model_for(self, rendered: Rendered) -> str: ...
 
     def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable: ...
+
+
+class Holding(Protocol):
+    """Whether a lease still holds, by a clock of this machine (`leases.Leases`). Both raise `LeaseLost`."""
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None: ...
+
+    def secure(self, lease: Lease) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,7 @@ class Tools:
     """What one worker works with."""
 
     store: Store
+    leases: Holding
     github: Github
     claude: Claude
     health: Health

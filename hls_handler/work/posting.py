@@ -70,6 +70,7 @@ def writer_for(job: Job, *, before_write: Callable[[], None] | None = None) -> W
         we=job.we,
         memory=_memory(job),
         before_write=before_write or job.before_write,
+        still_ours=job.still_ours,
         dry_run=job.rule.effective.features.dry_run,
     )
 

@@ -6,42 +6,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from hls_handler.deliveries import Finished, Lease
-from hls_handler.errors import LeaseLost, StoreUnavailable
+from hls_handler.errors import StoreUnavailable
 from hls_handler.logs import bound
 from hls_handler.settings.model import Limits
 from hls_handler.store import Store
 from hls_handler.work.conclusion import attempt, store_trouble
 from hls_handler.work.health import Health
 from hls_handler.work.idling import Idling
+from hls_handler.work.leases import Leases
 from hls_handler.work.ports import Tools
 
 log = logging.getLogger(__name__)
 
 POLL_S = 2.0
 """How long an idle worker sleeps at most: another process (`deliveries retry`) may have queued something."""
-
-
-@dataclass(slots=True)
-class Leases:
-    """The leases that this process holds at the moment."""
-
-    _held: dict[str, Lease] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, lease: Lease) -> None:
-        with self._lock:
-            self._held[lease.guid] = lease
-
-    def remove(self, lease: Lease) -> None:
-        with self._lock:
-            self._held.pop(lease.guid, None)
-
-    def all(self) -> tuple[Lease, ...]:
-        with self._lock:
-            return tuple(self._held.values())
 
 
 class Workers:
@@ -51,6 +31,7 @@ class Workers:
         self,
         *,
         store: Store,
+        leases: Leases,
         limits: Callable[[], Limits],
         name: str,
         make_toolbox: Callable[[threading.Event], Callable[[], Tools]],
@@ -60,10 +41,9 @@ class Workers:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`limits` gives those of now; of them `concurrency` is asked for once. A worker makes one toolbox."""
-        self._store, self._limits, self._name = store, limits, name
+        self._store, self._leases, self._limits, self._name = store, leases, limits, name
         self._make_toolbox, self._finished, self._health = make_toolbox, finished, health
         self._poll_s, self._clock = poll_s, clock
-        self._leases = Leases()
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._told_at = 0.0
@@ -123,11 +103,12 @@ class Workers:
     def _next(self, name: str, tools: Tools) -> None:
         """Work on the next delivery, or wait until there is one."""
         seen = self._idling.news
-        limits = self._limits()
+        limits, asked_at = self._limits(), self._leases.now()
         lease = self._store.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
         )
         if lease is not None:
+            self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
             self._idling.leave()
             self._health.answers("store")  # which has less to write than the door has
             self._work_on(lease, tools)
@@ -136,7 +117,6 @@ class Workers:
         self._idling.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _work_on(self, lease: Lease, tools: Tools) -> None:
-        self._leases.add(lease)
         try:
             with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
                 finished = attempt(lease, tools)
@@ -147,13 +127,11 @@ class Workers:
         self._idling.wake(1)  # the next delivery of the same thread may go now, and we may find another one first
 
     def _renew(self) -> None:
-        """Renew every held lease three times in its life. A worker that hangs in a call keeps it: calls have ends."""
-        while not self._ended.wait(self._limits().lease_s / 3):
+        """Renew every held lease three times in its life. A worker that hangs in a call keeps it: calls have ends.
+
+        While the database does not answer, it is asked oftener: a lease that ends unrenewed is a crash to everybody.
+        """
+        answered = True
+        while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
             self.look_at_the_clock()  # a lease that only seems to have ended, since the clock has jumped, is kept
-            for lease in self._leases.all():
-                try:
-                    self._store.renew(lease, lease_s=self._limits().lease_s)
-                except LeaseLost:
-                    self._leases.remove(lease)
-                except StoreUnavailable as exc:
-                    log.warning("lease could not be renewed", extra={"delivery": lease.guid, "error": str(exc)})
+            answered = self._leases.renew_all()

@@ -64,7 +64,11 @@ def test_a_write_that_timed_out_is_not_looked_for_before_it_must_be_done(
 ) -> None:
     api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
     github.faults = [Fault(verb, ISSUE, "hang")]
-    ask = partial(api.get, ISSUE, ANYTHING) if verb == "GET" else partial(api.write, verb, ISSUE, {})
+    ask = (
+        partial(api.get, ISSUE, ANYTHING)
+        if verb == "GET"
+        else partial(api.write, verb, ISSUE, {}, still_ours=lambda: None)
+    )
     with pytest.raises(DependencyDown) as caught:
         ask()
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
@@ -98,7 +102,7 @@ def test_a_thing_that_moved_is_not_followed(api: Api, github: FakeGithub, status
     with pytest.raises(Permanent, match="renamed, transferred or moved; name its new place in repositories"):
         api.get(ISSUE, ANYTHING)
     with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
-        api.write("PATCH", ISSUE, {})
+        api.write("PATCH", ISSUE, {}, still_ours=lambda: None)
     assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
 
 

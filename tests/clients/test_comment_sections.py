@@ -35,7 +35,9 @@ def keep(
     turns: Turns | None = None,
     dry_run: bool = False,
 ) -> Outcome:
-    writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=turns or Turns(), dry_run=dry_run)
+    writer = Github(api).writer(
+        "o/r", we=WE, memory=memory, before_write=turns or Turns(), still_ours=lambda: None, dry_run=dry_run
+    )
     return writer.keep_comment(7, KeepComment("reviews", body, create, section=section, footer=footer))
 
 

@@ -31,7 +31,9 @@ def keep(
     dry_run: bool = False,
     family: str = "issues",
 ) -> Outcome:
-    writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=turns or Turns(), dry_run=dry_run)
+    writer = Github(api).writer(
+        "o/r", we=WE, memory=memory, before_write=turns or Turns(), still_ours=lambda: None, dry_run=dry_run
+    )
     return writer.keep_comment(7, KeepComment(family, body, create))
 
 
@@ -102,7 +104,7 @@ def test_a_time_out_after_the_write_does_not_lead_to_a_second_comment(github: Fa
     hasty = Github(Api(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05))
     memory = FakeMemory()
     github.faults = [Fault("POST", THREAD, "hang", after=True)]
-    writer = hasty.writer("o/r", we=WE, memory=memory, before_write=Turns(), dry_run=False)
+    writer = hasty.writer("o/r", we=WE, memory=memory, before_write=Turns(), still_ours=lambda: None, dry_run=False)
     with pytest.raises(DependencyDown):
         writer.keep_comment(7, KeepComment("issues", "Looks like a bug.", create=True))
     hasty.close()

@@ -31,7 +31,11 @@ def test_a_dry_run_gets_a_writer_that_cannot_write(github: FakeGithub, meter: Ra
     client = connect(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON)
     we = Account("hls-bot", 9001, "User")
     kinds = [
-        type(client.writer("o/r", we=we, memory=FakeMemory(), before_write=Turns(), dry_run=dry_run))
+        type(
+            client.writer(
+                "o/r", we=we, memory=FakeMemory(), before_write=Turns(), still_ours=lambda: None, dry_run=dry_run
+            )
+        )
         for dry_run in (True, False)
     ]
     client.close()

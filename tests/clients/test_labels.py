@@ -46,7 +46,9 @@ def keep(
     settings: LabelsOfARepository | None = None,
     before: Mapping[str, LabelState] | None = None,
 ) -> Outcome:
-    writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=turns or Turns(), dry_run=dry_run)
+    writer = Github(api).writer(
+        "o/r", we=WE, memory=memory, before_write=turns or Turns(), still_ours=lambda: None, dry_run=dry_run
+    )
     action = KeepLabels(wishes, ("kind", "priority", "size"))
     known = memory.labels() if before is None else before
     return writer.keep_labels(7, action, labels=settings or LabelsOfARepository(), before=known)
@@ -87,7 +89,9 @@ def test_one_missing_label_is_looked_up_by_its_name(api: Api, github: FakeGithub
 
 def test_a_label_is_remembered_with_the_prompt_whose_reply_asked_for_it(api: Api) -> None:
     memory, small = FakeMemory(), LabelWish("size/small", "size")
-    writer = Github(api).writer("o/r", we=WE, memory=memory, before_write=Turns(), dry_run=False)
+    writer = Github(api).writer(
+        "o/r", we=WE, memory=memory, before_write=Turns(), still_ours=lambda: None, dry_run=False
+    )
     action = KeepLabels((BUG, HIGH, small), ("kind", "priority", "size"), said={"kind": "p@1", "priority": "q@2"})
     writer.keep_labels(7, action, labels=LabelsOfARepository(), before={})
     assert memory.origins == {"bug": Origin("kind", "p@1"), "priority-high": Origin("priority", "q@2")}

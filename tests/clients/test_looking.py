@@ -59,7 +59,9 @@ def test_a_thread_that_is_not_there_is_named(looking: Looking) -> None:
 
 def test_nothing_is_written_even_if_no_dry_run_is_asked_for(github: FakeGithub, looking: Looking) -> None:
     memory = FakeMemory()
-    writer = looking.writer("o/r", we=HLS, memory=memory, before_write=lambda: None, dry_run=False)
+    writer = looking.writer(
+        "o/r", we=HLS, memory=memory, before_write=lambda: None, still_ours=lambda: None, dry_run=False
+    )
     labels = KeepLabels((LabelWish("bug", "kind"),), ("kind",))
     assert writer.keep_labels(7, labels, labels=LabelsOfARepository.model_validate({}), before={}) == Outcome(
         "labels", "dry_run", "would have: added bug", added=("bug",)

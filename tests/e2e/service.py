@@ -77,18 +77,25 @@ class Service:
     storage_url: str
     environ: dict[str, str] = field(default_factory=dict)
     most_files: int | None = None  # that the process may have open; None leaves it as it is
+    program: tuple[str, ...] = ("hls_handler", "serve")
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Service:
         with self.log.open("ab") as log:
             limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.most_files)] if self.most_files else []
             self.process = subprocess.Popen(
-                [*limited, sys.executable, "-m", "hls_handler", "serve", "--config", str(self.settings)],
+                [*limited, sys.executable, "-m", *self.program, "--config", str(self.settings), *self.options],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
                 env={**unmeasured(os.environ), **self.environ},
             )
+        return self.until_up()
+
+    def until_up(self) -> Service:
+        """Wait until /health answers."""
+        assert self.process is not None
         waiting = Waiting(30)
         while waiting.more():
             if self.process.poll() is not None:

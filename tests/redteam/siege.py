@@ -29,6 +29,7 @@ from hls_handler.web.head import Head
 from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
+from hls_handler.work.leases import NoRival
 from hls_handler.work.ports import Now, Tools
 from tests.redteam.attacks import Attack, calm, rounds
 from tests.redteam.scenes import POST_TO, Happened, Home, Scene
@@ -122,6 +123,7 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[Tools]:
     try:
         yield Tools(
             store=store,
+            leases=NoRival(),
             github=github,
             claude=claude,
             health=Health(lambda: datetime.now(UTC)),

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.deliveries import Remembered
+from hls_handler.deliveries import Finished, Remembered
 from hls_handler.store import QueueFigures, Store
 from tests.store.builders import Skew, accept, begin, bury, claim, ignored, queued
 
@@ -51,6 +51,14 @@ def test_a_body_is_given_as_received(store: Store) -> None:
     accept(store, queued("g1", body=b"\xff\x00{}" * 5000))
     assert store.body("g1") == b"\xff\x00{}" * 5000
     assert store.body("nowhere") is None
+
+
+def test_how_deliveries_ended_is_told_of_those_that_have(store: Store) -> None:
+    bury(store, "dead")
+    accept(store, ignored("ignored", reason="not enabled"), queued("queued"))
+    asked = ["dead", "ignored", "queued", "nowhere"]
+    ends = [Finished("dead", "dead", "issue is locked"), Finished("ignored", "ignored", "not enabled")]
+    assert sorted(store.ends(asked), key=lambda end: end.guid) == ends
 
 
 def test_the_queue_in_figures(store: Store, skew: Skew) -> None:

@@ -105,6 +105,15 @@ def test_after_a_start_nothing_waits_for_what_may_have_been_mended(store: Store)
     assert wait_of(store, running) <= store.now() + SECOND
 
 
+def test_a_machine_that_joins_others_does_not_make_them_break_a_servers_word(store: Store) -> None:
+    running, waiting = begin(store, "g1"), begin(store, "g2")
+    store.postpone(waiting, at=store.now() + timedelta(hours=3), reason="429", failed=True, counts=False)
+    until = store.now() + timedelta(hours=3)
+    store.hold_pace("github", until)
+    assert store.wait_no_more(forget_servers=False) == 1
+    assert wait_of(store, running) >= until
+
+
 def test_a_lock_is_held_by_one_delivery_and_may_be_taken_again_by_it(store: Store) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     store.lock(first, "1#7:issues", ttl_s=60)

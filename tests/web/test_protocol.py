@@ -240,7 +240,10 @@ def test_a_port_in_use_is_a_problem_that_names_the_key() -> None:
         with pytest.raises(SettingsError) as refused:
             listen(settings(server={"port": port}))
     assert refused.value.problems == (
-        f"settings (server.port): cannot listen on 127.0.0.1:{port}: Address already in use; choose a free port",
+        (
+            f"settings (server.port): cannot listen on 127.0.0.1:{port}: Address already in use; choose a free port; "
+            "each serve needs its own"
+        ),
     )
 
 

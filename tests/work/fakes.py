@@ -75,9 +75,20 @@ class FakeGithub:
         return FakeReader(self)
 
     def writer(
-        self, repository: str, *, we: Account, memory: ThreadMemory, before_write: Callable[[], None], dry_run: bool
+        self,
+        repository: str,
+        *,
+        we: Account,
+        memory: ThreadMemory,
+        before_write: Callable[[], None],
+        still_ours: Callable[[], None],
+        dry_run: bool,
     ) -> FakeWriter:
-        return FakeWriter(self, memory, before_write, dry_run)
+        def asked() -> None:
+            before_write()
+            still_ours()
+
+        return FakeWriter(self, memory, asked, dry_run)
 
     def _call(self, what: str) -> None:
         self.asked.append(what)

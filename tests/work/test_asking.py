@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from hls_handler.analysis import Answered, Unusable
 from hls_handler.errors import DependencyDown
-from tests.work.fakes import INVALID
+from hls_handler.prompting.render import Rendered
+from tests.work.fakes import INVALID, FakeClaude
 from tests.work.world import BUG, GUID, MakeWorld, settings
 
 
@@ -54,3 +56,20 @@ def test_rule_10_a_reply_that_is_shown_to_claude_again_has_no_credential(make_wo
         None,
         '{"summary": "[redacted: github-token]',
     ]
+
+
+def test_a_call_whose_answer_came_after_the_lease_is_paid_for_all_the_same(make_world: MakeWorld) -> None:
+    one = make_world(BUG)
+    one.accept()
+    ask = one.claude.ask
+
+    class TooSlow(FakeClaude):
+        def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
+            one.later(31)
+            return ask(rendered, correction=correction)
+
+    one.claude = TooSlow([])
+    assert one.run() is None
+    assert one.row().state == "running"
+    assert one.store.steps(GUID).keys() == {("route", 0), ("gather", 0)}
+    assert [(call.outcome, call.cost_usd) for call in one.store.calls(GUID)] == [("ok", 0.00014)]

@@ -15,6 +15,7 @@ import pytest
 from hls_handler.deliveries import Finished
 from hls_handler.settings.model import Limits
 from hls_handler.store import Store
+from hls_handler.work.leases import Leases
 from hls_handler.work.ports import Tools
 from hls_handler.work.workers import Workers
 from tests.work.test_workers import FOREVER_S, PATIENCE_S, Gate
@@ -46,6 +47,7 @@ def at_work(one: World, tmp_path: Path, idle: threading.Event) -> Iterator[tuple
 
     workers = Workers(
         store=store,
+        leases=Leases(store, lease_s=lambda: 30.0),
         limits=lambda: Limits.model_construct(concurrency=2, lease_s=30.0, max_crashes=1),
         name="w",
         make_toolbox=make_toolbox,

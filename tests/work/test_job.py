@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
-from hls_handler.errors import Dependency, Wait
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Dependency, LeaseLost, Wait
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
 from tests.work.world import GUID, MakeWorld, World
@@ -35,6 +36,30 @@ def test_a_step_is_done_once(make_world: MakeWorld) -> None:
     later = replace(job, steps=one.store.steps(GUID))
     assert later.once(COUNT, 0, never) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
+
+
+class Over:
+    """A lease that has ended by this machine's clock; the database was not asked."""
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        raise LeaseLost("over")
+
+    def secure(self, lease: Lease) -> None:
+        self.require(lease)
+
+
+def test_a_worker_whose_lease_ran_out_begins_no_step_no_call_and_no_write(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    job = replace(one.job(), tools=replace(one.tools(), leases=Over()))
+    with pytest.raises(LeaseLost):
+        job.once(COUNT, 0, never)
+    with pytest.raises(LeaseLost):
+        job.in_turn(never)
+    with pytest.raises(LeaseLost):
+        job.before_write()
+    with pytest.raises(LeaseLost):
+        job.still_ours()
 
 
 def test_a_service_that_stops_begins_no_step(make_world: MakeWorld) -> None:

@@ -31,4 +31,7 @@ def test_it_goes_on_after_a_defect_and_says_that_the_store_is_the_trouble(caplog
         assert [looks.get(timeout=PATIENCE_S) for _ in range(3)] == [2, 1, 0]
         watcher.stop()
     assert health.snapshot().components["store"].state == "unhealthy"
-    assert [record.message for record in caplog.records] == ["defect while looking after settings and prompts"]
+    assert [record.message for record in caplog.records] == [
+        "defect while looking after settings and prompts",
+        "unhealthy",
+    ]

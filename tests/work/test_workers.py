@@ -17,6 +17,7 @@ from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import LeaseLost, StoreUnavailable
 from hls_handler.settings.model import Limits
 from hls_handler.store import Store
+from hls_handler.work.leases import Leases
 from hls_handler.work.ports import Tools
 from hls_handler.work.workers import Workers
 from tests.work.world import GUID, MakeWorld, World, settings
@@ -115,6 +116,7 @@ def crew(
     ends: SimpleQueue[Finished] = SimpleQueue()
     workers = Workers(
         store=cast(Store, queue),
+        leases=Leases(cast(Store, queue), lease_s=lambda: lease_s),
         limits=lambda: Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
         name="w",
         make_toolbox=make_toolbox,

@@ -25,6 +25,7 @@ from hls_handler.store import DeliveryRow, Store
 from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
+from hls_handler.work.leases import NoRival
 from hls_handler.work.ports import Now, Tools
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
 
@@ -146,6 +147,7 @@ class World:
     def tools(self) -> Tools:
         return Tools(
             store=self.store,
+            leases=NoRival(),
             github=self.github,
             claude=self.claude,
             health=self.health,

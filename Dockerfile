@@ -1,0 +1,32 @@
+# HLS as a container: no root, and nothing to write to but /app/data and /tmp.
+#   docker build -t hls .
+# What a Claude key, a GitHub token or a webhook secret is comes from the environment, never from the image.
+
+FROM python:3.11-slim-bookworm AS built
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /venv
+# What changes seldom comes first: with the same requirements these layers are taken from the cache.
+COPY requirements.txt /tmp/requirements.txt
+RUN /venv/bin/pip install --no-compile -r /tmp/requirements.txt \
+    && /venv/bin/python -m compileall -q /venv/lib \
+    && /venv/bin/pip uninstall --yes pip setuptools
+
+FROM python:3.11-slim-bookworm
+ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/app
+RUN pip uninstall --yes pip setuptools wheel \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin hls \
+    && mkdir -p /app/data && chown hls:hls /app/data
+COPY --from=built /venv /venv
+WORKDIR /app
+COPY prompts/ prompts/
+COPY config/ config/
+COPY hls_handler/ hls_handler/
+RUN chmod -R a+rX,go-w . && python -m compileall -q hls_handler
+USER 10001:10001
+EXPOSE 8000
+VOLUME /app/data
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('HLS_PORT', '8000') + '/health', timeout=4)"]
+ENTRYPOINT ["python", "-m", "hls_handler"]
+CMD ["serve"]
