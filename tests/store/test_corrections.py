@@ -15,6 +15,7 @@ from hls_handler.handlers.labelling import Origin
 from hls_handler.handlers.record import Correction
 from hls_handler.store import FieldFeedback, Noted, Store, feedback_in
 from tests.store.builders import Skew, accept, begin, claim, ignored, queued
+from tests.store.schemas.stored import load
 
 PROMPT = "issues/analyze@3f9c2a"
 FIELDS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
@@ -255,24 +256,14 @@ def test_a_worker_that_lost_its_lease_notes_nothing(store: Store, skew: Skew) ->
 
 
 def test_labels_of_an_older_database_stay_and_are_nobodys_word(fresh_url: str) -> None:
-    Store.open(fresh_url).close()
+    load("0002", fresh_url)
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE corrections"))
-        connection.execute(text("DROP TABLE pauses"))
-        for column in ("rank", "behind"):  # with their index
-            connection.execute(text("DROP INDEX IF EXISTS ix_deliveries_queued"))
-            connection.execute(text(f"ALTER TABLE deliveries DROP COLUMN {column}"))
-        connection.execute(text("CREATE INDEX ix_deliveries_queued ON deliveries (id) WHERE state = 'queued'"))
-        connection.execute(text("DROP TABLE repository_files"))
-        connection.execute(text("DROP TABLE repository_file_tellings"))
-        for column in ("field", "prompt_id", "set_at"):
-            connection.execute(text(f"ALTER TABLE labels DROP COLUMN {column}"))
+        connection.execute(text("DELETE FROM deliveries"))
         connection.execute(text("INSERT INTO labels VALUES (1, 'hls', 7, 'priority-high', 'ours', 1000)"))
-        connection.execute(text("UPDATE hls_version SET version_num = '0003'"))
     engine.dispose()
     store = Store.open(fresh_url)
-    lease = begin(store, "g1", number=7)
+    lease = begin(store, "late", number=7)
     assert store.memory(lease, "hls").labels() == {"priority-high": "ours"}
     store.memory(lease, "hls").confirm_labels(["priority-high"])
     assert look(store, lease) == Noted(0, ())
