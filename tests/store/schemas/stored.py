@@ -20,7 +20,9 @@ def load(name: str, url: str) -> None:
     kind = url.partition("+")[0].partition(":")[0]
     script = (HERE / kind / f"{name}.sql").read_text()
     if kind == "sqlite":
-        connection = sqlite3.connect(Path(url.removeprefix("sqlite:///")))
+        file = Path(url.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file)
         connection.executescript(script)
         connection.close()
     else:
