@@ -44,6 +44,7 @@ def place(folder: Path, storage_url: str) -> Iterator[Place]:
         port = free_port()
         settings.write_text(
             SETTINGS.format(
+                server="",
                 port=port,
                 secret=SECRET,
                 token=sandbox.token,
