@@ -98,6 +98,7 @@ def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, port: str, url:
     folder.mkdir(exist_ok=True)
     path = folder / "settings.yaml"
     text = SETTINGS.format(
+        server="",
         port=port,
         secret=SECRET,
         token=sandbox.token,

@@ -65,6 +65,7 @@ def test_the_ids_of_request_and_delivery_stand_in_the_lines_that_are_logged(line
     ask(app, headers=headers(body, x_request_id="request-0002", x_github_delivery="?"), chunks=[body])
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert [(line["message"], line["request_id"], line.get("delivery"), line["why"]) for line in logged] == [
+        ("unhealthy", "request-0001", GUID, "disk full"),
         ("webhook could not be stored", "request-0001", GUID, "disk full"),
         (
             "webhook refused",
