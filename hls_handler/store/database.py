@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store.clock import now_ms
+from hls_handler.store.convoy import Convoy
 from hls_handler.store.look import Look, Watch
 from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
 from hls_handler.store.sqlite import require_in_place, sqlite_engine
@@ -29,6 +29,9 @@ _LOCK_NAMES = text(
     " (SELECT DISTINCT hashtext(name) AS hash FROM unnest(CAST(:names AS text[])) AS name ORDER BY hash) AS hashes"
 )
 """In one order, so that no two wait for each other."""
+
+_OWN_WRITERS_S = 5.0
+"""How long a writer waits for others of this process: the first of them may be waiting for another program."""
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -90,9 +93,9 @@ class Database:
         self.watch: Final = Watch(monotonic)
         self._ask_now = select(self.now)
         self._sqlite = url.get_backend_name() == "sqlite"
-        self._writer, self._busy_timeout_s = threading.Lock(), busy_timeout_s
         self._connections = Connections()
         self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url, self._connections)
+        self._convoy = Convoy(begin=self._begin, commit=self._commit, patience_s=_OWN_WRITERS_S)
 
     def prepare(self) -> None:
         """Connect for the first time; SQLite is to write ahead, so that readers and the writer do not wait.
@@ -122,16 +125,8 @@ class Database:
         An error says that nothing was written, unless the answer to the commit itself was lost. `however_long` waits
         for a server's answers without end.
         """
-        with self._translated(), self._alone(), self._engine.connect() as connection:
-            if self.file is not None:
-                require_in_place(connection, self.file)
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            elif however_long:
-                be_patient(connection)
+        with self._translated(), self._transaction(however_long=however_long) as connection:
             yield connection
-            connection.commit()
-            if self.file is not None:
-                require_in_place(connection, self.file, after_writing=True)
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which is spelled alike in both but is not in SQLAlchemy's common part."""
@@ -165,23 +160,41 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """SQLite has one writer; here the threads of this process wait for each other, and not without end."""
-        if self.file is None:
-            yield
+    def _transaction(self, *, however_long: bool) -> Iterator[Connection]:
+        if self.file is not None:
+            with self._convoy.joining() as connection:
+                yield connection
             return
-        if not self._writer.acquire(timeout=self._busy_timeout_s):
-            locked = f"other writes have not ended for {self._busy_timeout_s:g} s; see whether another program locks it"
-            raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}")
+        with self._engine.connect() as connection:
+            if however_long:
+                be_patient(connection)
+            yield connection
+            connection.commit()
+
+    def _begin(self) -> Connection:
+        """A connection that holds SQLite's write lock."""
+        assert self.file is not None
+        connection = self._engine.connect()
         try:
-            yield
-        finally:
-            self._writer.release()
+            require_in_place(connection, self.file)
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _commit(self, connection: Connection) -> None:
+        assert self.file is not None
+        connection.commit()
+        require_in_place(connection, self.file, after_writing=True)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except TimeoutError as exc:
+            locked = f"{exc}; see whether another program locks it"
+            raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
         except sql.IntegrityError as exc:
             raise Conflict(self._sentence(exc)) from None  # PostgreSQL's details show the whole row
         except sql.SQLAlchemyError as exc:
