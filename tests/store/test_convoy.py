@@ -123,10 +123,15 @@ def test_a_commit_that_fails_fails_for_all_and_the_next_is_a_new_one(road: Road)
     road.failing = OSError("the disk is full")
     with ThreadPoolExecutor(1) as pool:
         others = []
-        with pytest.raises(OSError, match="the disk is full"), road.convoy.joining() as connection:
-            connection.execute(text("INSERT INTO cargo VALUES ('a')"))
-            others.append(pool.submit(road.put, "b"))
-            road.until_waiting(1)
+
+        def first() -> None:
+            with road.convoy.joining() as connection:
+                connection.execute(text("INSERT INTO cargo VALUES ('a')"))
+                others.append(pool.submit(road.put, "b"))
+                road.until_waiting(1)
+
+        with pytest.raises(OSError, match="the disk is full"):
+            first()
         assert isinstance(others[0].exception(PATIENCE_S), OSError)
     road.failing = None
     road.put("c")
