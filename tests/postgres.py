@@ -42,7 +42,7 @@ class Cluster:
     @property
     def pid(self) -> int:
         """Of the process that all of its others are children of."""
-        return int((self._sockets / "data" / "postmaster.pid").read_text().splitlines()[0])
+        return int(self.socket.with_name(f"{self.socket.name}.lock").read_text().splitlines()[0])
 
     def start(self) -> None:
         _check(self._start, self._sockets)

@@ -45,7 +45,7 @@ _REMEDIES = (
     ("lock timeout", "another program has locked its tables: stop that one, or wait until it is done"),
     ("disk is full", "free disk space"),
     ("No space left", "free disk space where PostgreSQL keeps its data"),
-    ("File too large", "raise the limit that the system sets to the size of its files"),
+    ("could not extend", "free disk space where PostgreSQL keeps its data"),
     ("too many clients", "raise PostgreSQL's max_connections, or let fewer programs connect"),
     ("connection slots", "raise PostgreSQL's max_connections, or let fewer programs connect"),
     ("too many connections", "raise the limit of connections that the database or its user has"),

@@ -234,7 +234,7 @@ def test_a_postgresql_whose_disk_is_full(distant: Distant) -> None:
     distant.here.stream.filling_bytes = 400_000
     said = go_through(distant.here, full_data_of(distant.cluster), stats=200)
     distant.here.stream.filling_bytes = 0
-    assert "raise the limit that the system sets to the size of its files" in said
+    assert "free disk space where PostgreSQL keeps its data" in said
 
 
 def test_a_commit_whose_answer_is_lost_is_a_duplicate_when_it_is_sent_again(distant: Distant) -> None:
@@ -292,7 +292,7 @@ def test_a_start_while_the_database_is_down_is_refused_with_what_to_do(distant: 
         )
     )
     ended = run("serve", "--config", str(settings))
-    assert ended.returncode == 2
+    assert ended.returncode == 1  # and not 2: a later start may succeed
     (line,) = ended.stderr.splitlines()
     assert f"{settings}:12 (storage.url): the database postgresql+psycopg://" in line
     assert line.endswith("Connection refused; see whether PostgreSQL runs where storage.url says")
