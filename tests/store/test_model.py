@@ -492,7 +492,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 def test_the_store_does_what_a_simple_model_of_it_does(url: str) -> None:
     asked_for = os.environ.get("HLS_MODEL_EXAMPLES")
     effort = settings(
-        max_examples=int(asked_for or 30),
+        max_examples=int(asked_for or 25),
         stateful_step_count=50,
         derandomize=asked_for is None,
         database=None,
