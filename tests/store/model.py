@@ -54,8 +54,7 @@ class Entry:
 class Call:
     """One call to Claude."""
 
-    guid: str
-    thread_key: str | None
+    lease: Lease
     began_at: float
     outcome: str | None = None
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import psycopg
 import pytest
 
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import LeaseLost, Wait
 from hls_handler.store import Store
 from tests.postgres import Cluster
@@ -63,6 +63,44 @@ def test_eight_workers_take_each_delivery_once_and_each_thread_in_order(store: S
     assert dict(order) == {n: [f"{i:03}" for i in range(n, 200, 20)] for n in range(20)}
     assert set(together) == {1}
     assert store.counters()["outcome", "done"] == 200
+
+
+def test_machines_that_accept_and_work_at_once_keep_each_thread_in_order(url: str, store: Store) -> None:
+    """Each has a store of its own, and does a step between what is noted as a beginning and as an end."""
+    machines = [Store.open(url) for _ in range(4)]
+    noting = threading.Lock()
+    accepted: dict[int | None, list[str]] = defaultdict(list)
+    history: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
+
+    def send(machine: Store, name: str) -> None:
+        for i in range(10):
+            with noting:  # so that the order of acceptance is known
+                accept(machine, queued(f"{name}-{i}", number=i % 3))
+                accepted[i % 3].append(f"{name}-{i}")
+            work(machine)
+
+    def work(machine: Store) -> bool:
+        lease = machine.claim(worker="w", lease_s=300, max_crashes=3, concurrency=2)
+        if lease is None:
+            return False
+        history[lease.number].append(("begins", lease.guid))
+        machine.remember(lease, Remembered("ask", 0, 1, "{}"))
+        history[lease.number].append(("ends", lease.guid))
+        machine.finish(lease, "done", reason=None, took_s=0)
+        return True
+
+    def live(number: int) -> None:
+        send(machines[number], f"m{number}")
+        while machines[number].seconds_until_due() is not None:
+            work(machines[number])
+
+    at_once(4, live)
+    for machine in machines:
+        machine.close()
+    for number in range(3):
+        in_order = [(what, guid) for guid in accepted[number] for what in ("begins", "ends")]
+        assert history[number] == in_order
+    assert store.counters()["outcome", "done"] == store.counters()["webhooks", ""] == 40
 
 
 def test_the_same_delivery_sent_to_all_doors_at_once_is_stored_once(url: str, store: Store) -> None:
