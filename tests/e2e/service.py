@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.store import Store
+from tests.e2e.nursery import Born, nursery
 
 SECRET = "a-webhook-secret-for-tests"
+SERVE = ("hls_handler", "serve")
 ROOT = Path(__file__).parent.parent.parent
 
 SETTINGS = """
@@ -77,11 +79,16 @@ class Service:
     storage_url: str
     environ: dict[str, str] = field(default_factory=dict)
     most_files: int | None = None  # that the process may have open; None leaves it as it is
-    program: tuple[str, ...] = ("hls_handler", "serve")
+    program: tuple[str, ...] = SERVE
     options: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Born | None = None
 
     def start(self) -> Service:
+        environ = {**unmeasured(os.environ), **self.environ}
+        if self.program == SERVE and self.most_files is None:
+            arguments = ["serve", "--config", str(self.settings), *self.options]
+            self.process = nursery().start(arguments, environ=environ, log=self.log)
+            return self.until_up()
         with self.log.open("ab") as log:
             limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.most_files)] if self.most_files else []
             self.process = subprocess.Popen(
@@ -89,7 +96,7 @@ class Service:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
-                env={**unmeasured(os.environ), **self.environ},
+                env=environ,
             )
         return self.until_up()
 

@@ -1,0 +1,160 @@
+"""The nursery: a process that has imported what `hls serve` imports, and forks a fresh one for each start.
+
+Importing costs more than all else that a start does, and tests start the service a hundred times. What a service shares
+with its siblings is modules alone: settings, prompts, connections and threads are its own.
+`python -m tests.e2e.nursery` reads an order a line, and answers each with a line.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import github
+import psycopg
+import sqlalchemy.dialects.postgresql.psycopg
+import sqlalchemy.dialects.sqlite.pysqlite
+import uvicorn.loops.uvloop
+
+from hls_handler.app import Service
+from hls_handler.cli import app
+
+ROOT = Path(__file__).parent.parent.parent
+IMPORTED_FOR = (Service, anthropic, github, psycopg, sqlalchemy.dialects, uvicorn.loops)
+LOOK_EVERY_S = 0.05
+
+
+class Born:
+    """A process that somebody else forked, as far as tests use it like `subprocess.Popen`."""
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self._nursery, self.pid = nursery, pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._nursery.ask({"look": self.pid})
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float) -> int:
+        pause = threading.Event()
+        for _ in range(int(timeout / LOOK_EVERY_S)):
+            code = self.poll()
+            if code is not None:
+                return code
+            pause.wait(LOOK_EVERY_S)
+        raise subprocess.TimeoutExpired(str(self.pid), timeout)
+
+
+class Nursery:
+    """The process, from the side of the tests."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.nursery"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(environ),
+        )
+        self._turn = threading.Lock()
+        atexit.register(self.close)
+        assert self._hear() == "ready"
+
+    def start(self, arguments: Sequence[str], *, environ: Mapping[str, str], log: Path) -> Born:
+        """A fresh `hls ...` in the project's folder, whose output is added to the log."""
+        return Born(self, self.ask({"arguments": list(arguments), "environ": dict(environ), "log": str(log)}))
+
+    def ask(self, order: Mapping[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        with self._turn:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+            return self._hear()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+    def _hear(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline() or '"the nursery has ended"')
+
+
+@cache
+def nursery() -> Nursery:
+    """One for all tests of this process."""
+    return Nursery({name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")})
+
+
+def main() -> None:
+    gc.collect()
+    gc.freeze()
+    alive: set[int] = set()
+    _say("ready")
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "look" in order:
+            pid, status = os.waitpid(order["look"], os.WNOHANG)
+            alive.discard(pid)
+            _say(os.waitstatus_to_exitcode(status) if pid else None)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            _live(order)
+        alive.add(pid)
+        _say(pid)
+    for pid in alive:  # the tests are gone
+        os.kill(pid, signal.SIGKILL)
+
+
+def _say(answer: object) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def _live(order: Mapping[str, Any]) -> None:
+    """The child's whole life; it does not return."""
+    code = 70
+    try:
+        log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(ours, theirs)
+        os.environ.clear()
+        os.environ.update(order["environ"])
+        random.seed()
+        app(order["arguments"], standalone_mode=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 (the child's edge: it must never return into the nursery's loop)
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
