@@ -103,6 +103,8 @@ class Workers:
     def _next(self, name: str, tools: Tools) -> None:
         """Work on the next delivery, or wait until there is one."""
         seen = self._idling.news
+        if self._stopping.is_set():
+            return  # told between two looks: that wake-up is in `seen` already, and nobody would wake us again
         limits, asked_at = self._limits(), self._leases.now()
         lease = self._store.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency

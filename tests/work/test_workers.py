@@ -103,6 +103,7 @@ def crew(
     poll_s: float = FOREVER_S,
     clock: Callable[[], float] = lambda: 0.0,
     pausing: Callable[[threading.Event], None] | None = None,
+    before_look: Callable[[Workers], None] = nothing,
 ) -> Iterator[Crew]:
     def make_toolbox(stopping: threading.Event) -> Callable[[], Tools]:
         def pause(seconds: float) -> None:
@@ -111,7 +112,11 @@ def crew(
             else:
                 pausing(stopping)
 
-        return lambda: replace(one.tools(), stopping=stopping.is_set, pause=pause)
+        def tools() -> Tools:
+            before_look(workers)
+            return replace(one.tools(), stopping=stopping.is_set, pause=pause)
+
+        return tools
 
     ends: SimpleQueue[Finished] = SimpleQueue()
     workers = Workers(
@@ -261,6 +266,14 @@ def test_a_service_that_stops_ends_what_runs_and_claims_nothing_more(make_world:
     assert one.github.asked == ["issue 1"]
     assert states(one, GUID, "second") == ["queued", "queued"]
     assert (one.row().attempt, one.row("second").attempt) == (1, 0)
+
+
+def test_a_worker_that_is_about_to_look_when_it_is_told_to_stop_does_not_go_to_sleep(make_world: MakeWorld) -> None:
+    one, claims = make_world(), SimpleQueue[str]()
+    queue = Queue(one.store, before_claim=lambda: claims.put("claim"))
+    with crew(one, queue, before_look=Workers.begin_to_stop) as working:
+        assert working.workers.stop(within_s=PATIENCE_S) == 0
+    assert claims.empty()
 
 
 def test_the_time_to_stop_in_counts_from_when_it_was_begun(make_world: MakeWorld) -> None:
