@@ -14,7 +14,7 @@ from hls_handler.handlers.corrections import COUNTED_DAYS, Word, judge
 from hls_handler.store.clock import HOUR_MS, to_ms
 from hls_handler.store.counters import CORRECTION_WITHDRAWN, LABEL_CORRECTED, of_field
 from hls_handler.store.database import Database
-from hls_handler.store.part import Part
+from hls_handler.store.part import Part, Shared
 from hls_handler.store.tables import corrections, deliveries, labels
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
@@ -49,8 +49,8 @@ class ThreadFeedback(Part):
     A label is no word of ours, and not judged, if it was set over a month ago, or before we kept whose word it was.
     """
 
-    def __init__(self, database: Database, lease: Lease, identity: str) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
+        super().__init__(database, shared)
         self._lease = lease
         self._thread: dict[str, object] = {
             "repository_id": lease.repository_id,
@@ -170,4 +170,4 @@ class Correcting(Part):
 
     def feedback(self, lease: Lease, identity: str) -> ThreadFeedback:
         """Of the lease's thread, as `identity` (our login)."""
-        return ThreadFeedback(self._database, lease, identity)
+        return ThreadFeedback(self._database, self._shared, lease, identity)

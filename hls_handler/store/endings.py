@@ -11,7 +11,7 @@ from hls_handler.deliveries import WISH, Lease, State
 from hls_handler.store.clock import to_ms
 from hls_handler.store.counters import ended, processed
 from hls_handler.store.lanes import let_next_come
-from hls_handler.store.part import Part, literal, lost, release_locks
+from hls_handler.store.part import Part, literal, lost, release_locks, terms_of
 from hls_handler.store.ranks import rank
 from hls_handler.store.tables import deliveries, turns
 
@@ -58,9 +58,9 @@ class Ending(Part):
             }
         if counts:
             values["attempts"] = _c.attempts + 1
-        give_back = deliveries.update().where(self._held(lease)).values(_NOBODYS | values).returning(_c.id)
+        give_back = deliveries.update().where(self._shared.is_held).values(_NOBODYS | values).returning(_c.id)
         with self._database.writing() as connection:
-            row_id = connection.execute(give_back).scalar()
+            row_id = connection.execute(give_back, terms_of(lease)).scalar()
             if row_id is None:
                 raise lost(lease)
             release_locks(connection, row_id)
@@ -131,7 +131,7 @@ class Ending(Part):
     ) -> None:
         end = (
             deliveries.update()
-            .where(self._held(lease))
+            .where(self._shared.is_held)
             .values(
                 _NOBODYS
                 | {"state": state, "reason": reason, "handler": handler, "finished_at": self._database.now}
@@ -140,7 +140,7 @@ class Ending(Part):
             .returning(_c.id, _c.thread_key, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
         )
         with self._database.writing() as connection:
-            row = connection.execute(end).first()
+            row = connection.execute(end, terms_of(lease)).first()
             if row is None:
                 raise lost(lease)
             release_locks(connection, row.id)

@@ -13,7 +13,7 @@ from hls_handler.events import Account
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.store.counters import LABEL_SET, of_field
 from hls_handler.store.database import Database
-from hls_handler.store.part import Part
+from hls_handler.store.part import Part, Shared
 from hls_handler.store.tables import comments, identities, labels
 
 
@@ -36,8 +36,8 @@ class ThreadKnowledge:
 class ThreadMemory(Part):
     """Our labels and comments on the lease's thread. Every method raises `LeaseLost` when the lease has ended."""
 
-    def __init__(self, database: Database, lease: Lease, identity: str) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
+        super().__init__(database, shared)
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} is about no issue or pull request: there is no thread to remember")
         self._lease = lease
@@ -127,7 +127,7 @@ class Identities(Part):
 
     def memory(self, lease: Lease, identity: str) -> ThreadMemory:
         """Our memory of the lease's thread, as `identity` (our login)."""
-        return ThreadMemory(self._database, lease, identity)
+        return ThreadMemory(self._database, self._shared, lease, identity)
 
     def known_of_thread(self, repository_id: int, number: int, identity: str) -> ThreadKnowledge:
         """What `identity` did on a thread, read without a lease and without writing."""

@@ -12,7 +12,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.handlers.record import Correction, Failure, Happened, RunEnd
 from hls_handler.store.counters import field_of
 from hls_handler.store.database import Database
-from hls_handler.store.part import Part
+from hls_handler.store.part import Part, Shared
 from hls_handler.store.tables import comments, corrections, deliveries, run_ends, step_failures
 
 DAY_MS = 24 * 3_600_000
@@ -28,8 +28,8 @@ _f, _e, _c = step_failures.c, run_ends.c, corrections.c
 class RepositoryRecord(Part):
     """Implements `handlers.record.Record` for the lease's repository, as one identity."""
 
-    def __init__(self, database: Database, lease: Lease, identity: str) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
+        super().__init__(database, shared)
         self._lease, self._identity = lease, identity
 
     @property
@@ -120,7 +120,7 @@ class Recording(Part):
 
     def record(self, lease: Lease, identity: str) -> RepositoryRecord:
         """Our record of the lease's repository, as `identity` (our login)."""
-        return RepositoryRecord(self._database, lease, identity)
+        return RepositoryRecord(self._database, self._shared, lease, identity)
 
     def note(self, lease: Lease, happened: Happened) -> None:
         """Keep how runs ended and which steps failed for a while; what is known stays as it is. Raises `LeaseLost`."""
