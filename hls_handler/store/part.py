@@ -52,7 +52,7 @@ class Shared:
         )
 
     @cached_property
-    def fence(self) -> Select[tuple[int]]:
+    def fence(self) -> Select[int]:
         return select(deliveries.c.id).where(self.is_held).with_for_update()
 
 

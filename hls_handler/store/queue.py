@@ -131,7 +131,7 @@ class Queueing(Steadying):
         return max(0.0, (min(moments) - now) / 1000) if moments else None
 
     @cached_property
-    def _longer(self) -> ReturningUpdate[tuple[int | None]]:
+    def _longer(self) -> ReturningUpdate[int | None]:
         longer = self._database.now + bindparam("lease_ms", type_=BigInteger())
         return deliveries.update().where(self._shared.is_held).values(lease_until=longer).returning(_c.lease_until)
 

@@ -24,7 +24,7 @@ class Progressing(Part):
     """How a step is kept, for transactions that do more than that, too."""
 
     @cached_property
-    def _progress(self) -> ReturningUpdate[tuple[int]]:
+    def _progress(self) -> ReturningUpdate[int]:
         anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
         return deliveries.update().where(self._shared.is_held).values(anew).returning(deliveries.c.id)
 
