@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.record import Correction, Failure, Happened, RunEnd
@@ -23,6 +23,10 @@ FIELDS_OF_AN_ISSUE = 20
 """More corrections of one issue than this may keep those of another from being found."""
 
 _f, _e, _c = step_failures.c, run_ends.c, corrections.c
+
+_COMMENT = select(comments.c.comment_id).where(
+    *(comments.c[name] == bindparam(name) for name in ("repository_id", "identity", "number", "family"))
+)
 
 
 class RepositoryRecord(Part):
@@ -105,14 +109,14 @@ class RepositoryRecord(Part):
         return tuple(newest.values())[:most]
 
     def has_comment(self, number: int, family: str) -> bool:
-        known = select(comments.c.comment_id).where(
-            comments.c.repository_id == self._lease.repository_id,
-            comments.c.identity == self._identity,
-            comments.c.number == number,
-            comments.c.family == family,
-        )
+        where = {
+            "repository_id": self._lease.repository_id,
+            "identity": self._identity,
+            "number": number,
+            "family": family,
+        }
         with self._database.reading() as connection:
-            return connection.execute(known).first() is not None
+            return connection.execute(_COMMENT, where).first() is not None
 
 
 class Recording(Part):
