@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from functools import cached_property
+
+from sqlalchemy import bindparam, select
 
 from hls_handler.analysis import Answered, PullRequestAnalysis
 from hls_handler.deliveries import Lease
+from hls_handler.store.database import Insert
 from hls_handler.store.part import Part
 from hls_handler.store.tables import analyses, findings
+
+_MINE = select(analyses.c.id).where(
+    analyses.c.delivery_id == bindparam("of_delivery"), analyses.c.step_index == bindparam("of_step")
+)
+_DROP_FINDINGS = findings.delete().where(findings.c.analysis_id == bindparam("of_analysis"))
 
 
 class KeepingAnalyses(Part):
     """What Claude said, for whoever asks later."""
 
+    @cached_property
+    def _keep_analysis(self) -> Insert:
+        new = self._database.insert(analyses).values(analysed_at=self._database.now)
+        told_anew = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
+        return new.on_conflict_do_update(
+            index_elements=["delivery_id", "step_index"], set_={name: new.excluded[name] for name in told_anew}
+        )
+
     def save_analysis(self, lease: Lease, *, index: int, answered: Answered) -> None:
         """Keep a reply, in place of an earlier one of the same index. Raises `LeaseLost`."""
-        kept = {
+        kept: dict[str, object] = {
             "prompt_id": answered.prompt_id,
             "reply_type": answered.reply_type,
             "model": answered.usage.model,
             "reply": answered.reply.model_dump_json(),
-            "analysed_at": self._database.now,
         }
         found = answered.reply.findings if isinstance(answered.reply, PullRequestAnalysis) else []
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
-            new = self._database.insert(analyses).values(delivery_id=row_id, step_index=index, **kept)
-            connection.execute(new.on_conflict_do_update(index_elements=["delivery_id", "step_index"], set_=kept))
-            mine = select(analyses.c.id).where(analyses.c.delivery_id == row_id, analyses.c.step_index == index)
-            analysis_id = connection.execute(mine).scalar_one()
-            connection.execute(findings.delete().where(findings.c.analysis_id == analysis_id))
+            connection.execute(self._keep_analysis, {"delivery_id": row_id, "step_index": index, **kept})
+            analysis_id = connection.execute(_MINE, {"of_delivery": row_id, "of_step": index}).scalar_one()
+            connection.execute(_DROP_FINDINGS, {"of_analysis": analysis_id})
             if found:
                 connection.execute(
                     findings.insert(),

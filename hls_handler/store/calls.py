@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
+from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, distinct, func, select
+from sqlalchemy import Connection, Select, bindparam, distinct, func, select
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from hls_handler.analysis import Usage
 from hls_handler.deliveries import SHADOW_STEPS, Lease, Remembered
@@ -23,6 +26,10 @@ UNAVAILABLE = "unavailable"
 
 _c = calls.c
 _COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
+_RECENT = select(_c.started_at).where(_c.started_at > bindparam("since"), _COUNTS).order_by(_c.started_at)
+_DROP_RESERVED = turns.delete().where(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == _BUDGET)
+_AHEAD = select(func.count()).select_from(turns).where(turns.c.pace == _BUDGET, turns.c.slot_at > bindparam("moment"))
+_OWN_ID = select(deliveries.c.id).where(deliveries.c.guid == bindparam("of_guid")).scalar_subquery()
 
 
 class Calling(Turning, Progressing):
@@ -51,17 +58,15 @@ class Calling(Turning, Progressing):
                 turn = self._turn(connection, row_id, CLAUDE_PACE, 1 / requests_per_second)
                 wait = None if turn.go else Wait("waits for its turn to ask Claude", at=from_ms(turn.slot_at))
             if wait is None:
-                begin = calls.insert().values(
-                    delivery_id=row_id,
-                    step_index=index,
-                    thread_key=lease.thread_key,
-                    prompt_id=prompt_id,
-                    model=model,
-                    sender=sender,
-                    started_at=self._database.now,
-                )
-                call_id: int = connection.execute(begin.returning(_c.id)).scalar_one()
-                return call_id
+                call = {
+                    "delivery_id": row_id,
+                    "step_index": index,
+                    "thread_key": lease.thread_key,
+                    "prompt_id": prompt_id,
+                    "model": model,
+                    "sender": sender,
+                }
+                return connection.execute(self._begin_call, call).scalar_one()
         raise wait
 
     def end_call(
@@ -91,15 +96,10 @@ class Calling(Turning, Progressing):
                 "cost_micro_usd": _micro_usd(usage.cost_usd),
                 "took_ms": round(usage.took_s * 1000),
             }
-        end = (
-            calls.update()
-            .where(_c.id == call_id, _c.delivery_id == _id_of(lease), _c.finished_at.is_(None))
-            .values(finished_at=self._database.now, outcome=outcome, error=error, **spent)
-            .returning(_c.prompt_id, _c.step_index)
-        )
+        terms = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error, **spent}
         with self._database.writing() as connection:
             kept = reply is None or self._remember_in(connection, lease, reply)
-            ended = connection.execute(end).first()
+            ended = connection.execute(self._end_call, terms).first()
             if ended is not None:
                 shadow = ended.step_index >= SHADOW_STEPS
                 self._count(connection, _spent(ended.prompt_id, outcome, usage, shadow=shadow))
@@ -114,23 +114,38 @@ class Calling(Turning, Progressing):
 
     def thread_runs_last_hour(self, lease: Lease) -> int:
         """How many other deliveries of this thread asked Claude within the last hour (the guard against loops)."""
-        runs = select(func.count(distinct(_c.delivery_id))).where(
-            _c.thread_key == (lease.thread_key or ""),
-            _c.started_at > self._database.now - HOUR_MS,
-            _c.delivery_id != _id_of(lease),
-        )
+        terms = {"of_thread": lease.thread_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
-            return connection.execute(runs).scalar_one()
+            return connection.execute(self._runs, terms).scalar_one()
+
+    @cached_property
+    def _begin_call(self) -> ReturningInsert[int]:
+        return calls.insert().values(started_at=self._database.now).returning(_c.id)
+
+    @cached_property
+    def _end_call(self) -> ReturningUpdate[Any]:
+        return (
+            calls.update()
+            .where(_c.id == bindparam("of_call"), _c.delivery_id == _OWN_ID, _c.finished_at.is_(None))
+            .values(finished_at=self._database.now)
+            .returning(_c.prompt_id, _c.step_index)
+        )
+
+    @cached_property
+    def _runs(self) -> Select[int]:
+        return select(func.count(distinct(_c.delivery_id))).where(
+            _c.thread_key == bindparam("of_thread"),
+            _c.started_at > self._database.now - HOUR_MS,
+            _c.delivery_id != _OWN_ID,
+        )
 
     def _budget(self, connection: Connection, row_id: int, calls_per_hour: int) -> Wait | None:
         """Why the hourly budget does not allow a call now; a time is reserved then."""
         self._lock_pace(connection, CLAUDE_PACE)  # so that two workers do not both take the last call
         now = self._database.now_in(connection)
-        recent = select(_c.started_at).where(_c.started_at > now - HOUR_MS, _COUNTS).order_by(_c.started_at)
-        started = connection.execute(recent).scalars().all()
-        connection.execute(turns.delete().where(turns.c.delivery_id == row_id, turns.c.pace == _BUDGET))
-        waiting = select(func.count()).select_from(turns).where(turns.c.pace == _BUDGET, turns.c.slot_at > now)
-        ahead = connection.execute(waiting).scalar_one()
+        started = connection.execute(_RECENT, {"since": now - HOUR_MS}).scalars().all()
+        connection.execute(_DROP_RESERVED, {"of_delivery": row_id})
+        ahead = connection.execute(_AHEAD, {"moment": now}).scalar_one()
         frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=ahead)
         if frees_at is None:
             return None
@@ -142,10 +157,6 @@ class Calling(Turning, Progressing):
             at=at,
             holdup="claude",
         )
-
-
-def _id_of(lease: Lease) -> ScalarSelect[int]:
-    return select(deliveries.c.id).where(deliveries.c.guid == lease.guid).scalar_subquery()
 
 
 def _micro_usd(cost_usd: float | None) -> int | None:

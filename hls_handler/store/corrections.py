@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.corrections import COUNTED_DAYS, Word, judge
 from hls_handler.store.clock import HOUR_MS, to_ms
 from hls_handler.store.counters import CORRECTION_WITHDRAWN, LABEL_CORRECTED, of_field
 from hls_handler.store.database import Database
-from hls_handler.store.part import Part
+from hls_handler.store.part import Part, Shared
 from hls_handler.store.tables import corrections, deliveries, labels
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
@@ -27,6 +27,28 @@ BY_A_BOT = "other bot"
 """What changes of labels by bots are counted under when they are ignored."""
 
 _d, _l, _c = deliveries.c, labels.c, corrections.c
+
+
+def _here(table: Table) -> ColumnElement[bool]:
+    """The rows of one thread and one identity."""
+    return and_(*(table.c[name] == bindparam(name) for name in ("repository_id", "identity", "number")))
+
+
+_SET_BY_US = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
+    _here(labels),
+    _l.state != "intended",
+    _l.prompt_id.is_not(None),
+    _l.set_at > bindparam("since"),
+    _l.set_at <= bindparam("until"),
+)
+_NOTED = select(corrections).where(_here(corrections), _c.set_at > bindparam("since"), _c.set_at <= bindparam("until"))
+_LAST_BY_A_BOT = select(func.max(_d.received_at)).where(
+    _d.thread_key == bindparam("of_thread"),
+    _d.action.in_(("labeled", "unlabeled")),
+    _d.reason_kind == BY_A_BOT,
+)
+_OURS = select(_l.name).where(_here(labels), _l.state != "gone")
+_WITHDRAW = corrections.delete().where(_here(corrections), _c.said == bindparam("of_label"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +71,8 @@ class ThreadFeedback(Part):
     A label is no word of ours, and not judged, if it was set over a month ago, or before we kept whose word it was.
     """
 
-    def __init__(self, database: Database, lease: Lease, identity: str) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
+        super().__init__(database, shared)
         self._lease = lease
         self._thread: dict[str, object] = {
             "repository_id": lease.repository_id,
@@ -85,38 +107,27 @@ class ThreadFeedback(Part):
         """
         with self._database.writing() as connection:
             self._fenced(connection, self._lease)
-            words = self._words(connection, until=self._database.now_in(connection))
+            words = self._words(connection)
             bots = self._changed_by_bots_at(connection)
             people = {said: known for said, known in words.items() if known.set_at > bots}
             return self._note(connection, people, shown, title, pull_request=pull_request, fields=fields)
 
-    def _words(self, connection: Connection, *, until: int) -> dict[str, _Known]:
+    def _words(self, connection: Connection, *, until: int | None = None) -> dict[str, _Known]:
         """By label. One that we have taken away since is a word of ours only if people spoke of it."""
-        since = self._database.now_in(connection) - COUNTED_MS
-        set_by_us = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
-            self._here(labels),
-            _l.state != "intended",
-            _l.prompt_id.is_not(None),
-            _l.set_at > since,
-            _l.set_at <= until,
-        )
-        noted = select(corrections).where(self._here(corrections), _c.set_at > since, _c.set_at <= until)
+        now = self._database.now_in(connection)
+        since, until = now - COUNTED_MS, now if until is None else until
+        terms = {**self._thread, "since": since, "until": until}
         found = {
             row.name: _Known(Word(row.field, row.name, row.prompt_id, None), row.set_at)
-            for row in connection.execute(set_by_us)
+            for row in connection.execute(_SET_BY_US, terms)
         }
-        for row in connection.execute(noted):
+        for row in connection.execute(_NOTED, terms):
             found[row.said] = _Known(Word(row.field, row.said, row.prompt_id, row.became), row.set_at)
         return found
 
     def _changed_by_bots_at(self, connection: Connection) -> int:
         """When a bot last did something about labels of this thread; 0 if none ever did."""
-        last = select(func.max(_d.received_at)).where(
-            _d.thread_key == self._lease.thread_key,
-            _d.action.in_(("labeled", "unlabeled")),
-            _d.reason_kind == BY_A_BOT,
-        )
-        return connection.execute(last).scalar() or 0
+        return connection.execute(_LAST_BY_A_BOT, {"of_thread": self._lease.thread_key}).scalar() or 0
 
     def _note(
         self,
@@ -128,19 +139,17 @@ class ThreadFeedback(Part):
         pull_request: bool,
         fields: Mapping[str, str],
     ) -> Noted:
-        ours = select(_l.name).where(self._here(labels), _l.state != "gone")
         changed = judge(
             [one.word for one in known.values()],
             shown,
-            ours=connection.execute(ours).scalars().all(),
+            ours=connection.execute(_OURS, self._thread).scalars().all(),
             field_of=fields,
         )
         counts: Counter[tuple[str, str]] = Counter()
         for word in changed:
-            here = and_(self._here(corrections), _c.said == word.said)
             label = of_field(word.prompt_id, word.field)
             if word.became is None:
-                connection.execute(corrections.delete().where(here))
+                connection.execute(_WITHDRAW, {**self._thread, "of_label": word.said})
                 counts[CORRECTION_WITHDRAWN, label] += 1
                 continue
             if known[word.said].word.became is None:
@@ -161,13 +170,10 @@ class ThreadFeedback(Part):
         self._count(connection, counts)
         return Noted(len(known), changed)
 
-    def _here(self, table: Table) -> ColumnElement[bool]:
-        return and_(*(table.c[name] == value for name, value in self._thread.items()))
-
 
 class Correcting(Part):
     """What people made of our labels, for those who work on a thread."""
 
     def feedback(self, lease: Lease, identity: str) -> ThreadFeedback:
         """Of the lease's thread, as `identity` (our login)."""
-        return ThreadFeedback(self._database, lease, identity)
+        return ThreadFeedback(self._database, self._shared, lease, identity)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import WISH, Lease, State
 from hls_handler.store.clock import to_ms
 from hls_handler.store.counters import ended, processed
 from hls_handler.store.lanes import let_next_come
-from hls_handler.store.part import Part, literal, lost, release_locks
+from hls_handler.store.part import Part, literal, lost, release_locks, terms_of
 from hls_handler.store.ranks import rank
 from hls_handler.store.tables import deliveries, turns
 
@@ -19,6 +21,8 @@ AnalysisStatus = Literal["done", "failed"]
 PostingStatus = Literal["done", "failed", "dry_run"]
 
 _c = deliveries.c
+_DROP_TURNS = turns.delete().where(turns.c.delivery_id == bindparam("of_delivery"))
+_SET_STATUS = deliveries.update().where(_c.id == bindparam("row_id"))
 _NOBODYS: dict[str, object] = {"worker": None, "lease_until": None}
 
 
@@ -58,14 +62,14 @@ class Ending(Part):
             }
         if counts:
             values["attempts"] = _c.attempts + 1
-        give_back = deliveries.update().where(self._held(lease)).values(_NOBODYS | values).returning(_c.id)
+        give_back = deliveries.update().where(self._shared.is_held).values(_NOBODYS | values).returning(_c.id)
         with self._database.writing() as connection:
-            row_id = connection.execute(give_back).scalar()
+            row_id = connection.execute(give_back, terms_of(lease)).scalar()
             if row_id is None:
                 raise lost(lease)
             release_locks(connection, row_id)
             if failed:
-                connection.execute(turns.delete().where(turns.c.delivery_id == row_id))
+                connection.execute(_DROP_TURNS, {"of_delivery": row_id})
             self._database.ring(connection)  # its place among those that run is free
 
     def set_status(
@@ -86,7 +90,7 @@ class Ending(Part):
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
             if values:
-                connection.execute(deliveries.update().where(_c.id == row_id).values(values))
+                connection.execute(_SET_STATUS, {"row_id": row_id, **values})
 
     def requeue(self, guid: str) -> State | None:
         """Run a dead delivery again, its remembered steps kept, or one that waits at once: a person wishes it.
@@ -119,6 +123,16 @@ class Ending(Part):
             self._database.ring(connection)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
+    @cached_property
+    def _over(self) -> ReturningUpdate[Any]:
+        """What else it is to set is what it is run with."""
+        return (
+            deliveries.update()
+            .where(self._shared.is_held)
+            .values(_NOBODYS | {"finished_at": self._database.now})
+            .returning(_c.id, _c.thread_key, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
+        )
+
     def _end(
         self,
         lease: Lease,
@@ -129,22 +143,13 @@ class Ending(Part):
         handler: str | None,
         values: dict[str, object],
     ) -> None:
-        end = (
-            deliveries.update()
-            .where(self._held(lease))
-            .values(
-                _NOBODYS
-                | {"state": state, "reason": reason, "handler": handler, "finished_at": self._database.now}
-                | values
-            )
-            .returning(_c.id, _c.thread_key, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
-        )
+        told = {"state": state, "reason": reason, "handler": handler, **values, **terms_of(lease)}
         with self._database.writing() as connection:
-            row = connection.execute(end).first()
+            row = connection.execute(self._over, told).first()
             if row is None:
                 raise lost(lease)
             release_locks(connection, row.id)
-            connection.execute(turns.delete().where(turns.c.delivery_id == row.id))
+            connection.execute(_DROP_TURNS, {"of_delivery": row.id})
             let_next_come(self._database, connection, [row.thread_key])
             counts = ended(state, repository=lease.repository, kind=kind, handler=handler)
             if state == "done":

@@ -6,15 +6,28 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.store.counters import LABEL_SET, of_field
 from hls_handler.store.database import Database
-from hls_handler.store.part import Part
+from hls_handler.store.part import Part, Shared
 from hls_handler.store.tables import comments, identities, labels
+
+_OF_THREAD = ("repository_id", "identity", "number")
+_ITS_LABELS = and_(*(labels.c[name] == bindparam(name) for name in _OF_THREAD))
+_LABELS = select(labels.c.name, labels.c.state).where(_ITS_LABELS)
+_SAID_FIRST = select(labels.c.prompt_id, labels.c.field).where(
+    _ITS_LABELS,
+    labels.c.name.in_(bindparam("names", expanding=True)),
+    labels.c.set_at.is_(None),
+    labels.c.prompt_id.is_not(None),
+)
+_COMMENT = select(comments.c.comment_id, comments.c.body_digest).where(
+    *(comments.c[name] == bindparam(name) for name in (*_OF_THREAD, "family"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +49,8 @@ class ThreadKnowledge:
 class ThreadMemory(Part):
     """Our labels and comments on the lease's thread. Every method raises `LeaseLost` when the lease has ended."""
 
-    def __init__(self, database: Database, lease: Lease, identity: str) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
+        super().__init__(database, shared)
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} is about no issue or pull request: there is no thread to remember")
         self._lease = lease
@@ -51,7 +64,7 @@ class ThreadMemory(Part):
         """Labels that we meant to add ("intended"), added ("ours"), or that a person took away from us ("gone")."""
         with self._database.writing() as connection:
             self._fenced(connection, self._lease)
-            rows = connection.execute(select(labels.c.name, labels.c.state).where(self._here(labels)))
+            rows = connection.execute(_LABELS, self._thread)
             return {row.name: row.state for row in rows}
 
     def intend_labels(self, names: Iterable[str], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
@@ -68,13 +81,15 @@ class ThreadMemory(Part):
     def confirm_labels(self, names: Iterable[str]) -> None:
         """We added these. One that came from a reply is counted as set."""
         added = sorted(set(names))
-        first = and_(self._here(labels), labels.c.name.in_(added), labels.c.set_at.is_(None))
-        said = select(labels.c.prompt_id, labels.c.field).where(first, labels.c.prompt_id.is_not(None))
+        terms = {**self._thread, "names": added}
         with self._database.writing() as connection:
             self._fenced(connection, self._lease)
-            counts = Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(said))
+            counts = Counter(
+                (LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(_SAID_FIRST, terms)
+            )
             for name in added:
                 self._set_label(connection, name, {"state": "ours"})
+            first = and_(self._here(labels), labels.c.name.in_(added), labels.c.set_at.is_(None))
             connection.execute(labels.update().where(first).values(set_at=self._database.now))
             self._count(connection, counts)
 
@@ -93,12 +108,9 @@ class ThreadMemory(Part):
 
     def comment(self, family: str) -> KnownComment | None:
         """The comment that we made for a prompt family, whether or not it is still there."""
-        known = select(comments.c.comment_id, comments.c.body_digest).where(
-            self._here(comments), comments.c.family == family
-        )
         with self._database.writing() as connection:
             self._fenced(connection, self._lease)
-            row = connection.execute(known).first()
+            row = connection.execute(_COMMENT, {**self._thread, "family": family}).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
     def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
@@ -127,13 +139,13 @@ class Identities(Part):
 
     def memory(self, lease: Lease, identity: str) -> ThreadMemory:
         """Our memory of the lease's thread, as `identity` (our login)."""
-        return ThreadMemory(self._database, lease, identity)
+        return ThreadMemory(self._database, self._shared, lease, identity)
 
     def known_of_thread(self, repository_id: int, number: int, identity: str) -> ThreadKnowledge:
         """What `identity` did on a thread, read without a lease and without writing."""
         here = {"repository_id": repository_id, "number": number, "identity": identity}
         with self._database.reading() as connection:
-            of_labels = connection.execute(select(labels.c.name, labels.c.state).where(_at(labels, here))).all()
+            of_labels = connection.execute(_LABELS, here).all()
             of_comments = connection.execute(select(comments).where(_at(comments, here))).all()
         return ThreadKnowledge(
             labels={row.name: row.state for row in of_labels},

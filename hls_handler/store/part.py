@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import get_args
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, literal_column, select
 
 from hls_handler.deliveries import Lease, State
 from hls_handler.errors import LeaseLost
-from hls_handler.store.database import Database
+from hls_handler.store.database import Database, Insert
 from hls_handler.store.tables import counters, deliveries, locks
 
 Counts = Mapping[tuple[str, str], int]
 
 _LITERALS: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in get_args(State)}
+
+_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"))
 
 COUNTED_AT_THE_DOOR = ("webhooks", "event", "repository")
 
@@ -25,38 +28,47 @@ EXPECTED_SINCE = "webhook_expected_since"
 """The same, by what expects webhooks."""
 
 
-class Part:
-    """A part of the store. Its public methods are called from any thread, and each is one transaction."""
+class Shared:
+    """Statements that all parts of one database run, each made once: making one costs as much as running it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        new = database.insert(counters)
-        self._bump = new.on_conflict_do_update(
+
+    @cached_property
+    def bump(self) -> Insert:
+        new = self._database.insert(counters)
+        return new.on_conflict_do_update(
             index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
         )
 
-        # As `_held`, for statements that are made once and run with `terms_of(lease)`: making one costs as much as
-        # running it.
-        self._is_held = and_(
+    @cached_property
+    def is_held(self) -> ColumnElement[bool]:
+        """The lease's delivery, as long as the lease holds, for statements that are run with `terms_of(lease)`."""
+        return and_(
             deliveries.c.guid == bindparam("held_guid"),
             deliveries.c.attempt == bindparam("held_attempt"),
-            deliveries.c.state == literal("running"),
-            deliveries.c.lease_until > database.now,
-        )
-        self._fence = select(deliveries.c.id).where(self._is_held).with_for_update()
-
-    def _held(self, lease: Lease) -> ColumnElement[bool]:
-        """The lease's delivery, as long as the lease holds."""
-        return and_(
-            deliveries.c.guid == lease.guid,
-            deliveries.c.attempt == lease.attempt,
             deliveries.c.state == literal("running"),
             deliveries.c.lease_until > self._database.now,
         )
 
+    @cached_property
+    def fence(self) -> Select[int]:
+        return select(deliveries.c.id).where(self.is_held).with_for_update()
+
+
+class Part:
+    """A part of the store. Its public methods are called from any thread, and each is one transaction.
+
+    One that lives for a delivery only is given the statements that are `shared` with whoever made it.
+    """
+
+    def __init__(self, database: Database, shared: Shared | None = None) -> None:
+        self._database = database
+        self._shared = shared or Shared(database)
+
     def _fenced(self, connection: Connection, lease: Lease) -> int:
         """The row id of the lease's delivery, which stays leased until the transaction ends. Raises `LeaseLost`."""
-        row_id: int | None = connection.execute(self._fence, terms_of(lease)).scalar()
+        row_id: int | None = connection.execute(self._shared.fence, terms_of(lease)).scalar()
         if row_id is None:
             raise lost(lease)
         return row_id
@@ -65,7 +77,7 @@ class Part:
         """Add to counters. Only other counters, later in the order, may be locked after them."""
         if counts:
             connection.execute(
-                self._bump,
+                self._shared.bump,
                 [{"name": name, "label": label, "value": counts[name, label]} for name, label in in_lock_order(counts)],
             )
 
@@ -76,7 +88,7 @@ def literal(state: State) -> ColumnElement[str]:
 
 
 def terms_of(lease: Lease) -> dict[str, object]:
-    """What statements over `Part._is_held` are run with."""
+    """What statements over `Shared.is_held` are run with."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
@@ -86,7 +98,7 @@ def lost(lease: Lease) -> LeaseLost:
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
     """A delivery that is not running holds no lock."""
-    connection.execute(locks.delete().where(locks.c.delivery_id == delivery_id))
+    connection.execute(_RELEASE, {"of_delivery": delivery_id})
 
 
 def in_lock_order(counts: Counts) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from hls_handler.store.database import CLAIMS, Conflict
 from hls_handler.store.jumps import Steadying
 from hls_handler.store.lanes import let_next_come
 from hls_handler.store.packed import DamagedError, unpack
-from hls_handler.store.part import literal, lost, release_locks
+from hls_handler.store.part import literal, lost, release_locks, terms_of
 from hls_handler.store.pauses import paused
 from hls_handler.store.tables import deliveries
 
@@ -94,14 +94,10 @@ class Queueing(Steadying):
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """The lease, from now on for `lease_s`. Raises `LeaseLost`."""
-        longer = (
-            deliveries.update()
-            .where(self._held(lease))
-            .values(lease_until=self._database.now + int(lease_s * 1000))
-            .returning(_c.lease_until)
-        )
         with self._database.writing() as connection:
-            lease_until = connection.execute(longer).scalar()
+            lease_until = connection.execute(
+                self._longer, {"lease_ms": int(lease_s * 1000), **terms_of(lease)}
+            ).scalar()
         if lease_until is None:
             raise lost(lease)
         return replace(lease, lease_until=from_ms(lease_until))
@@ -133,6 +129,11 @@ class Queueing(Steadying):
             due_at, expires_at, now = connection.execute(asked, {"most": concurrency}).one()
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         return max(0.0, (min(moments) - now) / 1000) if moments else None
+
+    @cached_property
+    def _longer(self) -> ReturningUpdate[int | None]:
+        longer = self._database.now + bindparam("lease_ms", type_=BigInteger())
+        return deliveries.update().where(self._shared.is_held).values(lease_until=longer).returning(_c.lease_until)
 
     @cached_property
     def _claim(self) -> ReturningUpdate[Any]:

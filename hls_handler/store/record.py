@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.record import Correction, Failure, Happened, RunEnd
 from hls_handler.store.counters import field_of
 from hls_handler.store.database import Database
-from hls_handler.store.part import Part
+from hls_handler.store.part import Part, Shared
 from hls_handler.store.tables import comments, corrections, deliveries, run_ends, step_failures
 
 DAY_MS = 24 * 3_600_000
@@ -24,12 +24,16 @@ FIELDS_OF_AN_ISSUE = 20
 
 _f, _e, _c = step_failures.c, run_ends.c, corrections.c
 
+_COMMENT = select(comments.c.comment_id).where(
+    *(comments.c[name] == bindparam(name) for name in ("repository_id", "identity", "number", "family"))
+)
+
 
 class RepositoryRecord(Part):
     """Implements `handlers.record.Record` for the lease's repository, as one identity."""
 
-    def __init__(self, database: Database, lease: Lease, identity: str) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
+        super().__init__(database, shared)
         self._lease, self._identity = lease, identity
 
     @property
@@ -105,14 +109,14 @@ class RepositoryRecord(Part):
         return tuple(newest.values())[:most]
 
     def has_comment(self, number: int, family: str) -> bool:
-        known = select(comments.c.comment_id).where(
-            comments.c.repository_id == self._lease.repository_id,
-            comments.c.identity == self._identity,
-            comments.c.number == number,
-            comments.c.family == family,
-        )
+        where = {
+            "repository_id": self._lease.repository_id,
+            "identity": self._identity,
+            "number": number,
+            "family": family,
+        }
         with self._database.reading() as connection:
-            return connection.execute(known).first() is not None
+            return connection.execute(_COMMENT, where).first() is not None
 
 
 class Recording(Part):
@@ -120,7 +124,7 @@ class Recording(Part):
 
     def record(self, lease: Lease, identity: str) -> RepositoryRecord:
         """Our record of the lease's repository, as `identity` (our login)."""
-        return RepositoryRecord(self._database, lease, identity)
+        return RepositoryRecord(self._database, self._shared, lease, identity)
 
     def note(self, lease: Lease, happened: Happened) -> None:
         """Keep how runs ended and which steps failed for a while; what is known stays as it is. Raises `LeaseLost`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease, Remembered
@@ -13,14 +13,20 @@ from hls_handler.store.packed import pack_text, unpack_text
 from hls_handler.store.part import Part, lost, terms_of
 from hls_handler.store.tables import deliveries, steps
 
+_STEPS = (
+    select(steps)
+    .join(deliveries, deliveries.c.id == steps.c.delivery_id)
+    .where(deliveries.c.guid == bindparam("of_guid"))
+)
+
 
 class Progressing(Part):
     """How a step is kept, for transactions that do more than that, too."""
 
     @cached_property
-    def _progress(self) -> ReturningUpdate[tuple[int]]:
+    def _progress(self) -> ReturningUpdate[int]:
         anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
-        return deliveries.update().where(self._is_held).values(anew).returning(deliveries.c.id)
+        return deliveries.update().where(self._shared.is_held).values(anew).returning(deliveries.c.id)
 
     @cached_property
     def _keep(self) -> Insert:
@@ -53,7 +59,6 @@ class Remembering(Progressing):
     def steps(self, of: Lease | str) -> dict[tuple[str, int], Remembered]:
         """All that is remembered of a delivery (a lease, or a GUID), by name and index."""
         guid = of if isinstance(of, str) else of.guid
-        rows = select(steps).join(deliveries, deliveries.c.id == steps.c.delivery_id).where(deliveries.c.guid == guid)
         with self._database.reading() as connection:
             return {
                 (row.name, row.step_index): Remembered(
@@ -63,7 +68,7 @@ class Remembering(Progressing):
                     value=unpack_text(row.value),
                     took_s=row.took_ms / 1000,
                 )
-                for row in connection.execute(rows)
+                for row in connection.execute(_STEPS, {"of_guid": guid})
             }
 
     def remember(self, lease: Lease, step: Remembered) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select
+from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, or_, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
+from hls_handler.store.database import Insert
 from hls_handler.store.pace import Pace, Turn, next_turn
 from hls_handler.store.part import Part, literal
 from hls_handler.store.tables import deliveries, locks, pace, turns
@@ -26,6 +29,8 @@ _KEEP_PACE = pace.update().where(pace.c.name == bindparam("of_pace"))
 _MINE = and_(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == bindparam("of_pace"))
 _RESERVED = select(turns.c.slot_at).where(_MINE)
 _DROP_TURN = turns.delete().where(_MINE)
+
+_UNLOCK = locks.delete().where(locks.c.name == bindparam("of_name"), locks.c.delivery_id == bindparam("of_delivery"))
 
 
 class Turning(Part):
@@ -80,23 +85,10 @@ class Turning(Part):
 
         Raises `Wait` while another delivery holds it, and `LeaseLost`.
         """
-        now = self._database.now
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
-            new = self._database.insert(locks).values(
-                name=name, delivery_id=row_id, locked_until=now + int(ttl_s * 1000)
-            )
-            take = new.on_conflict_do_update(
-                index_elements=["name"],
-                set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
-                where=or_(locks.c.delivery_id == row_id, locks.c.locked_until <= now),
-            )
-            connection.execute(take)
-            holder, guid, until, moment = connection.execute(
-                select(locks.c.delivery_id, deliveries.c.guid, locks.c.locked_until, now)
-                .join(deliveries, deliveries.c.id == locks.c.delivery_id)
-                .where(locks.c.name == name)
-            ).one()
+            connection.execute(self._take, {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)})
+            holder, guid, until, moment = connection.execute(self._holder, {"of_name": name}).one()
         if holder != row_id:
             raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, moment + _LOCK_POLL_MS)))
 
@@ -104,7 +96,29 @@ class Turning(Part):
         """Give a lock back, if this delivery holds it. Raises `LeaseLost`."""
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
-            connection.execute(locks.delete().where(locks.c.name == name, locks.c.delivery_id == row_id))
+            connection.execute(_UNLOCK, {"of_name": name, "of_delivery": row_id})
+
+    @cached_property
+    def _take(self) -> Insert:
+        now = self._database.now
+        new = self._database.insert(locks).values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
+        return new.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
+            where=or_(locks.c.delivery_id == new.excluded["delivery_id"], locks.c.locked_until <= now),
+        )
+
+    @cached_property
+    def _holder(self) -> Select[Any]:
+        return (
+            select(locks.c.delivery_id, deliveries.c.guid, locks.c.locked_until, self._database.now)
+            .join(deliveries, deliveries.c.id == locks.c.delivery_id)
+            .where(locks.c.name == bindparam("of_name"))
+        )
+
+    @cached_property
+    def _fresh_pace(self) -> Insert:
+        return self._database.insert(pace).on_conflict_do_nothing()
 
     def _turn(self, connection: Connection, row_id: int, name: str, interval_s: float) -> Turn:
         """Take or reserve the next turn of a pace, inside a transaction that holds the delivery."""
@@ -124,8 +138,7 @@ class Turning(Part):
 
     def _lock_pace(self, connection: Connection, name: str) -> Pace:
         """The pace, which nobody else changes until the transaction ends."""
-        fresh = self._database.insert(pace).values(name=name, next_at=0, held_until=0, taken_at=0)
-        connection.execute(fresh.on_conflict_do_nothing())
+        connection.execute(self._fresh_pace, {"name": name, "next_at": 0, "held_until": 0, "taken_at": 0})
         next_at, held_until, taken_at = connection.execute(_PACE, {"of_pace": name}).one()
         return Pace(next_at, held_until, taken_at)
 
