@@ -232,11 +232,16 @@ class Service:
 
     def _let_go_on(self) -> None:
         """After a change nothing waits any longer, as after a start: what still holds, it is told again."""
-        if self._mended.is_set():
+        if not self._mended.is_set():
+            return
+        self._mended.clear()  # before: what is mended meanwhile is for the next time
+        try:
             self._store.wait_no_more()
-            self._mended.clear()
-            self._wake()
-            self._probe.look_soon()
+        except StoreUnavailable:
+            self._mended.set()
+            raise
+        self._wake()
+        self._probe.look_soon()
 
     def _look(self) -> None:
         """Every second: the files, and, should the bell not be heard, the ends that somebody at the door waits for."""

@@ -31,7 +31,7 @@ _older, _newer = deliveries.alias("older"), deliveries.alias("newer")
 _INSERT = deliveries.insert()
 _ROUTE_AGAIN = (
     deliveries.update()
-    .where(_c.guid == bindparam("known_guid"))
+    .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
     .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
 )
 _OLDER_OF_ITS_THREAD = (

@@ -57,17 +57,19 @@ class Convoy:
         self._take_turn()
         load = None
         try:
-            load = self._load or _Load(self._begin())
+            load = self._load  # on which others wait: from here on it is ended or handed on, whatever comes
+            if load is None:
+                load = _Load(self._begin())
             in_company = load.members > 0
             if in_company:
                 load.connection.exec_driver_sql("SAVEPOINT writer")
             try:
                 yield load.connection
+                if in_company:
+                    load.connection.exec_driver_sql("RELEASE writer")
             except BaseException as exc:
                 _undo(load, exc, in_company=in_company)
                 raise
-            if in_company:
-                load.connection.exec_driver_sql("RELEASE writer")
             load.members += 1
         finally:
             self._hand_on(load)
@@ -117,13 +119,15 @@ class Convoy:
 
 
 def _undo(load: _Load, exc: BaseException, *, in_company: bool) -> None:
-    """Undo what one writer did. SQLite itself may have given up the whole transaction: of a full disk, for one."""
+    """Undo what one writer did. SQLite itself may have given up the whole transaction: of a full disk, for one.
+
+    Unless it is known that only that was undone, nothing is committed.
+    """
+    load.broken, load.error = True, exc
     if in_company and _is_open(load.connection):
         load.connection.exec_driver_sql("ROLLBACK TO writer")
         load.connection.exec_driver_sql("RELEASE writer")
-        return
-    load.broken = True
-    load.error = exc if load.members else None
+        load.broken, load.error = False, None
 
 
 def _is_open(connection: Connection) -> bool:

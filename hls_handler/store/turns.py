@@ -73,12 +73,13 @@ class Turning(Part):
         due = deliveries.update().where(
             deliveries.c.state == literal("queued"), deliveries.c.due_at > self._database.now
         )
-        with self._database.writing() as connection:
-            connection.execute(turns.delete())
-            anew = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
+        anew = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
+        with self._database.writing() as connection:  # in the order in which a worker locks them: its row, pace, turn
+            waited = connection.execute(due.values(due_at=self._database.now)).rowcount
             connection.execute(pace.update().values(anew))
+            connection.execute(turns.delete())
             self._database.ring(connection)
-            return connection.execute(due.values(due_at=self._database.now)).rowcount
+        return waited
 
     def lock(self, lease: Lease, name: str, *, ttl_s: float) -> None:
         """Take a lock, or keep it for longer; it ends with `unlock`, after `ttl_s`, or when the delivery stops running.

@@ -95,9 +95,11 @@ class Workers:
                 self._next(name, toolbox())
             except StoreUnavailable as exc:
                 store_trouble(self._health, exc)
+                self._idling.leave()
                 self._stopping.wait(self._poll_s)
             except Exception:  # the edge of a worker's thread: it must not end over a defect, whose lease will run out
                 log.exception("defect in a worker")
+                self._idling.leave()
                 self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, tools: Tools) -> None:

@@ -158,6 +158,29 @@ def test_a_transaction_that_sqlite_gives_up_fails_for_all_that_are_in_it(road: R
     assert road.arrived == ["c"]
 
 
+def test_what_cannot_be_undone_is_not_committed_with_the_others(road: Road) -> None:
+    def undone_by_nobody() -> None:
+        with road.convoy.joining() as connection:
+            connection.exec_driver_sql("RELEASE writer")  # what was to be undone is in the transaction now
+            connection.execute(text("INSERT INTO cargo VALUES ('half')"))
+            raise KeyError("half")
+
+    with ThreadPoolExecutor(1) as pool:
+        others = []
+
+        def first() -> None:
+            with road.convoy.joining() as connection:
+                connection.execute(text("INSERT INTO cargo VALUES ('a')"))
+                others.append(pool.submit(undone_by_nobody))
+                road.until_waiting(1)
+
+        with pytest.raises(KeyError):
+            first()
+        assert others[0].exception(PATIENCE_S) is not None
+    road.put("b")
+    assert road.arrived == ["b"]
+
+
 def test_a_begin_that_fails_leaves_the_road_free(road: Road) -> None:
     other = road.begin()
     with pytest.raises(Exception, match="locked"):
