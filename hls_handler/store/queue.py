@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, exists, func, literal_column, select
+from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, exists, func, select
 from sqlalchemy.engine import Row
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -18,7 +18,7 @@ from hls_handler.store.database import CLAIMS, Conflict
 from hls_handler.store.jumps import Steadying
 from hls_handler.store.lanes import let_next_come
 from hls_handler.store.packed import DamagedError, unpack
-from hls_handler.store.part import literal, lost, release_locks, terms_of
+from hls_handler.store.part import how_many, literal, lost, release_locks, terms_of
 from hls_handler.store.pauses import paused
 from hls_handler.store.tables import deliveries
 
@@ -50,13 +50,7 @@ _LEASED = (
 )
 
 
-_RUNNING = (
-    select(func.count())
-    .select_from(_counted)
-    # All of them have a lease. Without being told so, SQLite counts through an index of all deliveries there are.
-    .where(_counted.c.state == literal("running"), _counted.c.lease_until > literal_column("0"))
-)
-_PLACE_IS_FREE = _RUNNING.scalar_subquery() < bindparam("most")
+_PLACE_IS_FREE = how_many(_counted, "running").scalar_subquery() < bindparam("most")
 _OF_ITS_THREAD = _other.c.thread_key == _waiting.c.thread_key  # never true where a delivery has no thread
 _MAY_BEGIN = and_(
     _waiting.c.state == literal("queued"),

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 from hls_handler.deliveries import OPEN_STATES, Finished, State
 from hls_handler.store.clock import from_ms, maybe_from_ms, to_ms
 from hls_handler.store.packed import unpack
-from hls_handler.store.part import Part, literal
+from hls_handler.store.part import Part, how_many, literal
 from hls_handler.store.pauses import paused
 from hls_handler.store.rows import AnalysisRow, CallRow, DeliveryRow, QueueFigures
 from hls_handler.store.tables import analyses, calls, deliveries, steps
@@ -127,8 +127,8 @@ class Reading(Part):
                 queued=queued,
                 due=due,
                 held=held_back,
-                running=connection.execute(_how_many("running")).scalar_one(),
-                dead=connection.execute(_how_many("dead")).scalar_one(),
+                running=connection.execute(how_many(deliveries, "running")).scalar_one(),
+                dead=connection.execute(how_many(deliveries, "dead")).scalar_one(),
                 oldest_due_s=None if oldest is None else (now - oldest) / 1000,
                 waiting_reason=connection.execute(why).scalar(),
             )
@@ -147,10 +147,6 @@ class Reading(Part):
     def _deliveries(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:
             return [_delivery(row) for row in connection.execute(query)]
-
-
-def _how_many(state: State) -> Select[int]:
-    return select(func.count()).select_from(deliveries).where(_c.state == literal(state))
 
 
 def _delivery(row: Row[Any]) -> DeliveryRow:
