@@ -84,12 +84,12 @@ def test_the_first_look_is_taken_at_the_start() -> None:
 
 
 def test_who_mended_something_need_not_wait_for_the_next_look() -> None:
-    looks: SimpleQueue[None] = SimpleQueue()
-    probe = Probe([Check("store", lambda: looks.put(None))], health())
+    looks: SimpleQueue[str] = SimpleQueue()
+    probe = Probe([Check("store", lambda: looks.put("a look"))], health())
     probe.start()
-    looks.get(timeout=PATIENCE_S)
+    assert looks.get(timeout=PATIENCE_S) == "a look"
     probe.look_soon()
-    looks.get(timeout=PATIENCE_S)
+    assert looks.get(timeout=PATIENCE_S) == "a look"
     probe.stop()
 
 
@@ -103,11 +103,11 @@ def test_while_the_service_is_unhealthy_it_looks_more_often() -> None:
 
 
 def test_trouble_that_begins_between_two_looks_does_not_wait_for_the_minute_to_end() -> None:
-    looks: SimpleQueue[None] = SimpleQueue()
+    looks: SimpleQueue[str] = SimpleQueue()
     told = health()
-    probe = Probe([Check("queue", lambda: looks.put(None))], told, soon_s=0.01)
+    probe = Probe([Check("queue", lambda: looks.put("a look"))], told, soon_s=0.01)
     probe.start()
-    looks.get(timeout=PATIENCE_S)
+    assert looks.get(timeout=PATIENCE_S) == "a look"
     told.trouble("store", "locked", "wait", severity="unhealthy")
-    looks.get(timeout=PATIENCE_S)
+    assert looks.get(timeout=PATIENCE_S) == "a look"
     probe.stop()
