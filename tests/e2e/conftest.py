@@ -12,7 +12,7 @@ import pytest
 from hls_handler.sandbox.server import Sandbox
 from tests.contracts import claude as claude_contract
 from tests.contracts import github as github_contract
-from tests.e2e.service import ROOT, SECRET, SETTINGS, Service, free_port
+from tests.e2e.service import ROOT, Service, free_port, settings_text
 
 MakeService = Callable[..., Service]
 
@@ -57,19 +57,7 @@ def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
         url = storage_url or f"sqlite:///{tmp_path}/hls.db"
         path = tmp_path / f"settings-{len(made)}.yaml"
         path.write_text(
-            SETTINGS.format(
-                port=port,
-                secret=SECRET,
-                token=sandbox.token,
-                api_key=sandbox.api_key,
-                github_url=sandbox.github_url,
-                claude_url=sandbox.claude_url,
-                storage_url=url,
-                prompts=prompts,
-                more=more,
-                limits=limits,
-                server=server,
-            )
+            settings_text(sandbox, port=port, storage_url=url, prompts=prompts, more=more, limits=limits, server=server)
         )
         made.append(Service(path, port, tmp_path / f"service-{len(made)}.log", url))
         return made[-1]

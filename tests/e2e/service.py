@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hls_handler.sandbox.server import Sandbox
 from hls_handler.store import Store
 from tests.e2e.nursery import Born, nursery
 
@@ -45,6 +46,32 @@ repositories:
     events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment, push]
 {more}
 """
+
+
+def settings_text(
+    sandbox: Sandbox,
+    *,
+    port: int | str,
+    storage_url: str,
+    prompts: str = "prompts",
+    limits: str = "concurrency: 4",
+    server: str = "",
+    more: str = "",
+) -> str:
+    """Settings of a service whose GitHub and Claude are a sandbox. `limits` and `server` are more keys of theirs."""
+    return SETTINGS.format(
+        port=port,
+        secret=SECRET,
+        token=sandbox.token,
+        api_key=sandbox.api_key,
+        github_url=sandbox.github_url,
+        claude_url=sandbox.claude_url,
+        storage_url=storage_url,
+        prompts=prompts,
+        limits=limits,
+        server=server,
+        more=more,
+    )
 
 
 @dataclass(frozen=True, slots=True)

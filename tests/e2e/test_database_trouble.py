@@ -20,7 +20,7 @@ import pytest
 
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.proxy import Proxy
-from tests.e2e.service import SECRET, SETTINGS, Service, Waiting, free_port
+from tests.e2e.service import Service, Waiting, free_port, settings_text
 from tests.e2e.stream import Stream, guid_of
 from tests.e2e.test_life import run
 from tests.postgres import Cluster, running_cluster
@@ -43,18 +43,8 @@ def place(folder: Path, storage_url: str) -> Iterator[Place]:
         settings = folder / "settings.yaml"
         port = free_port()
         settings.write_text(
-            SETTINGS.format(
-                server="",
-                port=port,
-                secret=SECRET,
-                token=sandbox.token,
-                api_key=sandbox.api_key,
-                github_url=sandbox.github_url,
-                claude_url=sandbox.claude_url,
-                storage_url=storage_url,
-                prompts="prompts",
-                more="",
-                limits="concurrency: 4, lease_s: 5, shutdown_s: 2",
+            settings_text(
+                sandbox, port=port, storage_url=storage_url, limits="concurrency: 4, lease_s: 5, shutdown_s: 2"
             )
         )
         service = Service(settings, port, folder / "service.log", storage_url)

@@ -14,7 +14,7 @@ import pytest
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.attackers import BODY, HEADERS, LARGE_BODY, SILENCE, Attack, Attackers
-from tests.e2e.service import SECRET, SETTINGS, Service, free_port
+from tests.e2e.service import Service, free_port, settings_text
 
 MANY = 500
 FILES = 372
@@ -36,18 +36,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("many-clients")
     url = f"sqlite:///{folder}/hls.db"
     with Sandbox() as sandbox:
-        settings = SETTINGS.format(
+        settings = settings_text(
+            sandbox,
             port=(port := free_port()),
-            server="header_timeout_s: 3, body_timeout_s: 3, max_body_bytes: 2000000, max_connections: 1000",
-            secret=SECRET,
-            token=sandbox.token,
-            api_key=sandbox.api_key,
-            github_url=sandbox.github_url,
-            claude_url=sandbox.claude_url,
             storage_url=url,
-            prompts="prompts",
             limits="concurrency: 1",
-            more="",
+            server="header_timeout_s: 3, body_timeout_s: 3, max_body_bytes: 2000000, max_connections: 1000",
         )
         (path := folder / "settings.yaml").write_text(settings)
         made = Service(path, port, folder / "service.log", url, most_files=FILES).start()

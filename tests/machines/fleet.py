@@ -16,7 +16,7 @@ from hls_handler.sandbox import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.store import DeliveryRow, Store
 from tests.crash.lives import Life, Zygote
-from tests.e2e.service import SECRET, SETTINGS, Service, Waiting, free_port
+from tests.e2e.service import Service, Waiting, free_port, settings_text
 
 REPOSITORY = "Codertocat/Hello-World"
 
@@ -97,19 +97,7 @@ APART_S = 0.05
 def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, port: str, url: str, more: str = "") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "settings.yaml"
-    text = SETTINGS.format(
-        server="",
-        port=port,
-        secret=SECRET,
-        token=sandbox.token,
-        api_key=sandbox.api_key,
-        github_url=sandbox.github_url,
-        claude_url=sandbox.claude_url,
-        storage_url=url,
-        prompts="prompts",
-        limits=limits,
-        more=more,
-    )
+    text = settings_text(sandbox, port=port, storage_url=url, limits=limits, more=more)
     paced = text.replace("writes: 0.01", f"writes: {APART_S}").replace(
         "second: 100", f"second: {1 / APART_S}\n  calls_per_hour: 9999"
     )
