@@ -8,13 +8,11 @@ thread, no connection and no event loop when it forks.
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -28,20 +26,7 @@ from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
 from tests.crash.tally import Tally, watch_commits
-
-IMPORTED_LATE = (
-    "anthropic",
-    "github",
-    "psycopg",
-    "psycopg.pq",
-    "sqlalchemy.dialects.postgresql.psycopg",
-    "sqlalchemy.dialects.sqlite.pysqlite",
-    "alembic.runtime.migration",
-    "uvloop",
-    "uvicorn.lifespan.on",
-    "uvicorn.loops.uvloop",
-)
-"""What the service imports only where it uses it."""
+from tests.e2e.nursery import import_all, live, say
 
 
 class Shelf:
@@ -55,54 +40,36 @@ class Shelf:
 
 
 def main(settings_path: Path) -> None:
-    for module in IMPORTED_LATE:
-        importlib.import_module(module)
+    import_all()
     shelf = Shelf(SettingsFile(settings_path, os.environ, dotenv=DOTENV).first)
     assert threading.active_count() == 1
     gc.collect()
     gc.freeze()
     alive: set[int] = set()
-    _say("ready")
+    say("ready")
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "start":
             pid = os.fork()
             if pid == 0:
-                _live(settings_path, shelf, order)
+                live(order["log"], partial(_serve, settings_path, shelf, order))
             alive.add(pid)
-            _say(pid)
+            say(pid)
         else:
             _, status = os.waitpid(order["pid"], 0 if order["do"] == "wait" else os.WNOHANG)
             ended = status if _ else None
             if ended is not None:
                 alive.discard(order["pid"])
-            _say(None if ended is None else os.waitstatus_to_exitcode(ended))
+            say(None if ended is None else os.waitstatus_to_exitcode(ended))
     for pid in alive:  # whoever gave the orders is gone
         os.kill(pid, signal.SIGKILL)
 
 
-def _say(answer: object) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
-
-
-def _live(settings_path: Path, shelf: Shelf, order: Mapping[str, Any]) -> None:
-    """The child's whole life; it does not return."""
-    code = 70
-    try:
-        log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
-            os.dup2(ours, theirs)
-        os.environ.update(order["environ"])
-        if order["tally"] is not None:
-            watch_commits(Tally(Path(order["tally"])))
-        code = run_service(settings_path, partial(Service, load=shelf.load))
-    except BaseException:  # noqa: BLE001 (the child's edge: it must never return into the zygote's loop)
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+def _serve(settings_path: Path, shelf: Shelf, order: Mapping[str, Any]) -> int:
+    os.environ.update(order["environ"])
+    if order["tally"] is not None:
+        watch_commits(Tally(Path(order["tally"])))
+    return run_service(settings_path, partial(Service, load=shelf.load))
 
 
 if __name__ == "__main__":

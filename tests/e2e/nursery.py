@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import random
@@ -17,23 +18,27 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import anthropic
-import github
-import psycopg
-import sqlalchemy.dialects.postgresql.psycopg
-import sqlalchemy.dialects.sqlite.pysqlite
-import uvicorn.loops.uvloop
-
-from hls_handler.app import Service
 from hls_handler.cli import app
 
 ROOT = Path(__file__).parent.parent.parent
-IMPORTED_FOR = (Service, anthropic, github, psycopg, sqlalchemy.dialects, uvicorn.loops)
+
+IMPORTED_LATE = (
+    "anthropic",
+    "github",
+    "psycopg",
+    "psycopg.pq",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "alembic.runtime.migration",
+    "uvloop",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+)
 LOOK_EVERY_S = 0.05
 
 
@@ -108,52 +113,64 @@ def nursery() -> Nursery:
 
 
 def main() -> None:
+    import_all()
     gc.collect()
     gc.freeze()
     alive: set[int] = set()
-    _say("ready")
+    say("ready")
     for line in sys.stdin:
         order = json.loads(line)
         if "look" in order:
             pid, status = os.waitpid(order["look"], os.WNOHANG)
             alive.discard(pid)
-            _say(os.waitstatus_to_exitcode(status) if pid else None)
+            say(os.waitstatus_to_exitcode(status) if pid else None)
             continue
         pid = os.fork()
         if pid == 0:
-            _live(order)
+            live(order["log"], partial(_run, order))
         alive.add(pid)
-        _say(pid)
+        say(pid)
     for pid in alive:  # the tests are gone
         os.kill(pid, signal.SIGKILL)
 
 
-def _say(answer: object) -> None:
+def import_all() -> None:
+    """What the service imports only where it uses it, too."""
+    for module in IMPORTED_LATE:
+        importlib.import_module(module)
+
+
+def say(answer: object) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
-def _live(order: Mapping[str, Any]) -> None:
-    """The child's whole life; it does not return."""
+def live(log_path: str, begin: Callable[[], int]) -> NoReturn:
+    """The whole life of a process that was just forked: `begin`, whose result is its exit code, writing to the log."""
     code = 70
     try:
-        log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(ours, theirs)
-        os.environ.clear()
-        os.environ.update(order["environ"])
-        random.seed()
-        app(order["arguments"], standalone_mode=True)
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001 (the child's edge: it must never return into the nursery's loop)
+        random.seed()  # or all that are forked from one would draw alike
+        code = begin()
+    except BaseException:  # noqa: BLE001 (the child's edge: it must never return into its parent's loop)
         traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _run(order: Mapping[str, Any]) -> int:
+    os.environ.clear()
+    os.environ.update(order["environ"])
+    try:
+        app(order["arguments"], standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
 
 
 if __name__ == "__main__":
