@@ -62,9 +62,16 @@ class Health:
         self._failed_in_use_at: dict[Component, datetime] = {}
         self._figures: dict[Component, Mapping[str, int]] = {}
 
-    def ok(self, component: Component) -> None:
-        """The component was used, and it worked."""
+    def moment(self) -> datetime:
+        """When a use begins, for `ok`."""
+        return self._clock()
+
+    def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
+        """The component was used, and it worked. A long use says nothing of trouble that came after it had begun."""
         with self._lock:
+            failed_at = self._failed_in_use_at.get(component)
+            if begun_at is not None and failed_at is not None and failed_at > begun_at:
+                return
             self._failed_in_use_at.pop(component, None)
             self._set_healthy(component)
 

@@ -81,6 +81,16 @@ def test_a_use_that_works_ends_what_a_use_saw_at_once() -> None:
     assert health.snapshot().components["claude"].state == "healthy"
 
 
+def test_a_use_that_had_begun_before_the_trouble_does_not_end_it() -> None:
+    health = Health(SteppedClock())
+    begun_at = health.moment()
+    health.trouble("claude", "the hourly budget is used up", "raise it")
+    health.ok("claude", begun_at=begun_at)
+    assert health.snapshot().components["claude"].state == "degraded"
+    health.ok("claude", begun_at=health.moment())
+    assert health.snapshot().components["claude"].state == "healthy"
+
+
 def test_a_worse_state_begins_anew() -> None:
     health = Health(SteppedClock())
     health.trouble("store", "slow", "look")
