@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def main(names: Sequence[str]) -> int:
     if unknown:
         print(f"no such measure: {', '.join(unknown)}; there are {', '.join(MEASURES)}", file=sys.stderr)
         return 2
+    logging.getLogger("hls_handler").setLevel(logging.WARNING)
     rows: list[Row] = []
     for name in names or MEASURES:
         with tempfile.TemporaryDirectory(dir=_folder()) as folder:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hls_handler.analysis import Answered
 from hls_handler.deliveries import Lease, NewDelivery, Remembered
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.handlers.record import Blank, Happened
 from hls_handler.store.corrections import Noted
+from hls_handler.store.memory import ThreadKnowledge
 
 
 @dataclass
@@ -28,7 +28,6 @@ class InMemory:
     queued: deque[NewDelivery] = field(default_factory=deque)
     remembered: dict[str, dict[tuple[str, int], Remembered]] = field(default_factory=dict)
     calls: dict[int, Any] = field(default_factory=dict)
-    answers: list[tuple[str, int, Answered]] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     threads: dict[int | None, InMemoryThread] = field(default_factory=dict)
@@ -73,8 +72,11 @@ class InMemory:
     def steps(self, guid: str) -> dict[tuple[str, int], Remembered]:
         return dict(self.remembered.get(guid, {}))
 
-    def remember(self, lease: Lease, step: Remembered) -> None:
-        self.remembered.setdefault(lease.guid, {})[step.name, step.index] = step
+    def remember(self, lease: Lease, *kept: Remembered, unlock: str | None = None, **_statuses: object) -> None:
+        for step in kept:
+            self.remembered.setdefault(lease.guid, {})[step.name, step.index] = step
+        if unlock is not None and unlock in self.locks:
+            self.locks[unlock].release()
 
     def thread_runs_last_hour(self, _lease: Lease) -> int:
         return 0
@@ -99,11 +101,9 @@ class InMemory:
         self.calls[number] = (lease.guid, call)
         return number
 
-    def end_call(self, _lease: Lease, call_id: int, **end: object) -> None:
+    def end_call(self, lease: Lease, call_id: int, *, kept: Sequence[Remembered] = (), **end: object) -> None:
         self.calls[call_id] = (*self.calls[call_id], end)
-
-    def save_analysis(self, lease: Lease, *, index: int, answered: Answered) -> None:
-        self.answers.append((lease.guid, index, answered))
+        self.remember(lease, *kept)
 
     def set_status(self, lease: Lease, **status: object) -> None:
         self.statuses.setdefault(lease.guid, {}).update(status)
@@ -114,14 +114,14 @@ class InMemory:
 
     feedback = memory
 
+    def known_of_thread(self, _repository_id: int, _number: int, _identity: str) -> ThreadKnowledge:
+        return ThreadKnowledge(labels={}, comments={})
+
     def take_turn(self, _lease: Lease, _pace: str, *, interval_s: float) -> None:
         pass
 
     def lock(self, _lease: Lease, name: str, *, ttl_s: float) -> None:
         self.locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
-
-    def unlock(self, _lease: Lease, name: str) -> None:
-        self.locks[name].release()
 
     def finish(self, lease: Lease, state: str, **_why: object) -> None:
         self.states[lease.guid] = state

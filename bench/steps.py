@@ -7,7 +7,6 @@ at once and without HTTP. A delivery of an opened issue remembers six steps.
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from contextlib import closing
@@ -31,19 +30,18 @@ REQUIRED, AIM = 0.3, 0.6
 _numbers = itertools.count(1)
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
-    logging.getLogger("hls_handler").setLevel(logging.WARNING)
+def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES) -> tuple[Row, ...]:
     in_memory = InMemory()
     given = settings()
     given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 100_000})})
     with closing(Store.open(f"sqlite:///{folder / 'steps.db'}")) as store:
         ours, without = (World(one, FakeGithub(), FakeClaude([BUG]), given) for one in (store, _as(in_memory)))
         for world in (ours, without):
-            _worked_off(world)
+            _worked_off(world, deliveries)
         kept, forgotten = [], []
-        for _ in range(ROUNDS):
-            kept.append(_worked_off(ours))
-            forgotten.append(_worked_off(without))
+        for _ in range(rounds):
+            kept.append(_worked_off(ours, deliveries))
+            forgotten.append(_worked_off(without, deliveries))
         newest = store.deliveries(state="done", limit=1)[0]
         assert len(store.steps(newest.guid)) == STEPS, f"{len(store.steps(newest.guid))} steps"
     ratios = [remembering / not_at_all for remembering, not_at_all in zip(kept, forgotten, strict=True)]
@@ -55,7 +53,7 @@ def _as(in_memory: InMemory) -> Store:
     return cast(Store, in_memory)
 
 
-def _worked_off(world: World) -> float:
+def _worked_off(world: World, deliveries: int) -> float:
     """Deliveries a second, of as many as are put in before."""
     payload = recorded.load("issues.opened")
     new = NewDelivery(
@@ -68,7 +66,7 @@ def _worked_off(world: World) -> float:
         repository="Codertocat/Hello-World",
         body=payload.body,
     )
-    numbers = list(itertools.islice(_numbers, DELIVERIES))
+    numbers = list(itertools.islice(_numbers, deliveries))
     world.store.accept(
         [replace(new, guid=str(n), number=n, digest=str(n).encode()) for n in numbers], replay_window_h=72
     )
@@ -87,5 +85,5 @@ def _worked_off(world: World) -> float:
     for thread in threads:
         thread.join()
     took_s = time.perf_counter() - begun
-    assert len(done) == DELIVERIES, f"{len(done)} of {DELIVERIES} were done"
-    return DELIVERIES / took_s
+    assert len(done) == deliveries, f"{len(done)} of {deliveries} were done"
+    return deliveries / took_s

@@ -19,7 +19,7 @@ class KnownComment(Protocol):
 
 
 class Memory(Protocol):
-    """One thread, as one account. Every change is durable when the call returns."""
+    """One thread, as one account. Every change outlives the process when the call returns."""
 
     def labels(self) -> Mapping[str, LabelState]: ...
 

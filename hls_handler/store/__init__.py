@@ -11,6 +11,7 @@ from hls_handler.store.memory import ThreadKnowledge, ThreadMemory
 from hls_handler.store.pauses import Pause
 from hls_handler.store.repository_files import KnownFile
 from hls_handler.store.rows import CallRow, DeliveryRow, PromptRow, QueueFigures
+from hls_handler.store.steps import Posted
 from hls_handler.store.store import Store
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "KnownFile",
     "Noted",
     "Pause",
+    "Posted",
     "PromptRow",
     "QueueFigures",
     "Store",

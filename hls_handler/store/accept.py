@@ -16,6 +16,7 @@ from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.store.clock import HOUR_MS
 from hls_handler.store.counters import ended
+from hls_handler.store.database import Database
 from hls_handler.store.lanes import busy_lanes, let_next_come
 from hls_handler.store.packed import packer
 from hls_handler.store.part import COUNTED_AT_THE_DOOR, LAST_WEBHOOK, Counts, Part, literal
@@ -28,7 +29,6 @@ _FROM_HERE_ON_TOO_BIG = 2**63
 
 _c = deliveries.c
 _older, _newer = deliveries.alias("older"), deliveries.alias("newer")
-_INSERT = deliveries.insert()
 _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
@@ -133,7 +133,7 @@ class Accepting(Part):
             busy = busy_lanes(self._database, connection, _lanes_of(kept))
             superseding = _superseding_in(kept, busy, before)
             _line_up(kept, [rows[i] for i in stored.values()], busy, before, now)
-            _store(connection, {guid: rows[i] for guid, i in stored.items()}, before, now)
+            _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, before, now)
             afterwards += _supersede(connection, superseding, now)
             let_next_come(self._database, connection, [new.thread_key for new in superseding])
             self._count(connection, afterwards + _count_answers(batch, answers))
@@ -262,12 +262,13 @@ def _line_up(
             lanes.add(new.thread_key)
 
 
-def _store(connection: Connection, rows: Mapping[str, dict[str, object]], before: frozenset[str], now: int) -> None:
+def _store(
+    database: Database, connection: Connection, rows: Mapping[str, dict[str, object]], before: frozenset[str], now: int
+) -> None:
     """Insert the rows of new GUIDs, and let those of the GUIDs known before begin anew."""
     new = [row | {"received_at": now} for guid, row in rows.items() if guid not in before]
     again = [rows[guid] | {"known_guid": guid} for guid in sorted(before & rows.keys())]
-    if new:
-        connection.execute(_INSERT, new)
+    database.insert_rows(connection, deliveries, new)
     if again:
         connection.execute(_ROUTE_AGAIN, again)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, distinct, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, distinct, func, select
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
-from hls_handler.analysis import Usage
+from hls_handler.analysis import Answered, Usage
 from hls_handler.deliveries import SHADOW_STEPS, Lease, Remembered
 from hls_handler.errors import Wait
+from hls_handler.store.analyses import KeepingAnalyses
 from hls_handler.store.clock import HOUR_MS, from_ms
 from hls_handler.store.pace import budget_frees_at
 from hls_handler.store.part import lost
-from hls_handler.store.steps import Progressing
+from hls_handler.store.steps import Progressing, packed
 from hls_handler.store.tables import calls, deliveries, turns
 from hls_handler.store.turns import Turning
 
@@ -26,13 +28,15 @@ UNAVAILABLE = "unavailable"
 
 _c = calls.c
 _COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
-_RECENT = select(_c.started_at).where(_c.started_at > bindparam("since"), _COUNTS).order_by(_c.started_at)
+_OF_THE_HOUR = and_(_c.started_at > bindparam("since"), _COUNTS)
+_HOW_MANY = select(func.count()).select_from(calls).where(_OF_THE_HOUR)
+_STARTS = select(_c.started_at).where(_OF_THE_HOUR).order_by(_c.started_at)
 _DROP_RESERVED = turns.delete().where(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == _BUDGET)
 _AHEAD = select(func.count()).select_from(turns).where(turns.c.pace == _BUDGET, turns.c.slot_at > bindparam("moment"))
 _OWN_ID = select(deliveries.c.id).where(deliveries.c.guid == bindparam("of_guid")).scalar_subquery()
 
 
-class Calling(Turning, Progressing):
+class Calling(Turning, Progressing, KeepingAnalyses):
     """The ledger of calls to Claude."""
 
     def begin_call(
@@ -53,9 +57,11 @@ class Calling(Turning, Progressing):
         """
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
-            wait = self._budget(connection, row_id, calls_per_hour)
+            pace = self._lock_pace(connection, CLAUDE_PACE)  # or two workers would both take the last call
+            now = self._database.now_in(connection)
+            wait = self._budget(connection, row_id, calls_per_hour, now)
             if wait is None:
-                turn = self._turn(connection, row_id, CLAUDE_PACE, 1 / requests_per_second)
+                turn = self._turn(connection, row_id, CLAUDE_PACE, 1 / requests_per_second, pace, now)
                 wait = None if turn.go else Wait("waits for its turn to ask Claude", at=from_ms(turn.slot_at))
             if wait is None:
                 call = {
@@ -77,13 +83,16 @@ class Calling(Turning, Progressing):
         outcome: str,
         usage: Usage | None,
         error: str | None,
-        reply: Remembered | None = None,
+        kept: Sequence[Remembered] = (),
+        answered: Answered | None = None,
+        is_last: bool = False,
     ) -> None:
         """Note what became of a call: "ok", or why not. Not fenced: the money is spent, whoever holds the lease.
 
-        A call that has ended already is left as it is. `reply` is the step to be remembered of it, together with what
-        it cost or not at all: should the worker die in between, a reply would be there that nobody had paid for. That
-        is fenced: raises `LeaseLost`, the cost noted all the same.
+        A call that has ended already is left as it is. `kept` are the steps to be remembered of it, and `answered` is
+        what Claude said, all together with what it cost or not at all: should the worker die in between, a reply would
+        be there that nobody had paid for. With the one that `is_last` the analysis is done. That is fenced: raises
+        `LeaseLost`, the cost noted all the same.
         """
         spent: dict[str, object] = {}
         if usage is not None:
@@ -96,14 +105,18 @@ class Calling(Turning, Progressing):
                 "cost_micro_usd": _micro_usd(usage.cost_usd),
                 "took_ms": round(usage.took_s * 1000),
             }
+        statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
+        is_fenced, steps_to_keep = bool(kept) or answered is not None, packed(kept)
         terms = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error, **spent}
         with self._database.writing() as connection:
-            kept = reply is None or self._remember_in(connection, lease, reply)
+            row_id = self._remember_in(connection, lease, steps_to_keep, **statuses) if is_fenced else None
             ended = connection.execute(self._end_call, terms).first()
             if ended is not None:
+                if row_id is not None and answered is not None:
+                    self._save_analysis(connection, row_id, ended.step_index, answered)
                 shadow = ended.step_index >= SHADOW_STEPS
                 self._count(connection, _spent(ended.prompt_id, outcome, usage, shadow=shadow))
-        if not kept:
+        if is_fenced and row_id is None:
             raise lost(lease)
 
     def calls_last_hour(self) -> int:
@@ -139,12 +152,12 @@ class Calling(Turning, Progressing):
             _c.delivery_id != _OWN_ID,
         )
 
-    def _budget(self, connection: Connection, row_id: int, calls_per_hour: int) -> Wait | None:
+    def _budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Wait | None:
         """Why the hourly budget does not allow a call now; a time is reserved then."""
-        self._lock_pace(connection, CLAUDE_PACE)  # so that two workers do not both take the last call
-        now = self._database.now_in(connection)
-        started = connection.execute(_RECENT, {"since": now - HOUR_MS}).scalars().all()
         connection.execute(_DROP_RESERVED, {"of_delivery": row_id})
+        if connection.execute(_HOW_MANY, {"since": now - HOUR_MS}).scalar_one() < calls_per_hour:
+            return None
+        started = connection.execute(_STARTS, {"since": now - HOUR_MS}).scalars().all()
         ahead = connection.execute(_AHEAD, {"moment": now}).scalar_one()
         frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=ahead)
         if frees_at is None:

@@ -66,7 +66,7 @@ class Noted:
 
 
 class ThreadFeedback(Part):
-    """Our labels on the lease's thread, as people see them. Every method raises `LeaseLost` when the lease has ended.
+    """Our labels on the lease's thread, as people see them. What is noted raises `LeaseLost` when the lease has ended.
 
     A label is no word of ours, and not judged, if it was set over a month ago, or before we kept whose word it was.
     """
@@ -94,7 +94,7 @@ class ThreadFeedback(Part):
 
         Labels that we set after `at`, when the event was received, are not what it is about.
         """
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             self._fenced(connection, self._lease)
             words = self._words(connection, until=to_ms(at))
             own = {said: known for said, known in words.items() if known.word.field == field}
@@ -103,9 +103,13 @@ class ThreadFeedback(Part):
     def seen(self, shown: Iterable[str], *, title: str, pull_request: bool, fields: Mapping[str, str]) -> Noted:
         """Note what people changed, by the labels that the thread has now.
 
-        It cannot be seen who changed them: where a bot did something about our labels, they are left alone.
+        It cannot be seen who changed them: where a bot did something about our labels, they are left alone. Where none
+        of ours could be judged, as on most threads, that is seen by reading alone.
         """
-        with self._database.writing() as connection:
+        with self._database.reading() as connection:
+            if not self._words(connection):
+                return Noted(0, ())
+        with self._database.writing(durable=False) as connection:
             self._fenced(connection, self._lease)
             words = self._words(connection)
             bots = self._changed_by_bots_at(connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,11 +15,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from hls_handler.errors import StoreUnavailable
+from hls_handler.store.bulk import NewRows
 from hls_handler.store.clock import now_ms
 from hls_handler.store.convoy import Convoy
 from hls_handler.store.look import Look, Watch
 from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
-from hls_handler.store.sqlite import require_in_place, sqlite_engine
+from hls_handler.store.sqlite import require_in_place, sqlite_engine, wait_for_disk
 
 CLAIMS, LANES = 7_246_174, 7_246_175
 """What names are locked for, as numbers that no other program on the same PostgreSQL is likely to use."""
@@ -95,6 +96,7 @@ class Database:
         self._sqlite = url.get_backend_name() == "sqlite"
         self._connections = Connections()
         self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url, self._connections)
+        self._inserts: dict[tuple[str, tuple[str, ...]], NewRows] = {}
         self._convoy = Convoy(begin=self._begin, commit=self._commit, patience_s=_OWN_WRITERS_S)
 
     def prepare(self) -> None:
@@ -119,18 +121,31 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, *, however_long: bool = False) -> Iterator[Connection]:
+    def writing(self, *, durable: bool = True, however_long: bool = False) -> Iterator[Connection]:
         """One transaction, committed when the block ends and rolled back when it raises.
 
         An error says that nothing was written, unless the answer to the commit itself was lost. `however_long` waits
         for a server's answers without end.
+
+        What is not `durable` outlives us, however we end, but SQLite does not wait until the disk has it: should the
+        machine itself fail, what was written last may be gone, back to a moment no older than the last durable commit.
+        PostgreSQL always waits: its server may fail while a worker lives, whose claim it would have forgotten.
         """
-        with self._translated(), self._transaction(however_long=however_long) as connection:
+        with self._translated(), self._transaction(durable=durable, however_long=however_long) as connection:
             yield connection
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which is spelled alike in both but is not in SQLAlchemy's common part."""
         return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+
+    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+        """Insert rows that all have the same columns, in the order of those."""
+        if rows:
+            columns = tuple(rows[0])
+            insert = self._inserts.get((table.name, columns))
+            if insert is None:
+                insert = self._inserts[table.name, columns] = NewRows(table, columns, self._engine.dialect)
+            insert.run(connection, rows)
 
     def lock_names(self, connection: Connection, kind: int, names: Iterable[str]) -> bool:
         """Lock names of a kind until the transaction ends. False where nobody else could be writing: on SQLite."""
@@ -160,9 +175,9 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self, *, however_long: bool) -> Iterator[Connection]:
+    def _transaction(self, *, durable: bool, however_long: bool) -> Iterator[Connection]:
         if self.file is not None:
-            with self._convoy.joining() as connection:
+            with self._convoy.joining(durable=durable) as connection:
                 yield connection
             return
         with self._engine.connect() as connection:
@@ -171,12 +186,13 @@ class Database:
             yield connection
             connection.commit()
 
-    def _begin(self) -> Connection:
+    def _begin(self, durable: bool) -> Connection:
         """A connection that holds SQLite's write lock."""
         assert self.file is not None
         connection = self._engine.connect()
         try:
             require_in_place(connection, self.file)
+            wait_for_disk(connection, durable=durable)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except BaseException:
             connection.close()
@@ -186,7 +202,8 @@ class Database:
     def _commit(self, connection: Connection) -> None:
         assert self.file is not None
         connection.commit()
-        require_in_place(connection, self.file, after_writing=True)
+        if connection.info["durable"]:
+            require_in_place(connection, self.file, after_writing=True)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -15,10 +15,11 @@ from hls_handler.store.counters import ended, processed
 from hls_handler.store.lanes import let_next_come
 from hls_handler.store.part import Part, literal, lost, release_locks, terms_of
 from hls_handler.store.ranks import rank
+from hls_handler.store.steps import Posted
 from hls_handler.store.tables import deliveries, turns
 
 AnalysisStatus = Literal["done", "failed"]
-PostingStatus = Literal["done", "failed", "dry_run"]
+PostingStatus = Posted | Literal["failed"]
 
 _c = deliveries.c
 _DROP_TURNS = turns.delete().where(turns.c.delivery_id == bindparam("of_delivery"))
@@ -87,7 +88,7 @@ class Ending(Part):
             values |= {"analysis_status": analysis, "analysis_error": analysis_error}
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": posting_error}
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             row_id = self._fenced(connection, lease)
             if values:
                 connection.execute(_SET_STATUS, {"row_id": row_id, **values})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, select
@@ -12,10 +12,11 @@ from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.store.counters import LABEL_SET, of_field
-from hls_handler.store.database import Database
+from hls_handler.store.database import Database, Insert
 from hls_handler.store.part import Part, Shared
 from hls_handler.store.tables import comments, identities, labels
 
+_NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
 _OF_THREAD = ("repository_id", "identity", "number")
 _ITS_LABELS = and_(*(labels.c[name] == bindparam(name) for name in _OF_THREAD))
 _LABELS = select(labels.c.name, labels.c.state).where(_ITS_LABELS)
@@ -47,7 +48,7 @@ class ThreadKnowledge:
 
 
 class ThreadMemory(Part):
-    """Our labels and comments on the lease's thread. Every method raises `LeaseLost` when the lease has ended."""
+    """Our labels and comments on the lease's thread. What writes raises `LeaseLost` when the lease has ended."""
 
     def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
         super().__init__(database, shared)
@@ -62,8 +63,7 @@ class ThreadMemory(Part):
 
     def labels(self) -> dict[str, LabelState]:
         """Labels that we meant to add ("intended"), added ("ours"), or that a person took away from us ("gone")."""
-        with self._database.writing() as connection:
-            self._fenced(connection, self._lease)
+        with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._thread)
             return {row.name: row.state for row in rows}
 
@@ -72,11 +72,12 @@ class ThreadMemory(Part):
 
         `origins` are those of labels that are added, as far as they have one.
         """
-        kept = {name: {"field": origin.field, "prompt_id": origin.prompt_id} for name, origin in origins.items()}
-        with self._database.writing() as connection:
+        kept: dict[str, Mapping[str, str | None]] = {
+            name: {"field": origin.field, "prompt_id": origin.prompt_id} for name, origin in origins.items()
+        }
+        with self._database.writing(durable=False) as connection:
             self._fenced(connection, self._lease)
-            for name in sorted(set(names)):
-                self._set_label(connection, name, {"state": "intended", **kept.get(name, {})})
+            self._set_labels(connection, self._shared.label_with_origin, "intended", sorted(set(names)), kept)
 
     def confirm_labels(self, names: Iterable[str]) -> None:
         """We added these. One that came from a reply is counted as set."""
@@ -87,29 +88,24 @@ class ThreadMemory(Part):
             counts = Counter(
                 (LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(_SAID_FIRST, terms)
             )
-            for name in added:
-                self._set_label(connection, name, {"state": "ours"})
-            first = and_(self._here(labels), labels.c.name.in_(added), labels.c.set_at.is_(None))
-            connection.execute(labels.update().where(first).values(set_at=self._database.now))
+            self._set_labels(connection, self._shared.label_that_is_set, "ours", added)
             self._count(connection, counts)
 
     def labels_gone(self, names: Iterable[str]) -> None:
         """These were ours, and a person took them away: they do not come back."""
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             self._fenced(connection, self._lease)
-            for name in sorted(set(names)):
-                self._set_label(connection, name, {"state": "gone"})
+            self._set_labels(connection, self._shared.label, "gone", sorted(set(names)))
 
     def forget_labels(self, names: Iterable[str]) -> None:
         """These are no longer ours, because we took them away."""
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             self._fenced(connection, self._lease)
             connection.execute(labels.delete().where(self._here(labels), labels.c.name.in_(list(names))))
 
     def comment(self, family: str) -> KnownComment | None:
         """The comment that we made for a prompt family, whether or not it is still there."""
-        with self._database.writing() as connection:
-            self._fenced(connection, self._lease)
+        with self._database.reading() as connection:
             row = connection.execute(_COMMENT, {**self._thread, "family": family}).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
@@ -123,12 +119,28 @@ class ThreadMemory(Part):
                 new.on_conflict_do_update(index_elements=["repository_id", "identity", "number", "family"], set_=kept)
             )
 
-    def _set_label(self, connection: Connection, name: str, values: Mapping[str, object]) -> None:
-        kept = {**values, "changed_at": self._database.now}
-        new = self._database.insert(labels).values(self._thread | {"name": name} | kept)
-        connection.execute(
-            new.on_conflict_do_update(index_elements=["repository_id", "identity", "number", "name"], set_=kept)
-        )
+    def _set_labels(
+        self,
+        connection: Connection,
+        upsert: Insert,
+        state: LabelState,
+        names: Sequence[str],
+        origins: Mapping[str, Mapping[str, str | None]] | None = None,
+    ) -> None:
+        """`names` are sorted: in one order, no two wait for each other's. `origins` where the statement keeps them."""
+        if names:
+            connection.execute(
+                upsert,
+                [
+                    {
+                        **self._thread,
+                        "name": name,
+                        "state": state,
+                        **({} if origins is None else origins.get(name, _NO_ORIGIN)),
+                    }
+                    for name in names
+                ],
+            )
 
     def _here(self, table: Table) -> ColumnElement[bool]:
         return _at(table, self._thread)

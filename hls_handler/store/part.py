@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, bind
 from hls_handler.deliveries import Lease, State
 from hls_handler.errors import LeaseLost
 from hls_handler.store.database import Database, Insert
-from hls_handler.store.tables import counters, deliveries, locks
+from hls_handler.store.tables import counters, deliveries, labels, locks
 
 Counts = Mapping[tuple[str, str], int]
 
@@ -42,6 +42,32 @@ class Shared:
         )
 
     @cached_property
+    def label(self) -> Insert:
+        """A label's state, with nothing said of where it comes from."""
+        return self._label(("state", "changed_at"))
+
+    @cached_property
+    def label_with_origin(self) -> Insert:
+        """As `label`, with where it comes from where that is known; else what was known of it stays."""
+        return self._label(("state", "changed_at"), keeping=("field", "prompt_id"))
+
+    @cached_property
+    def label_that_is_set(self) -> Insert:
+        """As `label`, with the time of now if it was not set before."""
+        return self._label(("state", "changed_at"), once=("set_at",))
+
+    def _label(self, anew: Sequence[str], *, keeping: Sequence[str] = (), once: Sequence[str] = ()) -> Insert:
+        """Columns that are told anew, those that are kept where nothing is told, and times that are set but once."""
+        now = self._database.now
+        new = self._database.insert(labels).values(changed_at=now, **dict.fromkeys(once, now))
+        return new.on_conflict_do_update(
+            index_elements=["repository_id", "identity", "number", "name"],
+            set_={name: new.excluded[name] for name in anew}
+            | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keeping}
+            | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in once},
+        )
+
+    @cached_property
     def is_held(self) -> ColumnElement[bool]:
         """The lease's delivery, as long as the lease holds, for statements that are run with `terms_of(lease)`."""
         return and_(
@@ -57,7 +83,7 @@ class Shared:
 
 
 class Part:
-    """A part of the store. Its public methods are called from any thread, and each is one transaction.
+    """A part of the store. Its public methods are called from any thread, and each writes in one transaction.
 
     One that lives for a delivery only is given the statements that are `shared` with whoever made it.
     """

@@ -93,7 +93,7 @@ class Queueing(Steadying):
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """The lease, from now on for `lease_s`. Raises `LeaseLost`."""
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             lease_until = connection.execute(
                 self._longer, {"lease_ms": int(lease_s * 1000), **terms_of(lease)}
             ).scalar()

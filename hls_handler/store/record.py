@@ -27,6 +27,16 @@ _f, _e, _c = step_failures.c, run_ends.c, corrections.c
 _COMMENT = select(comments.c.comment_id).where(
     *(comments.c[name] == bindparam(name) for name in ("repository_id", "identity", "number", "family"))
 )
+_CORRECTIONS = (
+    select(_c.number, _c.field, _c.said, _c.became, _c.title)
+    .where(
+        _c.repository_id == bindparam("repository_id"),
+        _c.identity == bindparam("identity"),
+        _c.is_pull_request.is_(False),
+    )
+    .order_by(_c.noted_at.desc(), _c.number.desc(), _c.field)
+    .limit(bindparam("most"))
+)
 
 
 class RepositoryRecord(Part):
@@ -92,19 +102,14 @@ class RepositoryRecord(Part):
             )
 
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
-        lately = (
-            select(_c.number, _c.field, _c.said, _c.became, _c.title)
-            .where(
-                _c.repository_id == self._lease.repository_id,
-                _c.identity == self._identity,
-                _c.is_pull_request.is_(False),
-            )
-            .order_by(_c.noted_at.desc(), _c.number.desc(), _c.field)
-            .limit(most * FIELDS_OF_AN_ISSUE)
-        )
+        terms = {
+            "repository_id": self._lease.repository_id,
+            "identity": self._identity,
+            "most": most * FIELDS_OF_AN_ISSUE,
+        }
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(lately):
+            for row in connection.execute(_CORRECTIONS, terms):
                 newest.setdefault(row.number, Correction(field_of(row.field), row.said, row.became, row.title))
         return tuple(newest.values())[:most]
 
@@ -130,7 +135,7 @@ class Recording(Part):
         """Keep how runs ended and which steps failed for a while; what is known stays as it is. Raises `LeaseLost`."""
         if lease.repository_id is None or not (happened.ends or happened.failures):
             return
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             self._fenced(connection, lease)
             now = self._database.now_in(connection)
             for table, rows in (
@@ -146,6 +151,6 @@ class Recording(Part):
 
     def note_thread(self, lease: Lease, number: int) -> None:
         """Keep on which thread it is said what comes of a delivery that is about none. Raises `LeaseLost`."""
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             row_id = self._fenced(connection, lease)
             connection.execute(deliveries.update().where(deliveries.c.id == row_id).values(said_on=number))

@@ -20,7 +20,14 @@ _USELESS_AFTER = frozenset(
 )
 """Errors that stick to a connection: one that was opened while the file was read-only stays so for ever."""
 
+_SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
+
 _PUT_BACK = "put it back, or stop HLS, restore a copy and start it"
+
+_CHECKPOINT_PAGES = 4_000
+"""Of 4 kB in the write-ahead log before they go into the file: of SQLite's 1,000, thirty accepted webhooks are a tenth,
+and pages of indexes, which nearly each of them changes, would be copied again and again.
+"""
 
 _LARGEST_IDLE_WAL_BYTES = 16_777_216
 """To which SQLite cuts its write-ahead log once nobody reads from it: a reader that stays lets it grow until then."""
@@ -36,10 +43,6 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
         hide_parameters=True,
     )
 
-    engine.dialect.use_insertmanyvalues_wo_returning = (
-        True  # many rows in one statement: a batch waits once, not by row
-    )
-
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = sqlite3.connect(f"file:{quote(args[0])}?mode=rw", **{**kwargs, "uri": True})
@@ -47,8 +50,10 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[True]}")
+        entry.info["durable"] = True
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL_BYTES}")
         entry.info["file"] = _file_at(Path(url.database or ""))
 
@@ -58,6 +63,16 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
         context.is_disconnect = context.is_disconnect or code & 0xFF in _USELESS_AFTER
 
     return engine
+
+
+def wait_for_disk(connection: Connection, *, durable: bool) -> None:
+    """Whether the next transaction's commit is to wait until the disk has it. To be called outside of a transaction.
+
+    What does not wait is written in order all the same, and the next commit that waits brings it to the disk, too.
+    """
+    if connection.info["durable"] != durable:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
+        connection.info["durable"] = durable
 
 
 def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:

@@ -7,12 +7,12 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Self
 
 from sqlalchemy import false, select
 
 from hls_handler.store.accept import Accepting
-from hls_handler.store.analyses import KeepingAnalyses
 from hls_handler.store.arrivals import Arriving
 from hls_handler.store.calls import Calling
 from hls_handler.store.clock import from_ms, no_skew
@@ -49,8 +49,7 @@ class Store(
     Pausing,  # what the operator holds back
     Remembering,  # its steps
     Overtaking,  # what is newer on its thread
-    Calling,  # turns, budget and locks
-    KeepingAnalyses,
+    Calling,  # turns, budget and locks; calls, and what Claude said
     Identities,  # what we did on GitHub
     Correcting,  # and what people made of it
     Recording,  # what we know of a repository
@@ -133,11 +132,18 @@ class Store(
 
     def secret(self, name: str) -> bytes:
         """32 random bytes, made when first asked for and kept: the same for every process on this database."""
+        known = self._secrets.get(name)
+        if known is not None:
+            return known
         fresh = self._database.insert(keys).values(name=name, value=secrets.token_bytes(32))
         with self._database.writing() as connection:
             connection.execute(fresh.on_conflict_do_nothing())
             value: bytes = connection.execute(select(keys.c.value).where(keys.c.name == name)).scalar_one()
-            return value
+        return self._secrets.setdefault(name, value)
+
+    @cached_property
+    def _secrets(self) -> dict[str, bytes]:
+        return {}
 
 
 def _prepare(database: Database, pause: Callable[[float], object]) -> None:

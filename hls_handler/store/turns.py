@@ -30,8 +30,6 @@ _MINE = and_(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == bi
 _RESERVED = select(turns.c.slot_at).where(_MINE)
 _DROP_TURN = turns.delete().where(_MINE)
 
-_UNLOCK = locks.delete().where(locks.c.name == bindparam("of_name"), locks.c.delivery_id == bindparam("of_delivery"))
-
 
 class Turning(Part):
     """Paces, and locks by name."""
@@ -44,7 +42,8 @@ class Turning(Part):
         """
         with self._database.writing() as connection:
             row_id = self._fenced(connection, lease)
-            turn = self._turn(connection, row_id, pace, interval_s)
+            before = self._lock_pace(connection, pace)
+            turn = self._turn(connection, row_id, pace, interval_s, before, self._database.now_in(connection))
         if not turn.go:
             raise Wait(f"waits for its turn ({pace})", at=from_ms(turn.slot_at))
 
@@ -58,9 +57,8 @@ class Turning(Part):
 
     def held_until(self, pace_name: str) -> datetime | None:
         """Until when the server said that nothing may be asked of it; None when it may be."""
-        row = select(pace.c.held_until).where(pace.c.name == pace_name, pace.c.held_until > self._database.now)
         with self._database.reading() as connection:
-            until: int | None = connection.execute(row).scalar()
+            until: int | None = connection.execute(self._held, {"of_pace": pace_name}).scalar()
         return None if until is None else from_ms(until)
 
     def wait_no_more(self, *, forget_servers: bool = True) -> int:
@@ -82,22 +80,16 @@ class Turning(Part):
         return waited
 
     def lock(self, lease: Lease, name: str, *, ttl_s: float) -> None:
-        """Take a lock, or keep it for longer; it ends with `unlock`, after `ttl_s`, or when the delivery stops running.
+        """Take a lock, or keep it for longer. Raises `Wait` while another delivery holds it, and `LeaseLost`.
 
-        Raises `Wait` while another delivery holds it, and `LeaseLost`.
+        It ends with the step that gives it back (`remember`), after `ttl_s`, or when the delivery stops running.
         """
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             row_id = self._fenced(connection, lease)
             connection.execute(self._take, {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)})
             holder, guid, until, moment = connection.execute(self._holder, {"of_name": name}).one()
         if holder != row_id:
             raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, moment + _LOCK_POLL_MS)))
-
-    def unlock(self, lease: Lease, name: str) -> None:
-        """Give a lock back, if this delivery holds it. Raises `LeaseLost`."""
-        with self._database.writing() as connection:
-            row_id = self._fenced(connection, lease)
-            connection.execute(_UNLOCK, {"of_name": name, "of_delivery": row_id})
 
     @cached_property
     def _take(self) -> Insert:
@@ -121,15 +113,20 @@ class Turning(Part):
     def _fresh_pace(self) -> Insert:
         return self._database.insert(pace).on_conflict_do_nothing()
 
-    def _turn(self, connection: Connection, row_id: int, name: str, interval_s: float) -> Turn:
-        """Take or reserve the next turn of a pace, inside a transaction that holds the delivery."""
-        before = self._lock_pace(connection, name)
+    @cached_property
+    def _held(self) -> Select[int]:
+        return select(pace.c.held_until).where(
+            pace.c.name == bindparam("of_pace"), pace.c.held_until > self._database.now
+        )
+
+    def _turn(self, connection: Connection, row_id: int, name: str, interval_s: float, before: Pace, now: int) -> Turn:
+        """Take or reserve the next turn of a pace that is locked, inside a transaction that holds the delivery."""
         mine = {"of_delivery": row_id, "of_pace": name}
         turn = next_turn(
             before,
             reserved=connection.execute(_RESERVED, mine).scalar(),
             interval_ms=round(interval_s * 1000),
-            now=self._database.now_in(connection),
+            now=now,
         )
         self._keep_pace(connection, name, turn.pace)
         connection.execute(_DROP_TURN, mine)
@@ -138,9 +135,12 @@ class Turning(Part):
         return turn
 
     def _lock_pace(self, connection: Connection, name: str) -> Pace:
-        """The pace, which nobody else changes until the transaction ends."""
-        connection.execute(self._fresh_pace, {"name": name, "next_at": 0, "held_until": 0, "taken_at": 0})
-        next_at, held_until, taken_at = connection.execute(_PACE, {"of_pace": name}).one()
+        """The pace, which nobody else changes until the transaction ends; the time is to be asked for after that."""
+        row = connection.execute(_PACE, {"of_pace": name}).first()
+        if row is None:
+            connection.execute(self._fresh_pace, {"name": name, "next_at": 0, "held_until": 0, "taken_at": 0})
+            row = connection.execute(_PACE, {"of_pace": name}).one()
+        next_at, held_until, taken_at = row
         return Pace(next_at, held_until, taken_at)
 
     def _keep_pace(self, connection: Connection, name: str, after: Pace) -> None:

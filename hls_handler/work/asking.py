@@ -38,13 +38,16 @@ def analyse(
         prompt = library.prompts[name]
         step = job.steps.get(("ask", index))
         answered = recall_answer(step, reply_type=prompt.reply, model=prompt.reply_model)
+        is_recalled = answered is not None
         if answered is None:
             answered = _ask(job, name, variables, index)
-        store.save_analysis(job.lease, index=index, answered=answered)
+        else:
+            store.save_analysis(job.lease, index=index, answered=answered)
         answers.append(answered)
         variables = {**variables, "analysis": answered.reply}
         last, name = name, library.next_after(name, answered.reply)
-    store.set_status(job.lease, analysis="done", analysis_error=None)
+    if is_recalled:  # perhaps another version's prompts, or other settings', had led on from there
+        store.set_status(job.lease, analysis="done", analysis_error=None)
     return _with_comment(job, last, tuple(answers), {**variables, **comment_variables(answers[-1].reply)})
 
 
@@ -119,6 +122,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
     )
     call = job.in_turn(begin)
     job.tools.leases.require(job.lease)  # a call that nobody may use is not to be paid for
+    asked_at = job.tools.health.moment()
     try:
         answer = job.tools.claude.ask(rendered, correction=correction)
     except StepFailed as exc:
@@ -128,19 +132,36 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
             _tell_health(job, index, str(exc), "do what the message says; the next good reply ends this")
         raise
     if isinstance(answer, Answered):
-        job.tools.health.ok("claude")
+        job.tools.health.ok("claude", begun_at=asked_at)
         kept = keep_answer(answer, index=index)
-        store.end_call(job.lease, call, outcome="ok", usage=answer.usage, error=None, reply=kept)
         prompt = rendered.prompt
         recalled = recall_answer(kept, reply_type=prompt.reply, model=prompt.reply_model)
         assert recalled is not None
+        store.end_call(
+            job.lease,
+            call,
+            outcome="ok",
+            usage=answer.usage,
+            error=None,
+            kept=[*job.take_notes(), kept],
+            answered=recalled,
+            is_last=_is_last(job, prompt.name, recalled.reply),
+        )
         return recalled
     step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
-    kept_step = step if correction is None and answer.why == "invalid" else None
-    store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, reply=kept_step)
+    keeps = [step] if correction is None and answer.why == "invalid" else []
+    store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, kept=keeps)
     unusable = UNUSABLE.decode(step)  # without credentials: Claude is shown it again
     assert unusable is not None
     return unusable
+
+
+def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
+    """Whether nothing more is to be asked. A condition that fails on this reply is told of once the reply is kept."""
+    try:
+        return job.now.library.next_after(prompt, reply) is None
+    except PromptError:
+        return False
 
 
 def _unusable(job: Job, rendered: Rendered, index: int, answer: Unusable) -> Permanent:

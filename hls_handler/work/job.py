@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.errors import StepFailed, Wait
+from hls_handler.errors import LeaseLost, StepFailed, StoreUnavailable, Wait
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler, Thread
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import OwnFile
+from hls_handler.store import Posted
 from hls_handler.work.leases import LEAST
 from hls_handler.work.memory import Codec
 from hls_handler.work.ports import Now, Tools
@@ -32,6 +33,7 @@ class Job:
     steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
     thread: Thread | None = None  # where it is said; known once the facts are
     own_file: OwnFile | None = None  # the repository's own settings, which are laid over those of `rule` and `now`
+    notes: list[Remembered] = field(default_factory=list)  # kept with the next step
 
     def about(self, thread: Thread | None) -> Job:
         """The same job, from now on for a thread: what was queued under none counts, locks and remembers under it."""
@@ -40,11 +42,19 @@ class Job:
         return replace(self, lease=self.lease.about(thread.number), thread=thread)
 
     def once(
-        self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
+        self,
+        codec: Codec[T],
+        index: int,
+        do: Callable[[], T],
+        *,
+        fits: Callable[[T], bool] = lambda _: True,
+        unlock: str | None = None,
+        posting: Posted | None = None,
     ) -> T:
         """The remembered result of a step, or do it and remember it. What comes back is what would be recalled.
 
-        `fits` says whether what is remembered under the index is of the same step as now.
+        `fits` says whether what is remembered under the index is of the same step as now. With it the lock `unlock` is
+        given back, if the step has taken it, and the posting is told to be over that it is the last step of.
         """
         known = codec.decode(self.steps.get((codec.name, index)))
         if known is not None and fits(known):
@@ -52,15 +62,21 @@ class Job:
         self.go_on()
         started = self.tools.clock()
         step = codec.encode(do(), index=index, took_s=self.tools.clock() - started)
-        self.tools.store.remember(self.lease, step)
+        self.tools.store.remember(self.lease, *self.take_notes(), step, unlock=unlock, posting=posting)
         result = codec.decode(step)
         assert result is not None
         return result
 
     def note(self, codec: Codec[str], index: int, sentence: str) -> None:
-        """Remember a sentence for the operator; nothing is decided by it."""
+        """Remember a sentence for the operator, with the next step; nothing is decided by it."""
         if codec.decode(self.steps.get((codec.name, index))) != sentence:
-            self.tools.store.remember(self.lease, codec.encode(sentence, index=index, took_s=0.0))
+            self.notes.append(codec.encode(sentence, index=index, took_s=0.0))
+
+    def take_notes(self) -> tuple[Remembered, ...]:
+        """What was noted since somebody last asked, to be remembered now."""
+        notes = tuple(self.notes)
+        self.notes.clear()
+        return notes
 
     def go_on(self) -> None:
         """Raise `Wait` between two steps when the service was told to end: the rest is for the next start.
@@ -105,15 +121,27 @@ class Job:
 
     @contextmanager
     def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """Keep what failed of the two parts apart, so that each can be asked for."""
+        """Keep what failed of the two parts apart, so that each can be asked for, and what was noted meanwhile."""
         try:
             yield
+        except (LeaseLost, StoreUnavailable):
+            raise
         except StepFailed as exc:
+            self._keep_notes()
             if part == "analysis":
                 self.tools.store.set_status(self.lease, analysis="failed", analysis_error=str(exc))
             else:
                 self.tools.store.set_status(self.lease, posting="failed", posting_error=str(exc))
             raise
+        except Exception:
+            self._keep_notes()
+            raise
+        else:
+            self._keep_notes()
+
+    def _keep_notes(self) -> None:
+        if self.notes:
+            self.tools.store.remember(self.lease, *self.take_notes())
 
 
 GITHUB_PACE = "github"

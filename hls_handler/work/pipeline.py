@@ -149,7 +149,7 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     if isinstance(job, Ignored):
         return Ended("ignored", job.reason, kind=job.kind)
     if (RULE.name, 0) not in steps:
-        tools.store.remember(lease, RULE.encode(job.rule.why(job.now.settings.sources), index=0, took_s=0.0))
+        job.note(RULE, 0, job.rule.why(job.now.settings.sources))
     return job
 
 

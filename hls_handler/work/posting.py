@@ -10,7 +10,7 @@ from typing import Literal, assert_never
 
 from hls_handler.actions import COMMENTED, EDITED, SAID, Action, KeepComment, KeepLabels, Outcome
 from hls_handler.handlers.handler import Thread, still_welcome
-from hls_handler.store import ThreadMemory
+from hls_handler.store import Posted, ThreadMemory
 from hls_handler.work.feedback import look
 from hls_handler.work.job import Job
 from hls_handler.work.memory import BEFORE, OUTCOME, WRITING, Writing
@@ -44,16 +44,24 @@ def post(
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
-    dry_run = job.rule.effective.features.dry_run
-    apply = partial(_apply, job, thread, not_overtaken)
+    came_to: Posted = "dry_run" if job.rule.effective.features.dry_run else "done"
+    apply, last = partial(_apply, job, thread, not_overtaken), len(actions) - 1
     outcomes = tuple(
-        job.once(OUTCOME, index, partial(apply, index, action), fits=partial(_is_of, action))
+        job.once(
+            OUTCOME,
+            index,
+            partial(apply, index, action),
+            fits=partial(_is_of, action),
+            unlock=lock_of(job, action.family) if isinstance(action, KeepComment) else None,
+            posting=came_to if index == last else None,
+        )
         for index, action in enumerate(actions)
     )
     for outcome in outcomes:
         if outcome.kind == "dry_run":
             log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
-    job.tools.store.set_status(job.lease, posting="dry_run" if dry_run else "done", posting_error=None)
+    if not actions or (OUTCOME.name, last) in job.steps:  # remembered before, perhaps by a run that failed after it
+        job.tools.store.set_status(job.lease, posting=came_to, posting_error=None)
     job.tools.health.ok("github")
     return outcomes
 
@@ -82,9 +90,10 @@ def _memory(job: Job) -> ThreadMemory:
 def keep_comment(
     job: Job, thread: Thread, action: KeepComment, *, index: int, not_overtaken: Callable[[], None]
 ) -> Outcome:
-    """Find or write our comment, under its lock, once nothing newer is known there.
+    """Find or write our comment, under its lock (`lock_of`), once nothing newer is known there.
 
-    `index` is that of the action. The outcome is told as if no answer had ever been lost.
+    `index` is that of the action. The outcome is told as if no answer had ever been lost; whoever remembers it gives
+    the lock back.
     """
     begun = WRITING.decode(job.steps.get((WRITING.name, index)))
     if begun is not None and begun.family != action.family:
@@ -96,14 +105,17 @@ def keep_comment(
             job.tools.store.remember(job.lease, WRITING.encode(writing, index=index, took_s=0.0))
         job.before_write()
 
-    lock = f"{job.lease.thread_key}/{action.family}"
-    job.tools.store.lock(job.lease, lock, ttl_s=LOCK_S)
+    job.tools.store.lock(job.lease, lock_of(job, action.family), ttl_s=LOCK_S)
     not_overtaken()
     outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
-    job.tools.store.unlock(job.lease, lock)
     if begun is None or outcome.detail != SAID:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)
+
+
+def lock_of(job: Job, family: str) -> str:
+    """The name of the lock under which our comment of a prompt family is written."""
+    return f"{job.lease.thread_key}/{family}"
 
 
 def _how(job: Job, thread: Thread, action: KeepComment) -> Literal["created", "edited"]:

@@ -68,7 +68,7 @@ def run_shadow(job: Job, facts: Any, posted: Ran) -> None:
     if shadow is None or SHADOWED.decode(job.steps.get((SHADOWED.name, 0))) is not None:
         return
     result = _result(job, shadow, facts, posted)
-    job.tools.store.remember(job.lease, SHADOWED.encode(result, index=0, took_s=0.0))
+    job.tools.store.remember(job.lease, *job.take_notes(), SHADOWED.encode(result, index=0, took_s=0.0))
     log.info("shadow ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
 
 

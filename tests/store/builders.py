@@ -6,6 +6,7 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
+from hls_handler.analysis import Answered
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.store import Store
 
@@ -84,11 +85,17 @@ def state_of(store: Store, guid: str) -> str:
     return row.state
 
 
-def asked(store: Store, lease: Lease, prompt_id: str) -> int:
+def answered(store: Store, lease: Lease, answer: Answered, *, index: int = 0, is_last: bool = False) -> None:
+    """Claude was asked, and answered so."""
+    call_id = asked(store, lease, answer.prompt_id, index=index)
+    store.end_call(lease, call_id, outcome="ok", usage=answer.usage, error=None, answered=answer, is_last=is_last)
+
+
+def asked(store: Store, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
     """A call to Claude that has begun; its number."""
     return store.begin_call(
         lease,
-        index=0,
+        index=index,
         prompt_id=prompt_id,
         model="claude-haiku",
         sender="mona",

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from hls_handler.analysis import Answered, FileSummary, Finding, IssueResponse, PullRequestAnalysis, Usage
 from hls_handler.store import Store
 from tests.handlers.world import finding
-from tests.store.builders import begin
+from tests.store.builders import answered, begin
 
 FINDING = finding(
     path="src/a.py",
@@ -46,8 +46,8 @@ def rows(url: str, query: str) -> list[tuple[object, ...]]:
 def test_a_reply_is_kept_with_its_prompt_and_model(store: Store) -> None:
     lease = begin(store, "g1")
     reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
-    store.save_analysis(lease, index=1, answered=Answered("b@2", "issue_response", reply, Usage("m2")))
-    store.save_analysis(lease, index=0, answered=review())
+    answered(store, lease, Answered("b@2", "issue_response", reply, Usage("m2")), index=1)
+    answered(store, lease, review(), index=0)
     first, second = store.analyses("g1")
     assert (first.index, first.prompt_id, first.reply_type) == (0, "pull_requests/analyze@aa", "pull_request_analysis")
     assert (second.index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
@@ -56,7 +56,7 @@ def test_a_reply_is_kept_with_its_prompt_and_model(store: Store) -> None:
 
 def test_findings_are_rows_in_their_order(url: str, store: Store) -> None:
     low = FINDING.model_copy(update={"severity": "low", "start_line": 10, "suggestion": None, "body": "B"})
-    store.save_analysis(begin(store, "g1"), index=0, answered=review(FINDING, low))
+    answered(store, begin(store, "g1"), review(FINDING, low), index=0)
     columns = "position, path, side, start_line, line, quote, severity, category, confidence, title, body, suggestion"
     assert rows(url, f"SELECT {columns} FROM findings ORDER BY position") == [
         (
@@ -77,9 +77,24 @@ def test_findings_are_rows_in_their_order(url: str, store: Store) -> None:
     ]
 
 
-def test_an_analysis_saved_again_takes_the_place_of_the_first(url: str, store: Store) -> None:
+def test_findings_of_an_answer_that_another_took_the_place_of_are_gone(url: str, store: Store) -> None:
     lease = begin(store, "g1")
-    store.save_analysis(lease, index=0, answered=review(FINDING, FINDING))
-    store.save_analysis(lease, index=0, answered=review(FINDING))
+    answered(store, lease, review(FINDING))
+    reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
+    answered(store, lease, Answered("b@2", "issue_response", reply, Usage("m2")))
+    assert rows(url, "SELECT count(*) FROM findings") == [(0,)]
+
+
+def test_a_line_that_no_database_holds_does_not_undo_what_the_answer_has_cost(url: str, store: Store) -> None:
+    lease = begin(store, "g1")
+    answered(store, lease, review(FINDING.model_copy(update={"line": 10**20, "start_line": -(10**20)})))
+    assert [call.outcome for call in store.calls("g1")] == ["ok"]
+    assert rows(url, "SELECT line, start_line FROM findings") == [(2147483647, -2147483647)]
+
+
+def test_an_answer_that_comes_again_takes_the_place_of_the_first(url: str, store: Store) -> None:
+    lease = begin(store, "g1")
+    answered(store, lease, review(FINDING, FINDING), index=0)
+    answered(store, lease, review(FINDING), index=0)
     assert len(store.analyses("g1")) == 1
     assert rows(url, "SELECT count(*) FROM findings") == [(1,)]

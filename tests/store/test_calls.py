@@ -16,7 +16,7 @@ from tests.store.builders import Skew, begin, claim
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
 
 
-def begin_call(store: Store, lease: Lease, *, rps: float = 1000, per_hour: int = 200, index: int = 0) -> int:
+def begin_call(store: Store, lease: Lease, *, rps: float = 100_000, per_hour: int = 200, index: int = 0) -> int:
     return store.begin_call(
         lease,
         index=index,
@@ -59,7 +59,7 @@ REPLY = Remembered("ask", 0, 1, '{"kind":"bug"}')
 def test_a_reply_is_remembered_together_with_what_it_cost(store: Store) -> None:
     lease = begin(store, "g1")
     call_id = begin_call(store, lease)
-    store.end_call(lease, call_id, outcome="ok", usage=USAGE, error=None, reply=REPLY)
+    store.end_call(lease, call_id, outcome="ok", usage=USAGE, error=None, kept=[REPLY])
     assert store.steps("g1") == {("ask", 0): REPLY}
     assert [call.outcome for call in store.calls("g1")] == ["ok"]
 
@@ -69,7 +69,7 @@ def test_a_reply_that_comes_after_the_lease_is_paid_for_and_not_remembered(store
     call_id = begin_call(store, lease)
     skew.pass_by(hours=1)
     with pytest.raises(LeaseLost):
-        store.end_call(lease, call_id, outcome="ok", usage=USAGE, error=None, reply=REPLY)
+        store.end_call(lease, call_id, outcome="ok", usage=USAGE, error=None, kept=[REPLY])
     assert store.steps("g1") == {}
     assert [(call.outcome, call.cost_usd) for call in store.calls("g1")] == [("ok", 0.012346)]
     assert store.counters()["cost_micro_usd", ""] == 12346

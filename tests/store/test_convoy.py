@@ -23,12 +23,13 @@ class Road:
         self.engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None, "timeout": 0})
         with self.engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE cargo (name TEXT PRIMARY KEY)")
-        self.commits = 0
+        self.commits = self.waited_for_disk = 0
         self.failing: Exception | None = None
         self.convoy = Convoy(begin=self.begin, commit=self.commit, patience_s=PATIENCE_S)
 
-    def begin(self) -> Connection:
+    def begin(self, durable: bool = True) -> Connection:
         connection = self.engine.connect()
+        connection.info["durable"] = durable
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return connection
 
@@ -37,9 +38,10 @@ class Road:
             raise self.failing
         connection.commit()
         self.commits += 1
+        self.waited_for_disk += connection.info["durable"]
 
-    def put(self, name: str, *, then: Exception | None = None) -> None:
-        with self.convoy.joining() as connection:
+    def put(self, name: str, *, durable: bool = True, then: Exception | None = None) -> None:
+        with self.convoy.joining(durable=durable) as connection:
             connection.execute(text("INSERT INTO cargo VALUES (:name)"), {"name": name})
             if then is not None:
                 raise then
@@ -67,14 +69,16 @@ def road(tmp_path: Path) -> Iterator[Road]:
 
 
 @contextmanager
-def behind_the_first(road: Road, *writers: tuple[str, Exception | None]) -> Iterator[list[Future[None]]]:
+def behind_the_first(
+    road: Road, *writers: tuple[str, Exception | None], durable: bool = True, first_durable: bool = True
+) -> Iterator[list[Future[None]]]:
     """The first writer ("a") stands in its block until all others, in their order, wait for their turn."""
     with ThreadPoolExecutor(len(writers) or 1) as pool:
         futures = []
-        with road.convoy.joining() as connection:
+        with road.convoy.joining(durable=first_durable) as connection:
             connection.execute(text("INSERT INTO cargo VALUES ('a')"))
             for position, (name, then) in enumerate(writers, 1):
-                futures.append(pool.submit(road.put, name, then=then))
+                futures.append(pool.submit(road.put, name, durable=durable, then=then))
                 road.until_waiting(position)
         yield futures
 
@@ -90,6 +94,23 @@ def test_those_who_waited_share_one_commit(road: Road) -> None:
         for future in futures:
             future.result(PATIENCE_S)
     assert (road.arrived, road.commits) == (["a", "b", "c", "d"], 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "commits", "waited_for_disk"),
+    [
+        pytest.param(True, False, 3, 1, id="who need not wait for the disk does not"),
+        pytest.param(False, True, 2, 1, id="those who need the disk go together, behind who does not"),
+        pytest.param(False, False, 3, 0, id="without the disk there is nothing to share"),
+    ],
+)
+def test_the_disk_is_waited_for_by_all_that_must_be_there(
+    road: Road, *, first: bool, others: bool, commits: int, waited_for_disk: int
+) -> None:
+    with behind_the_first(road, ("b", None), ("c", None), first_durable=first, durable=others) as futures:
+        for future in futures:
+            future.result(PATIENCE_S)
+    assert (road.arrived, road.commits, road.waited_for_disk) == (["a", "b", "c"], commits, waited_for_disk)
 
 
 def test_an_error_undoes_what_its_writer_did_and_nothing_else(road: Road) -> None:

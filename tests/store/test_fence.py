@@ -32,14 +32,11 @@ WRITES: dict[str, Callable[[Store, Lease], object]] = {
         lease, index=0, prompt_id="p@1", model="m", sender=None, requests_per_second=1, calls_per_hour=1
     ),
     "lock": lambda s, lease: s.lock(lease, "thread", ttl_s=60),
-    "unlock": lambda s, lease: s.unlock(lease, "held"),
-    "save_analysis": lambda s, lease: s.save_analysis(lease, index=0, answered=ANSWERED),
-    "labels": lambda s, lease: s.memory(lease, "hls").labels(),
+    "unlock": lambda s, lease: s.remember(lease, unlock="held"),
     "intend_labels": lambda s, lease: s.memory(lease, "hls").intend_labels(["bug"]),
     "confirm_labels": lambda s, lease: s.memory(lease, "hls").confirm_labels(["bug"]),
     "labels_gone": lambda s, lease: s.memory(lease, "hls").labels_gone(["bug"]),
     "forget_labels": lambda s, lease: s.memory(lease, "hls").forget_labels(["kept"]),
-    "comment": lambda s, lease: s.memory(lease, "hls").comment("issues"),
     "remember_comment": lambda s, lease: s.memory(lease, "hls").remember_comment("issues", 1, "digest"),
 }
 
@@ -86,7 +83,7 @@ def test_a_zombie_does_not_release_its_heirs_lock(store: Store, skew: Skew) -> N
     heir = claim(store)
     store.lock(heir, "thread", ttl_s=3600)
     with pytest.raises(LeaseLost):
-        store.unlock(zombie, "thread")
+        store.remember(zombie, unlock="thread")
     accept(store, queued("g2"))
     other = claim(store)
     with pytest.raises(Exception, match="which holds thread"):

@@ -315,7 +315,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if lease is None:
             return
         if give_back:
-            if self.lands(lease, lambda: self.store.unlock(lease, "comment")):
+            step = Remembered("apply", 0, 1, "{}")
+            if self.lands(lease, lambda: self.store.remember(lease, step, unlock="comment")):
+                self.model.remember(lease.guid, "apply", "{}")
                 self.model.unlock(lease.guid, "comment")
             return
         try:

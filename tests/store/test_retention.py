@@ -18,7 +18,7 @@ from hls_handler.store.tables import metadata
 from tests.e2e.service import Waiting
 from tests.handlers.world import finding, pull_request_analysis
 from tests.postgres import Cluster
-from tests.store.builders import Skew, accept, asked, begin, bury, claim, ignored, queued, state_of
+from tests.store.builders import Skew, accept, answered, asked, begin, bury, claim, ignored, queued, state_of
 from tests.store.test_plans import statements
 
 DAY = timedelta(days=1)
@@ -43,12 +43,12 @@ def worked_on(store: Store, guid: str) -> None:
     store.remember(lease, Remembered("gather", 0, 1, "{}"))
     end_call(store, lease, PROMPT, "ok", 0.25)
     usage = Usage("claude-haiku-5-5")
-    answered = Answered(
+    answer = Answered(
         "pull_requests/analyze@3", "pull_request_analysis", pull_request_analysis(findings=[finding()]), usage
     )
-    assert isinstance(answered.reply, PullRequestAnalysis)
-    assert answered.reply.findings
-    store.save_analysis(lease, index=0, answered=answered)
+    assert isinstance(answer.reply, PullRequestAnalysis)
+    assert answer.reply.findings
+    answered(store, lease, answer)
     store.take_turn(lease, "github", interval_s=0.001)
     store.lock(lease, "a comment", ttl_s=60)
     store.finish(lease, "done", reason="so", took_s=0)
@@ -76,7 +76,7 @@ def test_what_was_finished_long_ago_is_forgotten_with_all_that_hangs_on_it(store
     assert {"deliveries", "steps", "calls", "analyses", "findings"} <= before.keys()
     skew.pass_by(days=91)
     assert forget(store) == 1
-    left = {"counters": before["counters"], "pace": before["pace"], "forgotten_calls": 1}
+    left = {"counters": before["counters"], "pace": before["pace"], "forgotten_calls": 2}
     assert rows(store) == left
     assert store.thread("octo/widgets", 7) == []
 

@@ -37,14 +37,12 @@ def test_the_size_of_an_sqlite_database_is_told_with_the_room_it_has(tmp_path: P
 def test_what_was_freed_is_used_again(tmp_path: Path) -> None:
     skew = Skew()
     store = Store.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
-    sizes = []
     for number in range(4):
         store.finish(begin(store, f"g{number}", body=os.urandom(MB)), "done", reason=None, took_s=0)
         skew.pass_by(days=91)
         assert store.forget_deliveries(after=timedelta(days=90), most=5) == 1
-        sizes.append((tmp_path / "hls.db").stat().st_size)
-    store.close()
-    assert sizes[-1] <= sizes[1] + 0.1 * MB
+    store.close()  # all that is in the log beside it goes into the file
+    assert MB < (tmp_path / "hls.db").stat().st_size < 2.5 * MB
 
 
 def test_the_size_of_a_postgresql_database_is_told(postgres: Cluster) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import TypeAdapter
 
 from hls_handler.deliveries import Lease
-from hls_handler.errors import Dependency, LeaseLost, Wait
+from hls_handler.errors import Dependency, LeaseLost, Overtaken, Permanent, Wait
 from hls_handler.work.job import Job
-from hls_handler.work.memory import Codec
+from hls_handler.work.memory import RULE, Codec
 from tests.work.world import GUID, MakeWorld, World
 
 COUNT = Codec("count", 1, TypeAdapter(int))
@@ -36,6 +37,36 @@ def test_a_step_is_done_once(make_world: MakeWorld) -> None:
     later = replace(job, steps=one.store.steps(GUID))
     assert later.once(COUNT, 0, never) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
+
+
+def test_a_note_is_kept_with_the_next_step(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    job = one.job()
+    job.note(RULE, 0, "settings.yaml:3 lets it in")
+    assert one.store.steps(GUID) == {}
+    job.once(COUNT, 0, lambda: 7)
+    assert one.store.steps(GUID).keys() == {("route", 0), ("count", 0)}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(Wait("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="that has to wait"),
+        pytest.param(Overtaken("a newer push came"), id="that is overtaken"),
+        pytest.param(Permanent("403"), id="that fails"),
+        pytest.param(None, id="that has no step"),
+    ],
+)
+def test_a_note_is_kept_by_the_end_of_a_part(make_world: MakeWorld, end: Exception | None) -> None:
+    one = make_world()
+    one.accept()
+    job = one.job()
+    with suppress(Wait, Overtaken, Permanent), job.recorded("analysis"):
+        job.note(RULE, 0, "settings.yaml:3 lets it in")
+        if end is not None:
+            raise end
+    assert one.store.steps(GUID).keys() == {("route", 0)}
 
 
 class Over:

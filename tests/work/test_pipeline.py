@@ -87,6 +87,26 @@ def test_then_leads_to_a_second_prompt_whose_comment_counts(make_world: MakeWorl
     assert one.github.comments[1].startswith("Set DATABASE_URL.")
 
 
+def test_a_condition_that_fails_on_a_reply_costs_one_call(make_world: MakeWorld, tmp_path: Path) -> None:
+    front = (
+        "reply: issue_analysis\nthen: {prompt: issues/respond.j2, when: '1 / ((analysis.summary | length) - 7) > 0'}"
+    )
+    asks = "{% extends 'base.j2' %}{% block task %}Analyse it.{% endblock %}"
+    files = {
+        "issues/analyze.j2": f"---\ndescription: Asks\non: [issues.opened]\n{front}\n---\n{asks}",
+        "issues/respond.j2": f"---\ndescription: Answers\nreply: issue_response\n---\n{asks}",
+    }
+    one = make_world(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
+    one.prompts = load(tmp_path / "prompts", files)
+    one.accept()
+    assert one.run() is None
+    one.later(60)
+    assert one.run() is None
+    assert len(one.claude.asked) == 1
+    assert [(call.outcome, call.cost_usd is None) for call in one.store.calls(GUID)] == [("ok", False)]
+    assert ("ask", 0) in one.store.steps(GUID)
+
+
 def test_an_authors_fields_become_labels_and_stand_in_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
     one = make_world()
     one.prompts = own_prompts(tmp_path)

@@ -122,14 +122,14 @@ def _done(store: Store) -> None:
     store.remember(lease, Remembered("route", 0, 1, '"settings.yaml:3 lets issues.opened in"'))
     answered = Answered(PROMPT, "issue_analysis", ISSUE, USAGE)
     store.remember(lease, keep_answer(answered, index=0))
-    store.save_analysis(lease, index=0, answered=answered)
-    store.end_call(lease, _call(store, lease), outcome="ok", usage=USAGE, error=None)
+    call = _call(store, lease)
+    store.end_call(lease, call, outcome="ok", usage=USAGE, error=None, answered=answered, is_last=True)
     store.end_call(lease, _call(store, lease), outcome="invalid", usage=USAGE, error="the reply lacks kind")
     memory = store.memory(lease, "hls-bot")
     memory.intend_labels(["bug", "priority-high"])
     memory.confirm_labels(["bug"])
     memory.remember_comment("issues", 11, "digest")
-    store.set_status(lease, analysis="done", posting="done")
+    store.set_status(lease, posting="done")
     store.finish(lease, "done", reason="labels bug", handler="IssueHandler", took_s=2.5)
 
 
@@ -139,7 +139,7 @@ def _reviewed(store: Store) -> None:
     plain: dict[str, Any] = {"worth_saying": True, "type": "bug-fix", "summary": "Squares.", "files": []}
     reply = PullRequestAnalysis.model_validate({**plain, "findings": [FINDING.model_dump()]})
     answered = Answered("pull_requests/analyze@111111", "pull_request_analysis", reply, USAGE)
-    store.save_analysis(lease, index=0, answered=answered)
+    store.end_call(lease, _call(store, lease), outcome="ok", usage=USAGE, error=None, answered=answered)
     store.finish(lease, "done", reason="a comment", handler="PullRequestHandler", took_s=3)
 
 
