@@ -17,6 +17,7 @@ from typing import Any
 from hls_handler.deliveries import Lease, NewDelivery, Remembered
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.handlers.record import Blank, Happened
+from hls_handler.store import Later
 from hls_handler.store.corrections import Noted
 from hls_handler.store.memory import ThreadKnowledge
 
@@ -90,11 +91,8 @@ class InMemory:
     def note(self, _lease: Lease, _happened: Happened) -> None:
         pass
 
-    def closed_since(self, _lease: Lease) -> bool:
-        return False
-
-    def newer_head(self, _lease: Lease) -> str | None:
-        return None
+    def later(self, _lease: Lease, _prompt: str) -> Later:
+        return Later(head_sha=None, is_closed=False, is_answered=False)
 
     def begin_call(self, lease: Lease, **call: object) -> int:
         number = next(self._numbers)

@@ -64,6 +64,7 @@ class Handler(Protocol[Facts]):
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # and of what `comment_variables` gives
     has_sections: bool = False  # whether several sources feed its comment, each with a section of its own
     outdated_by_a_push: bool = False  # whether what was found out is worth nothing once newer commits were pushed
+    outdated_by_an_answer: bool = False  # whether a newer one of the same prompt on its thread says all that it could
     nowhere: str | None = None  # why Claude is not asked where there is no thread to say it on; None: asked, and kept
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> Facts:

@@ -31,6 +31,7 @@ class IssueHandler(Handler[IssueFacts]):
     facts_type = IssueFacts
     facts_version = 2
     variable_types: Mapping[str, object] = {"issue": Issue, "corrections": tuple[Correction, ...]}
+    outdated_by_an_answer = True
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> IssueFacts:
         assert event.issue is not None  # parse_event refuses an `issues` event without one

@@ -53,6 +53,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         "held_back": int,
     }
     outdated_by_a_push = True
+    outdated_by_an_answer = True
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> PullRequestFacts:
         assert event.pull_request is not None  # parse_event refuses a `pull_request` event without one

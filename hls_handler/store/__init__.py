@@ -13,6 +13,7 @@ from hls_handler.store.repository_files import KnownFile
 from hls_handler.store.rows import CallRow, DeliveryRow, PromptRow, QueueFigures
 from hls_handler.store.steps import Posted
 from hls_handler.store.store import Store
+from hls_handler.store.threads import Later
 
 __all__ = [
     "BUCKETS_S",
@@ -24,6 +25,7 @@ __all__ = [
     "DeliveryRow",
     "FieldFeedback",
     "KnownFile",
+    "Later",
     "Noted",
     "Pause",
     "Posted",

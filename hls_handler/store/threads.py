@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, bindparam, select
+from dataclasses import dataclass
+
+from sqlalchemy import and_, bindparam, exists, func, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.store.part import Part
-from hls_handler.store.tables import deliveries
+from hls_handler.store.tables import analyses, deliveries
 
 _c = deliveries.c
 _own = deliveries.alias("own")
 
-_NEWER = and_(
+_NEWER = and_(  # a delivery without a thread has none
     _c.thread_key == bindparam("of_thread"),
     _c.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
 )
@@ -38,22 +40,41 @@ _NEWEST_END = (
 )
 
 
+_ANSWERED = exists().where(
+    _NEWER,
+    _c.state == "done",
+    _c.posting_status == "done",
+    analyses.c.delivery_id == _c.id,
+    analyses.c.step_index == 0,
+    func.substr(analyses.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
+)
+_LATER = select(
+    _NEWEST_HEAD.scalar_subquery().label("head_sha"),
+    _NEWEST_END.scalar_subquery().label("end"),
+    _ANSWERED.label("is_answered"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What newer deliveries brought to a thread after one of its deliveries."""
+
+    head_sha: str | None  # the newest head commit that a pull request delivery brought, if it is another than its own
+    is_closed: bool  # closed, deleted or transferred, and not reopened after that
+    is_answered: bool  # the same prompt was asked about a newer event, and what came of it was posted
+
+
 class Overtaking(Part):
-    """Questions about newer deliveries of the same thread; both are answered without touching the network."""
+    """What came meanwhile, which is answered without touching the network."""
 
-    def newer_head(self, lease: Lease) -> str | None:
-        """The newest head commit that a newer pull request delivery brought, if it is another than the lease's."""
+    def later(self, lease: Lease, prompt: str) -> Later:
+        """What came after the delivery, which is worked on by a prompt ("issues/analyze")."""
+        own = f"{prompt}@"
+        terms = {"of_guid": lease.guid, "of_thread": lease.thread_key or "", "up_to_its_hash": own, "length": len(own)}
         with self._database.reading() as connection:
-            head_sha = connection.execute(_NEWEST_HEAD, _newer_than(lease)).scalar()
-        return None if head_sha == lease.head_sha else head_sha
-
-    def closed_since(self, lease: Lease) -> bool:
-        """Whether the thread was closed, deleted or transferred after this delivery, and not reopened after that."""
-        with self._database.reading() as connection:
-            action = connection.execute(_NEWEST_END, _newer_than(lease)).scalar()
-        return action is not None and action != "reopened"
-
-
-def _newer_than(lease: Lease) -> dict[str, object]:
-    """What `_NEWER` is asked with: of the same thread, accepted later. A delivery without a thread has none newer."""
-    return {"of_guid": lease.guid, "of_thread": lease.thread_key or ""}
+            row = connection.execute(_LATER, terms).one()
+        return Later(
+            head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
+            is_closed=row.end is not None and row.end != "reopened",
+            is_answered=bool(row.is_answered),
+        )

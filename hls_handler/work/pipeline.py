@@ -155,12 +155,13 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
 
 def _not_overtaken(job: Job, facts: Any) -> None:
     """Raises `Overtaken` where our own record knows that what was found out is over, or something newer is queued."""
-    store = job.tools.store
-    newer = store.newer_head(job.lease) if job.handler.outdated_by_a_push else None
-    if newer is not None:
-        raise Overtaken(f"a newer push came meanwhile: {newer[:10]}")
-    if store.closed_since(job.lease):
+    later = job.tools.store.later(job.lease, job.rule.prompt)
+    if later.head_sha is not None and job.handler.outdated_by_a_push:
+        raise Overtaken(f"a newer push came meanwhile: {later.head_sha[:10]}")
+    if later.is_closed:
         raise Overtaken("the thread was closed meanwhile")
+    if later.is_answered and job.handler.outdated_by_an_answer:
+        raise Overtaken("a newer event of this thread was answered meanwhile")
     record = job.tools.store.record(job.lease, job.we.login)
     why = job.handler.outdated(job.event, facts, record)
     if why is not None:

@@ -192,7 +192,10 @@ def test_a_changed_prompt_is_used_by_the_next_delivery_and_a_broken_one_is_not(
     thread = sandbox.state.thread(REPOSITORY, 302)
     assert thread is not None
     assert len(thread.comments) == 1
-    prompts_health = service.get("/health").body["components"]["prompts"]
+    prompts_health: dict[str, str] = {}
+    waiting = Waiting(10)  # the watcher may have seen the file half written, and looks again a second later
+    while waiting.more() and "titel" not in prompts_health.get("message", ""):
+        prompts_health = service.get("/health").body["components"]["prompts"]
     assert prompts_health["state"] == "degraded"
     assert "titel" in prompts_health["message"]
 

@@ -278,8 +278,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
             self.model.postpone(lease.guid, by_s=by_s, failed=failed, counts=failed and counts)
 
     def ask_what_is_newer(self, lease: Lease) -> None:
-        assert self.store.newer_head(lease) == self.model.newer_head(lease)
-        assert self.store.closed_since(lease) == self.model.closed_since(lease)
+        later = self.store.later(lease, "issues/analyze")
+        assert (later.head_sha, later.is_closed) == (self.model.newer_head(lease), self.model.closed_since(lease))
 
     # turns, locks and calls
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from hls_handler.analysis import Answered, PullRequestAnalysis, Usage
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.store import PromptRow, Store
+from hls_handler.store import Later, PromptRow, Store
 from hls_handler.store.tables import metadata
 from tests.e2e.service import Waiting
 from tests.handlers.world import finding, pull_request_analysis
@@ -201,7 +201,8 @@ def test_what_ended_a_dead_ones_work_is_known_as_long_as_that_may_run_again(stor
     skew.pass_by(days=20)
     assert forget(store) == 2  # "dead" and "elsewhere"
     lease = claim(store)
-    assert (lease.guid, store.newer_head(lease), store.closed_since(lease)) == ("pushed", "new", True)
+    assert lease.guid == "pushed"
+    assert store.later(lease, "issues/analyze") == Later(head_sha="new", is_closed=True, is_answered=False)
     store.finish(lease, "superseded", reason=None, took_s=0)
     assert forget(store) == 2
     assert guids(store) == {"pushed"}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
+from hls_handler.analysis import Answered, IssueResponse, Usage
 from hls_handler.deliveries import NewDelivery
-from hls_handler.store import Store
-from tests.store.builders import accept, begin, claim, ignored, push, queued
+from hls_handler.store import Later, Store
+from tests.store.builders import accept, answered, begin, claim, ignored, push, queued
+
+PROMPT = "issues/analyze"
+REPLY = IssueResponse(worth_saying=True, answer="42", certain=True)
 
 
 def _work_on_push(store: Store) -> None:
@@ -35,7 +41,7 @@ def test_newer_head_is_the_commit_that_the_thread_is_at_now(
     _work_on_push(store)
     lease = claim(store)
     accept(store, *newer)
-    assert store.newer_head(lease) == head
+    assert store.later(lease, PROMPT).head_sha == head
 
 
 def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Store) -> None:
@@ -44,7 +50,7 @@ def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Store) -> N
     accept(store, push("g2", "bbb"))
     store.finish(claim(store), "done", reason=None, took_s=1)
     store.requeue("g1")
-    assert store.newer_head(claim(store)) == "bbb"
+    assert store.later(claim(store), PROMPT).head_sha == "bbb"
 
 
 @pytest.mark.parametrize(
@@ -69,12 +75,40 @@ def test_closed_since_follows_what_happened_to_the_thread(
     lease = begin(store, "g1", number=7, action="reopened")
     accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(later)))
     accept(store, ignored("elsewhere", number=8, action="closed"))
-    assert store.closed_since(lease) is closed
+    assert store.later(lease, PROMPT).is_closed is closed
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "index", "posting", "is_answered"),
+    [
+        (f"{PROMPT}@3f9c2a", 0, "done", True),
+        (f"{PROMPT}@another", 0, "done", True),
+        (f"{PROMPT}-strictly@3f9c2a", 0, "done", False),
+        ("issuesXanalyze@3f9c2a", 0, "done", False),
+        (f"{PROMPT}@3f9c2a", 100, "done", False),
+        (f"{PROMPT}@3f9c2a", 0, "dry_run", False),
+        (f"{PROMPT}@3f9c2a", 0, "failed", False),
+    ],
+    ids=["the same", "changed since", "longer name", "like it", "a shadow's", "dry run", "not posted"],
+)
+def test_a_newer_event_that_the_same_prompt_answered_is_known(
+    store: Store, prompt_id: str, index: int, posting: Literal["done", "dry_run", "failed"], is_answered: bool
+) -> None:
+    store.bury(begin(store, "older", number=7), reason="issue is locked")
+    lease = begin(store, "newer", number=7)
+    answered(store, lease, Answered(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
+    store.set_status(lease, posting=posting)
+    store.finish(lease, "done", reason=None, took_s=1)
+    store.requeue("older")
+    older = claim(store)
+    assert older.guid == "older"
+    assert store.later(older, PROMPT).is_answered is is_answered
+    store.finish(older, "done", reason=None, took_s=1)
+    assert store.later(begin(store, "newest", number=7), PROMPT).is_answered is False
 
 
 def test_a_delivery_without_a_thread_is_never_overtaken(store: Store) -> None:
     lease = begin(store, "g1", number=None)
     accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
-    assert store.newer_head(lease) is None
-    assert store.closed_since(lease) is False
+    assert store.later(lease, PROMPT) == Later(head_sha=None, is_closed=False, is_answered=False)
     assert store.thread_runs_last_hour(lease) == 0

@@ -319,6 +319,21 @@ def test_a_thread_that_is_closed_while_claude_thinks_gets_nothing(make_world: Ma
     assert (one.github.labels, one.github.comments) == ({}, {})
 
 
+def test_an_older_event_that_failed_is_not_posted_over_what_a_newer_one_came_to(make_world: MakeWorld) -> None:
+    one = make_world(BUG, BUG.model_copy(update={"summary": "The guide says committ, too."}))
+    one.accept()
+    one.github.failing_writes = [Permanent("issue 1 is locked")]
+    assert one.run() == Finished(GUID, "dead", "issue 1 is locked")
+    one.accept(guid="newer", action="edited")
+    assert one.run() is not None
+    labels, comments = dict(one.github.labels), dict(one.github.comments)
+    assert "The guide says committ, too." in comments[1]
+    one.store.requeue(GUID)
+    assert one.run() == Finished(GUID, "superseded", "a newer event of this thread was answered meanwhile")
+    assert (one.github.labels, one.github.comments) == (labels, comments)
+    assert len(one.claude.asked) == 2
+
+
 def test_a_dry_run_writes_nothing_and_keeps_what_it_would_have_written(make_world: MakeWorld) -> None:
     one = make_world(given=settings(features={"dry_run": True}))
     one.accept()
@@ -388,13 +403,13 @@ def test_a_delivery_whose_answer_is_paid_for_is_posted_however_often_its_thread_
 ) -> None:
     one = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
     one.accept()
-    one.github.failing_writes = [Permanent("GitHub says no")]
+    one.github.failing_writes = [Permanent("GitHub says no"), Permanent("GitHub says no")]
     one.run()
     one.later(3601)
     one.accept(guid="second")
     one.run()
     one.store.requeue(GUID)
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; our comment says so already")
+    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert len(one.claude.asked) == 2
 
 
