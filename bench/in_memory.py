@@ -33,6 +33,7 @@ class InMemory:
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     threads: dict[int | None, InMemoryThread] = field(default_factory=dict)
     locks: dict[str, threading.Lock] = field(default_factory=dict)
+    locked: dict[str, list[str]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def accept(self, batch: Sequence[NewDelivery], **_window: object) -> None:
@@ -73,11 +74,9 @@ class InMemory:
     def steps(self, guid: str) -> dict[tuple[str, int], Remembered]:
         return dict(self.remembered.get(guid, {}))
 
-    def remember(self, lease: Lease, *kept: Remembered, unlock: str | None = None, **_statuses: object) -> None:
+    def remember(self, lease: Lease, *kept: Remembered) -> None:
         for step in kept:
             self.remembered.setdefault(lease.guid, {})[step.name, step.index] = step
-        if unlock is not None and unlock in self.locks:
-            self.locks[unlock].release()
 
     def thread_runs_last_hour(self, _lease: Lease) -> int:
         return 0
@@ -94,7 +93,8 @@ class InMemory:
     def later(self, _lease: Lease, _prompt: str) -> Later:
         return Later(head_sha=None, is_closed=False, is_answered=False)
 
-    def begin_call(self, lease: Lease, **call: object) -> int:
+    def begin_call(self, lease: Lease, *, kept: Sequence[Remembered], **call: object) -> int:
+        self.remember(lease, *kept)
         number = next(self._numbers)
         self.calls[number] = (lease.guid, call)
         return number
@@ -106,7 +106,7 @@ class InMemory:
     def set_status(self, lease: Lease, **status: object) -> None:
         self.statuses.setdefault(lease.guid, {}).update(status)
 
-    def memory(self, lease: Lease, identity: str) -> InMemoryThread:
+    def memory(self, lease: Lease, identity: str, *, steps: object = None) -> InMemoryThread:  # noqa: ARG002 (nothing is lost)
         assert identity, "somebody's"
         return self.threads.setdefault(lease.number, InMemoryThread())
 
@@ -115,14 +115,19 @@ class InMemory:
     def known_of_thread(self, _repository_id: int, _number: int, _identity: str) -> ThreadKnowledge:
         return ThreadKnowledge(labels={}, comments={})
 
-    def take_turn(self, _lease: Lease, _pace: str, *, interval_s: float) -> None:
-        pass
+    def take_turn(self, lease: Lease, _pace: str, *, interval_s: float, kept: Sequence[Remembered]) -> None:  # noqa: ARG002 (nobody waits)
+        self.remember(lease, *kept)
 
-    def lock(self, _lease: Lease, name: str, *, ttl_s: float) -> None:
+    def lock(self, lease: Lease, name: str, *, ttl_s: float, kept: Sequence[Remembered]) -> None:
+        self.remember(lease, *kept)
         self.locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
+        self.locked.setdefault(lease.guid, []).append(name)
 
-    def finish(self, lease: Lease, state: str, **_why: object) -> None:
+    def finish(self, lease: Lease, state: str, *, kept: Sequence[Remembered], **_why: object) -> None:
+        self.remember(lease, *kept)
         self.states[lease.guid] = state
+        for name in self.locked.pop(lease.guid, ()):
+            self.locks[name].release()
 
 
 @dataclass

@@ -140,13 +140,16 @@ def _to_the_end(job: Job) -> Ended | Overtaken | Wait | StepFailed:
     """What becomes of it. A turn (the pace of calls) is waited for, a used-up budget is not."""
     while True:
         try:
-            return go_through(replace(job, steps=job.tools.store.steps(job.lease.guid)))
+            ended = go_through(replace(job, steps=job.tools.store.steps(job.lease.guid)))
         except Wait as wait:
             if wait.holdup is not None:
                 return wait
             job.tools.pause(max((wait.at - job.tools.store.now()).total_seconds(), 0.001))
         except (Overtaken, StepFailed) as exc:
             return exc
+        else:
+            job.tools.store.remember(job.lease, *ended.kept)  # for whoever tells of it
+            return ended
 
 
 def _effective(settings: Settings, repository: str) -> Effective:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam
+from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.analysis import Answered, Finding, PullRequestAnalysis
 from hls_handler.deliveries import Lease
-from hls_handler.store.database import Insert
 from hls_handler.store.part import Part
 from hls_handler.store.tables import analyses, findings
 
-_MINE = select(analyses.c.id).where(
-    analyses.c.delivery_id == bindparam("of_delivery"), analyses.c.step_index == bindparam("of_step")
-)
 _DROP_FINDINGS = findings.delete().where(findings.c.analysis_id == bindparam("of_analysis"))
 
 _LARGEST_LINE = 2**31 - 1
@@ -24,12 +21,12 @@ class KeepingAnalyses(Part):
     """What Claude said, for whoever asks later; kept with the end of the call that brought it (`Calling.end_call`)."""
 
     @cached_property
-    def _keep_analysis(self) -> Insert:
+    def _keep_analysis(self) -> ReturningInsert[int]:
         new = self._database.insert(analyses).values(analysed_at=self._database.now)
         told_anew = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
         return new.on_conflict_do_update(
             index_elements=["delivery_id", "step_index"], set_={name: new.excluded[name] for name in told_anew}
-        )
+        ).returning(analyses.c.id)
 
     def save_analysis(self, lease: Lease, *, index: int, answered: Answered) -> None:
         """Keep a reply that was remembered before, in place of an earlier one of the same index. Raises `LeaseLost`."""
@@ -44,8 +41,8 @@ class KeepingAnalyses(Part):
             "model": answered.usage.model,
             "reply": answered.reply.model_dump_json(),
         }
-        connection.execute(self._keep_analysis, {"delivery_id": row_id, "step_index": index, **kept})
-        analysis_id = connection.execute(_MINE, {"of_delivery": row_id, "of_step": index}).scalar_one()
+        row = {"delivery_id": row_id, "step_index": index, **kept}
+        analysis_id = connection.execute(self._keep_analysis, row).scalar_one()
         connection.execute(_DROP_FINDINGS, {"of_analysis": analysis_id})
         found = answered.reply.findings if isinstance(answered.reply, PullRequestAnalysis) else []
         if found:

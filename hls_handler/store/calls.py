@@ -17,7 +17,7 @@ from hls_handler.store.analyses import KeepingAnalyses
 from hls_handler.store.clock import HOUR_MS, from_ms
 from hls_handler.store.pace import budget_frees_at
 from hls_handler.store.part import lost
-from hls_handler.store.steps import Progressing, packed
+from hls_handler.store.steps import packed
 from hls_handler.store.tables import calls, deliveries, turns
 from hls_handler.store.turns import Turning
 
@@ -36,7 +36,7 @@ _AHEAD = select(func.count()).select_from(turns).where(turns.c.pace == _BUDGET, 
 _OWN_ID = select(deliveries.c.id).where(deliveries.c.guid == bindparam("of_guid")).scalar_subquery()
 
 
-class Calling(Turning, Progressing, KeepingAnalyses):
+class Calling(Turning, KeepingAnalyses):
     """The ledger of calls to Claude."""
 
     def begin_call(
@@ -49,14 +49,18 @@ class Calling(Turning, Progressing, KeepingAnalyses):
         sender: str | None,
         requests_per_second: float,
         calls_per_hour: int,
+        kept: Sequence[Remembered] = (),
     ) -> int:
         """Note that a call begins, and give its id. Raises `Wait` when pace or budget do not allow it yet.
+
+        Either way steps are `kept`.
 
         The budget counts every call that began within an hour, also those that failed or never ended; an outage, in
         which Claude takes none up, does not use it up. Raises `LeaseLost`.
         """
+        steps_to_keep = packed(kept)
         with self._database.writing() as connection:
-            row_id = self._fenced(connection, lease)
+            row_id = self._fenced_with(connection, lease, steps_to_keep)
             pace = self._lock_pace(connection, CLAUDE_PACE)  # or two workers would both take the last call
             now = self._database.now_in(connection)
             wait = self._budget(connection, row_id, calls_per_hour, now)

@@ -90,6 +90,7 @@ class Database:
     ) -> None:
         self.shown_url: Final = masked(url)
         self.now: Final = now_ms(skew)
+        self._skew = skew
         self.file: Final = sqlite_file(url)
         self.watch: Final = Watch(monotonic)
         self._ask_now = select(self.now)
@@ -163,7 +164,15 @@ class Database:
             connection.execute(_RING)
 
     def now_in(self, connection: Connection) -> int:
-        return connection.execute(self._ask_now).scalar_one()
+        """The database's time; SQLite's is that of this machine, which need not be asked for it."""
+        return self._machine_ms() if self._sqlite else connection.execute(self._ask_now).scalar_one()
+
+    def ask_now(self) -> int:
+        """The database's time, outside of a transaction."""
+        if self._sqlite:
+            return self._machine_ms()
+        with self.reading() as connection:
+            return self.now_in(connection)
 
     def look(self, connection: Connection) -> Look:
         """The database's time between two moments of our own clock."""
@@ -173,6 +182,9 @@ class Database:
     def close(self) -> None:
         self._connections.end_waits()
         self._engine.dispose()
+
+    def _machine_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self._skew() // timedelta(milliseconds=1)
 
     @contextmanager
     def _transaction(self, *, durable: bool, however_long: bool) -> Iterator[Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -9,13 +10,13 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from hls_handler.deliveries import WISH, Lease, State
+from hls_handler.deliveries import WISH, Lease, Remembered, State
 from hls_handler.store.clock import to_ms
 from hls_handler.store.counters import ended, processed
 from hls_handler.store.lanes import let_next_come
-from hls_handler.store.part import Part, literal, lost, release_locks, terms_of
+from hls_handler.store.part import literal, lost, release_locks, terms_of
 from hls_handler.store.ranks import rank
-from hls_handler.store.steps import Posted
+from hls_handler.store.steps import PackedStep, Posted, Progressing, packed
 from hls_handler.store.tables import deliveries, turns
 
 AnalysisStatus = Literal["done", "failed"]
@@ -27,7 +28,7 @@ _SET_STATUS = deliveries.update().where(_c.id == bindparam("row_id"))
 _NOBODYS: dict[str, object] = {"worker": None, "lease_until": None}
 
 
-class Ending(Part):
+class Ending(Progressing):
     """What ends a lease. Each raises `LeaseLost` when the lease has ended already."""
 
     def finish(
@@ -39,12 +40,19 @@ class Ending(Part):
         kind: str | None = None,
         handler: str | None = None,
         took_s: float,
+        kept: Sequence[Remembered] = (),
+        posting: Posted | None = None,
     ) -> None:
-        """The delivery is finished, and why. An ignored one loses its body and its digest, as at the door."""
+        """The delivery is finished, and why. An ignored one loses its body and its digest, as at the door.
+
+        With it steps are `kept`, and what became of the posting, if anything was to be posted.
+        """
         values: dict[str, object] = {"reason_kind": kind, "took_ms": round(took_s * 1000)}
         if state == "ignored":
             values |= {"body": None, "digest": None}
-        self._end(lease, state, reason=reason, kind=kind, handler=handler, values=values)
+        if posting is not None:
+            values |= {"posting_status": posting, "posting_error": None}
+        self._end(lease, state, reason=reason, kind=kind, handler=handler, values=values, kept=packed(kept))
 
     def bury(self, lease: Lease, *, reason: str, handler: str | None = None) -> None:
         """The delivery failed for good: it is dead until an operator or a redelivery brings it back."""
@@ -143,12 +151,14 @@ class Ending(Part):
         kind: str | None,
         handler: str | None,
         values: dict[str, object],
+        kept: Sequence[PackedStep] = (),
     ) -> None:
         told = {"state": state, "reason": reason, "handler": handler, **values, **terms_of(lease)}
         with self._database.writing() as connection:
             row = connection.execute(self._over, told).first()
             if row is None:
                 raise lost(lease)
+            self._keep(connection, row.id, kept)
             release_locks(connection, row.id)
             connection.execute(_DROP_TURNS, {"of_delivery": row.id})
             let_next_come(self._database, connection, [row.thread_key])

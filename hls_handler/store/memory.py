@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, select
 
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import Lease, Remembered
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.store.counters import LABEL_SET, of_field
 from hls_handler.store.database import Database, Insert
 from hls_handler.store.part import Part, Shared
+from hls_handler.store.steps import Progressing, packed
 from hls_handler.store.tables import comments, identities, labels
+
+TakeSteps = Callable[[], Sequence[Remembered]]
 
 _NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
 _OF_THREAD = ("repository_id", "identity", "number")
@@ -47,11 +51,12 @@ class ThreadKnowledge:
     comments: Mapping[str, KnownComment]  # by prompt family
 
 
-class ThreadMemory(Part):
+class ThreadMemory(Progressing):
     """Our labels and comments on the lease's thread. What writes raises `LeaseLost` when the lease has ended."""
 
-    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str) -> None:
+    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str, steps: TakeSteps) -> None:
         super().__init__(database, shared)
+        self._steps = steps
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} is about no issue or pull request: there is no thread to remember")
         self._lease = lease
@@ -75,16 +80,14 @@ class ThreadMemory(Part):
         kept: dict[str, Mapping[str, str | None]] = {
             name: {"field": origin.field, "prompt_id": origin.prompt_id} for name, origin in origins.items()
         }
-        with self._database.writing(durable=False) as connection:
-            self._fenced(connection, self._lease)
+        with self._writing(durable=False) as connection:
             self._set_labels(connection, self._shared.label_with_origin, "intended", sorted(set(names)), kept)
 
     def confirm_labels(self, names: Iterable[str]) -> None:
         """We added these. One that came from a reply is counted as set."""
         added = sorted(set(names))
         terms = {**self._thread, "names": added}
-        with self._database.writing() as connection:
-            self._fenced(connection, self._lease)
+        with self._writing(durable=True) as connection:
             counts = Counter(
                 (LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(_SAID_FIRST, terms)
             )
@@ -93,14 +96,12 @@ class ThreadMemory(Part):
 
     def labels_gone(self, names: Iterable[str]) -> None:
         """These were ours, and a person took them away: they do not come back."""
-        with self._database.writing(durable=False) as connection:
-            self._fenced(connection, self._lease)
+        with self._writing(durable=False) as connection:
             self._set_labels(connection, self._shared.label, "gone", sorted(set(names)))
 
     def forget_labels(self, names: Iterable[str]) -> None:
         """These are no longer ours, because we took them away."""
-        with self._database.writing(durable=False) as connection:
-            self._fenced(connection, self._lease)
+        with self._writing(durable=False) as connection:
             connection.execute(labels.delete().where(self._here(labels), labels.c.name.in_(list(names))))
 
     def comment(self, family: str) -> KnownComment | None:
@@ -111,13 +112,17 @@ class ThreadMemory(Part):
 
     def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         """This is our comment of the family, and what it says."""
-        kept = {"comment_id": comment_id, "body_digest": body_digest, "changed_at": self._database.now}
-        with self._database.writing() as connection:
-            self._fenced(connection, self._lease)
-            new = self._database.insert(comments).values(self._thread | {"family": family} | kept)
-            connection.execute(
-                new.on_conflict_do_update(index_elements=["repository_id", "identity", "number", "family"], set_=kept)
-            )
+        row = {**self._thread, "family": family, "comment_id": comment_id, "body_digest": body_digest}
+        with self._writing(durable=True) as connection:
+            connection.execute(self._shared.comment, row)
+
+    @contextmanager
+    def _writing(self, *, durable: bool) -> Iterator[Connection]:
+        """A transaction under the lease, in which the steps are kept that wait for one."""
+        steps_to_keep = packed(self._steps())
+        with self._database.writing(durable=durable) as connection:
+            self._fenced_with(connection, self._lease, steps_to_keep)
+            yield connection
 
     def _set_labels(
         self,
@@ -149,9 +154,12 @@ class ThreadMemory(Part):
 class Identities(Part):
     """Who we are on GitHub, and what we did there."""
 
-    def memory(self, lease: Lease, identity: str) -> ThreadMemory:
-        """Our memory of the lease's thread, as `identity` (our login)."""
-        return ThreadMemory(self._database, self._shared, lease, identity)
+    def memory(self, lease: Lease, identity: str, *, steps: TakeSteps = tuple) -> ThreadMemory:
+        """Our memory of the lease's thread, as `identity` (our login).
+
+        `steps` gives what is to be kept of the delivery's steps, and is asked once for each write.
+        """
+        return ThreadMemory(self._database, self._shared, lease, identity, steps)
 
     def known_of_thread(self, repository_id: int, number: int, identity: str) -> ThreadKnowledge:
         """What `identity` did on a thread, read without a lease and without writing."""

@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, bindparam, func, literal_column, select
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease, State
 from hls_handler.errors import LeaseLost
 from hls_handler.store.database import Database, Insert
-from hls_handler.store.tables import counters, deliveries, labels, locks
+from hls_handler.store.tables import comments, counters, deliveries, labels, locks, steps
 
 Counts = Mapping[tuple[str, str], int]
 
@@ -65,6 +66,29 @@ class Shared:
             set_={name: new.excluded[name] for name in anew}
             | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keeping}
             | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in once},
+        )
+
+    @cached_property
+    def comment(self) -> Insert:
+        new = self._database.insert(comments).values(changed_at=self._database.now)
+        return new.on_conflict_do_update(
+            index_elements=["repository_id", "identity", "number", "family"],
+            set_={name: new.excluded[name] for name in ("comment_id", "body_digest", "changed_at")},
+        )
+
+    @cached_property
+    def progress(self) -> ReturningUpdate[int]:
+        """The lease's delivery has got a step further."""
+        anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
+        return deliveries.update().where(self.is_held).values(anew).returning(deliveries.c.id)
+
+    @cached_property
+    def keep_step(self) -> Insert:
+        new = self._database.insert(steps).values(remembered_at=self._database.now)
+        told_anew = ("version", "took_ms", "remembered_at", "value")
+        return new.on_conflict_do_update(
+            index_elements=["delivery_id", "name", "step_index"],
+            set_={name: new.excluded[name] for name in told_anew},
         )
 
     @cached_property

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Literal
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.store.database import Insert
 from hls_handler.store.packed import pack_text, unpack_text
-from hls_handler.store.part import Part, lost, terms_of
-from hls_handler.store.tables import deliveries, locks, steps
+from hls_handler.store.part import Part, lost, release_locks, terms_of
+from hls_handler.store.tables import deliveries, steps
 
 _STEPS = (
     select(steps)
     .join(deliveries, deliveries.c.id == steps.c.delivery_id)
     .where(deliveries.c.guid == bindparam("of_guid"))
 )
-_UNLOCK = locks.delete().where(locks.c.name == bindparam("of_name"), locks.c.delivery_id == bindparam("of_delivery"))
 
 
 Posted = Literal["done", "dry_run"]
@@ -44,21 +40,7 @@ def packed(kept: Sequence[Remembered]) -> list[PackedStep]:
 
 
 class Progressing(Part):
-    """How a step is kept, for transactions that do more than that, too."""
-
-    @cached_property
-    def _progress(self) -> ReturningUpdate[int]:
-        anew = {"progressed": True, "crashes": 0, "first_failure_at": None}
-        return deliveries.update().where(self._shared.is_held).values(anew).returning(deliveries.c.id)
-
-    @cached_property
-    def _keep(self) -> Insert:
-        new = self._database.insert(steps).values(remembered_at=self._database.now)
-        told_anew = ("version", "took_ms", "remembered_at", "value")
-        return new.on_conflict_do_update(
-            index_elements=["delivery_id", "name", "step_index"],
-            set_={name: new.excluded[name] for name in told_anew},
-        )
+    """How steps are kept by transactions that do more than that, so that a step needs none of its own."""
 
     def _remember_in(
         self, connection: Connection, lease: Lease, kept: Sequence[PackedStep], **statuses: str | None
@@ -67,12 +49,22 @@ class Progressing(Part):
 
         `statuses` are more columns of the delivery's row.
         """
-        row_id: int | None = connection.execute(self._progress, {**terms_of(lease), **statuses}).scalar()
-        if row_id is None:
-            return None
-        for step in kept:
-            connection.execute(self._keep, {"delivery_id": row_id, **step})
+        terms = {**terms_of(lease), **statuses}
+        row_id: int | None = connection.execute(self._shared.progress, terms).scalar()
+        if row_id is not None:
+            self._keep(connection, row_id, kept)
         return row_id
+
+    def _fenced_with(self, connection: Connection, lease: Lease, kept: Sequence[PackedStep]) -> int:
+        """As `_fenced`, with the results of steps that are to be kept, if there are any. Raises `LeaseLost`."""
+        row_id = self._remember_in(connection, lease, kept) if kept else self._fenced(connection, lease)
+        if row_id is None:
+            raise lost(lease)
+        return row_id
+
+    def _keep(self, connection: Connection, row_id: int, kept: Sequence[PackedStep]) -> None:
+        if kept:
+            connection.execute(self._shared.keep_step, [{"delivery_id": row_id, **step} for step in kept])
 
 
 class Remembering(Progressing):
@@ -93,13 +85,11 @@ class Remembering(Progressing):
                 for row in connection.execute(_STEPS, {"of_guid": guid})
             }
 
-    def remember(
-        self, lease: Lease, *kept: Remembered, unlock: str | None = None, posting: Posted | None = None
-    ) -> None:
-        """Keep the results of steps, each in place of an earlier one, and give a lock back. Raises `LeaseLost`.
+    def remember(self, lease: Lease, *kept: Remembered, unlock: bool = False, posting: Posted | None = None) -> None:
+        """Keep the results of steps, each in place of an earlier one. Raises `LeaseLost`.
 
-        `posting` is what became of it, with the step that is its last. It is progress: crashes start anew, and so does
-        the time after which an outage is given up on.
+        `posting` is what became of it, where that is known, and with `unlock` the delivery's locks are given back. It
+        is progress: crashes start anew, and so does the time after which an outage is given up on.
         """
         statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
         steps_to_keep = packed(kept)
@@ -107,8 +97,8 @@ class Remembering(Progressing):
             row_id = self._remember_in(connection, lease, steps_to_keep, **statuses)
             if row_id is None:
                 raise lost(lease)
-            if unlock is not None:
-                connection.execute(_UNLOCK, {"of_name": unlock, "of_delivery": row_id})
+            if unlock:
+                release_locks(connection, row_id)
 
     def forget(self, lease: Lease, name: str) -> None:
         """Drop all steps of a name, so that they are done again. Raises `LeaseLost`."""

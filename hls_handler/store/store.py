@@ -115,8 +115,7 @@ class Store(
 
     def now(self) -> datetime:
         """The database's time, aware UTC."""
-        with self._database.reading() as connection:
-            return from_ms(self._database.now_in(connection))
+        return from_ms(self._database.ask_now())
 
     def check_writable(self) -> None:
         """Write as much as a delivery needs, and take it away. Raises `StoreUnavailable` when that cannot be done."""

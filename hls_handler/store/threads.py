@@ -55,6 +55,9 @@ _LATER = select(
 )
 
 
+_IS_NEWER = select(_c.id).where(_NEWER).limit(1)  # hardly ever: asked alone, as it costs a tenth of the rest
+
+
 @dataclass(frozen=True, slots=True)
 class Later:
     """What newer deliveries brought to a thread after one of its deliveries."""
@@ -62,6 +65,9 @@ class Later:
     head_sha: str | None  # the newest head commit that a pull request delivery brought, if it is another than its own
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
     is_answered: bool  # the same prompt was asked about a newer event, and what came of it was posted
+
+
+NOTHING_LATER = Later(head_sha=None, is_closed=False, is_answered=False)
 
 
 class Overtaking(Part):
@@ -72,6 +78,8 @@ class Overtaking(Part):
         own = f"{prompt}@"
         terms = {"of_guid": lease.guid, "of_thread": lease.thread_key or "", "up_to_its_hash": own, "length": len(own)}
         with self._database.reading() as connection:
+            if connection.execute(_IS_NEWER, terms).first() is None:
+                return NOTHING_LATER
             row = connection.execute(_LATER, terms).one()
         return Later(
             head_sha=None if row.head_sha == lease.head_sha else row.head_sha,

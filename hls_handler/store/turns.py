@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, or_, select
+from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
 from hls_handler.store.database import Insert
 from hls_handler.store.pace import Pace, Turn, next_turn
-from hls_handler.store.part import Part, literal
+from hls_handler.store.part import literal
+from hls_handler.store.steps import Progressing, packed
 from hls_handler.store.tables import deliveries, locks, pace, turns
 
 _LOCK_POLL_MS = 1_000
@@ -27,21 +30,21 @@ _PACE = (
 )
 _KEEP_PACE = pace.update().where(pace.c.name == bindparam("of_pace"))
 _MINE = and_(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == bindparam("of_pace"))
-_RESERVED = select(turns.c.slot_at).where(_MINE)
-_DROP_TURN = turns.delete().where(_MINE)
+_TAKE_RESERVED = turns.delete().where(_MINE).returning(turns.c.slot_at)
 
 
-class Turning(Part):
+class Turning(Progressing):
     """Paces, and locks by name."""
 
-    def take_turn(self, lease: Lease, pace: str, *, interval_s: float) -> None:
+    def take_turn(self, lease: Lease, pace: str, *, interval_s: float, kept: Sequence[Remembered] = ()) -> None:
         """Return when it is this delivery's turn in a pace; turns are `interval_s` apart, over all workers.
 
-        Otherwise a turn is reserved for the delivery and `Wait` raised: postpone it until then, and ask again. Raises
-        `LeaseLost`.
+        Otherwise a turn is reserved for the delivery and `Wait` raised: postpone it until then, and ask again. Either
+        way steps are `kept`. Raises `LeaseLost`.
         """
+        steps_to_keep = packed(kept)
         with self._database.writing() as connection:
-            row_id = self._fenced(connection, lease)
+            row_id = self._fenced_with(connection, lease, steps_to_keep)
             before = self._lock_pace(connection, pace)
             turn = self._turn(connection, row_id, pace, interval_s, before, self._database.now_in(connection))
         if not turn.go:
@@ -79,32 +82,37 @@ class Turning(Part):
             self._database.ring(connection)
         return waited
 
-    def lock(self, lease: Lease, name: str, *, ttl_s: float) -> None:
+    def lock(self, lease: Lease, name: str, *, ttl_s: float, kept: Sequence[Remembered] = ()) -> None:
         """Take a lock, or keep it for longer. Raises `Wait` while another delivery holds it, and `LeaseLost`.
 
-        It ends with the step that gives it back (`remember`), after `ttl_s`, or when the delivery stops running.
+        Either way steps are `kept`. It ends when it is given back (`remember`), after `ttl_s`, or when the delivery
+        stops running.
         """
+        steps_to_keep, holder = packed(kept), None
         with self._database.writing(durable=False) as connection:
-            row_id = self._fenced(connection, lease)
-            connection.execute(self._take, {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)})
-            holder, guid, until, moment = connection.execute(self._holder, {"of_name": name}).one()
-        if holder != row_id:
+            row_id = self._fenced_with(connection, lease, steps_to_keep)
+            lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
+            if connection.execute(self._take, lock).first() is None:
+                holder = connection.execute(self._holder, {"of_name": name}).one()
+        if holder is not None:
+            guid, until, moment = holder
             raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, moment + _LOCK_POLL_MS)))
 
     @cached_property
-    def _take(self) -> Insert:
+    def _take(self) -> ReturningInsert[Any]:
+        """Nothing comes back where somebody else holds the lock."""
         now = self._database.now
         new = self._database.insert(locks).values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
         return new.on_conflict_do_update(
             index_elements=["name"],
             set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
             where=or_(locks.c.delivery_id == new.excluded["delivery_id"], locks.c.locked_until <= now),
-        )
+        ).returning(locks.c.name)
 
     @cached_property
     def _holder(self) -> Select[Any]:
         return (
-            select(locks.c.delivery_id, deliveries.c.guid, locks.c.locked_until, self._database.now)
+            select(deliveries.c.guid, locks.c.locked_until, self._database.now)
             .join(deliveries, deliveries.c.id == locks.c.delivery_id)
             .where(locks.c.name == bindparam("of_name"))
         )
@@ -124,12 +132,11 @@ class Turning(Part):
         mine = {"of_delivery": row_id, "of_pace": name}
         turn = next_turn(
             before,
-            reserved=connection.execute(_RESERVED, mine).scalar(),
+            reserved=connection.execute(_TAKE_RESERVED, mine).scalar(),
             interval_ms=round(interval_s * 1000),
             now=now,
         )
         self._keep_pace(connection, name, turn.pace)
-        connection.execute(_DROP_TURN, mine)
         if not turn.go:
             connection.execute(turns.insert().values(delivery_id=row_id, pace=name, slot_at=turn.slot_at))
         return turn

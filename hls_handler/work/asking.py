@@ -120,7 +120,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         requests_per_second=claude.requests_per_second,
         calls_per_hour=claude.calls_per_hour,
     )
-    call = job.in_turn(begin)
+    call = job.in_turn(lambda: begin(kept=job.take_pending()))
     job.tools.leases.require(job.lease)  # a call that nobody may use is not to be paid for
     asked_at = job.tools.health.moment()
     try:
@@ -143,7 +143,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
             outcome="ok",
             usage=answer.usage,
             error=None,
-            kept=[*job.take_notes(), kept],
+            kept=[*job.take_pending(), kept],
             answered=recalled,
             is_last=_is_last(job, prompt.name, recalled.reply),
         )

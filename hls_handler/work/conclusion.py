@@ -54,7 +54,14 @@ def _finish(lease: Lease, tools: Tools, result: Ended | Overtaken | Wait | StepF
     match result:
         case Ended():
             store.finish(
-                lease, result.state, reason=result.reason, kind=result.kind, handler=result.handler, took_s=took_s
+                lease,
+                result.state,
+                reason=result.reason,
+                kind=result.kind,
+                handler=result.handler,
+                took_s=took_s,
+                kept=result.kept,
+                posting=result.posting,
             )
             log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
             return Finished(lease.guid, result.state, result.reason)

@@ -13,7 +13,6 @@ from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler, Thread
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import OwnFile
-from hls_handler.store import Posted
 from hls_handler.work.leases import LEAST
 from hls_handler.work.memory import Codec
 from hls_handler.work.ports import Now, Tools
@@ -33,7 +32,7 @@ class Job:
     steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
     thread: Thread | None = None  # where it is said; known once the facts are
     own_file: OwnFile | None = None  # the repository's own settings, which are laid over those of `rule` and `now`
-    notes: list[Remembered] = field(default_factory=list)  # kept with the next step
+    pending: list[Remembered] = field(default_factory=list)  # results that are kept with the delivery's next write
 
     def about(self, thread: Thread | None) -> Job:
         """The same job, from now on for a thread: what was queued under none counts, locks and remembers under it."""
@@ -48,13 +47,12 @@ class Job:
         do: Callable[[], T],
         *,
         fits: Callable[[T], bool] = lambda _: True,
-        unlock: str | None = None,
-        posting: Posted | None = None,
     ) -> T:
         """The remembered result of a step, or do it and remember it. What comes back is what would be recalled.
 
-        `fits` says whether what is remembered under the index is of the same step as now. With it the lock `unlock` is
-        given back, if the step has taken it, and the posting is told to be over that it is the last step of.
+        It is kept with the next write to the store, without which nothing is asked of Claude or written on GitHub. A
+        worker that dies before that leaves a step that only has read, or that finds what it has written.
+        `fits` says whether what is remembered under the index is of the same step as now.
         """
         known = codec.decode(self.steps.get((codec.name, index)))
         if known is not None and fits(known):
@@ -62,21 +60,21 @@ class Job:
         self.go_on()
         started = self.tools.clock()
         step = codec.encode(do(), index=index, took_s=self.tools.clock() - started)
-        self.tools.store.remember(self.lease, *self.take_notes(), step, unlock=unlock, posting=posting)
+        self.pending.append(step)
         result = codec.decode(step)
         assert result is not None
         return result
 
     def note(self, codec: Codec[str], index: int, sentence: str) -> None:
-        """Remember a sentence for the operator, with the next step; nothing is decided by it."""
+        """Remember a sentence for the operator; nothing is decided by it."""
         if codec.decode(self.steps.get((codec.name, index))) != sentence:
-            self.notes.append(codec.encode(sentence, index=index, took_s=0.0))
+            self.pending.append(codec.encode(sentence, index=index, took_s=0.0))
 
-    def take_notes(self) -> tuple[Remembered, ...]:
-        """What was noted since somebody last asked, to be remembered now."""
-        notes = tuple(self.notes)
-        self.notes.clear()
-        return notes
+    def take_pending(self) -> tuple[Remembered, ...]:
+        """What is to be kept since somebody last asked, for the write that is made now."""
+        pending = tuple(self.pending)
+        self.pending.clear()
+        return pending
 
     def go_on(self) -> None:
         """Raise `Wait` between two steps when the service was told to end: the rest is for the next start.
@@ -112,7 +110,8 @@ class Job:
         With it goes enough of the lease for the write to end in.
         """
         interval_s = self.now.settings.github.min_seconds_between_writes
-        self.in_turn(lambda: self.tools.store.take_turn(self.lease, GITHUB_PACE, interval_s=interval_s))
+        take = self.tools.store.take_turn
+        self.in_turn(lambda: take(self.lease, GITHUB_PACE, interval_s=interval_s, kept=self.take_pending()))
         self.tools.leases.secure(self.lease)
 
     def still_ours(self) -> None:
@@ -121,27 +120,25 @@ class Job:
 
     @contextmanager
     def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """Keep what failed of the two parts apart, so that each can be asked for, and what was noted meanwhile."""
+        """Keep what failed of the two parts apart, so that each can be asked for, and what was done until then."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):
             raise
         except StepFailed as exc:
-            self._keep_notes()
+            self._keep_pending()
             if part == "analysis":
                 self.tools.store.set_status(self.lease, analysis="failed", analysis_error=str(exc))
             else:
                 self.tools.store.set_status(self.lease, posting="failed", posting_error=str(exc))
             raise
         except Exception:
-            self._keep_notes()
+            self._keep_pending()
             raise
-        else:
-            self._keep_notes()
 
-    def _keep_notes(self) -> None:
-        if self.notes:
-            self.tools.store.remember(self.lease, *self.take_notes())
+    def _keep_pending(self) -> None:
+        if self.pending:
+            self.tools.store.remember(self.lease, *self.take_pending())
 
 
 GITHUB_PACE = "github"

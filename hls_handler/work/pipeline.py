@@ -8,7 +8,7 @@ What cost money or touched the world is remembered before the next step starts; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -22,12 +22,13 @@ from hls_handler.handlers.corrections import attributed
 from hls_handler.handlers.handler import Budget, Thread, Unasked, still_welcome
 from hls_handler.routing import Feedback, Ignored, as_feedback, from_event, route
 from hls_handler.settings.model import Settings
+from hls_handler.store import Posted
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
 from hls_handler.work.memory import NOT_SHOWN, RULE, facts_codec
 from hls_handler.work.ports import Tools
-from hls_handler.work.posting import keep, post
+from hls_handler.work.posting import keep, post, posted_as
 from hls_handler.work.repository_settings import with_own_settings
 from hls_handler.work.shadow import came_to, run_shadow
 from hls_handler.work.telling import tell_of_problems
@@ -44,6 +45,8 @@ class Ended:
     reason: str  # a sentence
     kind: str | None = None  # of an ignored one: what it is counted under
     handler: str | None = None  # "IssueHandler"
+    posting: Posted | None = None  # what became of it, where anything was to be posted
+    kept: tuple[Remembered, ...] = ()  # steps that are to be kept with the end
 
 
 def work_on(lease: Lease, tools: Tools) -> Ended:
@@ -60,6 +63,11 @@ def work_on(lease: Lease, tools: Tools) -> Ended:
 
 def go_through(job: Job) -> Ended:
     """All that follows once it is decided by which rule a delivery is worked on. Raises as `work_on` does."""
+    ended = _go_through(job)
+    return replace(ended, kept=job.take_pending())
+
+
+def _go_through(job: Job) -> Ended:
     with job.recorded("analysis"):
         facts = _gather(job)
         _not_overtaken(job, facts)
@@ -72,6 +80,7 @@ def go_through(job: Job) -> Ended:
     actions = job.handler.plan(job.event, facts, analysis, job.rule)
     if job.thread is None or job.thread.is_appointed:  # labels are for the thread that an event is about
         actions = tuple(action for action in actions if not isinstance(action, KeepLabels))
+    posting = None
     with job.recorded("posting"):
         if job.thread is None:
             outcomes = keep(job, actions)
@@ -79,10 +88,12 @@ def go_through(job: Job) -> Ended:
             not_overtaken = partial(_not_overtaken, job, facts)
             outcomes = post(job, job.thread, attributed(actions, analysis), not_overtaken=not_overtaken)
             tell_of_problems(job, job.thread)
+            posting = posted_as(job)
     if analysis.answers:
-        run_shadow(job, facts, came_to(analysis, actions))
+        run_shadow(job, facts, came_to(analysis, actions), posting)
     reasons = [*([unasked.reason] if unasked else []), *(outcome.detail for outcome in outcomes)]
-    return Ended("done", "; ".join(reasons) or "analysed; nothing to post", handler=job.handler.name)
+    reason = "; ".join(reasons) or "analysed; nothing to post"
+    return Ended("done", reason, handler=job.handler.name, posting=posting)
 
 
 def _at_its_thread(job: Job, facts: Any, unasked: Unasked | None) -> Job | Ended:
@@ -141,7 +152,7 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     feedback = as_feedback(candidate, rule.effective, now.library, settings=now.settings, we=we)
     if isinstance(feedback, Feedback):  # beside being worked on by a prompt
         hear(tools.store, lease, event, we, feedback, now.library)
-    steps = tools.store.steps(lease.guid)
+    steps: Steps = tools.store.steps(lease.guid) if lease.attempt > 1 else {}
     busy = _too_busy(lease, tools, now.settings, steps)
     if busy is not None:
         return busy

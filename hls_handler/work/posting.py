@@ -44,24 +44,14 @@ def post(
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
-    came_to: Posted = "dry_run" if job.rule.effective.features.dry_run else "done"
-    apply, last = partial(_apply, job, thread, not_overtaken), len(actions) - 1
+    apply = partial(_apply, job, thread, not_overtaken)
     outcomes = tuple(
-        job.once(
-            OUTCOME,
-            index,
-            partial(apply, index, action),
-            fits=partial(_is_of, action),
-            unlock=lock_of(job, action.family) if isinstance(action, KeepComment) else None,
-            posting=came_to if index == last else None,
-        )
+        job.once(OUTCOME, index, partial(apply, index, action), fits=partial(_is_of, action))
         for index, action in enumerate(actions)
     )
     for outcome in outcomes:
         if outcome.kind == "dry_run":
             log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
-    if not actions or (OUTCOME.name, last) in job.steps:  # remembered before, perhaps by a run that failed after it
-        job.tools.store.set_status(job.lease, posting=came_to, posting_error=None)
     job.tools.health.ok("github")
     return outcomes
 
@@ -69,6 +59,11 @@ def post(
 def _is_of(action: Action, outcome: Outcome) -> bool:
     """Another version's plan, or that of other settings, may have had another action in this place."""
     return outcome.action == ("labels" if isinstance(action, KeepLabels) else "comment")
+
+
+def posted_as(job: Job) -> Posted:
+    """What has become of a posting that went through to its end."""
+    return "dry_run" if job.rule.effective.features.dry_run else "done"
 
 
 def writer_for(job: Job, *, before_write: Callable[[], None] | None = None) -> Writer:
@@ -84,16 +79,16 @@ def writer_for(job: Job, *, before_write: Callable[[], None] | None = None) -> W
 
 
 def _memory(job: Job) -> ThreadMemory:
-    return job.tools.store.memory(job.lease, identity=job.we.login)
+    return job.tools.store.memory(job.lease, identity=job.we.login, steps=job.take_pending)
 
 
 def keep_comment(
     job: Job, thread: Thread, action: KeepComment, *, index: int, not_overtaken: Callable[[], None]
 ) -> Outcome:
-    """Find or write our comment, under its lock (`lock_of`), once nothing newer is known there.
+    """Find or write our comment, under its lock, once nothing newer is known there.
 
-    `index` is that of the action. The outcome is told as if no answer had ever been lost; whoever remembers it gives
-    the lock back.
+    `index` is that of the action. The outcome is told as if no answer had ever been lost. The lock is given back when
+    the delivery ends, or waits.
     """
     begun = WRITING.decode(job.steps.get((WRITING.name, index)))
     if begun is not None and begun.family != action.family:
@@ -102,20 +97,16 @@ def keep_comment(
     def before_write() -> None:
         if begun is None:
             writing = Writing(action.family, _how(job, thread, action))
-            job.tools.store.remember(job.lease, WRITING.encode(writing, index=index, took_s=0.0))
+            job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
         job.before_write()
 
-    job.tools.store.lock(job.lease, lock_of(job, action.family), ttl_s=LOCK_S)
+    name = f"{job.lease.thread_key}/{action.family}"
+    job.tools.store.lock(job.lease, name, ttl_s=LOCK_S, kept=job.take_pending())
     not_overtaken()
     outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
     if begun is None or outcome.detail != SAID:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)
-
-
-def lock_of(job: Job, family: str) -> str:
-    """The name of the lock under which our comment of a prompt family is written."""
-    return f"{job.lease.thread_key}/{family}"
 
 
 def _how(job: Job, thread: Thread, action: KeepComment) -> Literal["created", "edited"]:

@@ -60,7 +60,7 @@ def with_own_settings(job: Job) -> Job | Ignored:
     if isinstance(rule, Ignored):
         return rule
     if remembered is None:
-        job.tools.store.remember(job.lease, OWN_FILE.encode(file, index=0, took_s=0.0))
+        job.pending.append(OWN_FILE.encode(file, index=0, took_s=0.0))
     return replace(job, now=now, rule=rule, own_file=replace(file, own=own))
 
 

@@ -13,7 +13,7 @@ from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed, StoreUnavailable, Wait
 from hls_handler.routing import Shadow
-from hls_handler.store import CLAUDE_PACE
+from hls_handler.store import CLAUDE_PACE, Posted
 from hls_handler.work.asking import analyse
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
@@ -57,8 +57,8 @@ def came_to(analysis: Analysis, actions: tuple[Action, ...]) -> Ran:
     )
 
 
-def run_shadow(job: Job, facts: Any, posted: Ran) -> None:
-    """Ask the rule's shadow, if it has one, and remember what it came to.
+def run_shadow(job: Job, facts: Any, posted: Ran, posting: Posted | None) -> None:
+    """Ask the rule's shadow, if it has one, and remember what it came to. `posted` is what the event's own came to.
 
     Whatever goes wrong with it is remembered too, and is nobody else's trouble: the delivery's own work is done. It
     waits for nothing, so that the delivery ends; what it would have to wait for is the reason why it is skipped.
@@ -67,8 +67,10 @@ def run_shadow(job: Job, facts: Any, posted: Ran) -> None:
     shadow = job.rule.shadow
     if shadow is None or SHADOWED.decode(job.steps.get((SHADOWED.name, 0))) is not None:
         return
+    # What is posted is kept, and nobody waits for our comment's lock while Claude is asked.
+    job.tools.store.remember(job.lease, *job.take_pending(), posting=posting, unlock=True)
     result = _result(job, shadow, facts, posted)
-    job.tools.store.remember(job.lease, *job.take_notes(), SHADOWED.encode(result, index=0, took_s=0.0))
+    job.pending.append(SHADOWED.encode(result, index=0, took_s=0.0))
     log.info("shadow ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
 
 

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Outcome
 from hls_handler.errors import Permanent
 from hls_handler.handlers.handler import Thread
-from hls_handler.handlers.settings_comment import FAMILY, problems_comment
+from hls_handler.handlers.settings_comment import problems_comment
 from hls_handler.settings.repository import OwnFile
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
-from hls_handler.work.posting import keep_comment, lock_of
+from hls_handler.work.posting import keep_comment
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def tell_of_problems(job: Job, thread: Thread) -> None:
     file, features = job.own_file, job.rule.effective.features
     if file is None or not file.own.problems or features.dry_run or not features.auto_commenting:
         return
-    job.once(TOLD, 0, partial(_tell, job, thread, file), unlock=lock_of(job, FAMILY))
+    job.once(TOLD, 0, partial(_tell, job, thread, file))
 
 
 def _tell(job: Job, thread: Thread, file: OwnFile) -> Outcome:

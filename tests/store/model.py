@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hls_handler.deliveries import WISH, Lease, NewDelivery, State
+from hls_handler.deliveries import WISH, Lease, NewDelivery, Remembered, State
 from hls_handler.events import event_key
 
 EDGES: Mapping[State, frozenset[State]] = {
@@ -141,10 +141,10 @@ class Model:
     def renew(self, guid: str) -> None:
         self.entries[guid].lease_until = self.now + self._lease_s
 
-    def remember(self, guid: str, name: str, value: str) -> None:
+    def remember(self, guid: str, kept: Sequence[Remembered]) -> None:
         """A step is progress."""
         entry = self.entries[guid]
-        entry.steps[name] = value
+        entry.steps |= {step.name: step.value for step in kept}
         entry.progressed, entry.crashes, entry.first_failure_at = True, 0, None
 
     def finish(self, guid: str, state: State, *, kind: str | None, handler: str | None) -> None:
@@ -204,9 +204,8 @@ class Model:
             self.locks[name] = (guid, self.now + ttl_s)
         return free
 
-    def unlock(self, guid: str, name: str) -> None:
-        if self.locks.get(name, ("", 0.0))[0] == guid:
-            del self.locks[name]
+    def unlock(self, guid: str) -> None:
+        self.locks = {name: held for name, held in self.locks.items() if held[0] != guid}
 
     def calls_last_hour(self) -> int:
         """What Claude did not take up costs nothing."""

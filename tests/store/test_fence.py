@@ -17,23 +17,25 @@ ANSWERED = Answered(
     "issues/respond@1", "issue_response", IssueResponse(worth_saying=True, answer="42", certain=True), Usage("claude")
 )
 
+STEP = Remembered("apply", 0, 1, "{}")
+
 WRITES: dict[str, Callable[[Store, Lease], object]] = {
     "renew": lambda s, lease: s.renew(lease, lease_s=30),
     "remember": lambda s, lease: s.remember(lease, Remembered("ask", 0, 1, "{}")),
     "forget": lambda s, lease: s.forget(lease, "kept"),
-    "finish": lambda s, lease: s.finish(lease, "done", reason=None, took_s=1),
+    "finish": lambda s, lease: s.finish(lease, "done", reason=None, took_s=1, kept=[STEP], posting="done"),
     "bury": lambda s, lease: s.bury(lease, reason="locked"),
     "postpone": lambda s, lease: s.postpone(
         lease, at=s.now() + timedelta(hours=1), reason="503", failed=True, counts=True
     ),
     "set_status": lambda s, lease: s.set_status(lease, analysis="failed", analysis_error="refused"),
-    "take_turn": lambda s, lease: s.take_turn(lease, "github", interval_s=1),
+    "take_turn": lambda s, lease: s.take_turn(lease, "github", interval_s=1, kept=[STEP]),
     "begin_call": lambda s, lease: s.begin_call(
-        lease, index=0, prompt_id="p@1", model="m", sender=None, requests_per_second=1, calls_per_hour=1
+        lease, index=0, prompt_id="p@1", model="m", sender=None, requests_per_second=1, calls_per_hour=1, kept=[STEP]
     ),
-    "lock": lambda s, lease: s.lock(lease, "thread", ttl_s=60),
-    "unlock": lambda s, lease: s.remember(lease, unlock="held"),
-    "intend_labels": lambda s, lease: s.memory(lease, "hls").intend_labels(["bug"]),
+    "lock": lambda s, lease: s.lock(lease, "thread", ttl_s=60, kept=[STEP]),
+    "unlock": lambda s, lease: s.remember(lease, unlock=True),
+    "intend_labels": lambda s, lease: s.memory(lease, "hls", steps=lambda: [STEP]).intend_labels(["bug"]),
     "confirm_labels": lambda s, lease: s.memory(lease, "hls").confirm_labels(["bug"]),
     "labels_gone": lambda s, lease: s.memory(lease, "hls").labels_gone(["bug"]),
     "forget_labels": lambda s, lease: s.memory(lease, "hls").forget_labels(["kept"]),
@@ -83,7 +85,7 @@ def test_a_zombie_does_not_release_its_heirs_lock(store: Store, skew: Skew) -> N
     heir = claim(store)
     store.lock(heir, "thread", ttl_s=3600)
     with pytest.raises(LeaseLost):
-        store.remember(zombie, unlock="thread")
+        store.remember(zombie, unlock=True)
     accept(store, queued("g2"))
     other = claim(store)
     with pytest.raises(Exception, match="which holds thread"):

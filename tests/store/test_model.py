@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -230,6 +230,15 @@ class StoreAgainstModel(RuleBasedStateMachine):
         choice = {"held": held, "over": over, "ended": ended, "any": []}[wanted] or self.given
         return choice[which % len(choice)] if choice else None
 
+    def some_steps(self, lease: Lease, drawn: tuple[str, int]) -> tuple[Remembered, ...]:
+        """None, one or two, which are to be kept with something else."""
+        value = f'"under {lease.attempt} at {self.model.now}"'
+        return tuple(Remembered(name, 0, 1, value) for name in ("gather", "apply")[: drawn[1] % 3])
+
+    def keeps(self, lease: Lease, kept: Sequence[Remembered]) -> None:
+        if kept:
+            self.model.remember(lease.guid, kept)
+
     def lands(self, lease: Lease, write: Callable[[], object]) -> bool:
         """Whether a write under a lease is to be done; under one that is over it is refused."""
         if self.model.holds(lease):
@@ -249,7 +258,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             self.model.renew(lease.guid)
         step = Remembered("ask", 0, 1, value)
         if how == "remember" and self.lands(lease, lambda: self.store.remember(lease, step)):
-            self.model.remember(lease.guid, "ask", value)
+            self.model.remember(lease.guid, [step])
         if how == "forget" and self.lands(lease, lambda: self.store.forget(lease, "ask")):
             self.model.entries[lease.guid].steps.pop("ask", None)
 
@@ -260,10 +269,15 @@ class StoreAgainstModel(RuleBasedStateMachine):
             return
         kind = "no permission" if state == "ignored" else None
         handler = "IssueHandler"
+        kept: tuple[Remembered, ...] = ()
         end = partial(self.store.bury, lease, reason="locked", handler=handler)
         if state in ("done", "ignored", "superseded"):
-            end = partial(self.store.finish, lease, state, reason=None, kind=kind, handler=handler, took_s=1.0)
+            kept = self.some_steps(lease, drawn)
+            end = partial(
+                self.store.finish, lease, state, reason=None, kind=kind, handler=handler, took_s=1.0, kept=kept
+            )
         if self.lands(lease, end):
+            self.model.entries[lease.guid].steps |= {step.name: step.value for step in kept}
             self.model.finish(lease.guid, state, kind=kind, handler=handler)
         self.ask_what_is_newer(lease)
 
@@ -288,10 +302,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
         lease = self.one_of(drawn)
         if lease is None:
             return
-        now, held_until = self.model.now, self.model.held_until.get("github", -1e9)
+        now, held_until, kept = self.model.now, self.model.held_until.get("github", -1e9), self.some_steps(lease, drawn)
+        take = partial(self.store.take_turn, lease, "github", interval_s=TURNS_APART_S, kept=kept)
         try:
-            took = self.lands(lease, lambda: self.store.take_turn(lease, "github", interval_s=TURNS_APART_S))
+            took = self.lands(lease, take)
         except Wait as wait:
+            self.keeps(lease, kept)
             at = self.seconds(wait.at)
             assert at >= max(now, held_until, self.turn_taken_at + TURNS_APART_S) - NEAR_S
             free = now >= max(held_until, self.last_turn_at + TURNS_APART_S + NEAR_S)
@@ -299,6 +315,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             self.last_turn_at = max(self.last_turn_at, at)
             return
         if took:
+            self.keeps(lease, kept)
             assert now >= max(held_until, self.turn_taken_at + TURNS_APART_S - NEAR_S)
             self.turn_taken_at = now
             self.last_turn_at = max(self.last_turn_at, now)
@@ -314,18 +331,21 @@ class StoreAgainstModel(RuleBasedStateMachine):
         lease = self.one_of(drawn)
         if lease is None:
             return
+        kept = self.some_steps(lease, drawn)
         if give_back:
-            step = Remembered("apply", 0, 1, "{}")
-            if self.lands(lease, lambda: self.store.remember(lease, step, unlock="comment")):
-                self.model.remember(lease.guid, "apply", "{}")
-                self.model.unlock(lease.guid, "comment")
+            if self.lands(lease, lambda: self.store.remember(lease, *kept, unlock=True)):
+                self.model.remember(lease.guid, kept)
+                self.model.unlock(lease.guid)
             return
         try:
-            landed = self.lands(lease, lambda: self.store.lock(lease, "comment", ttl_s=LOCK_S))
+            landed = self.lands(lease, lambda: self.store.lock(lease, "comment", ttl_s=LOCK_S, kept=kept))
         except Wait:
             assert not self.model.lock(lease.guid, "comment", ttl_s=LOCK_S)
+            self.keeps(lease, kept)
             return
-        assert not landed or self.model.lock(lease.guid, "comment", ttl_s=LOCK_S)
+        if landed:
+            assert self.model.lock(lease.guid, "comment", ttl_s=LOCK_S)
+            self.keeps(lease, kept)
 
     @rule(
         drawn=drawn, times=some.sampled_from([0, 0, 1, 2]), outcome=some.sampled_from(["ok", "unavailable", "refusal"])
@@ -342,13 +362,16 @@ class StoreAgainstModel(RuleBasedStateMachine):
         within = self.model.calls_last_hour() < CALLS_PER_HOUR
         free = within and self.model.now >= self.model.held_until.get("claude", -1e9)
         begun: list[int] = []
+        kept = self.some_steps(lease, drawn)
         try:
-            landed = self.lands(lease, lambda: begun.append(self.begin_call(lease)))
+            landed = self.lands(lease, lambda: begun.append(self.begin_call(lease, kept)))
         except Wait as wait:
+            self.keeps(lease, kept)
             self.must_wait(wait, free=free, within=within)
             return
         if landed:
             assert free
+            self.keeps(lease, kept)
             self.model.calls[begun[0]] = Call(lease, self.model.now)
 
     def must_wait(self, wait: Wait, *, free: bool, within: bool) -> None:
@@ -356,7 +379,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert (wait.holdup == "claude") == (not within)
         assert self.seconds(wait.at) > self.model.now
 
-    def begin_call(self, lease: Lease) -> int:
+    def begin_call(self, lease: Lease, kept: Sequence[Remembered]) -> int:
         return self.store.begin_call(
             lease,
             index=0,
@@ -365,6 +388,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             sender=None,
             requests_per_second=1e9,
             calls_per_hour=CALLS_PER_HOUR,
+            kept=kept,
         )
 
     def end_call(self, call_id: int, outcome: str) -> None:

@@ -185,7 +185,7 @@ def test_no_error_tells_what_was_to_be_written(store: Store) -> None:
 def test_a_file_that_is_removed_takes_no_delivery_and_hears_no_worker(path: Path, sqlite_store: Store) -> None:
     accept(sqlite_store, queued("g1"))
     away = path.rename(path.with_name("away"))
-    for refused in (lambda: accept(sqlite_store, queued("g2")), sqlite_store.now, lambda: claim(sqlite_store)):
+    for refused in (lambda: accept(sqlite_store, queued("g2")), sqlite_store.deliveries, lambda: claim(sqlite_store)):
         with pytest.raises(StoreUnavailable, match=r"cannot be used: .*put "):
             refused()
     assert not path.exists()  # an empty one in its place would be taken for ours
@@ -221,7 +221,7 @@ def test_a_copy_that_is_restored_under_a_running_service_is_gone_on_with(path: P
         file.unlink()
     copy.rename(path)
     with pytest.raises(StoreUnavailable, match="was removed"):
-        sqlite_store.now()
+        sqlite_store.deliveries()
     assert accept(sqlite_store, queued("g3"))[0].outcome == "queued"
     assert [row.guid for row in sqlite_store.deliveries()] == ["g3", "g1"]
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Dependency, LeaseLost, Overtaken, Permanent, Wait
-from hls_handler.work.job import Job
+from hls_handler.work.job import GITHUB_PACE, Job
 from hls_handler.work.memory import RULE, Codec
 from tests.work.world import GUID, MakeWorld, World
 
@@ -34,19 +34,54 @@ def test_a_step_is_done_once(make_world: MakeWorld) -> None:
     one.accept()
     job = one.job()
     assert job.once(COUNT, 0, lambda: 7) == 7
+    one.store.remember(job.lease, *job.take_pending())
     later = replace(job, steps=one.store.steps(GUID))
     assert later.once(COUNT, 0, never) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
 
 
-def test_a_note_is_kept_with_the_next_step(make_world: MakeWorld) -> None:
+def test_what_was_done_and_noted_is_kept_before_the_next_write_on_github(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     job = one.job()
     job.note(RULE, 0, "settings.yaml:3 lets it in")
-    assert one.store.steps(GUID) == {}
     job.once(COUNT, 0, lambda: 7)
+    assert one.store.steps(GUID) == {}
+    job.before_write()
     assert one.store.steps(GUID).keys() == {("route", 0), ("count", 0)}
+    assert job.take_pending() == ()
+
+
+def test_what_was_done_is_kept_by_a_turn_that_has_to_be_waited_for(make_world: MakeWorld) -> None:
+    one = make_world()
+    one.accept()
+    job = one.job()
+    one.store.hold_pace(GITHUB_PACE, one.store.now() + timedelta(hours=1))
+    job.once(COUNT, 0, lambda: 7)
+    with pytest.raises(Wait):
+        job.before_write()
+    assert one.store.steps(GUID).keys() == {("count", 0)}
+
+
+def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_github(make_world: MakeWorld) -> None:
+    one = make_world()
+    kept: list[tuple[str, list[str]]] = []
+
+    def look(what: str) -> None:
+        kept.append((what, sorted(name for name, _ in one.store.steps(GUID))))
+
+    one.github.meanwhile = one.claude.meanwhile = look
+    one.accept()
+    one.run()
+    analysed = ["ask", "gather", "route"]
+    assert kept == [
+        ("issue 1", []),
+        ("ask", ["gather", "route"]),
+        ("issue 1", analysed),
+        ("write labels", ["ask", "before", "gather", "route"]),
+        ("write comment", ["apply", "ask", "before", "gather", "route", "writing"]),
+    ]
+    assert len(one.store.steps(GUID)) == 7
 
 
 @pytest.mark.parametrize(
@@ -55,17 +90,15 @@ def test_a_note_is_kept_with_the_next_step(make_world: MakeWorld) -> None:
         pytest.param(Wait("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="that has to wait"),
         pytest.param(Overtaken("a newer push came"), id="that is overtaken"),
         pytest.param(Permanent("403"), id="that fails"),
-        pytest.param(None, id="that has no step"),
     ],
 )
-def test_a_note_is_kept_by_the_end_of_a_part(make_world: MakeWorld, end: Exception | None) -> None:
+def test_a_note_is_kept_by_the_end_of_a_part(make_world: MakeWorld, end: Exception) -> None:
     one = make_world()
     one.accept()
     job = one.job()
     with suppress(Wait, Overtaken, Permanent), job.recorded("analysis"):
         job.note(RULE, 0, "settings.yaml:3 lets it in")
-        if end is not None:
-            raise end
+        raise end
     assert one.store.steps(GUID).keys() == {("route", 0)}
 
 

@@ -30,7 +30,7 @@ def test_a_comment_waits_for_whoever_holds_its_lock(make_world: MakeWorld) -> No
     assert one.run() is None
     assert one.row().reason == "waits for delivery holder, which holds 186853002#1/issues"
     assert one.github.comments == {}
-    one.store.remember(holder, unlock=LOCK)
+    one.store.remember(holder, unlock=True)
     one.later(2)
     assert one.run() is not None
     assert list(one.github.comments) == [1]
@@ -52,34 +52,26 @@ def test_comments_of_different_threads_do_not_wait_for_each_other(make_world: Ma
     assert ends == [Finished("second", "done", "added bug, priority-low, difficulty-easy; commented")]
 
 
-def test_the_lock_is_given_back_with_the_comment_written(make_world: MakeWorld) -> None:
+def test_the_lock_is_given_back_at_the_end(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
-    post(
-        one.job(),
-        Thread(1, is_pull_request=False),
-        (KeepComment(family="issues", body="Thanks.", create=True),),
-        not_overtaken=lambda: None,
-    )
+    one.run()
     one.accept(guid="second", thread=7)
     second = one.claim()
     assert second is not None
     one.store.lock(second, LOCK, ttl_s=20)  # raises Wait while the first holds it
-    assert one.github.comments == {1: "Thanks."}
+    assert list(one.github.comments) == [1]
 
 
-@pytest.mark.parametrize("remembered", [False, True], ids=["for the first time", "by a run that failed after it"])
-def test_posting_is_done_with_its_last_action_whatever_comes_after_it(make_world: MakeWorld, remembered: bool) -> None:
+def test_a_posting_that_failed_is_done_once_it_has_succeeded(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
-    job, thread = one.job(), Thread(1, is_pull_request=False)
-    thanks = (KeepComment(family="issues", body="Thanks.", create=True),)
-    if remembered:
-        post(job, thread, thanks, not_overtaken=lambda: None)
-        job = replace(job, steps=one.store.steps(GUID))
-    one.store.set_status(job.lease, posting="failed", posting_error="502")
-    post(job, thread, thanks, not_overtaken=lambda: None)
-    assert (one.row().state, one.row().posting_status, one.row().posting_error) == ("running", "done", None)
+    one.github.lost_answers = [GITHUB_DOWN]
+    assert one.run() is None
+    assert (one.row().posting_status, one.row().posting_error is None) == ("failed", False)
+    one.later(60)
+    assert one.run() == Finished(GUID, "done", DONE)
+    assert (one.row().posting_status, one.row().posting_error) == ("done", None)
 
 
 def test_an_outcome_that_is_remembered_of_another_action_is_not_taken_for_this_ones(make_world: MakeWorld) -> None:

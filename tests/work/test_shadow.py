@@ -31,6 +31,25 @@ def test_a_shadow_is_asked_after_the_prompt_whose_answer_is_posted_and_posts_not
     assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
 
 
+def test_while_a_shadow_is_asked_what_is_posted_is_kept_and_nobody_waits_for_its_lock(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    one = shaded(make_world, tmp_path / "own", BUG, MINOR)
+    seen: list[object] = []
+
+    def look(_what: str) -> None:
+        if ("apply", 1) in one.store.steps(GUID):
+            one.accept(guid="second", thread=7)
+            second = one.claim()
+            assert second is not None
+            one.store.lock(second, "186853002#1/issues", ttl_s=20)  # raises Wait while the first holds it
+            seen.append((one.row().state, one.row().posting_status))
+
+    one.claude.meanwhile = look
+    assert one.run() == POSTED
+    assert seen == [("running", "done")]
+
+
 def test_what_a_shadow_came_to_is_kept_beside_what_was_posted(make_world: MakeWorld, tmp_path: Path) -> None:
     one = shaded(make_world, tmp_path / "own", BUG, MINOR)
     one.run()
