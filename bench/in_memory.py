@@ -19,7 +19,6 @@ from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.handlers.record import Blank, Happened
 from hls_handler.store import Later
 from hls_handler.store.corrections import Noted
-from hls_handler.store.memory import ThreadKnowledge
 
 
 @dataclass
@@ -112,9 +111,6 @@ class InMemory:
 
     feedback = memory
 
-    def known_of_thread(self, _repository_id: int, _number: int, _identity: str) -> ThreadKnowledge:
-        return ThreadKnowledge(labels={}, comments={})
-
     def take_turn(self, lease: Lease, _pace: str, *, interval_s: float, kept: Sequence[Remembered]) -> None:  # noqa: ARG002 (nobody waits)
         self.remember(lease, *kept)
 
@@ -144,6 +140,9 @@ class InMemoryThread:
 
     def confirm_labels(self, names: Iterable[str]) -> None:
         self.states.update(dict.fromkeys(names, "ours"))
+
+    def comment(self, _family: str) -> None:
+        return None
 
     def seen(self, _shown: Iterable[str], **_thread: object) -> Noted:
         return Noted(0, ())

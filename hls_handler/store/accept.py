@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from hls_handler.store.clock import HOUR_MS
 from hls_handler.store.counters import ended
 from hls_handler.store.database import Database
 from hls_handler.store.lanes import busy_lanes, let_next_come
-from hls_handler.store.packed import packer
+from hls_handler.store.packed import pack
 from hls_handler.store.part import COUNTED_AT_THE_DOOR, LAST_WEBHOOK, Counts, Part, literal
 from hls_handler.store.ranks import rank
 from hls_handler.store.tables import counters, deliveries, turns
@@ -118,8 +118,7 @@ class Accepting(Part):
         """
         for new in batch:
             refuse_unstorable(new)
-        pack = packer()
-        rows = [_row(new, pack) for new in batch]
+        rows = [_row(new) for new in batch]
         beforehand, afterwards = _count_arrivals(batch, counts or {})
         with self._database.writing() as connection:
             self._count(connection, beforehand)
@@ -194,7 +193,7 @@ def _sort_out_one(new: NewDelivery, known: Known) -> Accepted:
     return Accepted(new.state, new.state, new.guid, new.reason)
 
 
-def _row(new: NewDelivery, pack: Callable[[bytes], bytes]) -> dict[str, object]:
+def _row(new: NewDelivery) -> dict[str, object]:
     queued = new.state == "queued"
     return {
         "guid": new.guid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from hls_handler.store.clock import now_ms
 from hls_handler.store.convoy import Convoy
 from hls_handler.store.look import Look, Watch
 from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
-from hls_handler.store.sqlite import require_in_place, sqlite_engine, wait_for_disk
+from hls_handler.store.sqlite import begin, begin_to_write, require_in_place, sqlite_engine
 
 CLAIMS, LANES = 7_246_174, 7_246_175
 """What names are locked for, as numbers that no other program on the same PostgreSQL is likely to use."""
@@ -118,7 +119,7 @@ class Database:
         with self._translated(), self._engine.connect() as connection:
             if self.file is not None:
                 require_in_place(connection, self.file)
-                connection.exec_driver_sql("BEGIN")
+                begin(connection)
             yield connection
 
     @contextmanager
@@ -204,8 +205,7 @@ class Database:
         connection = self._engine.connect()
         try:
             require_in_place(connection, self.file)
-            wait_for_disk(connection, durable=durable)
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            begin_to_write(connection, durable=durable)
         except BaseException:
             connection.close()
             raise
@@ -226,11 +226,11 @@ class Database:
             raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
         except sql.IntegrityError as exc:
             raise Conflict(self._sentence(exc)) from None  # PostgreSQL's details show the whole row
-        except sql.SQLAlchemyError as exc:
+        except (sql.SQLAlchemyError, sqlite3.Error) as exc:
             starting = isinstance(exc, sql.DBAPIError) and isinstance(exc.orig, Exception) and is_starting(exc.orig)
             raise (NotReady if starting else StoreUnavailable)(self._sentence(exc)) from exc
 
-    def _sentence(self, exc: sql.SQLAlchemyError) -> str:
+    def _sentence(self, exc: sql.SQLAlchemyError | sqlite3.Error) -> str:
         cause = exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
         said = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         default = "see whether it is whole" if self._sqlite else "see whether PostgreSQL runs where storage.url says"

@@ -24,11 +24,8 @@ _NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
 _OF_THREAD = ("repository_id", "identity", "number")
 _ITS_LABELS = and_(*(labels.c[name] == bindparam(name) for name in _OF_THREAD))
 _LABELS = select(labels.c.name, labels.c.state).where(_ITS_LABELS)
-_SAID_FIRST = select(labels.c.prompt_id, labels.c.field).where(
-    _ITS_LABELS,
-    labels.c.name.in_(bindparam("names", expanding=True)),
-    labels.c.set_at.is_(None),
-    labels.c.prompt_id.is_not(None),
+_SAID_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
+    _ITS_LABELS, labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
 )
 _COMMENT = select(comments.c.comment_id, comments.c.body_digest).where(
     *(comments.c[name] == bindparam(name) for name in (*_OF_THREAD, "family"))
@@ -86,11 +83,9 @@ class ThreadMemory(Progressing):
     def confirm_labels(self, names: Iterable[str]) -> None:
         """We added these. One that came from a reply is counted as set."""
         added = sorted(set(names))
-        terms = {**self._thread, "names": added}
         with self._writing(durable=True) as connection:
-            counts = Counter(
-                (LABEL_SET, of_field(row.prompt_id, row.field)) for row in connection.execute(_SAID_FIRST, terms)
-            )
+            said_first = connection.execute(_SAID_FIRST, self._thread)
+            counts = Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in said_first if row.name in added)
             self._set_labels(connection, self._shared.label_that_is_set, "ours", added)
             self._count(connection, counts)
 

@@ -23,6 +23,9 @@ LEAST = 1 / 2
 """The part of its time that must be left of a lease when a write to GitHub begins: it has ended, one way or the other,
 before another machine may look. Of `limits.lease_s` (30) these are 15 s, as long as an answer is waited for."""
 
+FRESH = 0.9
+"""A lease that has more of its time left is not renewed yet: most deliveries end before theirs has to be."""
+
 RENEWED_BELOW = 0.6
 """Less than this is renewed before a write; the renewer, if it is in time, never lets it come to that."""
 
@@ -56,9 +59,10 @@ class Leases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew what is held; whether the database answered each time. What is lost is not held any more."""
+        """Renew what is held and no longer fresh; whether the database answered. What is lost is not held any more."""
+        now = self._clock()
         with self._lock:
-            held = [lease for lease, _, _ in self._held.values()]
+            held = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH * given_s]
         answered = True
         for lease in held:
             try:

@@ -96,7 +96,8 @@ def keep_comment(
 
     def before_write() -> None:
         if begun is None:
-            writing = Writing(action.family, _how(job, thread, action))
+            how: Literal["created", "edited"] = "created" if _memory(job).comment(action.family) is None else "edited"
+            writing = Writing(action.family, how)
             job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
         job.before_write()
 
@@ -107,11 +108,6 @@ def keep_comment(
     if begun is None or outcome.detail != SAID:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)
-
-
-def _how(job: Job, thread: Thread, action: KeepComment) -> Literal["created", "edited"]:
-    known = job.tools.store.known_of_thread(job.event.repository.id, thread.number, job.we.login)
-    return "edited" if action.family in known.comments else "created"
 
 
 def _apply(job: Job, thread: Thread, not_overtaken: Callable[[], None], index: int, action: Action) -> Outcome:

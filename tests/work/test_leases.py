@@ -84,11 +84,24 @@ def test_a_lease_ends_by_the_machines_own_clock(asleep_s: float, may_go_on: bool
 def test_a_renewal_counts_from_before_the_database_was_asked() -> None:
     renewals = Renewals(takes_s=20)
     leases = held(renewals)
+    renewals.now = 3
     leases.renew_all()
-    renewals.now = 29
+    renewals.now = 32
     assert holds(leases)
-    renewals.now = 30
+    renewals.now = 33
     assert not holds(leases)
+
+
+def test_a_lease_is_not_renewed_as_long_as_it_is_fresh() -> None:
+    renewals = Renewals()
+    leases = held(renewals, lease("old"))
+    renewals.now = 2
+    leases.add(lease("new"), asked_at=renewals.now, lease_s=30)
+    leases.renew_all()
+    assert renewals.asked == []
+    renewals.now = 3
+    leases.renew_all()
+    assert renewals.asked == ["old/1"]
 
 
 def test_a_lease_that_cannot_be_renewed_ends_all_the_same() -> None:
@@ -104,6 +117,7 @@ def test_a_lease_that_cannot_be_renewed_ends_all_the_same() -> None:
 def test_a_lease_that_another_took_over_is_over_at_once() -> None:
     renewals = Renewals(fails=LeaseLost("taken over"))
     leases = held(renewals)
+    renewals.now = 3
     assert leases.renew_all() is True
     assert not holds(leases)
     assert leases.renew_all() is True
@@ -142,7 +156,9 @@ def test_what_was_given_back_while_it_was_renewed_stays_given_back() -> None:
     renewals = Renewals()
     leases = held(renewals)
     renewals.meanwhile = lambda: leases.remove(lease())
+    renewals.now = 3
     leases.renew_all()
+    assert renewals.asked == ["g1/1"]
     assert not holds(leases)
 
 
