@@ -19,7 +19,7 @@ class KnownComment(Protocol):
 
 
 class Memory(Protocol):
-    """One thread, as one account. Every change outlives the process when the call returns."""
+    """One thread, as one account. Every change outlives the process once the next turn to write is taken."""
 
     def labels(self) -> Mapping[str, LabelState]: ...
 

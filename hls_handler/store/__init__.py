@@ -11,7 +11,7 @@ from hls_handler.store.memory import ThreadKnowledge, ThreadMemory
 from hls_handler.store.pauses import Pause
 from hls_handler.store.repository_files import KnownFile
 from hls_handler.store.rows import CallRow, DeliveryRow, PromptRow, QueueFigures
-from hls_handler.store.steps import Posted
+from hls_handler.store.steps import Keepable, Posted
 from hls_handler.store.store import Store
 from hls_handler.store.threads import Later
 
@@ -24,6 +24,7 @@ __all__ = [
     "CallRow",
     "DeliveryRow",
     "FieldFeedback",
+    "Keepable",
     "KnownFile",
     "Later",
     "Noted",

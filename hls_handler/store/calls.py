@@ -11,13 +11,13 @@ from sqlalchemy import Connection, Select, and_, bindparam, distinct, func, sele
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from hls_handler.analysis import Answered, Usage
-from hls_handler.deliveries import SHADOW_STEPS, Lease, Remembered
+from hls_handler.deliveries import SHADOW_STEPS, Lease
 from hls_handler.errors import Wait
 from hls_handler.store.analyses import KeepingAnalyses
 from hls_handler.store.clock import HOUR_MS, from_ms
 from hls_handler.store.pace import budget_frees_at
 from hls_handler.store.part import lost
-from hls_handler.store.steps import packed
+from hls_handler.store.steps import Keepable, packed
 from hls_handler.store.tables import calls, deliveries, turns
 from hls_handler.store.turns import Turning
 
@@ -49,11 +49,11 @@ class Calling(Turning, KeepingAnalyses):
         sender: str | None,
         requests_per_second: float,
         calls_per_hour: int,
-        kept: Sequence[Remembered] = (),
+        kept: Sequence[Keepable] = (),
     ) -> int:
         """Note that a call begins, and give its id. Raises `Wait` when pace or budget do not allow it yet.
 
-        Either way steps are `kept`.
+        Either way what waits is `kept`.
 
         The budget counts every call that began within an hour, also those that failed or never ended; an outage, in
         which Claude takes none up, does not use it up. Raises `LeaseLost`.
@@ -87,16 +87,16 @@ class Calling(Turning, KeepingAnalyses):
         outcome: str,
         usage: Usage | None,
         error: str | None,
-        kept: Sequence[Remembered] = (),
+        kept: Sequence[Keepable] = (),
         answered: Answered | None = None,
         is_last: bool = False,
     ) -> None:
         """Note what became of a call: "ok", or why not. Not fenced: the money is spent, whoever holds the lease.
 
-        A call that has ended already is left as it is. `kept` are the steps to be remembered of it, and `answered` is
-        what Claude said, all together with what it cost or not at all: should the worker die in between, a reply would
-        be there that nobody had paid for. With the one that `is_last` the analysis is done. That is fenced: raises
-        `LeaseLost`, the cost noted all the same.
+        A call that has ended already is left as it is. What waits is `kept`, the steps of the call among it, and
+        `answered` is what Claude said, all together with what it cost or not at all: should the worker die in between,
+        a reply would be there that nobody had paid for. With the one that `is_last` the analysis is done. That is
+        fenced: raises `LeaseLost`, the cost noted all the same.
         """
         spent: dict[str, object] = {}
         if usage is not None:

@@ -10,13 +10,13 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from hls_handler.deliveries import WISH, Lease, Remembered, State
+from hls_handler.deliveries import WISH, Lease, State
 from hls_handler.store.clock import to_ms
 from hls_handler.store.counters import ended, processed
 from hls_handler.store.lanes import let_next_come
 from hls_handler.store.part import literal, lost, release_locks, terms_of
 from hls_handler.store.ranks import rank
-from hls_handler.store.steps import PackedStep, Posted, Progressing, packed
+from hls_handler.store.steps import NOTHING, Keepable, Packed, Posted, Progressing, packed
 from hls_handler.store.tables import deliveries, turns
 
 AnalysisStatus = Literal["done", "failed"]
@@ -40,12 +40,12 @@ class Ending(Progressing):
         kind: str | None = None,
         handler: str | None = None,
         took_s: float,
-        kept: Sequence[Remembered] = (),
+        kept: Sequence[Keepable] = (),
         posting: Posted | None = None,
     ) -> None:
         """The delivery is finished, and why. An ignored one loses its body and its digest, as at the door.
 
-        With it steps are `kept`, and what became of the posting, if anything was to be posted.
+        With it what waits is `kept`, and what became of the posting, if anything was to be posted.
         """
         values: dict[str, object] = {"reason_kind": kind, "took_ms": round(took_s * 1000)}
         if state == "ignored":
@@ -151,18 +151,18 @@ class Ending(Progressing):
         kind: str | None,
         handler: str | None,
         values: dict[str, object],
-        kept: Sequence[PackedStep] = (),
+        kept: Packed = NOTHING,
     ) -> None:
         told = {"state": state, "reason": reason, "handler": handler, **values, **terms_of(lease)}
         with self._database.writing() as connection:
             row = connection.execute(self._over, told).first()
             if row is None:
                 raise lost(lease)
-            self._keep(connection, row.id, kept)
+            counts = self._keep(connection, row.id, kept)
             release_locks(connection, row.id)
             connection.execute(_DROP_TURNS, {"of_delivery": row.id})
             let_next_come(self._database, connection, [row.thread_key])
-            counts = ended(state, repository=lease.repository, kind=kind, handler=handler)
+            counts += ended(state, repository=lease.repository, kind=kind, handler=handler)
             if state == "done":
                 counts += processed(row.processing_ms)
                 if row.failures:

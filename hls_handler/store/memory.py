@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, select
 
-from hls_handler.deliveries import Lease, Remembered
+from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.store.counters import LABEL_SET, of_field
 from hls_handler.store.database import Database, Insert
-from hls_handler.store.part import Part, Shared
-from hls_handler.store.steps import Progressing, packed
+from hls_handler.store.part import Counts, Part, Shared
+from hls_handler.store.steps import Keepable, Write
 from hls_handler.store.tables import comments, identities, labels
-
-TakeSteps = Callable[[], Sequence[Remembered]]
 
 _NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
 _OF_THREAD = ("repository_id", "identity", "number")
@@ -41,6 +39,18 @@ class KnownComment:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadWrite:
+    """A write to the memory of a thread that waits for its transaction, and what is read of it until then."""
+
+    run: Write
+    labels: Mapping[str, LabelState | None] = field(default_factory=dict)  # None: forgotten
+    comments: Mapping[str, KnownComment] = field(default_factory=dict)  # by prompt family
+
+    def __call__(self, connection: Connection) -> Counts:
+        return self.run(connection)
+
+
+@dataclass(frozen=True, slots=True)
 class ThreadKnowledge:
     """All that is remembered of one thread, for whoever only looks."""
 
@@ -48,12 +58,14 @@ class ThreadKnowledge:
     comments: Mapping[str, KnownComment]  # by prompt family
 
 
-class ThreadMemory(Progressing):
+class ThreadMemory(Part):
     """Our labels and comments on the lease's thread. What writes raises `LeaseLost` when the lease has ended."""
 
-    def __init__(self, database: Database, shared: Shared, lease: Lease, identity: str, steps: TakeSteps) -> None:
+    def __init__(
+        self, database: Database, shared: Shared, lease: Lease, identity: str, pending: list[Keepable] | None
+    ) -> None:
         super().__init__(database, shared)
-        self._steps = steps
+        self._pending = pending
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} is about no issue or pull request: there is no thread to remember")
         self._lease = lease
@@ -66,8 +78,12 @@ class ThreadMemory(Progressing):
     def labels(self) -> dict[str, LabelState]:
         """Labels that we meant to add ("intended"), added ("ours"), or that a person took away from us ("gone")."""
         with self._database.reading() as connection:
-            rows = connection.execute(_LABELS, self._thread)
-            return {row.name: row.state for row in rows}
+            known: dict[str, LabelState] = {row.name: row.state for row in connection.execute(_LABELS, self._thread)}
+        for name, state in chain.from_iterable(write.labels.items() for write in self._waiting()):
+            known.pop(name, None)
+            if state is not None:
+                known[name] = state
+        return known
 
     def intend_labels(self, names: Iterable[str], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
         """We are about to write these: should the answer be lost, they are ours if the thread has them then.
@@ -77,30 +93,50 @@ class ThreadMemory(Progressing):
         kept: dict[str, Mapping[str, str | None]] = {
             name: {"field": origin.field, "prompt_id": origin.prompt_id} for name, origin in origins.items()
         }
-        with self._writing(durable=False) as connection:
-            self._set_labels(connection, self._shared.label_with_origin, "intended", sorted(set(names)), kept)
+        wanted = sorted(set(names))
+
+        def intend(connection: Connection) -> Counts:
+            self._set_labels(connection, self._shared.label_with_origin, "intended", wanted, kept)
+            return {}
+
+        self._write(ThreadWrite(intend, dict.fromkeys(wanted, "intended")), durable=False)
 
     def confirm_labels(self, names: Iterable[str]) -> None:
         """We added these. One that came from a reply is counted as set."""
         added = sorted(set(names))
-        with self._writing(durable=True) as connection:
-            said_first = connection.execute(_SAID_FIRST, self._thread)
-            counts = Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in said_first if row.name in added)
+
+        def confirm(connection: Connection) -> Counts:
+            said_first = [row for row in connection.execute(_SAID_FIRST, self._thread) if row.name in added]
             self._set_labels(connection, self._shared.label_that_is_set, "ours", added)
-            self._count(connection, counts)
+            return Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in said_first)
+
+        self._write(ThreadWrite(confirm, dict.fromkeys(added, "ours")), durable=True)
 
     def labels_gone(self, names: Iterable[str]) -> None:
         """These were ours, and a person took them away: they do not come back."""
-        with self._writing(durable=False) as connection:
-            self._set_labels(connection, self._shared.label, "gone", sorted(set(names)))
+        gone = sorted(set(names))
+
+        def note_that_they_are_gone(connection: Connection) -> Counts:
+            self._set_labels(connection, self._shared.label, "gone", gone)
+            return {}
+
+        self._write(ThreadWrite(note_that_they_are_gone, dict.fromkeys(gone, "gone")), durable=False)
 
     def forget_labels(self, names: Iterable[str]) -> None:
         """These are no longer ours, because we took them away."""
-        with self._writing(durable=False) as connection:
-            connection.execute(labels.delete().where(self._here(labels), labels.c.name.in_(list(names))))
+        forgotten = list(names)
+
+        def forget(connection: Connection) -> Counts:
+            connection.execute(labels.delete().where(self._here(labels), labels.c.name.in_(forgotten)))
+            return {}
+
+        self._write(ThreadWrite(forget, dict.fromkeys(forgotten)), durable=False)
 
     def comment(self, family: str) -> KnownComment | None:
         """The comment that we made for a prompt family, whether or not it is still there."""
+        for write in reversed(self._waiting()):
+            if family in write.comments:
+                return write.comments[family]
         with self._database.reading() as connection:
             row = connection.execute(_COMMENT, {**self._thread, "family": family}).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
@@ -108,16 +144,25 @@ class ThreadMemory(Progressing):
     def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         """This is our comment of the family, and what it says."""
         row = {**self._thread, "family": family, "comment_id": comment_id, "body_digest": body_digest}
-        with self._writing(durable=True) as connection:
-            connection.execute(self._shared.comment, row)
 
-    @contextmanager
-    def _writing(self, *, durable: bool) -> Iterator[Connection]:
-        """A transaction under the lease, in which the steps are kept that wait for one."""
-        steps_to_keep = packed(self._steps())
+        def keep(connection: Connection) -> Counts:
+            connection.execute(self._shared.comment, row)
+            return {}
+
+        self._write(ThreadWrite(keep, comments={family: KnownComment(comment_id, body_digest)}), durable=True)
+
+    def _write(self, write: ThreadWrite, *, durable: bool) -> None:
+        """Now, or with the delivery's next transaction."""
+        if self._pending is not None:
+            self._pending.append(write)
+            return
         with self._database.writing(durable=durable) as connection:
-            self._fenced_with(connection, self._lease, steps_to_keep)
-            yield connection
+            self._fenced(connection, self._lease)
+            self._count(connection, write(connection))
+
+    def _waiting(self) -> Sequence[ThreadWrite]:
+        """What was written and has no transaction yet, oldest first."""
+        return [write for write in self._pending or () if isinstance(write, ThreadWrite)]
 
     def _set_labels(
         self,
@@ -149,12 +194,13 @@ class ThreadMemory(Progressing):
 class Identities(Part):
     """Who we are on GitHub, and what we did there."""
 
-    def memory(self, lease: Lease, identity: str, *, steps: TakeSteps = tuple) -> ThreadMemory:
+    def memory(self, lease: Lease, identity: str, *, pending: list[Keepable] | None = None) -> ThreadMemory:
         """Our memory of the lease's thread, as `identity` (our login).
 
-        `steps` gives what is to be kept of the delivery's steps, and is asked once for each write.
+        With `pending`, what is written goes there, for the delivery's next transaction, and is read from there; whoever
+        gives it sees to it that there is one before GitHub or Claude is asked for anything more.
         """
-        return ThreadMemory(self._database, self._shared, lease, identity, steps)
+        return ThreadMemory(self._database, self._shared, lease, identity, pending)
 
     def known_of_thread(self, repository_id: int, number: int, identity: str) -> ThreadKnowledge:
         """What `identity` did on a thread, read without a lease and without writing."""

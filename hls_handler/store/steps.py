@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection, bindparam, select
 
 from hls_handler.deliveries import Lease, Remembered
 from hls_handler.store.packed import pack_text, unpack_text
-from hls_handler.store.part import Part, lost, release_locks, terms_of
+from hls_handler.store.part import Counts, Part, lost, release_locks, terms_of
 from hls_handler.store.tables import deliveries, steps
 
 _STEPS = (
@@ -22,12 +24,27 @@ _STEPS = (
 Posted = Literal["done", "dry_run"]
 """What comes of a posting that did not fail."""
 
-PackedStep = dict[str, object]
+Write = Callable[[Connection], Counts]
+"""Keeps something else of a delivery, and says what is to be counted for it."""
+
+Keepable = Remembered | Write
+"""What waits for a delivery's next transaction, whatever that one is for."""
 
 
-def packed(kept: Sequence[Remembered]) -> list[PackedStep]:
-    """Rows of steps, made before a transaction begins: while it is open, all other writers wait."""
-    return [
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows of steps, and other writes, in their order."""
+
+    steps: Sequence[Mapping[str, object]] = ()
+    writes: Sequence[Write] = ()
+
+
+NOTHING = Packed()
+
+
+def packed(kept: Sequence[Keepable]) -> Packed:
+    """To be done before a transaction begins: while it is open, all other writers wait."""
+    rows = [
         {
             "name": step.name,
             "step_index": step.index,
@@ -36,35 +53,43 @@ def packed(kept: Sequence[Remembered]) -> list[PackedStep]:
             "value": pack_text(step.value),
         }
         for step in kept
+        if isinstance(step, Remembered)
     ]
+    return Packed(rows, [write for write in kept if not isinstance(write, Remembered)])
 
 
 class Progressing(Part):
     """How steps are kept by transactions that do more than that, so that a step needs none of its own."""
 
-    def _remember_in(
-        self, connection: Connection, lease: Lease, kept: Sequence[PackedStep], **statuses: str | None
-    ) -> int | None:
-        """Keep the results of steps, each in place of an earlier one; the delivery's row id, or None: no lease.
+    def _remember_in(self, connection: Connection, lease: Lease, kept: Packed, **statuses: str | None) -> int | None:
+        """Keep what waits, a step in place of an earlier one; the delivery's row id, or None: no lease.
 
-        `statuses` are more columns of the delivery's row.
+        A step is progress, and nothing else is. `statuses` are more columns of the delivery's row.
         """
-        terms = {**terms_of(lease), **statuses}
-        row_id: int | None = connection.execute(self._shared.progress, terms).scalar()
+        terms = terms_of(lease)
+        if kept.steps or statuses:
+            row_id: int | None = connection.execute(self._shared.progress, {**terms, **statuses}).scalar()
+        else:
+            row_id = connection.execute(self._shared.fence, terms).scalar()
         if row_id is not None:
-            self._keep(connection, row_id, kept)
+            self._count(connection, self._keep(connection, row_id, kept))
         return row_id
 
-    def _fenced_with(self, connection: Connection, lease: Lease, kept: Sequence[PackedStep]) -> int:
-        """As `_fenced`, with the results of steps that are to be kept, if there are any. Raises `LeaseLost`."""
-        row_id = self._remember_in(connection, lease, kept) if kept else self._fenced(connection, lease)
+    def _fenced_with(self, connection: Connection, lease: Lease, kept: Packed) -> int:
+        """As `_fenced`, and keep what waits. Raises `LeaseLost`."""
+        row_id = self._remember_in(connection, lease, kept)
         if row_id is None:
             raise lost(lease)
         return row_id
 
-    def _keep(self, connection: Connection, row_id: int, kept: Sequence[PackedStep]) -> None:
-        if kept:
-            connection.execute(self._shared.keep_step, [{"delivery_id": row_id, **step} for step in kept])
+    def _keep(self, connection: Connection, row_id: int, kept: Packed) -> Counter[tuple[str, str]]:
+        """What is to be counted for it."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for write in kept.writes:
+            counts.update(write(connection))
+        if kept.steps:
+            connection.execute(self._shared.keep_step, [{"delivery_id": row_id, **step} for step in kept.steps])
+        return counts
 
 
 class Remembering(Progressing):
@@ -85,11 +110,11 @@ class Remembering(Progressing):
                 for row in connection.execute(_STEPS, {"of_guid": guid})
             }
 
-    def remember(self, lease: Lease, *kept: Remembered, unlock: bool = False, posting: Posted | None = None) -> None:
-        """Keep the results of steps, each in place of an earlier one. Raises `LeaseLost`.
+    def remember(self, lease: Lease, *kept: Keepable, unlock: bool = False, posting: Posted | None = None) -> None:
+        """Keep the results of steps, each in place of an earlier one, and what else waits. Raises `LeaseLost`.
 
-        `posting` is what became of it, where that is known, and with `unlock` the delivery's locks are given back. It
-        is progress: crashes start anew, and so does the time after which an outage is given up on.
+        `posting` is what became of it, where that is known, and with `unlock` the delivery's locks are given back. A
+        step is progress: crashes start anew, and so does the time after which an outage is given up on.
         """
         statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
         steps_to_keep = packed(kept)

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, or_, select
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.deliveries import Lease, Remembered
+from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
 from hls_handler.store.database import Insert
 from hls_handler.store.pace import Pace, Turn, next_turn
 from hls_handler.store.part import literal
-from hls_handler.store.steps import Progressing, packed
+from hls_handler.store.steps import Keepable, Progressing, packed
 from hls_handler.store.tables import deliveries, locks, pace, turns
 
 _LOCK_POLL_MS = 1_000
@@ -36,11 +36,11 @@ _TAKE_RESERVED = turns.delete().where(_MINE).returning(turns.c.slot_at)
 class Turning(Progressing):
     """Paces, and locks by name."""
 
-    def take_turn(self, lease: Lease, pace: str, *, interval_s: float, kept: Sequence[Remembered] = ()) -> None:
+    def take_turn(self, lease: Lease, pace: str, *, interval_s: float, kept: Sequence[Keepable] = ()) -> None:
         """Return when it is this delivery's turn in a pace; turns are `interval_s` apart, over all workers.
 
         Otherwise a turn is reserved for the delivery and `Wait` raised: postpone it until then, and ask again. Either
-        way steps are `kept`. Raises `LeaseLost`.
+        way what waits is `kept`. Raises `LeaseLost`.
         """
         steps_to_keep = packed(kept)
         with self._database.writing() as connection:
@@ -82,10 +82,10 @@ class Turning(Progressing):
             self._database.ring(connection)
         return waited
 
-    def lock(self, lease: Lease, name: str, *, ttl_s: float, kept: Sequence[Remembered] = ()) -> None:
+    def lock(self, lease: Lease, name: str, *, ttl_s: float, kept: Sequence[Keepable] = ()) -> None:
         """Take a lock, or keep it for longer. Raises `Wait` while another delivery holds it, and `LeaseLost`.
 
-        Either way steps are `kept`. It ends when it is given back (`remember`), after `ttl_s`, or when the delivery
+        Either way what waits is `kept`. It ends when it is given back (`remember`), after `ttl_s`, or when the delivery
         stops running.
         """
         steps_to_keep, holder = packed(kept), None

@@ -13,6 +13,7 @@ from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler, Thread
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import OwnFile
+from hls_handler.store import Keepable
 from hls_handler.work.leases import LEAST
 from hls_handler.work.memory import Codec
 from hls_handler.work.ports import Now, Tools
@@ -32,7 +33,7 @@ class Job:
     steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
     thread: Thread | None = None  # where it is said; known once the facts are
     own_file: OwnFile | None = None  # the repository's own settings, which are laid over those of `rule` and `now`
-    pending: list[Remembered] = field(default_factory=list)  # results that are kept with the delivery's next write
+    pending: list[Keepable] = field(default_factory=list)  # is kept with the delivery's next write to the store
 
     def about(self, thread: Thread | None) -> Job:
         """The same job, from now on for a thread: what was queued under none counts, locks and remembers under it."""
@@ -70,7 +71,7 @@ class Job:
         if codec.decode(self.steps.get((codec.name, index))) != sentence:
             self.pending.append(codec.encode(sentence, index=index, took_s=0.0))
 
-    def take_pending(self) -> tuple[Remembered, ...]:
+    def take_pending(self) -> tuple[Keepable, ...]:
         """What is to be kept since somebody last asked, for the write that is made now."""
         pending = tuple(self.pending)
         self.pending.clear()

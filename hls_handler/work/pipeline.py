@@ -22,7 +22,7 @@ from hls_handler.handlers.corrections import attributed
 from hls_handler.handlers.handler import Budget, Thread, Unasked, still_welcome
 from hls_handler.routing import Feedback, Ignored, as_feedback, from_event, route
 from hls_handler.settings.model import Settings
-from hls_handler.store import Posted
+from hls_handler.store import Keepable, Posted
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
@@ -46,7 +46,7 @@ class Ended:
     kind: str | None = None  # of an ignored one: what it is counted under
     handler: str | None = None  # "IssueHandler"
     posting: Posted | None = None  # what became of it, where anything was to be posted
-    kept: tuple[Remembered, ...] = ()  # steps that are to be kept with the end
+    kept: tuple[Keepable, ...] = ()  # what is to be kept with the end
 
 
 def work_on(lease: Lease, tools: Tools) -> Ended:

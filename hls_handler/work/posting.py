@@ -79,7 +79,7 @@ def writer_for(job: Job, *, before_write: Callable[[], None] | None = None) -> W
 
 
 def _memory(job: Job) -> ThreadMemory:
-    return job.tools.store.memory(job.lease, identity=job.we.login, steps=job.take_pending)
+    return job.tools.store.memory(job.lease, identity=job.we.login, pending=job.pending)
 
 
 def keep_comment(

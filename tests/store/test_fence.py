@@ -10,7 +10,7 @@ import pytest
 from hls_handler.analysis import Answered, IssueResponse, Usage
 from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import LeaseLost
-from hls_handler.store import Store
+from hls_handler.store import Keepable, Store
 from tests.store.builders import Skew, accept, begin, claim, queued
 
 ANSWERED = Answered(
@@ -18,6 +18,15 @@ ANSWERED = Answered(
 )
 
 STEP = Remembered("apply", 0, 1, "{}")
+
+
+def keep_what_waits(store: Store, lease: Lease) -> None:
+    waiting: list[Keepable] = [STEP]
+    memory = store.memory(lease, "hls", pending=waiting)
+    memory.confirm_labels(["bug"])
+    memory.remember_comment("issues", 1, "digest")
+    store.remember(lease, *waiting)
+
 
 WRITES: dict[str, Callable[[Store, Lease], object]] = {
     "renew": lambda s, lease: s.renew(lease, lease_s=30),
@@ -35,10 +44,11 @@ WRITES: dict[str, Callable[[Store, Lease], object]] = {
     ),
     "lock": lambda s, lease: s.lock(lease, "thread", ttl_s=60, kept=[STEP]),
     "unlock": lambda s, lease: s.remember(lease, unlock=True),
-    "intend_labels": lambda s, lease: s.memory(lease, "hls", steps=lambda: [STEP]).intend_labels(["bug"]),
+    "intend_labels": lambda s, lease: s.memory(lease, "hls").intend_labels(["bug"]),
     "confirm_labels": lambda s, lease: s.memory(lease, "hls").confirm_labels(["bug"]),
     "labels_gone": lambda s, lease: s.memory(lease, "hls").labels_gone(["bug"]),
     "forget_labels": lambda s, lease: s.memory(lease, "hls").forget_labels(["kept"]),
+    "what waits": keep_what_waits,
     "remember_comment": lambda s, lease: s.memory(lease, "hls").remember_comment("issues", 1, "digest"),
 }
 

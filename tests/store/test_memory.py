@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 
+from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.store import Store
+from hls_handler.handlers.labelling import LabelState, Origin
+from hls_handler.store import Keepable, Store
+from hls_handler.store.counters import of_field
 from hls_handler.store.memory import KnownComment, ThreadKnowledge
 from tests.store.builders import begin
 
@@ -63,6 +68,38 @@ def test_memory_belongs_to_a_thread_and_an_identity(
     assert (other.labels(), other.comment("issues")) == ({}, None)
     other.forget_labels(["bug"])
     assert memory.labels() == {"bug": "ours"}
+
+
+NEXT: dict[str, Callable[[Store, Lease, Sequence[Keepable]], object]] = {
+    "what is remembered": lambda s, lease, kept: s.remember(lease, *kept),
+    "a turn": lambda s, lease, kept: s.take_turn(lease, "github", interval_s=0, kept=kept),
+    "a lock": lambda s, lease, kept: s.lock(lease, "thread", ttl_s=60, kept=kept),
+    "a call": lambda s, lease, kept: s.begin_call(
+        lease, index=0, prompt_id="p@1", model="m", sender=None, requests_per_second=1, calls_per_hour=1, kept=kept
+    ),
+    "the end": lambda s, lease, kept: s.finish(lease, "done", reason=None, took_s=1, kept=kept),
+}
+
+
+@pytest.mark.parametrize("what", NEXT)
+def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store: Store, what: str) -> None:
+    lease = begin(store, "g1", number=7)
+    store.memory(lease, "hls[bot]").confirm_labels(["old", "older"])
+    waiting: list[Keepable] = []
+    memory = store.memory(lease, "hls[bot]", pending=waiting)
+    memory.intend_labels(["bug", "size/small", "question"], {"bug": Origin("kind", "issues/analyze@1")})
+    memory.confirm_labels(["bug"])
+    memory.labels_gone(["old"])
+    memory.forget_labels(["older", "question"])
+    memory.remember_comment("issues", 11, "first")
+    memory.remember_comment("issues", 11, "digest")
+    labels: dict[str, LabelState] = {"old": "gone", "bug": "ours", "size/small": "intended"}
+    assert (memory.labels(), memory.comment("issues")) == (labels, KnownComment(11, "digest"))
+    assert store.known_of_thread(1, 7, "hls[bot]").labels == {"old": "ours", "older": "ours"}
+    NEXT[what](store, lease, waiting)
+    known = ThreadKnowledge(labels=labels, comments={"issues": KnownComment(11, "digest")})
+    assert store.known_of_thread(1, 7, "hls[bot]") == known
+    assert store.counters()["label_set", of_field("issues/analyze@1", "kind")] == 1
 
 
 def test_memory_outlives_the_delivery(store: Store) -> None:

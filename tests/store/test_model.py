@@ -334,7 +334,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         kept = self.some_steps(lease, drawn)
         if give_back:
             if self.lands(lease, lambda: self.store.remember(lease, *kept, unlock=True)):
-                self.model.remember(lease.guid, kept)
+                self.keeps(lease, kept)
                 self.model.unlock(lease.guid)
             return
         try:
