@@ -105,7 +105,7 @@ class InMemory:
     def set_status(self, lease: Lease, **status: object) -> None:
         self.statuses.setdefault(lease.guid, {}).update(status)
 
-    def memory(self, lease: Lease, identity: str, *, steps: object = None) -> InMemoryThread:  # noqa: ARG002 (nothing is lost)
+    def memory(self, lease: Lease, identity: str, *, pending: object = None) -> InMemoryThread:  # noqa: ARG002 (nothing is lost)
         assert identity, "somebody's"
         return self.threads.setdefault(lease.number, InMemoryThread())
 

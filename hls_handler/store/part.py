@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, bindparam, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -102,8 +102,11 @@ class Shared:
         )
 
     @cached_property
-    def fence(self) -> Select[int]:
-        return select(deliveries.c.id).where(self.is_held).with_for_update()
+    def fence(self) -> Select[Any]:
+        """Its row id, and whether all is as a step leaves it (`progress`)."""
+        c = deliveries.c
+        as_a_step_leaves_it = and_(c.progressed, c.crashes == literal_column("0"), c.first_failure_at.is_(None))
+        return select(c.id, as_a_step_leaves_it.label("has_progressed")).where(self.is_held).with_for_update()
 
 
 class Part:

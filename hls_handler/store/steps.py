@@ -67,12 +67,13 @@ class Progressing(Part):
         A step is progress, and nothing else is. `statuses` are more columns of the delivery's row.
         """
         terms = terms_of(lease)
-        if kept.steps or statuses:
-            row_id: int | None = connection.execute(self._shared.progress, {**terms, **statuses}).scalar()
-        else:
-            row_id = connection.execute(self._shared.fence, terms).scalar()
-        if row_id is not None:
-            self._count(connection, self._keep(connection, row_id, kept))
+        held = connection.execute(self._shared.fence, terms).first()
+        if held is None:
+            return None
+        if statuses or (kept.steps and not held.has_progressed):  # else the row is spared: its body is written with it
+            connection.execute(self._shared.progress, {**terms, **statuses})
+        row_id: int = held.id
+        self._count(connection, self._keep(connection, row_id, kept))
         return row_id
 
     def _fenced_with(self, connection: Connection, lease: Lease, kept: Packed) -> int:
