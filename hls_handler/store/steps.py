@@ -1,4 +1,4 @@
-"""Remembered steps: what cost money or touched the world is kept before the next step begins."""
+"""Remembered steps: what cost money or touched the world is kept before anything more of either is done."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
     Event ─ route ─> Rule ─ gather ─> Facts ─ ask ─> Analysis ─ plan ─> [Action] ─ post ─> Outcome
 
-What cost money or touched the world is remembered before the next step starts; going through again goes on from there.
+What cost money or touched the world is remembered before Claude is asked or GitHub written to again; going through once
+more goes on from there.
 """
 
 from __future__ import annotations
