@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.crash.tally import Tally
-from tests.e2e.service import ROOT, Service, unmeasured
+from tests.e2e.service import ROOT, Service
 
 ANSWER_WITHIN_S = 180.0
 
@@ -46,7 +46,7 @@ class Zygote:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env={**unmeasured(os.environ), **environ},
+                env={**os.environ, **environ},
             )
         self._log = log
         self._one_at_a_time = threading.Lock()

@@ -71,13 +71,12 @@ class Born:
 class Nursery:
     """The process, from the side of the tests."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.nursery"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=dict(environ),
         )
         self._turn = threading.Lock()
         atexit.register(self.close)
@@ -109,7 +108,7 @@ class Nursery:
 @cache
 def nursery() -> Nursery:
     """One for all tests of this process."""
-    return Nursery({name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")})
+    return Nursery()
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,11 +80,6 @@ class Answer:
     body: Any
 
 
-def unmeasured(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without what makes coverage.py measure a child: that doubles its time to start, and the demo's is measured."""
-    return {name: value for name, value in environ.items() if not name.startswith("COVERAGE_")}
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,7 +105,7 @@ class Service:
     process: subprocess.Popen[bytes] | Born | None = None
 
     def start(self) -> Service:
-        environ = {**unmeasured(os.environ), **self.environ}
+        environ = {**os.environ, **self.environ}
         if self.program == SERVE and self.most_files is None:
             arguments = ["serve", "--config", str(self.settings), *self.options]
             self.process = nursery().start(arguments, environ=environ, log=self.log)
