@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hls_handler.actions import LabelWish
 from hls_handler.deliveries import Finished
-from hls_handler.sandbox.samples import SHIPPED, load_checked
+from hls_handler.prompting.library import Library
+from hls_handler.sandbox.samples import SHIPPED, library_basis, load_checked
 from hls_handler.settings.model import Prompts, Settings
 from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
 from tests.prompting.samples import write
@@ -36,12 +37,28 @@ def shadowing(own: Path, *, prompt: str = "issues/strict", calls_per_hour: int =
     return given.model_copy(update={"prompts": use, "claude": brake})
 
 
+_loaded: dict[object, Library] = {}
+
+
+def loaded(given: Settings) -> Library:
+    """What `load_checked` makes of these settings, made once for folders that hold the same."""
+    texts = (
+        tuple((file.relative_to(folder), file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file())
+        for folder in given.prompts.folders.values()
+    )
+    _, *basis = library_basis(given)
+    key = (*texts, repr(given.prompts.use), *basis)
+    if key not in _loaded:
+        _loaded[key] = load_checked(given)
+    return _loaded[key]
+
+
 def shaded(
     make_world: MakeWorld, own: Path, *replies: object, calls_per_hour: int = 200, prompt: str = "issues/strict"
 ) -> World:
     """A world with an opened issue in which the copy is asked in the shadow of the shipped prompt."""
     one = make_world(*replies, given=shadowing(own, prompt=prompt, calls_per_hour=calls_per_hour))
-    one.prompts = load_checked(one.settings)
+    one.prompts = loaded(one.settings)
     one.accept()
     return one
 

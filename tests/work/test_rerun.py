@@ -9,13 +9,12 @@ import pytest
 
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
-from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.work.comparison import Side
 from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
 from tests.prompting.samples import write
 from tests.work.fakes import INVALID, ISSUE, FakeClaude
-from tests.work.shadows import BUG_LABELS, MINOR, MINOR_LABELS, nameless, shadowing
+from tests.work.shadows import BUG_LABELS, MINOR, MINOR_LABELS, loaded, nameless, shadowing
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World
 
 KEY = b"key"
@@ -27,7 +26,7 @@ def worked(make_world: MakeWorld, own: Path, *replies: object, name: str = "issu
     one = make_world(*replies)
     one.accept(name)
     one.run()
-    one.prompts = load_checked(shadowing(own))
+    one.prompts = loaded(shadowing(own))
     return one
 
 
@@ -57,7 +56,7 @@ def test_what_said_nothing_is_known_to_have_said_nothing(make_world: MakeWorld, 
 
 def test_a_prompt_without_a_comment_is_known_not_to_have_spoken(make_world: MakeWorld, tmp_path: Path) -> None:
     one = make_world(BUG)
-    one.prompts = load_checked(shadowing(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
+    one.prompts = loaded(shadowing(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
     one.accept()
     one.run()
     found = stored(one)
@@ -105,5 +104,5 @@ def test_a_delivery_that_died_is_not_asked_about(make_world: MakeWorld, tmp_path
     one.github.failing_writes = [Permanent("locked")]
     one.accept()
     one.run()
-    one.prompts = load_checked(shadowing(tmp_path / "own"))
+    one.prompts = loaded(shadowing(tmp_path / "own"))
     assert (one.row().state, stored(one)) == ("dead", None)
