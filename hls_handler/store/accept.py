@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress, product
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, Executable, Select, bindparam, literal_column, select, union_all
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Executable,
+    Row,
+    Select,
+    bindparam,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Accepted, NewDelivery, State
@@ -58,13 +69,19 @@ def _superseding(older: Select[int] | CompoundSelect[int]) -> ReturningUpdate[An
 _SUPERSEDE = {"thread": _superseding(_OLDER_OF_ITS_THREAD), "older_commits": _superseding(_OLDER_COMMITS)}
 _STATES = (
     select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest)
-    .where(_c.guid.in_(bindparam("guids", expanding=True)))
     .order_by(_c.id)
     .with_for_update(read=True, key_share=True)  # what is being forgotten is waited for, and then new
 )
-_BODIES = select(_c.digest, _c.guid, _c.state).where(
-    _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
-)
+_NAMED = (_c.repository, _c.number)
+"""A body names both, or one, or none: one that comes again is found by them, whose places in an index lie together, and
+not by its digest alone, whose place would be another page for each delivery."""
+_BODIES = {
+    named: select(_c.digest, _c.guid, _c.state).where(
+        _c.queued_at >= bindparam("since"),
+        *(column.is_(None) for column, is_named in zip(_NAMED, named, strict=True) if not is_named),
+    )
+    for named in product((True, False), repeat=len(_NAMED))
+}
 _DROP_TURNS = turns.delete().where(turns.c.delivery_id == bindparam("old_id"))
 
 
@@ -124,7 +141,7 @@ class Accepting(Part):
             self._count(connection, beforehand)
             now = self._database.now_in(connection)
             noted = self._note_arrivals(connection, beforehand, now)
-            known = _look_up(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
+            known = _look_up(self._database, connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
             before = frozenset(known.stored)
             answers = sort_out(batch, known)
             stored = {new.guid: i for i, new in enumerate(batch) if answers[i].outcome in ("queued", "ignored")}
@@ -216,15 +233,31 @@ def _row(new: NewDelivery) -> dict[str, object]:
     }
 
 
-def _look_up(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Known:
+def _look_up(
+    database: Database, connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int
+) -> Known:
     known = Known(replays=window_ms > 0)
-    for row in connection.execute(_STATES, {"guids": [new.guid for new in batch]}):
+    for row in database.among(_STATES, _c.guid).rows(connection, [(new.guid,) for new in batch]):
         known.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
-    digests = [new.digest for new in batch if new.state == "queued" and new.digest]
-    if digests and known.replays:
-        for digest, guid, state in connection.execute(_BODIES, {"digests": digests, "since": now - window_ms}):
-            known.bodies.setdefault(digest, {})[guid] = state
+    if known.replays:
+        for row in _same_bodies(database, connection, batch, since=now - window_ms):
+            known.bodies.setdefault(row.digest, {})[row.guid] = row.state
     return known
+
+
+def _same_bodies(
+    database: Database, connection: Connection, batch: Sequence[NewDelivery], *, since: int
+) -> Iterator[Row[Any]]:
+    """What was queued since then with a body of the batch."""
+    bodies: dict[tuple[bool, ...], list[tuple[object, ...]]] = {}
+    for new in batch:
+        if new.state == "queued" and new.digest:
+            names = (new.repository, new.number)
+            alike = bodies.setdefault(tuple(name is not None for name in names), [])
+            alike.append((*(name for name in names if name is not None), new.digest))
+    for named, some in bodies.items():
+        columns = (*compress(_NAMED, named), _c.digest)
+        yield from database.among(_BODIES[named], *columns).rows(connection, some, since=since)
 
 
 def _lanes_of(batch: Sequence[NewDelivery]) -> set[str]:

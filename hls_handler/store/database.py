@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Table, select, text
+from sqlalchemy import URL, Column, Connection, Select, Table, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store.bulk import NewRows
+from hls_handler.store.bulk import Among, NewRows
 from hls_handler.store.clock import now_ms
 from hls_handler.store.convoy import Convoy
 from hls_handler.store.look import Look, Watch
@@ -99,6 +99,7 @@ class Database:
         self._connections = Connections()
         self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url, self._connections)
         self._inserts: dict[tuple[str, tuple[str, ...]], NewRows] = {}
+        self._questions: dict[Select[Any], Among] = {}
         self._convoy = Convoy(begin=self._begin, commit=self._commit, patience_s=_OWN_WRITERS_S)
 
     def prepare(self) -> None:
@@ -148,6 +149,13 @@ class Database:
             if insert is None:
                 insert = self._inserts[table.name, columns] = NewRows(table, columns, self._engine.dialect)
             insert.run(connection, rows)
+
+    def among(self, question: Select[Any], *columns: Column[Any]) -> Among:
+        """The question, made once, to be asked of the rows that have certain values in these columns."""
+        asked = self._questions.get(question)
+        if asked is None:
+            asked = self._questions[question] = Among(question, columns, self._engine.dialect)
+        return asked
 
     def lock_names(self, connection: Connection, kind: int, names: Iterable[str]) -> bool:
         """Lock names of a kind until the transaction ends. False where nobody else could be writing: on SQLite."""

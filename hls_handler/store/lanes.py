@@ -21,9 +21,7 @@ _one, _other = deliveries.alias("one"), deliveries.alias("other")
 
 OPEN = (literal("queued"), literal("running"))
 
-_BUSY = (
-    select(_c.thread_key).where(_c.thread_key.in_(bindparam("threads", expanding=True)), _c.state.in_(OPEN)).distinct()
-)
+_BUSY = select(_c.thread_key).where(_c.state.in_(OPEN)).distinct()
 _FIRST_QUEUED = (
     select(_one.c.id)
     .where(_one.c.thread_key == bindparam("of_thread"), _one.c.state == literal("queued"))
@@ -62,9 +60,10 @@ def busy_lanes(database: Database, connection: Connection, threads: Iterable[str
     wanted = sorted(set(threads))
     if not wanted:
         return set()
-    busy = set(connection.execute(_BUSY, {"threads": wanted}).scalars())
+    among = database.among(_BUSY, _c.thread_key)
+    busy = {row.thread_key for row in among.rows(connection, [(thread,) for thread in wanted])}
     if busy and database.lock_names(connection, LANES, busy):
-        busy = set(connection.execute(_BUSY, {"threads": sorted(busy)}).scalars())
+        busy = {row.thread_key for row in among.rows(connection, [(thread,) for thread in sorted(busy)])}
     return busy
 
 

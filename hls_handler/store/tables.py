@@ -96,7 +96,7 @@ deliveries = Table(
 
 _QUEUED, _RUNNING, _DEAD = text("state = 'queued'"), text("state = 'running'"), text("state = 'dead'")
 _QUEUED_COMMIT = text("state = 'queued' AND event = 'pull_request'")
-_HAS_DIGEST = text("digest IS NOT NULL")
+_SAID_ELSEWHERE = text("said_on IS NOT NULL")
 _FINISHED = text("finished_at IS NOT NULL")
 _HAS_OLD_BODY = text("finished_at IS NOT NULL AND body IS NOT NULL")
 
@@ -127,10 +127,15 @@ Index(
     sqlite_where=_QUEUED_COMMIT,
     postgresql_where=_QUEUED_COMMIT,
 )
-Index("ix_deliveries_digest", deliveries.c.digest, sqlite_where=_HAS_DIGEST, postgresql_where=_HAS_DIGEST)
 Index("ix_deliveries_dead", deliveries.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
-Index("ix_deliveries_repository", deliveries.c.repository, deliveries.c.number)
-Index("ix_deliveries_said_on", deliveries.c.repository, deliveries.c.said_on)
+Index("ix_deliveries_body_of", deliveries.c.repository, deliveries.c.number, deliveries.c.digest)
+Index(
+    "ix_deliveries_said_on",
+    deliveries.c.repository,
+    deliveries.c.said_on,
+    sqlite_where=_SAID_ELSEWHERE,
+    postgresql_where=_SAID_ELSEWHERE,
+)
 Index("ix_deliveries_finished", deliveries.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
 Index("ix_deliveries_body", deliveries.c.finished_at, sqlite_where=_HAS_OLD_BODY, postgresql_where=_HAS_OLD_BODY)
 

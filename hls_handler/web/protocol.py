@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hls_handler.web.answers import CLOSE, JSON_TYPE
 from hls_handler.web.crowd import Awaited, Crowd
@@ -21,6 +21,31 @@ MOST_UNANSWERED = 100
 """Requests that one connection may have waiting behind the one at work."""
 
 BAD, SLOW, FULL = b"400 Bad Request", b"408 Request Timeout", b"503 Service Unavailable"
+
+
+class InOnePiece(asyncio.Transport):
+    """Where one response is written to: its head waits for the first piece of its body, and both leave in one write.
+
+    The loop writes at once, so that uvicorn's two writes would be two packets, and would wake the client twice.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        super().__init__()
+        self._cycle, self._connection, self._head = cycle, cycle.transport, b""
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]  # all that uvicorn writes
+        if self._cycle.response_started and not self._head:
+            self._head = data
+            return
+        self._connection.write(self._head + data)
+        if self._head:
+            self._cycle.transport = self._connection
+
+    def is_closing(self) -> bool:
+        return self._connection.is_closing()
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -69,6 +94,7 @@ class Protocol(HttpToolsProtocol):
         if len(self.headers) > MOST_HEADERS:
             raise ValueError("too many headers")  # ends the parser's work; send_400_response says it
         super().on_headers_complete()
+        self.cycle.transport = InOnePiece(self.cycle)
         self.headers = []  # trailers go there, and no further
 
     def on_body(self, body: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,10 @@ class Skew:
     def pass_by(self, **span: float) -> None:
         """`pass_by(minutes=5)`."""
         self._ahead += timedelta(**span)
+
+
+ALIKE: Mapping[str, Any] = {"number": 7, "body": b"{}"}
+"""What deliveries of one body have in common: it says of which number it is."""
 
 
 def queued(guid: str, **other: Any) -> NewDelivery:

@@ -250,7 +250,11 @@ class Model:
             same_body = [
                 (guid, entry.state)
                 for guid, entry in self.entries.items()
-                if guid != new.guid and entry.digest == new.digest and entry.queued_at >= since
+                if guid != new.guid
+                and entry.digest == new.digest
+                and entry.queued_at >= since
+                # A body names both: with others, it would be another one.
+                and (entry.new.repository, entry.new.number) == (new.repository, new.number)
             ]
             if same_body:
                 return Answer("replay", frozenset(same_body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hls_handler.deliveries import Accepted, NewDelivery, Remembered
 from hls_handler.errors import PayloadError
 from hls_handler.store import Store
-from tests.store.builders import Skew, accept, begin, bury, claim, claim_nothing, ignored, push, queued, state_of
+from tests.store.builders import ALIKE, Skew, accept, begin, bury, claim, claim_nothing, ignored, push, queued, state_of
 
 
 def test_an_accepted_delivery_is_kept_as_it_came(store: Store) -> None:
@@ -111,14 +112,14 @@ def test_a_redelivered_dead_one_may_now_be_ignored(store: Store) -> None:
 
 
 def test_an_ignored_one_is_kept_without_its_body(store: Store) -> None:
-    accept(store, ignored("g1", body=b"{}", digest=b"d" * 32))
+    accept(store, ignored("g1", digest=b"d" * 32, **ALIKE))
     assert store.body("g1") is None
-    assert accept(store, queued("g2", body=b"{}", digest=b"d" * 32))[0].outcome == "queued"
+    assert accept(store, queued("g2", digest=b"d" * 32, **ALIKE))[0].outcome == "queued"
 
 
 @pytest.mark.parametrize("ending", ["queued", "running", "done", "dead", "superseded"])
 def test_a_body_under_another_id_is_a_replay_whatever_became_of_the_first(store: Store, ending: str) -> None:
-    accept(store, push("g1", "aaa", body=b"{}"))
+    accept(store, push("g1", "aaa", **ALIKE))
     if ending == "superseded":
         accept(store, push("g3", "bbb"))
     elif ending != "queued":
@@ -127,30 +128,37 @@ def test_a_body_under_another_id_is_a_replay_whatever_became_of_the_first(store:
             store.finish(lease, "done", reason=None, took_s=1)
         elif ending == "dead":
             store.bury(lease, reason="locked")
-    answers = accept(store, queued("g2", body=b"{}"))
+    answers = accept(store, queued("g2", **ALIKE))
     assert [(a.outcome, a.state, a.guid) for a in answers] == [("replay", ending, "g1")]
     assert store.delivery("g2") is None
 
 
 def test_a_replay_within_the_window_is_known_and_after_it_is_not(store: Store, skew: Skew) -> None:
-    accept(store, queued("g1", body=b"{}"))
+    accept(store, queued("g1", **ALIKE))
     skew.pass_by(hours=71)
-    assert accept(store, queued("g2", body=b"{}"))[0].outcome == "replay"
+    assert accept(store, queued("g2", **ALIKE))[0].outcome == "replay"
     skew.pass_by(hours=2)
-    assert accept(store, queued("g3", body=b"{}"))[0].outcome == "queued"
+    assert accept(store, queued("g3", **ALIKE))[0].outcome == "queued"
+
+
+@pytest.mark.parametrize("names", [{"number": None}, {"repository": None}, {"repository": None, "number": None}])
+def test_a_body_that_names_no_thread_or_no_repository_is_known_again(store: Store, names: Mapping[str, None]) -> None:
+    accept(store, queued("other"), queued("g1", **{**ALIKE, **names}))
+    answers = accept(store, queued("g2", **{**ALIKE, **names}), queued("g3"))
+    assert [(a.outcome, a.guid) for a in answers] == [("replay", "g1"), ("queued", "g3")]
 
 
 def test_without_a_window_no_body_is_a_replay(store: Store) -> None:
-    batches = [[queued("g1", body=b"{}"), queued("g2", body=b"{}")], [queued("g3", body=b"{}")]]
+    batches = [[queued("g1", **ALIKE), queued("g2", **ALIKE)], [queued("g3", **ALIKE)]]
     outcomes = [answer.outcome for batch in batches for answer in store.accept(batch, replay_window_h=0)]
     assert outcomes == ["queued", "queued", "queued"]
 
 
 def test_a_redelivered_dead_one_opens_the_replay_window_anew(store: Store, skew: Skew) -> None:
-    bury(store, "g1")
+    store.bury(begin(store, "g1", **ALIKE), reason="issue is locked")
     skew.pass_by(hours=100)
-    assert accept(store, queued("g1"))[0].outcome == "queued"
-    assert accept(store, queued("g2", body=b'{"delivery": "g1"}'))[0].outcome == "replay"
+    assert accept(store, queued("g1", **ALIKE))[0].outcome == "queued"
+    assert accept(store, queued("g2", **ALIKE))[0].outcome == "replay"
 
 
 def test_a_newer_push_supersedes_queued_work_on_older_commits(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.store import Store
 from hls_handler.store.counters import processed
-from tests.store.builders import Skew, accept, begin, bury, claim, claim_nothing, ignored, queued, state_of
+from tests.store.builders import ALIKE, Skew, accept, begin, bury, claim, claim_nothing, ignored, queued, state_of
 
 
 def test_a_finished_delivery_keeps_why_by_whom_and_how_long(store: Store) -> None:
@@ -55,10 +55,10 @@ def test_a_processing_time_is_counted_under_the_smallest_bound_that_holds_it(too
 
 
 def test_a_delivery_that_a_worker_ignores_loses_body_and_digest_as_at_the_door(store: Store) -> None:
-    store.finish(begin(store, "g1", body=b"{}"), "ignored", reason="by our own bot", kind="own account", took_s=0.1)
+    store.finish(begin(store, "g1", **ALIKE), "ignored", reason="by our own bot", kind="own account", took_s=0.1)
     assert store.body("g1") is None
-    assert accept(store, queued("g2", body=b"{}"))[0].outcome == "queued"
-    assert accept(store, queued("g1", body=b"{ }"))[0].outcome == "queued"
+    assert accept(store, queued("g2", **ALIKE))[0].outcome == "queued"
+    assert accept(store, queued("g1", number=7, body=b"{ }"))[0].outcome == "queued"
     counters = store.counters()
     assert counters["ignored", "own account"] == 1
     assert counters["outcome", "ignored"] == 1

@@ -51,7 +51,7 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
 }
 OUTCOMES = some.sampled_from(["ok", "unavailable", "refusal"])
 SELDOM = some.sampled_from([False, False, True])
-BODIES = (None, None, None, b"said twice")
+BODIES = (None, None, None, b"said twice of %s")
 THREADS = some.sampled_from([1, 2, 3, None])
 HEADS = some.sampled_from(["aaa", "bbb"])
 KINDS: Mapping[str, Mapping[str, Any]] = {
@@ -79,7 +79,7 @@ def delivery(guid: str, kind: str, number: int | None, head: str, body: bytes | 
     if "event" in fields:
         fields["head_sha"] = head
     if body is not None:
-        fields["body"] = body
+        fields["body"] = body % str(number).encode()
     return queued(guid, **fields) if wanted else ignored(guid, **fields | {"body": b""})
 
 

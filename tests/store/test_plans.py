@@ -34,10 +34,10 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
     [
         (claim, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_thread"}),
         (Store.seconds_until_due, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_thread"}),
-        (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_digest"}),
+        (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_body_of"}),
         (lambda store: accept(store, queued("g3", number=7, supersedes="thread")), {"ix_deliveries_thread"}),
         (lambda store: store.deliveries(state="dead"), {"ix_deliveries_dead"}),
-        (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_repository", "ix_deliveries_said_on"}),
+        (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_body_of", "ix_deliveries_said_on"}),
         (Store.calls_last_hour, {"ix_calls_started"}),
         (Store.prompt_figures, {"ix_calls_prompt"}),
         (Store.queue_figures, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"}),

@@ -20,7 +20,7 @@ from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import LeaseLost, Wait
 from hls_handler.store import Store
 from tests.postgres import Cluster
-from tests.store.builders import accept, begin, claim, claim_nothing, push, queued, state_of
+from tests.store.builders import ALIKE, accept, begin, claim, claim_nothing, push, queued, state_of
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def test_a_body_replayed_at_all_doors_at_once_is_worked_on_once(url: str, store:
     doors = [Store.open(url) for _ in range(4)]
 
     def send(number: int) -> str:
-        return accept(doors[number], queued(f"door-{number}", body=b"{}"))[0].outcome
+        return accept(doors[number], queued(f"door-{number}", **ALIKE))[0].outcome
 
     outcomes = at_once(4, send)
     for door in doors:

@@ -18,7 +18,7 @@ from hls_handler.store.tables import metadata
 from tests.e2e.service import Waiting
 from tests.handlers.world import finding, pull_request_analysis
 from tests.postgres import Cluster
-from tests.store.builders import Skew, accept, answered, asked, begin, bury, claim, ignored, queued, state_of
+from tests.store.builders import ALIKE, Skew, accept, answered, asked, begin, bury, claim, ignored, queued, state_of
 from tests.store.test_plans import statements
 
 DAY = timedelta(days=1)
@@ -223,10 +223,10 @@ def test_a_body_goes_before_its_delivery(store: Store, skew: Skew) -> None:
 
 
 def test_a_replay_is_known_though_the_body_is_gone(store: Store, skew: Skew) -> None:
-    finish(store, "g1", body=b"{}")
+    finish(store, "g1", **ALIKE)
     skew.pass_by(days=2)
     store.forget_bodies(after=DAY, most=50)
-    (answer,) = accept(store, queued("g2", body=b"{}"))
+    (answer,) = accept(store, queued("g2", **ALIKE))
     assert (answer.outcome, answer.guid) == ("replay", "g1")
 
 
