@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import msgspec
 from starlette.types import Send
 
+from hls_handler.web.request_ids import answer_headers
+
 JSON_TYPE = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
+
+DEFECT = "internal error; see the log under this request id"
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -20,12 +24,11 @@ class Answer:
     content: Mapping[str, object]
     headers: Headers = ()
 
-    async def send(self, send: Send) -> None:
+    async def send(self, send: Send, request_id: str) -> None:
         body = msgspec.json.encode(self.content)
         length = (b"content-length", str(len(body)).encode("ascii"))
-        await send(
-            {"type": "http.response.start", "status": self.status, "headers": [JSON_TYPE, length, *self.headers]}
-        )
+        headers = [JSON_TYPE, length, *self.headers, *answer_headers(request_id)]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 

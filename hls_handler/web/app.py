@@ -1,4 +1,4 @@
-"""The web application: three routes, request ids around them, and one shape of answer for all that is not found."""
+"""The web application: the door for webhooks, two pages about us, and one shape of answer for all that is not found."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
-from starlette.types import Lifespan
+from starlette.routing import Route
+from starlette.types import Lifespan, Receive, Scope, Send
 
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.web.answers import DEFECT
 from hls_handler.web.api_key import ApiKey
 from hls_handler.web.counting import Counting
 from hls_handler.web.door import Door
@@ -20,6 +21,19 @@ from hls_handler.web.ports import Ports
 from hls_handler.web.request_ids import SCOPE_KEY, RequestIds, answer_headers
 from hls_handler.web.room import Room
 from hls_handler.web.signature import Secrets
+
+
+class App(Starlette):
+    """Starlette's application, with a door before its layers: each webhook would pay for them."""
+
+    door: Door | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self.door
+        if door is not None and scope["type"] == "http" and scope["path"] == door.path:
+            await door(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class Web:
@@ -41,25 +55,20 @@ class Web:
         self._ports, self._started, self._has_door = ports, ports.clock(), door
         self._counting = Counting(ports.counters, ports.queue, ports.clock)
         self._room = Room(ports.clock)
-        self.app = Starlette(
-            routes=self._routes(settings, table),
+        self.app = App(
             middleware=[Middleware(RequestIds)],
             exception_handlers={HTTPException: _not_served, Exception: _broken},
             lifespan=lifespan,
         )
         self.app.router.redirect_slashes = False  # GitHub follows no redirects: say at once that the path is wrong
+        self.put_under(settings, table)
 
     def put_under(self, settings: Settings, table: RepositoryTable) -> None:
-        """These settings hold from the next request on. From any thread: a request finds the old routes, or the new."""
-        self.app.router.routes = self._routes(settings, table)
-
-    def _routes(self, settings: Settings, table: RepositoryTable) -> list[BaseRoute]:
+        """These settings hold from the next request on. From any thread: a request finds what was there, or the new."""
         pages = Pages(ApiKey(settings), self._ports, self._counting, started=self._started)
-        about_us = [Route("/health", pages.health), Route("/stats", pages.stats)]
-        if not self._has_door:
-            return list(about_us)
-        door = Door(settings, Secrets(settings, table), self._ports, self._room)
-        return [Route(settings.server.webhook_path, door), *about_us]
+        self.app.router.routes = [Route("/health", pages.health), Route("/stats", pages.stats)]
+        if self._has_door:
+            self.app.door = Door(settings, Secrets(settings, table), self._ports, self._room)
 
 
 def _not_served(_request: Request, exc: Exception) -> Response:
@@ -71,4 +80,4 @@ def _not_served(_request: Request, exc: Exception) -> Response:
 def _broken(request: Request, _exc: Exception) -> Response:
     """A defect of ours; the server logs its trace. Sent from outside the middleware, so the id is added here."""
     headers = {name.decode(): value.decode() for name, value in answer_headers(request.scope[SCOPE_KEY])}
-    return JSONResponse({"detail": "internal error; see the log under this request id"}, 500, headers)
+    return JSONResponse({"detail": DEFECT}, 500, headers)

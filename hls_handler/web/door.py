@@ -16,13 +16,13 @@ from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PayloadError, StoreUnavailable
 from hls_handler.events import Sip, sip
 from hls_handler.settings.model import Settings
-from hls_handler.web.answers import CLOSE, Answer, detail
+from hls_handler.web.answers import CLOSE, DEFECT, Answer, detail
 from hls_handler.web.arrival import check_payload, new_delivery
 from hls_handler.web.body import payload_of_form, read_body, require_utf8
 from hls_handler.web.head import Head, parse_head
 from hls_handler.web.ports import Ports
 from hls_handler.web.refusal import Refused, not_verified
-from hls_handler.web.request_ids import SCOPE_KEY
+from hls_handler.web.request_ids import given_or_fresh
 from hls_handler.web.room import BODIES_AT_ONCE, Room
 from hls_handler.web.signature import Secrets
 
@@ -36,9 +36,10 @@ STORE_REMEDY = "make the database that storage.url names writable, then redelive
 
 
 class Door:
-    """The webhook endpoint."""
+    """The webhook endpoint, at `path`."""
 
     def __init__(self, settings: Settings, secrets: Secrets, ports: Ports, room: Room) -> None:
+        self.path = settings.server.webhook_path
         self._secrets, self._ports, self._room = secrets, ports, room
         self._signed = settings.features.signature_validation
         self._asynchronous = settings.features.async_processing
@@ -49,17 +50,21 @@ class Door:
         self._settle_s = settings.limits.settle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            await detail(405, "webhooks are sent with POST", (b"allow", b"POST")).send(send)
-            return
-        try:
-            answer = await self._take(scope, receive)
-        except ClientDisconnect:
-            return
-        await answer.send(send)
+        request_id = given_or_fresh(scope["headers"])
+        with logs.bound(request_id=request_id):
+            try:
+                answer = await self._take(scope, receive, request_id)
+            except ClientDisconnect:
+                return
+            except Exception:
+                logger.exception("webhook not handled, over a defect")
+                answer = detail(500, DEFECT, CLOSE)
+            await answer.send(send, request_id)
 
-    async def _take(self, scope: Scope, receive: Receive) -> Answer:
+    async def _take(self, scope: Scope, receive: Receive, request_id: str) -> Answer:
         """Read the request; as long as its body is not read to the end, a refusal closes the connection."""
+        if scope["method"] != "POST":
+            return detail(405, "webhooks are sent with POST", (b"allow", b"POST"))
         try:
             head = parse_head(scope["headers"], signed=self._signed)
         except Refused as refused:
@@ -75,7 +80,7 @@ class Door:
                 )
             except Refused as refused:
                 return _refusal(refused, CLOSE)
-            return await self._decide(head, body, scope[SCOPE_KEY])
+            return await self._decide(head, body, request_id)
 
     async def _decide(self, head: Head, body: bytes, request_id: str) -> Answer:
         try:

@@ -22,7 +22,7 @@ HARDENING = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-st
 
 
 class RequestIds:
-    """Pure ASGI middleware. The id is in the scope, too, for whoever stores it."""
+    """Pure ASGI middleware. The id is in the scope, too, for whoever answers outside of it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hls_handler.deliveries import Accepted, State
+from hls_handler.deliveries import Accepted, NewDelivery, State
 from tests.web.fakes import (
     GUID,
     OWN_SECRET,
@@ -360,3 +360,19 @@ def test_many_at_once_keep_their_own_ids(around: Surroundings) -> None:
     assert [(kept.guid, kept.request_id) for kept in around.store.kept] == [
         (f"guid-{n}", f"request-{n:03}") for n in range(20)
     ]
+
+
+class DefectiveStore(FakeStore):
+    async def accept(self, new: NewDelivery) -> Accepted:
+        raise ZeroDivisionError("at owner/secret")
+
+
+def test_a_defect_of_ours_is_a_500_with_its_request_id_and_its_trace_in_the_log(
+    around: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    around.store = DefectiveStore()
+    body = payload()
+    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    assert (response.status, response.headers["x-request-id"]) == (500, "request-0815")
+    assert response.json == {"detail": "internal error; see the log under this request id"}
+    assert "ZeroDivisionError: at owner/secret" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -9,11 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from hls_handler.errors import SettingsError
-from hls_handler.web.protocol import MAX_HEAD_BYTES
+from hls_handler.web.protocol import MAX_HEAD_BYTES, InOnePiece
 from hls_handler.web.serving import listen, server
 from tests.web.fakes import SECRET, Surroundings, headers, payload, settings, signature
 
@@ -83,6 +87,28 @@ def test_a_good_request_is_kept_and_the_connection_stays_open(running: Running) 
             assert (status, json.loads(body)["delivery"]) == (202, guid)
             assert "server" not in found
             assert kept(running, guid)
+
+
+class Noted(asyncio.Transport):
+    """Notes what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]  # all that is written here
+        self.written.append(data)
+
+
+def test_a_head_leaves_with_the_first_piece_of_its_body_and_nothing_else_waits() -> None:
+    noted = Noted()
+    response = SimpleNamespace(transport=noted, response_started=False)
+    response.transport = InOnePiece(cast(RequestResponseCycle, response))
+    response.transport.write(b"100 Continue;")
+    response.response_started = True
+    for piece in (b"head;", b"first;", b"second;", b""):
+        response.transport.write(piece)
+    assert noted.written == [b"100 Continue;", b"head;first;", b"second;", b""]
 
 
 def test_a_body_in_chunks_is_put_together(running: Running) -> None:
