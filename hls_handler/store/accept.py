@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import compress, product
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     CompoundSelect,
     Connection,
@@ -85,8 +86,7 @@ _BODIES = {
 _DROP_TURNS = turns.delete().where(turns.c.delivery_id == bindparam("old_id"))
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """What is kept under a GUID, as far as it tells whether another delivery under that GUID is the same one again."""
 
     state: State

@@ -12,14 +12,25 @@ from hls_handler.errors import PayloadError
 from hls_handler.web.refusal import Refused
 from hls_handler.web.room import Place, no_room
 
+WHOLE = "hls.whole"
+"""In the scope of a request whose body has come to its end: where it was there before it is read, nobody is waited for.
+"""
 
-async def read_body(receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float, place: Place) -> bytes:
+
+async def read_body(
+    receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float, place: Place, is_whole: bool = False
+) -> bytes:
     """Read the body into its place. Raises `Refused` (408, 413), or `ClientDisconnect` when the sender went away.
 
-    Over the cap nothing more is read; `declared` is the Content-Length, by which it is known before the first byte.
+    Over the cap nothing more is read; `declared` is the Content-Length, by which it is known before the first byte. One
+    that is there to its end has no deadline.
     """
     if declared is not None and declared > max_bytes:
         raise _too_large(max_bytes)
+    if is_whole:
+        body = await _collect(receive, max_bytes, place)
+        place.complete()
+        return body
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             place.give_up = lambda: deadline.reschedule(0)

@@ -18,7 +18,7 @@ from hls_handler.events import Sip, sip
 from hls_handler.settings.model import Settings
 from hls_handler.web.answers import CLOSE, DEFECT, Answer, detail
 from hls_handler.web.arrival import check_payload, new_delivery
-from hls_handler.web.body import payload_of_form, read_body, require_utf8
+from hls_handler.web.body import WHOLE, payload_of_form, read_body, require_utf8
 from hls_handler.web.head import Head, parse_head
 from hls_handler.web.ports import Ports
 from hls_handler.web.refusal import Refused, not_verified
@@ -77,6 +77,7 @@ class Door:
                     max_bytes=self._max_body_bytes,
                     timeout_s=self._body_timeout_s,
                     place=place,
+                    is_whole=WHOLE in scope,
                 )
             except Refused as refused:
                 return _refusal(refused, CLOSE)

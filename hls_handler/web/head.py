@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from hls_handler.web.refusal import Refused, not_verified
 
@@ -24,8 +25,7 @@ _LONGEST_TYPE = 256
 JSON, FORM = b"application/json", b"application/x-www-form-urlencoded"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     event: str  # "issues"
     delivery: str  # GUID
     signature: bytes  # "sha256=" and 64 hexadecimal digits; b"" when signatures are not checked

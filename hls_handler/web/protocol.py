@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hls_handler.web.answers import CLOSE, JSON_TYPE
+from hls_handler.web.body import WHOLE
 from hls_handler.web.crowd import Awaited, Crowd
 from hls_handler.web.request_ids import answer_headers, given_or_fresh
 
@@ -100,6 +101,10 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._bytes_between = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        cast(dict[str, Any], self.scope)[WHOLE] = True
 
     def _unsupported_upgrade_warning(self) -> None:
         """Two lines for each request that asks for WebSockets would be a stranger's way to fill the log."""

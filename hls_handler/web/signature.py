@@ -18,7 +18,10 @@ _KEPT_BYTES, _SMALL_BYTES = 2_047, 65_536
 
 def sign(secret: bytes, body: bytes) -> bytes:
     """The value of X-Hub-Signature-256: "sha256=" and 64 lower-case hexadecimal digits."""
-    digest = hmac.new(secret, digestmod="sha256")
+    return _signed(hmac.new(secret, digestmod="sha256"), body)
+
+
+def _signed(digest: hmac.HMAC, body: bytes) -> bytes:
     for piece in _pieces(body):
         digest.update(piece)
     return b"sha256=" + digest.hexdigest().encode("ascii")
@@ -46,11 +49,18 @@ class Secrets:
         self._table = table
         self._global = webhook_secrets(settings.github.webhook_secret)
         own = (secret for entry in settings.repositories for secret in webhook_secrets(entry.webhook_secret))
-        self._all = tuple(dict.fromkeys((*self._global, *own)))
+        self._all = {secret: hmac.new(secret, digestmod="sha256") for secret in (*self._global, *own)}
 
     def matching(self, body: bytes, signature: bytes) -> bytes | None:
         """The secret that `signature` was made with; None if it is none of ours. Bytes, in constant time."""
-        return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
+        return next(
+            (
+                secret
+                for secret, digest in self._all.items()
+                if hmac.compare_digest(_signed(digest.copy(), body), signature)
+            ),
+            None,
+        )
 
     def allowed(self, secret: bytes, repository: str | None) -> bool:
         """Whether `secret` may speak for the repository "owner/repo".
