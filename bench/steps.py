@@ -10,9 +10,10 @@ import itertools
 import threading
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
+
+from msgspec.structs import replace
 
 from bench.in_memory import InMemory
 from bench.row import Row, median, spread

@@ -7,14 +7,33 @@ statements and its types are used all the same; they are asked for once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Row, Select, Table, and_, bindparam, or_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Row,
+    Select,
+    Table,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy import column as sql_column
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _SIZES = (1, 4, 16, 64, 256)
-"""Values that a statement asks for: a few sizes, so that each is made but once; places left over get the last one."""
+"""Values that a statement asks for: a few sizes, so that each is made but once."""
 
 
 class NewRows:
@@ -44,40 +63,75 @@ class Among:
 
     def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], dialect: Dialect) -> None:
         self._question, self._columns, self._dialect = question, columns, dialect
-        self._statements: dict[int, _Asking] = {}  # by size
+        self._statements: dict[int, _Numbered | _Arrays] = {}  # by size
 
     def rows(self, connection: Connection, values: Sequence[tuple[object, ...]], **terms: object) -> Iterator[Row[Any]]:
         """`terms` are the question's own parameters. Raises what SQLAlchemy raises."""
         for at in range(0, len(values), _SIZES[-1]):
             some = values[at : at + _SIZES[-1]]
-            size = next(size for size in _SIZES if size >= len(some))
-            if size not in self._statements:
-                self._statements[size] = _Asking(self._question, self._columns, size, self._dialect)
-            yield from self._statements[size].rows(connection, [*some, *[some[-1]] * (size - len(some))], terms)
+            size = 0 if self._dialect.name == "postgresql" else next(size for size in _SIZES if size >= len(some))
+            statement = self._statements.get(size)
+            if statement is None:
+                statement = _Numbered(self._question, self._columns, size, self._dialect) if size else self._arrays()
+                self._statements[size] = statement
+            yield from statement.rows(connection, some, terms)
+
+    def _arrays(self) -> _Arrays:
+        return _Arrays(self._question, self._columns, self._dialect)
 
 
-class _Asking:
-    """One statement over so many values."""
+class _Numbered:
+    """For SQLite: a statement with so many places."""
 
     def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], size: int, dialect: Dialect) -> None:
         bound = [[bindparam(f"{column.name}_{i}", type_=column.type) for column in columns] for i in range(size)]
         has: ColumnElement[bool]
         if len(columns) == 1:
             has = columns[0].in_([one for (one,) in bound])
-        else:  # SQLite takes no index for a tuple IN a list of them
+        else:  # a tuple IN a list of them would be looked for in all rows
             has = or_(
                 *(and_(*(column == one for column, one in zip(columns, places, strict=True))) for places in bound)
             )
         compiled = question.where(has).compile(dialect=dialect)
-        self._sql = str(compiled)
-        self._order = compiled.positiontup if compiled.positional else None
+        self._sql, self._size, self._order = str(compiled), size, compiled.positiontup or ()
         self._names = [one.key for places in bound for one in places]
 
     def rows(
         self, connection: Connection, values: Sequence[tuple[object, ...]], terms: Mapping[str, object]
     ) -> CursorResult[Any]:
-        given: Any = {**terms, **dict(zip(self._names, chain.from_iterable(values), strict=True))}
-        return connection.exec_driver_sql(self._sql, tuple(map(given.get, self._order)) if self._order else given)
+        """Places that are left over get the last one."""
+        all_values = chain.from_iterable((*values, *repeat(values[-1], self._size - len(values))))
+        given = {**terms, **dict(zip(self._names, all_values, strict=True))}
+        return connection.exec_driver_sql(self._sql, tuple(map(given.get, self._order)))
+
+
+class _Arrays:
+    """For PostgreSQL: an array for each column. It takes longer to plan many places than to look into all of them."""
+
+    def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], dialect: Dialect) -> None:
+        self._names = [column.name for column in columns]
+        arrays = [bindparam(column.name, type_=ARRAY(_plain(column))) for column in columns]
+        if len(columns) == 1:
+            statement: Select[Any] = question.where(columns[0] == any_(arrays[0]))
+        else:  # OFFSET keeps this from being joined in any other way, as would look good while the table is small
+            asked = (
+                func.unnest(*arrays).table_valued(*(sql_column(name) for name in self._names)).render_derived("asked")
+            )
+            here = question.where(*(column == asked.c[column.name] for column in columns))
+            found = here.offset(literal_column("0")).lateral("found")
+            statement = select(found).select_from(asked).join(found, true())
+        self._sql = str(statement.compile(dialect=dialect))
+
+    def rows(
+        self, connection: Connection, values: Sequence[tuple[object, ...]], terms: Mapping[str, object]
+    ) -> CursorResult[Any]:
+        arrays = dict(zip(self._names, map(list, zip(*values, strict=True)), strict=True))
+        return connection.exec_driver_sql(self._sql, {**terms, **arrays})
+
+
+def _plain(column: Column[Any]) -> TypeEngine[Any]:
+    """The type as the database knows it."""
+    return column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
 
 
 def _converter(table: Table, column: str, dialect: Dialect) -> Callable[[Any], Any] | None:

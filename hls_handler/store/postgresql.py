@@ -27,11 +27,16 @@ _BOUNDS: Mapping[str, object] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds, as the next
     "options": "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=4000"
-    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    " -c enable_seqscan=off -c jit=off",
 }
 """A server that hangs, and a table that somebody else has locked, must become an error: a thread has no other way out.
 A process that is frozen inside of a transaction, or gone without a word, must not hold what it has locked: the server
 ends its session.
+
+What is asked often has its index, and the server is to take it. While a table is small, it would plan to read all of
+it, and keep to that plan for a prepared statement when the table has grown, until it takes statistics again. Nor is it
+to compile the statements that seem so costly then.
 
 What `storage.url` says itself counts more."""
 

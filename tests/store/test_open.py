@@ -114,41 +114,6 @@ def schema(url: str) -> list[str]:
     return sorted(", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found)
 
 
-def test_a_database_of_an_older_version_is_brought_up_with_what_it_holds(fresh_url: str) -> None:
-    store = Store.open(fresh_url)
-    accept(store, queued("g1"))
-    store.close()
-    engine = create_engine(fresh_url)
-    with engine.begin() as connection:
-        connection.execute(text("DROP INDEX ix_calls_prompt"))
-        connection.execute(text("DROP TABLE step_failures"))
-        connection.execute(text("DROP TABLE run_ends"))
-        connection.execute(text("DROP INDEX ix_deliveries_said_on"))
-        connection.execute(text("ALTER TABLE deliveries DROP COLUMN said_on"))
-        connection.execute(text("DROP TABLE corrections"))
-        connection.execute(text("DROP TABLE pauses"))
-        connection.execute(text("DROP TABLE forgotten_calls"))
-        connection.execute(text("DROP INDEX ix_deliveries_finished"))
-        connection.execute(text("DROP INDEX ix_deliveries_body"))
-        connection.execute(text("DROP INDEX ix_deliveries_queued"))
-        for column in ("rank", "behind"):
-            connection.execute(text(f"ALTER TABLE deliveries DROP COLUMN {column}"))
-        connection.execute(text("CREATE INDEX ix_deliveries_queued ON deliveries (id) WHERE state = 'queued'"))
-        connection.execute(text("DROP TABLE repository_files"))
-        connection.execute(text("DROP TABLE repository_file_tellings"))
-        for column in ("field", "prompt_id", "set_at"):
-            connection.execute(text(f"ALTER TABLE labels DROP COLUMN {column}"))
-        connection.execute(text("UPDATE hls_version SET version_num = '0001'"))
-    again = Store.open(fresh_url)
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == newest()
-        context = MigrationContext.configure(connection, opts={"version_table": "hls_version"})
-        assert compare_metadata(context, metadata) == []
-    assert state_of(again, "g1") == "queued"
-    again.close()
-    engine.dispose()
-
-
 def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     Store.open(fresh_url).close()
     engine = create_engine(fresh_url)
