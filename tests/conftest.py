@@ -1,7 +1,8 @@
-"""For all tests: whose lines are counted for coverage."""
+"""For all tests: whose lines are counted for coverage, and in which order they run."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -15,5 +16,25 @@ what they run is covered by the tests of each room."""
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in NOT_MEASURED:
+        if _room(item) in NOT_MEASURED:
             item.add_marker(pytest.mark.no_cover)
+    items[:] = _mixed(items)
+
+
+def _mixed(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Files whose tests wait for processes, each followed by its share of the others, so that no core waits at the end.
+
+    The tests of a file stay together: some share what is set up once.
+    """
+    files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+    waiting = [tests for tests in files if _room(tests[0]) in NOT_MEASURED]
+    others = [tests for tests in files if _room(tests[0]) not in NOT_MEASURED]
+    each = len(others) / max(len(waiting), 1)
+    mixed = []
+    for number, tests in enumerate(waiting):
+        mixed += [tests, *others[round(number * each) : round((number + 1) * each)]]
+    return [test for tests in mixed or others for test in tests]
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).parts[0]
