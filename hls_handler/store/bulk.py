@@ -63,24 +63,27 @@ class Among:
 
     def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], dialect: Dialect) -> None:
         self._question, self._columns, self._dialect = question, columns, dialect
-        self._statements: dict[int, _Numbered | _Arrays] = {}  # by size
+        self._arrays = dialect.name == "postgresql"
+        self._statements: dict[int, _Places | _Arrays] = {}  # by size
 
     def rows(self, connection: Connection, values: Sequence[tuple[object, ...]], **terms: object) -> Iterator[Row[Any]]:
         """`terms` are the question's own parameters. Raises what SQLAlchemy raises."""
         for at in range(0, len(values), _SIZES[-1]):
             some = values[at : at + _SIZES[-1]]
-            size = 0 if self._dialect.name == "postgresql" else next(size for size in _SIZES if size >= len(some))
-            statement = self._statements.get(size)
-            if statement is None:
-                statement = _Numbered(self._question, self._columns, size, self._dialect) if size else self._arrays()
-                self._statements[size] = statement
-            yield from statement.rows(connection, some, terms)
+            yield from self._statement(len(some)).rows(connection, some, terms)
 
-    def _arrays(self) -> _Arrays:
-        return _Arrays(self._question, self._columns, self._dialect)
+    def _statement(self, wanted: int) -> _Places | _Arrays:
+        size = _SIZES[-1] if self._arrays else next(size for size in _SIZES if size >= wanted)
+        if size not in self._statements:
+            self._statements[size] = (
+                _Arrays(self._question, self._columns, self._dialect)
+                if self._arrays
+                else _Places(self._question, self._columns, size, self._dialect)
+            )
+        return self._statements[size]
 
 
-class _Numbered:
+class _Places:
     """For SQLite: a statement with so many places."""
 
     def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], size: int, dialect: Dialect) -> None:
