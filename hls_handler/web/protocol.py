@@ -46,6 +46,7 @@ class InOnePiece(asyncio.Transport):
         return self._connection.is_closing()
 
     def close(self) -> None:
+        self._connection.write(self._head)  # of an answer that breaks off
         self._connection.close()
 
 
@@ -95,7 +96,8 @@ class Protocol(HttpToolsProtocol):
         if len(self.headers) > MOST_HEADERS:
             raise ValueError("too many headers")  # ends the parser's work; send_400_response says it
         super().on_headers_complete()
-        self.cycle.transport = InOnePiece(self.cycle)
+        if self.cycle.scope["method"] != "HEAD":  # whose answer has no body to wait for
+            self.cycle.transport = InOnePiece(self.cycle)
         self.headers = []  # trailers go there, and no further
 
     def on_body(self, body: bytes) -> None:

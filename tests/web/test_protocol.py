@@ -95,9 +95,13 @@ class Noted(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
+        self.is_closed = False
 
     def write(self, data: bytes) -> None:  # type: ignore[override]  # all that is written here
         self.written.append(data)
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def test_a_head_leaves_with_the_first_piece_of_its_body_and_nothing_else_waits() -> None:
@@ -109,6 +113,25 @@ def test_a_head_leaves_with_the_first_piece_of_its_body_and_nothing_else_waits()
     for piece in (b"head;", b"first;", b"second;", b""):
         response.transport.write(piece)
     assert noted.written == [b"100 Continue;", b"head;first;", b"second;", b""]
+
+
+def test_a_head_whose_body_never_comes_leaves_before_the_end() -> None:
+    noted = Noted()
+    response = SimpleNamespace(transport=noted, response_started=True)
+    broken = InOnePiece(cast(RequestResponseCycle, response))
+    broken.write(b"head;")
+    broken.close()
+    assert (noted.written, noted.is_closed) == ([b"head;"], True)
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/health", 200), (b"/webhook", 405), (b"/nowhere", 404)])
+def test_an_answer_without_a_body_comes_too(running: Running, path: bytes, status: int) -> None:
+    with running.connection() as connection:
+        for _ in range(2):
+            connection.sendall(request(start=b"HEAD " + path + b" HTTP/1.1"))
+            head = connection.recv(65_536)
+            assert head.startswith(b"HTTP/1.1 %d" % status)
+            assert head.endswith(b"\r\n\r\n")
 
 
 def test_a_body_in_chunks_is_put_together(running: Running) -> None:
