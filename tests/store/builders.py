@@ -104,6 +104,6 @@ def asked(store: Store, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
         prompt_id=prompt_id,
         model="claude-haiku",
         sender="mona",
-        requests_per_second=1000,
+        requests_per_second=1_000_000,
         calls_per_hour=200,
     )
