@@ -1,13 +1,13 @@
 """Many rows in one go, as the driver takes them.
 
-SQLAlchemy spends more on each row of an INSERT, and on each value of an IN, than the database does. Its
-statements and its types are used all the same; they are asked for once.
+SQLAlchemy spends more on each row of an INSERT, and on each value of an IN, than the database does. Its statements and
+its types are used all the same; they are asked for once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -44,7 +44,7 @@ class NewRows:
         self._sql = str(compiled)
         self._positional: bool = compiled.positional
         order = (compiled.positiontup if compiled.positional else columns) or ()
-        self._columns = tuple((name, _converter(table, name, dialect)) for name in order)
+        self._columns = tuple((name, _converter(table.c[name], dialect)) for name in order)
 
     def run(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
         """Raises what SQLAlchemy raises."""
@@ -63,14 +63,19 @@ class Among:
 
     def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], dialect: Dialect) -> None:
         self._question, self._columns, self._dialect = question, columns, dialect
+        self._converters = tuple(_converter(column, dialect) for column in columns)
         self._arrays = dialect.name == "postgresql"
         self._statements: dict[int, _Places | _Arrays] = {}  # by size
 
     def rows(self, connection: Connection, values: Sequence[tuple[object, ...]], **terms: object) -> Iterator[Row[Any]]:
         """`terms` are the question's own parameters. Raises what SQLAlchemy raises."""
         for at in range(0, len(values), _SIZES[-1]):
-            some = values[at : at + _SIZES[-1]]
-            yield from self._statement(len(some)).rows(connection, some, terms)
+            some = zip(*values[at : at + _SIZES[-1]], strict=True)
+            by_column = [
+                list(column) if convert is None else [convert(value) for value in column]
+                for column, convert in zip(some, self._converters, strict=True)
+            ]
+            yield from self._statement(len(by_column[0])).rows(connection, by_column, terms)
 
     def _statement(self, wanted: int) -> _Places | _Arrays:
         size = _SIZES[-1] if self._arrays else next(size for size in _SIZES if size >= wanted)
@@ -100,11 +105,11 @@ class _Places:
         self._names = [one.key for places in bound for one in places]
 
     def rows(
-        self, connection: Connection, values: Sequence[tuple[object, ...]], terms: Mapping[str, object]
+        self, connection: Connection, by_column: Sequence[list[Any]], terms: Mapping[str, object]
     ) -> CursorResult[Any]:
         """Places that are left over get the last one."""
-        all_values = chain.from_iterable((*values, *repeat(values[-1], self._size - len(values))))
-        given = {**terms, **dict(zip(self._names, all_values, strict=True))}
+        filled = [values + values[-1:] * (self._size - len(values)) for values in by_column]
+        given = {**terms, **dict(zip(self._names, chain.from_iterable(zip(*filled, strict=True)), strict=True))}
         return connection.exec_driver_sql(self._sql, tuple(map(given.get, self._order)))
 
 
@@ -126,10 +131,9 @@ class _Arrays:
         self._sql = str(statement.compile(dialect=dialect))
 
     def rows(
-        self, connection: Connection, values: Sequence[tuple[object, ...]], terms: Mapping[str, object]
+        self, connection: Connection, by_column: Sequence[list[Any]], terms: Mapping[str, object]
     ) -> CursorResult[Any]:
-        arrays = dict(zip(self._names, map(list, zip(*values, strict=True)), strict=True))
-        return connection.exec_driver_sql(self._sql, {**terms, **arrays})
+        return connection.exec_driver_sql(self._sql, {**terms, **dict(zip(self._names, by_column, strict=True))})
 
 
 def _plain(column: Column[Any]) -> TypeEngine[Any]:
@@ -137,7 +141,7 @@ def _plain(column: Column[Any]) -> TypeEngine[Any]:
     return column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
 
 
-def _converter(table: Table, column: str, dialect: Dialect) -> Callable[[Any], Any] | None:
+def _converter(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
     """What a column's type does to a value on its way in."""
-    convert: Callable[[Any], Any] | None = table.c[column].type.dialect_impl(dialect).bind_processor(dialect)
+    convert: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
     return convert

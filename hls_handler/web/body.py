@@ -13,8 +13,7 @@ from hls_handler.web.refusal import Refused
 from hls_handler.web.room import Place, no_room
 
 WHOLE = "hls.whole"
-"""In the scope of a request whose body has come to its end: where it was there before it is read, nobody is waited for.
-"""
+"""In the scope of a request whose body has come to its end."""
 
 
 async def read_body(
@@ -22,12 +21,12 @@ async def read_body(
 ) -> bytes:
     """Read the body into its place. Raises `Refused` (408, 413), or `ClientDisconnect` when the sender went away.
 
-    Over the cap nothing more is read; `declared` is the Content-Length, by which it is known before the first byte. One
-    that is there to its end has no deadline.
+    Over the cap nothing more is read; `declared` is the Content-Length, by which it is known before the first byte. For
+    one that is there to its end, and for which there is room, nobody is waited for, and no deadline is set.
     """
     if declared is not None and declared > max_bytes:
         raise _too_large(max_bytes)
-    if is_whole:
+    if is_whole and declared is not None and place.has_room_for(declared):
         body = await _collect(receive, max_bytes, place)
         place.complete()
         return body

@@ -35,6 +35,10 @@ class Place:
     ) -> None:
         self._room.leave(self)
 
+    def has_room_for(self, more_bytes: int) -> bool:
+        """Whether nobody has to go, or to be waited for, before that."""
+        return self._room.used_bytes + more_bytes <= self._most_bytes
+
     async def grow(self, more_bytes: int) -> None:
         """Take so much more. Raises `Refused` (408) when nobody else can make room for it."""
         if not self.lost:

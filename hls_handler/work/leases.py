@@ -23,11 +23,12 @@ LEAST = 1 / 2
 """The part of its time that must be left of a lease when a write to GitHub begins: it has ended, one way or the other,
 before another machine may look. Of `limits.lease_s` (30) these are 15 s, as long as an answer is waited for."""
 
-FRESH = 0.9
-"""A lease that has more of its time left is not renewed yet: most deliveries end before theirs has to be."""
-
 RENEWED_BELOW = 0.6
 """Less than this is renewed before a write; the renewer, if it is in time, never lets it come to that."""
+
+FRESH = RENEWED_BELOW + 1 / 3
+"""A lease that has more of its time left is not renewed yet: most deliveries end before theirs has to be. The renewer
+looks again after a third of that time."""
 
 
 def machine_seconds() -> float:

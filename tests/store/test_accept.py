@@ -148,6 +148,15 @@ def test_a_body_that_names_no_thread_or_no_repository_is_known_again(store: Stor
     assert [(a.outcome, a.guid) for a in answers] == [("replay", "g1"), ("queued", "g3")]
 
 
+@pytest.mark.parametrize("repository", ["nul\x00", "half\ud800"])
+def test_a_repository_whose_name_no_database_holds_spoils_neither_batch_nor_replay(
+    store: Store, repository: str
+) -> None:
+    names = {**ALIKE, "repository": repository}
+    answers = accept(store, queued("g1", **names)) + accept(store, queued("g2", **names), queued("g3"))
+    assert [(a.outcome, a.guid) for a in answers] == [("queued", "g1"), ("replay", "g1"), ("queued", "g3")]
+
+
 def test_without_a_window_no_body_is_a_replay(store: Store) -> None:
     batches = [[queued("g1", **ALIKE), queued("g2", **ALIKE)], [queued("g3", **ALIKE)]]
     outcomes = [answer.outcome for batch in batches for answer in store.accept(batch, replay_window_h=0)]

@@ -129,6 +129,30 @@ def test_rule_3_a_body_that_is_all_there_makes_no_room_until_it_is_answered() ->
     assert told == []
 
 
+def test_rule_3_a_body_that_is_all_there_waits_for_room_no_longer_than_its_deadline() -> None:
+    room = Room(FakeClock())
+
+    async def story() -> bytes:
+        with room.place(most_bytes=100) as large, room.place(most_bytes=100) as small:
+            await large.grow(90)
+            large.complete()
+            wire = Wire(chunk(b"s" * 20, more=False))
+            return await read_body(wire.receive, declared=20, max_bytes=90, timeout_s=0.01, place=small, is_whole=True)
+
+    with pytest.raises(Refused) as refused:
+        asyncio.run(story())
+    assert refused.value.status == 408
+
+
+def test_a_body_that_is_all_there_is_read_without_a_deadline() -> None:
+    async def story() -> bytes:
+        with Room(FakeClock()).place(most_bytes=100) as place:
+            wire = Wire(chunk(b"s" * 20, more=False))
+            return await read_body(wire.receive, declared=20, max_bytes=90, timeout_s=-1, place=place, is_whole=True)
+
+    assert asyncio.run(story()) == b"s" * 20
+
+
 def test_a_sender_who_goes_away_is_no_refusal() -> None:
     with pytest.raises(ClientDisconnect):
         read(Wire(chunk(b"x", more=True), {"type": "http.disconnect"}).receive)

@@ -95,7 +95,7 @@ def test_a_renewal_counts_from_before_the_database_was_asked() -> None:
 def test_a_lease_is_not_renewed_as_long_as_it_is_fresh() -> None:
     renewals = Renewals()
     leases = held(renewals, lease("old"))
-    renewals.now = 2
+    renewals.now = 1.9
     leases.add(lease("new"), asked_at=renewals.now, lease_s=30)
     leases.renew_all()
     assert renewals.asked == []

@@ -1,6 +1,6 @@
 """A body that comes again is found by the repository and number that it names, and an index has no entries of nothing.
 
-An older HLS that still runs looks for digests alone, and reads all deliveries for it.
+An older HLS that still runs looks for digests alone, which takes it longer now.
 """
 
 from __future__ import annotations
