@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, FromClause, exists, func, select
+from sqlalchemy import ColumnElement, FromClause, exists, func, literal_column, or_, select
 
 from hls_handler.store.clock import from_ms
 from hls_handler.store.part import Part
@@ -53,7 +53,9 @@ class Pausing(Part):
 
 def paused(deliveries: FromClause) -> ColumnElement[bool]:
     """Whether a delivery of this table may not be begun. One that is about no repository waits only for everything."""
-    return exists().where(pauses.c.name.in_((_EVERYTHING, func.lower(deliveries.c.repository))))
+    # Neither list depends on the delivery: each is read once, not once for each that is looked at.
+    named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
+    return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))
 
 
 def _name(repository: str | None) -> str:
