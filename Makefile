@@ -16,7 +16,7 @@ demo: .venv/ready ## the real service against a built-in sandbox GitHub and Clau
 	@exec $(BIN)/python -m hls_handler demo
 
 test: lint ## everything that must be green: lint, types, all tests, coverage
-	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)') \
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 2)') \
 		$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 lint: .venv/ready-dev ## formatting, lint and types, without the tests

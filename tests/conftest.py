@@ -9,14 +9,19 @@ import pytest
 
 HERE = Path(__file__).parent
 
-NOT_MEASURED = ("crash", "e2e", "machines", "redteam", "soak")
-"""Rooms of tests that drive whole processes, or the same lines again and again. Measuring takes two thirds longer, and
-what they run is covered by the tests of each room."""
+WAITING = ("crash", "e2e", "machines", "redteam", "soak")
+"""Rooms of tests that drive whole processes."""
+
+AGAIN = ("cli/test_prompt_try.py", "store/test_model.py", "store/test_races.py")
+"""Tests that run the same lines again and again.
+
+Neither these nor those above are measured: it takes two thirds longer, and what they run is covered by the tests of
+each room."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _room(item) in NOT_MEASURED:
+        if _room(item) in WAITING or item.path.relative_to(HERE).as_posix() in AGAIN:
             item.add_marker(pytest.mark.no_cover)
     items[:] = _mixed(items)
 
@@ -27,8 +32,8 @@ def _mixed(items: list[pytest.Item]) -> list[pytest.Item]:
     The tests of a file stay together: some share what is set up once.
     """
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
-    waiting = [tests for tests in files if _room(tests[0]) in NOT_MEASURED]
-    others = [tests for tests in files if _room(tests[0]) not in NOT_MEASURED]
+    waiting = [tests for tests in files if _room(tests[0]) in WAITING]
+    others = [tests for tests in files if _room(tests[0]) not in WAITING]
     each = len(others) / max(len(waiting), 1)
     mixed = []
     for number, tests in enumerate(waiting):
