@@ -45,11 +45,10 @@ class NewDelivery(msgspec.Struct, frozen=True):
     body: bytes = b""  # as received; empty when ignored
     supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued work of the same thread
     thread_key: str | None = None
-    """Never given, but made. Serial per thread, by repository id so that a rename changes nothing: "186853002#7"."""
+    """Never given, but made: deliveries of one thread are worked on one after the other."""
 
     def __post_init__(self) -> None:
-        is_about_a_thread = self.repository_id is not None and self.number is not None
-        force_setattr(self, "thread_key", f"{self.repository_id}#{self.number}" if is_about_a_thread else None)
+        force_setattr(self, "thread_key", _thread_key(self.repository_id, self.number))
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -88,9 +87,7 @@ class Lease:
 
     @property
     def thread_key(self) -> str | None:
-        if self.repository_id is None or self.number is None:
-            return None
-        return f"{self.repository_id}#{self.number}"
+        return _thread_key(self.repository_id, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +108,8 @@ class Finished:
     guid: str
     state: State
     reason: str | None
+
+
+def _thread_key(repository_id: int | None, number: int | None) -> str | None:
+    """By repository id, so that a rename changes nothing: "186853002#7"."""
+    return None if repository_id is None or number is None else f"{repository_id}#{number}"

@@ -30,7 +30,6 @@ from sqlalchemy import (
 from sqlalchemy import column as sql_column
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _SIZES = (1, 4, 16, 64, 256)
 """Values that a statement asks for: a few sizes, so that each is made but once."""
@@ -118,7 +117,7 @@ class _Arrays:
 
     def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], dialect: Dialect) -> None:
         self._names = [column.name for column in columns]
-        arrays = [bindparam(column.name, type_=ARRAY(_plain(column))) for column in columns]
+        arrays = [bindparam(column.name, type_=ARRAY(column.type)) for column in columns]
         if len(columns) == 1:
             statement: Select[Any] = question.where(columns[0] == any_(arrays[0]))
         else:  # OFFSET keeps this from being joined in any other way, as would look good while the table is small
@@ -134,11 +133,6 @@ class _Arrays:
         self, connection: Connection, by_column: Sequence[list[Any]], terms: Mapping[str, object]
     ) -> CursorResult[Any]:
         return connection.exec_driver_sql(self._sql, {**terms, **dict(zip(self._names, by_column, strict=True))})
-
-
-def _plain(column: Column[Any]) -> TypeEngine[Any]:
-    """The type as the database knows it."""
-    return column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
 
 
 def _converter(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

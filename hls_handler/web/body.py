@@ -28,16 +28,19 @@ async def read_body(
         raise _too_large(max_bytes)
     if is_whole and declared is not None and place.has_room_for(declared):
         body = await _collect(receive, max_bytes, place)
-        place.complete()
-        return body
+    else:
+        body = await _collect_in_time(receive, max_bytes, place, timeout_s)
+    place.complete()
+    return body
+
+
+async def _collect_in_time(receive: Receive, max_bytes: int, place: Place, timeout_s: float) -> bytes:
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             place.give_up = lambda: deadline.reschedule(0)
-            body = await _collect(receive, max_bytes, place)
+            return await _collect(receive, max_bytes, place)
     except TimeoutError:
         raise no_room() if place.lost else Refused(408, f"the body did not arrive within {timeout_s:g} s") from None
-    place.complete()
-    return body
 
 
 async def _collect(receive: Receive, max_bytes: int, place: Place) -> bytes:

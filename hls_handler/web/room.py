@@ -44,7 +44,7 @@ class Place:
         if not self.lost:
             self.held_bytes += more_bytes
             self._room.used_bytes += more_bytes
-        while not self.lost and self._room.used_bytes > self._most_bytes:
+        while not self.lost and not self.has_room_for(0):
             await self._room.make_room(self)
         if self.lost:
             raise no_room()
