@@ -9,8 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     CompoundSelect,
-    Connection,
-    Executable,
     Select,
     bindparam,
     literal_column,
@@ -23,8 +21,9 @@ from hls_handler.deliveries import Accepted, NewDelivery, State
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.store.clock import HOUR_MS
+from hls_handler.store.connection import Connection
 from hls_handler.store.counters import ended
-from hls_handler.store.database import Database
+from hls_handler.store.database import Database, Insert
 from hls_handler.store.known import Known, look_up
 from hls_handler.store.lanes import busy_lanes, let_next_come
 from hls_handler.store.packed import pack
@@ -110,10 +109,9 @@ class Accepting(Part):
         """Note when the last webhook came, of all and of each repository that is counted, if it was not just now."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         news = sorted(label for label in labels if abs(now - self._noted.get(label, 0)) >= _NOTED_EVERY_MS)
-        if news:
-            connection.execute(
-                self._note_arrival, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news]
-            )
+        connection.run_for_each(
+            self._note_arrival, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news]
+        )
         return dict.fromkeys(news, now)
 
     @cached_property
@@ -122,7 +120,7 @@ class Accepting(Part):
         return {}
 
     @cached_property
-    def _note_arrival(self) -> Executable:
+    def _note_arrival(self) -> Insert:
         new = self._database.insert(counters)
         return new.on_conflict_do_update(index_elements=["name", "label"], set_={"value": new.excluded["value"]})
 
@@ -222,8 +220,7 @@ def _store(
     new = [row | {"received_at": now} for guid, row in rows.items() if guid not in before]
     again = [rows[guid] | {"known_guid": guid} for guid in sorted(before & rows.keys())]
     database.insert_rows(connection, deliveries, new)
-    if again:
-        connection.execute(_ROUTE_AGAIN, again)
+    connection.run_for_each(_ROUTE_AGAIN, again)
 
 
 def _superseding_in(batch: Sequence[NewDelivery], busy: Set[str], before: frozenset[str]) -> list[NewDelivery]:
@@ -250,11 +247,10 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
         else:
             why = f"a newer commit, {new.head_sha}, was pushed before this one's turn came (delivery {new.guid})"
         terms = {"of_thread": new.thread_key, "by_guid": new.guid, "why": why, "now": now, "sha": new.head_sha}
-        gone = connection.execute(_SUPERSEDE[new.supersedes], terms).all()
+        gone = connection.run(_SUPERSEDE[new.supersedes], terms)
         for old in gone:
             counts.update(ended("superseded", repository=old.repository))
-        if gone:
-            connection.execute(_DROP_TURNS, [{"old_id": old.id} for old in gone])
+        connection.run_for_each(_DROP_TURNS, [{"old_id": old.id} for old in gone])
     return counts
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import bindparam
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.analysis import Answered, Finding, PullRequestAnalysis
 from hls_handler.deliveries import Lease
+from hls_handler.store.connection import Connection
 from hls_handler.store.part import Part
 from hls_handler.store.tables import analyses, findings
 
@@ -42,17 +43,17 @@ class KeepingAnalyses(Part):
             "reply": answered.reply.model_dump_json(),
         }
         row = {"delivery_id": row_id, "step_index": index, **kept}
-        analysis_id = connection.execute(self._keep_analysis, row).scalar_one()
-        connection.execute(_DROP_FINDINGS, {"of_analysis": analysis_id})
+        analysis_id = connection.run(self._keep_analysis, row).scalar_one()
+        connection.run(_DROP_FINDINGS, {"of_analysis": analysis_id})
         found = answered.reply.findings if isinstance(answered.reply, PullRequestAnalysis) else []
-        if found:
-            connection.execute(
-                findings.insert(),
-                [
-                    {"analysis_id": analysis_id, "position": position} | _storable(finding)
-                    for position, finding in enumerate(found)
-                ],
-            )
+        self._database.insert_rows(
+            connection,
+            findings,
+            [
+                {"analysis_id": analysis_id, "position": position} | _storable(finding)
+                for position, finding in enumerate(found)
+            ],
+        )
 
 
 def _storable(finding: Finding) -> dict[str, object]:

@@ -28,11 +28,10 @@ class Arriving(Part):
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())
         if missing:
-            row = self._database.insert(counters)
             with self._database.writing() as connection:
                 now = self._database.now_in(connection)
                 rows = [{"name": EXPECTED_SINCE, "label": name, "value": now} for name in missing]
-                connection.execute(row.on_conflict_do_nothing(), rows)
+                self._database.insert_rows(connection, counters, rows, if_new=True)
             known = self._times(EXPECTED_SINCE)
         return {name: known[name] for name in wanted}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
+from hls_handler.store.connection import Connection
 
 MOST = 32
 """Writers in one transaction: the first of them waits for the statements of all."""

@@ -10,14 +10,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Column, Connection, Select, Table, select, text
+import psycopg
+from sqlalchemy import URL, Column, Select, Table, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store.bulk import Among, NewRows
+from hls_handler.store.among import Among
 from hls_handler.store.clock import now_ms
+from hls_handler.store.connection import Connection, Prepared
 from hls_handler.store.convoy import Convoy
 from hls_handler.store.look import Look, Watch
 from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
@@ -98,7 +100,8 @@ class Database:
         self._sqlite = url.get_backend_name() == "sqlite"
         self._connections = Connections()
         self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url, self._connections)
-        self._inserts: dict[tuple[str, tuple[str, ...]], NewRows] = {}
+        self._prepared: Prepared = {}
+        self._inserts: dict[tuple[str, bool], Insert] = {}
         self._questions: dict[Select[Any], Among] = {}
         self._convoy = Convoy(begin=self._begin, commit=self._commit, patience_s=_OWN_WRITERS_S)
 
@@ -107,7 +110,7 @@ class Database:
 
         Raises `NotReady` of a server that will answer by itself in a while.
         """
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._connect() as connection:
             if self._sqlite and connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar() != "wal":
                 raise StoreUnavailable(
                     f"the database {self.shown_url} cannot be used: its disk does not allow a write-ahead log; "
@@ -117,7 +120,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent look at the database; on SQLite it neither waits for writers nor keeps them waiting."""
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._connect() as connection:
             if self.file is not None:
                 require_in_place(connection, self.file)
                 begin(connection)
@@ -141,27 +144,28 @@ class Database:
         """An INSERT that knows ON CONFLICT, which is spelled alike in both but is not in SQLAlchemy's common part."""
         return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
 
-    def insert_rows(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
-        """Insert rows that all have the same columns, in the order of those."""
-        if rows:
-            columns = tuple(rows[0])
-            insert = self._inserts.get((table.name, columns))
-            if insert is None:
-                insert = self._inserts[table.name, columns] = NewRows(table, columns, self._engine.dialect)
-            insert.run(connection, rows)
+    def insert_rows(
+        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False
+    ) -> None:
+        """Insert rows that all have the same columns; with `if_new`, one that is there already stays as it is."""
+        insert = self._inserts.get((table.name, if_new))
+        if insert is None:
+            insert = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
+            self._inserts[table.name, if_new] = insert
+        connection.run_for_each(insert, rows)
 
     def among(self, question: Select[Any], *columns: Column[Any]) -> Among:
         """The question, made once, to be asked of the rows that have certain values in these columns."""
         asked = self._questions.get(question)
         if asked is None:
-            asked = self._questions[question] = Among(question, columns, self._engine.dialect)
+            asked = self._questions[question] = Among(question, columns, arrays=not self._sqlite)
         return asked
 
     def lock_names(self, connection: Connection, kind: int, names: Iterable[str]) -> bool:
         """Lock names of a kind until the transaction ends. False where nobody else could be writing: on SQLite."""
         if self._sqlite:
             return False
-        connection.execute(_LOCK_NAMES, {"kind": kind, "names": list(names)})
+        connection.run(_LOCK_NAMES, {"kind": kind, "names": list(names)})
         return True
 
     def ring(self, connection: Connection) -> None:
@@ -170,11 +174,11 @@ class Database:
         However often a transaction rings, it is heard once. PostgreSQL commits those that ring one after the other.
         """
         if not self._sqlite:
-            connection.execute(_RING)
+            connection.run(_RING)
 
     def now_in(self, connection: Connection) -> int:
         """The database's time; SQLite's is that of this machine, which need not be asked for it."""
-        return self._machine_ms() if self._sqlite else connection.execute(self._ask_now).scalar_one()
+        return self._machine_ms() if self._sqlite else connection.run(self._ask_now).scalar_one()
 
     def ask_now(self) -> int:
         """The database's time, outside of a transaction."""
@@ -201,18 +205,23 @@ class Database:
             with self._convoy.joining(durable=durable) as connection:
                 yield connection
             return
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             if however_long:
                 be_patient(connection)
+            connection.begin()
             yield connection
             connection.commit()
+
+    def _connect(self) -> Connection:
+        return Connection(self._engine, self._prepared)
 
     def _begin(self, durable: bool) -> Connection:
         """A connection that holds SQLite's write lock."""
         assert self.file is not None
-        connection = self._engine.connect()
+        connection = self._connect()
         try:
             require_in_place(connection, self.file)
+            connection.begin()
             begin_to_write(connection, durable=durable)
         except BaseException:
             connection.close()
@@ -232,18 +241,22 @@ class Database:
         except TimeoutError as exc:
             locked = f"{exc}; see whether another program locks it"
             raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
-        except sql.IntegrityError as exc:
+        except (sql.IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError) as exc:
             raise Conflict(self._sentence(exc)) from None  # PostgreSQL's details show the whole row
-        except (sql.SQLAlchemyError, sqlite3.Error) as exc:
-            starting = isinstance(exc, sql.DBAPIError) and isinstance(exc.orig, Exception) and is_starting(exc.orig)
-            raise (NotReady if starting else StoreUnavailable)(self._sentence(exc)) from exc
+        except (sql.SQLAlchemyError, sqlite3.Error, psycopg.Error) as exc:
+            raise (NotReady if is_starting(_cause(exc)) else StoreUnavailable)(self._sentence(exc)) from exc
 
-    def _sentence(self, exc: sql.SQLAlchemyError | sqlite3.Error) -> str:
-        cause = exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
+    def _sentence(self, exc: Exception) -> str:
+        cause = _cause(exc)
         said = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         default = "see whether it is whole" if self._sqlite else "see whether PostgreSQL runs where storage.url says"
         remedy = next((remedy for sign, remedy in _REMEDIES if sign.lower() in said.lower()), default)
         return f"the database {self.shown_url} cannot be used: {said}; {remedy}"
+
+
+def _cause(exc: Exception) -> BaseException:
+    """The driver's own error, if SQLAlchemy has wrapped one."""
+    return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
 
 
 def parsed(url: str) -> URL:

@@ -78,7 +78,7 @@ class Ending(Progressing):
                 raise lost(lease)
             release_locks(connection, row_id)
             if failed:
-                connection.execute(_DROP_TURNS, {"of_delivery": row_id})
+                connection.run(_DROP_TURNS, {"of_delivery": row_id})
             self._database.ring(connection)  # its place among those that run is free
 
     def set_status(
@@ -99,7 +99,7 @@ class Ending(Progressing):
         with self._database.writing(durable=False) as connection:
             row_id = self._fenced(connection, lease)
             if values:
-                connection.execute(_SET_STATUS, {"row_id": row_id, **values})
+                connection.run(_SET_STATUS, {"row_id": row_id, **values})
 
     def requeue(self, guid: str) -> State | None:
         """Run a dead delivery again, its remembered steps kept, or one that waits at once: a person wishes it.
@@ -155,12 +155,12 @@ class Ending(Progressing):
     ) -> None:
         told = {"state": state, "reason": reason, "handler": handler, **values, **terms_of(lease)}
         with self._database.writing() as connection:
-            row = connection.execute(self._over, told).first()
+            row = connection.run(self._over, told).first()
             if row is None:
                 raise lost(lease)
             counts = self._keep(connection, row.id, kept)
             release_locks(connection, row.id)
-            connection.execute(_DROP_TURNS, {"of_delivery": row.id})
+            connection.run(_DROP_TURNS, {"of_delivery": row.id})
             let_next_come(self._database, connection, [row.thread_key])
             counts += ended(state, repository=lease.repository, kind=kind, handler=handler)
             if state == "done":

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, or_, select, text, true
+from sqlalchemy import Column, ColumnElement, and_, bindparam, or_, select, text, true
 
 from hls_handler.store.clock import HOUR_MS
+from hls_handler.store.connection import Connection
 from hls_handler.store.look import LEAST_MS, Look, jump_between, left_to_move
 from hls_handler.store.part import Part, literal
 from hls_handler.store.tables import calls, deliveries, locks, pace, repository_files, turns
@@ -41,7 +42,7 @@ class Steadying(Part):
         watch = self._database.watch
         with watch.lock:
             with self._database.reading() as connection:
-                look, beat = self._database.look(connection), connection.execute(_BEAT).scalar()
+                look, beat = self._database.look(connection), connection.run(_BEAT).scalar()
             jump = _jump(watch.before, look, beat)
             if jump:
                 look, jump = self._move_along(watch.before)
@@ -60,13 +61,13 @@ class Steadying(Part):
         with self._database.writing() as connection:
             if connection.dialect.name == "postgresql":  # whoever holds one row of it may want another
                 connection.execute(text("LOCK TABLE deliveries IN EXCLUSIVE MODE"))
-            beat = connection.execute(_BEAT).scalar()
+            beat = connection.run(_BEAT).scalar()
             look = self._database.look(connection)
             jump = _jump(before, look, beat)
             by = left_to_move(jump, now=look.at, beat=look.at if beat is None else beat)
             if by:
                 _move(connection, by, now=look.at)
-                connection.execute(_NOTE, {"now": look.at})
+                connection.run(_NOTE, {"now": look.at})
             return look, jump
 
     def _note_time(self, before: Look | None) -> None:
@@ -77,7 +78,7 @@ class Steadying(Part):
             beat = connection.execute(_BEAT.with_for_update()).scalar()
             look = self._database.look(connection)
             if not _jump(before, look, beat):
-                connection.execute(_NOTE, {"now": look.at})
+                connection.run(_NOTE, {"now": look.at})
 
 
 def _jump(before: Look | None, look: Look, beat: int | None) -> int:

@@ -8,9 +8,10 @@ from itertools import compress, product
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Row, bindparam, select
 
 from hls_handler.deliveries import NewDelivery, State
+from hls_handler.store.connection import Connection
 from hls_handler.store.database import Database
 from hls_handler.store.tables import deliveries
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import bindparam, exists, select
 
+from hls_handler.store.connection import Connection
 from hls_handler.store.database import LANES, Database
 from hls_handler.store.part import Part, literal
 from hls_handler.store.tables import deliveries
@@ -47,7 +48,7 @@ class Lanes(Part):
     def unmark_strays(self) -> int:
         """Remove marks from deliveries that are behind nobody; how many there were, which should be none."""
         with self._database.reading() as connection:
-            strays = connection.execute(_STRAYS).scalars().all()
+            strays = connection.run(_STRAYS).scalars()
         if not strays:
             return 0
         unmark = deliveries.update().where(_c.id.in_(strays), _c.behind).values(behind=False)
@@ -72,4 +73,4 @@ def let_next_come(database: Database, connection: Connection, threads: Iterable[
     lanes = sorted({thread for thread in threads if thread is not None})
     database.lock_names(connection, LANES, lanes)
     for thread in lanes:
-        connection.execute(_COME_TO_THE_FRONT, {"of_thread": thread})
+        connection.run(_COME_TO_THE_FRONT, {"of_thread": thread})

@@ -8,9 +8,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from hls_handler.errors import StoreUnavailable
+from hls_handler.store.connection import Connection
 from hls_handler.store.database import Database
 from hls_handler.store.migrations.renumbered import set_right
 

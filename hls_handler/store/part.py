@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease, State
 from hls_handler.errors import LeaseLost
+from hls_handler.store.connection import Connection
 from hls_handler.store.database import Database, Insert
 from hls_handler.store.tables import comments, counters, deliveries, labels, locks, steps
 
@@ -121,18 +122,17 @@ class Part:
 
     def _fenced(self, connection: Connection, lease: Lease) -> int:
         """The row id of the lease's delivery, which stays leased until the transaction ends. Raises `LeaseLost`."""
-        row_id: int | None = connection.execute(self._shared.fence, terms_of(lease)).scalar()
+        row_id: int | None = connection.run(self._shared.fence, terms_of(lease)).scalar()
         if row_id is None:
             raise lost(lease)
         return row_id
 
     def _count(self, connection: Connection, counts: Counts) -> None:
         """Add to counters. Only other counters, later in the order, may be locked after them."""
-        if counts:
-            connection.execute(
-                self._shared.bump,
-                [{"name": name, "label": label, "value": counts[name, label]} for name, label in in_lock_order(counts)],
-            )
+        connection.run_for_each(
+            self._shared.bump,
+            [{"name": name, "label": label, "value": counts[name, label]} for name, label in in_lock_order(counts)],
+        )
 
 
 def literal(state: State) -> ColumnElement[str]:
@@ -160,7 +160,7 @@ def lost(lease: Lease) -> LeaseLost:
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
     """A delivery that is not running holds no lock."""
-    connection.execute(_RELEASE, {"of_delivery": delivery_id})
+    connection.run(_RELEASE, {"of_delivery": delivery_id})
 
 
 def in_lock_order(counts: Counts) -> list[tuple[str, str]]:

@@ -121,7 +121,7 @@ def be_patient(connection: Connection) -> None:
     connection.detach()
 
 
-def is_starting(exc: Exception) -> bool:
+def is_starting(exc: BaseException) -> bool:
     """Whether a server refused because it is not ready yet. A refused connection has no code, only words."""
     return isinstance(exc, psycopg.OperationalError) and any(words in str(exc) for words in _STARTING)
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, exists, func, select
+from sqlalchemy import BigInteger, Select, and_, bindparam, exists, func, select
 from sqlalchemy.engine import Row
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease
 from hls_handler.store.clock import from_ms, maybe_from_ms
+from hls_handler.store.connection import Connection
 from hls_handler.store.counters import ended
 from hls_handler.store.database import CLAIMS, Conflict
 from hls_handler.store.jumps import Steadying
@@ -82,7 +83,7 @@ class Queueing(Steadying):
                     self._database.lock_names(connection, CLAIMS, [""])  # or two would both take the last place
                     if not self._take_back_expired(connection, max_crashes):
                         raise _ClockJumped
-                    row = connection.execute(self._claim, terms).first()
+                    row = connection.run(self._claim, terms).first()
             except Conflict:
                 continue
             except _ClockJumped:
@@ -94,9 +95,7 @@ class Queueing(Steadying):
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """The lease, from now on for `lease_s`. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
-            lease_until = connection.execute(
-                self._longer, {"lease_ms": int(lease_s * 1000), **terms_of(lease)}
-            ).scalar()
+            lease_until = connection.run(self._longer, {"lease_ms": int(lease_s * 1000), **terms_of(lease)}).scalar()
         if lease_until is None:
             raise lost(lease)
         return replace(lease, lease_until=from_ms(lease_until))
@@ -169,7 +168,7 @@ class Queueing(Steadying):
         """Whether that is done: not where leases only seem to have ended, since the clock has jumped."""
         counts: Counter[tuple[str, str]] = Counter()
         dead: list[str | None] = []
-        expired = connection.execute(self._expired).all()
+        expired = connection.run(self._expired)
         if expired and self._has_jumped(connection):
             return False
         for row in expired:

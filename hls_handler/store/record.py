@@ -109,7 +109,7 @@ class RepositoryRecord(Part):
         }
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(_CORRECTIONS, terms):
+            for row in connection.run(_CORRECTIONS, terms):
                 newest.setdefault(row.number, Correction(field_of(row.field), row.said, row.became, row.title))
         return tuple(newest.values())[:most]
 
@@ -121,7 +121,7 @@ class RepositoryRecord(Part):
             "family": family,
         }
         with self._database.reading() as connection:
-            return connection.execute(_COMMENT, where).first() is not None
+            return connection.run(_COMMENT, where).first() is not None
 
 
 class Recording(Part):
@@ -145,9 +145,7 @@ class Recording(Part):
                 kept = {"repository_id": lease.repository_id, "noted_at": now}
                 here = table.c.repository_id == lease.repository_id
                 connection.execute(table.delete().where(here, table.c.noted_at <= now - KEPT_DAYS * DAY_MS))
-                if rows:
-                    new = self._database.insert(table)
-                    connection.execute(new.on_conflict_do_nothing(), [kept | row for row in rows])
+                self._database.insert_rows(connection, table, [kept | row for row in rows], if_new=True)
 
     def note_thread(self, lease: Lease, number: int) -> None:
         """Keep on which thread it is said what comes of a delivery that is about none. Raises `LeaseLost`."""

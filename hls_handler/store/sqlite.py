@@ -59,10 +59,14 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def drop(context: ExceptionContext) -> None:
-        code = getattr(context.original_exception, "sqlite_errorcode", 0)
-        context.is_disconnect = context.is_disconnect or code & 0xFF in _USELESS_AFTER
+        context.is_disconnect = context.is_disconnect or sticks(context.original_exception)
 
     return engine
+
+
+def sticks(exc: BaseException) -> bool:
+    """Whether the same error is to be expected of whatever else is done on the connections that are open now."""
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _USELESS_AFTER
 
 
 def begin(connection: Connection) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import bindparam, select
 
 from hls_handler.deliveries import Lease, Remembered
+from hls_handler.store.connection import Connection
 from hls_handler.store.packed import pack_text, unpack_text
 from hls_handler.store.part import Counts, Part, lost, release_locks, terms_of
 from hls_handler.store.tables import deliveries, steps
@@ -67,11 +68,11 @@ class Progressing(Part):
         A step is progress, and nothing else is. `statuses` are more columns of the delivery's row.
         """
         terms = terms_of(lease)
-        held = connection.execute(self._shared.fence, terms).first()
+        held = connection.run(self._shared.fence, terms).first()
         if held is None:
             return None
         if statuses or (kept.steps and not held.has_progressed):  # else the row is spared: its body is written with it
-            connection.execute(self._shared.progress, {**terms, **statuses})
+            connection.run(self._shared.progress, {**terms, **statuses})
         row_id: int = held.id
         self._count(connection, self._keep(connection, row_id, kept))
         return row_id
@@ -88,8 +89,7 @@ class Progressing(Part):
         counts: Counter[tuple[str, str]] = Counter()
         for write in kept.writes:
             counts.update(write(connection))
-        if kept.steps:
-            connection.execute(self._shared.keep_step, [{"delivery_id": row_id, **step} for step in kept.steps])
+        connection.run_for_each(self._shared.keep_step, [{"delivery_id": row_id, **step} for step in kept.steps])
         return counts
 
 
@@ -108,7 +108,7 @@ class Remembering(Progressing):
                     value=unpack_text(row.value),
                     took_s=row.took_ms / 1000,
                 )
-                for row in connection.execute(_STEPS, {"of_guid": guid})
+                for row in connection.run(_STEPS, {"of_guid": guid})
             }
 
     def remember(self, lease: Lease, *kept: Keepable, unlock: bool = False, posting: Posted | None = None) -> None:

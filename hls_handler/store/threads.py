@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, bindparam, exists, func, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 from hls_handler.deliveries import Lease
-from hls_handler.store.part import Part
+from hls_handler.store.part import Part, literal
 from hls_handler.store.tables import analyses, deliveries
 
 _c = deliveries.c
@@ -22,7 +22,7 @@ _NEWEST_HEAD = (
     .where(
         _NEWER,
         _c.event == "pull_request",
-        _c.state.in_(("queued", "running", "done")),
+        _c.state.in_([literal("queued"), literal("running"), literal("done")]),
         _c.head_sha.is_not(None),
     )
     .order_by(_c.id.desc())
@@ -32,8 +32,8 @@ _NEWEST_END = (
     select(_c.action)
     .where(
         _NEWER,
-        _c.event.in_(("issues", "pull_request")),
-        _c.action.in_(("closed", "deleted", "transferred", "reopened")),
+        or_(_c.event == "issues", _c.event == "pull_request"),
+        or_(*(_c.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
     )
     .order_by(_c.id.desc())
     .limit(1)
@@ -42,7 +42,7 @@ _NEWEST_END = (
 
 _ANSWERED = exists().where(
     _NEWER,
-    _c.state == "done",
+    _c.state == literal("done"),
     _c.posting_status == "done",
     analyses.c.delivery_id == _c.id,
     analyses.c.step_index == 0,
@@ -78,9 +78,9 @@ class Overtaking(Part):
         own = f"{prompt}@"
         terms = {"of_guid": lease.guid, "of_thread": lease.thread_key or "", "up_to_its_hash": own, "length": len(own)}
         with self._database.reading() as connection:
-            if connection.execute(_IS_NEWER, terms).first() is None:
+            if connection.run(_IS_NEWER, terms).first() is None:
                 return NOTHING_LATER
-            row = connection.execute(_LATER, terms).one()
+            row = connection.run(_LATER, terms).one()
         return Later(
             head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
             is_closed=row.end is not None and row.end != "reopened",

@@ -7,12 +7,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, or_, select
+from sqlalchemy import BigInteger, Select, and_, bindparam, or_, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
+from hls_handler.store.connection import Connection
 from hls_handler.store.database import Insert
 from hls_handler.store.pace import Pace, Turn, next_turn
 from hls_handler.store.part import literal
@@ -61,7 +62,7 @@ class Turning(Progressing):
     def held_until(self, pace_name: str) -> datetime | None:
         """Until when the server said that nothing may be asked of it; None when it may be."""
         with self._database.reading() as connection:
-            until: int | None = connection.execute(self._held, {"of_pace": pace_name}).scalar()
+            until: int | None = connection.run(self._held, {"of_pace": pace_name}).scalar()
         return None if until is None else from_ms(until)
 
     def wait_no_more(self, *, forget_servers: bool = True) -> int:
@@ -92,8 +93,8 @@ class Turning(Progressing):
         with self._database.writing(durable=False) as connection:
             row_id = self._fenced_with(connection, lease, steps_to_keep)
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
-            if connection.execute(self._take, lock).first() is None:
-                holder = connection.execute(self._holder, {"of_name": name}).one()
+            if connection.run(self._take, lock).first() is None:
+                holder = connection.run(self._holder, {"of_name": name}).one()
         if holder is not None:
             guid, until, moment = holder
             raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, moment + _LOCK_POLL_MS)))
@@ -132,7 +133,7 @@ class Turning(Progressing):
         mine = {"of_delivery": row_id, "of_pace": name}
         turn = next_turn(
             before,
-            reserved=connection.execute(_TAKE_RESERVED, mine).scalar(),
+            reserved=connection.run(_TAKE_RESERVED, mine).scalar(),
             interval_ms=round(interval_s * 1000),
             now=now,
         )
@@ -143,13 +144,13 @@ class Turning(Progressing):
 
     def _lock_pace(self, connection: Connection, name: str) -> Pace:
         """The pace, which nobody else changes until the transaction ends; the time is to be asked for after that."""
-        row = connection.execute(_PACE, {"of_pace": name}).first()
+        row = connection.run(_PACE, {"of_pace": name}).first()
         if row is None:
-            connection.execute(self._fresh_pace, {"name": name, "next_at": 0, "held_until": 0, "taken_at": 0})
-            row = connection.execute(_PACE, {"of_pace": name}).one()
+            connection.run(self._fresh_pace, {"name": name, "next_at": 0, "held_until": 0, "taken_at": 0})
+            row = connection.run(_PACE, {"of_pace": name}).one()
         next_at, held_until, taken_at = row
         return Pace(next_at, held_until, taken_at)
 
     def _keep_pace(self, connection: Connection, name: str, after: Pace) -> None:
         values = {"next_at": after.next_at, "held_until": after.held_until, "taken_at": after.taken_at}
-        connection.execute(_KEEP_PACE, {"of_pace": name, **values})
+        connection.run(_KEEP_PACE, {"of_pace": name, **values})

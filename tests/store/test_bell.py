@@ -129,13 +129,14 @@ def test_on_sqlite_there_is_nobody_to_listen_to() -> None:
     bell.stop()
 
 
-def test_a_machine_that_freezes_in_a_transaction_does_not_stop_the_others(url: str, store: Store) -> None:
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_machine_that_freezes_in_a_transaction_does_not_stop_the_others(url: str, store: Store, others: int) -> None:
     """It would hold the counters' locks for good: nobody could accept anything."""
     frozen = Store.open(url)
 
     def freeze() -> None:
         with frozen._database.writing() as connection:
-            frozen._count(connection, {("webhooks", ""): 1})
+            frozen._count(connection, {("webhooks", ""): 1} | {("event", f"e{n}"): 1 for n in range(others)})
             accept(store, queued("g1"))  # before the other one thaws
 
     with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine, text
 
+from hls_handler.store.connection import Connection
 from hls_handler.store.convoy import MOST, Convoy
 
 PATIENCE_S = 20.0
@@ -28,7 +29,7 @@ class Road:
         self.convoy = Convoy(begin=self.begin, commit=self.commit, patience_s=PATIENCE_S)
 
     def begin(self, durable: bool = True) -> Connection:
-        connection = self.engine.connect()
+        connection = Connection(self.engine, {})
         connection.info["durable"] = durable
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return connection

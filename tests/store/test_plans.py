@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from hls_handler.store import Store
 from tests.store.builders import accept, claim, push, queued
 
 
 @contextmanager
-def statements() -> Iterator[list[tuple[str, Any]]]:
-    """What is executed on any engine meanwhile."""
-    seen: list[tuple[str, Any]] = []
+def statements() -> Iterator[list[str]]:
+    """What SQLite executes meanwhile on any connection, with its values in their places."""
+    seen: list[str] = []
+    traced: list[sqlite3.Connection] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        seen.append((statement, parameters))
+    def trace(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_trace_callback(seen.append)
+        traced.append(connection)
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Pool, "checkout", trace)
     try:
         yield seen
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(Pool, "checkout", trace)
+        for connection in traced:
+            connection.set_trace_callback(None)
 
 
 @pytest.mark.parametrize(
@@ -57,23 +62,21 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
 def test_questions_that_are_asked_often_go_by_an_index(
     tmp_path: Path, ask: Callable[[Store], object], indexes: set[str]
 ) -> None:
-    url = f"sqlite:///{tmp_path}/hls.db"
-    store = Store.open(url)
+    store = Store.open(f"sqlite:///{tmp_path}/hls.db")
     accept(store, push("g1", "aaa"), queued("g2"))
     with statements() as seen:
         ask(store)
-    engine = create_engine(url)
-    with engine.connect() as connection:
+    with sqlite3.connect(tmp_path / "hls.db") as connection:
         plans = [
             str(row[3])
-            for statement, parameters in seen
+            for statement in seen
             if statement.startswith(("SELECT", "UPDATE"))
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
-    engine.dispose()
-    store.close()
+    connection.close()
     # A condition on the state that is a parameter hides the partial indexes, if not from SQLite, then from PostgreSQL.
-    assert [statement for statement, _ in seen if "state = ?" in statement] == []
+    assert [one.sql for one in store._database._prepared.values() if "state = ?" in one.sql] == []
+    store.close()
     # A walk through all that was ever done, though by an index.
     assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_thread" in plan] == []
     assert indexes <= {word for plan in plans for word in plan.split()}
