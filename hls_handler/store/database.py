@@ -208,12 +208,14 @@ class Database:
         with self._connect() as connection:
             if however_long:
                 be_patient(connection)
-            connection.begin()
             yield connection
             connection.commit()
 
     def _connect(self) -> Connection:
-        return Connection(self._engine, self._prepared)
+        """SQLAlchemy does not see what goes straight to the driver: it is told that there is something to be ended."""
+        connection = Connection(self._engine, self._prepared)
+        connection.begin()
+        return connection
 
     def _begin(self, durable: bool) -> Connection:
         """A connection that holds SQLite's write lock."""
@@ -221,7 +223,6 @@ class Database:
         connection = self._connect()
         try:
             require_in_place(connection, self.file)
-            connection.begin()
             begin_to_write(connection, durable=durable)
         except BaseException:
             connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -142,3 +142,15 @@ def cut_off(database: Database) -> None:
         with database.reading() as other:
             other.execute(select(func.pg_terminate_backend(backend)))
         connection.run(database._ask_now)
+
+
+def test_a_connection_that_is_lost_after_its_last_statement_leaves_no_trace_in_the_log(
+    postgres: Cluster, shared: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Store.open(postgres.url(shared))) as store:
+        with suppress(StoreUnavailable), store._database.reading() as connection:
+            backend = connection.run(select(func.pg_backend_pid())).scalar_one()
+            with store._database.reading() as other:
+                other.execute(select(func.pg_terminate_backend(backend)))
+        assert [record.message for record in caplog.records] == []
+        assert store._database.ask_now() > 0
