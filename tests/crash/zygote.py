@@ -52,7 +52,7 @@ def main(settings_path: Path) -> None:
         if order["do"] == "start":
             pid = os.fork()
             if pid == 0:
-                live(order["log"], partial(_serve, settings_path, shelf, order))
+                live(order["log"], order["log"], partial(_serve, settings_path, shelf, order))
             alive.add(pid)
             say(pid)
         else:

@@ -16,6 +16,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hls_handler.cli import app
+import hls_handler.cli  # noqa: F401 (what takes longest)
+from hls_handler import __main__ as program
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -82,9 +84,27 @@ class Nursery:
         atexit.register(self.close)
         assert self._hear() == "ready"
 
-    def start(self, arguments: Sequence[str], *, environ: Mapping[str, str], log: Path) -> Born:
-        """A fresh `hls ...` in the project's folder, whose output is added to the log."""
-        return Born(self, self.ask({"arguments": list(arguments), "environ": dict(environ), "log": str(log)}))
+    def start(
+        self,
+        arguments: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        out: Path,
+        err: Path | None = None,
+        folder: Path = ROOT,
+    ) -> Born:
+        """A fresh `hls ...` in a folder, whose output is added to a file, or to two."""
+        places = {"out": str(out), "err": str(err or out), "folder": str(folder)}
+        return Born(self, self.ask({"arguments": list(arguments), "environ": dict(environ), **places}))
+
+    def run(
+        self, arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path = ROOT
+    ) -> subprocess.CompletedProcess[str]:
+        """As `start`, until it ends."""
+        with tempfile.TemporaryDirectory() as place:
+            out, err = Path(place, "out"), Path(place, "err")
+            code = self.start(arguments, environ=environ, out=out, err=err, folder=folder).wait(timeout=120)
+            return subprocess.CompletedProcess(list(arguments), code, out.read_text(), err.read_text())
 
     def ask(self, order: Mapping[str, Any]) -> Any:
         assert self._process.stdin is not None
@@ -126,7 +146,7 @@ def main() -> None:
             continue
         pid = os.fork()
         if pid == 0:
-            live(order["log"], partial(_run, order))
+            live(order["out"], order["err"], partial(_run, order))
         alive.add(pid)
         say(pid)
     for pid in alive:  # the tests are gone
@@ -144,14 +164,13 @@ def say(answer: object) -> None:
     sys.stdout.flush()
 
 
-def live(log_path: str, begin: Callable[[], int]) -> NoReturn:
-    """The whole life of a process that was just forked: `begin`, whose result is its exit code, writing to the log."""
+def live(out: str, err: str, begin: Callable[[], int]) -> NoReturn:
+    """The whole life of a process that was just forked: `begin`, whose result is its exit code, writing to files."""
     code = 70
     try:
-        log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for ours, theirs in ((nothing, 0), (log, 1), (log, 2)):
-            os.dup2(ours, theirs)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for path, theirs in ((out, 1), (err, 2)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), theirs)
         random.seed()  # or all that are forked from one would draw alike
         code = begin()
     except BaseException:  # noqa: BLE001 (the child's edge: it must never return into its parent's loop)
@@ -163,12 +182,16 @@ def live(log_path: str, begin: Callable[[], int]) -> NoReturn:
 
 
 def _run(order: Mapping[str, Any]) -> int:
+    """As `python -m hls_handler` does, which looks at its own place to tell how it is called."""
     os.environ.clear()
     os.environ.update(order["environ"])
+    os.chdir(order["folder"])
+    sys.modules["__main__"] = program
+    sys.argv = [str(program.__file__), *order["arguments"]]
     try:
-        app(order["arguments"], standalone_mode=True)
+        program.main()
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 
 

@@ -108,7 +108,7 @@ class Service:
         environ = {**os.environ, **self.environ}
         if self.program == SERVE and self.most_files is None:
             arguments = ["serve", "--config", str(self.settings), *self.options]
-            self.process = nursery().start(arguments, environ=environ, log=self.log)
+            self.process = nursery().start(arguments, environ=environ, out=self.log)
             return self.until_up()
         with self.log.open("ab") as log:
             limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.most_files)] if self.most_files else []

@@ -21,20 +21,14 @@ from hls_handler.sandbox import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService, violations
+from tests.e2e.nursery import nursery
 from tests.e2e.service import ROOT, Service
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
 def hls(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hls_handler", *arguments],
-        cwd=cwd,
-        env=ENVIRON,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return nursery().run(arguments, environ=ENVIRON, folder=cwd)
 
 
 def test_ctrl_c_while_all_is_imported_is_no_traceback() -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from hls_handler.sandbox import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
+from tests.e2e.nursery import nursery
 from tests.e2e.service import ROOT, SECRET, Service, Waiting
 
 REPOSITORY = "Codertocat/Hello-World"
@@ -116,14 +116,7 @@ def test_after_a_restart_with_a_larger_budget_what_waited_for_the_old_one_goes_o
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hls_handler", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(environ or {})},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return nursery().run(arguments, environ={**os.environ, "COLUMNS": "120", **(environ or {})}, folder=cwd)
 
 
 def test_all_problems_of_a_start_are_named_at_once(make_service: MakeService, tmp_path: Path) -> None:

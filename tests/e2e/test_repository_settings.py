@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -11,7 +10,8 @@ from sqlalchemy import create_engine, text
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Thread
-from tests.e2e.service import ROOT, Service
+from tests.e2e.nursery import nursery
+from tests.e2e.service import Service
 
 REPOSITORY = "Codertocat/Hello-World"
 PATH = ".github/hls.yaml"
@@ -46,8 +46,7 @@ def known(sandbox: Sandbox) -> None:
 
 
 def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hls_handler", *arguments, "--config", str(service.settings)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={}, timeout=60)
+    return nursery().run([*arguments, "--config", str(service.settings)], environ={})
 
 
 def test_what_a_repository_says_holds_there_and_can_be_looked_up(service: Service, sandbox: Sandbox) -> None:

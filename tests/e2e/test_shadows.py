@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import ROOT, Service
+from tests.e2e.nursery import nursery
+from tests.e2e.service import Service
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
 
 USE = "prompts: {use: {issues.opened: {prompt: issues/strict, shadow: true}}}"
 
 
 def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hls_handler", *arguments, "--config", str(service.settings)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return nursery().run([*arguments, "--config", str(service.settings)], environ=os.environ)
 
 
 def calls(sandbox: Sandbox) -> int:
