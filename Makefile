@@ -70,5 +70,5 @@ clean: ## remove .venv and what tests leave behind; data/ stays
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@touch $@

@@ -12,7 +12,19 @@ HERE = Path(__file__).parent
 WAITING = ("crash", "e2e", "machines", "redteam", "soak")
 """Rooms of tests that drive whole processes."""
 
-AGAIN = ("cli/test_prompt_try.py", "store/test_model.py", "store/test_races.py")
+AGAIN = (
+    "cli/test_explain.py",
+    "cli/test_prompt_compare.py",
+    "cli/test_prompt_try.py",
+    "cli/test_prompts.py",
+    "prompting/test_environment.py",
+    "prompting/test_make_it_your_own.py",
+    "store/test_fence.py",
+    "store/test_model.py",
+    "store/test_races.py",
+    "store/test_upgrades.py",
+    "untrusted/test_markdown.py",
+)
 """Tests that run the same lines again and again.
 
 Neither these nor those above are measured: it takes two thirds longer, and what they run is covered by the tests of

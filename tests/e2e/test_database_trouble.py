@@ -18,6 +18,7 @@ from typing import Literal
 import psycopg
 import pytest
 
+from hls_handler.errors import StoreUnavailable
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.proxy import Proxy
 from tests.e2e.service import Service, Waiting, free_port, settings_text
@@ -120,8 +121,12 @@ def go_through(here: Place, trouble: Trouble, *, stats: int = 503) -> str:
 
 
 def counters(service: Service) -> Counter[tuple[str, str]]:
-    with closing(service.open_store()) as store:
-        return Counter(store.counters())
+    """As soon as the database answers: what the test before did to it may not quite be over."""
+    waiting = Waiting(30)
+    while waiting.more():
+        with suppress(StoreUnavailable), closing(service.open_store()) as store:
+            return Counter(store.counters())
+    raise AssertionError("the database does not answer")
 
 
 def assert_quiet(log: str) -> None:
