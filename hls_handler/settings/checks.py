@@ -204,6 +204,10 @@ def _database(root: object) -> Iterator[Problem]:
         )
     elif scheme == "sqlite" and rest in ("/", "/:memory:"):
         yield "storage.url", "a database in memory forgets everything; name a file, as in sqlite:///data/hls.db"
+    elif scheme == "sqlite" and "?" in rest:
+        yield "storage.url", "SQLite takes no options here, and a ? cannot be part of the file's name"
+    elif scheme != "sqlite" and rest.partition("?")[0].count("@") > 1:
+        yield "storage.url", "more than one @; write one that is part of the user's name or password as %40"
 
 
 def _address(root: object, path: str) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from hls_handler.settings.model import Settings
 
 HIDDEN = "***"
 _SHORT = 8  # a shorter text would be found inside ordinary words
-_PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&]password=([^&]+)"))
+_PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?password=([^&]+)"))
 """Where SQLAlchemy looks for one in an address: before the @, and among the driver's options."""
 
 

@@ -57,7 +57,10 @@ class Rows(list[Any]):
 
 
 class Connection(sqlalchemy.Connection):
-    """`run` and `run_for_each` are for statements that are made once, `execute` is for all others."""
+    """`run` and `run_for_each` are for statements that are made once: they stay compiled while the database is open.
+
+    `execute` is for all others, and for lists of values (`IN`).
+    """
 
     def __init__(self, engine: Engine, prepared: Prepared) -> None:
         super().__init__(engine)
@@ -121,6 +124,8 @@ class _Prepared:
         made = statement.inline() if isinstance(statement, Insert) else statement  # PostgreSQL's ids are not asked for
         compiled = made.compile(dialect=dialect, column_keys=list(names))
         self.sql = str(compiled)
+        if "POSTCOMPILE" in self.sql:
+            raise TypeError(f"no list of values fits a statement that is made once (Database.among does): {self.sql}")
         self._places = compiled.positiontup if compiled.positional else None
         binds = compiled.binds
         to_be_given = {name for name, bind in binds.items() if bind.required}
@@ -150,14 +155,18 @@ class _Prepared:
         if cursor.description is None:
             return Rows()
         if self._make is None:
-            self._make = self._maker([column[0] for column in cursor.description])
+            self._make = self._maker(cursor.description)
         return Rows(map(self._make, cursor.fetchall()))
 
-    def _maker(self, names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
-        """What makes a named tuple of what the driver gives."""
+    def _maker(self, description: Sequence[Sequence[Any]]) -> Callable[[Sequence[Any]], Any]:
+        """What makes a named tuple of what the driver gives, and describes as PEP 249 says."""
+        names = [column[0] for column in description]
         row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc] # names that no type checker can know
         make: Callable[[Iterable[Any]], Any] = row._make
-        converters = [_on_the_way_out(column_type, self._dialect) for column_type in self._types]
+        converters = [
+            _on_the_way_out(column_type, described[1], self._dialect)
+            for column_type, described in zip(self._types, description, strict=False)
+        ]
         if not any(converters):
             return make
 
@@ -172,6 +181,6 @@ def _on_the_way_in(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[
     return convert
 
 
-def _on_the_way_out(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    convert: Callable[[Any], Any] | None = column_type.dialect_impl(dialect).result_processor(dialect, None)
+def _on_the_way_out(column_type: TypeEngine[Any], code: object, dialect: Dialect) -> Callable[[Any], Any] | None:
+    convert: Callable[[Any], Any] | None = column_type.dialect_impl(dialect).result_processor(dialect, code)
     return convert

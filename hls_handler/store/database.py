@@ -22,8 +22,15 @@ from hls_handler.store.clock import now_ms
 from hls_handler.store.connection import Connection, Prepared
 from hls_handler.store.convoy import Convoy
 from hls_handler.store.look import Look, Watch
-from hls_handler.store.postgresql import Connections, be_patient, is_starting, postgresql_engine
-from hls_handler.store.sqlite import begin, begin_to_write, require_in_place, sqlite_engine
+from hls_handler.store.postgresql import (
+    NO_POOLER,
+    Connections,
+    be_patient,
+    is_starting,
+    postgresql_engine,
+    require_bounds,
+)
+from hls_handler.store.sqlite import begin, begin_to_write, require_in_place, require_returning, sqlite_engine
 
 CLAIMS, LANES = 7_246_174, 7_246_175
 """What names are locked for, as numbers that no other program on the same PostgreSQL is likely to use."""
@@ -68,7 +75,9 @@ _REMEDIES = (
     ("password", "check the user and the password in storage.url"),
     ("permission", "let the database user of storage.url write to the database"),
     ("read-only", "name a server in storage.url that takes writes"),
-    ("does not exist", "create the database that storage.url names"),
+    ("role ", "create the user that storage.url names, or name another"),
+    ('database "', "create the database that storage.url names"),
+    ("startup parameter", NO_POOLER),
 )
 
 
@@ -110,8 +119,12 @@ class Database:
 
         Raises `NotReady` of a server that will answer by itself in a while.
         """
+        if self._sqlite:
+            require_returning(sqlite3.sqlite_version_info)
         with self._translated(), self._connect() as connection:
-            if self._sqlite and connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar() != "wal":
+            if not self._sqlite:
+                require_bounds(connection, self.shown_url)
+            elif connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar() != "wal":
                 raise StoreUnavailable(
                     f"the database {self.shown_url} cannot be used: its disk does not allow a write-ahead log; "
                     "put the file on a local disk"
@@ -281,8 +294,9 @@ _NOT_OURS = (
 
 def masked(url: URL) -> str:
     """The address as it may be shown."""
-    if "password" in url.query:
-        url = url.update_query_dict({"password": "hidden"})
+    hidden = {name: "hidden" for name in ("password", "sslpassword") if name in url.query}
+    if hidden:
+        url = url.update_query_dict(hidden)
     return url.render_as_string(hide_password=True)
 
 

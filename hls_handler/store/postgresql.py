@@ -14,6 +14,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from hls_handler.errors import StoreUnavailable
+
 T = TypeVar("T")
 
 ANSWERS_WITHIN_S = 12.0
@@ -39,6 +41,8 @@ it, and keep to that plan for a prepared statement when the table has grown, unt
 to compile the statements that seem so costly then.
 
 What `storage.url` says itself counts more."""
+
+NO_POOLER = "name the PostgreSQL server itself in storage.url: through a pooler, nothing bounds how long HLS waits"
 
 _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
@@ -132,5 +136,15 @@ def arguments_beside(url: URL) -> dict[str, Any]:
     return {**arguments, **_bounds(url)}
 
 
+def require_bounds(connection: Connection, shown_url: str) -> None:
+    """Raise `StoreUnavailable` where waits for locks and idle transactions have no end, as a pooler would have it."""
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
+        if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
+            raise StoreUnavailable(f"the database {shown_url} cannot be used: {name} is 0 there; {NO_POOLER}")
+
+
 def _bounds(url: URL) -> dict[str, object]:
-    return {name: value for name, value in _BOUNDS.items() if name not in url.query}
+    """Those that the address does not name; options of its own are added to ours, and the later of two counts."""
+    own = url.query.get("options", ())
+    options = " ".join([str(_BOUNDS["options"]), *([own] if isinstance(own, str) else own)])
+    return {name: value for name, value in _BOUNDS.items() if name not in url.query} | {"options": options}

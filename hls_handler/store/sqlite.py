@@ -33,6 +33,16 @@ _LARGEST_IDLE_WAL_BYTES = 16_777_216
 """To which SQLite cuts its write-ahead log once nobody reads from it: a reader that stays lets it grow until then."""
 
 
+_RETURNING_SINCE = (3, 35)
+
+
+def require_returning(version: tuple[int, ...]) -> None:
+    """Raise `StoreUnavailable` for an SQLite that does not tell what it has written."""
+    if version < _RETURNING_SINCE:
+        found, needed = (".".join(map(str, one)) for one in (version, _RETURNING_SINCE))
+        raise StoreUnavailable(f"this Python has SQLite {found}, and HLS needs {needed}: use a newer Python")
+
+
 def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     """Connections that never make a file: an empty one in place of ours would be a database without our tables."""
     engine = create_engine(

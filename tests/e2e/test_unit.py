@@ -10,12 +10,17 @@ import sys
 from pathlib import Path
 
 from hls_handler.settings.model import Limits
+from hls_handler.store import Store
 from hls_handler.store.group import _CLOSE_WITHIN_S
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import ROOT
 
 UNIT = ROOT / "deploy" / "hls.service"
 CHECKOUT, SETTINGS = "/opt/hls", "/etc/hls/settings.yaml"
+
+
+HLS = Path(sys.executable).with_name("hls")
+OPERATING = ROOT / "docs" / "operating.md"
 
 
 def unit() -> dict[str, list[str]]:
@@ -75,3 +80,25 @@ def test_its_command_serves_and_ends_well_at_the_signal_of_systemd(make_service:
         finally:
             process.kill()
     assert (first["message"], code) == ("serving", 0)
+
+
+def test_the_line_for_cron_makes_a_copy_with_the_variables_of_the_service(tmp_path: Path) -> None:
+    """Run as it stands there but for its places and its user, in an environment as bare as cron's."""
+    line = next(line for line in OPERATING.read_text().splitlines() if line.startswith("15 3 * * * root "))
+    lib, etc = tmp_path / "lib", tmp_path / "etc"
+    for folder in (lib / "backups", etc):
+        folder.mkdir(parents=True)
+    (etc / "environment").write_text("GITHUB_TOKEN=t\nGITHUB_WEBHOOK_SECRET=0123456789abcdef\nANTHROPIC_API_KEY=k\n")
+    url = f"sqlite:///{lib}/hls.db"
+    Store.open(url).close()
+    own = (ROOT / "config" / "settings.yaml").read_text()
+    preset = '# url: "sqlite:///data/hls.db"'
+    assert preset in own
+    (etc / "settings.yaml").write_text(own.replace(preset, f'url: "{url}"'))
+    command = line.removeprefix("15 3 * * * root ").replace("\\%", "%").replace("runuser -u hls -- ", "")
+    for there, here in ((CHECKOUT, ROOT), ("/etc/hls", etc), ("/var/lib/hls", lib), (".venv/bin/hls", HLS)):
+        assert there in command
+        command = command.replace(there, str(here))
+    ended = subprocess.run(["/bin/sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(list((lib / "backups").glob("hls-20*.db"))) == 1

@@ -157,6 +157,16 @@ def test_events_that_do_not_exist_are_refused_everywhere(tmp_path: Path) -> None
     [
         ("storage.url", "postgres://u:hidden-marker@h/n", "found the scheme postgres; write postgresql+psycopg://"),
         ("storage.url", "postgresql://h/n", "found the scheme postgresql; write postgresql+psycopg://"),
+        (
+            "storage.url",
+            "postgresql+psycopg://u:hidden-marker@x@h/n",
+            "more than one @; write one that is part of the user's name or password as %40",
+        ),
+        (
+            "storage.url",
+            "sqlite:///data/a?b.db",
+            "SQLite takes no options here, and a ? cannot be part of the file's name",
+        ),
         ("storage.url", "mysql://h/n", "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"),
         ("storage.url", "data/hls.db", "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"),
         (
@@ -202,6 +212,7 @@ def test_an_address_that_cannot_be_used_is_refused(key: str, value: str, sentenc
     [
         ("storage.url", "sqlite:///data/hls.db"),
         ("storage.url", "sqlite:////var/lib/hls.db"),
+        ("storage.url", "postgresql+psycopg://hls:pass%40word@db/hls?application_name=a@b"),
         ("storage.url", "postgresql+psycopg://hls:password@db/hls"),
         ("github.base_url", "http://127.0.0.1:9000/api/v3"),
         ("github.base_url", "http://localhost:9000"),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy import BigInteger, Boolean, LargeBinary, MetaData, Select, Table, Text, bindparam, func, select
+from sqlalchemy import BigInteger, Boolean, Float, LargeBinary, MetaData, Select, Table, Text, bindparam, func, select
 
 from hls_handler.deliveries import Remembered
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store import Store
 from hls_handler.store.database import Conflict, Database
-from hls_handler.store.tables import Words
+from hls_handler.store.tables import Words, keys
 from tests.postgres import Cluster
 from tests.store.builders import accept, asked, begin, queued
 
@@ -26,6 +27,7 @@ things = Table(
     sqlalchemy.Column("is_old", Boolean),
     sqlalchemy.Column("bytes", LargeBinary),
     sqlalchemy.Column("note", Text, unique=True),
+    sqlalchemy.Column("share", Float),
 )
 BY_ID = select(things).where(things.c.id == bindparam("of_id"))
 NEW = things.insert()
@@ -45,8 +47,8 @@ def database(store: Store) -> Iterator[Database]:
 
 def test_values_come_back_as_they_were_given(database: Database) -> None:
     given: list[dict[str, object]] = [
-        {"id": 1, "name": "ä", "is_old": True, "bytes": b"\x00\xff", "note": "n"},
-        {"id": 2**62, "name": None, "is_old": False, "bytes": None, "note": None},
+        {"id": 1, "name": "ä", "is_old": True, "bytes": b"\x00\xff", "note": "n", "share": 0.25},
+        {"id": 2**62, "name": None, "is_old": False, "bytes": None, "note": None, "share": None},
     ]
     with database.writing() as connection:
         connection.run_for_each(NEW, given)
@@ -109,6 +111,29 @@ def test_a_statement_that_fails_is_told_in_the_stores_words(database: Database) 
     wrong: Select[Any] = select(sqlalchemy.column("nowhere")).select_from(things)
     with pytest.raises(StoreUnavailable, match="nowhere"), database.reading() as connection:
         connection.run(wrong)
+
+
+def test_a_list_of_values_is_refused_in_words(database: Database) -> None:
+    some = select(things).where(things.c.id.in_([1, 2]))
+    with database.reading() as connection, pytest.raises(TypeError, match="no list of values"):
+        connection.run(some)
+
+
+def test_after_an_error_that_sticks_no_open_connection_is_used_again(tmp_path: Path) -> None:
+    with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+        database = store._database
+        with database.reading() as one, database.reading() as other:
+            before = {one.connection.driver_connection, other.connection.driver_connection}
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            write_what_only_reads(database)
+        with database.reading() as one, database.reading() as other:
+            assert before.isdisjoint({one.connection.driver_connection, other.connection.driver_connection})
+
+
+def write_what_only_reads(database: Database) -> None:
+    with database.writing() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.run(keys.insert(), {"name": "a", "value": b""})
 
 
 def test_what_a_delivery_runs_is_compiled_once_and_not_for_each(store: Store) -> None:

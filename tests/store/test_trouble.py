@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import resource
 import sqlite3
 import tempfile
@@ -23,6 +24,7 @@ from hls_handler.store import Store
 from hls_handler.store.clock import no_skew
 from hls_handler.store.database import Database, parsed
 from hls_handler.store.postgresql import Bounded
+from hls_handler.store.sqlite import require_returning
 from hls_handler.store.tables import keys
 from tests.e2e.proxy import Proxy
 from tests.e2e.service import Waiting
@@ -162,9 +164,10 @@ def test_a_locked_table_of_a_server_takes_no_delivery_and_says_who_is_in_the_way
     postgres.drop(name)
 
 
-def test_no_statement_waits_for_a_server_without_end(postgres: Cluster) -> None:
+@pytest.mark.parametrize("own", ["", "&options=-csearch_path%3Dpublic"])
+def test_no_statement_waits_for_a_server_without_end(postgres: Cluster, own: str) -> None:
     name = postgres.create()
-    database = Database(parsed(postgres.url(name)), skew=no_skew, busy_timeout_s=5)
+    database = Database(parsed(postgres.url(name) + own), skew=no_skew, busy_timeout_s=5)
     with database.reading() as connection:
         bounds = [
             connection.exec_driver_sql(f"SHOW {bound}").scalar()
@@ -173,6 +176,35 @@ def test_no_statement_waits_for_a_server_without_end(postgres: Cluster) -> None:
     assert bounds == ["5s", "10s", "4s"]
     database.close()
     postgres.drop(name)
+
+
+@pytest.mark.parametrize("bound", ["lock_timeout", "idle_in_transaction_session_timeout"])
+def test_a_database_where_waits_have_no_end_is_not_worked_with(postgres: Cluster, shared: str, bound: str) -> None:
+    """As through a pooler that was told to drop the options of a connection."""
+    with pytest.raises(StoreUnavailable, match=f"{bound} is 0 there; name the PostgreSQL server itself in storage.url"):
+        Store.open(f"{postgres.url(shared)}&options=-c{bound}%3D0")
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ('database "hls" does not exist', "create the database"),
+        ('role "hls" does not exist', "create the user"),
+        ("unsupported startup parameter: options", "name the PostgreSQL server itself"),
+        ('prepared statement "_pg3_1" does not exist', "see whether PostgreSQL runs"),
+    ],
+)
+def test_each_refusal_of_a_server_has_its_own_remedy(postgres: Cluster, shared: str, said: str, remedy: str) -> None:
+    database = Database(parsed(postgres.url(shared)), skew=no_skew, busy_timeout_s=5)
+    with pytest.raises(StoreUnavailable, match=remedy), database.reading():
+        raise psycopg.OperationalError(said)
+    database.close()
+
+
+def test_an_sqlite_that_does_not_tell_what_it_wrote_is_refused() -> None:
+    require_returning((3, 35, 0))
+    with pytest.raises(StoreUnavailable, match=re.escape("this Python has SQLite 3.34.1, and HLS needs 3.35")):
+        require_returning((3, 34, 1))
 
 
 def test_no_error_tells_what_was_to_be_written(store: Store) -> None:
