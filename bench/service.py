@@ -25,6 +25,7 @@ claude:
 storage: {{url: "{storage_url}"}}
 limits: {{concurrency: {concurrency}, shutdown_s: 1}}
 repositories: [{{name: "*/*"}}]
+features: {{auto_commenting: {commenting}}}
 logging: {{level: WARNING}}
 """
 
@@ -38,6 +39,7 @@ def service(
     claude_url: str,
     storage_url: str,
     concurrency: int = 4,
+    commenting: bool = True,
     core: int | None = None,
 ) -> Iterator[Subject]:
     """Run it, and wait until it answers. `credentials` are GitHub's token and Claude's key."""
@@ -53,6 +55,7 @@ def service(
         claude_url=claude_url,
         storage_url=storage_url,
         concurrency=concurrency,
+        commenting=str(commenting).lower(),
     )
     path.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "hls_handler", "serve", "--config", str(path)]

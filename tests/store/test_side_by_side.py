@@ -53,6 +53,14 @@ class OldProcess:
             self._process.kill()
 
 
+def test_the_packed_store_is_that_of_the_version_right_before() -> None:
+    """Where it is not: `python -m tests.store.old.make COMMIT`, of the last commit before the newest migration."""
+    folder = "hls_handler/store/migrations/versions"
+    with zipfile.ZipFile(PACKED) as packed:
+        old = sorted(name for name in packed.namelist() if name.startswith(f"{folder}/v"))
+    assert old == sorted(str(path) for path in Path(folder).glob("v*.py"))[:-1]
+
+
 @pytest.fixture
 def url(postgres: Cluster) -> Iterator[str]:
     name = postgres.create()
