@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import sys
@@ -63,7 +64,16 @@ def service(
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
         wait_until_listening(port, process)
+        _wait_for_an_answer(port)
         yield Subject(port, process.pid)
+
+
+def _wait_for_an_answer(port: int) -> None:
+    """It listens before it serves: whoever connects meanwhile waits for all of its start."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/health")
+    connection.getresponse().read()
+    connection.close()
 
 
 def deliver(to: Subject, deliveries: Iterable[tuple[str, bytes]], *, connections: int = 8) -> None:
