@@ -40,9 +40,9 @@ def _measured(folder: Path, workers: int) -> Row:
         service(folder, **there.where, storage_url=url, concurrency=workers, commenting=False, core=core) as ours,
         closing(Store.open(url)) as store,
     ):
-        _warm_up(there, ours, store, list(islice(endless, workers)))
+        _work_off(there, ours, store, list(islice(endless, workers)))  # labels are made, clients connect
         before_s = ours.cpu_s
-        rounds = [_worked_off(there, ours, store, list(islice(endless, workers * GENERATIONS))) for _ in range(ROUNDS)]
+        rounds = [_speed(there, ours, store, list(islice(endless, workers * GENERATIONS))) for _ in range(ROUNDS)]
         cpu_ms = (ours.cpu_s - before_s) * 1000 / (workers * GENERATIONS * ROUNDS)
     shares = [speed * LATENCY_S / workers for speed in rounds]
     required, aim = REQUIRED[workers]
@@ -53,19 +53,16 @@ def _measured(folder: Path, workers: int) -> Row:
     return Row(f"deliveries/s, {workers} workers", median(shares), "at least", required, aim, how)
 
 
-def _warm_up(there: StandIn, ours: Subject, store: Store, deliveries: list[tuple[str, bytes]]) -> None:
-    """Labels are made, clients connect."""
-    there.plant(deliveries)
-    deliver(ours, deliveries)
-    wait_until_idle(store)
-
-
-def _worked_off(there: StandIn, ours: Subject, store: Store, deliveries: list[tuple[str, bytes]]) -> float:
-    """Deliveries a second, from the first that was accepted to the last that was finished, by the store's clock."""
+def _work_off(there: StandIn, ours: Subject, store: Store, deliveries: list[tuple[str, bytes]]) -> None:
     there.plant(deliveries)
     there.forget_requests()
     deliver(ours, deliveries)
     wait_until_idle(store)
+
+
+def _speed(there: StandIn, ours: Subject, store: Store, deliveries: list[tuple[str, bytes]]) -> float:
+    """Deliveries a second, from the first that was accepted to the last that was finished, by the store's clock."""
+    _work_off(there, ours, store, deliveries)
     rows = store.deliveries(state="done", limit=len(deliveries))
     assert len(rows) == len(deliveries), "not all were done"
     asked = [request["path"] for request in there.requests()]  # also how they are, every minute

@@ -7,14 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import (
-    CompoundSelect,
-    Select,
-    bindparam,
-    literal_column,
-    select,
-    union_all,
-)
+from sqlalchemy import CompoundSelect, Select, bindparam, literal_column, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Accepted, NewDelivery, State

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -34,23 +35,19 @@ class Among:
 
     def __init__(self, question: Select[Any], columns: Sequence[Column[Any]], *, arrays: bool) -> None:
         self._question, self._columns, self._arrays = question, columns, arrays
-        self._statements: dict[int, Select[Any]] = {}  # by size
+        self._by_size: dict[int, Select[Any]] = {}  # those with places
 
     def rows(self, connection: Connection, values: Sequence[tuple[object, ...]], **terms: object) -> Iterator[Any]:
         """`terms` are the question's own parameters. Raises as `Connection.run`."""
         for at in range(0, len(values), _SIZES[-1]):
             some = values[at : at + _SIZES[-1]]
             if self._arrays:
-                found = connection.run(self._statement(_SIZES[-1]), {**terms, **self._as_arrays(some)})
+                yield from connection.run(self._for_arrays, {**terms, **self._as_arrays(some)})
             else:
                 size = next(size for size in _SIZES if size >= len(some))
-                found = connection.run(self._statement(size), {**terms, **self._in_places(some, size)})
-            yield from found
-
-    def _statement(self, size: int) -> Select[Any]:
-        if size not in self._statements:
-            self._statements[size] = self._for_arrays() if self._arrays else self._for_places(size)
-        return self._statements[size]
+                if size not in self._by_size:
+                    self._by_size[size] = self._for_places(size)
+                yield from connection.run(self._by_size[size], {**terms, **self._in_places(some, size)})
 
     def _for_places(self, size: int) -> Select[Any]:
         """For SQLite: so many places."""
@@ -60,6 +57,7 @@ class Among:
         # A tuple IN a list of them would be looked for in all rows.
         return self._question.where(or_(*(self._equal(some) for some in places)))
 
+    @cached_property
     def _for_arrays(self) -> Select[Any]:
         """For PostgreSQL: an array for each column. It takes longer to plan many places than to look into them all."""
         arrays = [bindparam(column.name, type_=ARRAY(column.type)) for column in self._columns]

@@ -169,7 +169,7 @@ class Calling(Turning, KeepingAnalyses):
         frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=ahead)
         if frees_at is None:
             return None
-        connection.execute(turns.insert().values(delivery_id=row_id, pace=_BUDGET, slot_at=frees_at))
+        self._reserve(connection, row_id, _BUDGET, frees_at)
         at = from_ms(frees_at)
         return Wait(
             f"the hourly budget is used up: claude.calls_per_hour allows {calls_per_hour} calls, the next one at "

@@ -72,9 +72,9 @@ class Steadying(Part):
 
     def _note_time(self, before: Look | None) -> None:
         """Note that this time has come, unless the clock has jumped just now."""
-        fresh = self._database.insert(pace).values(name=CLOCK, next_at=0, held_until=0, taken_at=0)
+        fresh = {"name": CLOCK, "next_at": 0, "held_until": 0, "taken_at": 0}
         with self._database.writing() as connection:
-            connection.execute(fresh.on_conflict_do_nothing())
+            self._database.insert_rows(connection, pace, [fresh], if_new=True)
             beat = connection.execute(_BEAT.with_for_update()).scalar()
             look = self._database.look(connection)
             if not _jump(before, look, beat):

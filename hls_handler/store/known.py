@@ -8,7 +8,7 @@ from itertools import compress, product
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import bindparam, select
 
 from hls_handler.deliveries import NewDelivery, State
 from hls_handler.store.connection import Connection
@@ -82,7 +82,7 @@ def look_up(
 
 def _same_bodies(
     database: Database, connection: Connection, batch: Sequence[NewDelivery], *, since: int
-) -> Iterator[Row[Any]]:
+) -> Iterator[Any]:
     """What was queued since then with a body of the batch."""
     bodies: dict[tuple[bool, ...], list[tuple[object, ...]]] = {}
     for new in batch:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, and_, bindparam, exists, func, select
-from sqlalchemy.engine import Row
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease
@@ -192,7 +191,7 @@ class Queueing(Steadying):
         return True
 
 
-def _lease(row: Row[Any]) -> Lease:
+def _lease(row: Any) -> Lease:
     """A body that cannot be read is an empty one: whoever works on it buries it, and the others go on."""
     try:
         body = unpack(row.body)

@@ -134,9 +134,9 @@ class Store(
         known = self._secrets.get(name)
         if known is not None:
             return known
-        fresh = self._database.insert(keys).values(name=name, value=secrets.token_bytes(32))
+        fresh = {"name": name, "value": secrets.token_bytes(32)}
         with self._database.writing() as connection:
-            connection.execute(fresh.on_conflict_do_nothing())
+            self._database.insert_rows(connection, keys, [fresh], if_new=True)
             value: bytes = connection.execute(select(keys.c.value).where(keys.c.name == name)).scalar_one()
         return self._secrets.setdefault(name, value)
 

@@ -14,7 +14,6 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
 from hls_handler.store.connection import Connection
-from hls_handler.store.database import Insert
 from hls_handler.store.pace import Pace, Turn, next_turn
 from hls_handler.store.part import literal
 from hls_handler.store.steps import Keepable, Progressing, packed
@@ -119,10 +118,6 @@ class Turning(Progressing):
         )
 
     @cached_property
-    def _fresh_pace(self) -> Insert:
-        return self._database.insert(pace).on_conflict_do_nothing()
-
-    @cached_property
     def _held(self) -> Select[int]:
         return select(pace.c.held_until).where(
             pace.c.name == bindparam("of_pace"), pace.c.held_until > self._database.now
@@ -139,17 +134,25 @@ class Turning(Progressing):
         )
         self._keep_pace(connection, name, turn.pace)
         if not turn.go:
-            connection.execute(turns.insert().values(delivery_id=row_id, pace=name, slot_at=turn.slot_at))
+            self._reserve(connection, row_id, name, turn.slot_at)
         return turn
+
+    def _reserve(self, connection: Connection, row_id: int, name: str, slot_at: int) -> None:
+        reserved = {"delivery_id": row_id, "pace": name, "slot_at": slot_at}
+        self._database.insert_rows(connection, turns, [reserved])
 
     def _lock_pace(self, connection: Connection, name: str) -> Pace:
         """The pace, which nobody else changes until the transaction ends; the time is to be asked for after that."""
         row = connection.run(_PACE, {"of_pace": name}).first()
         if row is None:
-            connection.run(self._fresh_pace, {"name": name, "next_at": 0, "held_until": 0, "taken_at": 0})
+            self._make_pace(connection, name)
             row = connection.run(_PACE, {"of_pace": name}).one()
         next_at, held_until, taken_at = row
         return Pace(next_at, held_until, taken_at)
+
+    def _make_pace(self, connection: Connection, name: str) -> None:
+        fresh = {"name": name, "next_at": 0, "held_until": 0, "taken_at": 0}
+        self._database.insert_rows(connection, pace, [fresh], if_new=True)
 
     def _keep_pace(self, connection: Connection, name: str, after: Pace) -> None:
         values = {"next_at": after.next_at, "held_until": after.held_until, "taken_at": after.taken_at}

@@ -1,4 +1,4 @@
-"""The nursery: a process that has imported what `hls serve` imports, and forks a fresh one for each start.
+"""The nursery: a process that has imported what `hls` imports, and forks a fresh one for each service and command.
 
 Importing costs more than all else that a start does, and tests start the service a hundred times. What a service shares
 with its siblings is modules alone: settings, prompts, connections and threads are its own.

@@ -17,8 +17,6 @@ from tests.e2e.service import ROOT
 
 UNIT = ROOT / "deploy" / "hls.service"
 CHECKOUT, SETTINGS = "/opt/hls", "/etc/hls/settings.yaml"
-
-
 HLS = Path(sys.executable).with_name("hls")
 OPERATING = ROOT / "docs" / "operating.md"
 
