@@ -52,14 +52,14 @@ class Source:
         return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)
 
 
-def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
     """Every file below a folder, in order, whatever its ending; hidden files and folders are no part of a library.
 
-    `on_error` is told of each folder that cannot be read.
+    Paths as they are written, since each delivery looks at them. `on_error` is told of each folder that cannot be read.
     """
     for folder, below, names in os.walk(directory, onerror=on_error):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        yield from (f"{folder}{os.sep}{name}" for name in sorted(names) if not name.startswith("."))
 
 
 def read_folder(directory: Path) -> tuple[Mapping[str, Source], list[Problem]]:
@@ -70,7 +70,7 @@ def read_folder(directory: Path) -> tuple[Mapping[str, Source], list[Problem]]:
     def unreadable(exc: OSError) -> None:
         problems.append(Problem(Path(exc.filename).as_posix(), 1, f"this folder cannot be read: {exc.strerror}"))
 
-    for path in find_files(directory, unreadable):
+    for path in map(Path, find_files(directory, unreadable)):
         if not path.name.endswith(SUFFIX) or path.is_dir():
             continue
         file = path.as_posix()

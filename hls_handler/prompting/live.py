@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -76,8 +77,8 @@ def _state(folders: Iterable[Path]) -> State:
     found = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:
-            status = path.stat()
+            status = os.stat(path)  # noqa: PTH116 (for each delivery)
         except OSError:
             continue
-        found.add((path.as_posix(), status.st_mtime_ns, status.st_size))
+        found.add((path, status.st_mtime_ns, status.st_size))
     return frozenset(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hls_handler.store.clock import HOUR_MS
 
 _LATE_MS = 2_000  # a turn that was missed by more than this, and one interval, is lost
+_EARLY_MS = 20  # a turn that comes sooner than this is not waited for where turns are closer together, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,14 @@ def next_turn(pace: Pace, *, reserved: int | None, interval_ms: int, now: int) -
 
     Turns are taken `interval_ms` apart, however late one before was taken. A reserved turn is lost when the server
     holds the pace beyond it, or when it was missed by far: a service that was down does not do everything at once that
-    it missed.
+    it missed. Of turns a few milliseconds apart, one may be taken that little early: asking again costs more than that.
     """
     is_mine = reserved is not None and reserved >= pace.held_until and now <= reserved + interval_ms + _LATE_MS
     begins_at = reserved if is_mine and reserved is not None else max(pace.next_at, pace.held_until, now)
     slot_at = max(begins_at, pace.taken_at + interval_ms)
-    go = slot_at <= now
-    used_at = now if go else slot_at
+    early_ms = _EARLY_MS if interval_ms < _EARLY_MS else 0
+    go = slot_at - early_ms <= now and pace.held_until <= now
+    used_at = max(slot_at, now)
     next_at = max(pace.next_at, used_at + interval_ms)
     return Turn(go, slot_at, Pace(next_at, pace.held_until, used_at if go else pace.taken_at))
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import Select, bindparam, func, select
 
 from hls_handler.deliveries import Lease
+from hls_handler.store.connection import Terms
 from hls_handler.store.part import Part
 from hls_handler.store.tables import repository_file_tellings, repository_files
 
@@ -28,18 +31,30 @@ class KeepingFiles(Part):
 
     def known_file(self, repository_id: int, identity: str) -> KnownFile | None:
         """None where nobody looked yet."""
-        return self._known(_f.repository_id == repository_id, _f.identity == identity)
+        return self._known(self._as_seen_by_us, {"of_repository": repository_id, "of_identity": identity})
 
     def known_file_of(self, repository: str) -> KnownFile | None:
         """By name, whatever its case, as whoever looked last saw it: for commands, which know neither id nor login."""
-        return self._known(func.lower(_f.repository) == repository.lower())
+        return self._known(self._as_seen_last, {"of_name": repository.lower()})
 
-    def _known(self, *which: ColumnElement[bool]) -> KnownFile | None:
-        age_ms = (self._database.now - _f.read_at).label("age_ms")
-        rows = select(repository_files, age_ms).where(*which).order_by(_f.read_at.desc()).limit(1)
+    def _known(self, question: Select[Any], terms: Terms) -> KnownFile | None:
         with self._database.reading() as connection:
-            row = connection.execute(rows).first()
+            row = connection.run(question, terms).first()
         return None if row is None else _file(row)
+
+    @cached_property
+    def _as_seen_by_us(self) -> Select[Any]:
+        mine = (_f.repository_id == bindparam("of_repository"), _f.identity == bindparam("of_identity"))
+        return self._newest.where(*mine)
+
+    @cached_property
+    def _as_seen_last(self) -> Select[Any]:
+        return self._newest.where(func.lower(_f.repository) == bindparam("of_name"))
+
+    @property
+    def _newest(self) -> Select[Any]:
+        age_ms = (self._database.now - _f.read_at).label("age_ms")
+        return select(repository_files, age_ms).order_by(_f.read_at.desc()).limit(1)
 
     def keep_file(self, lease: Lease, repository_id: int, repository: str, identity: str, file: KnownFile) -> None:
         """What was read just now. Raises `LeaseLost`."""
@@ -78,7 +93,7 @@ class KeepingFiles(Part):
             return bool(connection.execute(teller).scalar_one() == lease.guid)
 
 
-def _file(row: Row[tuple[object, ...]]) -> KnownFile:
+def _file(row: Any) -> KnownFile:
     return KnownFile(
         row.version,
         row.text,

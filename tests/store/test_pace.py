@@ -58,6 +58,33 @@ def test_turns_reserved_one_after_the_other_are_an_interval_apart() -> None:
     assert slots == [NOW, NOW + 250, NOW + 500, NOW + 750]
 
 
+@pytest.mark.parametrize(
+    ("pace", "interval_ms", "expected"),
+    [
+        (Pace(NOW + 20, 0, NOW), 5, Turn(True, NOW + 20, Pace(NOW + 25, 0, NOW + 20))),
+        (Pace(NOW + 21, 0, NOW), 5, Turn(False, NOW + 21, Pace(NOW + 26, 0, NOW))),
+        (Pace(NOW + 19, 0, NOW - 1), 20, Turn(False, NOW + 19, Pace(NOW + 39, 0, NOW - 1))),
+        (Pace(NOW, NOW + 1, NOW - 9), 5, Turn(False, NOW + 1, Pace(NOW + 6, NOW + 1, NOW - 9))),
+    ],
+    ids=["close", "not close enough", "turns that are far apart are not taken early", "held for a moment more"],
+)
+def test_turns_close_together_are_taken_a_little_early(pace: Pace, interval_ms: int, expected: Turn) -> None:
+    assert next_turn(pace, reserved=None, interval_ms=interval_ms, now=NOW) == expected
+
+
+@given(st.lists(st.integers(0, 3), min_size=100, max_size=300))
+def test_turns_that_are_taken_early_are_not_more_in_the_end(moves: list[int]) -> None:
+    """One who asks again as soon as it had its turn, or was told to wait."""
+    now, pace, taken = NOW, Pace(0, 0, 0), 0
+    reserved = None
+    for later in moves:
+        now += later
+        turn = next_turn(pace, reserved=reserved, interval_ms=7, now=now)
+        pace, reserved = turn.pace, None if turn.go else turn.slot_at
+        taken += turn.go
+    assert taken <= (now - NOW + 20) // 7 + 1
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3000)), min_size=5, max_size=60))
 def test_turns_are_taken_an_interval_apart_however_late_everybody_is(moves: list[tuple[int, int]]) -> None:
     """Five who ask again and again, each after a while of its own."""
