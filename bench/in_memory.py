@@ -73,8 +73,8 @@ class InMemory:
     def steps(self, guid: str) -> dict[tuple[str, int], Remembered]:
         return dict(self.remembered.get(guid, {}))
 
-    def remember(self, lease: Lease, *kept: Remembered) -> None:
-        for step in kept:
+    def remember(self, lease: Lease, *kept: Remembered | None) -> None:
+        for step in filter(None, kept):
             self.remembered.setdefault(lease.guid, {})[step.name, step.index] = step
 
     def thread_runs_last_hour(self, _lease: Lease) -> int:
@@ -111,13 +111,16 @@ class InMemory:
 
     feedback = memory
 
-    def take_turn(self, lease: Lease, _pace: str, *, interval_s: float, kept: Sequence[Remembered]) -> None:  # noqa: ARG002 (nobody waits)
+    def take_turn(self, lease: Lease, _pace: str, *, kept: Sequence[Remembered], **_why: object) -> None:
         self.remember(lease, *kept)
 
     def lock(self, lease: Lease, name: str, *, ttl_s: float, kept: Sequence[Remembered]) -> None:
         self.remember(lease, *kept)
         self.locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
         self.locked.setdefault(lease.guid, []).append(name)
+
+    def answered(self, _write: str) -> None:
+        return None
 
     def finish(self, lease: Lease, state: str, *, kept: Sequence[Remembered], **_why: object) -> None:
         self.remember(lease, *kept)

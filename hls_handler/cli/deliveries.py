@@ -13,7 +13,7 @@ from hls_handler.cli.why import sentences
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.store import DeliveryRow
-from hls_handler.work.pauses import holding, told
+from hls_handler.work.pauses import holding, resuming, told
 
 deliveries = typer.Typer(
     help="Look at deliveries, and run a dead one again. Works while the service runs.",
@@ -87,6 +87,7 @@ def retry(guid: Guid, config: Config = None) -> None:
     with open_store(settings) as store:
         row = _find(store.delivery(guid), guid)
         state = store.requeue(row.guid)
+        pause = holding(row.repository, store.pauses())
     if row.state not in ("dead", "queued"):
         fail(f"{row.guid} is {state or row.state}; only a dead delivery, or one that waits, can be run again")
     if state in ("dead", None):
@@ -94,6 +95,9 @@ def retry(guid: Guid, config: Config = None) -> None:
             f"{row.guid} stays {state or 'deleted'}: its body is not kept any more ({keep}); redeliver it from the "
             "webhook's Recent Deliveries, which GitHub allows for 3 days, or act on the thread once more"
         )
+    if pause is not None:
+        say(f"{row.guid} is queued, and waits: {told(pause)}; {resuming(pause)} ends that")
+        return
     say(f"{row.guid} is queued; a running service takes it within seconds")
 
 

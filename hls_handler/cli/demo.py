@@ -54,6 +54,7 @@ github:
   webhook_secret: {secret}
   base_url: {github_url}
   min_seconds_between_writes: 0.2
+  slowest_write_s: 3
 claude: {claude}
 storage: {{url: "{storage_url}"}}
 prompts: {{directory: [{own_prompts}, prompts]}}

@@ -25,7 +25,7 @@ from hls_handler.clients.refusals import redirected, refused, unexpected, unreac
 from hls_handler.clients.watched import watched_pools
 from hls_handler.clients.way import find_way
 from hls_handler.clients.wording import hush, usable_secret
-from hls_handler.errors import Permanent, SettingsError
+from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
 
@@ -208,10 +208,21 @@ class Api:
         """Change something. Only `writes` calls this (SECURITY.md rule 12). `expected` refusals are returned.
 
         `still_ours` is called right before bytes leave, over a connection that stands; what it raises stops them.
+        Of what was sent and not answered, the error says that it may be done.
         """
-        self._exchanges.before_bytes = still_ours
+        sent = False
+
+        def before_bytes() -> None:
+            nonlocal sent
+            still_ours()
+            sent = True
+
+        self._exchanges.before_bytes = before_bytes
         try:
             return self._send(verb, path, body=body, expected=expected)
+        except DependencyDown as exc:
+            exc.maybe_done = exc.maybe_done and sent
+            raise
         finally:
             self._exchanges.before_bytes = _nothing
 

@@ -62,7 +62,14 @@ def unreachable(call: str, exc: BaseException, now: datetime, way: Way) -> Depen
     not_before = now + SLOWEST_WRITE if timed_out and not call.startswith("GET ") else None
     why, remedy = way.told(exc, otherwise=ADDRESS_REMEDY)
     message = f"{call}: no answer{why}"
-    return DependencyDown(message, dependency="github", remedy=remedy, not_before=not_before, for_all=False)
+    return DependencyDown(
+        message,
+        dependency="github",
+        remedy=remedy,
+        not_before=not_before,
+        maybe_done=not call.startswith("GET "),
+        for_all=False,
+    )
 
 
 def unexpected(call: str, what: str) -> DependencyDown:

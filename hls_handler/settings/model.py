@@ -153,6 +153,12 @@ class Github(Section):
     min_seconds_between_writes: Number = Field(
         1.0, ge=0, le=60, description="pause between two writes to GitHub, over all workers"
     )
+    slowest_write_s: Number = Field(
+        60.0,
+        ge=0,
+        le=600,
+        description="how long a comment may still appear that had no answer; none is made before",
+    )
 
 
 class Claude(Section):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, func, literal_column, not_, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease, State
@@ -19,7 +19,10 @@ Counts = Mapping[tuple[str, str], int]
 
 _LITERALS: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in get_args(State)}
 
-_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"))
+WRITTEN = "written "
+"""Before a lock's name: what keeps everybody from that lock as long as a write may still take effect."""
+
+_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(WRITTEN)))
 
 COUNTED_AT_THE_DOOR = ("webhooks", "event", "repository")
 
@@ -159,7 +162,7 @@ def lost(lease: Lease) -> LeaseLost:
 
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
-    """A delivery that is not running holds no lock."""
+    """A delivery that is not running holds no lock; a write that it has begun may take effect all the same."""
     connection.run(_RELEASE, {"of_delivery": delivery_id})
 
 

@@ -14,9 +14,10 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
 from hls_handler.store.connection import Connection
+from hls_handler.store.database import Insert
 from hls_handler.store.pace import Pace, Turn, next_turn
-from hls_handler.store.part import literal
-from hls_handler.store.steps import Keepable, Progressing, packed
+from hls_handler.store.part import WRITTEN, Counts, literal
+from hls_handler.store.steps import Keepable, Progressing, Write, packed
 from hls_handler.store.tables import deliveries, locks, pace, turns
 
 _LOCK_POLL_MS = 1_000
@@ -30,23 +31,39 @@ _PACE = (
 )
 _KEEP_PACE = pace.update().where(pace.c.name == bindparam("of_pace"))
 _MINE = and_(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == bindparam("of_pace"))
+_ANSWERED = locks.delete().where(locks.c.name == bindparam("of_write"))
 _TAKE_RESERVED = turns.delete().where(_MINE).returning(turns.c.slot_at)
 
 
 class Turning(Progressing):
     """Paces, and locks by name."""
 
-    def take_turn(self, lease: Lease, pace: str, *, interval_s: float, kept: Sequence[Keepable] = ()) -> None:
+    def take_turn(
+        self,
+        lease: Lease,
+        pace: str,
+        *,
+        interval_s: float,
+        kept: Sequence[Keepable] = (),
+        write: str | None = None,
+        slowest_write_s: float = 0.0,
+    ) -> None:
         """Return when it is this delivery's turn in a pace; turns are `interval_s` apart, over all workers.
 
         Otherwise a turn is reserved for the delivery and `Wait` raised: postpone it until then, and ask again. Either
         way what waits is `kept`. Raises `LeaseLost`.
+
+        A turn to `write` under the lock of that name: from now on nobody gets that lock for `slowest_write_s`, not even
+        after a crash or a restart, unless the write is `answered` before.
         """
         steps_to_keep = packed(kept)
         with self._database.writing() as connection:
             row_id = self._fenced_with(connection, lease, steps_to_keep)
             before = self._lock_pace(connection, pace)
             turn = self._turn(connection, row_id, pace, interval_s, before, self._database.now_in(connection))
+            if turn.go and write is not None:
+                begun = {"name": WRITTEN + write, "delivery_id": row_id, "ttl_ms": int(slowest_write_s * 1000)}
+                connection.run(self._begin_write, begun)
         if not turn.go:
             raise Wait(f"waits for its turn ({pace})", at=from_ms(turn.slot_at))
 
@@ -82,18 +99,33 @@ class Turning(Progressing):
             self._database.ring(connection)
         return waited
 
+    def answered(self, write: str) -> Write:
+        """To be kept when a write has its answer: it takes no effect any more that is not seen by a look."""
+
+        def forget(connection: Connection) -> Counts:
+            connection.run(_ANSWERED, {"of_write": WRITTEN + write})
+            return {}
+
+        return forget
+
     def lock(self, lease: Lease, name: str, *, ttl_s: float, kept: Sequence[Keepable] = ()) -> None:
         """Take a lock, or keep it for longer. Raises `Wait` while another delivery holds it, and `LeaseLost`.
 
-        Either way what waits is `kept`. It ends when it is given back (`remember`), after `ttl_s`, or when the delivery
-        stops running.
+        Nor does anybody get it while a write that was begun under it may still take effect. Either way what waits is
+        `kept`. It ends when it is given back (`remember`), after `ttl_s`, or when the delivery stops running.
         """
         steps_to_keep, holder = packed(kept), None
         with self._database.writing(durable=False) as connection:
             row_id = self._fenced_with(connection, lease, steps_to_keep)
+            settles_at: int | None = connection.run(self._settles_at, {"of_write": WRITTEN + name}).scalar()
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
-            if connection.run(self._take, lock).first() is None:
+            if settles_at is None and connection.run(self._take, lock).first() is None:
                 holder = connection.run(self._holder, {"of_name": name}).one()
+        if settles_at is not None:
+            raise Wait(
+                "GitHub may still be about to carry out a write that had no answer (github.slowest_write_s)",
+                at=from_ms(settles_at),
+            )
         if holder is not None:
             guid, until, moment = holder
             raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, moment + _LOCK_POLL_MS)))
@@ -108,6 +140,20 @@ class Turning(Progressing):
             set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
             where=or_(locks.c.delivery_id == new.excluded["delivery_id"], locks.c.locked_until <= now),
         ).returning(locks.c.name)
+
+    @cached_property
+    def _begin_write(self) -> Insert:
+        new = self._database.insert(locks).values(
+            locked_until=self._database.now + bindparam("ttl_ms", type_=BigInteger())
+        )
+        begun_anew = {"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]}
+        return new.on_conflict_do_update(index_elements=["name"], set_=begun_anew)
+
+    @cached_property
+    def _settles_at(self) -> Select[int]:
+        return select(locks.c.locked_until).where(
+            locks.c.name == bindparam("of_write"), locks.c.locked_until > self._database.now
+        )
 
     @cached_property
     def _holder(self) -> Select[Any]:

@@ -92,6 +92,8 @@ class Protocol(HttpToolsProtocol):
         self._tell(without_request="head")
 
     def on_headers_complete(self) -> None:
+        if self._bytes_between > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:  # some of them may be a body's
+            raise ValueError("too long a head")  # ends the parser's work; send_400_response says it
         self._bytes_between = 0
         if len(self.headers) > MOST_HEADERS:
             raise ValueError("too many headers")  # ends the parser's work; send_400_response says it
@@ -152,11 +154,18 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
             self._crowd.wait(self, "reading", self.loop.time())
 
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+
     def _too_many_headers(self) -> bool:
         return self.headers is not None and len(self.headers) > MOST_HEADERS
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(BAD, f"there are more than {MOST_HEADERS} headers" if self._too_many_headers() else msg)
+        if self._too_many_headers():
+            msg = f"there are more than {MOST_HEADERS} headers"
+        elif self._bytes_between > MAX_HEAD_BYTES:
+            msg = f"the headers are over {MAX_HEAD_BYTES} bytes"
+        self._refuse(BAD, msg)
 
     def _refuse(self, status: bytes, sentence: str, *more: tuple[bytes, bytes]) -> None:
         body = msgspec.json.encode({"detail": sentence})

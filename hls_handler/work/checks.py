@@ -72,10 +72,10 @@ def _queue(store: Store) -> None:
         log.warning("deliveries stood behind others that have ended; they may go now", extra={"deliveries": strays})
     figures, pauses = store.queue_figures(), store.pauses()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
-        raise HlsError(
-            f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s: raise limits.concurrency, "
-            "or look in the log why the workers are busy"
-        )
+        due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
+        if not figures.running:
+            raise HlsError(f"{due}, and nobody works: start `hls serve` with --role worker or all, or see its log")
+        raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
     if pauses:
         paused = "; ".join(told(pause) for pause in pauses)
         remedy = f"when that is over: {', '.join(resuming(pause) for pause in pauses)}"

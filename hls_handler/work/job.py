@@ -105,14 +105,22 @@ class Job:
         if until is not None:
             raise Wait("GitHub is in trouble, or told us to wait", at=until)
 
-    def before_write(self) -> None:
+    def before_write(self, write: str | None = None) -> None:
         """Take our turn to write on GitHub; a worker that lost its lease finds that out here, before it posts.
 
-        With it goes enough of the lease for the write to end in.
+        With it goes enough of the lease for the write to end in. `write` is the lock of what may not come twice.
         """
-        interval_s = self.now.settings.github.min_seconds_between_writes
-        take = self.tools.store.take_turn
-        self.in_turn(lambda: take(self.lease, GITHUB_PACE, interval_s=interval_s, kept=self.take_pending()))
+        github, take = self.now.settings.github, self.tools.store.take_turn
+        self.in_turn(
+            lambda: take(
+                self.lease,
+                GITHUB_PACE,
+                interval_s=github.min_seconds_between_writes,
+                kept=self.take_pending(),
+                write=write,
+                slowest_write_s=github.slowest_write_s,
+            )
+        )
         self.tools.leases.secure(self.lease)
 
     def still_ours(self) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal, assert_never
 
 from hls_handler.actions import COMMENTED, EDITED, SAID, Action, KeepComment, KeepLabels, Outcome
+from hls_handler.errors import DependencyDown, StepFailed
 from hls_handler.handlers.handler import Thread, still_welcome
 from hls_handler.store import Posted, ThreadMemory
 from hls_handler.work.feedback import look
@@ -93,18 +94,25 @@ def keep_comment(
     begun = WRITING.decode(job.steps.get((WRITING.name, index)))
     if begun is not None and begun.family != action.family:
         begun = None  # of another version's plan
+    name = f"{job.lease.thread_key}/{action.family}"
+    answered = job.tools.store.answered(name)
 
     def before_write() -> None:
         if begun is None:
             how: Literal["created", "edited"] = "created" if _memory(job).comment(action.family) is None else "edited"
             writing = Writing(action.family, how)
             job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
-        job.before_write()
+        job.before_write(name)
 
-    name = f"{job.lease.thread_key}/{action.family}"
     job.tools.store.lock(job.lease, name, ttl_s=LOCK_S, kept=job.take_pending())
     not_overtaken()
-    outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
+    try:
+        outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
+    except StepFailed as exc:
+        if not (isinstance(exc, DependencyDown) and exc.maybe_done):
+            job.pending.append(answered)
+        raise
+    job.pending.append(answered)
     if begun is None or outcome.detail != SAID:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)

@@ -132,3 +132,12 @@ def test_who_paused_is_kept_with_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.fullmatch(r"by \S+ on \S+", signed(None))
     monkeypatch.setenv("SUDO_USER", "mona")
     assert re.fullmatch(r"a migration \(by mona on \S+\)", signed("a migration"))
+
+
+@pytest.mark.usefixtures("waiting")
+def test_what_is_paused_is_not_said_to_run_when_it_is_to_be_tried_again(hls: Hls) -> None:
+    hls("pause", "octo/docs", "--reason", "a move")
+    assert plain(hls("deliveries", "retry", "other").output) == (
+        "other is queued, and waits: octo/docs is paused since T: a move; `hls resume octo/docs` ends that\n"
+    )
+    assert hls("deliveries", "retry", "waits").output == "waits is queued; a running service takes it within seconds\n"

@@ -73,7 +73,27 @@ def test_a_write_that_timed_out_is_not_looked_for_before_it_must_be_done(
         ask()
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
     assert not caught.value.for_all
+    assert caught.value.maybe_done == (verb != "GET")
     api.close()
+
+
+def test_a_write_that_was_never_sent_is_not_done(meter: RateMeter) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    api = Api(github_settings(url), observe=meter.observe, now=lambda: NOON)
+    with pytest.raises(DependencyDown, match="Connection refused") as caught:
+        api.write("POST", ISSUE, {}, still_ours=lambda: None)
+    assert not caught.value.maybe_done
+    api.close()
+
+
+@pytest.mark.parametrize("status", [422, 502])
+def test_a_write_that_was_answered_is_not_still_to_be_done(api: Api, github: FakeGithub, status: int) -> None:
+    github.faults = [Fault("POST", ISSUE, status=status, body={"message": "No"})]
+    with pytest.raises(Retryable) as caught:
+        api.write("POST", ISSUE, {}, still_ours=lambda: None)
+    assert not getattr(caught.value, "maybe_done", False)
 
 
 def test_an_answer_that_takes_too_long_is_github_down(github: FakeGithub, meter: RateMeter) -> None:

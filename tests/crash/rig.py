@@ -25,6 +25,7 @@ github:
   webhook_secret: "{secret}"
   base_url: "{github_url}"
   min_seconds_between_writes: 0
+  slowest_write_s: 3
 claude:
   api_key: "{api_key}"
   base_url: "{claude_url}"

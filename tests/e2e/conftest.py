@@ -52,12 +52,22 @@ def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
         prompts: str = "prompts",
         limits: str = "concurrency: 4",
         server: str = "",
+        slowest_write_s: float = 1,
     ) -> Service:
         port = free_port()
         url = storage_url or f"sqlite:///{tmp_path}/hls.db"
         path = tmp_path / f"settings-{len(made)}.yaml"
         path.write_text(
-            settings_text(sandbox, port=port, storage_url=url, prompts=prompts, more=more, limits=limits, server=server)
+            settings_text(
+                sandbox,
+                port=port,
+                storage_url=url,
+                prompts=prompts,
+                more=more,
+                limits=limits,
+                server=server,
+                slowest_write_s=slowest_write_s,
+            )
         )
         made.append(Service(path, port, tmp_path / f"service-{len(made)}.log", url))
         return made[-1]

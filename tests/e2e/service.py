@@ -33,6 +33,7 @@ github:
   webhook_secret: "{secret}"
   base_url: "{github_url}"
   min_seconds_between_writes: 0.01
+  slowest_write_s: {slowest_write_s}
 claude:
   api_key: "{api_key}"
   base_url: "{claude_url}"
@@ -55,6 +56,7 @@ def settings_text(
     prompts: str = "prompts",
     limits: str = "concurrency: 4",
     server: str = "",
+    slowest_write_s: float = 1,
     more: str = "",
 ) -> str:
     """Settings of a service whose GitHub and Claude are a sandbox. `limits` and `server` are more keys of theirs."""
@@ -69,6 +71,7 @@ def settings_text(
         prompts=prompts,
         limits=limits,
         server=server,
+        slowest_write_s=slowest_write_s,
         more=more,
     )
 

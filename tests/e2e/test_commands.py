@@ -243,7 +243,7 @@ def test_check_says_that_a_key_is_refused(make_service: MakeService, sandbox: Sa
     settings.write_text(settings.read_text().replace(sandbox.api_key, "sk-ant-" + "x" * 36))
     checked = hls("check", "--config", str(settings))
     assert checked.returncode == 1
-    assert f"{settings}:9 (claude.api_key): Claude answered 401" in checked.stdout
+    assert f"{settings}:10 (claude.api_key): Claude answered 401" in checked.stdout
 
 
 def test_the_demo_shows_the_main_job_and_ends_well(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_a_start_while_the_database_is_down_is_refused_with_what_to_do(distant: 
     ended = run("serve", "--config", str(settings))
     assert ended.returncode == 1  # and not 2: a later start may succeed
     (line,) = ended.stderr.splitlines()
-    assert f"{settings}:12 (storage.url): the database postgresql+psycopg://" in line
+    assert f"{settings}:13 (storage.url): the database postgresql+psycopg://" in line
     assert line.endswith("Connection refused; see whether PostgreSQL runs where storage.url says")
 
 

@@ -64,6 +64,25 @@ def test_a_service_that_is_killed_anywhere_goes_on_where_it_was(
     assert 8 <= calls <= 8 + 4  # a call that was under way in each of four workers may be made again
 
 
+def test_a_comment_that_github_makes_after_our_death_stays_the_only_one(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    """The next start looks for it when it must be there, not at once."""
+    service = make_service(slowest_write_s=5).start()
+    sandbox.faults.add(Fault(effect="slow", stand_in="github", method="POST", path="/comments", seconds=3))
+    deliver_issues(service, sandbox, range(101, 102))
+    waiting = Waiting(60)
+    while not any(fitted for _, fitted in sandbox.faults.rules) and waiting.more():
+        pass
+    assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+    service.start()
+    service.until_idle()
+    waiting = Waiting(60)
+    while not any(request.document()["fault"] for request in sandbox.seen.all("github")) and waiting.more():
+        pass
+    assert_each_done_once(sandbox, [101])
+
+
 def test_sigterm_ends_running_steps_and_leaves_the_rest_for_the_next_start(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
@@ -129,7 +148,7 @@ def test_all_problems_of_a_start_are_named_at_once(make_service: MakeService, tm
     said = ended.stderr
     assert "cannot listen on 127.0.0.1" in said
     assert "(storage.url)" in said
-    assert f"{service.settings}:13 (prompts.directory): there is no folder {tmp_path}/none\n" in said
+    assert f"{service.settings}:14 (prompts.directory): there is no folder {tmp_path}/none\n" in said
     assert "Traceback" not in said
 
 

@@ -134,6 +134,8 @@ _OF_GITHUB: tuple[dict[str, Any], ...] = (
     {"effect": "drop_after", "method": "POST"},
     {"effect": "drop_after", "method": "PATCH"},
     {"effect": "garbage", "method": "POST"},
+    {"effect": "slow", "method": "POST", "seconds": 0.8},
+    {"effect": "slow", "method": "POST", "seconds": 0.8},
 )
 
 

@@ -154,3 +154,61 @@ def test_a_lock_that_ran_out_is_taken_over(store: Store, skew: Skew) -> None:
     store.lock(second, "thread", ttl_s=5)
     with pytest.raises(Wait, match="g2"):
         store.lock(first, "thread", ttl_s=5)
+
+
+def begin_to_write(store: Store, guid: str = "g1") -> Lease:
+    lease = begin(store, guid)
+    store.lock(lease, "thread", ttl_s=120)
+    store.take_turn(lease, "github", interval_s=0, write="thread", slowest_write_s=60)
+    return lease
+
+
+def wait_for_lock(store: Store, lease: Lease) -> datetime:
+    with pytest.raises(Wait, match=r"carry out a write that had no answer \(github.slowest_write_s\)") as waiting:
+        store.lock(lease, "thread", ttl_s=120)
+    assert waiting.value.holdup is None
+    return waiting.value.at
+
+
+@pytest.mark.parametrize("leaving", ["postponed", "crashed", "restarted", "dead", "still at it"])
+def test_a_write_without_an_answer_keeps_everybody_from_its_lock(store: Store, skew: Skew, leaving: str) -> None:
+    lease, begun = begin_to_write(store), store.now()
+    if leaving == "postponed":
+        store.postpone(lease, at=store.now(), reason="no answer", failed=True, counts=False)
+    elif leaving == "dead":
+        store.bury(lease, reason="no answer")
+    elif leaving == "crashed":
+        skew.pass_by(seconds=31)
+    elif leaving == "restarted":
+        store.release_all_leases()
+    store.wait_no_more()
+    again = [lease] if leaving == "still at it" else [] if leaving == "dead" else [claim(store)]
+    for waiting in (*again, begin(store, "g2")):
+        until = wait_for_lock(store, waiting)
+        assert timedelta(seconds=59) < until - begun < timedelta(seconds=61)
+    skew.pass_by(seconds=61)
+    store.lock(begin(store, "g3"), "thread", ttl_s=120)
+
+
+def test_a_write_that_was_answered_keeps_nobody_from_its_lock(store: Store) -> None:
+    lease = begin_to_write(store)
+    other = begin(store, "g2")
+    store.remember(lease, store.answered("thread"), unlock=True)
+    store.lock(other, "thread", ttl_s=120)
+
+
+def test_a_write_whose_turn_has_not_come_keeps_nobody_from_its_lock(store: Store) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.take_turn(first, "github", interval_s=60)
+    with pytest.raises(Wait, match="its turn"):
+        store.take_turn(second, "github", interval_s=60, write="thread", slowest_write_s=60)
+    store.lock(first, "thread", ttl_s=120)
+
+
+def test_a_write_that_is_begun_again_is_waited_for_again(store: Store, skew: Skew) -> None:
+    lease = begin_to_write(store)
+    skew.pass_by(seconds=61)
+    lease = claim(store)
+    store.lock(lease, "thread", ttl_s=120)
+    store.take_turn(lease, "github", interval_s=0, write="thread", slowest_write_s=60)
+    assert wait_for_lock(store, lease) - store.now() > timedelta(seconds=58)

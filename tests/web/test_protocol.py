@@ -157,6 +157,8 @@ def test_a_body_in_chunks_is_put_together(running: Running) -> None:
         (request(*lines(), b"Content-Length: -1", length=False), 400),
         (request(*lines(), b"Content-Length: 5", b"Transfer-Encoding: chunked", length=False), 400),
         (request(b"X-Big: " + b"x" * MAX_HEAD_BYTES, length=False)[: MAX_HEAD_BYTES + 1], 400),
+        (request(*lines(), b"X-Big: " + b"x" * MAX_HEAD_BYTES, body=BODY), 400),
+        (request(*lines(), *[b"X-%d: " % n + b"x" * 16_000 for n in range(5)], body=BODY), 400),
         (request(*lines(), b"Content-Length: 20001", length=False), 413),
         (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"4e21\r\n" + b"x" * 20001, 413),
         (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"zz\r\n", 400),

@@ -165,4 +165,10 @@ def test_a_pause_is_told_so_that_nobody_forgets_it(make_world: MakeWorld, tmp_pa
     one.store.resume("Codertocat/Hello-World")
     stuck = queue(one, tmp_path)
     assert stuck.message is not None
-    assert stuck.message.startswith("1 deliveries are due, the oldest for 3600 s")
+    assert stuck.message.startswith("1 deliveries are due, the oldest for 3600 s, and nobody works: start `hls serve`")
+    one.accept(guid="other", thread=9)
+    one.skew.append(timedelta(hours=1))
+    assert one.claim() is not None
+    busy = queue(one, tmp_path)
+    assert busy.message is not None
+    assert "raise limits.concurrency" in busy.message

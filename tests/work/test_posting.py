@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.actions import KeepComment, Outcome
 from hls_handler.deliveries import Finished
-from hls_handler.errors import Overtaken
+from hls_handler.errors import DependencyDown, Overtaken
 from hls_handler.handlers.handler import Thread
 from hls_handler.work.memory import OUTCOME
 from hls_handler.work.posting import post
@@ -103,6 +103,26 @@ def test_a_comment_whose_answer_was_lost_is_told_as_what_was_done(make_world: Ma
     one.github.lost_answers = [GITHUB_DOWN]
     assert one.run() is None
     one.later(60)
+    assert one.run() == Finished(GUID, "done", DONE)
+    assert one.github.asked.count("write comment") == 1
+
+
+SILENCE = DependencyDown("no answer: ReadTimeout", dependency="github", remedy="wait", maybe_done=True)
+
+
+def test_a_comment_that_had_no_answer_is_not_looked_for_before_it_must_be_there(make_world: MakeWorld) -> None:
+    """Neither by its own delivery nor by another of the thread, whoever makes them due at once."""
+    one = make_world()
+    one.accept()
+    one.github.lost_answers = [SILENCE]
+    assert one.run() is None
+    asked = len(one.github.asked)
+    one.later(31)
+    one.store.wait_no_more()
+    assert one.run() is None
+    assert [call for call in one.github.asked[asked:] if "comment" in call] == []
+    assert "github.slowest_write_s" in (one.row().reason or "")
+    one.later(30)
     assert one.run() == Finished(GUID, "done", DONE)
     assert one.github.asked.count("write comment") == 1
 
