@@ -58,7 +58,7 @@ def test_an_sqlite_file_is_not_divided(sandbox: Sandbox, tmp_path: Path, role: R
         Service(SettingsFile(path, os.environ, dotenv=tmp_path / ".env"), role=role)
     assert refused.value.problems == (
         (
-            f"{path}:13 (storage.url): --role {role} needs a database that processes can share, and one process holds "
+            f"{path}:14 (storage.url): --role {role} needs a database that processes can share, and one process holds "
             "an SQLite file: name a postgresql+psycopg:// address, or serve without --role"
         ),
     )
