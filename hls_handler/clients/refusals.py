@@ -50,7 +50,10 @@ def refused(call: str, status: int, headers: Mapping[str, str], message: str | N
 
 
 SLOWEST_WRITE = timedelta(seconds=60)
-"""A write that we did not wait for may still take effect; GitHub itself gives up on a request after ten seconds."""
+"""A write that we did not wait for may still take effect; GitHub itself gives up on a request after ten seconds.
+
+So long its own delivery waits. From a comment everybody else is kept away, too, by its lock (`github.slowest_write_s`).
+"""
 
 
 def unreachable(call: str, exc: BaseException, now: datetime, way: Way) -> DependencyDown:
