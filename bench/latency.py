@@ -31,7 +31,7 @@ PATIENCE_S = 120.0
 
 def measure(folder: Path) -> tuple[Row, ...]:
     real = _measured(folder, "as in earnest", github_s=GITHUB_S, claude_s=CLAUDE_S, at_work=WORKERS * 4)
-    busy = _measured(folder, "no latencies", github_s=0.0, claude_s=0.0, at_work=250)
+    busy = _measured(folder, "no latencies", github_s=0.0, claude_s=0.0, at_work=500)
     slower = f"accept p99, {WORKERS} at work to idle"
     return (
         Row(slower, real[0], "at most", REQUIRED, AIM, real[1]),
