@@ -119,7 +119,7 @@ class InMemory:
         self.locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
         self.locked.setdefault(lease.guid, []).append(name)
 
-    def answered(self, _write: str) -> None:
+    def answered(self, _lease: Lease, _write: str) -> None:
         return None
 
     def finish(self, lease: Lease, state: str, *, kept: Sequence[Remembered], **_why: object) -> None:

@@ -208,7 +208,8 @@ class Api:
         """Change something. Only `writes` calls this (SECURITY.md rule 12). `expected` refusals are returned.
 
         `still_ours` is called right before bytes leave, over a connection that stands; what it raises stops them.
-        Of what was sent and not answered, the error says that it may be done.
+        Of what was sent and not answered by GitHub's own word (a gateway's 502 is none), the error says that it may
+        still be carried out.
         """
         sent = False
 

@@ -41,7 +41,9 @@ def refused(call: str, status: int, headers: Mapping[str, str], message: str | N
         return DependencyDown(what, dependency="github", remedy=LIMIT_REMEDY, not_before=until)
     if status >= 500 or status == 408:
         until_or_none = retry_after(headers, now)
-        return DependencyDown(what, dependency="github", remedy=OUTAGE_REMEDY, not_before=until_or_none)
+        return DependencyDown(
+            what, dependency="github", remedy=OUTAGE_REMEDY, not_before=until_or_none, maybe_done=_is_write(call)
+        )
     if status in (403, 404, 410, 451):
         if message is None:
             return DependencyDown(f"{what}, which is not GitHub's", dependency="github", remedy=ADDRESS_REMEDY)
@@ -62,7 +64,7 @@ def unreachable(call: str, exc: BaseException, now: datetime, way: Way) -> Depen
     After a write that timed out, nobody looks whether it was done before it must have been.
     """
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
-    not_before = now + SLOWEST_WRITE if timed_out and not call.startswith("GET ") else None
+    not_before = now + SLOWEST_WRITE if timed_out and _is_write(call) else None
     why, remedy = way.told(exc, otherwise=ADDRESS_REMEDY)
     message = f"{call}: no answer{why}"
     return DependencyDown(
@@ -70,15 +72,22 @@ def unreachable(call: str, exc: BaseException, now: datetime, way: Way) -> Depen
         dependency="github",
         remedy=remedy,
         not_before=not_before,
-        maybe_done=not call.startswith("GET "),
+        maybe_done=_is_write(call),
         for_all=False,
     )
+
+
+def _is_write(call: str) -> bool:
+    return not call.startswith("GET ")
 
 
 def unexpected(call: str, what: str) -> DependencyDown:
     """The error for an answer that GitHub's API does not give."""
     return DependencyDown(
-        f"{call}: GitHub answered something unexpected: {what}", dependency="github", remedy=ADDRESS_REMEDY
+        f"{call}: GitHub answered something unexpected: {what}",
+        dependency="github",
+        remedy=ADDRESS_REMEDY,
+        maybe_done=_is_write(call),
     )
 
 

@@ -14,7 +14,6 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
 from hls_handler.store.connection import Connection
-from hls_handler.store.database import Insert
 from hls_handler.store.pace import Pace, Turn, next_turn
 from hls_handler.store.part import WRITTEN, Counts, literal
 from hls_handler.store.steps import Keepable, Progressing, Write, packed
@@ -31,7 +30,8 @@ _PACE = (
 )
 _KEEP_PACE = pace.update().where(pace.c.name == bindparam("of_pace"))
 _MINE = and_(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == bindparam("of_pace"))
-_ANSWERED = locks.delete().where(locks.c.name == bindparam("of_write"))
+_OWN_ID = select(deliveries.c.id).where(deliveries.c.guid == bindparam("of_guid")).scalar_subquery()
+_ANSWERED = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == _OWN_ID)
 _TAKE_RESERVED = turns.delete().where(_MINE).returning(turns.c.slot_at)
 
 
@@ -61,11 +61,15 @@ class Turning(Progressing):
             row_id = self._fenced_with(connection, lease, steps_to_keep)
             before = self._lock_pace(connection, pace)
             turn = self._turn(connection, row_id, pace, interval_s, before, self._database.now_in(connection))
+            settles_at = None
             if turn.go and write is not None:
                 begun = {"name": WRITTEN + write, "delivery_id": row_id, "ttl_ms": int(slowest_write_s * 1000)}
-                connection.run(self._begin_write, begun)
+                if connection.run(self._take, begun).first() is None:  # we held the lock, and it ran out
+                    settles_at = connection.run(self._settles_at, {"of_write": begun["name"]}).scalar()
         if not turn.go:
             raise Wait(f"waits for its turn ({pace})", at=from_ms(turn.slot_at))
+        if settles_at is not None:
+            raise _unanswered(settles_at)
 
     def hold_pace(self, pace: str, until: datetime) -> None:
         """No turns before `until`: the server said so. Turns reserved before it are void."""
@@ -99,11 +103,11 @@ class Turning(Progressing):
             self._database.ring(connection)
         return waited
 
-    def answered(self, write: str) -> Write:
+    def answered(self, lease: Lease, write: str) -> Write:
         """To be kept when a write has its answer: it takes no effect any more that is not seen by a look."""
 
         def forget(connection: Connection) -> Counts:
-            connection.run(_ANSWERED, {"of_write": WRITTEN + write})
+            connection.run(_ANSWERED, {"of_write": WRITTEN + write, "of_guid": lease.guid})
             return {}
 
         return forget
@@ -117,15 +121,13 @@ class Turning(Progressing):
         steps_to_keep, holder = packed(kept), None
         with self._database.writing(durable=False) as connection:
             row_id = self._fenced_with(connection, lease, steps_to_keep)
-            settles_at: int | None = connection.run(self._settles_at, {"of_write": WRITTEN + name}).scalar()
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
-            if settles_at is None and connection.run(self._take, lock).first() is None:
+            if connection.run(self._take, lock).first() is None:
                 holder = connection.run(self._holder, {"of_name": name}).one()
+            # After that: who held it before has noted what it began before it gave it back.
+            settles_at = connection.run(self._settles_at, {"of_write": WRITTEN + name}).scalar()
         if settles_at is not None:
-            raise Wait(
-                "GitHub may still be about to carry out a write that had no answer (github.slowest_write_s)",
-                at=from_ms(settles_at),
-            )
+            raise _unanswered(settles_at)
         if holder is not None:
             guid, until, moment = holder
             raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, moment + _LOCK_POLL_MS)))
@@ -140,14 +142,6 @@ class Turning(Progressing):
             set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
             where=or_(locks.c.delivery_id == new.excluded["delivery_id"], locks.c.locked_until <= now),
         ).returning(locks.c.name)
-
-    @cached_property
-    def _begin_write(self) -> Insert:
-        new = self._database.insert(locks).values(
-            locked_until=self._database.now + bindparam("ttl_ms", type_=BigInteger())
-        )
-        begun_anew = {"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]}
-        return new.on_conflict_do_update(index_elements=["name"], set_=begun_anew)
 
     @cached_property
     def _settles_at(self) -> Select[int]:
@@ -203,3 +197,8 @@ class Turning(Progressing):
     def _keep_pace(self, connection: Connection, name: str, after: Pace) -> None:
         values = {"next_at": after.next_at, "held_until": after.held_until, "taken_at": after.taken_at}
         connection.run(_KEEP_PACE, {"of_pace": name, **values})
+
+
+def _unanswered(settles_at: int) -> Wait:
+    sentence = "GitHub may still be about to carry out a write that had no answer (github.slowest_write_s)"
+    return Wait(sentence, at=from_ms(settles_at))

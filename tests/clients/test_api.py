@@ -88,12 +88,17 @@ def test_a_write_that_was_never_sent_is_not_done(meter: RateMeter) -> None:
     api.close()
 
 
-@pytest.mark.parametrize("status", [422, 502])
-def test_a_write_that_was_answered_is_not_still_to_be_done(api: Api, github: FakeGithub, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "maybe_done"),
+    [(422, False), (401, False), (429, False), (502, True), (504, True), (408, True), (202, True)],
+)
+def test_what_a_gateway_answers_does_not_say_that_a_write_is_over(
+    api: Api, github: FakeGithub, status: int, maybe_done: bool
+) -> None:
     github.faults = [Fault("POST", ISSUE, status=status, body={"message": "No"})]
     with pytest.raises(Retryable) as caught:
         api.write("POST", ISSUE, {}, still_ours=lambda: None)
-    assert not getattr(caught.value, "maybe_done", False)
+    assert getattr(caught.value, "maybe_done", False) == maybe_done
 
 
 def test_an_answer_that_takes_too_long_is_github_down(github: FakeGithub, meter: RateMeter) -> None:

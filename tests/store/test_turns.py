@@ -193,8 +193,24 @@ def test_a_write_without_an_answer_keeps_everybody_from_its_lock(store: Store, s
 def test_a_write_that_was_answered_keeps_nobody_from_its_lock(store: Store) -> None:
     lease = begin_to_write(store)
     other = begin(store, "g2")
-    store.remember(lease, store.answered("thread"), unlock=True)
+    store.remember(other, store.answered(other, "thread"))  # not its own
+    store.postpone(lease, at=store.now(), reason="its turn", failed=False, counts=False)
+    wait_for_lock(store, other)
+    lease = claim(store)
+    store.remember(lease, store.answered(lease, "thread"))
+    store.postpone(lease, at=store.now(), reason="its turn", failed=False, counts=False)
+    store.remember(other, unlock=True)
     store.lock(other, "thread", ttl_s=120)
+
+
+def test_who_lost_the_lock_while_it_looked_does_not_write_beside_who_has_it(store: Store, skew: Skew) -> None:
+    slow, other = begin(store, "g1"), begin(store, "g2")
+    store.lock(slow, "thread", ttl_s=5)
+    skew.pass_by(seconds=6)
+    store.lock(other, "thread", ttl_s=120)
+    store.take_turn(other, "github", interval_s=0, write="thread", slowest_write_s=60)
+    with pytest.raises(Wait, match="slowest_write_s"):
+        store.take_turn(slow, "github", interval_s=0, write="thread", slowest_write_s=60)
 
 
 def test_a_write_whose_turn_has_not_come_keeps_nobody_from_its_lock(store: Store) -> None:
