@@ -95,16 +95,13 @@ def keep_comment(
     if begun is not None and begun.family != action.family:
         begun = None  # of another version's plan
     name = f"{job.lease.thread_key}/{action.family}"
-    written = False
 
     def before_write() -> None:
-        nonlocal written
         if begun is None:
             how: Literal["created", "edited"] = "created" if _memory(job).comment(action.family) is None else "edited"
             writing = Writing(action.family, how)
             job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
         job.before_write(name)
-        written = True
 
     job.tools.store.lock(job.lease, name, ttl_s=LOCK_S, kept=job.take_pending())
     not_overtaken()
@@ -112,11 +109,10 @@ def keep_comment(
     try:
         outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
     except StepFailed as exc:
-        if written and not (isinstance(exc, DependencyDown) and exc.maybe_done):
+        if not (isinstance(exc, DependencyDown) and exc.maybe_done):
             job.pending.append(answered)
         raise
-    if written:
-        job.pending.append(answered)
+    job.pending.append(answered)  # also what an earlier round of ours began, which this one has found
     if begun is None or outcome.detail != SAID:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)
