@@ -17,9 +17,9 @@ from hls_handler.store.analyses import KeepingAnalyses
 from hls_handler.store.clock import HOUR_MS, from_ms
 from hls_handler.store.connection import Connection
 from hls_handler.store.pace import budget_frees_at
-from hls_handler.store.part import lost
+from hls_handler.store.part import OWN_ID, lost
 from hls_handler.store.steps import Keepable, packed
-from hls_handler.store.tables import calls, deliveries, turns
+from hls_handler.store.tables import calls, turns
 from hls_handler.store.turns import Turning
 
 CLAUDE_PACE = "claude"  # what `hold_pace` names when Claude's server says to wait
@@ -34,7 +34,6 @@ _HOW_MANY = select(func.count()).select_from(calls).where(_OF_THE_HOUR)
 _STARTS = select(_c.started_at).where(_OF_THE_HOUR).order_by(_c.started_at)
 _DROP_RESERVED = turns.delete().where(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == _BUDGET)
 _AHEAD = select(func.count()).select_from(turns).where(turns.c.pace == _BUDGET, turns.c.slot_at > bindparam("moment"))
-_OWN_ID = select(deliveries.c.id).where(deliveries.c.guid == bindparam("of_guid")).scalar_subquery()
 
 
 class Calling(Turning, KeepingAnalyses):
@@ -146,7 +145,7 @@ class Calling(Turning, KeepingAnalyses):
     def _end_call(self) -> ReturningUpdate[Any]:
         return (
             calls.update()
-            .where(_c.id == bindparam("of_call"), _c.delivery_id == _OWN_ID, _c.finished_at.is_(None))
+            .where(_c.id == bindparam("of_call"), _c.delivery_id == OWN_ID, _c.finished_at.is_(None))
             .values(finished_at=self._database.now)
             .returning(_c.prompt_id, _c.step_index)
         )
@@ -156,7 +155,7 @@ class Calling(Turning, KeepingAnalyses):
         return select(func.count(distinct(_c.delivery_id))).where(
             _c.thread_key == bindparam("of_thread"),
             _c.started_at > self._database.now - HOUR_MS,
-            _c.delivery_id != _OWN_ID,
+            _c.delivery_id != OWN_ID,
         )
 
     def _budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Wait | None:

@@ -19,6 +19,9 @@ Counts = Mapping[tuple[str, str], int]
 
 _LITERALS: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in get_args(State)}
 
+OWN_ID = select(deliveries.c.id).where(deliveries.c.guid == bindparam("of_guid")).scalar_subquery()
+"""The row of the delivery that a statement is run for."""
+
 WRITTEN = "written "
 """Before a lock's name: what keeps everybody from that lock as long as a write may still take effect."""
 

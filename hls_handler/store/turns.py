@@ -15,7 +15,7 @@ from hls_handler.errors import Wait
 from hls_handler.store.clock import from_ms, to_ms
 from hls_handler.store.connection import Connection
 from hls_handler.store.pace import Pace, Turn, next_turn
-from hls_handler.store.part import WRITTEN, Counts, literal
+from hls_handler.store.part import OWN_ID, WRITTEN, Counts, literal
 from hls_handler.store.steps import Keepable, Progressing, Write, packed
 from hls_handler.store.tables import deliveries, locks, pace, turns
 
@@ -30,8 +30,7 @@ _PACE = (
 )
 _KEEP_PACE = pace.update().where(pace.c.name == bindparam("of_pace"))
 _MINE = and_(turns.c.delivery_id == bindparam("of_delivery"), turns.c.pace == bindparam("of_pace"))
-_OWN_ID = select(deliveries.c.id).where(deliveries.c.guid == bindparam("of_guid")).scalar_subquery()
-_ANSWERED = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == _OWN_ID)
+_ANSWERED = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
 _TAKE_RESERVED = turns.delete().where(_MINE).returning(turns.c.slot_at)
 
 

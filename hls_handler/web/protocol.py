@@ -83,9 +83,7 @@ class Protocol(HttpToolsProtocol):
         self._bytes_between += len(data)
         super().data_received(data)
         if not self.transport.is_closing():
-            if self._bytes_between > MAX_HEAD_BYTES:
-                self._refuse(BAD, f"the headers are over {MAX_HEAD_BYTES} bytes")
-            elif self._too_many_headers():
+            if self._bytes_between > MAX_HEAD_BYTES or self._too_many_headers():
                 self.send_400_response("")
             elif len(self.pipeline) > MOST_UNANSWERED:
                 self.transport.close()
@@ -161,10 +159,10 @@ class Protocol(HttpToolsProtocol):
         return self.headers is not None and len(self.headers) > MOST_HEADERS
 
     def send_400_response(self, msg: str) -> None:
-        if self._too_many_headers():
-            msg = f"there are more than {MOST_HEADERS} headers"
-        elif self._bytes_between > MAX_HEAD_BYTES:
+        if self._bytes_between > MAX_HEAD_BYTES:
             msg = f"the headers are over {MAX_HEAD_BYTES} bytes"
+        elif self._too_many_headers():
+            msg = f"there are more than {MOST_HEADERS} headers"
         self._refuse(BAD, msg)
 
     def _refuse(self, status: bytes, sentence: str, *more: tuple[bytes, bytes]) -> None:

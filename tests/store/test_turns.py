@@ -201,6 +201,8 @@ def test_a_write_that_was_answered_keeps_nobody_from_its_lock(store: Store) -> N
     store.postpone(lease, at=store.now(), reason="its turn", failed=False, counts=False)
     store.remember(other, unlock=True)
     store.lock(other, "thread", ttl_s=120)
+    with pytest.raises(Wait, match="waits for delivery g2, which holds thread"):
+        store.lock(begin(store, "g3"), "thread", ttl_s=120)
 
 
 def test_who_lost_the_lock_while_it_looked_does_not_write_beside_who_has_it(store: Store, skew: Skew) -> None:

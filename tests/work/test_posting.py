@@ -111,7 +111,7 @@ SILENCE = DependencyDown("no answer: ReadTimeout", dependency="github", remedy="
 
 
 def test_a_comment_that_had_no_answer_is_not_looked_for_before_it_must_be_there(make_world: MakeWorld) -> None:
-    """Neither by its own delivery nor by another of the thread, whoever makes them due at once."""
+    """Not even when all that waits is made due at once."""
     one = make_world()
     one.accept()
     one.github.lost_answers = [SILENCE]
