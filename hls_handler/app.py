@@ -247,8 +247,6 @@ class Service:
         """Every second: the files, and, should the bell not be heard, the ends that somebody at the door waits for."""
         self._now()
         self._let_go_on()
-        if self._workers is not None:
-            self._workers.look_at_the_clock()
         self._look_for_ends()
 
     def _wake(self, workers: int | None = None) -> None:
@@ -345,7 +343,6 @@ def _openings(settings: Settings, load: Callable[[Settings], Library], role: Rol
             alone = held.enter_context(hold_exclusively(settings.storage.url))
             store = Store.open(settings.storage.url)
             held.callback(store.close)
-            store.steady()
             if alone:
                 store.release_all_leases()
             store.wait_no_more(forget_servers=alone)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, bindparam, literal_column, select, union_all
-from sqlalchemy.sql.dml import ReturningUpdate
+import msgspec
+from sqlalchemy import CompoundSelect, Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from hls_handler.deliveries import Accepted, NewDelivery, State
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.store.clock import HOUR_MS
-from hls_handler.store.connection import Connection
 from hls_handler.store.counters import ended
-from hls_handler.store.database import Database, Insert
-from hls_handler.store.known import Known, look_up
-from hls_handler.store.lanes import busy_lanes, let_next_come
+from hls_handler.store.database import Database
 from hls_handler.store.packed import pack
 from hls_handler.store.part import COUNTED_AT_THE_DOOR, LAST_WEBHOOK, Counts, Part, literal
 from hls_handler.store.ranks import rank
@@ -30,6 +29,15 @@ _FROM_HERE_ON_TOO_BIG = 2**63
 
 _c = deliveries.c
 _older, _newer = deliveries.alias("older"), deliveries.alias("newer")
+_BY_GUID = (
+    select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest)
+    .where(_c.guid.in_(bindparam("guids", expanding=True)))
+    .order_by(_c.id)
+    .with_for_update(read=True, key_share=True)  # retention may be deleting one: then it is new
+)
+_BY_DIGEST = select(_c.digest, _c.guid, _c.state).where(
+    _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
+)
 _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
@@ -57,7 +65,52 @@ def _superseding(older: Select[int] | CompoundSelect[int]) -> ReturningUpdate[An
 
 
 _SUPERSEDE = {"thread": _superseding(_OLDER_OF_ITS_THREAD), "older_commits": _superseding(_OLDER_COMMITS)}
-_DROP_TURNS = turns.delete().where(turns.c.delivery_id == bindparam("old_id"))
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The fields of a stored delivery that tell whether a new one with its GUID is the same delivery again."""
+
+    state: State
+    event: str
+    repository_id: int | None
+    number: int | None
+    digest: bytes | None  # None: the body was not stored
+
+    def is_same_as(self, new: NewDelivery) -> bool:
+        """The GUID is not signed: whoever knows one and holds any secret could replace another delivery."""
+        digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
+        return digest_fits and (self.event, self.repository_id, self.number) == (
+            new.event,
+            new.repository_id,
+            new.number,
+        )
+
+
+@dataclass(slots=True)
+class Duplicates:
+    """Rows that already exist for the GUIDs and bodies of a batch, and the earlier deliveries of the batch itself."""
+
+    stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
+    bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
+    rejects_replays: bool = True
+
+    def add(self, new: NewDelivery) -> None:
+        digest = new.digest if new.state == "queued" else None
+        self.stored[new.guid] = Stored(new.state, new.event, new.repository_id, new.number, digest)
+        if digest and self.rejects_replays:
+            self.bodies.setdefault(digest, {})[new.guid] = new.state
+
+
+def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:
+    """Bodies that were queued longer than `window_ms` before `now` are not replays; with 0, none is."""
+    found = Duplicates(rejects_replays=window_ms > 0)
+    for row in connection.execute(_BY_GUID, {"guids": [new.guid for new in batch]}):
+        found.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
+    digests = {new.digest for new in batch if new.state == "queued" and new.digest}
+    if found.rejects_replays and digests:
+        for body in connection.execute(_BY_DIGEST, {"digests": list(digests), "since": now - window_ms}):
+            found.bodies.setdefault(body.digest, {})[body.guid] = body.state
+    return found
 
 
 class Accepting(Part):
@@ -81,17 +134,15 @@ class Accepting(Part):
             self._count(connection, beforehand)
             now = self._database.now_in(connection)
             noted = self._note_arrivals(connection, beforehand, now)
-            known = look_up(self._database, connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
+            known = find_existing(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
             before = frozenset(known.stored)
             answers = sort_out(batch, known)
             stored = {new.guid: i for i, new in enumerate(batch) if answers[i].outcome in ("queued", "ignored")}
             kept = [batch[i] for i in stored.values()]
-            busy = busy_lanes(self._database, connection, _lanes_of(kept))
-            superseding = _superseding_in(kept, busy, before)
-            _line_up(kept, [rows[i] for i in stored.values()], busy, before, now)
+            superseding = _superseding_in(kept, before)
+            _line_up(kept, [rows[i] for i in stored.values()], now)
             _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, before, now)
             afterwards += _supersede(connection, superseding, now)
-            let_next_come(self._database, connection, [new.thread_key for new in superseding])
             self._count(connection, afterwards + _count_answers(batch, answers))
             if any(answer.outcome == "queued" for answer in answers):
                 self._database.ring(connection)
@@ -102,9 +153,9 @@ class Accepting(Part):
         """Note when the last webhook came, of all and of each repository that is counted, if it was not just now."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         news = sorted(label for label in labels if abs(now - self._noted.get(label, 0)) >= _NOTED_EVERY_MS)
-        connection.run_for_each(
-            self._note_arrival, [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news]
-        )
+        if news:
+            rows = [{"name": LAST_WEBHOOK, "label": label, "value": now} for label in news]
+            connection.execute(self._note_arrival, rows)
         return dict.fromkeys(news, now)
 
     @cached_property
@@ -113,9 +164,11 @@ class Accepting(Part):
         return {}
 
     @cached_property
-    def _note_arrival(self) -> Insert:
+    def _note_arrival(self) -> ReturningInsert[Any]:
         new = self._database.insert(counters)
-        return new.on_conflict_do_update(index_elements=["name", "label"], set_={"value": new.excluded["value"]})
+        return new.on_conflict_do_update(
+            index_elements=["name", "label"], set_={"value": new.excluded["value"]}
+        ).returning(counters.c.name)
 
 
 def refuse_unstorable(new: NewDelivery) -> None:
@@ -127,18 +180,18 @@ def refuse_unstorable(new: NewDelivery) -> None:
         raise PayloadError("the payload does not have GitHub's shape: number does not fit 63 bits")
 
 
-def sort_out(batch: Sequence[NewDelivery], known: Known) -> list[Accepted]:
+def sort_out(batch: Sequence[NewDelivery], known: Duplicates) -> list[Accepted]:
     """What becomes of each of a batch, the earlier ones known to the later ones."""
     answers = []
     for new in batch:
         answer = _sort_out_one(new, known)
         answers.append(answer)
         if answer.outcome in ("queued", "ignored"):
-            known.learn(new)
+            known.add(new)
     return answers
 
 
-def _sort_out_one(new: NewDelivery, known: Known) -> Accepted:
+def _sort_out_one(new: NewDelivery, known: Duplicates) -> Accepted:
     stored = known.stored.get(new.guid)
     if stored is not None and not (stored.state in _ROUTED_AGAIN and stored.is_same_as(new)):
         return Accepted("duplicate", stored.state, new.guid)
@@ -172,38 +225,17 @@ def _row(new: NewDelivery) -> dict[str, object]:
     }
 
 
-def _lanes_of(batch: Sequence[NewDelivery]) -> set[str]:
-    """The threads whose open deliveries matter to a batch."""
-    return {
-        new.thread_key for new in batch if new.thread_key and (new.state == "queued" or new.supersedes != "nothing")
-    }
-
-
-def _line_up(
-    batch: Sequence[NewDelivery],
-    rows: Sequence[dict[str, object]],
-    busy: Set[str],
-    before: frozenset[str],
-    now: int,
-) -> None:
-    """Give each row of a batch its place: when it is due, its rank, and whether it stands behind an older one.
-
-    Those known `before` are older than whatever their threads hold now, or come to the front when that has ended.
-    """
-    lanes = set(busy)
+def _line_up(batch: Sequence[NewDelivery], rows: Sequence[dict[str, object]], now: int) -> None:
+    """Give each row of a batch its place in the queue: when it is due, and its rank."""
     for new, row in zip(batch, rows, strict=True):
-        queued = new.state == "queued"
         row |= {
             "queued_at": now,
             "due_at": now + round(new.settle_s * 1000),
             "rank": rank(now, new.priority),
-            "behind": queued and new.thread_key in lanes and new.guid not in before,
-            "finished_at": None if queued else now,
+            "finished_at": None if new.state == "queued" else now,
         }
-        if queued and new.settle_s:
+        if new.state == "queued" and new.settle_s:
             row["reason"] = f"waits {new.settle_s:g} s for a newer push (limits.settle_s)"
-        if queued and new.thread_key is not None:
-            lanes.add(new.thread_key)
 
 
 def _store(
@@ -213,21 +245,21 @@ def _store(
     new = [row | {"received_at": now} for guid, row in rows.items() if guid not in before]
     again = [rows[guid] | {"known_guid": guid} for guid in sorted(before & rows.keys())]
     database.insert_rows(connection, deliveries, new)
-    connection.run_for_each(_ROUTE_AGAIN, again)
+    for row in again:
+        connection.execute(_ROUTE_AGAIN, row)
 
 
-def _superseding_in(batch: Sequence[NewDelivery], busy: Set[str], before: frozenset[str]) -> list[NewDelivery]:
-    """Those of a batch that is about to be stored that make other work on their threads pointless, if there is any."""
-    # Of a burst that says the same of one thread, the last says it all; one that came again may be older than the rest.
-    newer = {
+def _superseding_in(batch: Sequence[NewDelivery], before: frozenset[str]) -> list[NewDelivery]:
+    """Those of a batch that make other work on their threads pointless.
+
+    In a burst that says the same of one thread the last is enough; one that came again may be older than the rest.
+    """
+    newest = {
         (new.thread_key, new.supersedes, new.head_sha, new.guid if new.guid in before else None): new
         for new in batch
-        if new.supersedes != "nothing"
+        if new.supersedes != "nothing" and new.thread_key is not None
     }
-    if not newer:
-        return []
-    with_work = busy | {thread for thread, times in Counter(new.thread_key for new in batch).items() if times > 1}
-    return [new for new in newer.values() if new.thread_key is not None and new.thread_key in with_work]
+    return list(newest.values())
 
 
 def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
@@ -240,10 +272,11 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
         else:
             why = f"a newer commit, {new.head_sha}, was pushed before this one's turn came (delivery {new.guid})"
         terms = {"of_thread": new.thread_key, "by_guid": new.guid, "why": why, "now": now, "sha": new.head_sha}
-        gone = connection.run(_SUPERSEDE[new.supersedes], terms)
+        gone = connection.execute(_SUPERSEDE[new.supersedes], terms).all()
         for old in gone:
             counts.update(ended("superseded", repository=old.repository))
-        connection.run_for_each(_DROP_TURNS, [{"old_id": old.id} for old in gone])
+        if gone:
+            connection.execute(turns.delete().where(turns.c.delivery_id.in_([old.id for old in gone])))
     return counts
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, distinct, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, distinct, func, select
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from hls_handler.analysis import Answered, Usage
@@ -15,7 +15,6 @@ from hls_handler.deliveries import SHADOW_STEPS, Lease
 from hls_handler.errors import Wait
 from hls_handler.store.analyses import KeepingAnalyses
 from hls_handler.store.clock import HOUR_MS, from_ms
-from hls_handler.store.connection import Connection
 from hls_handler.store.pace import budget_frees_at
 from hls_handler.store.part import OWN_ID, lost
 from hls_handler.store.steps import Keepable, packed
@@ -76,7 +75,7 @@ class Calling(Turning, KeepingAnalyses):
                     "model": model,
                     "sender": sender,
                 }
-                call_id: int = connection.run(self._begin_call, call).scalar_one()
+                call_id: int = connection.execute(self._begin_call, call).scalar_one()
                 return call_id
         raise wait
 
@@ -115,7 +114,7 @@ class Calling(Turning, KeepingAnalyses):
         terms = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error, **spent}
         with self._database.writing() as connection:
             row_id = self._remember_in(connection, lease, steps_to_keep, **statuses) if is_fenced else None
-            ended = connection.run(self._end_call, terms).first()
+            ended = connection.execute(self._end_call, terms).first()
             if ended is not None:
                 if row_id is not None and answered is not None:
                     self._save_analysis(connection, row_id, ended.step_index, answered)
@@ -134,7 +133,7 @@ class Calling(Turning, KeepingAnalyses):
         """How many other deliveries of this thread asked Claude within the last hour (the guard against loops)."""
         terms = {"of_thread": lease.thread_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
-            runs: int = connection.run(self._runs, terms).scalar_one()
+            runs: int = connection.execute(self._runs, terms).scalar_one()
         return runs
 
     @cached_property
@@ -160,11 +159,11 @@ class Calling(Turning, KeepingAnalyses):
 
     def _budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Wait | None:
         """Why the hourly budget does not allow a call now; a time is reserved then."""
-        connection.run(_DROP_RESERVED, {"of_delivery": row_id})
-        if connection.run(_HOW_MANY, {"since": now - HOUR_MS}).scalar_one() < calls_per_hour:
+        connection.execute(_DROP_RESERVED, {"of_delivery": row_id})
+        if connection.execute(_HOW_MANY, {"since": now - HOUR_MS}).scalar_one() < calls_per_hour:
             return None
-        started = connection.run(_STARTS, {"since": now - HOUR_MS}).scalars()
-        ahead = connection.run(_AHEAD, {"moment": now}).scalar_one()
+        started = connection.execute(_STARTS, {"since": now - HOUR_MS}).scalars().all()
+        ahead = connection.execute(_AHEAD, {"moment": now}).scalar_one()
         frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=ahead)
         if frees_at is None:
             return None

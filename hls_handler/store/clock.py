@@ -6,13 +6,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam
+from sqlalchemy import BigInteger, ColumnElement, bindparam, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_MS = 3_600_000
+FURTHEST_MS = 48 * HOUR_MS
+"""No due time, lease or lock is stored that is further ahead of the clock."""
 
 
 class _NowMs(FunctionElement[int]):
@@ -34,6 +36,11 @@ def _postgresql_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
     # clock_timestamp() is volatile: only inside a subquery is it read once, and may an index be used against it.
     skew = compiler.process(element.clauses, **kw)
     return f"(SELECT CAST(date_part('epoch', clock_timestamp()) * 1000 AS BIGINT) + {skew})"
+
+
+def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether `moment` has passed, or is further ahead than anything ever waits: the clock was set back since then."""
+    return or_(moment <= now, moment > now + FURTHEST_MS)
 
 
 def now_ms(skew: Callable[[], timedelta]) -> ColumnElement[int]:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, or_, select
 
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.corrections import COUNTED_DAYS, Word, judge
 from hls_handler.store.clock import HOUR_MS, to_ms
-from hls_handler.store.connection import Connection
 from hls_handler.store.counters import CORRECTION_WITHDRAWN, LABEL_CORRECTED, of_field
 from hls_handler.store.database import Database
 from hls_handler.store.part import Part, Shared
@@ -124,15 +123,15 @@ class ThreadFeedback(Part):
         terms = {**self._thread, "since": since, "until": until}
         found = {
             row.name: _Known(Word(row.field, row.name, row.prompt_id, None), row.set_at)
-            for row in connection.run(_SET_BY_US, terms)
+            for row in connection.execute(_SET_BY_US, terms)
         }
-        for row in connection.run(_NOTED, terms):
+        for row in connection.execute(_NOTED, terms):
             found[row.said] = _Known(Word(row.field, row.said, row.prompt_id, row.became), row.set_at)
         return found
 
     def _changed_by_bots_at(self, connection: Connection) -> int:
         """When a bot last did something about labels of this thread; 0 if none ever did."""
-        return connection.run(_LAST_BY_A_BOT, {"of_thread": self._lease.thread_key}).scalar() or 0
+        return connection.execute(_LAST_BY_A_BOT, {"of_thread": self._lease.thread_key}).scalar() or 0
 
     def _note(
         self,
@@ -147,14 +146,14 @@ class ThreadFeedback(Part):
         changed = judge(
             [one.word for one in known.values()],
             shown,
-            ours=connection.run(_OURS, self._thread).scalars(),
+            ours=connection.execute(_OURS, self._thread).scalars().all(),
             field_of=fields,
         )
         counts: Counter[tuple[str, str]] = Counter()
         for word in changed:
             label = of_field(word.prompt_id, word.field)
             if word.became is None:
-                connection.run(_WITHDRAW, {**self._thread, "of_label": word.said})
+                connection.execute(_WITHDRAW, {**self._thread, "of_label": word.said})
                 counts[CORRECTION_WITHDRAWN, label] += 1
                 continue
             if known[word.said].word.became is None:

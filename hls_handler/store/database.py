@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import URL, Column, Select, Table, select, text
+from sqlalchemy import URL, Connection, Table, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store.among import Among
 from hls_handler.store.clock import now_ms
-from hls_handler.store.connection import Connection, Prepared
-from hls_handler.store.convoy import Convoy
-from hls_handler.store.look import Look, Watch
 from hls_handler.store.postgresql import (
     NO_POOLER,
     Connections,
@@ -30,19 +28,19 @@ from hls_handler.store.postgresql import (
     postgresql_engine,
     require_bounds,
 )
-from hls_handler.store.sqlite import begin, begin_to_write, require_in_place, require_returning, sqlite_engine
-
-CLAIMS, LANES = 7_246_174, 7_246_175
-"""What names are locked for, as numbers that no other program on the same PostgreSQL is likely to use."""
-
-_LOCK_NAMES = text(
-    "SELECT pg_advisory_xact_lock(:kind, hash) FROM"
-    " (SELECT DISTINCT hashtext(name) AS hash FROM unnest(CAST(:names AS text[])) AS name ORDER BY hash) AS hashes"
+from hls_handler.store.sqlite import (
+    prepare_to_write,
+    require_in_place,
+    require_returning,
+    sqlite_engine,
+    write_ahead,
 )
-"""In one order, so that no two wait for each other."""
 
-_OWN_WRITERS_S = 5.0
-"""How long a writer waits for others of this process: the first of them may be waiting for another program."""
+_CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(7246174)")
+"""The number identifies claims; no other program on the same PostgreSQL is likely to use it."""
+
+_WRITER_LOCK_S = 5.0
+"""Time limit for a writer that waits for the other writers of this process."""
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -98,21 +96,17 @@ class Database:
         *,
         skew: Callable[[], timedelta],
         busy_timeout_s: float,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.shown_url: Final = masked(url)
         self.now: Final = now_ms(skew)
         self._skew = skew
         self.file: Final = sqlite_file(url)
-        self.watch: Final = Watch(monotonic)
         self._ask_now = select(self.now)
         self._sqlite = url.get_backend_name() == "sqlite"
         self._connections = Connections()
         self._engine = sqlite_engine(url, busy_timeout_s) if self._sqlite else postgresql_engine(url, self._connections)
-        self._prepared: Prepared = {}
-        self._inserts: dict[tuple[str, bool], Insert] = {}
-        self._questions: dict[Select[Any], Among] = {}
-        self._convoy = Convoy(begin=self._begin, commit=self._commit, patience_s=_OWN_WRITERS_S)
+        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}
+        self._writer = threading.Lock()
 
     def prepare(self) -> None:
         """Connect for the first time; SQLite is to write ahead, so that readers and the writer do not wait.
@@ -121,10 +115,10 @@ class Database:
         """
         if self._sqlite:
             require_returning(sqlite3.sqlite_version_info)
-        with self._translated(), self._connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
             if not self._sqlite:
                 require_bounds(connection, self.shown_url)
-            elif connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar() != "wal":
+            elif not write_ahead(connection):
                 raise StoreUnavailable(
                     f"the database {self.shown_url} cannot be used: its disk does not allow a write-ahead log; "
                     "put the file on a local disk"
@@ -132,11 +126,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A consistent look at the database; on SQLite it neither waits for writers nor keeps them waiting."""
-        with self._translated(), self._connect() as connection:
+        """A transaction that reads one consistent state; on SQLite it neither waits for writers nor blocks them."""
+        with self._translated(), self._engine.connect() as connection:
             if self.file is not None:
                 require_in_place(connection, self.file)
-                begin(connection)
             yield connection
 
     @contextmanager
@@ -150,8 +143,16 @@ class Database:
         machine itself fail, what was written last may be gone, back to a moment no older than the last durable commit.
         PostgreSQL always waits: its server may fail while a worker lives, whose claim it would have forgotten.
         """
-        with self._translated(), self._transaction(durable=durable, however_long=however_long) as connection:
-            yield connection
+        with self._translated():
+            if self.file is not None:
+                with self._writing_to_file(self.file, durable=durable) as connection:
+                    yield connection
+                return
+            with self._engine.connect() as connection:
+                if however_long:
+                    be_patient(connection)
+                yield connection
+                connection.commit()
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which is spelled alike in both but is not in SQLAlchemy's common part."""
@@ -161,25 +162,18 @@ class Database:
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False
     ) -> None:
         """Insert rows that all have the same columns; with `if_new`, one that is there already stays as it is."""
+        if not rows:
+            return
         insert = self._inserts.get((table.name, if_new))
         if insert is None:
-            insert = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
-            self._inserts[table.name, if_new] = insert
-        connection.run_for_each(insert, rows)
+            new = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
+            insert = self._inserts[table.name, if_new] = new.returning(*table.primary_key.columns)
+        connection.execute(insert, list(rows))
 
-    def among(self, question: Select[Any], *columns: Column[Any]) -> Among:
-        """The question, made once, to be asked of the rows that have certain values in these columns."""
-        asked = self._questions.get(question)
-        if asked is None:
-            asked = self._questions[question] = Among(question, columns, arrays=not self._sqlite)
-        return asked
-
-    def lock_names(self, connection: Connection, kind: int, names: Iterable[str]) -> bool:
-        """Lock names of a kind until the transaction ends. False where nobody else could be writing: on SQLite."""
-        if self._sqlite:
-            return False
-        connection.run(_LOCK_NAMES, {"kind": kind, "names": list(names)})
-        return True
+    def lock_claims(self, connection: Connection) -> None:
+        """Let no other process claim until the transaction ends; on SQLite the transaction itself does that."""
+        if not self._sqlite:
+            connection.execute(_CLAIM_LOCK)
 
     def ring(self, connection: Connection) -> None:
         """Wake the other processes once this transaction is committed; nobody shares an SQLite database.
@@ -187,11 +181,11 @@ class Database:
         However often a transaction rings, it is heard once. PostgreSQL commits those that ring one after the other.
         """
         if not self._sqlite:
-            connection.run(_RING)
+            connection.execute(_RING)
 
     def now_in(self, connection: Connection) -> int:
         """The database's time; SQLite's is that of this machine, which need not be asked for it."""
-        return self._machine_ms() if self._sqlite else connection.run(self._ask_now).scalar_one()
+        return self._machine_ms() if self._sqlite else connection.execute(self._ask_now).scalar_one()
 
     def ask_now(self) -> int:
         """The database's time, outside of a transaction."""
@@ -199,11 +193,6 @@ class Database:
             return self._machine_ms()
         with self.reading() as connection:
             return self.now_in(connection)
-
-    def look(self, connection: Connection) -> Look:
-        """The database's time between two moments of our own clock."""
-        asked_at = self.watch.own_ms()
-        return Look(self.now_in(connection), asked_at, self.watch.own_ms())
 
     def close(self) -> None:
         self._connections.end_waits()
@@ -213,40 +202,20 @@ class Database:
         return time.time_ns() // 1_000_000 + self._skew() // timedelta(milliseconds=1)
 
     @contextmanager
-    def _transaction(self, *, durable: bool, however_long: bool) -> Iterator[Connection]:
-        if self.file is not None:
-            with self._convoy.joining(durable=durable) as connection:
-                yield connection
-            return
-        with self._connect() as connection:
-            if however_long:
-                be_patient(connection)
-            yield connection
-            connection.commit()
-
-    def _connect(self) -> Connection:
-        """SQLAlchemy does not see what goes straight to the driver: it is told that there is something to be ended."""
-        connection = Connection(self._engine, self._prepared)
-        connection.begin()
-        return connection
-
-    def _begin(self, durable: bool) -> Connection:
-        """A connection that holds SQLite's write lock."""
-        assert self.file is not None
-        connection = self._connect()
+    def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
+        """A transaction under the process's writer lock: without it, writers starve in SQLite's busy timeout."""
+        if not self._writer.acquire(timeout=_WRITER_LOCK_S):
+            raise TimeoutError(f"other writes have not ended for {_WRITER_LOCK_S:g} s")
         try:
-            require_in_place(connection, self.file)
-            begin_to_write(connection, durable=durable)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _commit(self, connection: Connection) -> None:
-        assert self.file is not None
-        connection.commit()
-        if connection.info["durable"]:
-            require_in_place(connection, self.file, after_writing=True)
+            with self._engine.connect() as connection:
+                require_in_place(connection, file)
+                prepare_to_write(connection, durable=durable)
+                yield connection
+                connection.commit()
+                if durable:
+                    require_in_place(connection, file, after_writing=True)
+        finally:
+            self._writer.release()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -11,9 +11,8 @@ from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import WISH, Lease, State
-from hls_handler.store.clock import to_ms
+from hls_handler.store.clock import FURTHEST_MS, to_ms
 from hls_handler.store.counters import ended, processed
-from hls_handler.store.lanes import let_next_come
 from hls_handler.store.part import literal, lost, release_locks, terms_of
 from hls_handler.store.ranks import rank
 from hls_handler.store.steps import NOTHING, Keepable, Packed, Posted, Progressing, packed
@@ -63,7 +62,12 @@ class Ending(Progressing):
 
         A failure gives up the turns that the delivery has reserved.
         """
-        values: dict[str, object] = {"state": "queued", "due_at": to_ms(at), "reason": reason}
+        due_at = func.min if self._database.file is not None else func.least
+        values: dict[str, object] = {
+            "state": "queued",
+            "due_at": due_at(to_ms(at), self._database.now + FURTHEST_MS),
+            "reason": reason,
+        }
         if failed:
             values |= {
                 "failures": _c.failures + 1,
@@ -78,7 +82,7 @@ class Ending(Progressing):
                 raise lost(lease)
             release_locks(connection, row_id)
             if failed:
-                connection.run(_DROP_TURNS, {"of_delivery": row_id})
+                connection.execute(_DROP_TURNS, {"of_delivery": row_id})
             self._database.ring(connection)  # its place among those that run is free
 
     def set_status(
@@ -99,7 +103,7 @@ class Ending(Progressing):
         with self._database.writing(durable=False) as connection:
             row_id = self._fenced(connection, lease)
             if values:
-                connection.run(_SET_STATUS, {"row_id": row_id, **values})
+                connection.execute(_SET_STATUS, {"row_id": row_id, **values})
 
     def requeue(self, guid: str) -> State | None:
         """Run a dead delivery again, its remembered steps kept, or one that waits at once: a person wishes it.
@@ -117,7 +121,6 @@ class Ending(Progressing):
                 state="queued",
                 reason="an operator runs it again",
                 **wished,
-                behind=False,
                 queued_at=now,
                 finished_at=None,
                 attempts=0,
@@ -139,7 +142,7 @@ class Ending(Progressing):
             deliveries.update()
             .where(self._shared.is_held)
             .values(_NOBODYS | {"finished_at": self._database.now})
-            .returning(_c.id, _c.thread_key, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
+            .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
         )
 
     def _end(
@@ -155,13 +158,12 @@ class Ending(Progressing):
     ) -> None:
         told = {"state": state, "reason": reason, "handler": handler, **values, **terms_of(lease)}
         with self._database.writing() as connection:
-            row = connection.run(self._over, told).first()
+            row = connection.execute(self._over, told).first()
             if row is None:
                 raise lost(lease)
             counts = self._keep(connection, row.id, kept)
             release_locks(connection, row.id)
-            connection.run(_DROP_TURNS, {"of_delivery": row.id})
-            let_next_come(self._database, connection, [row.thread_key])
+            connection.execute(_DROP_TURNS, {"of_delivery": row.id})
             counts += ended(state, repository=lease.repository, kind=kind, handler=handler)
             if state == "done":
                 counts += processed(row.processing_ms)

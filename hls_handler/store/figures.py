@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, literal_column, select, true
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select, true
 
 from hls_handler.store.calls import UNAVAILABLE
 from hls_handler.store.clock import maybe_from_ms
-from hls_handler.store.connection import Connection
 from hls_handler.store.part import Part
 from hls_handler.store.rows import PromptRow
 from hls_handler.store.tables import calls, forgotten_calls

@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, select
+from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
-from hls_handler.store.connection import Connection
 from hls_handler.store.counters import LABEL_SET, of_field
-from hls_handler.store.database import Database, Insert
+from hls_handler.store.database import Database
 from hls_handler.store.part import Counts, Part, Shared
 from hls_handler.store.steps import Keepable, Write
 from hls_handler.store.tables import comments, identities, labels
@@ -79,7 +80,7 @@ class ThreadMemory(Part):
     def labels(self) -> dict[str, LabelState]:
         """Labels that we meant to add ("intended"), added ("ours"), or that a person took away from us ("gone")."""
         with self._database.reading() as connection:
-            known: dict[str, LabelState] = {row.name: row.state for row in connection.run(_LABELS, self._thread)}
+            known: dict[str, LabelState] = {row.name: row.state for row in connection.execute(_LABELS, self._thread)}
         for name, state in chain.from_iterable(write.labels.items() for write in self._waiting()):
             known.pop(name, None)
             if state is not None:
@@ -107,7 +108,7 @@ class ThreadMemory(Part):
         added = sorted(set(names))
 
         def confirm(connection: Connection) -> Counts:
-            said_first = [row for row in connection.run(_SAID_FIRST, self._thread) if row.name in added]
+            said_first = [row for row in connection.execute(_SAID_FIRST, self._thread) if row.name in added]
             self._set_labels(connection, self._shared.label_that_is_set, "ours", added)
             return Counter((LABEL_SET, of_field(row.prompt_id, row.field)) for row in said_first)
 
@@ -139,7 +140,7 @@ class ThreadMemory(Part):
             if family in write.comments:
                 return write.comments[family]
         with self._database.reading() as connection:
-            row = connection.run(_COMMENT, {**self._thread, "family": family}).first()
+            row = connection.execute(_COMMENT, {**self._thread, "family": family}).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
     def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
@@ -147,7 +148,7 @@ class ThreadMemory(Part):
         row = {**self._thread, "family": family, "comment_id": comment_id, "body_digest": body_digest}
 
         def keep(connection: Connection) -> Counts:
-            connection.run(self._shared.comment, row)
+            connection.execute(self._shared.comment, row)
             return {}
 
         self._write(ThreadWrite(keep, comments={family: KnownComment(comment_id, body_digest)}), durable=True)
@@ -168,24 +169,18 @@ class ThreadMemory(Part):
     def _set_labels(
         self,
         connection: Connection,
-        upsert: Insert,
+        upsert: ReturningInsert[Any],
         state: LabelState,
         names: Sequence[str],
         origins: Mapping[str, Mapping[str, str | None]] | None = None,
     ) -> None:
         """`names` are sorted: in one order, no two wait for each other's. `origins` where the statement keeps them."""
-        connection.run_for_each(
-            upsert,
-            [
-                {
-                    **self._thread,
-                    "name": name,
-                    "state": state,
-                    **({} if origins is None else origins.get(name, _NO_ORIGIN)),
-                }
-                for name in names
-            ],
-        )
+        rows = [
+            {**self._thread, "name": name, "state": state, **({} if origins is None else origins.get(name, _NO_ORIGIN))}
+            for name in names
+        ]
+        if rows:
+            connection.execute(upsert, rows)
 
     def _here(self, table: Table) -> ColumnElement[bool]:
         return _at(table, self._thread)
@@ -206,7 +201,7 @@ class Identities(Part):
         """What `identity` did on a thread, read without a lease and without writing."""
         here = {"repository_id": repository_id, "number": number, "identity": identity}
         with self._database.reading() as connection:
-            of_labels = connection.run(_LABELS, here)
+            of_labels = connection.execute(_LABELS, here).all()
             of_comments = connection.execute(select(comments).where(_at(comments, here))).all()
         return ThreadKnowledge(
             labels={row.name: row.state for row in of_labels},

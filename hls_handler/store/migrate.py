@@ -8,17 +8,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store.connection import Connection
 from hls_handler.store.database import Database
-from hls_handler.store.migrations.renumbered import set_right
 
 VERSION_TABLE = "hls_version"
 _NO_BOUNDS = "; ".join(
     f"SET LOCAL {bound} = 0" for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 )
+_BEFORE_0_2_0 = frozenset(f"{number:04}" for number in range(1, 9))
 _ADVISORY_LOCK = 7_246_173  # any number that stands for "migrating HLS"
 
 
@@ -35,13 +34,17 @@ def migrate(database: Database) -> None:
         newest = scripts.get_current_head()
         if found == newest:
             return
+        if found in _BEFORE_0_2_0:
+            raise StoreUnavailable(
+                f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables are version "
+                f"{found}), which cannot be upgraded: name a new database in storage.url"
+            )
         if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
             raise StoreUnavailable(
                 f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
                 f"HLS knows them up to {newest}): upgrade HLS, restore the backup from before the upgrade, or "
                 "name another database in storage.url"
             )
-        set_right(connection, found, version_table=VERSION_TABLE)
         config.attributes["connection"] = connection
         config.attributes["version_table"] = VERSION_TABLE
         command.upgrade(config, "head")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hls_handler.store.clock import HOUR_MS
+from hls_handler.store.clock import FURTHEST_MS, HOUR_MS
 
 _LATE_MS = 2_000  # a turn that was missed by more than this, and one interval, is lost
 _EARLY_MS = 20  # a turn that comes sooner than this is not waited for where turns are closer together, too
@@ -36,6 +36,8 @@ def next_turn(pace: Pace, *, reserved: int | None, interval_ms: int, now: int) -
     holds the pace beyond it, or when it was missed by far: a service that was down does not do everything at once that
     it missed. Of turns a few milliseconds apart, one may be taken that little early: asking again costs more than that.
     """
+    if max(pace.next_at, pace.held_until, pace.taken_at) > now + FURTHEST_MS:  # the clock was set back since then
+        pace, reserved = Pace(now, 0, 0), None
     is_mine = reserved is not None and reserved >= pace.held_until and now <= reserved + interval_ms + _LATE_MS
     begins_at = reserved if is_mine and reserved is not None else max(pace.next_at, pace.held_until, now)
     slot_at = max(begins_at, pace.taken_at + interval_ms)

@@ -6,12 +6,22 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, func, literal_column, not_, select
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    not_,
+    select,
+)
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from hls_handler.deliveries import Lease, State
 from hls_handler.errors import LeaseLost
-from hls_handler.store.connection import Connection
 from hls_handler.store.database import Database, Insert
 from hls_handler.store.tables import comments, counters, deliveries, labels, locks, steps
 
@@ -43,28 +53,30 @@ class Shared:
         self._database = database
 
     @cached_property
-    def bump(self) -> Insert:
+    def bump(self) -> ReturningInsert[Any]:
         new = self._database.insert(counters)
         return new.on_conflict_do_update(
             index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
-        )
+        ).returning(counters.c.name)
 
     @cached_property
-    def label(self) -> Insert:
+    def label(self) -> ReturningInsert[Any]:
         """A label's state, with nothing said of where it comes from."""
         return self._label(("state", "changed_at"))
 
     @cached_property
-    def label_with_origin(self) -> Insert:
+    def label_with_origin(self) -> ReturningInsert[Any]:
         """As `label`, with where it comes from where that is known; else what was known of it stays."""
         return self._label(("state", "changed_at"), keeping=("field", "prompt_id"))
 
     @cached_property
-    def label_that_is_set(self) -> Insert:
+    def label_that_is_set(self) -> ReturningInsert[Any]:
         """As `label`, with the time of now if it was not set before."""
         return self._label(("state", "changed_at"), once=("set_at",))
 
-    def _label(self, anew: Sequence[str], *, keeping: Sequence[str] = (), once: Sequence[str] = ()) -> Insert:
+    def _label(
+        self, anew: Sequence[str], *, keeping: Sequence[str] = (), once: Sequence[str] = ()
+    ) -> ReturningInsert[Any]:
         """Columns that are told anew, those that are kept where nothing is told, and times that are set but once."""
         now = self._database.now
         new = self._database.insert(labels).values(changed_at=now, **dict.fromkeys(once, now))
@@ -73,7 +85,7 @@ class Shared:
             set_={name: new.excluded[name] for name in anew}
             | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keeping}
             | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in once},
-        )
+        ).returning(labels.c.name)
 
     @cached_property
     def comment(self) -> Insert:
@@ -90,13 +102,13 @@ class Shared:
         return deliveries.update().where(self.is_held).values(anew).returning(deliveries.c.id)
 
     @cached_property
-    def keep_step(self) -> Insert:
+    def keep_step(self) -> ReturningInsert[Any]:
         new = self._database.insert(steps).values(remembered_at=self._database.now)
         told_anew = ("version", "took_ms", "remembered_at", "value")
         return new.on_conflict_do_update(
             index_elements=["delivery_id", "name", "step_index"],
             set_={name: new.excluded[name] for name in told_anew},
-        )
+        ).returning(steps.c.name)
 
     @cached_property
     def is_held(self) -> ColumnElement[bool]:
@@ -128,17 +140,16 @@ class Part:
 
     def _fenced(self, connection: Connection, lease: Lease) -> int:
         """The row id of the lease's delivery, which stays leased until the transaction ends. Raises `LeaseLost`."""
-        row_id: int | None = connection.run(self._shared.fence, terms_of(lease)).scalar()
+        row_id: int | None = connection.execute(self._shared.fence, terms_of(lease)).scalar()
         if row_id is None:
             raise lost(lease)
         return row_id
 
     def _count(self, connection: Connection, counts: Counts) -> None:
         """Add to counters. Only other counters, later in the order, may be locked after them."""
-        connection.run_for_each(
-            self._shared.bump,
-            [{"name": name, "label": label, "value": counts[name, label]} for name, label in in_lock_order(counts)],
-        )
+        rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in in_lock_order(counts)]
+        if rows:
+            connection.execute(self._shared.bump, rows)
 
 
 def literal(state: State) -> ColumnElement[str]:
@@ -166,7 +177,7 @@ def lost(lease: Lease) -> LeaseLost:
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
     """A delivery that is not running holds no lock; a write that it has begun may take effect all the same."""
-    connection.run(_RELEASE, {"of_delivery": delivery_id})
+    connection.execute(_RELEASE, {"of_delivery": delivery_id})
 
 
 def in_lock_order(counts: Counts) -> list[tuple[str, str]]:

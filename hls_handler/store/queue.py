@@ -7,18 +7,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, and_, bindparam, exists, func, select
+from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, exists, func, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.deliveries import Lease
-from hls_handler.store.clock import from_ms, maybe_from_ms
-from hls_handler.store.connection import Connection
+from hls_handler.store.clock import from_ms, has_passed, maybe_from_ms
 from hls_handler.store.counters import ended
-from hls_handler.store.database import CLAIMS, Conflict
-from hls_handler.store.jumps import Steadying
-from hls_handler.store.lanes import let_next_come
+from hls_handler.store.database import Conflict
 from hls_handler.store.packed import DamagedError, unpack
-from hls_handler.store.part import how_many, literal, lost, release_locks, terms_of
+from hls_handler.store.part import Part, how_many, literal, lost, release_locks, terms_of
 from hls_handler.store.pauses import paused
 from hls_handler.store.tables import deliveries
 
@@ -54,18 +51,13 @@ _PLACE_IS_FREE = how_many(_counted, "running").scalar_subquery() < bindparam("mo
 _OF_ITS_THREAD = _other.c.thread_key == _waiting.c.thread_key  # never true where a delivery has no thread
 _MAY_BEGIN = and_(
     _waiting.c.state == literal("queued"),
-    ~_waiting.c.behind,
     ~paused(_waiting),
     ~exists().where(_OF_ITS_THREAD, _other.c.state == literal("running")),
     ~exists().where(_OF_ITS_THREAD, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id),
 )
 
 
-class _ClockJumped(Exception):
-    """Nothing is claimed before what is under way was moved along with the clock."""
-
-
-class Queueing(Steadying):
+class Queueing(Part):
     """The workers' part of the store: who works on what."""
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _ANY) -> Lease | None:
@@ -79,14 +71,10 @@ class Queueing(Steadying):
         for _ in range(_TRIES):
             try:
                 with self._database.writing() as connection:
-                    self._database.lock_names(connection, CLAIMS, [""])  # or two would both take the last place
-                    if not self._take_back_expired(connection, max_crashes):
-                        raise _ClockJumped
-                    row = connection.run(self._claim, terms).first()
+                    self._database.lock_claims(connection)  # or two would both take the last place
+                    self._take_back_expired(connection, max_crashes)
+                    row = connection.execute(self._claim, terms).first()
             except Conflict:
-                continue
-            except _ClockJumped:
-                self.steady()
                 continue
             return None if row is None else _lease(row)
         return None
@@ -94,7 +82,9 @@ class Queueing(Steadying):
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """The lease, from now on for `lease_s`. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
-            lease_until = connection.run(self._longer, {"lease_ms": int(lease_s * 1000), **terms_of(lease)}).scalar()
+            lease_until = connection.execute(
+                self._longer, {"lease_ms": int(lease_s * 1000), **terms_of(lease)}
+            ).scalar()
         if lease_until is None:
             raise lost(lease)
         return replace(lease, lease_until=from_ms(lease_until))
@@ -136,7 +126,7 @@ class Queueing(Steadying):
     def _claim(self) -> ReturningUpdate[Any]:
         chosen = (
             select(_waiting.c.id)
-            .where(_MAY_BEGIN, _waiting.c.due_at <= self._database.now, _PLACE_IS_FREE)
+            .where(_MAY_BEGIN, has_passed(_waiting.c.due_at, self._database.now), _PLACE_IS_FREE)
             .order_by(_waiting.c.rank, _waiting.c.id)
             .limit(1)
             .with_for_update(of=_waiting, skip_locked=True)
@@ -158,19 +148,14 @@ class Queueing(Steadying):
     @cached_property
     def _expired(self) -> Select[Any]:
         return (
-            select(_c.id, _c.thread_key, _c.repository, _c.crashes, _c.progressed)
-            .where(_c.state == literal("running"), _c.lease_until <= self._database.now)
+            select(_c.id, _c.repository, _c.crashes, _c.progressed)
+            .where(_c.state == literal("running"), has_passed(_c.lease_until, self._database.now))
             .with_for_update(skip_locked=True)
         )
 
-    def _take_back_expired(self, connection: Connection, max_crashes: int) -> bool:
-        """Whether that is done: not where leases only seem to have ended, since the clock has jumped."""
+    def _take_back_expired(self, connection: Connection, max_crashes: int) -> None:
         counts: Counter[tuple[str, str]] = Counter()
-        dead: list[str | None] = []
-        expired = connection.run(self._expired)
-        if expired and self._has_jumped(connection):
-            return False
-        for row in expired:
+        for row in connection.execute(self._expired).all():
             crashes = row.crashes if row.progressed else row.crashes + 1
             values: dict[str, object] = {"crashes": crashes, "worker": None, "lease_until": None}
             if crashes < max_crashes:
@@ -183,12 +168,9 @@ class Queueing(Steadying):
                 reason = f"its worker died {crashes} times without getting a step further"
                 values |= {"state": "dead", "finished_at": self._database.now, "reason": reason}
                 counts += ended("dead", repository=row.repository)
-                dead.append(row.thread_key)
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
-        let_next_come(self._database, connection, dead)
         self._count(connection, counts)
-        return True
 
 
 def _lease(row: Any) -> Lease:

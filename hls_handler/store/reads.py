@@ -118,7 +118,7 @@ class Reading(Part):
         why = (
             select(_c.reason)
             .where(_c.state == literal("queued"), _c.reason.is_not(None), _c.due_at > self._database.now)
-            .order_by(_c.behind, _c.rank, _c.id)
+            .order_by(_c.rank, _c.id)
             .limit(1)
         )
         with self._database.reading() as connection:

@@ -109,7 +109,7 @@ class RepositoryRecord(Part):
         }
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
-            for row in connection.run(_CORRECTIONS, terms):
+            for row in connection.execute(_CORRECTIONS, terms):
                 newest.setdefault(row.number, Correction(field_of(row.field), row.said, row.became, row.title))
         return tuple(newest.values())[:most]
 
@@ -121,7 +121,7 @@ class RepositoryRecord(Part):
             "family": family,
         }
         with self._database.reading() as connection:
-            return connection.run(_COMMENT, where).first() is not None
+            return connection.execute(_COMMENT, where).first() is not None
 
 
 class Recording(Part):

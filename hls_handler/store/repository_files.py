@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, select
 
 from hls_handler.deliveries import Lease
-from hls_handler.store.connection import Terms
 from hls_handler.store.part import Part
 from hls_handler.store.tables import repository_file_tellings, repository_files
 
@@ -37,9 +37,9 @@ class KeepingFiles(Part):
         """By name, whatever its case, as whoever looked last saw it: for commands, which know neither id nor login."""
         return self._known(self._as_seen_last, {"of_name": repository.lower()})
 
-    def _known(self, question: Select[Any], terms: Terms) -> KnownFile | None:
+    def _known(self, question: Select[Any], terms: Mapping[str, object]) -> KnownFile | None:
         with self._database.reading() as connection:
-            row = connection.run(question, terms).first()
+            row = connection.execute(question, terms).first()
         return None if row is None else _file(row)
 
     @cached_property

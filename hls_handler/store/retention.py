@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, or_, select
 
-from hls_handler.store.connection import Connection
 from hls_handler.store.figures import summed_up
 from hls_handler.store.part import Part, literal
 from hls_handler.store.tables import calls, deliveries, forgotten_calls

@@ -67,6 +67,10 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
         connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL_BYTES}")
         entry.info["file"] = _file_at(Path(url.database or ""))
 
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
     @event.listens_for(engine, "handle_error")
     def drop(context: ExceptionContext) -> None:
         context.is_disconnect = context.is_disconnect or sticks(context.original_exception)
@@ -79,32 +83,27 @@ def sticks(exc: BaseException) -> bool:
     return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _USELESS_AFTER
 
 
-def begin(connection: Connection) -> None:
-    """Begin a transaction that reads."""
-    _run(connection, "BEGIN")
+def write_ahead(connection: Connection) -> bool:
+    """Switch the file to a write-ahead log; whether its disk allows that."""
+    (mode,) = _driver(connection).execute("PRAGMA journal_mode = WAL").fetchone()
+    return bool(mode == "wal")
 
 
-def begin_to_write(connection: Connection, *, durable: bool) -> None:
-    """Begin a transaction that holds the write lock, and whose commit waits until the disk has it, or does not.
-
-    What does not wait is written in order all the same, and the next commit that waits brings it to the disk, too.
+def prepare_to_write(connection: Connection, *, durable: bool) -> None:
+    """Let the connection's transaction hold the write lock from its beginning; if `durable`, its commit waits for the
+    disk. A commit that does not wait is written in order all the same, and reaches the disk with the next that does.
     """
-    info = connection.info
-    if info["durable"] != durable:
-        _run(connection, f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
-        info["durable"] = durable
-    _run(connection, "BEGIN IMMEDIATE")
+    if connection.info["durable"] != durable:
+        _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
+        connection.info["durable"] = durable
+    connection.execution_options(writes=True)
 
 
-def _run(connection: Connection, command: str) -> None:
-    """Straight on the driver, as every transaction begins so: a tenth of the time. Raises `sqlite3.Error`."""
+def _driver(connection: Connection) -> sqlite3.Connection:
+    """For PRAGMAs that SQLite refuses or ignores inside of a transaction."""
     driver = connection.connection.driver_connection
-    assert driver is not None
-    try:
-        driver.execute(command)
-    except sqlite3.Error:
-        connection.invalidate()  # of what kind it is does not matter: another connection is soon made
-        raise
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.store.connection import Connection
 from hls_handler.store.packed import pack_text, unpack_text
 from hls_handler.store.part import Counts, Part, lost, release_locks, terms_of
 from hls_handler.store.tables import deliveries, steps
@@ -68,11 +67,11 @@ class Progressing(Part):
         A step is progress, and nothing else is. `statuses` are more columns of the delivery's row.
         """
         terms = terms_of(lease)
-        held = connection.run(self._shared.fence, terms).first()
+        held = connection.execute(self._shared.fence, terms).first()
         if held is None:
             return None
         if statuses or (kept.steps and not held.has_progressed):  # else the row is spared: its body is written with it
-            connection.run(self._shared.progress, {**terms, **statuses})
+            connection.execute(self._shared.progress, {**terms, **statuses})
         row_id: int = held.id
         self._count(connection, self._keep(connection, row_id, kept))
         return row_id
@@ -89,7 +88,9 @@ class Progressing(Part):
         counts: Counter[tuple[str, str]] = Counter()
         for write in kept.writes:
             counts.update(write(connection))
-        connection.run_for_each(self._shared.keep_step, [{"delivery_id": row_id, **step} for step in kept.steps])
+        if kept.steps:
+            rows = {(step["name"], step["step_index"]): {"delivery_id": row_id, **step} for step in kept.steps}
+            connection.execute(self._shared.keep_step, list(rows.values()))
         return counts
 
 
@@ -108,7 +109,7 @@ class Remembering(Progressing):
                     value=unpack_text(row.value),
                     took_s=row.took_ms / 1000,
                 )
-                for row in connection.run(_STEPS, {"of_guid": guid})
+                for row in connection.execute(_STEPS, {"of_guid": guid})
             }
 
     def remember(self, lease: Lease, *kept: Keepable, unlock: bool = False, posting: Posted | None = None) -> None:

@@ -22,7 +22,6 @@ from hls_handler.store.database import Database, NotReady, parsed
 from hls_handler.store.endings import Ending
 from hls_handler.store.figures import Summing
 from hls_handler.store.files import ensure_private_file
-from hls_handler.store.lanes import Lanes
 from hls_handler.store.memory import Identities
 from hls_handler.store.migrate import migrate, require_current
 from hls_handler.store.pauses import Pausing
@@ -44,8 +43,7 @@ _LOOKS, _LOOK_EVERY_S = 60, 0.5  # for a server that is starting: half a minute
 
 class Store(
     Accepting,  # the door
-    Queueing,  # workers: claim and keep a delivery, also through a jump of the clock
-    Lanes,  # which of them are next on their threads
+    Queueing,  # workers: claim and keep a delivery
     Pausing,  # what the operator holds back
     Remembering,  # its steps
     Overtaking,  # what is newer on its thread
@@ -76,17 +74,16 @@ class Store(
         skew: Callable[[], timedelta] = no_skew,
         busy_timeout_s: float = 5.0,
         pause: Callable[[float], object] = time.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Open a database, made and migrated as needed. Raises `StoreUnavailable`, saying what to do.
 
         A server that is just starting is waited for, with `pause`. `skew` is added to the database's clock, so that
-        tests need not sleep; `monotonic` is our own, which never jumps. `busy_timeout_s` is how long a write waits for
+        tests need not sleep. `busy_timeout_s` is how long a write waits for
         another process that writes to the same SQLite file.
         """
         parsed_url = parsed(url)
         ensure_private_file(parsed_url)
-        database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s, monotonic=monotonic)
+        database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s)
         try:
             _prepare(database, pause)
             migrate(database)

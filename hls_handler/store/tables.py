@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Float,
     ForeignKey,
     Index,
     Integer,
@@ -68,7 +67,6 @@ deliveries = Table(
     Column("said_on", BigInteger),  # of one that is about no thread: the number of that on which it is said
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("rank", BigInteger, nullable=False, server_default="0"),  # the smallest goes first: ranks.py
-    Column("behind", Boolean, nullable=False, server_default=false()),  # an older one of its thread was open: lanes.py
     Column("received_at", BigInteger, nullable=False),  # for the first time
     Column("queued_at", BigInteger, nullable=False),  # by the door or by an operator, for the last time
     Column("due_at", BigInteger, nullable=False),
@@ -97,12 +95,12 @@ deliveries = Table(
 _QUEUED, _RUNNING, _DEAD = text("state = 'queued'"), text("state = 'running'"), text("state = 'dead'")
 _QUEUED_COMMIT = text("state = 'queued' AND event = 'pull_request'")
 _SAID_ELSEWHERE = text("said_on IS NOT NULL")
+_HAS_DIGEST = text("digest IS NOT NULL")
 _FINISHED = text("finished_at IS NOT NULL")
 _HAS_OLD_BODY = text("finished_at IS NOT NULL AND body IS NOT NULL")
 
 Index(
     "ix_deliveries_queued",
-    deliveries.c.behind,
     deliveries.c.rank,
     deliveries.c.id,
     deliveries.c.due_at,  # this and the next only so that the search need not visit the rows
@@ -128,7 +126,8 @@ Index(
     postgresql_where=_QUEUED_COMMIT,
 )
 Index("ix_deliveries_dead", deliveries.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
-Index("ix_deliveries_body_of", deliveries.c.repository, deliveries.c.number, deliveries.c.digest)
+Index("ix_deliveries_number", deliveries.c.repository, deliveries.c.number)
+Index("ix_deliveries_digest", deliveries.c.digest, sqlite_where=_HAS_DIGEST, postgresql_where=_HAS_DIGEST)
 Index(
     "ix_deliveries_said_on",
     deliveries.c.repository,
@@ -137,7 +136,12 @@ Index(
     postgresql_where=_SAID_ELSEWHERE,
 )
 Index("ix_deliveries_finished", deliveries.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
-Index("ix_deliveries_body", deliveries.c.finished_at, sqlite_where=_HAS_OLD_BODY, postgresql_where=_HAS_OLD_BODY)
+Index(
+    "ix_deliveries_finished_with_body",
+    deliveries.c.finished_at,
+    sqlite_where=_HAS_OLD_BODY,
+    postgresql_where=_HAS_OLD_BODY,
+)
 
 pauses = Table(
     "pauses",
@@ -211,24 +215,6 @@ analyses = Table(
     UniqueConstraint("delivery_id", "step_index", name="uq_analyses_step"),
 )
 
-findings = Table(
-    "findings",
-    metadata,
-    Column("analysis_id", Id, ForeignKey("analyses.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("path", Words, nullable=False),
-    Column("side", Text, nullable=False),
-    Column("start_line", BigInteger),
-    Column("line", BigInteger, nullable=False),
-    Column("quote", Words, nullable=False),
-    Column("severity", Text, nullable=False),
-    Column("category", Text, nullable=False),
-    Column("confidence", Float, nullable=False),
-    Column("title", Words, nullable=False),
-    Column("body", Words, nullable=False),
-    Column("suggestion", Words),
-)
-
 labels = Table(
     "labels",
     metadata,
@@ -269,30 +255,6 @@ comments = Table(
     Column("family", Text, primary_key=True),
     Column("comment_id", BigInteger, nullable=False),
     Column("body_digest", Text, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
-)
-
-reviews = Table(
-    "reviews",
-    metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("identity", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("head_sha", Words, primary_key=True),
-    Column("family", Text, primary_key=True),
-    Column("review_id", BigInteger, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
-)
-
-checks = Table(
-    "checks",
-    metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("identity", Text, primary_key=True),
-    Column("head_sha", Words, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("check_id", BigInteger),  # None for a commit status, which has no id of ours to keep
-    Column("conclusion", Text),
     Column("changed_at", BigInteger, nullable=False),
 )
 

@@ -78,9 +78,9 @@ class Overtaking(Part):
         own = f"{prompt}@"
         terms = {"of_guid": lease.guid, "of_thread": lease.thread_key or "", "up_to_its_hash": own, "length": len(own)}
         with self._database.reading() as connection:
-            if connection.run(_IS_NEWER, terms).first() is None:
+            if connection.execute(_IS_NEWER, terms).first() is None:
                 return NOTHING_LATER
-            row = connection.run(_LATER, terms).one()
+            row = connection.execute(_LATER, terms).one()
         return Later(
             head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
             is_closed=row.end is not None and row.end != "reopened",

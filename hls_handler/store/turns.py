@@ -7,13 +7,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, and_, bindparam, or_, select
+from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, or_, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Wait
-from hls_handler.store.clock import from_ms, to_ms
-from hls_handler.store.connection import Connection
+from hls_handler.store.clock import from_ms, has_passed, to_ms
 from hls_handler.store.pace import Pace, Turn, next_turn
 from hls_handler.store.part import OWN_ID, WRITTEN, Counts, literal
 from hls_handler.store.steps import Keepable, Progressing, Write, packed
@@ -63,8 +62,8 @@ class Turning(Progressing):
             settles_at = None
             if turn.go and write is not None:
                 begun = {"name": WRITTEN + write, "delivery_id": row_id, "ttl_ms": int(slowest_write_s * 1000)}
-                if connection.run(self._take, begun).first() is None:  # we held the lock, and it ran out
-                    settles_at = connection.run(self._settles_at, {"of_write": begun["name"]}).scalar()
+                if connection.execute(self._take, begun).first() is None:  # we held the lock, and it ran out
+                    settles_at = connection.execute(self._settles_at, {"of_write": begun["name"]}).scalar()
         if not turn.go:
             raise Wait(f"waits for its turn ({pace})", at=from_ms(turn.slot_at))
         if settles_at is not None:
@@ -81,7 +80,7 @@ class Turning(Progressing):
     def held_until(self, pace_name: str) -> datetime | None:
         """Until when the server said that nothing may be asked of it; None when it may be."""
         with self._database.reading() as connection:
-            until: int | None = connection.run(self._held, {"of_pace": pace_name}).scalar()
+            until: int | None = connection.execute(self._held, {"of_pace": pace_name}).scalar()
         return None if until is None else from_ms(until)
 
     def wait_no_more(self, *, forget_servers: bool = True) -> int:
@@ -106,7 +105,7 @@ class Turning(Progressing):
         """To be kept when a write has its answer: it takes no effect any more that is not seen by a look."""
 
         def forget(connection: Connection) -> Counts:
-            connection.run(_ANSWERED, {"of_write": WRITTEN + write, "of_guid": lease.guid})
+            connection.execute(_ANSWERED, {"of_write": WRITTEN + write, "of_guid": lease.guid})
             return {}
 
         return forget
@@ -121,10 +120,10 @@ class Turning(Progressing):
         with self._database.writing(durable=False) as connection:
             row_id = self._fenced_with(connection, lease, steps_to_keep)
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
-            if connection.run(self._take, lock).first() is None:
-                holder = connection.run(self._holder, {"of_name": name}).one()
+            if connection.execute(self._take, lock).first() is None:
+                holder = connection.execute(self._holder, {"of_name": name}).one()
             # After that: who held it before has noted what it began before it gave it back.
-            settles_at = connection.run(self._settles_at, {"of_write": WRITTEN + name}).scalar()
+            settles_at = connection.execute(self._settles_at, {"of_write": WRITTEN + name}).scalar()
         if settles_at is not None:
             raise _unanswered(settles_at)
         if holder is not None:
@@ -139,13 +138,13 @@ class Turning(Progressing):
         return new.on_conflict_do_update(
             index_elements=["name"],
             set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
-            where=or_(locks.c.delivery_id == new.excluded["delivery_id"], locks.c.locked_until <= now),
+            where=or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now)),
         ).returning(locks.c.name)
 
     @cached_property
     def _settles_at(self) -> Select[int]:
         return select(locks.c.locked_until).where(
-            locks.c.name == bindparam("of_write"), locks.c.locked_until > self._database.now
+            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, self._database.now)
         )
 
     @cached_property
@@ -159,7 +158,7 @@ class Turning(Progressing):
     @cached_property
     def _held(self) -> Select[int]:
         return select(pace.c.held_until).where(
-            pace.c.name == bindparam("of_pace"), pace.c.held_until > self._database.now
+            pace.c.name == bindparam("of_pace"), ~has_passed(pace.c.held_until, self._database.now)
         )
 
     def _turn(self, connection: Connection, row_id: int, name: str, interval_s: float, before: Pace, now: int) -> Turn:
@@ -167,7 +166,7 @@ class Turning(Progressing):
         mine = {"of_delivery": row_id, "of_pace": name}
         turn = next_turn(
             before,
-            reserved=connection.run(_TAKE_RESERVED, mine).scalar(),
+            reserved=connection.execute(_TAKE_RESERVED, mine).scalar(),
             interval_ms=round(interval_s * 1000),
             now=now,
         )
@@ -182,10 +181,10 @@ class Turning(Progressing):
 
     def _lock_pace(self, connection: Connection, name: str) -> Pace:
         """The pace, which nobody else changes until the transaction ends; the time is to be asked for after that."""
-        row = connection.run(_PACE, {"of_pace": name}).first()
+        row = connection.execute(_PACE, {"of_pace": name}).first()
         if row is None:
             self._make_pace(connection, name)
-            row = connection.run(_PACE, {"of_pace": name}).one()
+            row = connection.execute(_PACE, {"of_pace": name}).one()
         next_at, held_until, taken_at = row
         return Pace(next_at, held_until, taken_at)
 
@@ -195,7 +194,7 @@ class Turning(Progressing):
 
     def _keep_pace(self, connection: Connection, name: str, after: Pace) -> None:
         values = {"next_at": after.next_at, "held_until": after.held_until, "taken_at": after.taken_at}
-        connection.run(_KEEP_PACE, {"of_pace": name, **values})
+        connection.execute(_KEEP_PACE, {"of_pace": name, **values})
 
 
 def _unanswered(settles_at: int) -> Wait:

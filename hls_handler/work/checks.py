@@ -67,9 +67,6 @@ def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
 
 def _queue(store: Store) -> None:
     """A queue that nobody empties is trouble; one that waits for a turn is not. A pause is what people forget."""
-    strays = store.unmark_strays()
-    if strays:
-        log.warning("deliveries stood behind others that have ended; they may go now", extra={"deliveries": strays})
     figures, pauses = store.queue_figures(), store.pauses()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"

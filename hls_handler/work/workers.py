@@ -62,16 +62,6 @@ class Workers:
         """Something was committed: so many idle workers look at once, or all where it is not known how much it is."""
         self._idling.wake(workers)
 
-    def look_at_the_clock(self) -> None:
-        """Keep what is under way, should the database's clock have jumped; to be asked every second."""
-        try:
-            jumped_s = self._store.steady()
-        except StoreUnavailable:
-            return  # seen at the next look; whoever needs the database now says so
-        if jumped_s:
-            log.warning("the database's clock has jumped; what is under way goes on", extra={"by_s": round(jumped_s)})
-            self.wake()
-
     def begin_to_stop(self) -> None:
         """Take no new work; running steps may end. The time that `stop` gives them begins now."""
         if not self._stopping.is_set():
@@ -137,5 +127,4 @@ class Workers:
         """
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
-            self.look_at_the_clock()  # a lease that only seems to have ended, since the clock has jumped, is kept
             answered = self._leases.renew_all()

@@ -24,8 +24,6 @@ _OF_DELIVERIES = (tables.steps, tables.calls, tables.analyses)
 _OF_REPOSITORIES = (
     tables.labels,
     tables.comments,
-    tables.reviews,
-    tables.checks,
     tables.corrections,
     tables.step_failures,
     tables.run_ends,
@@ -81,8 +79,6 @@ def in_store(engine: Engine, stage: Stage) -> Picture:
         ids = connection.execute(select(deliveries.c.id).where(mine)).scalars().all()
         found = {"deliveries": _rows(connection, deliveries, mine, stage)}
         found |= {t.name: _rows(connection, t, t.c.delivery_id.in_(ids), stage) for t in _OF_DELIVERIES}
-        of_mine = select(tables.analyses.c.id).where(tables.analyses.c.delivery_id.in_(ids))
-        found["findings"] = _rows(connection, tables.findings, tables.findings.c.analysis_id.in_(of_mine), stage)
         found |= {
             t.name: _rows(connection, t, t.c.repository_id == stage.repository_id, stage) for t in _OF_REPOSITORIES
         }

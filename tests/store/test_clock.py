@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.store import Store
 from hls_handler.store.clock import from_ms, to_ms
-from tests.store.builders import Skew
+from tests.store.builders import Skew, begin, claim
 
 
 def test_the_databases_time_is_now(store: Store) -> None:
@@ -27,3 +27,25 @@ def test_a_moment_is_never_rounded_to_an_earlier_one(microseconds: int, millisec
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     assert to_ms(noon + timedelta(microseconds=microseconds)) - to_ms(noon) == milliseconds
     assert from_ms(to_ms(noon)) == noon
+
+
+def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Store, skew: Skew) -> None:
+    skew.pass_by(days=366)
+    waiting, running = begin(store, "waiting"), begin(store, "running")
+    store.postpone(waiting, at=store.now() + timedelta(hours=1), reason="later", failed=False, counts=False)
+    store.lock(running, "comment", ttl_s=120)
+    store.hold_pace("github", store.now() + timedelta(hours=1))
+    skew.pass_by(days=-366)
+    first, second = claim(store), claim(store)
+    assert {first.guid, second.guid} == {"waiting", "running"}
+    store.lock(first, "comment", ttl_s=120)
+    store.take_turn(first, "github", interval_s=1.0)
+    assert store.held_until("github") is None
+
+
+def test_no_delivery_waits_longer_than_two_days(store: Store) -> None:
+    lease = begin(store, "g1")
+    store.postpone(lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False)
+    row = store.delivery("g1")
+    assert row is not None
+    assert timedelta(days=1, hours=23) < row.due_at - store.now() <= timedelta(days=2)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost
@@ -15,7 +14,6 @@ from hls_handler.handlers.labelling import Origin
 from hls_handler.handlers.record import Correction
 from hls_handler.store import FieldFeedback, Noted, Store, feedback_in
 from tests.store.builders import Skew, accept, begin, claim, ignored, queued
-from tests.store.schemas.stored import load
 
 PROMPT = "issues/analyze@3f9c2a"
 FIELDS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
@@ -253,18 +251,3 @@ def test_a_worker_that_lost_its_lease_notes_nothing(store: Store, skew: Skew) ->
         hear(store, zombie, "bug")
     with pytest.raises(LeaseLost):
         look(store, zombie, "bug")
-
-
-def test_labels_of_an_older_database_stay_and_are_nobodys_word(fresh_url: str) -> None:
-    load("0002", fresh_url)
-    engine = create_engine(fresh_url)
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM deliveries"))
-        connection.execute(text("INSERT INTO labels VALUES (1, 'hls', 7, 'priority-high', 'ours', 1000)"))
-    engine.dispose()
-    store = Store.open(fresh_url)
-    lease = begin(store, "late", number=7)
-    assert store.memory(lease, "hls").labels() == {"priority-high": "ours"}
-    store.memory(lease, "hls").confirm_labels(["priority-high"])
-    assert look(store, lease) == Noted(0, ())
-    store.close()

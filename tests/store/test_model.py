@@ -92,7 +92,6 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.url, self.clock = url, Skew()
-        self.up_s = 0.0  # our own clock, which never jumps
         self.store = self.open()
         self.model = Model(replay_window_s=REPLAY_WINDOW_S, lease_s=LEASE_S, max_crashes=MAX_CRASHES)
         self.began_at = self.store.now()
@@ -103,7 +102,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.turn_taken_at, self.last_turn_at = -1e9, -1e9
 
     def open(self) -> Store:
-        return Store.open(self.url, skew=self.clock, monotonic=lambda: self.up_s)
+        return Store.open(self.url, skew=self.clock)
 
     def teardown(self) -> None:
         for guid, entry in self.model.entries.items():
@@ -401,7 +400,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     # the operator, and time
 
-    @rule(what=some.sampled_from(["pause", "resume", "reopen", "start", "hold", "hold", "jump"]), first=some.booleans())
+    @rule(what=some.sampled_from(["pause", "resume", "reopen", "start", "hold", "hold"]), first=some.booleans())
     def something_else_happens(self, what: str, first: bool) -> None:
         """Rules are tried equally often; of these, one in eleven is enough."""
         repository = None if first else "octo/widgets"
@@ -420,8 +419,6 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 self.the_only_service_starts()
             case "hold":
                 self.a_server_says_to_wait("github" if first else "claude")
-            case "jump":
-                self.the_clock_jumps(1 if first else -1)
 
     @rule(guid=guids)
     def an_operator_runs_it_again(self, guid: str) -> None:
@@ -433,25 +430,6 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def time_passes(self, ticks: int) -> None:
         self.clock.pass_by(seconds=ticks * TICK_S)
         self.model.now += ticks * TICK_S
-        self.up_s += ticks * TICK_S
-
-    def the_clock_jumps(self, hours: int) -> None:
-        """All is as before, by another clock; only what has ended keeps the time that it was given.
-
-        A lease that ended long ago and was never taken back could come to life: not where anybody works.
-        """
-        if any(
-            entry.state == "running" and entry.lease_until < self.model.now for entry in self.model.entries.values()
-        ):
-            return
-        self.store.steady()  # a process that has just begun notes no time before its second look
-        self.store.steady()
-        self.clock.pass_by(hours=hours)
-        assert abs(self.store.steady() - hours * 3600) < NEAR_S
-        self.began_at += timedelta(hours=hours)
-        for entry in self.model.entries.values():
-            if entry.state not in ("queued", "running"):
-                entry.queued_at -= hours * 3600
 
     def the_only_service_starts(self) -> None:
         assert self.store.release_all_leases() == self.model.release_all_leases()
@@ -464,7 +442,6 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
         """A tick passes after each rule, so that the model knows what is due without knowing the time to the second."""
-        assert self.store.unmark_strays() == 0, "one stands behind nobody and is never claimed"
         self.compare_deliveries()
         self.compare_counters()
         self.time_passes(1)

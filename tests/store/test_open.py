@@ -18,7 +18,6 @@ from hls_handler.store import Store, database_exists, hold_exclusively
 from hls_handler.store.tables import metadata
 from tests.postgres import Cluster
 from tests.store.builders import accept, claim, queued, state_of
-from tests.store.schemas.make import newest
 
 
 def mode(path: Path) -> int:
@@ -119,13 +118,21 @@ def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(
-        StoreUnavailable, match=rf"newer HLS \(its tables are version 9999.*knows them up to {newest()}\)"
-    ):
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0\.2\.0\)"):
         Store.open(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"
     engine.dispose()
+
+
+def test_tables_from_before_0_2_0_are_left_alone(fresh_url: str) -> None:
+    Store.open(fresh_url).close()
+    engine = create_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE hls_version SET version_num = '0008'"))
+    engine.dispose()
+    with pytest.raises(StoreUnavailable, match=r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"):
+        Store.open(fresh_url)
 
 
 @pytest.mark.parametrize(

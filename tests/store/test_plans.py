@@ -39,10 +39,10 @@ def statements() -> Iterator[list[str]]:
     [
         (claim, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_thread"}),
         (Store.seconds_until_due, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_thread"}),
-        (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_body_of"}),
+        (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_digest"}),
         (lambda store: accept(store, queued("g3", number=7, supersedes="thread")), {"ix_deliveries_thread"}),
         (lambda store: store.deliveries(state="dead"), {"ix_deliveries_dead"}),
-        (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_body_of", "ix_deliveries_said_on"}),
+        (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_number", "ix_deliveries_said_on"}),
         (Store.calls_last_hour, {"ix_calls_started"}),
         (Store.prompt_figures, {"ix_calls_prompt"}),
         (Store.queue_figures, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"}),
@@ -74,8 +74,6 @@ def test_questions_that_are_asked_often_go_by_an_index(
             for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
     connection.close()
-    # A condition on the state that is a parameter hides the partial indexes, if not from SQLite, then from PostgreSQL.
-    assert [one.sql for one in store._database._prepared.values() if "state = ?" in one.sql] == []
     store.close()
     # A walk through all that was ever done, though by an index.
     assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_thread" in plan] == []

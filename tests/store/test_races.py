@@ -232,7 +232,8 @@ def test_a_race_that_only_the_database_sees_ends_with_nothing_claimed(postgres: 
     accept(store, queued("g2", number=7))
     address = postgres.url(name).replace("+psycopg", "")
     with psycopg.connect(address) as other, psycopg.connect(address, autocommit=True) as watcher:
-        other.execute("UPDATE deliveries SET state = 'running', lease_until = 32503680000000 WHERE guid = 'g1'")
+        in_a_minute = "extract(epoch FROM now()) * 1000 + 60000"
+        other.execute(f"UPDATE deliveries SET state = 'running', lease_until = {in_a_minute} WHERE guid = 'g1'")
         with ThreadPoolExecutor(1) as pool:
             claiming = pool.submit(claim_nothing, store)
             while not watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():

@@ -73,7 +73,7 @@ def rows(store: Store) -> dict[str, int]:
 def test_what_was_finished_long_ago_is_forgotten_with_all_that_hangs_on_it(store: Store, skew: Skew) -> None:
     worked_on(store, "g1")
     before = rows(store)
-    assert {"deliveries", "steps", "calls", "analyses", "findings"} <= before.keys()
+    assert {"deliveries", "steps", "calls", "analyses"} <= before.keys()
     skew.pass_by(days=91)
     assert forget(store) == 1
     left = {"counters": before["counters"], "pace": before["pace"], "forgotten_calls": 2}
@@ -320,7 +320,7 @@ def test_a_batch_that_is_cut_off_changes_nothing(store: Store, skew: Skew) -> No
     ("ask", "index"),
     [
         (lambda store: store.forget_deliveries(after=DAY, most=5), "ix_deliveries_finished"),
-        (lambda store: store.forget_bodies(after=DAY, most=5), "ix_deliveries_body"),
+        (lambda store: store.forget_bodies(after=DAY, most=5), "ix_deliveries_finished_with_body"),
     ],
     ids=["deliveries", "bodies"],
 )

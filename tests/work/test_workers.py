@@ -53,9 +53,6 @@ class Queue:
         self.when_idle()
         return None
 
-    def steady(self) -> float:
-        return 0.0
-
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         with self.renewing:
             self.renewed.append(lease.guid)
