@@ -24,7 +24,7 @@ from bench.process import Subject
 from bench.requests import SECRET, webhooks
 from bench.standin import StandIn
 from hls_handler.store import Store
-from hls_handler.web.signature import sign
+from hls_handler.web.webhook import sign
 
 ACKNOWLEDGEMENT, END_TO_END = "acknowledgement", "end to end"
 LOOK_S = 0.05

@@ -23,9 +23,8 @@ from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.store import AcceptQueue, Store
-from hls_handler.web.app import Web
-from hls_handler.web.ports import Ports
-from hls_handler.web.serving import server
+from hls_handler.web.app import Ports, WebApplication
+from hls_handler.web.server import make_server
 from hls_handler.work.health import Health
 from hls_handler.work.outcomes import Outcomes
 
@@ -58,7 +57,7 @@ def product(url: str) -> uvicorn.Server:
     ports = Ports(
         route=routed,
         accept=accepts.accept,
-        count_pong=lambda: None,
+        count_ping=lambda: None,
         outcome=Outcomes().expect,
         counters=store.counters,
         queue=lambda: asdict(store.queue_figures()),
@@ -66,7 +65,7 @@ def product(url: str) -> uvicorn.Server:
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,
     )
-    return server(Web(settings, table=table, ports=ports, lifespan=lifespan).app, lambda: settings)
+    return make_server(WebApplication(settings, table=table, ports=ports, lifespan=lifespan).app, lambda: settings)
 
 
 class _OnePrompt:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 
 from hls_handler.sandbox import recorded
-from hls_handler.web.signature import sign
+from hls_handler.web.webhook import sign
 
 SECRET = "a-secret-for-measurements"
 NAMES = (

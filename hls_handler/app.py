@@ -44,8 +44,7 @@ from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.succession import Succession
 from hls_handler.store import AcceptQueue, Bell, Store, hold_exclusively, is_shared
-from hls_handler.web.app import Web
-from hls_handler.web.ports import Ports
+from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
@@ -68,7 +67,7 @@ ClaudeOf = Kept[ClaudeSettings, Claude]
 Role = Literal["all", "web", "worker"]
 """What a process does: `web` takes webhooks in and works on none, `worker` works and takes none in, `all` does both."""
 
-PONG = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
+PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 NOT_SHARED = (
     "needs a database that processes can share, and one process holds an SQLite file: name a postgresql+psycopg:// "
     "address, or serve without --role"
@@ -126,8 +125,12 @@ class Service:
         self._probe = Probe(self._make_checks(settings), self._health)
         self._watcher = Watcher(self._look, self._health)
         self._retention = Retention(self._store, self.settings)
-        self._web = Web(
-            settings, table=first.table, ports=self._ports(), lifespan=self._lifespan, door=role != "worker"
+        self._web = WebApplication(
+            settings,
+            table=first.table,
+            ports=self._ports(),
+            lifespan=self._lifespan,
+            receives_webhooks=role != "worker",
         )
         self.web = self._web.app
 
@@ -220,7 +223,7 @@ class Service:
 
     def _follow(self, in_force: InForce, step: Succession) -> None:
         configure_logs(in_force.settings, earlier=self._secrets)
-        self._web.put_under(in_force.settings, in_force.table)
+        self._web.apply(in_force.settings, in_force.table)
         for warning in in_force.settings.warnings:
             log.warning(warning)
         for dependency in get_args(Dependency):
@@ -276,7 +279,7 @@ class Service:
         return Ports(
             route=self._route,
             accept=self._accepts.accept,
-            count_pong=lambda: self._accepts.count(PONG),
+            count_ping=lambda: self._accepts.count(PING),
             outcome=self._outcomes.expect,
             counters=self._store.counters,
             queue=self._queue,

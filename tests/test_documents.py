@@ -23,8 +23,7 @@ from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.repository import allowed_keys, read_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.settings.succession import NEEDS_RESTART
-from hls_handler.web.app import Web
-from hls_handler.web.ports import Ports
+from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.health import Health
 from tests.settings.files import VARIABLES, problems, with_value
 
@@ -117,9 +116,8 @@ def test_no_command_is_documented_that_does_not_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(Path("config/settings.yaml"), VARIABLES, dotenv=None)
-    app = Web(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    assert app.door is not None
-    paths = {app.door.path, *(route.path for route in app.routes if isinstance(route, Route))}
+    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
+    paths = {route.path for route in app.routes if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z]+)`", README, re.MULTILINE)) == paths
 
 
@@ -132,7 +130,7 @@ def _no_ports() -> Ports:
     return Ports(
         route=unused,
         accept=unused,
-        count_pong=unused,
+        count_ping=unused,
         outcome=unused,
         counters=unused,
         queue=unused,

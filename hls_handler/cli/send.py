@@ -20,7 +20,7 @@ from hls_handler.sandbox import recorded
 from hls_handler.sandbox.recorded import Recorded
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, webhook_secrets
-from hls_handler.web.signature import sign
+from hls_handler.web.webhook import sign
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TIMEOUT_S = 15.0

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvicorn
 
 from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, config_path, fail, refuse
 from hls_handler.errors import SettingsError, StartLater
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
-from hls_handler.web.serving import listen, server
+from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
 log = logging.getLogger(__name__)
 
+SIGNAL_POLL_S = 0.1
 
 Part = Annotated[
     Role,
@@ -70,14 +74,26 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         if later:
             fail(problems[0])
         refuse(problems)
-    running = server(service.web, service.settings, on_signal=service.begin_to_stop)
+    server = make_server(service.web, service.settings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn hears signals while it runs: this is for one that comes before, and for when uvicorn, which raises
-        # once more what it heard, has ended and would else have the process end as if killed.
-        signal.signal(number, running.handle_exit)
+        # For a signal before uvicorn runs, and after: uvicorn raises its signals again when it has ended, and the
+        # default handler would end the process as if it had been killed.
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     _announce(path, settings, service.role, port=sock.getsockname()[1])
-    running.run(sockets=[sock])
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_run(server, service, sock))
     return 0
+
+
+async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) -> None:
+    """Run the server; at a stop signal take no new work at once, though open connections may last a while."""
+    running = asyncio.create_task(server.serve(sockets=[sock]))
+    while not running.done():
+        if server.should_exit:
+            service.begin_to_stop()
+        server.config.timeout_graceful_shutdown = graceful_shutdown_s(service.settings())
+        await asyncio.wait((running,), timeout=SIGNAL_POLL_S)
+    await running
 
 
 def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:

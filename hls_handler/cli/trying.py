@@ -23,8 +23,8 @@ from hls_handler.sandbox.samples import DELIVERY
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.store import Store, ThreadKnowledge, ThreadMemory
-from hls_handler.web.arrival import check_payload, new_delivery
-from hls_handler.web.head import Head
+from hls_handler.web.delivery import check_payload, new_delivery
+from hls_handler.web.webhook import WebhookHeaders
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.leases import NoRival
@@ -169,7 +169,7 @@ def _dry(rule: Rule) -> Rule:
 
 
 def _claim(store: Store, subject: Subject, rule: Rule) -> Lease:
-    head = Head(subject.event, DELIVERY, signature=b"", is_form=False, content_length=None)
+    head = WebhookHeaders(subject.event, DELIVERY, signature=b"", is_form=False, content_length=None)
     new = new_delivery(head, sip(subject.body), rule, subject.body, request_id="try", settle_s=0)
     store.accept([new], replay_window_h=0)
     lease = store.claim(worker="try", lease_s=LEASE_S, max_crashes=1)

@@ -1,1 +1,1 @@
-"""HTTP: receive webhooks, tell how the service is, count what it did."""
+"""HTTP: the webhook receiver, `/health` and `/stats`."""

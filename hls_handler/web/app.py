@@ -1,6 +1,11 @@
-"""The web application: the door for webhooks, two pages about us, and one shape of answer for all that is not found."""
+"""The web application: routes, request ids, `/health` and `/stats`."""
 
 from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -8,39 +13,44 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Lifespan, Receive, Scope, Send
+from starlette.types import Lifespan
 
+from hls_handler.clients.rate import RateLimit
+from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.errors import StoreUnavailable
+from hls_handler.events import Sip
+from hls_handler.routing import Feedback, Ignored, Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.web.answers import DEFECT
-from hls_handler.web.api_key import ApiKey
-from hls_handler.web.counting import Counting
-from hls_handler.web.door import Door
-from hls_handler.web.pages import Pages
-from hls_handler.web.ports import Ports
-from hls_handler.web.request_ids import SCOPE_KEY, RequestIds, answer_headers
-from hls_handler.web.room import Room
-from hls_handler.web.signature import Secrets
+from hls_handler.web.limits import BodyBudget
+from hls_handler.web.receiver import WebhookReceiver
+from hls_handler.web.request_ids import RequestIdMiddleware
+from hls_handler.web.stats import Counters, StatsReader, stats_page
+from hls_handler.web.webhook import WebhookSecrets
+from hls_handler.work.health import Health, HealthSnapshot
+
+SERVICE = "github-webhook-handler"
+CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
+API_KEY = b"x-api-key"
 
 
-class App(Starlette):
-    """Starlette's application, with a door before its layers: each webhook would pay for them."""
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The functions of other packages that the web application calls."""
 
-    door: Door | None = None
+    route: Callable[[str, Sip], Awaitable[Rule | Feedback | Ignored]]  # never blocks the event loop
+    accept: Callable[[NewDelivery], Awaitable[Accepted]]  # committed when it returns; raises StoreUnavailable
+    count_ping: Callable[[], None]  # returns at once
+    outcome: Callable[[str], asyncio.Future[Finished]]  # the end of the delivery with this GUID
+    counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
+    queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
+    rate_limit: Callable[[], RateLimit]  # GitHub's, from its last response
+    health: Health
+    clock: Callable[[], float]  # monotonic seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        door = self.door
-        if door is not None and scope["type"] == "http" and scope["path"] == door.path:
-            await door(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
-
-class Web:
-    """The application, whose routes can be put under other settings while it serves.
-
-    Build it inside or outside a running loop, but once for each loop.
-    """
+class WebApplication:
+    """A Starlette application whose routes can be replaced while it serves, when settings change."""
 
     def __init__(
         self,
@@ -49,35 +59,100 @@ class Web:
         table: RepositoryTable,
         ports: Ports,
         lifespan: Lifespan[Starlette] | None = None,
-        door: bool = True,
+        receives_webhooks: bool = True,
     ) -> None:
-        """`lifespan` is where the composition root starts and ends the workers. Without `door`, webhooks are 404."""
-        self._ports, self._started, self._has_door = ports, ports.clock(), door
-        self._counting = Counting(ports.counters, ports.queue, ports.clock)
-        self._room = Room(ports.clock)
-        self.app = App(
-            middleware=[Middleware(RequestIds)],
-            exception_handlers={HTTPException: _not_served, Exception: _broken},
+        """Unless it `receives_webhooks`, their path is 404. `lifespan` starts and stops the workers."""
+        self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
+        self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
+        self._budget = BodyBudget(ports.clock)
+        self.app = Starlette(
+            middleware=[Middleware(RequestIdMiddleware)],
+            exception_handlers={HTTPException: _http_error},
             lifespan=lifespan,
         )
-        self.app.router.redirect_slashes = False  # GitHub follows no redirects: say at once that the path is wrong
-        self.put_under(settings, table)
+        self.app.router.redirect_slashes = False  # GitHub does not follow redirects; 404 shows that the path is wrong
+        self.apply(settings, table)
 
-    def put_under(self, settings: Settings, table: RepositoryTable) -> None:
-        """These settings hold from the next request on. From any thread: a request finds what was there, or the new."""
-        pages = Pages(ApiKey(settings), self._ports, self._counting, started=self._started)
-        self.app.router.routes = [Route("/health", pages.health), Route("/stats", pages.stats)]
-        if self._has_door:
-            self.app.door = Door(settings, Secrets(settings, table), self._ports, self._room)
+    def apply(self, settings: Settings, table: RepositoryTable) -> None:
+        """Use these settings from the next request on. Thread-safe: a request sees the old routes or the new ones."""
+        pages = _Pages(settings, self._ports, self._stats, self._started_at)
+        routes = [Route("/health", pages.health), Route("/stats", pages.stats)]
+        if self._receives_webhooks:
+            receiver = WebhookReceiver(
+                settings,
+                WebhookSecrets(settings, table),
+                self._budget,
+                route=self._ports.route,
+                accept=self._ports.accept,
+                count_ping=self._ports.count_ping,
+                outcome=self._ports.outcome,
+                health=self._ports.health,
+            )
+            routes.insert(0, Route(settings.server.webhook_path, receiver.receive, methods=["POST"]))
+        self.app.router.routes = [*routes]
 
 
-def _not_served(_request: Request, exc: Exception) -> Response:
-    """404 and 405."""
+def _http_error(_request: Request, exc: Exception) -> Response:
+    """Respond to 404 and 405."""
     assert isinstance(exc, HTTPException)
     return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
 
-def _broken(request: Request, _exc: Exception) -> Response:
-    """A defect of ours; the server logs its trace. Sent from outside the middleware, so the id is added here."""
-    headers = {name.decode(): value.decode() for name, value in answer_headers(request.scope[SCOPE_KEY])}
-    return JSONResponse({"detail": DEFECT}, 500, headers)
+class _Pages:
+    """`/health` and `/stats`. They make no calls to other services: they show what is known or in the store."""
+
+    def __init__(self, settings: Settings, ports: Ports, stats: StatsReader, started_at: float) -> None:
+        key = settings.server.api_key
+        self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
+        self._ports, self._stats, self._started_at = ports, stats, started_at
+
+    async def health(self, request: Request) -> Response:
+        snapshot = self._ports.health.snapshot()
+        page = self._health_details(snapshot) if self._is_authorized(request) else health_summary(snapshot)
+        return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
+
+    async def stats(self, request: Request) -> Response:
+        if not self._is_authorized(request):
+            return _page({"detail": "send the service's key (server.api_key) in the header X-API-Key"}, status=401)
+        try:
+            snapshot = await self._stats.read()
+        except StoreUnavailable:
+            return _page({"detail": "the store cannot be read now: see /health"}, status=503)
+        uptime_s = self._ports.clock() - self._started_at
+        return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
+
+    def _is_authorized(self, request: Request) -> bool:
+        """Return whether X-API-Key is the key; never the query string, which proxies log."""
+        if self._api_key is None:
+            return True
+        given = [value for name, value in request.scope["headers"] if name == API_KEY]
+        return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
+
+    def _health_details(self, snapshot: HealthSnapshot) -> dict[str, object]:
+        return health_page(snapshot, uptime_s=self._ports.clock() - self._started_at)
+
+
+def health_summary(snapshot: HealthSnapshot) -> dict[str, object]:
+    """Return the part of `/health` that needs no key."""
+    return {"status": snapshot.overall, "service": SERVICE}
+
+
+def health_page(snapshot: HealthSnapshot, *, uptime_s: float) -> dict[str, object]:
+    return {
+        **health_summary(snapshot),
+        "uptime_seconds": round(uptime_s, 3),
+        "components": {
+            name: {
+                "state": component.state,
+                "since": component.since.isoformat(),
+                "message": component.message,
+                "remedy": component.remedy,
+                **component.figures,
+            }
+            for name, component in snapshot.components.items()
+        },
+    }
+
+
+def _page(content: Mapping[str, object], *, status: int = 200) -> Response:
+    return JSONResponse(content, status_code=status, headers=CONTENT_SECURITY_POLICY)

@@ -1,28 +1,33 @@
-"""Request ids: every request has one, it is answered in X-Request-ID and stands in every line logged meanwhile."""
+"""Request ids: each is in the response's X-Request-ID and in every line that is logged during the request."""
 
 from __future__ import annotations
 
-import os
+import logging
 import re
+import uuid
 from collections.abc import Iterable
-from itertools import count
 
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hls_handler import logs
 
+log = logging.getLogger(__name__)
+
 HEADER = b"x-request-id"
-SCOPE_KEY = "hls.request_id"
-_OURS, _NUMBERS = os.urandom(8).hex(), count(1)
-"""A fresh id is the half that this process drew at random, and a number: the kernel is not asked for each."""
-
-_SANE = re.compile(rb"[A-Za-z0-9-]{8,64}")
-
+INTERNAL_ERROR = "internal error; see the log under this request id"
 HARDENING = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+CLOSE = (b"connection", b"close")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{8,64}")
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
-class RequestIds:
-    """Pure ASGI middleware. The id is in the scope, too, for whoever answers outside of it."""
+class RequestIdMiddleware:
+    """Binds the request id to the log and to `request.state.request_id`, and adds headers to every response.
+
+    A request whose body nobody reads closes its connection.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,26 +36,35 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = given_or_fresh(scope["headers"])
-        scope[SCOPE_KEY] = request_id
+        request_id = given_request_id(scope["headers"]) or new_request_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        has_body = any(name in _BODY_HEADERS and value != b"0" for name, value in scope["headers"])
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *answer_headers(request_id)]
+                is_read = scope["method"] == "POST" and message["status"] not in (404, 405)
+                close = (CLOSE,) if has_body and not is_read else ()
+                message["headers"] = [*message["headers"], *response_headers(request_id), *close]
             await send(message)
 
         with logs.bound(request_id=request_id):
-            await self._app(scope, receive, send_with_id)
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:  # the top of a request: without this, the trace is logged without the request id
+                log.exception("request failed because of a defect in HLS")
+                await JSONResponse({"detail": INTERNAL_ERROR}, 500)(scope, receive, send_with_id)
 
 
-def given_or_fresh(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The sender's X-Request-ID if it came once and is a plain token, else a new one of 32 hexadecimal digits."""
+def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the sender's X-Request-ID if it occurs once and is a plain token of 8 to 64 characters."""
     given = [value for name, value in headers if name == HEADER]
-    if len(given) == 1 and _SANE.fullmatch(given[0]):
-        return given[0].decode("ascii")
-    return f"{_OURS}{next(_NUMBERS):016x}"
+    return given[0].decode("ascii") if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
 
 
-def answer_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
-    """What every answer carries."""
+def new_request_id() -> str:
+    return uuid.uuid4().hex
+
+
+def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers that every response has."""
     return ((HEADER, request_id.encode("ascii")), *HARDENING)

@@ -1,47 +1,127 @@
 """`/stats`: a page over the counters that the store keeps, so that it is true after a restart.
 
-A counter has a name and a key: ("event", "issues.opened"), ("outcome", "done"), ("webhooks", "").
+A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"), ("webhooks", "").
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from hls_handler.clients.rate import RateLimit
+from hls_handler.errors import StoreUnavailable
 from hls_handler.store import BUCKETS_S, feedback_in
 
 Counters = Mapping[tuple[str, str], int]
 
+CACHED_S = 1.0
+WINDOW_S = 300.0
+READ_TIMEOUT_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """How much was done lately."""
-
     window_s: float
     webhooks: int
     processed: int  # done or dead
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What is not a counter."""
+class Snapshot:
+    """The counters and the state of the queue at one moment."""
 
-    uptime_s: float
+    at: float  # seconds, monotonic
+    counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3
-    rate_limit: RateLimit
-    throughput: Throughput | None = None  # None until the page was read twice
+    throughput: Throughput | None  # None until the counters were read twice
 
 
-def stats_page(counters: Counters, figures: Figures) -> dict[str, object]:
-    """The whole page. Times are in seconds, shares between 0 and 1, and null stands where nothing happened yet."""
-    by_name = _by_name(counters)
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at: float
+    webhooks: int
+    processed: int
+
+
+class StatsReader:
+    """Reads counters and the queue's state in a thread and caches them for a second.
+
+    `counters` and `queue` block and may raise `StoreUnavailable`; `clock` returns monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        counters: Callable[[], Counters],
+        queue: Callable[[], Mapping[str, object]],
+        clock: Callable[[], float],
+        *,
+        timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
+        self._counters, self._queue, self._clock = counters, queue, clock
+        self._timeout_s = timeout_s
+        self._reading: asyncio.Task[Snapshot] | None = None
+        self._newest: Snapshot | None = None
+        self._samples: deque[_Sample] = deque()  # those inside the window, and the newest from before it
+
+    async def read(self) -> Snapshot:
+        """Return a snapshot that is at most a second old; concurrent callers wait for the same one.
+
+        Raises `StoreUnavailable`, also after `timeout_s`; the thread then continues, and no second one is started.
+        """
+        if self._newest is not None and self._clock() - self._newest.at < CACHED_S:
+            return self._newest
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(_retrieve_exception)  # nobody may be waiting for it any more
+        done, _ = await asyncio.wait((self._reading,), timeout=self._timeout_s)
+        if not done:
+            raise StoreUnavailable(f"the database did not answer within {self._timeout_s:g} s")
+        return self._reading.result()
+
+    async def _read(self) -> Snapshot:
+        now = self._clock()
+        counters, queue = await asyncio.to_thread(lambda: (self._counters(), self._queue()))
+        self._newest = Snapshot(now, counters, queue, self._throughput(_sample(now, counters)))
+        return self._newest
+
+    def _throughput(self, newest: _Sample) -> Throughput | None:
+        while len(self._samples) > 1 and self._samples[1].at <= newest.at - WINDOW_S:
+            self._samples.popleft()
+        self._samples.append(newest)
+        oldest = self._samples[0]
+        if oldest is newest:
+            return None
+        return Throughput(
+            window_s=newest.at - oldest.at,
+            webhooks=newest.webhooks - oldest.webhooks,
+            processed=newest.processed - oldest.processed,
+        )
+
+
+def _retrieve_exception(reading: asyncio.Task[Snapshot]) -> None:
+    if not reading.cancelled():
+        reading.exception()
+
+
+def _sample(at: float, counters: Counters) -> _Sample:
+    return _Sample(
+        at=at,
+        webhooks=counters.get(("webhooks", ""), 0),
+        processed=counters.get(("outcome", "done"), 0) + counters.get(("outcome", "dead"), 0),
+    )
+
+
+def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> dict[str, object]:
+    """Return the page. Times are in seconds, shares between 0 and 1, and null means that nothing happened yet."""
+    counters, by_name = snapshot.counters, _by_name(snapshot.counters)
     outcomes = by_name.get("outcome", {})
     done, dead = outcomes.get("done", 0), outcomes.get("dead", 0)
     processed = counters.get(("processing_count", ""), 0)
     return {
-        "uptime_seconds": round(figures.uptime_s, 3),
+        "uptime_seconds": round(uptime_s, 3),
         "total_webhooks": counters.get(("webhooks", ""), 0),
         "successful_processing": done,
         "failed_processing": dead,
@@ -52,8 +132,8 @@ def stats_page(counters: Counters, figures: Figures) -> dict[str, object]:
         "processing_time": _processing_time(by_name.get("processing_le", {})),
         "events_by_type": by_name.get("event", {}),
         "events_by_repo": by_name.get("repository", {}),
-        "handlers": _split(by_name.get("handler", {})),
-        "repositories": _split(by_name.get("repository_outcome", {})),
+        "handlers": _nest(by_name.get("handler", {})),
+        "repositories": _nest(by_name.get("repository_outcome", {})),
         "ignored_by_reason": by_name.get("ignored", {}),
         "prompts": _prompts(by_name),
         "feedback": _feedback(counters),
@@ -64,17 +144,17 @@ def stats_page(counters: Counters, figures: Figures) -> dict[str, object]:
         "claude_api": _claude_api(by_name.get("claude_calls", {})),
         "github_api": {
             "requests_made": counters.get(("github_requests", ""), 0),
-            "rate_limit": _rate_limit(figures.rate_limit),
+            "rate_limit": _rate_limit(rate_limit),
         },
-        "queue": dict(figures.queue),
-        "throughput": _throughput(figures.throughput),
+        "queue": dict(snapshot.queue),
+        "throughput": _per_minute(snapshot.throughput),
     }
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """The time that `share` of all took at most, in seconds: an estimate, interpolated within its bucket.
+    """Estimate the time in seconds that `share` of all took at most, interpolated within its bucket.
 
-    In the last bucket, which has no upper bound, it is the lower one: "at least 300". None when nothing was counted.
+    The last bucket has no upper bound: its lower bound is returned. None if nothing was counted.
     """
     total = sum(histogram.values())
     if not total:
@@ -90,17 +170,17 @@ def percentile(histogram: Mapping[str, int], share: float) -> float | None:
 
 def _by_name(counters: Counters) -> dict[str, dict[str, int]]:
     named: dict[str, dict[str, int]] = {}
-    for (name, key), count in sorted(counters.items()):
-        named.setdefault(name, {})[key] = count
+    for (name, label), count in sorted(counters.items()):
+        named.setdefault(name, {})[label] = count
     return named
 
 
-def _split(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """{"IssueHandler:done": 3} as {"IssueHandler": {"done": 3}}."""
+def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return {"IssueHandler:done": 3} as {"IssueHandler": {"done": 3}}."""
     nested: dict[str, dict[str, int]] = {}
-    for key, count in counts.items():
-        who, _, outcome = key.rpartition(":")
-        nested.setdefault(who, {})[outcome] = count
+    for label, count in counts.items():
+        first, _, outcome = label.rpartition(":")
+        nested.setdefault(first, {})[outcome] = count
     return nested
 
 
@@ -120,7 +200,7 @@ def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, ob
     return {
         prompt: {
             "calls": calls,
-            "shadow_calls": shadows.get(prompt, 0),  # of the calls
+            "shadow_calls": shadows.get(prompt, 0),  # included in calls
             "cost_usd": costs.get(prompt, 0) / 1_000_000,
         }
         for prompt, calls in by_name.get("prompt_calls", {}).items()
@@ -128,7 +208,7 @@ def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, ob
 
 
 def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, object]]]:
-    """By prompt and field, how many labels we set, and how many of them people corrected."""
+    """Return by prompt and field how many labels we set and how many of them people corrected."""
     return {
         prompt: {
             field: {"set": one.set, "corrected": one.corrected, "share": one.share} for field, one in fields.items()
@@ -149,7 +229,7 @@ def _rate_limit(known: RateLimit) -> dict[str, object]:
     }
 
 
-def _throughput(known: Throughput | None) -> dict[str, object] | None:
+def _per_minute(known: Throughput | None) -> dict[str, object] | None:
     if known is None or known.window_s <= 0:
         return None
     return {

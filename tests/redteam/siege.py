@@ -24,8 +24,8 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
 from hls_handler.store import DeliveryRow, Store
-from hls_handler.web.arrival import check_payload, new_delivery
-from hls_handler.web.head import Head
+from hls_handler.web.delivery import check_payload, new_delivery
+from hls_handler.web.webhook import WebhookHeaders
 from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
@@ -173,7 +173,7 @@ def deliver(
         from_sip(happened.event, sipped), settings=now.settings, table=now.table, catalogue=now.library, we=None
     )
     assert isinstance(routed, Rule), routed
-    head = Head(happened.event, guid, b"", is_form=False, content_length=None)
+    head = WebhookHeaders(happened.event, guid, b"", is_form=False, content_length=None)
     new = new_delivery(head, sipped, routed, body, request_id=guid, settle_s=0)
     tools.store.accept([new], replay_window_h=72)
     lease = tools.store.claim(worker="red team", lease_s=60, max_crashes=10)

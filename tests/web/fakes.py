@@ -21,8 +21,7 @@ from hls_handler.events import Sip
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.web.app import Web
-from hls_handler.web.ports import Ports
+from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.health import Health
 
 SECRET = "the-global-secret-of-all"
@@ -69,7 +68,7 @@ class FakeStore:
         self.kept.append(new)
         return self.answer or Accepted(new.state, new.state, new.guid, new.reason)
 
-    def count_pong(self) -> None:
+    def count_ping(self) -> None:
         self.pongs += 1
 
     def counters(self) -> Mapping[tuple[str, str], int]:
@@ -126,7 +125,7 @@ class Surroundings:
     def app(self) -> Starlette:
         return self.web().app
 
-    def web(self) -> Web:
+    def web(self) -> WebApplication:
         table = RepositoryTable(self.settings)
 
         async def route(event: str, sip: Sip) -> Rule | Ignored:
@@ -141,7 +140,7 @@ class Surroundings:
         ports = Ports(
             route=route,
             accept=self.store.accept,
-            count_pong=self.store.count_pong,
+            count_ping=self.store.count_ping,
             outcome=self.workers.outcome,
             counters=self.store.counters,
             queue=self.store.queue,
@@ -149,7 +148,7 @@ class Surroundings:
             health=self.health,
             clock=self.clock,
         )
-        return Web(self.settings, table=table, ports=ports)
+        return WebApplication(self.settings, table=table, ports=ports)
 
 
 def signature(body: bytes, secret: str = SECRET) -> bytes:

@@ -3,159 +3,138 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 import pytest
-from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive
 
 from hls_handler.errors import PayloadError
-from hls_handler.web.body import payload_of_form, read_body, require_utf8
-from hls_handler.web.refusal import Refused
-from hls_handler.web.room import Room
+from hls_handler.web.limits import BodyBudget
+from hls_handler.web.webhook import Rejected, payload_of_form, require_utf8
 from tests.web.fakes import FakeClock
 
 
-class Wire:
-    """Messages as a server would hand them on; counts how many were asked for. After the last it hangs."""
+class Chunks:
+    """An iterator over chunks that counts how many were asked for; after the last one it never ends."""
 
-    def __init__(self, *messages: Message) -> None:
-        self.messages = list(messages)
+    def __init__(self, *chunks: bytes, ends: bool = True) -> None:
+        self._chunks, self._ends = list(chunks), ends
         self.reads = 0
 
-    async def receive(self) -> Message:
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
         self.reads += 1
-        if not self.messages:
+        if not self._chunks:
+            if self._ends:
+                raise StopAsyncIteration
             await asyncio.Event().wait()
-        return self.messages.pop(0)
+        return self._chunks.pop(0)
 
 
-def chunk(body: bytes, *, more: bool) -> Message:
-    return {"type": "http.request", "body": body, "more_body": more}
-
-
-def read(receive: Receive, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:
+def read(chunks: Chunks, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:
     async def reading() -> bytes:
-        with Room(lambda: 0.0).place(most_bytes=100) as place:
-            return await read_body(receive, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s, place=place)
+        budget = BodyBudget(FakeClock())
+        async with budget.read(chunks, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s) as body:
+            assert budget.used_bytes == len(body)
+        assert budget.used_bytes == 0
+        return body
 
     return asyncio.run(reading())
 
 
 @pytest.mark.parametrize(
-    "messages",
-    [
-        [chunk(b"0123456789", more=False)],
-        [chunk(b"01234", more=True), chunk(b"56789", more=False)],
-        [chunk(b"0123456789", more=True), chunk(b"", more=False)],
-    ],
-    ids=["one chunk", "two chunks", "empty end"],
+    "chunks", [(b"0123456789",), (b"01234", b"56789"), (b"0123456789", b"")], ids=["one", "two", "empty end"]
 )
-def test_a_body_of_just_the_cap_is_read(messages: Sequence[Message]) -> None:
-    assert read(Wire(*messages).receive, declared=10) == b"0123456789"
+def test_body_of_the_maximum_size_is_read(chunks: Sequence[bytes]) -> None:
+    assert read(Chunks(*chunks), declared=10) == b"0123456789"
 
 
-def test_rule_3_a_declared_length_over_the_cap_is_413_before_the_first_byte() -> None:
-    wire = Wire(chunk(b"x", more=False))
-    with pytest.raises(Refused) as refused:
-        read(wire.receive, declared=11)
-    assert (refused.value.status, wire.reads) == (413, 0)
+def test_rule_3_declared_length_over_the_limit_is_413_before_the_first_byte() -> None:
+    chunks = Chunks(b"x")
+    with pytest.raises(Rejected) as rejected:
+        read(chunks, declared=11)
+    assert (rejected.value.status, chunks.reads) == (413, 0)
 
 
 def test_rule_3_bytes_are_counted_while_streaming_and_the_rest_is_not_read() -> None:
-    wire = Wire(chunk(b"x" * 6, more=True), chunk(b"x" * 5, more=True), chunk(b"x" * 6, more=False))
-    with pytest.raises(Refused) as refused:
-        read(wire.receive)
-    assert (refused.value.status, wire.reads) == (413, 2)
+    chunks = Chunks(b"x" * 6, b"x" * 5, b"x" * 6)
+    with pytest.raises(Rejected) as rejected:
+        read(chunks)
+    assert (rejected.value.status, chunks.reads) == (413, 2)
 
 
-def test_rule_3_a_body_that_does_not_arrive_is_408() -> None:
-    with pytest.raises(Refused) as refused:
-        read(Wire(chunk(b"x", more=True)).receive, timeout_s=0.01)
-    assert refused.value.status == 408
-    assert refused.value.detail == "the body did not arrive within 0.01 s"
+def test_rule_3_body_that_does_not_arrive_is_408() -> None:
+    with pytest.raises(Rejected) as rejected:
+        read(Chunks(b"x", ends=False), timeout_s=0.01)
+    assert (rejected.value.status, rejected.value.detail) == (408, "the body did not arrive within 0.01 s")
 
 
-def test_rule_3_a_body_that_comes_slowly_is_408_as_soon_as_others_need_its_room() -> None:
-    clock = FakeClock()
-    room = Room(clock)
+class Arrivals:
+    """Bodies of at most 100 bytes that arrive at the same time; together they may hold 400."""
 
-    async def one(wire: Wire, began: asyncio.Event) -> bytes:
-        with room.place(most_bytes=100) as place:
-            began.set()
-            return await read_body(wire.receive, declared=None, max_bytes=90, timeout_s=3600, place=place)
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.budget = BodyBudget(self.clock)
 
-    async def both() -> tuple[bytes | BaseException, bytes | BaseException]:
-        began = asyncio.Event()
-        slow = asyncio.create_task(one(Wire(chunk(b"s" * 80, more=True)), began))
-        await began.wait()
-        clock.now += 1
-        fast = one(Wire(chunk(b"f" * 30, more=True), chunk(b"f" * 40, more=False)), began)
+    def arrive(self, chunks: Chunks) -> asyncio.Task[bytes]:
+        return asyncio.create_task(self._read(chunks))
+
+    async def _read(self, chunks: Chunks) -> bytes:
+        async with self.budget.read(chunks, declared=None, max_bytes=100, timeout_s=3600) as body:
+            return body
+
+
+async def until_read(chunks: Chunks, times: int) -> None:
+    while chunks.reads < times:
+        await asyncio.sleep(0)
+
+
+def test_rule_3_costliest_slow_body_is_evicted_when_others_need_the_memory() -> None:
+    async def scenario() -> list[bytes | BaseException]:
+        arrivals = Arrivals()
+        slow = [Chunks(b"s" * size, ends=False) for size in (90, 100, 95, 90)]
+        tasks = [arrivals.arrive(chunks) for chunks in slow]
+        for chunks in slow:
+            await until_read(chunks, 2)
+        arrivals.clock.now += 1
+        fast = arrivals.arrive(Chunks(b"f" * 30, b"f" * 40))
         async with asyncio.timeout(5):
-            return await asyncio.gather(slow, fast, return_exceptions=True)
+            assert await fast == b"f" * 70
+            (evicted,), waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            assert len(waiting) == 3
+            for task in waiting:
+                task.cancel()
+            results = await asyncio.gather(evicted, *waiting, return_exceptions=True)
+        assert tasks.index(evicted) == 1
+        assert arrivals.budget.used_bytes == 0
+        return results
 
-    slow, fast = asyncio.run(both())
-    assert isinstance(slow, Refused)
-    assert (slow.status, slow.detail) == (
+    rejected, *_ = asyncio.run(scenario())
+    assert isinstance(rejected, Rejected)
+    assert (rejected.status, rejected.detail) == (
         408,
-        "the body came too slowly for its size while others needed the room; send it again later",
+        "the body arrived too slowly for its size while others needed the memory; send it again later",
     )
-    assert fast == b"f" * 70
-    assert room.used_bytes == 0
 
 
-def test_rule_3_a_body_that_is_all_there_makes_no_room_until_it_is_answered() -> None:
-    clock = FakeClock()
-    room = Room(clock)
-    told: list[str] = []
+def test_rule_3_the_growing_body_is_rejected_if_it_is_the_costliest() -> None:
+    async def scenario() -> None:
+        arrivals = Arrivals()
+        async with contextlib.AsyncExitStack() as complete:
+            for _ in range(4):
+                chunks = Chunks(b"c" * 95)
+                await complete.enter_async_context(
+                    arrivals.budget.read(chunks, declared=95, max_bytes=100, timeout_s=5)
+                )
+            with pytest.raises(Rejected) as rejected:
+                await arrivals.arrive(Chunks(b"g" * 30))
+            assert rejected.value.status == 408
+            assert arrivals.budget.used_bytes == 380
+        assert arrivals.budget.used_bytes == 0
 
-    async def story() -> None:
-        with room.place(most_bytes=100) as large, room.place(most_bytes=100) as small:
-            wire = Wire(chunk(b"l" * 90, more=False))
-            await read_body(wire.receive, declared=None, max_bytes=90, timeout_s=5, place=large)
-            large.give_up = lambda: told.append("large")
-            clock.now += 1
-            wire = Wire(chunk(b"s" * 20, more=True), chunk(b"", more=False))
-            reading = asyncio.create_task(
-                read_body(wire.receive, declared=None, max_bytes=90, timeout_s=5, place=small)
-            )
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert not reading.done()
-            large.__exit__(None, None, None)
-            assert await reading == b"s" * 20
-
-    asyncio.run(story())
-    assert told == []
-
-
-def test_rule_3_a_body_that_is_all_there_waits_for_room_no_longer_than_its_deadline() -> None:
-    room = Room(FakeClock())
-
-    async def story() -> bytes:
-        with room.place(most_bytes=100) as large, room.place(most_bytes=100) as small:
-            await large.grow(90)
-            large.complete()
-            wire = Wire(chunk(b"s" * 20, more=False))
-            return await read_body(wire.receive, declared=20, max_bytes=90, timeout_s=0.01, place=small, is_whole=True)
-
-    with pytest.raises(Refused) as refused:
-        asyncio.run(story())
-    assert refused.value.status == 408
-
-
-def test_a_body_that_is_all_there_is_read_without_a_deadline() -> None:
-    async def story() -> bytes:
-        with Room(FakeClock()).place(most_bytes=100) as place:
-            wire = Wire(chunk(b"s" * 20, more=False))
-            return await read_body(wire.receive, declared=20, max_bytes=90, timeout_s=-1, place=place, is_whole=True)
-
-    assert asyncio.run(story()) == b"s" * 20
-
-
-def test_a_sender_who_goes_away_is_no_refusal() -> None:
-    with pytest.raises(ClientDisconnect):
-        read(Wire(chunk(b"x", more=True), {"type": "http.disconnect"}).receive)
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -174,9 +153,9 @@ def test_the_payload_of_a_form(form: bytes, payload: bytes) -> None:
 
 @pytest.mark.parametrize("form", [b"", b"{}", b"Payload=%7B%7D", b"payload=1&payload=2"])
 def test_a_form_without_exactly_one_payload_is_400(form: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejected) as rejected:
         payload_of_form(form)
-    assert refused.value.status == 400
+    assert rejected.value.status == 400
 
 
 @pytest.mark.parametrize("check", [lambda: require_utf8(b'{"title": "\xff"}'), lambda: require_utf8(b"\xc3")])

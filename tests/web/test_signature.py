@@ -8,13 +8,13 @@ import hmac
 import pytest
 
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.web.signature import Secrets, sha256, sign
+from hls_handler.web.webhook import WebhookSecrets, sha256, sign
 from tests.web.fakes import OWN_SECRET, SECRET, settings, signature
 
 
-def secrets(**github: object) -> Secrets:
+def secrets(**github: object) -> WebhookSecrets:
     given = settings(github=github)
-    return Secrets(given, RepositoryTable(given))
+    return WebhookSecrets(given, RepositoryTable(given))
 
 
 def test_rule_2_githubs_own_test_vector() -> None:
@@ -26,20 +26,20 @@ def test_rule_2_githubs_own_test_vector() -> None:
 
 
 def test_rule_2_one_changed_byte_matches_no_secret() -> None:
-    assert secrets().matching(b"Hello, World!", signature(b"Hello, World!")) == SECRET.encode()
-    assert secrets().matching(b"Hello, World?", signature(b"Hello, World!")) is None
+    assert secrets().find_matching(b"Hello, World!", signature(b"Hello, World!")) == SECRET.encode()
+    assert secrets().find_matching(b"Hello, World?", signature(b"Hello, World!")) is None
 
 
 @pytest.mark.parametrize("garbage", [b"", b"sha256=", b"sha256=" + b"\xe9" * 64, b"\x00", b"sha256=" + b"0" * 64])
 def test_rule_2_garbage_is_compared_as_bytes_and_matches_nothing(garbage: bytes) -> None:
-    assert secrets().matching(b"Hello, World!", garbage) is None
+    assert secrets().find_matching(b"Hello, World!", garbage) is None
 
 
 @pytest.mark.parametrize("secret", ["the-old-secret-0123", "the-new-secret-0123"])
 def test_rule_2_several_secrets_are_valid_while_rotating(secret: str) -> None:
     rotating = secrets(webhook_secret=["the-old-secret-0123", "the-new-secret-0123"])
-    assert rotating.matching(b"{}", signature(b"{}", secret)) == secret.encode()
-    assert rotating.allowed(secret.encode(), "owner/repo")
+    assert rotating.find_matching(b"{}", signature(b"{}", secret)) == secret.encode()
+    assert rotating.is_allowed(secret.encode(), "owner/repo")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_rule_2_several_secrets_are_valid_while_rotating(secret: str) -> None:
 def test_rule_2_a_secret_speaks_for_its_own_repositories_only(
     secret: str, repository: str | None, allowed: bool
 ) -> None:
-    assert secrets().allowed(secret.encode(), repository) is allowed
+    assert secrets().is_allowed(secret.encode(), repository) is allowed
 
 
 @pytest.mark.parametrize("size", [0, 1, 2_047, 2_048, 20_000, 65_536, 65_537, 1_000_000])

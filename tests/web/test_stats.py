@@ -7,15 +7,28 @@ from collections.abc import Mapping
 import pytest
 
 from hls_handler.clients.rate import RateLimit
-from hls_handler.web.stats import Figures, Throughput, percentile, stats_page
+from hls_handler.web.stats import Counters, Snapshot, Throughput, percentile, stats_page
 
 UNHEARD = RateLimit(None, None, None)
-NOTHING_YET = Figures(uptime_s=1.0, queue={}, rate_limit=UNHEARD)
+
+
+def page_of(
+    counters: Counters,
+    *,
+    queue: Mapping[str, object] | None = None,
+    throughput: Throughput | None = None,
+    uptime_s: float = 1.0,
+    rate_limit: RateLimit = UNHEARD,
+) -> dict[str, object]:
+    snapshot = Snapshot(at=0.0, counters=counters, queue=queue or {}, throughput=throughput)
+    return stats_page(snapshot, uptime_s=uptime_s, rate_limit=rate_limit)
+
+
 NO_TIMES = {"0.1": 0, "0.25": 0, "0.5": 0, "1": 0, "2.5": 0, "5": 0, "10": 0, "30": 0, "60": 0, "120": 0, "300": 0}
 
 
 def test_a_page_on_which_nothing_happened_yet() -> None:
-    assert stats_page({}, NOTHING_YET) == {
+    assert page_of({}) == {
         "uptime_seconds": 1.0,
         "total_webhooks": 0,
         "successful_processing": 0,
@@ -77,13 +90,13 @@ def test_a_page_of_a_busy_day() -> None:
         ("claude_calls", "invalid"): 1,
         ("github_requests", ""): 77,
     }
-    figures = Figures(
+    page = page_of(
+        counters,
         uptime_s=86400.0,
         queue={"queued": 3},
         rate_limit=UNHEARD,
         throughput=Throughput(window_s=120, webhooks=6, processed=3),
     )
-    page = stats_page(counters, figures)
     times = page["processing_time"]
     assert isinstance(times, dict)
     assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (20, 9, 3)
@@ -140,7 +153,7 @@ def test_feedback_is_told_for_each_prompt_and_field() -> None:
         ("label_set", "pull_requests/analyze@aaaaaa:type"): 2,
         ("label_corrected", "pull_requests/analyze@aaaaaa:type"): 1,
     }
-    assert stats_page(counters, NOTHING_YET)["feedback"] == {
+    assert page_of(counters)["feedback"] == {
         analyze: {
             "kind": {"set": 38, "corrected": 0, "share": 0.0},
             "priority": {"set": 40, "corrected": 6, "share": 0.15},

@@ -13,8 +13,8 @@ from hls_handler.errors import PayloadError
 from hls_handler.events import Sip, sip
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.web.arrival import check_payload, new_delivery
-from hls_handler.web.head import Head
+from hls_handler.web.delivery import check_payload, new_delivery
+from hls_handler.web.webhook import WebhookHeaders
 from tests.web.fakes import payload, settings
 
 NO = Ignored("event not enabled", "add issues to config/settings.yaml:14 (repositories[0].events)")
@@ -27,7 +27,7 @@ def rule() -> Rule:
 
 
 def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues", settle_s: float = 0.0) -> NewDelivery:
-    head = Head(event, "guid-1", b"", is_form=False, content_length=None)
+    head = WebhookHeaders(event, "guid-1", b"", is_form=False, content_length=None)
     return new_delivery(head, sip(body), routed, body, request_id="request-1", settle_s=settle_s)
 
 

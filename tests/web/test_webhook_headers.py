@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.web.head import Head, parse_head
-from hls_handler.web.refusal import Refused
+from hls_handler.web.webhook import Rejected, WebhookHeaders, parse_headers
 
 SIGNATURE = b"sha256=" + b"0" * 64
 GOOD = (
@@ -24,7 +23,7 @@ def having(name: bytes, *values: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def test_good_headers() -> None:
-    assert parse_head(GOOD, signed=True) == Head(
+    assert parse_headers(GOOD, signed=True) == WebhookHeaders(
         event="issues",
         delivery="72d3162e-cc78-11e3-81ab-4c9367dc0958",
         signature=SIGNATURE,
@@ -72,8 +71,8 @@ def test_good_headers() -> None:
     ],
 )
 def test_rule_4_bad_headers_are_refused_with_one_sentence(name: bytes, values: tuple[bytes, ...], status: int) -> None:
-    with pytest.raises(Refused) as refused:
-        parse_head(having(name, *values), signed=True)
+    with pytest.raises(Rejected) as refused:
+        parse_headers(having(name, *values), signed=True)
     assert refused.value.status == status
     assert "\n" not in refused.value.detail
     assert (refused.value.detail == NOT_VERIFIED) == (status == 401)
@@ -90,16 +89,16 @@ def test_rule_4_bad_headers_are_refused_with_one_sentence(name: bytes, values: t
     ],
 )
 def test_both_content_types_of_github_are_taken(content_type: bytes, is_form: bool) -> None:
-    assert parse_head(having(b"content-type", content_type), signed=True).is_form is is_form
+    assert parse_headers(having(b"content-type", content_type), signed=True).is_form is is_form
 
 
 def test_an_id_of_64_characters_is_the_longest() -> None:
-    assert parse_head(having(b"x-github-delivery", b"a" * 64), signed=True).delivery == "a" * 64
+    assert parse_headers(having(b"x-github-delivery", b"a" * 64), signed=True).delivery == "a" * 64
 
 
 def test_a_chunked_body_declares_no_length() -> None:
-    assert parse_head(having(b"content-length"), signed=True).content_length is None
+    assert parse_headers(having(b"content-length"), signed=True).content_length is None
 
 
 def test_without_signature_validation_no_signature_is_needed() -> None:
-    assert parse_head(having(b"x-hub-signature-256"), signed=False).signature == b""
+    assert parse_headers(having(b"x-hub-signature-256"), signed=False).signature == b""

@@ -1,4 +1,4 @@
-"""Reading the counters for `/stats`."""
+"""Snapshot the counters for `/stats`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import threading
 import pytest
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.web.counting import Counting, Reading
-from hls_handler.web.stats import Throughput
+from hls_handler.web.stats import Snapshot, StatsReader, Throughput
 from tests.web.fakes import FakeClock, FakeStore
 
 
 class Around:
     def __init__(self) -> None:
         self.store, self.clock = FakeStore(), FakeClock()
-        self.counting = Counting(self.store.counters, self.store.queue, self.clock)
+        self.reader = StatsReader(self.store.counters, self.store.queue, self.clock)
 
-    async def after(self, seconds: float, *, webhooks: int, done: int = 0) -> Reading:
+    async def after(self, seconds: float, *, webhooks: int, done: int = 0) -> Snapshot:
         self.clock.now += seconds
         self.store.counted = {("webhooks", ""): webhooks, ("outcome", "done"): done, ("outcome", "dead"): 1}
-        return await self.counting.reading()
+        return await self.reader.read()
 
 
 def test_the_store_is_read_at_most_once_a_second() -> None:
@@ -41,7 +40,7 @@ def test_the_store_is_read_at_most_once_a_second() -> None:
 def test_many_at_once_wait_for_one_reading() -> None:
     async def reads() -> int:
         around = Around()
-        await asyncio.gather(*(around.counting.reading() for _ in range(10)))
+        await asyncio.gather(*(around.reader.read() for _ in range(10)))
         return around.store.reads
 
     assert asyncio.run(reads()) == 1
@@ -56,7 +55,7 @@ def test_the_store_is_not_read_on_the_event_loop() -> None:
             return {}
 
     store = Watching()
-    asyncio.run(Counting(store.counters, store.queue, FakeClock()).reading())
+    asyncio.run(StatsReader(store.counters, store.queue, FakeClock()).read())
     assert threads
     assert threads != [threading.get_ident()]
 
@@ -81,7 +80,7 @@ def test_a_store_that_comes_back_is_read_again() -> None:
         around = Around()
         around.store.broken = "disk full"
         with pytest.raises(StoreUnavailable):
-            await around.counting.reading()
+            await around.reader.read()
         around.store.broken = None
         return (await around.after(0, webhooks=7)).counters["webhooks", ""]
 
@@ -97,14 +96,14 @@ def test_a_store_that_hangs_is_given_up_and_asked_by_one_thread_only() -> None:
             go_on.wait(30)
             return {("webhooks", ""): 7}
 
-        counting = Counting(counters, dict, around.clock, answer_within_s=0.01)
+        counting = StatsReader(counters, dict, around.clock, timeout_s=0.01)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
-                await counting.reading()
+                await counting.read()
         go_on.set()
         while True:
             try:
-                assert (await counting.reading()).counters["webhooks", ""] == 7
+                assert (await counting.read()).counters["webhooks", ""] == 7
             except StoreUnavailable:
                 continue
             return around.store.reads

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from hls_handler.errors import SettingsError
-from hls_handler.web.protocol import MAX_HEAD_BYTES, InOnePiece
-from hls_handler.web.serving import listen, server
+from hls_handler.settings.model import Settings
+from hls_handler.web.limits import MAX_HEADER_BYTES
+from hls_handler.web.server import listen, make_server
 from tests.web.fakes import SECRET, Surroundings, headers, payload, settings, signature
 
 BODY = payload()
@@ -42,17 +39,38 @@ class Running:
             return answer_of(connection)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    given = settings(server={"port": 0, "body_timeout_s": 0.2, "max_body_bytes": 20_000})
+@contextmanager
+def serving(given: Settings) -> Iterator[Running]:
     around = Surroundings(given)
     bound = listen(given)
-    serving = server(around.app(), lambda: given)
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [bound]})
+    server = make_server(around.app(), lambda: given)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
-    yield Running(around, bound.getsockname()[1])
-    serving.should_exit = True
-    thread.join()
+    try:
+        yield Running(around, bound.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with serving(settings(server={"port": 0, "body_timeout_s": 0.2, "max_body_bytes": 20_000})) as one:
+        yield one
+
+
+@pytest.fixture
+def impatient() -> Iterator[Running]:
+    """A server with short deadlines that allows 16 connections."""
+    limits = {"port": 0, "header_timeout_s": 0.2, "body_timeout_s": 0.2, "max_connections": 16}
+    with serving(settings(server=limits)) as one:
+        yield one
+
+
+@pytest.fixture
+def small() -> Iterator[Running]:
+    with serving(settings(server={"port": 0, "max_connections": 16})) as one:
+        yield one
 
 
 def answer_of(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
@@ -89,41 +107,6 @@ def test_a_good_request_is_kept_and_the_connection_stays_open(running: Running) 
             assert kept(running, guid)
 
 
-class Noted(asyncio.Transport):
-    """Notes what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written: list[bytes] = []
-        self.is_closed = False
-
-    def write(self, data: bytes) -> None:  # type: ignore[override]  # all that is written here
-        self.written.append(data)
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-def test_a_head_leaves_with_the_first_piece_of_its_body_and_nothing_else_waits() -> None:
-    noted = Noted()
-    response = SimpleNamespace(transport=noted, response_started=False)
-    response.transport = InOnePiece(cast(RequestResponseCycle, response))
-    response.transport.write(b"100 Continue;")
-    response.response_started = True
-    for piece in (b"head;", b"first;", b"second;", b""):
-        response.transport.write(piece)
-    assert noted.written == [b"100 Continue;", b"head;first;", b"second;", b""]
-
-
-def test_a_head_whose_body_never_comes_leaves_before_the_end() -> None:
-    noted = Noted()
-    response = SimpleNamespace(transport=noted, response_started=True)
-    broken = InOnePiece(cast(RequestResponseCycle, response))
-    broken.write(b"head;")
-    broken.close()
-    assert (noted.written, noted.is_closed) == ([b"head;"], True)
-
-
 @pytest.mark.parametrize(("path", "status"), [(b"/health", 200), (b"/webhook", 405), (b"/nowhere", 404)])
 def test_an_answer_without_a_body_comes_too(running: Running, path: bytes, status: int) -> None:
     with running.connection() as connection:
@@ -156,8 +139,8 @@ def test_a_body_in_chunks_is_put_together(running: Running) -> None:
         (request(*lines(), b"Content-Length: 99999999999999999999", length=False), 400),
         (request(*lines(), b"Content-Length: -1", length=False), 400),
         (request(*lines(), b"Content-Length: 5", b"Transfer-Encoding: chunked", length=False), 400),
-        (request(b"X-Big: " + b"x" * MAX_HEAD_BYTES, length=False)[: MAX_HEAD_BYTES + 1], 400),
-        (request(*lines(), b"X-Big: " + b"x" * MAX_HEAD_BYTES, body=BODY), 400),
+        (request(b"X-Big: " + b"x" * MAX_HEADER_BYTES, length=False)[: MAX_HEADER_BYTES + 1], 400),
+        (request(*lines(), b"X-Big: " + b"x" * MAX_HEADER_BYTES, body=BODY), 400),
         (request(*lines(), *[b"X-%d: " % n + b"x" * 16_000 for n in range(5)], body=BODY), 400),
         (request(*lines(), b"Content-Length: 20001", length=False), 413),
         (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"4e21\r\n" + b"x" * 20001, 413),
@@ -298,6 +281,60 @@ def test_a_port_in_use_is_a_problem_that_names_the_key() -> None:
     )
 
 
-def test_the_server_waits_for_the_slowest_request_at_the_end_and_keeps_quiet_about_itself() -> None:
-    config = server(Surroundings(settings()).app(), lambda: settings(server={"body_timeout_s": 20})).config
+def test_the_server_waits_for_the_slowest_request_at_the_end_and_logs_no_access() -> None:
+    config = make_server(Surroundings(settings()).app(), lambda: settings(server={"body_timeout_s": 20})).config
     assert (config.timeout_graceful_shutdown, config.server_header, config.access_log) == (20, False, False)
+
+
+def test_rule_3_connection_that_sends_nothing_is_closed_without_a_response(impatient: Running) -> None:
+    with impatient.connection() as connection:
+        assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("sent", [b"POST /webhook HTTP/1.1\r\nHost:", b"\r\n"], ids=["headers", "empty lines"])
+def test_rule_3_late_headers_are_408(impatient: Running, sent: bytes) -> None:
+    status, found, body = impatient.exchange(sent)
+    assert (status, found["connection"]) == (408, "close")
+    assert json.loads(body) == {"detail": "the headers did not arrive in time"}
+
+
+def test_rule_3_late_headers_of_a_second_request_are_408(impatient: Running) -> None:
+    with impatient.connection() as connection:
+        connection.sendall(request(start=b"GET /health HTTP/1.1"))
+        assert answer_of(connection)[0] == 200
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        assert answer_of(connection)[0] == 408
+
+
+def test_rule_3_body_that_nobody_reads_has_a_deadline_too(impatient: Running) -> None:
+    with impatient.connection() as connection:
+        connection.sendall(request(b"Content-Length: 1000", start=b"POST /webhook HTTP/1.1", length=False))
+        assert answer_of(connection)[0] == 415
+        assert connection.recv(1) == b""
+
+
+def test_rule_3_at_the_limit_the_longest_silent_connection_is_closed(
+    small: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as held:
+        connections = [held.enter_context(small.connection()) for _ in range(16)]
+        for connection in connections:
+            connection.sendall(request(start=b"GET /health HTTP/1.1"))
+            assert answer_of(connection)[0] == 200
+        connections[0].sendall(request(start=b"GET /health HTTP/1.1"))
+        assert answer_of(connections[0])[0] == 200
+        connections[1].sendall(b"GET /hea")  # without a whole request it is still the longest silent one
+        newest = held.enter_context(small.connection())
+        newest.sendall(request(start=b"GET /health HTTP/1.1"))
+        assert answer_of(newest)[0] == 200
+        with suppress(ConnectionError):
+            assert connections[1].recv(1) == b""
+        for connection in (connections[0], *connections[2:]):
+            connection.sendall(request(start=b"GET /health HTTP/1.1"))
+            assert answer_of(connection)[0] == 200
+    logged = [record for record in caplog.records if record.message.startswith("too many connections")]
+    assert [record.__dict__["closed"] for record in logged] == [1]
+
+
+def test_rule_3_more_than_a_hundred_headers_are_400(running: Running) -> None:
+    assert running.exchange(request(*[b"X-%d: 1" % number for number in range(100)]))[0] == 400

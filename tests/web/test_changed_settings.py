@@ -15,7 +15,7 @@ def test_secrets_key_and_path_hold_from_the_next_request_on() -> None:
     after = settings(github={"webhook_secret": NEW_SECRET}, server={"api_key": API_KEY, "webhook_path": "/github"})
     assert ask(web.app, headers=headers(BODY), chunks=[BODY]).status == 202
     assert ask(web.app, "/stats", method="GET").status == 200
-    web.put_under(after, RepositoryTable(after))
+    web.apply(after, RepositoryTable(after))
     assert ask(web.app, headers=headers(BODY, secret=NEW_SECRET), chunks=[BODY]).status == 404
     assert ask(web.app, "/github", headers=headers(BODY, secret=SECRET), chunks=[BODY]).status == 401
     assert ask(web.app, "/github", headers=headers(BODY, secret=NEW_SECRET), chunks=[BODY]).json["status"] == (
@@ -30,5 +30,5 @@ def test_the_uptime_goes_on() -> None:
     around = Surroundings(settings())
     web = around.web()
     around.clock.now += 60
-    web.put_under(around.settings, RepositoryTable(around.settings))
+    web.apply(around.settings, RepositoryTable(around.settings))
     assert ask(web.app, "/health", method="GET").json["uptime_seconds"] == 60

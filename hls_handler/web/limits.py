@@ -1,0 +1,215 @@
+"""Limits on clients: memory and time for request bodies, number of connections, size and time of headers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from hls_handler.settings.model import Server as ServerSettings
+from hls_handler.web.request_ids import new_request_id, response_headers
+from hls_handler.web.webhook import Rejected
+
+log = logging.getLogger(__name__)
+
+BODIES_AT_ONCE = 4
+"""Bodies of the maximum size that fit into the memory budget; of GitHub's usual ones, thousands."""
+
+MAX_HEADER_BYTES, MAX_HEADERS = 65_536, 100
+MAX_PIPELINED = 100
+LOG_EVERY_S = 60.0
+
+
+@dataclass(eq=False, slots=True)
+class _Body:
+    started_at: float
+    deadline: asyncio.Timeout
+    held_bytes: int = 0
+    is_evicted: bool = False
+
+
+@dataclass(slots=True)
+class BodyBudget:
+    """Shared memory limit for request bodies in flight, from the first byte to the response.
+
+    When it is exceeded, the costliest of the bodies that are still arriving is evicted. Cost is bytes times seconds, so
+    that neither a large body that arrives fast nor a small one that arrives slowly is evicted before one that is both.
+    For one event loop; `clock` returns monotonic seconds.
+    """
+
+    clock: Callable[[], float]
+    used_bytes: int = 0
+    _arriving: set[_Body] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def read(
+        self, chunks: AsyncIterator[bytes], *, declared: int | None, max_bytes: int, timeout_s: float
+    ) -> AsyncIterator[bytes]:
+        """Read a whole body and hold its share of the budget until the context ends.
+
+        `declared` is the Content-Length: a larger body than `max_bytes` is rejected before it is read. Raises
+        `Rejected` (408, 413), or what `chunks` raises.
+        """
+        if declared is not None and declared > max_bytes:
+            raise _too_large(max_bytes)
+        body = _Body(self.clock(), asyncio.timeout(timeout_s))
+        self._arriving.add(body)
+        try:
+            received = await self._collect(body, chunks, max_bytes)
+            self._arriving.discard(body)
+            yield received
+        except TimeoutError:
+            raise (
+                _evicted() if body.is_evicted else Rejected(408, f"the body did not arrive within {timeout_s:g} s")
+            ) from None
+        finally:
+            self._arriving.discard(body)
+            self.used_bytes -= body.held_bytes
+
+    async def _collect(self, body: _Body, chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
+        received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
+        async with body.deadline:
+            async for chunk in chunks:
+                if len(received) + len(chunk) > max_bytes:
+                    raise _too_large(max_bytes)
+                received += chunk
+                body.held_bytes += len(chunk)
+                self.used_bytes += len(chunk)
+                while self.used_bytes > BODIES_AT_ONCE * max_bytes and not body.is_evicted:
+                    self._evict_costliest()
+                if body.is_evicted:
+                    raise _evicted()
+        return bytes(received)
+
+    def _evict_costliest(self) -> None:
+        now = self.clock()
+        costliest = max(self._arriving, key=lambda one: (one.held_bytes * (now - one.started_at), one.held_bytes))
+        self._arriving.discard(costliest)
+        self.used_bytes -= costliest.held_bytes
+        costliest.held_bytes, costliest.is_evicted = 0, True
+        costliest.deadline.reschedule(0)  # in the past: its task gets a TimeoutError
+
+
+def _too_large(max_bytes: int) -> Rejected:
+    return Rejected(413, f"the body is over {max_bytes} bytes (server.max_body_bytes)")
+
+
+def _evicted() -> Rejected:
+    return Rejected(408, "the body arrived too slowly for its size while others needed the memory; send it again later")
+
+
+class Connections:
+    """Open connections in the order of their last complete request, or of their beginning where there was none."""
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
+        self._open: OrderedDict[asyncio.Transport, None] = OrderedDict()
+        self._evicted, self._logged_at = 0, -LOG_EVERY_S
+
+    def add(self, transport: asyncio.Transport, now: float) -> None:
+        """Add a connection; at the limit, close the one that is silent longest. `now` is in monotonic seconds."""
+        self._open[transport] = None
+        while len(self._open) > max(self._limit(), 1):
+            longest_silent, _ = self._open.popitem(last=False)
+            longest_silent.abort()
+            self._evicted += 1
+        if self._evicted and now - self._logged_at >= LOG_EVERY_S:
+            fields = {"closed": self._evicted, "open": len(self._open)}
+            log.warning("too many connections: the longest silent ones were closed", extra=fields)
+            self._evicted, self._logged_at = 0, now
+
+    def has_sent_request(self, transport: asyncio.Transport) -> None:
+        if transport in self._open:
+            self._open.move_to_end(transport)
+
+    def remove(self, transport: asyncio.Transport) -> None:
+        self._open.pop(transport, None)
+
+
+def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
+    """Return uvicorn's HTTP protocol with deadlines for headers and bodies, limits on headers, and `connections`.
+
+    uvicorn has no options for these. The class overrides callbacks of `asyncio.Protocol` and of httptools' parser.
+    """
+
+    class LimitedProtocol(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._pending_bytes = 0  # of headers, trailers or chunk extensions
+            self._headers = self._header_bytes = self._requests = 0
+            self._deadline = self._after(limits().header_timeout_s, self._time_out_headers)
+            connections.add(transport, self.loop.time())
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._deadline.cancel()
+            connections.remove(self.transport)
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            self._pending_bytes, self._requests = self._pending_bytes + len(data), 0
+            super().data_received(data)
+            if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._headers, self._header_bytes, self._requests = 0, 0, self._requests + 1
+            if self._requests > MAX_PIPELINED:
+                raise ValueError("too many pipelined requests")  # ends the parser, which leads to a 400
+            self._deadline.cancel()
+            self._deadline = self._after(limits().header_timeout_s, self._time_out_headers)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._headers, self._header_bytes = self._headers + 1, self._header_bytes + len(name) + len(value)
+            if self._headers > MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
+                raise ValueError("too many or too long headers")
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._pending_bytes = 0
+            self._deadline.cancel()
+            self._deadline = self._after(limits().body_timeout_s + 1, self.transport.close)  # the receiver's is earlier
+            super().on_headers_complete()
+            self.headers = []  # for trailers, which would otherwise be added to the request's headers
+
+        def on_body(self, body: bytes) -> None:
+            self._pending_bytes = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._pending_bytes = 0
+            self._deadline.cancel()
+            connections.has_sent_request(self.transport)
+            super().on_message_complete()
+
+        def _after(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+            return self.loop.call_later(seconds, call)
+
+        def _time_out_headers(self) -> None:
+            if self._pending_bytes:  # a proxy takes what it gets on an unused connection for its next response
+                self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
+            self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            self.transport.write(_response(b"400 Bad Request", msg))
+            self.transport.close()
+
+    return LimitedProtocol
+
+
+def _response(status: bytes, detail: str) -> bytes:
+    """Return a response to what is not a whole HTTP request."""
+    body = msgspec.json.encode({"detail": detail})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode("ascii")),
+        (b"connection", b"close"),
+        *response_headers(new_request_id()),
+    ]
+    return b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, b"".join(b"%b: %b\r\n" % header for header in headers), body)

@@ -1,0 +1,181 @@
+"""The webhook endpoint: verifies, parses, routes and stores a request before it responds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from hls_handler import logs
+from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.errors import PayloadError, StoreUnavailable
+from hls_handler.events import Sip, sip
+from hls_handler.routing import Feedback, Ignored, Rule
+from hls_handler.settings.model import Settings
+from hls_handler.web.delivery import check_payload, new_delivery
+from hls_handler.web.limits import BodyBudget
+from hls_handler.web.webhook import (
+    Rejected,
+    WebhookHeaders,
+    WebhookSecrets,
+    not_verified,
+    parse_headers,
+    payload_of_form,
+    require_utf8,
+)
+from hls_handler.work.health import Health
+
+logger = logging.getLogger(__name__)
+
+LARGE_BODY_BYTES = 1_000_000
+"""Larger bodies are hashed in a thread, because that would block the event loop."""
+
+CLOSE = {"connection": "close"}
+RETRY_AFTER = {"retry-after": "30"}
+STORE_REMEDY = "make the database that storage.url names writable, then redeliver from the webhook's page on GitHub"
+
+
+class WebhookReceiver:
+    """The endpoint at `server.webhook_path`, for one version of the settings.
+
+    `route` never blocks the event loop. `accept` returns once the delivery is committed and raises `StoreUnavailable`.
+    `outcome` returns a future for the end of the delivery with this GUID, to be cancelled to stop waiting.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: WebhookSecrets,
+        budget: BodyBudget,
+        *,
+        route: Callable[[str, Sip], Awaitable[Rule | Feedback | Ignored]],
+        accept: Callable[[NewDelivery], Awaitable[Accepted]],
+        count_ping: Callable[[], None],
+        outcome: Callable[[str], asyncio.Future[Finished]],
+        health: Health,
+    ) -> None:
+        self._settings, self._secrets, self._budget = settings, secrets, budget
+        self._route, self._accept, self._count_ping, self._outcome = route, accept, count_ping, outcome
+        self._health = health
+
+    async def receive(self, request: Request) -> Response:
+        """Respond to one request; a rejection before the whole body was read closes the connection."""
+        try:
+            headers = parse_headers(request.scope["headers"], signed=self._settings.features.signature_validation)
+        except Rejected as rejected:
+            return _rejection(rejected, CLOSE)
+        with logs.bound(delivery=headers.delivery):
+            return await self._receive(headers, request)
+
+    async def _receive(self, headers: WebhookHeaders, request: Request) -> Response:
+        server, is_read = self._settings.server, False
+        try:
+            async with self._budget.read(
+                request.stream(),
+                declared=headers.content_length,
+                max_bytes=server.max_body_bytes,
+                timeout_s=server.body_timeout_s,
+            ) as body:
+                is_read = True
+                return await self._process(headers, body, request.state.request_id)
+        except Rejected as rejected:
+            return _rejection(rejected, None if is_read else CLOSE)
+        except PayloadError as exc:
+            return _rejection(Rejected(400, str(exc)))
+        except ClientDisconnect:
+            return Response(status_code=400)  # not sent: the connection is closed
+        except StoreUnavailable as exc:
+            self._health.trouble("store", str(exc), STORE_REMEDY, severity="unhealthy")
+            logger.error("webhook could not be stored", extra={"why": str(exc)})
+            return _json(503, {"detail": "the delivery could not be stored; redeliver it later"}, RETRY_AFTER)
+
+    async def _process(self, headers: WebhookHeaders, body: bytes, request_id: str) -> Response:
+        envelope, payload = await self._verify(headers, body)
+        ids = {"request_id": request_id, "delivery": headers.delivery}
+        if headers.event == "ping":
+            self._count_ping()
+            return _json(200, {"status": "pong", **ids})
+        routed = await self._route(headers.event, envelope)
+        settle_s = self._settings.limits.settle_s
+        new = new_delivery(headers, envelope, routed, payload, request_id=request_id, settle_s=settle_s)
+        if self._settings.features.async_processing or new.state == "ignored":
+            return accepted_response(await self._commit(new), ids)
+        return await self._commit_and_wait(new, ids)
+
+    async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[Sip, bytes]:
+        """Return the envelope and the JSON it was read from, which were signed with a secret of their repository."""
+        secret = None
+        if self._settings.features.signature_validation:
+            find = self._secrets.find_matching
+            if len(body) > LARGE_BODY_BYTES:
+                secret = await asyncio.to_thread(find, body, headers.signature)
+            else:
+                secret = find(body, headers.signature)
+            if secret is None:
+                raise not_verified("the signature matches none of the secrets")
+        payload = payload_of_form(body) if headers.is_form else body
+        require_utf8(payload)
+        envelope = sip(payload)
+        check_payload(headers.event, envelope)
+        repository = envelope.repository.full_name if envelope.repository else None
+        if secret is not None and not self._secrets.is_allowed(secret, repository):
+            raise not_verified(f"the secret that matched is not one of {repository or 'all repositories'}")
+        return envelope, payload
+
+    async def _commit(self, new: NewDelivery) -> Accepted:
+        accepted = await self._accept(new)
+        self._health.ok("store")
+        return accepted
+
+    async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
+        """Register for the outcome before the commit, so that one that is finished at once is not missed."""
+        outcome = self._outcome(new.guid)
+        try:
+            accepted = await self._commit(new)
+            if accepted.outcome != "queued":
+                return accepted_response(accepted, ids)
+            await asyncio.wait((outcome,), timeout=self._settings.server.sync_timeout_s)
+            return finished_response(outcome.result(), ids) if outcome.done() else _queued(ids)
+        finally:
+            outcome.cancel()
+
+
+def accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
+    match accepted.outcome:
+        case "queued":
+            return _queued(ids)
+        case "ignored":
+            return _json(200, {"status": "ignored", "reason": accepted.reason, **ids})
+        case "duplicate":
+            return _json(200, {"status": "duplicate", "state": accepted.state, **ids})
+        case "replay":
+            return _json(200, {"status": "ignored", "reason": f"replay of {accepted.guid}", **ids})
+
+
+def finished_response(finished: Finished, ids: dict[str, str]) -> Response:
+    """Return the response for a delivery that was processed while the request waited (`async_processing: false`)."""
+    match finished.state:
+        case "done":
+            return _json(200, {"status": "processed", "reason": finished.reason, **ids})
+        case "dead":
+            return _json(200, {"status": "failed", "reason": finished.reason, **ids})
+        case "ignored" | "superseded":
+            return _json(200, {"status": "ignored", "reason": finished.reason, **ids})
+        case "queued" | "running":
+            return _queued(ids)
+
+
+def _queued(ids: dict[str, str]) -> Response:
+    return _json(202, {"status": "queued", **ids})
+
+
+def _rejection(rejected: Rejected, headers: dict[str, str] | None = None) -> Response:
+    logger.info("webhook rejected", extra={"status": rejected.status, "why": rejected.why})
+    return _json(rejected.status, {"detail": rejected.detail}, headers)
+
+
+def _json(status: int, content: dict[str, object], headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(content, status, headers)

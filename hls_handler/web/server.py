@@ -1,0 +1,110 @@
+"""The HTTP server: uvicorn, configured, with the limits that it lacks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import resource
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from hls_handler.errors import SettingsError
+from hls_handler.settings.model import Settings
+from hls_handler.web.limits import Connections, limited_protocol
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 15
+BACKLOG = 2048
+
+OWN_FILES, FILES_PER_WORKER = 64, 8
+"""Open files for the database, GitHub, Claude, prompts, and connections that were closed a moment ago."""
+
+MIN_CONNECTIONS = 16
+
+
+class ConnectionLimit:
+    """The number of connections that may be open: `server.max_connections`, or fewer if open files are limited.
+
+    libuv accepts and drops connections at the limit of open files without an error, which locks every client out.
+    """
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._wanted = self._limit = 0
+
+    def __call__(self) -> int:
+        settings = self._settings()
+        wanted, reserved = settings.server.max_connections, OWN_FILES + FILES_PER_WORKER * settings.limits.concurrency
+        if wanted != self._wanted:
+            files = raise_file_limit(wanted + reserved)
+            self._wanted, self._limit = wanted, max(MIN_CONNECTIONS, min(wanted, files - reserved))
+            if self._limit < wanted:
+                log.warning(
+                    "fewer connections than server.max_connections: raise the limit of open files (ulimit -n)",
+                    extra={"wanted": wanted, "connections": self._limit, "files": files},
+                )
+        return self._limit
+
+
+def raise_file_limit(files: int) -> int:
+    """Raise this process's limit of open files to `files` as far as the system allows; return the limit then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return files
+    wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS enforces a lower limit than it reports
+        return soft
+    return wanted
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens on `server.host` and `server.port`. Raises `SettingsError`."""
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as exc:
+        where = settings.sources.where("server.port")
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise SettingsError(
+            [f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port; each serve needs its own"]
+        ) from exc
+
+
+def graceful_shutdown_s(settings: Settings) -> int:
+    """Return how long open connections may last after a stop signal."""
+    longest_request_s = max(settings.server.body_timeout_s, settings.server.sync_timeout_s) + 1
+    return math.ceil(min(longest_request_s, settings.limits.shutdown_s))
+
+
+def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Server:
+    """Return a server to be run with `sockets=[listen(...)]`; `settings` returns the current ones.
+
+    It logs through the root logger.
+    """
+    limit = ConnectionLimit(settings)
+    limit()  # logs at the start if files are short
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=limited_protocol(Connections(limit), lambda: settings().server),
+        ws="none",
+        lifespan="on",
+        workers=1,
+        log_config=None,
+        log_level="error",  # its warnings are about requests that anybody can send
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=graceful_shutdown_s(settings()),
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,157 @@
+"""A webhook request: its headers, its signature and its payload.
+
+https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from hls_handler.errors import HlsError, PayloadError
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings, webhook_secrets
+
+CONTENT_TYPE, CONTENT_LENGTH = b"content-type", b"content-length"
+EVENT, DELIVERY, SIGNATURE = b"x-github-event", b"x-github-delivery", b"x-hub-signature-256"
+KNOWN_HEADERS = frozenset({CONTENT_TYPE, CONTENT_LENGTH, EVENT, DELIVERY, SIGNATURE})
+
+_EVENT = re.compile(rb"[a-z][a-z0-9_]{0,63}")
+_DELIVERY = re.compile(rb"[0-9A-Za-z-]{1,64}")
+_SIGNATURE = re.compile(rb"sha256=[0-9a-f]{64}")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_MAX_CONTENT_TYPE_LENGTH = 256
+
+JSON, FORM = b"application/json", b"application/x-www-form-urlencoded"
+
+
+class Rejected(HlsError):
+    """A request that gets a 4xx: `detail` is one sentence for the sender, `why` is for the operator's log only."""
+
+    def __init__(self, status: int, detail: str, *, why: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.why = why or detail
+
+
+def not_verified(why: str) -> Rejected:
+    """Return the only 401, which does not say which part of the signature was wrong."""
+    return Rejected(401, "the request could not be verified: check the webhook's secret", why=why)
+
+
+class WebhookHeaders(msgspec.Struct, frozen=True):
+    event: str  # "issues"
+    delivery: str  # GUID
+    signature: bytes  # "sha256=" and 64 hexadecimal digits; b"" when signatures are not checked
+    is_form: bool  # payload=..., else JSON
+    content_length: int | None  # as declared; None for a chunked body
+
+
+def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> WebhookHeaders:
+    """Check the headers that we use; each may occur at most once.
+
+    `headers` is the ASGI list, with names in lower case. Raises `Rejected` (400, 401, 415).
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in KNOWN_HEADERS:
+            if name in found:
+                raise _duplicate(name)
+            found[name] = value
+    is_form = _is_form(found.get(CONTENT_TYPE, b""))
+    length = found.get(CONTENT_LENGTH)
+    if length is not None and not _LENGTH.fullmatch(length):
+        raise Rejected(400, "Content-Length must be a number of bytes")
+    event = _matched(found, EVENT, _EVENT, "X-GitHub-Event must be the name of an event, such as issues")
+    delivery = _matched(
+        found, DELIVERY, _DELIVERY, "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens"
+    )
+    signature = b""
+    if signed:
+        signature = found.get(SIGNATURE, b"")
+        if not _SIGNATURE.fullmatch(signature):
+            raise not_verified("X-Hub-Signature-256 is missing or malformed")
+    return WebhookHeaders(event, delivery, signature, is_form, int(length) if length is not None else None)
+
+
+def _duplicate(name: bytes) -> Rejected:
+    if name == SIGNATURE:
+        return not_verified("X-Hub-Signature-256 occurs twice")
+    return Rejected(400, f"the header {name.decode('ascii')} occurs twice")
+
+
+def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes], sentence: str) -> str:
+    value = found.get(name, b"")
+    if not shape.fullmatch(value):
+        raise Rejected(400, sentence)
+    return value.decode("ascii")
+
+
+def _is_form(content_type: bytes) -> bool:
+    """Return whether the body is a form rather than JSON; parameters such as charset are ignored."""
+    if content_type == JSON:
+        return False
+    if len(content_type) > _MAX_CONTENT_TYPE_LENGTH or not content_type.isascii():
+        raise Rejected(400, f"Content-Type must be ASCII of at most {_MAX_CONTENT_TYPE_LENGTH} characters")
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if media_type not in (JSON, FORM):
+        raise Rejected(415, "Content-Type must be application/json or application/x-www-form-urlencoded")
+    return media_type == FORM
+
+
+def payload_of_form(body: bytes) -> bytes:
+    """Return the JSON in the field `payload` of a urlencoded form. Raises `Rejected` (400)."""
+    values = [field[len(b"payload=") :] for field in body.split(b"&") if field.startswith(b"payload=")]
+    if len(values) != 1:
+        raise Rejected(400, "a form must have exactly one field payload, which contains the JSON")
+    return unquote_to_bytes(values[0].replace(b"+", b" "))
+
+
+def require_utf8(payload: bytes) -> None:
+    """Raise `PayloadError` unless all bytes are UTF-8: the envelope parser skips fields without decoding them."""
+    try:
+        if not payload.isascii():
+            payload.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise PayloadError("the body is not valid JSON: it is not UTF-8") from exc
+
+
+def sign(secret: bytes, body: bytes) -> bytes:
+    """Return the value of X-Hub-Signature-256: "sha256=" and 64 lower-case hexadecimal digits.
+
+    https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    """
+    return b"sha256=" + hmac.digest(secret, body, "sha256").hex().encode("ascii")
+
+
+def sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+class WebhookSecrets:
+    """The webhook secrets that are valid now: the global ones and those of single repositories."""
+
+    def __init__(self, settings: Settings, table: RepositoryTable) -> None:
+        self._table = table
+        self._global = webhook_secrets(settings.github.webhook_secret)
+        own = (secret for entry in settings.repositories for secret in webhook_secrets(entry.webhook_secret))
+        self._all = tuple(dict.fromkeys((*self._global, *own)))
+
+    def find_matching(self, body: bytes, signature: bytes) -> bytes | None:
+        """Return the secret that made `signature`, compared in constant time, or None."""
+        return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
+
+    def is_allowed(self, secret: bytes, repository: str | None) -> bool:
+        """Return whether `secret` is valid for the repository "owner/repo".
+
+        A repository with its own secrets accepts only those. Everything else (events without a repository, repositories
+        that settings do not name) accepts the global ones.
+        """
+        found = self._table.find(repository) if repository else None
+        return secret in (found.webhook_secrets if found else self._global)
