@@ -1,7 +1,7 @@
-"""What a settings file must also be, beyond the types of its keys: safe secrets, known events, sane addresses.
+"""Checks of a settings file beyond types: secrets, event names, URLs, globs, duplicates.
 
-The checks read the tree and not the model, so that they all speak even where the model cannot be built; what has the
-wrong type is passed over here, because `explain` names it.
+They read the parsed tree instead of the model, so that all problems are reported even if the model cannot be built.
+Values of a wrong type are skipped, because `explain` reports them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.settings.github_events import complaint
-from hls_handler.settings.globs import flaw_of
-from hls_handler.untrusted.cleaning import without_invisible
+from hls_handler.settings.github_events import find_event_problem
+from hls_handler.settings.globs import find_glob_problem
+from hls_handler.untrusted.cleaning import remove_invisible
 
 MIN_SECRET_BYTES = 16
-NAME_OF_VARIABLE = re.compile(r"\$\w+")  # a shell's spelling, which `expand` leaves alone
-OWN_PATHS = ("/health", "/stats")
+SHELL_VARIABLE = re.compile(r"\$\w+")  # shell syntax that `expand` does not expand
+RESERVED_PATHS = ("/health", "/stats")
 
-WITH_A_THREAD = frozenset(
+CONVERSATION_EVENTS = frozenset(
     {
         "issues",
         "issue_comment",
@@ -31,37 +31,40 @@ WITH_A_THREAD = frozenset(
         "pull_request_review_thread",
     }
 )
-"""Events that are always about an issue or a pull request."""
+"""Events that always have a conversation."""
 
 Problem = tuple[str, str]  # key path and sentence
 _BOOLEAN = TypeAdapter(bool)
 
 
 def find_problems(root: object) -> Iterator[Problem]:
-    """Every problem of the whole file, each with its key path."""
-    repositories = _entries(root)
-    yield from _weak_secrets(root, "github.webhook_secret")
-    yield from _weak_secrets(root, "server.api_key")
+    """Yield the key path and sentence of every problem in the file."""
+    repositories = _repository_entries(root)
+    yield from _check_secrets(root, "github.webhook_secret")
+    yield from _check_secrets(root, "server.api_key")
     for index, _ in enumerate(repositories):
-        yield from _weak_secrets(root, f"repositories[{index}].webhook_secret")
-    yield from _unusable_credentials(root)
-    yield from _unsigned_beyond_loopback(root)
-    yield from _doubled_repositories(repositories)
-    yield from _unknown_events(root, repositories)
-    yield from _events_with_a_thread(root, repositories)
+        yield from _check_secrets(root, f"repositories[{index}].webhook_secret")
+    yield from _check_credentials(root)
+    yield from _check_signature_validation(root)
+    yield from _check_duplicate_repositories(repositories)
+    yield from _check_event_names(root, repositories)
+    yield from _check_fallback_events(root, repositories)
     for index, _ in enumerate(repositories):
-        yield from _globs(root, f"repositories[{index}].paths.ignore")
-    if _at(root, "prompts.directory") == []:
+        yield from _check_globs(root, f"repositories[{index}].paths.ignore")
+    if _value_at(root, "prompts.directory") == []:
         yield "prompts.directory", "is an empty list; name at least one folder"
-    yield from _database(root)
+    yield from _check_database_url(root)
     for key in ("github.base_url", "claude.base_url"):
-        yield from _address(root, key)
-    if _at(root, "server.webhook_path") in OWN_PATHS:
-        yield "server.webhook_path", f"is taken by the service itself, as are {' and '.join(OWN_PATHS)}; choose another"
+        yield from _check_base_url(root, key)
+    if _value_at(root, "server.webhook_path") in RESERVED_PATHS:
+        yield (
+            "server.webhook_path",
+            f"is used by the service itself, which serves {' and '.join(RESERVED_PATHS)}; choose another",
+        )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
+    """Return True if the host is a loopback address or "localhost"."""
     name = host.strip("[]").lower()
     try:
         return ip_address(name).is_loopback
@@ -69,8 +72,8 @@ def is_loopback(host: str) -> bool:
         return name == "localhost"
 
 
-def _at(root: object, path: str) -> object:
-    """The value at "server.host" or "repositories[2].events"; None where there is none."""
+def _value_at(root: object, path: str) -> object:
+    """Return the value at a path such as "server.host" or "repositories[2].events"; None if there is none."""
     value = root
     for step in path.replace("[", ".[").split("."):
         if step.startswith("[") and isinstance(value, list):
@@ -82,114 +85,117 @@ def _at(root: object, path: str) -> object:
     return value
 
 
-def _entries(root: object) -> list[object]:
-    found = _at(root, "repositories")
-    return found if isinstance(found, list) else []
+def _repository_entries(root: object) -> list[object]:
+    entries = _value_at(root, "repositories")
+    return entries if isinstance(entries, list) else []
 
 
-def _texts(root: object, path: str) -> Iterator[tuple[str, str]]:
-    """The texts of a key that takes one or a list of them, each with its path."""
-    value = _at(root, path)
+def _strings_at(root: object, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and value of the strings of a key that takes a string or a list of strings."""
+    value = _value_at(root, path)
     if isinstance(value, list):
         yield from ((f"{path}[{i}]", item) for i, item in enumerate(value) if isinstance(item, str))
     elif isinstance(value, str):
         yield path, value
 
 
-def _flaw(secret: str) -> str | None:
+def _find_secret_problem(secret: str) -> str | None:
     if not secret.strip():
         return "is empty"
     if secret != secret.strip():
-        return "starts or ends with white space; is a line break left from a file?"
+        return "starts or ends with white space; remove it (often a line break from a file)"
     if "${" in secret:
-        return "still holds ${...} after its variables were filled in; check the variable's value"
-    if NAME_OF_VARIABLE.fullmatch(secret):
-        return "is a $ and a name, as if a variable was not filled in; write ${NAME}, or give the variable its value"
-    if not any(character.isprintable() and not character.isspace() for character in without_invisible(secret)):
-        return "holds no visible character; copy it again"
+        return "still contains ${...} after expansion; check the value of the variable"
+    if SHELL_VARIABLE.fullmatch(secret):
+        return "is a $ and a name, probably an unexpanded variable; write ${NAME}, or set the variable"
+    if not any(character.isprintable() and not character.isspace() for character in remove_invisible(secret)):
+        return "contains no visible character; copy it again"
     return None
 
 
-def _weak_secrets(root: object, path: str) -> Iterator[Problem]:
-    if _at(root, path) == []:
+def _check_secrets(root: object, path: str) -> Iterator[Problem]:
+    if _value_at(root, path) == []:
         yield path, "is an empty list; name at least one secret"
-    for where, secret in _texts(root, path):
-        flaw = _flaw(secret)
-        if flaw is None and len(secret.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
-            flaw = f"is shorter than {MIN_SECRET_BYTES} bytes; make one with: openssl rand -hex 32"
-        if flaw:
-            optional = "; remove the key to do without" if not path.startswith("github.") and flaw == "is empty" else ""
-            yield where, flaw + optional
+    for where, secret in _strings_at(root, path):
+        problem = _find_secret_problem(secret)
+        if problem is None and len(secret.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
+            problem = f"is shorter than {MIN_SECRET_BYTES} bytes; generate one with: openssl rand -hex 32"
+        if problem:
+            optional = "; remove the key instead" if not path.startswith("github.") and problem == "is empty" else ""
+            yield where, problem + optional
 
 
-def _unusable_credentials(root: object) -> Iterator[Problem]:
+def _check_credentials(root: object) -> Iterator[Problem]:
     for path in ("github.token", "claude.api_key"):
-        for where, secret in _texts(root, path):
-            flaw = _flaw(secret)
-            if flaw is None and not (secret.isascii() and secret.isprintable()):
-                flaw = "holds a character that no HTTP header can carry; copy it again"
-            if flaw:
-                yield where, flaw
+        for where, secret in _strings_at(root, path):
+            problem = _find_secret_problem(secret)
+            if problem is None and not (secret.isascii() and secret.isprintable()):
+                problem = "contains a character that is not allowed in HTTP headers; copy it again"
+            if problem:
+                yield where, problem
 
 
-def _unsigned_beyond_loopback(root: object) -> Iterator[Problem]:
-    host = _at(root, "server.host")
-    checked = _at(root, "features.signature_validation")
-    if _is_false(checked) and isinstance(host, str) and not is_loopback(host):
-        sentence = f"false is for a loopback host only, and server.host is {host}; anyone could send events"
+def _check_signature_validation(root: object) -> Iterator[Problem]:
+    host = _value_at(root, "server.host")
+    is_validated = _value_at(root, "features.signature_validation")
+    if _is_false(is_validated) and isinstance(host, str) and not is_loopback(host):
+        sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
         yield "features.signature_validation", sentence
 
 
 def _is_false(value: object) -> bool:
-    """As the model will read it: "off" from a variable is false too."""
+    """Return True if the model would parse the value as false: "off" from a variable is false, too."""
     try:
         return value is not None and not _BOOLEAN.validate_python(value)
     except ValidationError:
         return False
 
 
-def _doubled_repositories(entries: list[object]) -> Iterator[Problem]:
+def _check_duplicate_repositories(entries: list[object]) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, _ in enumerate(entries):
-        name = _at(entries[index], "name")
+        name = _value_at(entries[index], "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
 
 
-def _unknown_events(root: object, entries: list[object]) -> Iterator[Problem]:
-    uses = ["prompts.use"]
+def _check_event_names(root: object, entries: list[object]) -> Iterator[Problem]:
+    maps = ["prompts.use"]
     for index, _ in enumerate(entries):
-        for where, event in _texts(root, f"repositories[{index}].events"):
-            wrong = complaint(event)
-            if wrong:
-                yield where, wrong
-        uses += [f"repositories[{index}].prompts.use", f"repositories[{index}].comments.post_to"]
-    for path in uses:
-        chosen = _at(root, path)
-        for event in chosen if isinstance(chosen, dict) else ():
-            wrong = complaint(event)
-            if wrong:
-                yield f"{path}.{event}", wrong
+        for where, event in _strings_at(root, f"repositories[{index}].events"):
+            problem = find_event_problem(event)
+            if problem:
+                yield where, problem
+        maps += [f"repositories[{index}].prompts.use", f"repositories[{index}].comments.post_to"]
+    for path in maps:
+        by_event = _value_at(root, path)
+        for event in by_event if isinstance(by_event, dict) else ():
+            problem = find_event_problem(event)
+            if problem:
+                yield f"{path}.{event}", problem
 
 
-def _events_with_a_thread(root: object, entries: list[object]) -> Iterator[Problem]:
+def _check_fallback_events(root: object, entries: list[object]) -> Iterator[Problem]:
     for index, _ in enumerate(entries):
         path = f"repositories[{index}].comments.post_to"
-        chosen = _at(root, path)
-        for event in chosen if isinstance(chosen, dict) else ():
-            if event.partition(".")[0] in WITH_A_THREAD:
-                yield f"{path}.{event}", f"{event} has a thread of its own, which gets the comment; remove the key"
+        by_event = _value_at(root, path)
+        for event in by_event if isinstance(by_event, dict) else ():
+            if event.partition(".")[0] in CONVERSATION_EVENTS:
+                yield (
+                    f"{path}.{event}",
+                    f"{event} has a conversation of its own, which receives the comment; remove the key",
+                )
 
 
-def _globs(root: object, path: str) -> Iterator[Problem]:
-    for where, glob in _texts(root, path):
-        flaw = flaw_of(glob)
-        if flaw:
-            yield where, flaw
+def _check_globs(root: object, path: str) -> Iterator[Problem]:
+    for where, glob in _strings_at(root, path):
+        problem = find_glob_problem(glob)
+        if problem:
+            yield where, problem
 
 
-def _database(root: object) -> Iterator[Problem]:
-    url = _at(root, "storage.url")
+def _check_database_url(root: object) -> Iterator[Problem]:
+    url = _value_at(root, "storage.url")
     if not isinstance(url, str):
         return
     scheme, _, rest = url.partition("://")
@@ -203,15 +209,18 @@ def _database(root: object) -> Iterator[Problem]:
             "expected three slashes before a relative path, sqlite:///data/hls.db, four before an absolute",
         )
     elif scheme == "sqlite" and rest in ("/", "/:memory:"):
-        yield "storage.url", "a database in memory forgets everything; name a file, as in sqlite:///data/hls.db"
+        yield (
+            "storage.url",
+            "a database in memory loses everything at a restart; name a file, as in sqlite:///data/hls.db",
+        )
     elif scheme == "sqlite" and "?" in rest:
-        yield "storage.url", "SQLite takes no options here, and a ? cannot be part of the file's name"
+        yield "storage.url", "SQLite takes no options here, and the name of the file must not contain a ?"
     elif scheme != "sqlite" and rest.partition("?")[0].count("@") > 1:
         yield "storage.url", "more than one @; write one that is part of the user's name or password as %40"
 
 
-def _address(root: object, path: str) -> Iterator[Problem]:
-    url = _at(root, path)
+def _check_base_url(root: object, path: str) -> Iterator[Problem]:
+    url = _value_at(root, path)
     if not isinstance(url, str):
         return
     try:
@@ -222,13 +231,13 @@ def _address(root: object, path: str) -> Iterator[Problem]:
         yield path, "is not an address; expected one such as https://api.example.com"
         return
     if parts.username or parts.password:
-        yield path, "holds a user name or password; credentials have their own key"
+        yield path, "contains a user name or password; credentials have their own key"
     if parts.query or parts.fragment:
-        yield path, "holds ? or #; expected scheme, host and path only"
+        yield path, "contains ? or #; expected scheme, host and path only"
     if parts.scheme == "https" and not host:
         yield path, "names no host; expected one such as https://api.example.com"
     if parts.scheme == "http" and not is_loopback(host):
         yield (
             path,
-            f"http:// to {host or 'no host'} would send the key unencrypted; use https:// (http is for loopback)",
+            f"http:// to {host or 'no host'} would send the key unencrypted; use https:// (http is for loopback only)",
         )

@@ -1,4 +1,4 @@
-"""The three credentials: with all of them `make run` serves, with none it shows the demo, with some it refuses."""
+"""The three credentials. `make run` serves if all are set, shows the demo if none is, and fails if only some are."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
 
 
 def missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
-    """Which of the three are not set, or set to nothing. Raises `SettingsError` where `.env` cannot be read."""
+    """Names of the credentials that are not set or blank. Raises `SettingsError` if `.env` cannot be read."""
     variables = read_environment(environ, dotenv)
     return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
 
 
 def with_stand_ins(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """The environment with a stand-in for each credential that is missing, for commands that can do without some.
+    """The environment with a dummy value for each missing credential, for commands that do not need all of them.
 
     Raises `SettingsError` as `missing_credentials` does.
     """
-    return {**environ, **{name: _stand_in(name) for name in missing_credentials(environ, dotenv)}}
+    return {**environ, **{name: _dummy_value(name) for name in missing_credentials(environ, dotenv)}}
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """The variable that a value of the settings should have come from, where it is a stand-in."""
-    return next((name for name in CREDENTIALS if secret.get_secret_value() == _stand_in(name)), None)
+    """Return the name of the missing variable if a setting has its dummy value, else None."""
+    return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 
-def _stand_in(name: str) -> str:
+def _dummy_value(name: str) -> str:
     return f"{name}-is-not-set"

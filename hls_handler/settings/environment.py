@@ -1,4 +1,4 @@
-"""The variables that settings may name: those of the process, and those of `.env` where the process has none."""
+"""Variables for the settings file, from the process environment and `.env`."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from dotenv.parser import parse_stream
 from hls_handler.errors import SettingsError
 
 PROXIES = ("HTTPS_PROXY", "ALL_PROXY")
-"""The first that is set names a proxy; in lower case they count for more."""
+"""The first that is set names the proxy; lower case takes precedence."""
 
 EXCEPTED = ("NO_PROXY",)
 
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""The first that is set names a PEM file, or a folder as `c_rehash` makes it."""
+"""The first that is set names a PEM file or a folder in the layout of `c_rehash`."""
 
 
 def either_case(*names: str) -> Iterator[str]:
+    """Yield each name in lower case, then as given."""
     for name in names:
         yield name.lower()
         yield name
 
 
 def adopt_way_out(environ: MutableMapping[str, str], dotenv: Path) -> None:
-    """Give the process what only `dotenv` says of proxies and authorities: they are no settings, and yet belong there.
+    """Copy proxy and certificate variables that are only in `dotenv` into `environ`, where libraries read them.
 
-    A file that cannot be read says nothing here; whoever reads the settings tells of it.
+    An unreadable file is ignored here; loading the settings reports it.
     """
     try:
-        said = read_environment(environ, dotenv)
+        variables = read_environment(environ, dotenv)
     except SettingsError:
         return
     for name in (*either_case(*PROXIES, *EXCEPTED), *AUTHORITIES):
-        if name in said:
-            environ[name] = said[name]
+        if name in variables:
+            environ[name] = variables[name]
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """`environ` laid over what `dotenv` says; a missing file says nothing.
+    """Variables of `dotenv`, overridden by `environ`; the file may be missing.
 
-    Values are taken as they stand: nothing inside them is expanded. Raises `SettingsError` naming the lines of a file
-    that cannot be read, never their text.
+    Variables inside values are not expanded. Raises `SettingsError` with the numbers of the invalid lines, never their
+    text.
     """
     if dotenv is None or not dotenv.is_file():
         return dict(environ)
@@ -54,9 +55,9 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
         problem = f"cannot be read: {exc.strerror}"
     except UnicodeDecodeError:
         problem = "not UTF-8; save the file as UTF-8"
-    if problem:  # raised outside of `except`: a decoding error carries the file's bytes, which hold secrets
+    if problem:  # raised outside of `except`: a decoding error contains the bytes of the file, which has secrets
         raise SettingsError([f"{dotenv}: {problem}"])
     broken = [binding.original.line for binding in bindings if binding.error]
     if broken:
-        raise SettingsError([f"{dotenv}:{line}: not understood; expected NAME=value" for line in broken])
+        raise SettingsError([f"{dotenv}:{line}: invalid line; expected NAME=value" for line in broken])
     return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(environ)

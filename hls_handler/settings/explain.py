@@ -1,4 +1,4 @@
-"""What pydantic found, in sentences of our own: found, expected, nearest key; a secret is never shown."""
+"""Sentences for pydantic's errors: found and expected value, nearest key; secrets are never shown."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Step = str | int
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
-    """Key path to sentence: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}.
+    """Sentence for each key path: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}.
 
-    `root` is the tree that was validated, `variables` says which of its values came from a variable.
+    `root` is the tree that was validated; `variables` maps the key paths of expanded values to their variables.
     """
     sentences: dict[str, str] = {}
     for found in error.errors(include_url=False, include_input=False):
         path, value = _locate(root, found["loc"], found["type"])
         if found["type"] == "extra_forbidden":
             name = str(found["loc"][-1])
-            sentences[path] = unknown_key(_section(path, name), name, reference)
+            sentences[path] = unknown_key(_section_of(path, name), name, reference)
         elif found["type"] == "missing":
-            sentences[path] = f"is missing; expected {_expected(path, reference)}"
+            sentences[path] = f"is missing; expected {_describe_expected(path, reference)}"
         else:
-            sentences[path] = _wrong_value(path, value, variables, reference)
+            sentences[path] = _describe_wrong_value(path, value, variables, reference)
     return {path: text for path, text in sentences.items() if not _is_parent(path, sentences)}
 
 
 def _locate(root: object, steps: Sequence[Step], kind: str) -> tuple[str, object]:
-    """The key path of an error and the value there. A union's member, which pydantic adds to the steps, is no key."""
+    """Key path of an error and the value there, without the union members that pydantic adds to the steps."""
     path, value = "", root
     for position, step in enumerate(steps):
         missing_here = kind == "missing" and position == len(steps) - 1
@@ -45,27 +45,27 @@ def _locate(root: object, steps: Sequence[Step], kind: str) -> tuple[str, object
 
 
 def _is_parent(path: str, others: Mapping[str, str]) -> bool:
-    """Of a union's errors the deepest says most: `webhook_secret[1]` rather than `webhook_secret`."""
+    """Return True if another path is below this one: `webhook_secret[1]` is more precise than `webhook_secret`."""
     return any(other != path and other.startswith((f"{path}.", f"{path}[")) for other in others)
 
 
-def _expected(path: str, reference: Reference) -> str:
+def _describe_expected(path: str, reference: Reference) -> str:
     key = reference.find(path)
     return key.expected if key else "something else"
 
 
-def _wrong_value(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
-    expected = _expected(path, reference)
+def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    expected = _describe_expected(path, reference)
     if value is None:
         return f"has no value, expected {expected}; remove the key to take the default"
     quotes = (
         "; put the value in quotes" if expected.startswith("text") and isinstance(value, bool | int | float) else ""
     )
-    return f"found {_shown(path, value, variables, reference)}, expected {expected}{quotes}"
+    return f"found {_describe_found(path, value, variables, reference)}, expected {expected}{quotes}"
 
 
-def _shown(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
-    """A value for an error message. Shown in full is only what stands in the file as a plain value of a plain key."""
+def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    """A value for an error message; in full only if it is a literal value in the file, of a key that is not secret."""
     key = reference.find(path)
     if isinstance(value, dict | list):
         kind = "map" if isinstance(value, dict) else "list"
@@ -78,21 +78,21 @@ def _shown(path: str, value: object, variables: Mapping[str, str], reference: Re
     return written if len(written) <= 60 else f"{written[:57]}..."
 
 
-def _section(path: str, name: str) -> str:
-    """Where the key `name` stands. It may itself hold dots, so it is cut off by its length."""
+def _section_of(path: str, name: str) -> str:
+    """Section of the key `name`, which may itself contain dots and is therefore cut off by length."""
     return path[: -len(name)].rstrip(".")
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
-    """ "unknown key; did you mean server.port?" The nearest key of the same section, else of another one."""
+    """Sentence such as "unknown key; did you mean server.port?". Keys of the same section are preferred."""
     if reference.find(name) and "." in name:
         return f"unknown key; write it as {name.rpartition('.')[2]} inside the section {name.rpartition('.')[0]}"
-    own = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}
+    siblings = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}
     elsewhere = [key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name]
     if elsewhere:
         return f"unknown key; {name} belongs under {' or '.join(elsewhere)}"
-    everywhere = {row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)} | own
+    everywhere = {row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)} | siblings
     near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.6)
     if near:
         return f"unknown key; did you mean {everywhere[near[0]]}?"
-    return f"unknown key; {section or 'the file'} has {', '.join(own)}"
+    return f"unknown key; {section or 'the file'} has {', '.join(siblings)}"

@@ -1,4 +1,4 @@
-"""A settings file that is looked at while the service runs: it, or `.env`, may be another than was read."""
+"""Settings file that a running service watches for changes, together with `.env`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hls_handler.settings.model import Settings
 
 Stamp = tuple[int, int, int, int] | None
 
-SETTLED_NS = 250_000_000
-"""A file that was written more lately may not be written to its end: many editors empty it first."""
+MIN_AGE_NS = 250_000_000
+"""Minimum age of a change: a younger file may be incomplete, because many editors empty it before they write."""
 
 
 class SettingsFile:
-    """Read once when it is made, and again whenever somebody asks. Reading it again is for one thread at a time.
+    """Settings file, read in the constructor and again by `read`, which only one thread may call at a time.
 
-    The variables of the process stay what they are; those of `.env` may change.
+    Variables of the process are fixed; those of `.env` may change.
     """
 
     def __init__(
@@ -29,35 +29,35 @@ class SettingsFile:
         dotenv: Path | None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`clock_ns` is the clock of the files' times. Raises `SettingsError` with all problems."""
+        """`clock_ns` must be the clock of file timestamps. Raises `SettingsError` with all problems."""
         self._clock_ns = clock_ns
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
-        self._seen: tuple[Stamp, ...] | None = None
+        self._last_stamps: tuple[Stamp, ...] | None = None
         self.first: Settings = self.read()
 
     def has_changed(self) -> bool:
-        """Whether a file is another than when it was read last, and nobody writes it: cheap, and for any thread."""
+        """Return True if a file has changed since the last read and is at least `MIN_AGE_NS` old. Thread-safe."""
         stamps = self._stamps()
-        if stamps == self._seen:
+        if stamps == self._last_stamps:
             return False
         now = self._clock_ns()
-        return not any(0 <= now - stamp[1] < SETTLED_NS for stamp in stamps if stamp is not None)
+        return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps if stamp is not None)
 
     def read(self) -> Settings:
-        """Raises `SettingsError`. What changes meanwhile is seen the next time."""
-        self._seen = self._stamps()
+        """Read the settings. Raises `SettingsError`. A change during the read is detected by the next `has_changed`."""
+        self._last_stamps = self._stamps()
         return load_settings(self._path, self._environ, dotenv=self._dotenv)
 
     def forget(self) -> None:
-        """What was read could not be used for now: it counts as changed."""
-        self._seen = None
+        """Count the file as changed, because what was read could not be applied yet."""
+        self._last_stamps = None
 
     def _stamps(self) -> tuple[Stamp, ...]:
         return tuple(_stamp(path) for path in (self._path, self._dotenv) if path is not None)
 
 
 def _stamp(path: Path) -> Stamp:
-    """Which file it is, how old and how long, and when it last was another in any way; None where there is none."""
+    """Inode, modification time, size and change time of a file; None if it cannot be read."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The events that GitHub sends and their actions, so that a misspelt one is found at the start and not by silence.
+"""GitHub's webhook events and their actions, so that misspelt ones are reported when settings are loaded.
 
 From GitHub's own description of its webhooks (npm @octokit/openapi 23.0.2, `x-webhooks`).
 """
@@ -104,20 +104,20 @@ ACTIONS: Mapping[str, str] = MappingProxyType(
         "workflow_run": "completed in_progress requested",
     }
 )
-"""Event to its actions, separated by spaces; empty where an event has none."""
+"""Event to its actions, separated by spaces; empty if an event has none."""
 
-FREELY_NAMED = frozenset({"repository_dispatch"})
-"""Events whose action is named by the sender."""
+CUSTOM_ACTION_EVENTS = frozenset({"repository_dispatch"})
+"""Events whose sender chooses the action."""
 
 
-def complaint(key: str) -> str | None:
-    """What is wrong with "issues.openend", as a sentence; None where there is such an event."""
+def find_event_problem(key: str) -> str | None:
+    """Return a sentence that explains what is wrong with "issues.openend"; None if the event exists."""
     name, dot, action = key.partition(".")
     if name not in ACTIONS:
         near = difflib.get_close_matches(name, ACTIONS, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]}{dot}{action}?" if near else ""
         return f'GitHub has no event "{name}"{hint}'
-    if not dot or name in FREELY_NAMED:
+    if not dot or name in CUSTOM_ACTION_EVENTS:
         return None
     actions = ACTIONS[name].split()
     if action in actions:
@@ -130,7 +130,7 @@ def complaint(key: str) -> str | None:
 
 
 def complaint_of_one(key: str) -> str | None:
-    """The same of the key of one event, which names the action if there are any: "issues" alone is no event."""
+    """The same for the key of a single event, which must name an action if the event has any: "issues" is invalid."""
     if ACTIONS.get(key):
         return f'the event "{key}" comes with an action; write {key}. and one of {", ".join(ACTIONS[key].split())}'
-    return complaint(key)
+    return find_event_problem(key)

@@ -1,8 +1,7 @@
-"""Globs over the paths of files in a repository: `*` and `?` stay inside of one folder, `**` stands for any folders.
+"""Globs for the paths of files in a repository: `*` and `?` match inside one folder, `**` any number of folders.
 
-A glob fits a whole path from the root of the repository, in the same case; no other character means anything but
-itself. Matched step by step and not as a regular expression: strangers choose the paths, and no pair of path and glob
-may take long.
+A glob matches a whole path from the root of the repository and is case-sensitive; all other characters are literal.
+Matching does not use regular expressions, because paths are untrusted and no pair of path and glob may take long.
 """
 
 from __future__ import annotations
@@ -18,62 +17,62 @@ ANY_FOLDERS = "**"
 
 @dataclass(frozen=True, slots=True)
 class PathFilter:
-    """Which files settings leave out of what Claude is shown, and which line says so."""
+    """Globs of files that settings exclude from prompts, and the location of the setting."""
 
     globs: tuple[str, ...] = ()
     where: str = ""  # "config/settings.yaml:14 (repositories[0].paths.ignore)"
 
     def leaves_out(self, path: str) -> bool:
-        return any(fits(glob, path) for glob in self.globs)
+        return any(matches(glob, path) for glob in self.globs)
 
 
 NOTHING_LEFT_OUT = PathFilter()
 
 
-def fits(glob: str, path: str) -> bool:
-    """Whether a glob fits the path of a file: `docs/**` all files below docs, `**/*.lock` wherever they are."""
+def matches(glob: str, path: str) -> bool:
+    """Return True if a glob matches a file: `docs/**` matches all files below docs, `**/*.lock` in any folder."""
     parts = glob.split("/")
     if parts[-1] == ANY_FOLDERS:
-        parts.append("*")  # there is a file at the end
-    return _fits(parts, path.split("/"), any_number=ANY_FOLDERS, one_fits=_one_step)
+        parts.append("*")  # the last part must match the file name
+    return _match(parts, path.split("/"), any_number=ANY_FOLDERS, item_matches=_match_name)
 
 
-def flaw_of(glob: str) -> str | None:
-    """What is wrong with a glob, as half a sentence; None if it can be used."""
+def find_glob_problem(glob: str) -> str | None:
+    """Return what is wrong with a glob, to follow its key in a message; None if it is valid."""
     parts = glob.split("/")
     if not glob.strip():
         return "is empty; name files, such as docs/**"
     if "\\" in glob:
-        return "holds a backslash; folders are parted by /"
+        return "contains a backslash; separate folders by /"
     if glob.startswith("/") or parts[0] in (".", ".."):
-        return "begins outside of the repository; write it from the root on, such as docs/**"
+        return "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"
     if parts[-1] == "":
-        return f"ends with /, and fits no file; write {glob}**"
+        return f"ends with /, so it matches no file; write {glob}**"
     if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
-        return "has ** inside of a name; it stands alone between slashes, such as **/*.snap"
+        return "has ** inside a name; write it alone between slashes, such as **/*.snap"
     return None
 
 
-def _one_step(pattern: str, name: str) -> bool:
-    return _fits(pattern, name, any_number="*", one_fits=lambda wanted, found: wanted in ("?", found))
+def _match_name(pattern: str, name: str) -> bool:
+    return _match(pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found))
 
 
-def _fits(pattern: Sequence[T], found: Sequence[T], *, any_number: T, one_fits: Callable[[T, T], bool]) -> bool:
-    """Whether `found` is what `pattern` says, where `any_number` stands for any number of items, none too.
+def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
+    """Return True if `found` matches `pattern`, in which `any_number` stands for zero or more items.
 
-    What the last `any_number` took is tried again one item longer, which is all that ever needs to be tried.
+    Backtracks only to the last `any_number`, with one more item, which is sufficient.
     """
-    at, position = 0, 0
+    pattern_at, found_at = 0, 0
     star, taken = -1, 0
-    while position < len(found):
-        if at < len(pattern) and pattern[at] == any_number:
-            star, taken = at, position
-            at += 1
-        elif at < len(pattern) and one_fits(pattern[at], found[position]):
-            at, position = at + 1, position + 1
+    while found_at < len(found):
+        if pattern_at < len(pattern) and pattern[pattern_at] == any_number:
+            star, taken = pattern_at, found_at
+            pattern_at += 1
+        elif pattern_at < len(pattern) and item_matches(pattern[pattern_at], found[found_at]):
+            pattern_at, found_at = pattern_at + 1, found_at + 1
         elif star >= 0:
             taken += 1
-            at, position = star + 1, taken
+            pattern_at, found_at = star + 1, taken
         else:
             return False
-    return all(item == any_number for item in pattern[at:])
+    return all(item == any_number for item in pattern[pattern_at:])

@@ -1,4 +1,4 @@
-"""The secrets in the settings, for masking: nobody may see them."""
+"""Collection and masking of the secrets in the settings."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from pydantic import SecretStr
 
 from hls_handler.settings.model import Settings
 
-HIDDEN = "***"
-_SHORT = 8  # a shorter text would be found inside ordinary words
+MASK = "***"
+_MIN_CHARS = 8  # a shorter text may occur inside ordinary words
 _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?password=([^&]+)"))
-"""Where SQLAlchemy looks for one in an address: before the @, and among the driver's options."""
+"""Positions of a password in an SQLAlchemy URL: before the @, and in the driver's options."""
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """Every secret, for masking; longest first, so that none is left in part."""
-    found = set(_secrets(settings.model_dump()))
-    for password in (match for place in _PASSWORDS for match in place.findall(settings.storage.url)):
-        readable = unquote(password)
-        found |= {password, readable} if len(readable) >= _SHORT else {f":{password}@"}
+    """All secrets, longest first, so that masking one leaves no part of another."""
+    found = set(_iter_secrets(settings.model_dump()))
+    for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
+        unquoted = unquote(password)
+        found |= {password, unquoted} if len(unquoted) >= _MIN_CHARS else {f":{password}@"}
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """A text without these secrets, which are given longest first."""
+    """Replace the secrets, which must be ordered longest first, by `***`."""
     for secret in secrets:
-        if len(secret) >= _SHORT:
-            text = text.replace(secret, HIDDEN)
+        if len(secret) >= _MIN_CHARS:
+            text = text.replace(secret, MASK)
     return text
 
 
-def _secrets(value: object) -> Iterator[str]:
+def _iter_secrets(value: object) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _secrets(item)
+            yield from _iter_secrets(item)
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _secrets(item)
+            yield from _iter_secrets(item)

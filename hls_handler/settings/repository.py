@@ -1,8 +1,8 @@
-"""The settings that a repository has of its own, `.github/hls.yaml`: what of an entry of `repositories` it may say.
+"""Repository settings: the file `.github/hls.yaml`, which sets a subset of the keys of an entry of `repositories`.
 
-Whoever may push to the default branch writes it, and that is not the operator. So it has the keys that steer comfort
-and silence alone, nothing in it is filled in from variables, and it is laid over what the operator says with care
-(`settings/effective.py`): switches and labels only ever become fewer.
+Anyone who can push to the default branch can write it, not only the operator. So it has only keys that are harmless or
+switch something off, its variables are not expanded, and merging (`settings/effective.py`) can only switch features off
+and allow fewer labels.
 """
 
 from __future__ import annotations
@@ -18,81 +18,88 @@ from hls_handler.analysis import Severity
 from hls_handler.errors import SettingsError
 from hls_handler.settings.expand import VARIABLE
 from hls_handler.settings.explain import explain, unknown_key
-from hls_handler.settings.github_events import complaint
-from hls_handler.settings.globs import flaw_of
+from hls_handler.settings.github_events import find_event_problem
+from hls_handler.settings.globs import find_glob_problem
 from hls_handler.settings.model import Confidence, Expected, Language, Length, Section, Tone
 from hls_handler.settings.reference import Reference
-from hls_handler.settings.sources import Tree, decode, leaves, parse_tree
+from hls_handler.settings.sources import Tree, decode, iter_leaves, parse_tree
 
 PATH = ".github/hls.yaml"
 MAX_BYTES = 65_536
-MOST_VALUES = 1_000
-"""Keys, values and brackets of the file together: it is written by people, for one repository."""
+MAX_VALUES = 1_000
+"""Limit on keys, values and brackets of the file together."""
 
-LONGEST_VALUE = 500
-"""Characters of one key or value."""
+MAX_VALUE_CHARS = 500
+"""Limit on the characters of one key or value."""
 
-MOST_PROBLEMS = 20
-"""So many are named; a file with more of them is not one that was meant for us."""
+MAX_PROBLEMS = 20
+"""Limit on the problems that are reported."""
 
-OwnPromptUse = Annotated[
-    Annotated[str, Field(min_length=1)] | Literal[False], Expected("the name of a prompt of the operator's, or false")
+RepositoryFilePromptUse = Annotated[
+    Annotated[str, Field(min_length=1)] | Literal[False],
+    Expected("the name of one of the operator's prompts, or false"),
 ]
 
 
-class OwnLabels(Section):
+class RepositoryFileLabels(Section):
     create: bool | None = Field(None, description="false: labels that the repository lacks are not created")
     allow: tuple[str, ...] | None = Field(
-        None, description="globs of labels that may be set; those that the operator does not allow are not, even so"
+        None, description="globs of labels that may be set, among those that the operator allows"
     )
 
 
-class OwnComments(Section):
+class RepositoryFileComments(Section):
     language: Language | None = Field(None, description="language that HLS writes in")
     tone: Tone | None = Field(None, description="neutral, friendly or formal")
     length: Length | None = Field(None, description="short, normal or detailed")
 
 
-class OwnFeatures(Section):
+class RepositoryFileFeatures(Section):
     auto_labeling: bool | None = Field(None, description="false: no labels are set")
     auto_commenting: bool | None = Field(None, description="false: no comments are written")
 
 
-class OwnPrompts(Section):
-    use: Mapping[str, OwnPromptUse] = Field(
+class RepositoryFilePrompts(Section):
+    use: Mapping[str, RepositoryFilePromptUse] = Field(
         default_factory=dict,
-        description="which prompt of the operator's library an event uses; false leaves the event alone",
+        description="which prompt of the operator's library an event uses; false: the event is ignored",
     )
 
 
-class OwnPaths(Section):
+class RepositoryFilePaths(Section):
     ignore: tuple[str, ...] = Field(
         (),
         max_length=100,
-        description="globs of files in pull requests that Claude is not shown, beside the operator's; at most 100",
+        description="globs of files in pull requests that Claude is not shown, besides the operator's; at most 100",
     )
 
 
-class OwnFindings(Section):
+class RepositoryFileFindings(Section):
     min_severity: Severity | None = Field(None, description="least severe finding that a comment shows")
     min_confidence: Confidence | None = Field(None, description="least certain finding that a comment shows")
 
 
 class RepositoryFile(Section):
-    """The whole file."""
+    """The whole repository settings file."""
 
-    enabled: bool = Field(True, description="false: HLS leaves the repository alone")
-    labels: OwnLabels = Field(default_factory=OwnLabels, description="fewer labels")
-    comments: OwnComments = Field(default_factory=OwnComments, description="how comments are written")
-    features: OwnFeatures = Field(default_factory=OwnFeatures, description="what HLS does at all")
-    prompts: OwnPrompts = Field(default_factory=OwnPrompts, description="which prompt is for which event")
-    paths: OwnPaths = Field(default_factory=OwnPaths, description="files that are left out")
-    findings: OwnFindings = Field(default_factory=OwnFindings, description="which findings are shown")
+    enabled: bool = Field(True, description="false: HLS ignores the repository")
+    labels: RepositoryFileLabels = Field(default_factory=RepositoryFileLabels, description="limits on labels")
+    comments: RepositoryFileComments = Field(
+        default_factory=RepositoryFileComments, description="how comments are written"
+    )
+    features: RepositoryFileFeatures = Field(
+        default_factory=RepositoryFileFeatures, description="features that are switched off"
+    )
+    prompts: RepositoryFilePrompts = Field(default_factory=RepositoryFilePrompts, description="prompts by event")
+    paths: RepositoryFilePaths = Field(default_factory=RepositoryFilePaths, description="files that are left out")
+    findings: RepositoryFileFindings = Field(
+        default_factory=RepositoryFileFindings, description="which findings are shown"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class OwnSettings:
-    """What a repository's file says, and what is wrong with it."""
+    """Parsed repository settings, and the problems of the file."""
 
     says: RepositoryFile = field(default_factory=RepositoryFile)
     lines: Mapping[str, int] = field(default_factory=dict)  # "labels.allow" -> 3
@@ -105,20 +112,20 @@ _BOOLEAN = TypeAdapter(bool)
 
 
 def text_of(content: bytes, file: str = PATH) -> str:
-    """The text of the file. Raises `SettingsError` for what is too large, or no text that YAML takes."""
-    return decode(content, file, most_bytes=MAX_BYTES)
+    """Decode the file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
+    return decode(content, file, max_bytes=MAX_BYTES)
 
 
 def read_repository_file(text: str, file: str = PATH) -> OwnSettings:
-    """What a text that `text_of` gave says; never raises.
+    """Parse a text returned by `text_of`; never raises.
 
-    With problems, it says no more than the silence that could be read: who wanted to be left alone is, mistakes
-    elsewhere in the file or not.
+    If there are problems, the result contains only what the file switches off: `enabled: false` takes effect despite
+    mistakes elsewhere in the file.
     """
-    too_much = _too_much(text)
-    if too_much is not None:
-        line, said = too_much
-        return OwnSettings(problems=(f"{file}:{line}: {said}",))
+    excess = _find_excess(text)
+    if excess is not None:
+        line, sentence = excess
+        return OwnSettings(problems=(f"{file}:{line}: {sentence}",))
     try:
         tree = parse_tree(text, file)
     except SettingsError as exc:
@@ -127,117 +134,120 @@ def read_repository_file(text: str, file: str = PATH) -> OwnSettings:
     if not isinstance(root, dict):
         sections = ", ".join(f"{name}:" for name in RepositoryFile.model_fields)
         return OwnSettings(problems=(f"{file}:1: expected some of {sections}",))
-    problems = dict(_problems(root))
-    says = None
+    problems = dict(_find_problems(root))
+    values = None
     try:
-        says = RepositoryFile.model_validate(root)
+        values = RepositoryFile.model_validate(root)
     except ValidationError as error:
-        problems = {**problems, **_explained(error, root)}
-    problems |= tree.refused
-    told = _in_order(tree, problems)
-    if told or says is None:
-        return OwnSettings(_silence(root), tree.lines, told)
-    return OwnSettings(says, tree.lines)
+        problems = {**problems, **_explain(error, root)}
+    problems |= tree.rejected
+    lines = _format_problems(tree, problems)
+    if lines or values is None:
+        return OwnSettings(_parse_switched_off(root), tree.lines, lines)
+    return OwnSettings(values, tree.lines)
 
 
-def _too_much(text: str) -> tuple[int, str] | None:
-    """Line and sentence of what is not even looked into: a stranger to the operator must not make much of little."""
+def _find_excess(text: str) -> tuple[int, str] | None:
+    """Find what exceeds the limits before parsing: its line and a sentence.
+
+    The author is untrusted, so a small file must not expand into many values.
+    """
     count = 0
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             line = token.start_mark.line + 1
             if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
-                return line, "anchors (&name) and aliases (*name) are not possible here; write the value itself"
-            if isinstance(token, yaml.ScalarToken) and len(token.value) > LONGEST_VALUE:
-                return line, f"has more than {LONGEST_VALUE} characters in one key or value"
+                return line, "anchors (&name) and aliases (*name) are not allowed here; write the value itself"
+            if isinstance(token, yaml.ScalarToken) and len(token.value) > MAX_VALUE_CHARS:
+                return line, f"has more than {MAX_VALUE_CHARS} characters in one key or value"
             if isinstance(token, yaml.ScalarToken | yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
                 count += 1
-            if count > MOST_VALUES:
-                return line, f"has more than {MOST_VALUES:,} keys and values"
+            if count > MAX_VALUES:
+                return line, f"has more than {MAX_VALUES:,} keys and values"
     except yaml.YAMLError:
-        return None  # whoever parses it says what is wrong
+        return None  # `parse_tree` reports it
     return None
 
 
 def allowed_keys() -> tuple[str, ...]:
-    """Every key of the file, "labels.allow", in its order."""
+    """Key paths of the file in their order: "labels.allow"."""
     return tuple(key.path for key in Reference(RepositoryFile).keys)
 
 
-def _problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """What types do not tell, by key path. Of a value that has the wrong type the model tells."""
-    for path, value in leaves(root):
+def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the key path and sentence of problems that types do not cover; values of a wrong type are skipped."""
+    for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
-            yield path, "holds ${...}; nothing is filled in here, write the value itself"
-    use = _at(root, "prompts", "use")
+            yield path, "contains ${...}; variables are not expanded here, write the value itself"
+    use = _value_at(root, "prompts", "use")
     for event in use if isinstance(use, dict) else ():
-        wrong = complaint(event)
-        if wrong:
-            yield f"prompts.use.{event}", wrong
-    ignored = _at(root, "paths", "ignore")
+        problem = find_event_problem(event)
+        if problem:
+            yield f"prompts.use.{event}", problem
+    ignored = _value_at(root, "paths", "ignore")
     for index, glob in enumerate(ignored if isinstance(ignored, list) else ()):
-        flaw = flaw_of(glob) if isinstance(glob, str) else None
-        if flaw:
-            yield f"paths.ignore[{index}]", flaw
+        problem = find_glob_problem(glob) if isinstance(glob, str) else None
+        if problem:
+            yield f"paths.ignore[{index}]", problem
 
 
-def _explained(error: ValidationError, root: object) -> dict[str, str]:
-    """In sentences of ours. Of keys that the operator alone has it is said that they are the operator's."""
-    reference, operators = Reference(RepositoryFile), Reference()
+def _explain(error: ValidationError, root: object) -> dict[str, str]:
+    """Sentence for each key path; keys that only the operator can set get their own sentence."""
+    reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         if found["type"] == "extra_forbidden":
             path = ".".join(map(str, found["loc"]))
-            if operators.find(path) or operators.find(f"repositories[].{path}"):
-                sentences[path] = "is the operator's, and stands in HLS's own settings only; remove it"
+            if operator_reference.find(path) or operator_reference.find(f"repositories[].{path}"):
+                sentences[path] = "can only be set by the operator, in HLS's own settings; remove it"
             else:
-                *section, name = map(str, found["loc"])  # which may have dots in it
+                *section, name = map(str, found["loc"])  # the name may contain dots
                 sentences[path] = unknown_key(".".join(section), name, reference)
     return sentences
 
 
-def _silence(root: dict[str, object]) -> RepositoryFile:
-    """Of a file with mistakes: what it switches off, as it would be read in a file without."""
-    off = {key: False for key in OwnFeatures.model_fields if _is_no(_at(root, "features", key))}
-    use = _at(root, "prompts", "use")
-    left_alone = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
-    labels = {"create": False} if _is_no(_at(root, "labels", "create")) else {}
+def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
+    """Parse only what a file with mistakes switches off."""
+    off = {key: False for key in RepositoryFileFeatures.model_fields if _is_false(_value_at(root, "features", key))}
+    use = _value_at(root, "prompts", "use")
+    ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
+    labels = {"create": False} if _is_false(_value_at(root, "labels", "create")) else {}
     return RepositoryFile(
-        enabled=not _is_no(root.get("enabled")),
-        labels=OwnLabels.model_validate(labels),
-        features=OwnFeatures.model_validate(off),
-        prompts=OwnPrompts.model_validate({"use": left_alone}),
+        enabled=not _is_false(root.get("enabled")),
+        labels=RepositoryFileLabels.model_validate(labels),
+        features=RepositoryFileFeatures.model_validate(off),
+        prompts=RepositoryFilePrompts.model_validate({"use": ignored}),
     )
 
 
-def _is_no(value: object) -> bool:
-    """Whether the model takes a value for false: `no` in quotes, too."""
+def _is_false(value: object) -> bool:
+    """Return True if the model would parse the value as false, such as "no" in quotes."""
     try:
         return _BOOLEAN.validate_python(value) is False
     except ValidationError:
         return False
 
 
-def _at(root: dict[str, object], section: str, key: str) -> object:
-    found = root.get(section)
-    return found.get(key) if isinstance(found, dict) else None
+def _value_at(root: dict[str, object], section: str, key: str) -> object:
+    values = root.get(section)
+    return values.get(key) if isinstance(values, dict) else None
 
 
-def _in_order(tree: Tree, of_keys: Mapping[str, str]) -> tuple[str, ...]:
-    placed = [*tree.problems, *((tree.sources.line(key) or 1, f"{key}: {said}") for key, said in of_keys.items())]
-    told = [f"{tree.file}:{line}: {said}" for line, said in sorted(placed)]
-    more = len(told) - MOST_PROBLEMS
-    return (*told[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
+def _format_problems(tree: Tree, by_key: Mapping[str, str]) -> tuple[str, ...]:
+    located = [*tree.problems, *((tree.sources.find_line(key) or 1, f"{key}: {text}") for key, text in by_key.items())]
+    lines = [f"{tree.file}:{line}: {sentence}" for line, sentence in sorted(located)]
+    more = len(lines) - MAX_PROBLEMS
+    return (*lines[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
 
 
 def in_force(now: OwnSettings, last_good: OwnSettings) -> OwnSettings:
-    """What holds when the file says `now`: of one with problems its silence, and the last good one for the rest."""
+    """Settings to apply: `now` if it has no problems; else the last good version plus what `now` switches off."""
     if not now.problems:
         return now
-    off = {key: False for key in OwnFeatures.model_fields if getattr(now.says.features, key) is False}
+    off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(now.says.features, key) is False}
     create = {} if now.says.labels.create is None else {"create": False}
     use = {**last_good.says.prompts.use, **now.says.prompts.use}
-    says = last_good.says.model_copy(
+    values = last_good.says.model_copy(
         update={
             "enabled": now.says.enabled and last_good.says.enabled,
             "features": last_good.says.features.model_copy(update=off),
@@ -245,37 +255,39 @@ def in_force(now: OwnSettings, last_good: OwnSettings) -> OwnSettings:
             "prompts": last_good.says.prompts.model_copy(update={"use": use}),
         }
     )
-    silent = [
+    switched_off = [
         *(f"features.{key}" for key in off),
         *([] if now.says.enabled else ["enabled"]),
         *(f"labels.{key}" for key in create),
         *(f"prompts.use.{event}" for event in now.says.prompts.use),
     ]
-    lines = {**last_good.lines, **{key: now.lines.get(key, 1) for key in silent}}
-    return OwnSettings(says, lines, now.problems)
+    lines = {**last_good.lines, **{key: now.lines.get(key, 1) for key in switched_off}}
+    return OwnSettings(values, lines, now.problems)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFile:
-    """A repository's file as it was when a delivery was worked on, and what of it held."""
+    """Repository settings file as read for one delivery, and the settings that applied."""
 
-    own: OwnSettings  # what holds; with the problems of the file as it is
-    version: str | None  # of the file as it is: the blob's SHA; None: there is none
-    broken: bool = False  # whether the file cannot be used: its silence holds, and the last good version
-    good: str | None = None  # that version, where there was one
-    unread: str | None = None  # why it could not be looked at, so that what was known of it holds
+    own: OwnSettings  # settings that apply, and the problems of the current file
+    version: str | None  # blob SHA of the current file; None: there is no file
+    broken: bool = False  # True: the file is invalid, so the last good version applies, plus what it switches off
+    good: str | None = None  # SHA of the last good version, if there was one
+    unread: str | None = None  # why it could not be read, so that the last known version applies
 
     def told(self) -> str | None:
-        """For the operator, a sentence without its full stop; None where there is nothing to tell."""
+        """Sentence for the operator, without its full stop; None if the repository has no file."""
         if self.unread is not None:
-            rest = f"what it said before holds ({self.version[:10]})" if self.version else "nothing of it holds"
-            return f"{PATH} could not be read, and {rest}: {self.unread}"
+            rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
+            return f"{PATH} could not be read, so {rest}: {self.unread}"
         if self.version is None:
             return None
         if not self.own.problems:
-            return f"{PATH} ({self.version[:10]}) is laid over the settings"
+            return f"{PATH} ({self.version[:10]}) applies on top of the settings"
         problems = "; ".join(self.own.problems)
         if not self.broken:
-            return f"{PATH} ({self.version[:10]}) is laid over the settings but for what is wrong in it: {problems}"
-        last = f"the version before ({self.good[:10]}) holds" if self.good else "nothing of it holds"
-        return f"{PATH} ({self.version[:10]}) cannot be used, so {last}, but for what it switches off: {problems}"
+            return f"{PATH} ({self.version[:10]}) applies on top of the settings, except for its mistakes: {problems}"
+        applied = "only what it switches off applies"
+        if self.good:
+            applied = f"the last good version ({self.good[:10]}) applies, plus what this one switches off"
+        return f"{PATH} ({self.version[:10]}) is invalid, so {applied}: {problems}"

@@ -1,6 +1,6 @@
-"""Models that Claude's API no longer answers for, and what is asked in their place.
+"""Retired Claude models and their successors.
 
-A table of our own: the SDK's forgets a model some time after it is gone.
+This table does not come from the SDK, whose own table drops a model some time after its retirement.
 https://platform.claude.com/docs/en/about-claude/model-deprecations
 """
 
@@ -15,14 +15,14 @@ HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
 
 
 @dataclass(frozen=True, slots=True)
-class Retired:
+class RetiredModel:
     model: str  # "claude-3-5-sonnet-20241022"
-    on: date
+    retired_on: date
     successor: str  # the current model of the same line
 
     @property
     def sentence(self) -> str:
-        return f"{self.model} was retired on {self.on.isoformat()}; {self.successor} is used in its place"
+        return f"{self.model} was retired on {self.retired_on.isoformat()}; {self.successor} is used in its place"
 
 
 _RETIRED: Mapping[str, tuple[date, str]] = MappingProxyType(
@@ -60,12 +60,12 @@ _RETIRED: Mapping[str, tuple[date, str]] = MappingProxyType(
 
 
 def current_model(model: str) -> str:
-    """Who is asked where `model` was chosen: its successor if it is gone, else itself."""
+    """Return the successor of a retired model; any other model itself."""
     retired = find_retired(model)
     return retired.successor if retired else model
 
 
-def find_retired(model: str) -> Retired | None:
-    """What became of a model that is gone; None for one that is not known to be."""
+def find_retired(model: str) -> RetiredModel | None:
+    """Return the retirement of a model; None if it is not known to be retired."""
     found = _RETIRED.get(model)
-    return Retired(model, *found) if found else None
+    return RetiredModel(model, *found) if found else None

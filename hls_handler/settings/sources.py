@@ -1,7 +1,7 @@
-"""A settings file as plain values with the line of every key: YAML read strictly, and nothing in it echoed.
+"""Strict YAML parser for settings files: plain values and the line of every key.
 
-The node tree of PyYAML is composed and walked here, because its constructor forgets lines, lets a doubled key win in
-silence, and follows aliases without a bound. No message repeats text of the file: it may be a secret.
+It walks PyYAML's node tree, because PyYAML's constructor drops line numbers, silently accepts duplicate keys and
+expands aliases without a limit. Messages never repeat text of the file, which may be a secret.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Sources
 
 MAX_BYTES = 1_000_000
-MAX_NODES = 20_000  # an alias counts as often as it is used
+MAX_NODES = 20_000  # the nodes of an alias count for each use
 MAX_DEPTH = 20
 
 _TAG = "tag:yaml.org,2002:"
-_OWN_WORDS = {
-    "'\\t'": "a tab indents this line; YAML wants spaces",
+_YAML_MESSAGES = {
+    "'\\t'": "this line is indented with a tab; YAML requires spaces",
     "cannot start any token": "a value cannot start with this character; put the value in quotes",
     "could not find expected ':'": "a key needs a colon after it",
     "mapping values are not allowed": "a colon inside a value; put the value in quotes, or check the indentation",
-    "unexpected end of stream": "a quote is opened here and never closed",
+    "unexpected end of stream": "a quote that starts here is not closed",
     "unknown escape": "a backslash in double quotes starts an escape; use single quotes",
     "<block end>": "the indentation does not fit the lines above",
     "expected ',' or": "a list or map in brackets is not closed",
     "undefined alias": "a value that starts with * is an alias; put the value in quotes",
-    "duplicate anchor": "two values have the same anchor (&name); a value that starts with & stands in quotes",
-    "single document": "a second document starts here; one file holds one document",
+    "duplicate anchor": "two values have the same anchor (&name); put a value that starts with & in quotes",
+    "single document": "a second document starts here; a file must contain one document",
     "undefined tag handle": "a value that starts with ! is a tag; put the value in quotes",
 }
 
 
 @dataclass(slots=True)
 class Tree:
-    """What a file says, before anybody asked whether it makes sense."""
+    """Parsed file, not yet validated."""
 
     file: str
     root: object = None  # dicts, lists, str, int, float, bool, None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     problems: list[tuple[int, str]] = field(default_factory=list)  # line and sentence
-    refused: dict[str, str] = field(default_factory=dict)  # key path and sentence: the value there is None
+    rejected: dict[str, str] = field(default_factory=dict)  # key path and sentence; the value in `root` is None
 
     @property
     def sources(self) -> Sources:
@@ -52,7 +52,7 @@ class Tree:
 
 
 def read_tree(path: Path) -> Tree:
-    """Read a settings file. Raises `SettingsError` where it cannot be read as YAML at all."""
+    """Read a settings file. Raises `SettingsError` if it cannot be read or is not YAML."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -63,29 +63,29 @@ def read_tree(path: Path) -> Tree:
 
 
 def parse_tree(text: str, file: str) -> Tree:
-    """What a text that `decode` gave says; `file` is what messages call it. Raises `SettingsError` as `read_tree`."""
+    """Parse a text returned by `decode`; messages refer to it as `file`. Raises `SettingsError` if it is not YAML."""
     loader = yaml.SafeLoader(text)
     tree = Tree(file)
     try:
         node = loader.get_single_node()
         if node is not None:
-            tree.root = _Walk(tree, loader).value(node, "", 0)
+            tree.root = _TreeBuilder(tree, loader).value(node, "", 0)
         return tree
     except yaml.MarkedYAMLError as exc:
         problem = f":{_line(exc)}: not valid YAML: {_sentence(exc)}"
     except RecursionError:
         problem = f": nested too deeply; settings have at most {MAX_DEPTH} levels"
     except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes
-        problem = ": not valid YAML: an escape that names no character"
+        problem = ": not valid YAML: an escape sequence is not a valid character"
     finally:
         loader.dispose()
-    raise SettingsError([f"{file}{problem}"])  # outside of `except`: PyYAML's errors quote the file, which has secrets
+    raise SettingsError([f"{file}{problem}"])  # outside `except`: PyYAML's errors quote the file, which has secrets
 
 
-def decode(raw: bytes, file: str, *, most_bytes: int = MAX_BYTES) -> str:
-    """The text of a settings file. Raises `SettingsError` for what is too large, or no text that YAML takes."""
-    if len(raw) > most_bytes:
-        raise SettingsError([f"{file}: larger than {most_bytes} bytes; this is not a settings file"])
+def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
+    """Decode a settings file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
+    if len(raw) > max_bytes:
+        raise SettingsError([f"{file}: larger than {max_bytes} bytes; this is not a settings file"])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -104,42 +104,44 @@ def _count_lines(before: bytes) -> int:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
-    """Where the mistake was made: for what is opened and not closed, where it was opened."""
-    opened = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
-    mark = opened or exc.problem_mark or exc.context_mark
+    """Line of the mistake; for an unclosed quote or key, the line where it starts."""
+    start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
+    mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
 
 
 def _sentence(exc: yaml.MarkedYAMLError) -> str:
-    theirs = f"{exc.context or ''} {exc.problem or ''}"
-    return next((words for part, words in _OWN_WORDS.items() if part in theirs), "this line cannot be understood")
+    problem = f"{exc.context or ''} {exc.problem or ''}"
+    return next((words for part, words in _YAML_MESSAGES.items() if part in problem), "this line cannot be parsed")
 
 
-def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every value of a tree that is no dict and no list, with its key path."""
+def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the key path and value of everything in a tree that is neither dict nor list."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from leaves(item, f"{path}.{key}" if path else key)
+            yield from iter_leaves(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from leaves(item, f"{path}[{index}]")
+            yield from iter_leaves(item, f"{path}[{index}]")
     else:
         yield path, value
 
 
-class _Walk:
-    """One walk over the node tree; counts what it visits, so that a few aliases cannot become millions of values."""
+class _TreeBuilder:
+    """Builds plain values from the node tree; limits the visited nodes, so that aliases cannot multiply values."""
 
     def __init__(self, tree: Tree, loader: yaml.SafeLoader) -> None:
         self._tree = tree
         self._loader = loader
-        self._left = MAX_NODES
+        self._nodes_left = MAX_NODES
 
     def value(self, node: yaml.Node, path: str, depth: int) -> object:
-        self._left -= 1
-        if self._left < 0 or depth > MAX_DEPTH:
-            limit = f"{MAX_NODES} values" if self._left < 0 else f"{MAX_DEPTH} levels"
-            raise SettingsError([f"{self._at(node)}: more than {limit}; do aliases (*name) repeat each other?"])
+        self._nodes_left -= 1
+        if self._nodes_left < 0 or depth > MAX_DEPTH:
+            limit = f"{MAX_NODES} values" if self._nodes_left < 0 else f"{MAX_DEPTH} levels"
+            raise SettingsError(
+                [f"{self._location(node)}: more than {limit}; check for aliases (*name) that repeat each other"]
+            )
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -150,7 +152,7 @@ class _Walk:
             return items
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
-        self._refuse_tag(path)
+        self._reject_tag(path)
         return None
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
@@ -160,23 +162,23 @@ class _Walk:
             merged = merged | self._merge(value_node, path, depth)
         for key_node, value_node in (pair for pair in node.value if pair[0].tag != _TAG + "merge"):
             if not isinstance(key_node, yaml.ScalarNode):
-                self._problem(key_node, "a key must be a plain word")
+                self._add_problem(key_node, "a key must be a plain word")
                 continue
             key = key_node.value
             key_path = f"{path}.{key}" if path else key
             if key in written:
                 first = self._tree.lines[key_path]
-                self._problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
+                self._add_problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
                 continue
-            self._forget_below(key_path)
+            self._remove_lines_below(key_path)
             self._tree.lines[key_path] = key_node.start_mark.line + 1
             written[key] = self.value(value_node, key_path, depth + 1)
         return merged | written
 
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        """`<<: *defaults` or `<<: [*first, *second]`; of several, the first one that has a key gives it.
+        """Value of `<<: *defaults` or `<<: [*first, *second]`; the first map that has a key takes precedence.
 
-        So it is walked last: the lines that are kept are those of what holds.
+        Maps are visited in reverse order, so that the recorded lines are those of the effective values.
         """
         merged: dict[str, object] = {}
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
@@ -184,37 +186,37 @@ class _Walk:
             if isinstance(value, dict):
                 merged = merged | value
             else:
-                self._problem(source, "<< takes a map, as an alias: <<: *name")
+                self._add_problem(source, "<< takes an alias of a map: <<: *name")
         return merged
 
     def _scalar(self, node: yaml.ScalarNode, path: str) -> object:
-        """A typed value where YAML's own rules give a simple one; anything else stays the text that it is."""
+        """Convert null, booleans and numbers by YAML's rules; anything else stays text."""
         kind = node.tag.removeprefix(_TAG)
         if kind == "null":
             return None
         if kind == "bool":
             return bool(self._loader.construct_yaml_bool(node))
-        if kind in ("int", "float") and ":" not in node.value:  # 1:30 is 90 in YAML 1.1, and nobody means that
+        if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
             try:
                 return self._loader.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
             except ValueError:  # thousands of digits, .inf
                 return str(node.value)
         if kind not in ("str", "int", "float", "timestamp", "value"):
-            self._refuse_tag(path)
+            self._reject_tag(path)
             return None
         return str(node.value)
 
-    def _forget_below(self, path: str) -> None:
-        """A key that a merge brought is given anew: what stood beneath it is gone, and so are its lines."""
+    def _remove_lines_below(self, path: str) -> None:
+        """Remove the lines below a merged key that is overridden here."""
         if path in self._tree.lines:
-            for below in [known for known in self._tree.lines if known.startswith((f"{path}.", f"{path}["))]:
+            for below in [key for key in self._tree.lines if key.startswith((f"{path}.", f"{path}["))]:
                 del self._tree.lines[below]
 
-    def _refuse_tag(self, path: str) -> None:
-        self._tree.refused[path] = "a tag (!...) is not supported; remove it"
+    def _reject_tag(self, path: str) -> None:
+        self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
 
-    def _at(self, node: yaml.Node) -> str:
+    def _location(self, node: yaml.Node) -> str:
         return f"{self._tree.file}:{node.start_mark.line + 1}"
 
-    def _problem(self, node: yaml.Node, sentence: str) -> None:
+    def _add_problem(self, node: yaml.Node, sentence: str) -> None:
         self._tree.problems.append((node.start_mark.line + 1, sentence))

@@ -1,4 +1,4 @@
-"""The succession of settings while the service runs: what takes the place of the old, and what waits for a restart."""
+"""Reload of the settings of a running service: which changes apply now and which need a restart."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hls_handler.settings.checks import is_loopback
 from hls_handler.settings.model import Settings
 
 NEEDS_RESTART = ("server.host", "server.port", "storage.url", "limits.concurrency")
-"""Sockets and threads that are there, and the database that all deliveries are in."""
+"""Keys of open sockets, running threads and the open database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Succession:
     settings: Settings  # as read, with the old value of each key in `waiting`
-    changed: tuple[str, ...]  # keys with another value from now on: "github.token", "repositories"
+    changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
     waiting: tuple[str, ...]  # keys whose new value needs a restart, with their line
 
 
 def succession(running: Settings, read: Settings) -> Succession:
-    """What follows on the settings in force when their file says something else.
+    """Merge newly read settings with the running ones.
 
-    Raises `SettingsError` for what would be safe only if a key that waits were in force already.
+    Raises `SettingsError` for a change that is safe only together with a key that needs a restart.
     """
     settings, waiting = read, []
     for key in NEEDS_RESTART:
@@ -31,12 +31,12 @@ def succession(running: Settings, read: Settings) -> Succession:
         old = getattr(getattr(running, section), name)
         if getattr(getattr(read, section), name) != old:
             waiting.append(read.sources.where(key))
-            kept = getattr(settings, section).model_copy(update={name: old})
-            settings = settings.model_copy(update={section: kept})
+            section_settings = getattr(settings, section).model_copy(update={name: old})
+            settings = settings.model_copy(update={section: section_settings})
     if not settings.features.signature_validation and not is_loopback(settings.server.host):
         where = read.sources.where("features.signature_validation")
         listens = f"the running service listens on {settings.server.host}"
-        raise SettingsError([f"{where}: false is for a loopback host only, and {listens} until it is restarted"])
+        raise SettingsError([f"{where}: false is allowed on a loopback host only, and {listens} until it is restarted"])
     return Succession(settings, tuple(_changed(running, settings)), tuple(waiting))
 
 

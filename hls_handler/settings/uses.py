@@ -1,4 +1,4 @@
-"""A use: what `prompts.use` says of one event, for all repositories or for one entry of them."""
+"""Prompt choices: the entries of `prompts.use`, global and of each repository entry."""
 
 from __future__ import annotations
 
@@ -6,40 +6,41 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.settings.model import PromptUse, Settings, ShadowKeys
+from hls_handler.settings.model import PromptUse, Settings, ShadowPrompt
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    key: str  # its key path: "repositories[0].prompts.use.issues.opened"
+class PromptChoice:
+    key: str  # key path: "repositories[0].prompts.use.issues.opened"
     event: str  # "issues.opened", or "issues" for all its actions
-    prompt: str | Literal[False]  # False: none goes to work
-    shadow: bool  # whether the prompt runs beside the event's own, and posts nothing
+    prompt: str | Literal[False]  # False: no prompt runs
+    shadow: bool  # True: the prompt runs beside the event's own prompt and posts nothing
 
 
-def uses_in(said: Mapping[str, PromptUse], path: str) -> Iterator[Use]:
-    """What one `use` says; `path` is its key path: "prompts.use"."""
-    for event, value in said.items():
-        shadow = isinstance(value, ShadowKeys)
-        yield Use(f"{path}.{event}", event, value.prompt if isinstance(value, ShadowKeys) else value, shadow)
+def iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
+    """Yield the choices of one `use` map; `path` is its key path: "prompts.use"."""
+    for event, value in use.items():
+        shadow = isinstance(value, ShadowPrompt)
+        yield PromptChoice(f"{path}.{event}", event, value.prompt if isinstance(value, ShadowPrompt) else value, shadow)
 
 
-def all_uses(settings: Settings) -> tuple[Use, ...]:
-    """What the whole file says."""
-    own = (
-        use
+def all_uses(settings: Settings) -> tuple[PromptChoice, ...]:
+    """All choices of the settings file, global ones first."""
+    of_entries = (
+        choice
         for index, entry in enumerate(settings.repositories)
-        for use in uses_in(entry.prompts.use, f"repositories[{index}].prompts.use")
+        for choice in iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
     )
-    return (*uses_in(settings.prompts.use, "prompts.use"), *own)
+    return (*iter_prompt_choices(settings.prompts.use, "prompts.use"), *of_entries)
 
 
 def chosen_events(settings: Settings) -> frozenset[str]:
-    """The events of which settings say which prompt goes to work on them, if any."""
-    return frozenset(use.event for use in all_uses(settings) if not use.shadow)
+    """Events for which settings choose a prompt or none; shadow prompts do not count."""
+    return frozenset(choice.event for choice in all_uses(settings) if not choice.shadow)
 
 
 def mere_shadows(settings: Settings) -> frozenset[str]:
-    """The prompts that settings name as shadows only: their `on:` does not make them go to work."""
-    uses = all_uses(settings)
-    return frozenset(str(use.prompt) for use in uses if use.shadow) - {use.prompt for use in uses if not use.shadow}
+    """Prompts that settings name only as shadows: they do not run for the events of their `on:`."""
+    choices = all_uses(settings)
+    chosen = {choice.prompt for choice in choices if not choice.shadow}
+    return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen

@@ -1,1 +1,1 @@
-"""Text of strangers, and the ways in which it may be shown: to Claude, on GitHub, in a log."""
+"""Untrusted text, and how it is prepared for prompts, GitHub comments and logs."""

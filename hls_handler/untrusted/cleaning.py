@@ -1,6 +1,6 @@
-"""Cleaning: a chain of small pure functions that take away what people do not see, and what Claude would.
+"""Cleaning of untrusted text: removes what people do not see but Claude would, such as invisible characters.
 
-Each takes a text and gives a text, and does one thing. `clean` is the chain; `for_prompt` is what a prompt shows.
+`clean` applies all steps; `for_prompt` formats a text for a prompt.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hls_handler.untrusted.redaction import redact
 from hls_handler.untrusted.tokens import RESERVED
 
 LONGEST_TEXT = 60_000
-"""Characters of one text in a prompt. GitHub's own limit for a body is 65,536."""
+"""Limit on the characters of one text in a prompt. GitHub's limit for a body is 65,536."""
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 OTHER_LINE_ENDS = re.compile("[\x0b\x0c\r\x85\u2028\u2029]")
@@ -24,78 +24,78 @@ INVISIBLE = re.compile(
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff]"
 )
 JOINERS = re.compile("[\u200c\u200d\ufe0e\ufe0f]+")
-LONGEST_JOINER = 2  # a heart on fire: heart, "as an emoji", "joined to", fire
+MAX_JOINER_CHARS = 2  # a heart on fire: heart, "as an emoji", "joined to", fire
 
 COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
-UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)  # behind spaces and marks of quotes and lists
+UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)  # after spaces and markers of quotes and lists
 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}stranger\b)", re.IGNORECASE)
 
 
 class Code(str):
-    """Our own mark on a stranger's text that is code or a diff: people see all of it, so no comment is taken out."""
+    """Untrusted text that is code or a diff. It keeps its HTML comments, because people see them there."""
 
     __slots__ = ()
 
 
-def without_surrogates(text: str) -> str:
-    """Halves of a character, which JSON can carry and UTF-8 cannot, become U+FFFD."""
+def replace_surrogates(text: str) -> str:
+    """Replace surrogates, which JSON can contain and UTF-8 cannot, by U+FFFD."""
     return SURROGATES.sub("\ufffd", text)
 
 
-def with_plain_line_ends(text: str) -> str:
-    """Windows' line ends become newlines, all others a space: a numbered line must not be able to hold a second one."""
+def normalize_line_ends(text: str) -> str:
+    """Replace CRLF by newlines, other line ends by spaces, so that a numbered line cannot contain a second one."""
     return OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))
 
 
-def without_controls(text: str) -> str:
-    """All but newline and tab."""
+def remove_controls(text: str) -> str:
+    """Remove control characters except newline and tab."""
     return CONTROLS.sub("", text)
 
 
-def without_bidi_controls(text: str) -> str:
-    """What makes a text read otherwise than it is written ("Trojan Source", CVE-2021-42574)."""
+def remove_bidi_controls(text: str) -> str:
+    """Remove characters that change the displayed order of the text ("Trojan Source", CVE-2021-42574)."""
     return BIDI_CONTROLS.sub("", text)
 
 
-def without_tag_characters(text: str) -> str:
-    """An invisible copy of ASCII. The flags of England, Scotland and Wales become black ones."""
+def remove_tag_characters(text: str) -> str:
+    """Remove an invisible copy of ASCII. The flags of England, Scotland and Wales become black flags."""
     return TAG_CHARACTERS.sub("", text)
 
 
-def without_invisible(text: str) -> str:
-    """Characters without width or ink. Joiners and emoji styles stay where a script or an emoji may need them."""
-    return JOINERS.sub(_needed_joiner, INVISIBLE.sub("", text))
+def remove_invisible(text: str) -> str:
+    """Remove invisible characters. Joiners and variation selectors stay where a script or an emoji may need them."""
+    return JOINERS.sub(_keep_needed_joiner, INVISIBLE.sub("", text))
 
 
-def _needed_joiner(found: re.Match[str]) -> str:
-    """One or two behind a visible character beyond ASCII are spelling; more, or elsewhere, are a hiding place."""
+def _keep_needed_joiner(found: re.Match[str]) -> str:
+    """Keep one or two joiners after a visible non-ASCII character; others could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
-    is_spelling = len(found[0]) <= LONGEST_JOINER and not before.isascii() and not before.isspace()
+    is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""
 
 
-def without_reserved(text: str) -> str:
-    """The private-use characters that tokens are made of."""
+def remove_reserved(text: str) -> str:
+    """Remove the private-use characters that placeholders consist of."""
     return RESERVED.sub("", text)
 
 
-def without_html_comments(text: str) -> str:
-    """What GitHub does not show: closed comments, and everything behind one that begins a line and is not closed.
+def remove_html_comments(text: str) -> str:
+    """Remove comments as GitHub does: closed ones, and everything after an unclosed one at the start of a line.
 
-    An unclosed one inside a line is ordinary text to GitHub, and stays.
+    An unclosed one inside a line is ordinary text for GitHub and stays.
     """
-    kept: list[str] = []
+    parts: list[str] = []
     at = 0
     while (start := text.find(COMMENT_OPEN, at)) >= 0:
         end = text.find(COMMENT_CLOSE, start + 2)  # "<!-->" is a whole comment
         if end < 0:
             break
-        kept.append(text[at:start])
-        if text.endswith(("<", "<!", "<!-"), at, start):  # what is left must not make a new one
-            kept.append(" ")
+        parts.append(text[at:start])
+        if text.endswith(("<", "<!", "<!-"), at, start):  # the rest must not form a new comment
+            parts.append(" ")
         at = end + len(COMMENT_CLOSE)
-    rest = "".join([*kept, text[at:]])
+    rest = "".join([*parts, text[at:]])
     unclosed = UNCLOSED_COMMENT.search(rest)
     if unclosed is None:
         return rest
@@ -103,40 +103,40 @@ def without_html_comments(text: str) -> str:
     return f"{rest[:start]}[unclosed HTML comment: {len(rest) - start:,} characters cut]"
 
 
-CODE_CHAIN: tuple[Callable[[str], str], ...] = (
-    without_surrogates,
-    with_plain_line_ends,
-    without_controls,
-    without_bidi_controls,
-    without_tag_characters,
-    without_invisible,
-    without_reserved,
+CODE_STEPS: tuple[Callable[[str], str], ...] = (
+    replace_surrogates,
+    normalize_line_ends,
+    remove_controls,
+    remove_bidi_controls,
+    remove_tag_characters,
+    remove_invisible,
+    remove_reserved,
 )
 
 
 def clean(text: str) -> str:
-    """The whole chain; for `Code` all but the HTML comments."""
+    """Apply all steps; `Code` keeps its HTML comments."""
     is_code = isinstance(text, Code)
-    for step in CODE_CHAIN:
+    for step in CODE_STEPS:
         text = step(text)
-    return text if is_code else without_html_comments(text)
+    return text if is_code else remove_html_comments(text)
 
 
 def cap(text: str, n: int) -> str:
-    """At most `n` characters of a text, and a remark on how many are missing."""
+    """Truncate a text to `n` characters, with a remark on how many are missing."""
     return text if len(text) <= n else f"{text[:n]}… [{len(text) - n:,} characters cut]"
 
 
 def for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:
-    """A stranger's text as a prompt shows it: cleaned, redacted, capped, between delimiters with the nonce.
+    """Format untrusted text for a prompt: cleaned, redacted, truncated, between delimiters with the nonce.
 
-    Redacted before it is capped, because half a credential is not recognised.
+    Redacted before truncation, because half a credential is not recognised.
     """
-    inside = defused(cap(redact(clean(text)), limit), nonce)
+    inside = escape_delimiters(cap(redact(clean(text)), limit), nonce)
     frame = "\n" if "\n" in inside else ""
     return f"<stranger {nonce}>{frame}{inside}{frame}</stranger {nonce}>"
 
 
-def defused(text: str, nonce: str) -> str:
-    """No delimiter can be read into the text: not one with our nonce, and not one that looks like it."""
+def escape_delimiters(text: str, nonce: str) -> str:
+    """Remove delimiters from the text: the nonce, and tags that look like a delimiter."""
     return DELIMITER.sub("‹", text.replace(nonce, "…"))

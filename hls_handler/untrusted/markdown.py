@@ -1,9 +1,9 @@
-"""Markdown of strangers and of Claude as we post it: readable, and unable to notify, close, load, render or command.
+"""Sanitizing of untrusted Markdown for comments: readable, without mentions, closing keywords, images or commands.
 
-Lines outside of code are `inline`'s matter. Here is the block structure, written anew so that GitHub cannot read it
-otherwise than we did. A code block gets a fence longer than any run of backticks in it, at most three spaces in, and no
-line of it stands further left: whatever list or quote it is in, the fence opens, holds and closes. Quotes stand at the
-left edge, every line with its mark.
+`inline` sanitizes lines outside of code. This module rewrites the block structure so that GitHub parses it as we did.
+A code block gets a fence longer than any run of backticks in it, indented by at most three spaces, and no line of it is
+indented less, so that the fence is valid in any list or quote. Quotes start at the left margin, with a marker on every
+line.
 """
 
 from __future__ import annotations
@@ -14,56 +14,56 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from hls_handler.untrusted.cleaning import Code, cap, clean
-from hls_handler.untrusted.inline import BREAK, harden, harden_code, without_markup
+from hls_handler.untrusted.inline import BREAK, escape_markup, sanitize_code, sanitize_line
 from hls_handler.untrusted.redaction import redact
 from hls_handler.untrusted.stranger import ShowInMarkdown
 
 LONGEST_TEXT = 30_000
-"""Characters of one text in a comment, which may have 65,536 in all."""
+"""Limit on the characters of one text in a comment, which may have 65,536 in total."""
 
 FENCE = re.compile(
     r"(?P<indent>[ \t]*+)(?P<marks>(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*)"
-    r"(?P<fence>`{3,}+(?=[^`]*$)|~{3,}+)(?P<word>[ \t]*[\w+#.-]*)"
+    r"(?P<fence>`{3,}+(?=[^`]*$)|~{3,}+)(?P<language>[ \t]*[\w+#.-]*)"
 )
 QUOTE = re.compile(r" {0,3}> ?")
-DEEPEST_QUOTE = 5
+MAX_QUOTE_DEPTH = 5
 
-DRAWN = frozenset({"mermaid", "math", "geojson", "topojson", "stl", "suggestion"})
-"""Code blocks that GitHub does not show as code."""
+RENDERED_LANGUAGES = frozenset({"mermaid", "math", "geojson", "topojson", "stl", "suggestion"})
+"""Languages of code blocks that GitHub renders as something other than code."""
 
 UNSAFE_SCHEME = re.compile(r"(?!https?:|mailto:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
-OPEN_ENDS = ("!", "]", "&", "@", "\uff20", "`", "\\")
-"""What would make something else of our own text right behind it: an image, a link, an entity, a mention, code."""
+JOINING_ENDS = ("!", "]", "&", "@", "\uff20", "`", "\\")
+"""Endings that would combine with the text after them to an image, link, entity, mention or code."""
 
-BLOCK_MARK = re.compile(r"(?:[#>+*=-]|[0-9]{1,9}(?=[.)]))")
+BLOCK_MARKER = re.compile(r"(?:[#>+*=-]|[0-9]{1,9}(?=[.)]))")
 FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 
 def scrub(text: str) -> str:
-    """Blocks of Markdown for a comment. Starts or ends with a newline where a block must have a line of its own."""
-    lines = _blocks(_readable(text).split("\n"), depth=0)
+    """Sanitize Markdown blocks for a comment. Adds a newline at the start or end if a block needs its own line."""
+    lines = _sanitize_blocks(_clean_text(text).split("\n"), depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
     if FENCE.match(lines[-1]) or QUOTE.match(lines[-1]):
         lines.append("")
-    return _sealed("\n".join(lines))
+    return _seal("\n".join(lines))
 
 
 def scrub_inline(text: str) -> str:
-    """One line of Markdown, for table cells, headings and list items."""
-    line = harden(" ".join(_readable(text).split()))
+    """Sanitize a text as one line of Markdown, for table cells, headings and list items."""
+    line = sanitize_line(" ".join(_clean_text(text).split()))
     line = re.sub(r"\\.|\|", lambda found: "\\|" if found[0] == "|" else found[0], line)
-    mark = BLOCK_MARK.match(line)
+    mark = BLOCK_MARKER.match(line)
     if mark is not None:
         end = mark.end() if mark[0].isdigit() else 0
         line = f"{line[:end]}\\{line[end:]}"
-    return _sealed(line)
+    return _seal(line)
 
 
 @dataclass(frozen=True, slots=True)
-class _InComments(ShowInMarkdown):
-    """Shows a stranger's text in a comment as its place in the template's own Markdown demands."""
+class _CommentShow(ShowInMarkdown):
+    """`Show` for comments: sanitizes untrusted text for its context in the template's Markdown."""
 
     in_text: Callable[[str], str]
 
@@ -71,81 +71,87 @@ class _InComments(ShowInMarkdown):
         return self.in_text(cap(text, LONGEST_TEXT))
 
     def in_code_span(self, text: str) -> str:
-        """Between backticks of the template's own: no backtick, one line, bars fit for a table."""
-        line = " ".join(_readable(cap(text, LONGEST_TEXT)).split())
-        return harden_code(line.replace("`", "ˋ").replace("|", "\\|")) or " "  # two backticks in a row are no code
+        """Sanitize for a code span of the template: one line without backticks, bars escaped for tables."""
+        line = " ".join(_clean_text(cap(text, LONGEST_TEXT)).split())
+        return sanitize_code(line.replace("`", "ˋ").replace("|", "\\|")) or " "  # an empty code span is not code
 
     def in_code_block(self, text: str) -> str:
-        """Inside of the template's own fence: no line of it closes that."""
-        lines = _readable(cap(text, LONGEST_TEXT)).split("\n")
-        return FENCE_IN_FENCE.sub(rf"\g<1>{BREAK}", "\n".join(harden_code(line) for line in lines))
+        """Sanitize for a code block of the template: no line closes its fence."""
+        lines = _clean_text(cap(text, LONGEST_TEXT)).split("\n")
+        return FENCE_IN_FENCE.sub(rf"\g<1>{BREAK}", "\n".join(sanitize_code(line) for line in lines))
 
     def in_link_target(self, text: str) -> str:
-        """In the round brackets of the template's own link: an address that ends where it ends, and runs nothing."""
-        address = quote("".join(_readable(cap(text, LONGEST_TEXT)).split()), safe="/:?#=&%+,;~").replace("&", "&amp;")
-        return address.replace(":", "%3A") if UNSAFE_SCHEME.match(address) else address
+        """Sanitize for the target of a link in the template: cannot end the target early, and has a safe scheme."""
+        url = quote("".join(_clean_text(cap(text, LONGEST_TEXT)).split()), safe="/:?#=&%+,;~").replace("&", "&amp;")
+        return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
 
     def in_html(self, text: str) -> str:
-        """Beside the template's own HTML, where Markdown may or may not be read: one line of plain characters."""
-        return without_markup(" ".join(_readable(cap(text, LONGEST_TEXT)).split()))
+        """Sanitize for a line with HTML of the template, where Markdown may be parsed or not: one line of text."""
+        return escape_markup(" ".join(_clean_text(cap(text, LONGEST_TEXT)).split()))
 
 
-for_comment = _InComments(scrub)
-"""`for_comment(text, nonce)` is the `show` of comments."""
+for_comment = _CommentShow(scrub)
+"""`Show` for comments."""
 
-for_cell = _InComments(scrub_inline)
-"""The same for one line: table cells, headings, list items."""
+for_cell = _CommentShow(scrub_inline)
+"""`Show` for a single line in comments: table cells, headings, list items."""
 
 
-def _readable(text: str) -> str:
-    """Cleaned, but for HTML comments: those become visible, and so harmless. Redacted."""
+def _clean_text(text: str) -> str:
+    """Clean and redact a text. HTML comments are kept, because sanitizing makes them visible."""
     return redact(clean(Code(text)))
 
 
-def _sealed(text: str) -> str:
-    """The same text with an end that nothing can be joined to."""
-    return f"{text}{BREAK}" if text.endswith(OPEN_ENDS) else text
+def _seal(text: str) -> str:
+    """Append a zero-width space if the end of the text could combine with what follows."""
+    return f"{text}{BREAK}" if text.endswith(JOINING_ENDS) else text
 
 
-def _blocks(lines: Sequence[str], *, depth: int) -> list[str]:
-    written: list[str] = []
+def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
+    sanitized: list[str] = []
     at = 0
     while at < len(lines):
         fence = FENCE.match(lines[at])
         if fence is not None:
-            end = _end_of_code(lines, at + 1, fence["fence"])
-            written += _code_block(fence, lines[at + 1 : end])
+            end = _find_end_of_code(lines, at + 1, fence["fence"])
+            sanitized += _sanitize_code_block(fence, lines[at + 1 : end])
             at = end + 1
-        elif depth < DEEPEST_QUOTE and QUOTE.match(lines[at]):
+        elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[at]):
             end = next((i for i in range(at, len(lines)) if not QUOTE.match(lines[i])), len(lines))
             quoted = [QUOTE.sub("", line, count=1) for line in lines[at:end]]
-            written += [f"> {line}" for line in _blocks(quoted, depth=depth + 1)]
+            sanitized += [f"> {line}" for line in _sanitize_blocks(quoted, depth=depth + 1)]
             at = end
         else:
-            written.append(harden(lines[at]))
+            sanitized.append(sanitize_line(lines[at]))
             at += 1
-    return written
+    return sanitized
 
 
-def _end_of_code(lines: Sequence[str], start: int, fence: str) -> int:
-    """The index of the closing fence, or behind the last line: an unclosed block is closed by us."""
+def _find_end_of_code(lines: Sequence[str], start: int, fence: str) -> int:
+    """Index of the closing fence; the number of lines if the block is not closed."""
     closing = re.compile(rf"[ \t]*+{re.escape(fence)}{re.escape(fence[0])}*+[ \t]*")
     return next((i for i in range(start, len(lines)) if closing.fullmatch(lines[i])), len(lines))
 
 
-def _code_block(opening: re.Match[str], code: Sequence[str]) -> list[str]:
+def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[str]:
     before = f"{opening['indent']}{opening['marks']}".expandtabs(4)
     indent = " " * min(len(before), 3)
     longest = max((len(run) for line in code for run in re.findall("`+", line)), default=0)
     fence = "`" * max(longest + 1, 3)
-    word = opening["word"].strip()
-    item = [f"{opening['indent']}{opening['marks']}&nbsp;"] if opening["marks"] else []  # a mark alone would underline
-    inside = [harden_code(f"{indent}{_moved_left(line, len(before))}".rstrip(" ")) for line in code]
-    return [*item, f"{indent}{fence}{'' if word.lower() in DRAWN else word[:40]}", *inside, f"{indent}{fence}"]
+    language = opening["language"].strip()
+    # A marker without text would make the line before it a heading.
+    item = [f"{opening['indent']}{opening['marks']}&nbsp;"] if opening["marks"] else []
+    inside = [sanitize_code(f"{indent}{_dedent(line, len(before))}".rstrip(" ")) for line in code]
+    return [
+        *item,
+        f"{indent}{fence}{'' if language.lower() in RENDERED_LANGUAGES else language[:40]}",
+        *inside,
+        f"{indent}{fence}",
+    ]
 
 
-def _moved_left(line: str, columns: int) -> str:
-    """Without its first columns, as far as they are blank."""
+def _dedent(line: str, columns: int) -> str:
+    """Remove up to `columns` columns of leading white space."""
     text = line.lstrip(" \t")
     width = len(line[: len(line) - len(text)].expandtabs(4))
     return " " * max(width - columns, 0) + text

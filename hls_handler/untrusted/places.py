@@ -1,4 +1,4 @@
-"""Where in the Markdown of our own template a token stands, before its text is put there."""
+"""Markdown context of each placeholder in a rendered template, which decides how its text is escaped."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from collections.abc import Iterator
 from typing import Literal
 
 from hls_handler.untrusted.inline import BREAK
-from hls_handler.untrusted.tokens import CLOSE, TOKEN
+from hls_handler.untrusted.tokens import CLOSE, PLACEHOLDER
 
-Place = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
-"""And what goes before the text: nothing, or a break; in a code block, before each further line, what its lines begin
-with."""
+MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
+"""Kind of context, and a prefix: for "text" a zero-width space or nothing before the text; for "code_block" the prefix
+of its lines, which is inserted before each further line."""
 
 LINE_START = re.compile(r"[ \t>]*")
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
 CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
 LINK_TARGET = re.compile(r"\]\([^()\s]*$")
-GLUE = ("!", "@", "<", "&", "]", "\\", CLOSE)
-"""What would make something else of a text right behind it: an image, a mention, a tag, an entity, a link."""
+JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", CLOSE)
+"""Endings that would combine with the text after them to an image, mention, tag, entity or link."""
 
 
-def places(rendered: str) -> Iterator[Place]:
-    """The place of each token, in order. Our templates are trusted to be sane Markdown, so plain rules will do."""
-    fence = ""
+def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
+    """Yield the context of each placeholder in order. Simple rules suffice, because templates are trusted Markdown."""
+    open_fence = ""
     in_html_block = False
     for line in rendered.split("\n"):
         start = LINE_START.match(line)
         prefix = start[0] if start else ""
         text = line[len(prefix) :]
-        if fence:
-            if text.startswith(fence) and not text.strip(fence[0]).strip():
-                fence = ""
+        if open_fence:
+            if text.startswith(open_fence) and not text.strip(open_fence[0]).strip():
+                open_fence = ""
         elif (opening := FENCE.match(text)) is not None and "`" not in text.lstrip("`"):
-            fence = opening[0]
+            open_fence = opening[0]
         in_html_block = bool(text.strip()) and (in_html_block or TAG.match(text) is not None)
-        for token in TOKEN.finditer(line):
-            if fence:
+        for placeholder in PLACEHOLDER.finditer(line):
+            if open_fence:
                 yield "code_block", prefix
             else:
-                yield _in_line(CODE_SPAN.sub("", line[: token.start()]), in_html=in_html_block)
+                yield _context_in_line(CODE_SPAN.sub("", line[: placeholder.start()]), in_html=in_html_block)
 
 
-def _in_line(before: str, *, in_html: bool) -> Place:
-    """The place behind `before`, which is what our template has on the line, without its whole code spans."""
+def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
+    """Context after `before`, which is the template's line so far, without complete code spans."""
     if in_html or TAG.search(before):
         return "html", ""
     if "`" in before.replace("\\`", ""):
         return "code_span", ""
-    glue = BREAK if before.endswith(GLUE) else ""
-    return ("link_target", "") if LINK_TARGET.search(before) else ("text", glue)
+    separator = BREAK if before.endswith(JOINING_ENDS) else ""
+    return ("link_target", "") if LINK_TARGET.search(before) else ("text", separator)

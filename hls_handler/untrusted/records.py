@@ -1,4 +1,4 @@
-"""What templates see of mappings, dataclasses and models: the same names, each value admitted when it is read."""
+"""Wrappers for mappings, dataclasses and models in templates: same names, values converted when they are read."""
 
 from __future__ import annotations
 
@@ -11,63 +11,63 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-Admit = Callable[[object, frozenset[str]], object]
-"""Takes a value and the strings that are our own in its place (those of a `Literal`)."""
+Convert = Callable[[object, frozenset[str]], object]
+"""Function that converts a value; its second argument are the strings that are trusted there, from a `Literal`."""
 
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-NONE_OF_OURS: frozenset[str] = frozenset()
+NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
-class AdmittedMapping(Mapping[object, object]):
-    """A mapping whose values are admitted when they are read. Keys that are plain identifiers stay as they are."""
+class WrappedMapping(Mapping[object, object]):
+    """Mapping whose values are converted when they are read. Keys that are plain identifiers are unchanged."""
 
-    __slots__ = ("_admit", "_admitted")
+    __slots__ = ("_convert", "_wrapped")
 
-    def __init__(self, mapping: Mapping[object, object], admit: Admit) -> None:
-        self._admitted = mapping
-        self._admit = admit
+    def __init__(self, mapping: Mapping[object, object], convert: Convert) -> None:
+        self._wrapped = mapping
+        self._convert = convert
 
     def __getitem__(self, key: object) -> object:
-        return self._admit(self._admitted[key], NONE_OF_OURS)
+        return self._convert(self._wrapped[key], NOTHING_TRUSTED)
 
     def __iter__(self) -> Iterator[object]:
-        for key in self._admitted:
-            yield key if isinstance(key, str) and PLAIN_KEY.fullmatch(key) else self._admit(key, NONE_OF_OURS)
+        for key in self._wrapped:
+            yield key if isinstance(key, str) and PLAIN_KEY.fullmatch(key) else self._convert(key, NOTHING_TRUSTED)
 
     def __len__(self) -> int:
-        return len(self._admitted)
+        return len(self._wrapped)
 
     def __repr__(self) -> str:
         return repr(dict(self))
 
 
-class AdmittedRecord:
-    """A dataclass or a model: its public fields and properties, admitted when they are read. It has no methods."""
+class WrappedRecord:
+    """Dataclass or model with its public fields and properties, converted when they are read, without methods."""
 
-    __slots__ = ("_admit", "_admitted")
+    __slots__ = ("_convert", "_wrapped")
 
-    def __init__(self, record: Any, admit: Admit) -> None:
-        self._admitted = record
-        self._admit = admit
+    def __init__(self, record: Any, convert: Convert) -> None:
+        self._wrapped = record
+        self._convert = convert
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("_"):
             raise AttributeError(name)
-        kind: Any = type(self._admitted)
-        ours = shape(kind).get(name)
-        if ours is None:
+        kind: Any = type(self._wrapped)
+        trusted = public_fields(kind).get(name)
+        if trusted is None:
             raise AttributeError(f"{kind.__name__} has no {name}")
-        return self._admit(getattr(self._admitted, name), ours)
+        return self._convert(getattr(self._wrapped, name), trusted)
 
     def __eq__(self, other: object) -> bool:
-        return bool(self._admitted == (other._admitted if isinstance(other, AdmittedRecord) else other))
+        return bool(self._wrapped == (other._wrapped if isinstance(other, WrappedRecord) else other))
 
     def __hash__(self) -> int:
-        return hash(self._admitted)
+        return hash(self._wrapped)
 
     def __repr__(self) -> str:
-        kind: Any = type(self._admitted)
-        return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shape(kind))})"
+        kind: Any = type(self._wrapped)
+        return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in public_fields(kind))})"
 
 
 def is_record(value: object) -> bool:
@@ -75,8 +75,8 @@ def is_record(value: object) -> bool:
 
 
 @cache
-def shape(kind: type[Any]) -> Mapping[str, frozenset[str]]:
-    """The public fields and properties of a dataclass or model, each with the strings that its `Literal` allows."""
+def public_fields(kind: type[Any]) -> Mapping[str, frozenset[str]]:
+    """Public fields and properties of a dataclass or model, each with the strings that its `Literal` allows."""
     hints: dict[str, object] = {}
     if issubclass(kind, BaseModel):
         hints |= {name: field.annotation for name, field in kind.model_fields.items()}
@@ -89,16 +89,16 @@ def shape(kind: type[Any]) -> Mapping[str, frozenset[str]]:
             hints[name] = _hints(member.func).get("return")
         elif isinstance(member, property) and not hasattr(BaseModel, name):
             hints[name] = _hints(member.fget).get("return")
-    return {name: literals(hint) for name, hint in hints.items() if not name.startswith("_")}
+    return {name: literal_strings(hint) for name, hint in hints.items() if not name.startswith("_")}
 
 
-def literals(hint: object) -> frozenset[str]:
-    """The strings of a `Literal`, also inside of `X | None`, tuples and lists. Other annotations have none."""
+def literal_strings(hint: object) -> frozenset[str]:
+    """Strings of a `Literal`, also inside `X | None`, tuples and lists; other annotations have none."""
     if get_origin(hint) is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))
     if _is_mapping(get_origin(hint)):
-        return NONE_OF_OURS
-    return frozenset().union(*(literals(part) for part in get_args(hint)))
+        return NOTHING_TRUSTED
+    return frozenset().union(*(literal_strings(part) for part in get_args(hint)))
 
 
 def _is_mapping(origin: object) -> bool:

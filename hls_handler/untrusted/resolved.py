@@ -1,4 +1,4 @@
-"""A text as Markdown shows it: backslash escapes and character references resolved, and where each character stood."""
+"""Resolution of Markdown's backslash escapes and character references, with the origin of each character."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ESCAPE = re.compile(
-    r"\\([!#-&(-/:-@\[-_{-~])"  # quotes stay escaped: in code those are the inner ones
+    r"\\([!#-&(-/:-@\[-_{-~])"  # quotes stay escaped: in code they are inside a string
     r"|&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The text, and for each character of it, and for its end, the index in the source."""
+    """Text, and for each of its characters and its end the index in the source."""
 
     text: str
     origins: Sequence[int]
 
 
 def resolve(source: str) -> Resolved:
-    """One level of escapes, wherever they stand: in code, where Markdown shows them, they are resolved too."""
+    """Resolve one level of escapes everywhere, even in code, where Markdown does not."""
     if ESCAPE.search(source) is None:
         return Resolved(source, range(len(source) + 1))
-    written: list[str] = []
+    parts: list[str] = []
     origins = array("L")
     at = 0
     for found in ESCAPE.finditer(source):
         character = found[1] or html.unescape(found[0])
-        if len(character) != 1:  # no reference, or one to a sign that is in no credential
+        if len(character) != 1:  # not a reference, or to more than one character, which no credential contains
             continue
-        written += [source[at : found.start()], character]
+        parts += [source[at : found.start()], character]
         origins.extend(range(at, found.start() + 1))
         at = found.end()
     origins.extend(range(at, len(source) + 1))
-    return Resolved("".join([*written, source[at:]]), origins)
+    return Resolved("".join([*parts, source[at:]]), origins)

@@ -1,4 +1,4 @@
-"""A stranger's text inside a template: it can be tested, compared, measured and shown, but not transformed."""
+"""Untrusted text inside a template: it can be tested, compared, measured and shown, but not transformed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from abc import ABC, abstractmethod
 from typing import Protocol
 
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, Code, cap, clean
-from hls_handler.untrusted.places import Place
+from hls_handler.untrusted.places import MarkdownContext
 from hls_handler.untrusted.redaction import redact
-from hls_handler.untrusted.tokens import ADVICE, TornToken, token
+from hls_handler.untrusted.tokens import ADVICE, TornToken, format_placeholder
 
 
 class Show(Protocol):
-    """Takes a text and the nonce of its delimiters; gives what stands in the text's place."""
+    """Function from a text and the nonce of its delimiters to the text as it is shown."""
 
     def __call__(self, text: str, nonce: str, /) -> str: ...
 
 
 class ShowInMarkdown(ABC):
-    """A `Show` for what will be read as Markdown, where the same text means other things in other places.
+    """A `Show` for Markdown, where escaping depends on the context of the text.
 
-    A class and no Protocol, since every text that is shown asks whether its `Show` is one.
+    An abstract class instead of a Protocol, because `format_text` checks it with isinstance for every text.
     """
 
     __slots__ = ()
@@ -42,32 +42,32 @@ class ShowInMarkdown(ABC):
 
 
 class Stranger:
-    """A stranger's text. Rendered it is a token; `ledger` is where it then signs in, and its place there is its number.
+    """Untrusted text. Rendering it appends it to `rendered_texts` and returns a placeholder with its index there.
 
-    Names that begin with an underscore are out of a sandboxed template's reach.
+    A sandboxed template cannot access names that begin with an underscore.
     """
 
-    __slots__ = ("_ledger", "_missing", "_show", "_text", "_token")
+    __slots__ = ("_missing", "_placeholder", "_rendered", "_show", "_text")
 
-    def __init__(self, text: str, ledger: list[Stranger], *, show: Show, missing: int = 0) -> None:
-        """`missing` is how many characters of the whole text are not in `text`."""
+    def __init__(self, text: str, rendered_texts: list[Stranger], *, show: Show, missing: int = 0) -> None:
+        """`missing` is the number of characters of the whole text that are not in `text`."""
         self._text = text
         self._missing = missing
-        self._ledger = ledger
+        self._rendered = rendered_texts
         self._show = show
-        self._token: str | None = None
+        self._placeholder: str | None = None
 
     def excerpt(self, n: int) -> Stranger:
-        """The first `n` characters, with a remark on how many are missing.
+        """Truncate to `n` characters, with a remark on how many are missing.
 
-        Counted after cleaning and redaction: half a credential would not be recognised as one any more.
+        Counted after cleaning and redaction, because half a credential would not be recognised.
         """
-        whole = self._readable()
+        whole = self._sanitized()
         return self._with(cap(whole, n), missing=len(whole) - n)
 
     def lines(self, a: int, b: int) -> Stranger:
-        """Lines `a` to `b`, both included, from 1, of the cleaned text. What is not there is left out."""
-        whole = self._readable()
+        """Lines `a` to `b` of the cleaned text, inclusive, from 1. Lines that do not exist are skipped."""
+        whole = self._sanitized()
         part = "\n".join(whole.split("\n")[max(a, 1) - 1 : max(b, 0)])
         return self._with(part, missing=len(whole) - len(part))
 
@@ -78,10 +78,10 @@ class Stranger:
         return self._text.endswith(_plain(part))
 
     def __str__(self) -> str:
-        if self._token is None:
-            self._token = token(len(self._ledger))
-            self._ledger.append(self)
-        return self._token
+        if self._placeholder is None:
+            self._placeholder = format_placeholder(len(self._rendered))
+            self._rendered.append(self)
+        return self._placeholder
 
     __repr__ = __str__
 
@@ -113,50 +113,51 @@ class Stranger:
         return _plain(part) in self._text
 
     def __getitem__(self, index: object) -> str:
-        """Never answers. A name is a `TypeError`, which Jinja turns into its word on undefined attributes."""
+        """Always raises. A string index is a `TypeError`, which Jinja reports as an undefined attribute."""
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
         raise TornToken(f"a template takes a text from an event apart; {ADVICE}")
 
-    def _readable(self) -> str:
+    def _sanitized(self) -> str:
         return redact(clean(self._text))
 
     def _with(self, text: str, *, missing: int) -> Stranger:
         same_kind = Code(text) if isinstance(self._text, Code) else text
-        return Stranger(same_kind, self._ledger, show=self._show, missing=self._missing + max(missing, 0))
+        return Stranger(same_kind, self._rendered, show=self._show, missing=self._missing + max(missing, 0))
 
 
-def text_of(stranger: Stranger) -> str:
-    return stranger._text
+def text_of(untrusted: Stranger) -> str:
+    return untrusted._text
 
 
-def missing_of(stranger: Stranger) -> int:
-    """How many characters of the whole text a prompt does not show; what cleaning takes away does not count."""
-    beyond = len(stranger._readable()) - LONGEST_TEXT if len(stranger._text) > LONGEST_TEXT else 0
-    return stranger._missing + max(beyond, 0)
+def count_missing(untrusted: Stranger) -> int:
+    """Number of characters that a prompt does not show, without those that cleaning removed."""
+    truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
+    return untrusted._missing + max(truncated, 0)
 
 
-def shown(stranger: Stranger, nonce: str, place: Place) -> str:
-    show, text = stranger._show, stranger._text
+def format_text(untrusted: Stranger, nonce: str, context: MarkdownContext) -> str:
+    """Format the text that replaces its placeholder in this context."""
+    show, text = untrusted._show, untrusted._text
     if not isinstance(show, ShowInMarkdown):
         return show(text, nonce)
-    where, prefix = place
-    if where == "code_block":
+    kind, prefix = context
+    if kind == "code_block":
         return show.in_code_block(text).replace("\n", f"\n{prefix}")
-    if where == "code_span":
+    if kind == "code_span":
         return show.in_code_span(text)
-    if where == "link_target":
+    if kind == "link_target":
         return show.in_link_target(text)
-    if where == "html":
+    if kind == "html":
         return show.in_html(text)
     return f"{prefix}{show(text, nonce)}"
 
 
 def shown_as(value: object, show: Show) -> object:
-    """The same text, shown by another function: for filters such as one for table cells. Our own values pass."""
+    """Return the text with another `show`, for filters such as that for table cells; trusted values unchanged."""
     if not isinstance(value, Stranger):
         return value
-    return Stranger(value._text, value._ledger, show=show, missing=value._missing)
+    return Stranger(value._text, value._rendered, show=show, missing=value._missing)
 
 
 def _plain(text: str | Stranger) -> str:

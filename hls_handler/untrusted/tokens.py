@@ -1,4 +1,4 @@
-"""Tokens: what stands for a stranger's text while a template is rendered."""
+"""Placeholders that stand for untrusted text while a template is rendered."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ import re
 
 from hls_handler.errors import PromptError
 
-OPEN, CLOSE = "\ue000", "\ue001"  # private use: no case, no meaning, in nobody's template
-DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # so that each piece of a token is found
+OPEN, CLOSE = "\ue000", "\ue001"  # private use: not changed by case filters, not used in templates
+DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # so that a part of a placeholder is found
 
-TOKEN = re.compile(f"{OPEN}([{DIGITS}]+){CLOSE}")
+PLACEHOLDER = re.compile(f"{OPEN}([{DIGITS}]+){CLOSE}")
 
 RESERVED = re.compile("[\ue000-\ue01f]")
-"""Characters that no text of anybody may bring along."""
+"""Characters that are removed from all input."""
 
-TRACE = re.compile(r"[\ue000-\ue01f]|\\ue0[01][0-9a-f]|%ee%80%[89][0-9a-f]", re.IGNORECASE)
-"""What is left of a token that was cut, or that `repr`, `tojson` or `urlencode` has rewritten."""
+PLACEHOLDER_FRAGMENT = re.compile(r"[\ue000-\ue01f]|\\ue0[01][0-9a-f]|%ee%80%[89][0-9a-f]", re.IGNORECASE)
+"""Part of a placeholder that was cut, or that `repr`, `tojson` or `urlencode` has rewritten."""
 
 ADVICE = "use excerpt(n) or lines(a, b) for that"
 
 
 class TornToken(PromptError):
-    """A template cut or changed a stranger's text with a filter that is made for our own."""
+    """A template cut or changed untrusted text with a filter that only works on trusted text."""
 
     def __init__(self, problem: str) -> None:
         super().__init__([problem])
 
 
-def token(number: int) -> str:
+def format_placeholder(number: int) -> str:
     return f"{OPEN}{''.join(DIGITS[int(digit)] for digit in str(number))}{CLOSE}"
 
 
-def number_of(digits: str) -> int:
-    """The number between OPEN and CLOSE."""
+def parse_number(digits: str) -> int:
+    """Parse the digits between OPEN and CLOSE."""
     return int("".join(str(DIGITS.index(digit)) for digit in digits))
 
 
 def contains_token(text: str) -> bool:
-    """Whether a token, or what a filter left of one, stands in a rendered text."""
-    return TRACE.search(text) is not None
+    """Return True if a rendered text contains a placeholder or a part of one."""
+    return PLACEHOLDER_FRAGMENT.search(text) is not None
 
 
 def find_tear(rendered: str) -> tuple[int, str] | None:
-    """The first piece of a token that is no token any more: its line from 1, and what stands before it there."""
-    whole_ones_blanked = TOKEN.sub(lambda found: " " * len(found[0]), rendered)
-    tear = TRACE.search(whole_ones_blanked)
-    if tear is None:
+    """Find the first broken placeholder: its line, from 1, and the end of the text before it on that line."""
+    without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
+    fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
+    if fragment is None:
         return None
-    before = whole_ones_blanked[: tear.start()]
+    before = without_whole[: fragment.start()]
     return before.count("\n") + 1, before.rpartition("\n")[2].strip()[-40:]

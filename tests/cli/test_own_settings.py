@@ -26,7 +26,7 @@ def test_a_good_file_can_be_used_and_no_credentials_are_needed(tmp_path: Path) -
     ("content", "said"),
     [
         (b"\nlables: {}\n", ":2: lables: unknown key; did you mean labels?"),
-        (b"limits: {}\n", ":1: limits: is the operator's, and stands in HLS's own settings only; remove it"),
+        (b"limits: {}\n", ":1: limits: can only be set by the operator, in HLS's own settings; remove it"),
         (
             b"prompts:\n  use: {issues.opened: issues/none}\n",
             (

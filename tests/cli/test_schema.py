@@ -19,4 +19,4 @@ def test_the_schema_that_editors_read_is_what_is_printed(tmp_path: Path, monkeyp
     printed = CliRunner().invoke(app, ["settings", "schema"])
     assert (printed.exit_code, printed.stderr) == (0, "")
     assert printed.stdout == SHIPPED.read_text(encoding="utf-8")
-    assert json.loads(printed.stdout)["title"] == "HLS's settings"
+    assert json.loads(printed.stdout)["title"] == "Settings of HLS"

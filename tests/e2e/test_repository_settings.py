@@ -58,7 +58,7 @@ def test_what_a_repository_says_holds_there_and_can_be_looked_up(service: Servic
     asked = next(str(request.body) for request in sandbox.seen.all("claude") if request.writes)
     assert "German" in asked
     why = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
-    assert "is laid over the settings" in why
+    assert "applies on top of the settings" in why
     assert "priority-high not added: .github/hls.yaml:1 (labels.allow) does not let it" in why
     assert "comments are switched off by .github/hls.yaml:4 (features.auto_commenting)" in why
     for arguments in ([], ["--live"]):
@@ -82,7 +82,7 @@ def test_a_broken_file_is_told_of_once_until_it_is_mended(service: Service, sand
     told = [comment.body for comment in first.comments if comment.body.endswith(MARK)]
     assert len(first.comments) == 2
     assert len(told) == 1
-    assert f"`{PATH}:2: limits: is the operator's, and stands in HLS's own settings only; remove it`" in told[0]
+    assert f"`{PATH}:2: limits: can only be set by the operator, in HLS's own settings; remove it`" in told[0]
     second = send(service, sandbox, "demo/question", QUESTION)
     assert [comment.body.endswith(MARK) for comment in second.comments] == [False]
     push(service, sandbox, "enabled: false\n")

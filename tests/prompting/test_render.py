@@ -276,7 +276,7 @@ def test_rule_9_a_template_includes_only_what_is_in_the_folder(tmp_path: Path, n
     [
         "{{ issue.title.__class__ }}",
         "{{ ''.__class__.__mro__ }}",
-        "{{ event._admit }}",
+        "{{ event._convert }}",
         "{{ issue.labels.append(1) }}",
         "{{ range.__globals__ }}",
     ],

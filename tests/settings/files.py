@@ -1,4 +1,4 @@
-"""Settings files for tests: the smallest that loads, and what went wrong with another."""
+"""Settings files for tests: the smallest valid file, and helpers to load one or list its problems."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ claude:
 repositories:
   - name: owner/repo
 """
-"""Seven lines; what a test adds begins in line 8."""
+"""Seven lines; lines that a test adds start at line 8."""
 
 
 def with_value(key: str, value: object) -> str:
-    """The smallest file, with this value at "server.port" or "repositories[].features.drafts"."""
+    """Return the smallest file with this value at "server.port" or "repositories[].features.drafts"."""
     root = yaml.safe_load(SMALLEST)
     *sections, name = key.split(".")
     place: Any = root
@@ -47,7 +47,7 @@ def load(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> S
 
 
 def problems(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> list[str]:
-    """Each problem without the folder: "settings.yaml:8: server.prot: unknown key; ..."; none where it loads."""
+    """Problems of a file without its folder: "settings.yaml:8: server.prot: unknown key; ..."; empty if it loads."""
     try:
         load(folder, text, variables)
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""SECURITY: what is refused although its type is right."""
+"""SECURITY: values of the right type that are rejected."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from hls_handler.settings.checks import find_problems, is_loopback
 from tests.settings.files import SECRET, SMALLEST, VARIABLES, load, problems
 
 STRONG = "0123456789abcdef"
-NOT_FILLED_IN = "is a $ and a name, as if a variable was not filled in; write ${NAME}, or give the variable its value"
+NOT_EXPANDED = "is a $ and a name, probably an unexpanded variable; write ${NAME}, or set the variable"
 
 
 @pytest.mark.parametrize(
-    ("secret", "flaw"),
+    ("secret", "problem"),
     [
         ("", "is empty"),
         ("  \t ", "is empty"),
-        ("0123456789abcde", "is shorter than 16 bytes; make one with: openssl rand -hex 32"),
-        (f"{STRONG}\n", "starts or ends with white space; is a line break left from a file?"),
+        ("0123456789abcde", "is shorter than 16 bytes; generate one with: openssl rand -hex 32"),
+        (f"{STRONG}\n", "starts or ends with white space; remove it (often a line break from a file)"),
         (
             "${GITHUB_WEBHOOK_SECRET}",
-            "still holds ${...} after its variables were filled in; check the variable's value",
+            "still contains ${...} after expansion; check the value of the variable",
         ),
-        ("$GITHUB_WEBHOOK_SECRET", NOT_FILLED_IN),
-        ("$a_variable_of_somebody", NOT_FILLED_IN),
-        ("\u200b" * 20, "holds no visible character; copy it again"),
-        ("\ufeff\u2060 \u3164\ufe0f" * 9, "holds no visible character; copy it again"),
+        ("$GITHUB_WEBHOOK_SECRET", NOT_EXPANDED),
+        ("$a_variable_of_somebody", NOT_EXPANDED),
+        ("\u200b" * 20, "contains no visible character; copy it again"),
+        ("\ufeff\u2060 \u3164\ufe0f" * 9, "contains no visible character; copy it again"),
     ],
     ids=["empty", "white space", "short", "line break", "unresolved", "bare", "bare small", "invisible", "invisibles"],
 )
-def test_rule_1_a_weak_webhook_secret_does_not_start(tmp_path: Path, secret: str, flaw: str) -> None:
+def test_rule_1_a_weak_webhook_secret_is_rejected(tmp_path: Path, secret: str, problem: str) -> None:
     variables = VARIABLES | {"GITHUB_WEBHOOK_SECRET": secret}
-    assert problems(tmp_path, SMALLEST, variables) == [f"settings.yaml:3: github.webhook_secret: {flaw}"]
+    assert problems(tmp_path, SMALLEST, variables) == [f"settings.yaml:3: github.webhook_secret: {problem}"]
 
 
 def test_rule_1_sixteen_bytes_are_enough(tmp_path: Path) -> None:
@@ -41,14 +41,14 @@ def test_rule_1_sixteen_bytes_are_enough(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST, VARIABLES | {"GITHUB_WEBHOOK_SECRET": "éééééééé"}) == []
 
 
-def test_rule_1_a_variable_without_braces_does_not_start(tmp_path: Path) -> None:
+def test_rule_1_a_variable_without_braces_is_rejected(tmp_path: Path) -> None:
     text = SMALLEST.replace('"${GITHUB_WEBHOOK_SECRET}"', "$GITHUB_WEBHOOK_SECRET")
-    assert problems(tmp_path, text) == [f"settings.yaml:3: github.webhook_secret: {NOT_FILLED_IN}"]
+    assert problems(tmp_path, text) == [f"settings.yaml:3: github.webhook_secret: {NOT_EXPANDED}"]
     text = SMALLEST + "server: {api_key: $HLS_DASHBOARD_API_KEY}\n"
-    assert problems(tmp_path, text) == [f"settings.yaml:8: server.api_key: {NOT_FILLED_IN}"]
+    assert problems(tmp_path, text) == [f"settings.yaml:8: server.api_key: {NOT_EXPANDED}"]
 
 
-def test_rule_1_a_dollar_is_no_flaw_in_itself(tmp_path: Path) -> None:
+def test_rule_1_a_secret_may_start_with_a_dollar(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST, VARIABLES | {"GITHUB_WEBHOOK_SECRET": "$0123456789abcde-f"}) == []
 
 
@@ -56,7 +56,7 @@ def test_rule_1_every_secret_of_a_rotation_and_of_a_repository_is_checked(tmp_pa
     text = SMALLEST.replace('"${GITHUB_WEBHOOK_SECRET}"', f"[{STRONG}, short]") + (
         "    webhook_secret: also short\n  - name: a/b\n    webhook_secret: []\nserver: {api_key: x}\n"
     )
-    too_short = "is shorter than 16 bytes; make one with: openssl rand -hex 32"
+    too_short = "is shorter than 16 bytes; generate one with: openssl rand -hex 32"
     assert problems(tmp_path, text) == [
         f"settings.yaml:3: github.webhook_secret[1]: {too_short}",
         f"settings.yaml:8: repositories[0].webhook_secret: {too_short}",
@@ -65,33 +65,35 @@ def test_rule_1_every_secret_of_a_rotation_and_of_a_repository_is_checked(tmp_pa
     ]
 
 
-def test_an_empty_optional_key_is_no_way_to_leave_it_off(tmp_path: Path) -> None:
+def test_an_optional_key_must_not_be_empty(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST + 'server: {api_key: "${ABSENT:-}"}\n') == [
-        "settings.yaml:8: server.api_key: is empty; remove the key to do without"
+        "settings.yaml:8: server.api_key: is empty; remove the key instead"
     ]
 
 
 @pytest.mark.parametrize("name", ["GITHUB_TOKEN", "ANTHROPIC_API_KEY"])
 @pytest.mark.parametrize(
-    ("value", "flaw"),
+    ("value", "expected"),
     [
         ("", "is empty"),
-        ("$TOKEN", NOT_FILLED_IN),
-        ("key\n", "starts or ends with white space; is a line break left from a file?"),
-        ("kéy", "holds a character that no HTTP header can carry; copy it again"),
-        ("a\x00b", "holds a character that no HTTP header can carry; copy it again"),
+        ("$TOKEN", NOT_EXPANDED),
+        ("key\n", "starts or ends with white space; remove it (often a line break from a file)"),
+        ("kéy", "contains a character that is not allowed in HTTP headers; copy it again"),
+        ("a\x00b", "contains a character that is not allowed in HTTP headers; copy it again"),
     ],
 )
-def test_a_credential_that_no_header_can_carry_is_refused(tmp_path: Path, name: str, value: str, flaw: str) -> None:
+def test_a_credential_that_is_invalid_in_a_header_is_rejected(
+    tmp_path: Path, name: str, value: str, expected: str
+) -> None:
     (problem,) = problems(tmp_path, SMALLEST, VARIABLES | {name: value})
-    assert problem.endswith(f": {flaw}")
+    assert problem.endswith(f": {expected}")
 
 
 @pytest.mark.parametrize("false", ["false", "off", '"${SIGNED}"'])
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "example.com", "localhost.example.com"])
 def test_rule_1_unsigned_webhooks_start_only_on_a_loopback_host(tmp_path: Path, host: str, false: str) -> None:
     text = SMALLEST + f"server: {{host: '{host}'}}\nfeatures: {{signature_validation: {false}}}\n"
-    sentence = f"false is for a loopback host only, and server.host is {host}; anyone could send events"
+    sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
     found = problems(tmp_path, text, VARIABLES | {"SIGNED": "false"})
     assert found == [f"settings.yaml:9: features.signature_validation: {sentence}"]
 
@@ -114,17 +116,17 @@ def test_unsigned_webhooks_start_on_the_default_host(tmp_path: Path) -> None:
         ("", False),
     ],
 )
-def test_only_this_machines_own_addresses_are_loopback(host: str, loopback: bool) -> None:
+def test_loopback_hosts_are_recognised(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_a_repository_named_twice_is_refused_whatever_its_case(tmp_path: Path) -> None:
+def test_a_duplicate_repository_is_rejected_ignoring_case(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST + "  - name: Owner/Repo\n") == [
         "settings.yaml:8: repositories[1].name: Owner/Repo is already repositories[0]; remove one"
     ]
 
 
-def test_a_key_with_a_wrong_value_is_named_once(tmp_path: Path) -> None:
+def test_a_key_with_a_wrong_value_is_reported_once(tmp_path: Path) -> None:
     wrong = 'found "repo", expected owner/repo or a glob such as owner/*'
     assert problems(tmp_path, SMALLEST.replace("owner/repo", "repo") + "  - name: repo\n") == [
         f"settings.yaml:7: repositories[0].name: {wrong}",
@@ -132,7 +134,7 @@ def test_a_key_with_a_wrong_value_is_named_once(tmp_path: Path) -> None:
     ]
 
 
-def test_events_that_do_not_exist_are_refused_everywhere(tmp_path: Path) -> None:
+def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
     text = SMALLEST + (
         "    events: [issue, issues.openend]\n"
         "    prompts: {use: {pull_requests: false}}\n"
@@ -165,7 +167,7 @@ def test_events_that_do_not_exist_are_refused_everywhere(tmp_path: Path) -> None
         (
             "storage.url",
             "sqlite:///data/a?b.db",
-            "SQLite takes no options here, and a ? cannot be part of the file's name",
+            "SQLite takes no options here, and the name of the file must not contain a ?",
         ),
         ("storage.url", "mysql://h/n", "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"),
         ("storage.url", "data/hls.db", "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"),
@@ -177,32 +179,36 @@ def test_events_that_do_not_exist_are_refused_everywhere(tmp_path: Path) -> None
         (
             "storage.url",
             "sqlite:///:memory:",
-            "a database in memory forgets everything; name a file, as in sqlite:///data/hls.db",
+            "a database in memory loses everything at a restart; name a file, as in sqlite:///data/hls.db",
         ),
         (
             "storage.url",
             "sqlite:///",
-            "a database in memory forgets everything; name a file, as in sqlite:///data/hls.db",
+            "a database in memory loses everything at a restart; name a file, as in sqlite:///data/hls.db",
         ),
         (
             "github.base_url",
             "http://github.example.com/api/v3",
-            "http:// to github.example.com would send the key unencrypted; use https:// (http is for loopback)",
+            "http:// to github.example.com would send the key unencrypted; use https:// (http is for loopback only)",
         ),
         (
             "claude.base_url",
             "http:///v1",
-            "http:// to no host would send the key unencrypted; use https:// (http is for loopback)",
+            "http:// to no host would send the key unencrypted; use https:// (http is for loopback only)",
         ),
         ("claude.base_url", "https:///v1", "names no host; expected one such as https://api.example.com"),
         ("claude.base_url", "https://[::1", "is not an address; expected one such as https://api.example.com"),
         ("claude.base_url", "https://h:99999", "is not an address; expected one such as https://api.example.com"),
-        ("claude.base_url", "https://u:p@h", "holds a user name or password; credentials have their own key"),
-        ("claude.base_url", "https://h/?a=b", "holds ? or #; expected scheme, host and path only"),
-        ("server.webhook_path", "/stats", "is taken by the service itself, as are /health and /stats; choose another"),
+        ("claude.base_url", "https://u:p@h", "contains a user name or password; credentials have their own key"),
+        ("claude.base_url", "https://h/?a=b", "contains ? or #; expected scheme, host and path only"),
+        (
+            "server.webhook_path",
+            "/stats",
+            "is used by the service itself, which serves /health and /stats; choose another",
+        ),
     ],
 )
-def test_an_address_that_cannot_be_used_is_refused(key: str, value: str, sentence: str) -> None:
+def test_an_unusable_address_is_rejected(key: str, value: str, sentence: str) -> None:
     section, _, name = key.partition(".")
     assert list(find_problems({section: {name: value}})) == [(key, sentence)]
 
@@ -221,7 +227,7 @@ def test_an_address_that_cannot_be_used_is_refused(key: str, value: str, sentenc
         ("server.webhook_path", "/"),
     ],
 )
-def test_an_address_that_can_be_used_is_not_complained_about(key: str, value: str) -> None:
+def test_a_usable_address_is_accepted(key: str, value: str) -> None:
     section, _, name = key.partition(".")
     assert list(find_problems({section: {name: value}})) == []
 
@@ -234,11 +240,11 @@ def test_an_address_that_can_be_used_is_not_complained_about(key: str, value: st
         {"features": {"signature_validation": "perhaps"}, "server": {"host": "0.0.0.0"}},
     ],
 )
-def test_what_has_the_wrong_type_is_left_to_the_types(root: object) -> None:
+def test_values_of_a_wrong_type_are_skipped(root: object) -> None:
     assert list(find_problems(root)) == []
 
 
-def test_rule_19_a_secret_in_a_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+def test_rule_19_a_secret_in_a_wrong_place_is_not_shown(tmp_path: Path) -> None:
     text = SMALLEST + f'    events: ["${{GITHUB_TOKEN}}", "{SECRET}"]\nserver: {{host: "${{HLS_KEY}}"}}\n'
     text += "features: {signature_validation: false}\n"
     found = "\n".join(problems(tmp_path, text, VARIABLES | {"HLS_KEY": "key-in-the-wrong-place"}))
@@ -269,26 +275,26 @@ def test_a_language_is_a_name(tmp_path: Path, language: str) -> None:
         "de_DE",
     ],
 )
-def test_a_language_that_could_be_an_instruction_is_refused(tmp_path: Path, language: str) -> None:
+def test_a_language_that_could_be_an_instruction_is_rejected(tmp_path: Path, language: str) -> None:
     (problem,) = problems(tmp_path, f'{SMALLEST}comments: {{language: "{language}"}}\n')
     assert problem.endswith("expected a language's name: up to four words of letters, at most 40 characters")
     assert problem.startswith("settings.yaml:8: comments.language: found ")
 
 
-def test_an_issue_is_named_for_events_without_a_thread_only(tmp_path: Path) -> None:
+def test_a_fallback_issue_is_only_for_events_without_a_conversation(tmp_path: Path) -> None:
     text = SMALLEST + "    comments: {post_to: {release.published: 7, relase: 7, issues.opened: 7, push: 0}}\n"
     assert problems(tmp_path, text) == [
         (
-            "settings.yaml:8: repositories[0].comments.post_to.issues.opened: issues.opened has a thread of its own, "
-            "which gets the comment; remove the key"
+            "settings.yaml:8: repositories[0].comments.post_to.issues.opened: issues.opened has a conversation of "
+            "its own, which receives the comment; remove the key"
         ),
         "settings.yaml:8: repositories[0].comments.post_to.push: found 0, expected the number of an issue",
         'settings.yaml:8: repositories[0].comments.post_to.relase: GitHub has no event "relase"; did you mean release?',
     ]
 
 
-def test_a_glob_that_fits_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_glob_that_matches_nothing_is_rejected(tmp_path: Path) -> None:
     text = SMALLEST + "    paths: {ignore: [docs/**, build/]}\n"
     assert problems(tmp_path, text) == [
-        "settings.yaml:8: repositories[0].paths.ignore[1]: ends with /, and fits no file; write build/**"
+        "settings.yaml:8: repositories[0].paths.ignore[1]: ends with /, so it matches no file; write build/**"
     ]

@@ -1,4 +1,4 @@
-"""Which credentials are there."""
+"""Detection of missing credentials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL = {"GITHUB_TOKEN": "t", "GITHUB_WEBHOOK_SECRET": "s", "ANTHROPIC_API_KEY": "
         ({"GITHUB_TOKEN": "t", "GITHUB_WEBHOOK_SECRET": " "}, ("GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")),
     ],
 )
-def test_what_is_set_to_nothing_is_missing(environ: dict[str, str], missing: tuple[str, ...]) -> None:
+def test_an_empty_credential_is_missing(environ: dict[str, str], missing: tuple[str, ...]) -> None:
     assert missing_credentials(environ, None) == missing
 
 
@@ -31,7 +31,7 @@ def test_a_dotenv_file_counts(tmp_path: Path) -> None:
     assert missing_credentials(ALL, tmp_path / "absent") == ()
 
 
-def test_with_stand_ins_the_settings_load_and_tell_which_credential_is_none(tmp_path: Path) -> None:
+def test_settings_load_with_dummy_values_that_name_the_missing_variable(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(SMALLEST, encoding="utf-8")
     environ = with_stand_ins({"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}, None)
     settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None)

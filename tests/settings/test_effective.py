@@ -1,4 +1,4 @@
-"""What holds for one repository."""
+"""Effective settings of one repository."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def settings(tmp_path: Path) -> Settings:
 )
 def test_the_most_specific_entry_wins(settings: Settings, name: str, pattern: str) -> None:
     table = RepositoryTable(settings)
-    for _ in range(2):  # the second time it is remembered
+    for _ in range(2):  # the second result is cached
         found = table.find(name)
         assert found is not None
         assert found.pattern == pattern
@@ -58,9 +58,7 @@ def test_the_most_specific_entry_wins(settings: Settings, name: str, pattern: st
         ("owner", []),
     ],
 )
-def test_all_entries_that_match_are_named_the_most_specific_first(
-    settings: Settings, name: str, patterns: list[str]
-) -> None:
+def test_matching_entries_are_listed_most_specific_first(settings: Settings, name: str, patterns: list[str]) -> None:
     assert [entry.pattern for entry in RepositoryTable(settings).matching(name)] == patterns
 
 
@@ -69,10 +67,10 @@ def test_all_entries_that_match_are_named_the_most_specific_first(
     [
         ("ab/cd", "ab/*", "a whole name against a pattern"),
         ("ab/c*", "ab/*", "4 literal characters against 3"),
-        ("ab/*", "*/cd", "as many literal characters (3), and it stands first"),
+        ("ab/*", "*/cd", "as many literal characters (3), and it comes first"),
     ],
 )
-def test_why_one_entry_decides_and_another_does_not_is_said(tmp_path: Path, first: str, second: str, why: str) -> None:
+def test_the_precedence_of_two_entries_is_explained(tmp_path: Path, first: str, second: str, why: str) -> None:
     entries = f"  - name: '{first}'\n  - name: '{second}'\n"
     text = SMALLEST.replace("  - name: owner/repo\n", entries)
     chosen, other = RepositoryTable(load(tmp_path, text)).matching("ab/cd")
@@ -80,15 +78,15 @@ def test_why_one_entry_decides_and_another_does_not_is_said(tmp_path: Path, firs
 
 
 @pytest.mark.parametrize("name", ["owner/lib-a/b", "owner/../repo", "owner", "a/b/c", ""])
-def test_rule_2_a_glob_does_not_reach_over_a_slash(settings: Settings, name: str) -> None:
+def test_rule_2_a_glob_does_not_match_a_slash(settings: Settings, name: str) -> None:
     assert RepositoryTable(settings).find(name) is None
 
 
-def test_a_repository_that_no_entry_fits_is_not_found(tmp_path: Path) -> None:
+def test_a_repository_without_a_matching_entry_is_not_found(tmp_path: Path) -> None:
     assert RepositoryTable(load(tmp_path, SMALLEST)).find("owner/repository") is None
 
 
-def test_a_repositorys_own_keys_are_laid_over_the_global_ones(settings: Settings) -> None:
+def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
     found = RepositoryTable(settings).find("owner/other")
     assert found is not None
     assert found.events == {"issues.opened"}
@@ -97,13 +95,13 @@ def test_a_repositorys_own_keys_are_laid_over_the_global_ones(settings: Settings
     assert found.webhook_secrets == (SECRET.encode(),)
 
 
-def test_a_repositorys_own_secret_takes_the_place_of_the_global_one(settings: Settings) -> None:
+def test_the_secret_of_an_entry_overrides_the_global_one(settings: Settings) -> None:
     found = RepositoryTable(settings).find("owner/lib-a")
     assert found is not None
     assert found.webhook_secrets == (b"secret-of-the-libraries",)
 
 
-def test_prompts_are_overridden_event_by_event_and_say_where(settings: Settings) -> None:
+def test_prompts_are_overridden_event_by_event_with_their_key_paths(settings: Settings) -> None:
     found = RepositoryTable(settings).find("owner/lib-a")
     assert found is not None
     assert found.use == {
@@ -112,21 +110,21 @@ def test_prompts_are_overridden_event_by_event_and_say_where(settings: Settings)
     }
 
 
-def test_the_key_that_decides_a_feature_is_the_one_that_is_written(settings: Settings) -> None:
+def test_feature_key_is_the_most_specific_key_in_the_file(settings: Settings) -> None:
     found = RepositoryTable(settings).find("owner/other")
     assert found is not None
     assert found.feature_key("dry_run", settings) == "repositories[1].features.dry_run"
     assert found.feature_key("drafts", settings) == "features.drafts"
 
 
-def test_comments_are_written_as_the_repository_says_else_as_the_file_does(tmp_path: Path) -> None:
+def test_comment_settings_of_an_entry_override_the_global_ones(tmp_path: Path) -> None:
     text = SMALLEST + "    comments: {tone: formal}\ncomments: {language: German, tone: friendly, length: short}\n"
     found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
     assert found is not None
     assert (found.comments.language, found.comments.tone, found.comments.length) == ("German", "formal", "short")
 
 
-def test_the_issue_for_an_event_is_that_of_its_action_else_that_of_all_its_actions(tmp_path: Path) -> None:
+def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event(tmp_path: Path) -> None:
     text = SMALLEST + "    comments: {post_to: {release: 12, release.published: 7, push: 3}}\n"
     found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
     assert found is not None
@@ -140,7 +138,7 @@ def test_the_issue_for_an_event_is_that_of_its_action_else_that_of_all_its_actio
     ]
 
 
-def test_paths_that_are_left_out_say_where(tmp_path: Path) -> None:
+def test_ignored_paths_have_their_location(tmp_path: Path) -> None:
     found = RepositoryTable(load(tmp_path, SMALLEST + "    paths: {ignore: [docs/**]}\n")).find("owner/repo")
     assert found is not None
     assert found.paths.leaves_out("docs/a.md")

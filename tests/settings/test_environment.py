@@ -1,4 +1,4 @@
-"""What `.env` says of the way out, which libraries and not settings ask for."""
+"""Proxy and certificate variables in `.env`, which libraries read from the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from hls_handler.settings.environment import adopt_way_out
 
 
-def test_proxies_and_authorities_in_dotenv_become_the_process_s_own_where_it_has_none(tmp_path: Path) -> None:
+def test_proxy_and_certificate_variables_in_dotenv_are_copied_unless_already_set(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("https_proxy=http://p:1\nNO_PROXY=corp.example\nSSL_CERT_FILE=/etc/ca.pem\nGITHUB_TOKEN=t\n")
     environ = {"NO_PROXY": "*"}
@@ -15,7 +15,7 @@ def test_proxies_and_authorities_in_dotenv_become_the_process_s_own_where_it_has
     assert environ == {"NO_PROXY": "*", "https_proxy": "http://p:1", "SSL_CERT_FILE": "/etc/ca.pem"}
 
 
-def test_a_dotenv_that_cannot_be_read_says_nothing_here(tmp_path: Path) -> None:
+def test_an_unreadable_dotenv_is_ignored(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("HTTPS_PROXY=http://p:1\nthis is no line\n")
     environ: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Variables in settings: filled in once, in values only."""
+"""Expansion of variables in settings: once, in values only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VARIABLES = {"NAME": "value", "EMPTY": "", "TEMPLATE": "${NAME}"}
         (None, None),
     ],
 )
-def test_variables_are_filled_in_once(written: object, became: object) -> None:
+def test_variables_are_expanded_once(written: object, became: object) -> None:
     expansion = expand({"key": [written]}, VARIABLES)
     assert expansion.root == {"key": [became]}
     assert expansion.problems == {}
@@ -44,7 +44,7 @@ def test_variables_are_filled_in_once(written: object, became: object) -> None:
         ("${ABSENT:-${NAME}}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
     ],
 )
-def test_what_cannot_be_filled_in_is_a_problem_and_stays(written: str, problem: str) -> None:
+def test_a_variable_that_cannot_be_expanded_is_a_problem_and_stays(written: str, problem: str) -> None:
     expansion = expand({"a": {"b": [1, written]}}, VARIABLES)
     assert expansion.root == {"a": {"b": [1, written]}}
     assert expansion.problems == {"a.b[1]": problem}
@@ -54,6 +54,6 @@ def test_keys_are_not_expanded() -> None:
     assert expand({"${NAME}": 1}, VARIABLES).root == {"${NAME}": 1}
 
 
-def test_it_is_known_which_values_came_from_a_variable() -> None:
+def test_key_paths_of_expanded_values_are_recorded() -> None:
     expansion = expand({"a": "${NAME}", "b": "plain", "c": "${ABSENT:-x}"}, VARIABLES)
     assert expansion.variables == {"a": "NAME", "c": "ABSENT"}

@@ -1,4 +1,4 @@
-"""What is said about a wrong value and an unknown key."""
+"""Messages about wrong values and unknown keys."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USE = "the name of a prompt, false, or {prompt: NAME, shadow: true}"
         ),
     ],
 )
-def test_an_unknown_key_is_told_the_nearest_known_one(section: str, name: str, sentence: str) -> None:
+def test_the_message_about_an_unknown_key_names_the_nearest_one(section: str, name: str, sentence: str) -> None:
     assert unknown_key(section, name, Reference()) == sentence
 
 
@@ -103,7 +103,7 @@ def test_a_wrong_value_is_shown_with_what_was_expected(tmp_path: Path, text: str
     assert f"settings.yaml:1: {problem}" in found
 
 
-def test_a_missing_section_says_what_it_needs(tmp_path: Path) -> None:
+def test_the_message_about_a_missing_section_names_its_required_keys(tmp_path: Path) -> None:
     assert problems(tmp_path, "repositories: []\nclaude:\n") == [
         "settings.yaml: github: is missing; expected a section with token and webhook_secret",
         (
@@ -120,7 +120,7 @@ def test_a_value_that_came_from_a_variable_is_not_shown(tmp_path: Path) -> None:
     ]
 
 
-def test_of_a_secret_only_the_kind_is_shown(tmp_path: Path) -> None:
+def test_only_the_kind_of_a_secret_is_shown(tmp_path: Path) -> None:
     text = SMALLEST.replace('"${GITHUB_TOKEN}"', "1234567").replace(
         '"${GITHUB_WEBHOOK_SECRET}"', "[0123456789abcdef, {x: hidden-marker}]"
     )

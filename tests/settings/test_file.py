@@ -1,4 +1,4 @@
-"""A settings file that is looked at again: noticed are changes of it and of `.env`."""
+"""Detection of changes to the settings file and `.env`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOTENV = f"GITHUB_TOKEN={TOKEN}\nGITHUB_WEBHOOK_SECRET={SECRET}\nANTHROPIC_API_K
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a file, and see to it that its time differs from before."""
+    """Write a file with a new modification time."""
     path.write_text(text, encoding="utf-8")
     os.utime(path, (next(LATER),) * 2)
     return path
@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> SettingsFile:
     return SettingsFile(write(tmp_path / "settings.yaml", SMALLEST), {}, dotenv=dotenv)
 
 
-def test_what_stays_the_same_has_not_changed(file: SettingsFile) -> None:
+def test_an_unchanged_file_has_not_changed(file: SettingsFile) -> None:
     assert not file.has_changed()
     file.read()
     assert not file.has_changed()
@@ -50,16 +50,14 @@ def test_a_changed_variable_is_taken_from_dotenv(file: SettingsFile, tmp_path: P
     assert file.read().github.token.get_secret_value() == "github-token-marker-2"
 
 
-def test_a_variable_of_the_process_stays_what_it_is(tmp_path: Path) -> None:
+def test_a_variable_of_the_process_is_fixed(tmp_path: Path) -> None:
     path, dotenv = write(tmp_path / "settings.yaml", SMALLEST), write(tmp_path / ".env", DOTENV)
     file = SettingsFile(path, {"GITHUB_TOKEN": "of-the-process"}, dotenv=dotenv)
     write(dotenv, DOTENV.replace(TOKEN, "github-token-marker-2"))
     assert file.read().github.token.get_secret_value() == "of-the-process"
 
 
-def test_a_file_that_takes_the_place_of_another_of_its_age_and_length_is_noticed(
-    file: SettingsFile, tmp_path: Path
-) -> None:
+def test_replacement_by_a_file_of_the_same_time_and_length_is_detected(file: SettingsFile, tmp_path: Path) -> None:
     before = (tmp_path / "settings.yaml").stat()
     other = write(tmp_path / "other.yaml", SMALLEST.replace("owner/repo", "owner/repu"))
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -67,7 +65,7 @@ def test_a_file_that_takes_the_place_of_another_of_its_age_and_length_is_noticed
     assert file.has_changed()
 
 
-def test_a_file_that_vanishes_is_a_change_and_an_error_once(file: SettingsFile, tmp_path: Path) -> None:
+def test_a_deleted_file_is_one_change_and_one_error(file: SettingsFile, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").unlink()
     assert file.has_changed()
     with pytest.raises(SettingsError, match="there is no such file"):
@@ -86,12 +84,12 @@ def test_a_file_that_is_being_written_has_not_changed_yet(tmp_path: Path) -> Non
     assert file.has_changed()
 
 
-def test_what_could_not_be_used_for_now_is_read_again(file: SettingsFile) -> None:
+def test_forget_marks_the_file_as_changed(file: SettingsFile) -> None:
     file.forget()
     assert file.has_changed()
 
 
-def test_a_file_that_may_be_read_again_is_noticed(file: SettingsFile, tmp_path: Path) -> None:
-    """Neither its age nor its length is another."""
+def test_a_change_of_permissions_is_detected(file: SettingsFile, tmp_path: Path) -> None:
+    """Modification time and length stay the same; only the change time differs."""
     (tmp_path / "settings.yaml").chmod(0o640)
     assert file.has_changed()

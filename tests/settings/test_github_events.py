@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.github_events import complaint, complaint_of_one
+from hls_handler.settings.github_events import complaint_of_one, find_event_problem
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from hls_handler.settings.github_events import complaint, complaint_of_one
         "repository_dispatch.anything-at-all",
     ],
 )
-def test_what_github_sends_is_known(key: str) -> None:
-    assert complaint(key) is None
+def test_events_of_github_are_accepted(key: str) -> None:
+    assert find_event_problem(key) is None
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_what_github_sends_is_known(key: str) -> None:
         ),
     ],
 )
-def test_what_github_never_sends_is_told_the_nearest(key: str, sentence: str) -> None:
-    assert complaint(key) == sentence
+def test_the_message_about_an_unknown_event_names_the_nearest_one(key: str, sentence: str) -> None:
+    assert find_event_problem(key) == sentence
 
 
 @pytest.mark.parametrize("key", ["issues.opened", "push", "repository_dispatch", "repository_dispatch.anything"])
-def test_one_event_is_known(key: str) -> None:
+def test_a_single_event_is_accepted(key: str) -> None:
     assert complaint_of_one(key) is None
 
 
@@ -61,5 +61,5 @@ def test_one_event_is_known(key: str) -> None:
         ),
     ],
 )
-def test_one_event_without_its_action_is_told_which_there_are(key: str, sentence: str) -> None:
+def test_the_message_about_a_missing_action_lists_the_actions(key: str, sentence: str) -> None:
     assert complaint_of_one(key) == sentence

@@ -1,10 +1,10 @@
-"""Globs over paths: what fits, what cannot, and that no glob takes long."""
+"""Globs for paths: matching, invalid globs, linear time."""
 
 from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.globs import PathFilter, fits, flaw_of
+from hls_handler.settings.globs import PathFilter, find_glob_problem, matches
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ from hls_handler.settings.globs import PathFilter, fits, flaw_of
         ("app/[id].tsx", "app/[id].tsx"),
     ],
 )
-def test_a_glob_fits(glob: str, path: str) -> None:
-    assert fits(glob, path)
+def test_a_glob_matches(glob: str, path: str) -> None:
+    assert matches(glob, path)
 
 
 @pytest.mark.parametrize(
@@ -45,31 +45,31 @@ def test_a_glob_fits(glob: str, path: str) -> None:
         ("*", "a/b"),
     ],
 )
-def test_a_glob_does_not_fit(glob: str, path: str) -> None:
-    assert not fits(glob, path)
+def test_a_glob_does_not_match(glob: str, path: str) -> None:
+    assert not matches(glob, path)
 
 
 @pytest.mark.parametrize(
-    ("glob", "flaw"),
+    ("glob", "problem"),
     [
         ("", "is empty; name files, such as docs/**"),
-        ("docs\\*", "holds a backslash; folders are parted by /"),
-        ("/docs/**", "begins outside of the repository; write it from the root on, such as docs/**"),
-        ("./docs/**", "begins outside of the repository; write it from the root on, such as docs/**"),
-        ("docs/", "ends with /, and fits no file; write docs/**"),
-        ("**.snap", "has ** inside of a name; it stands alone between slashes, such as **/*.snap"),
+        ("docs\\*", "contains a backslash; separate folders by /"),
+        ("/docs/**", "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"),
+        ("./docs/**", "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"),
+        ("docs/", "ends with /, so it matches no file; write docs/**"),
+        ("**.snap", "has ** inside a name; write it alone between slashes, such as **/*.snap"),
     ],
 )
-def test_a_glob_that_would_fit_nothing_is_told(glob: str, flaw: str) -> None:
-    assert flaw_of(glob) == flaw
+def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -> None:
+    assert find_glob_problem(glob) == problem
 
 
-def test_no_path_that_a_stranger_chooses_takes_long() -> None:
-    """Steps and not seconds: a matcher that goes back further than it must would not end here."""
-    assert not fits("**/a/" * 50 + "b", "a/" * 2_000 + "c")
-    assert not fits("*a" * 50 + "b", "a" * 4_000)
+def test_matching_an_untrusted_path_does_not_take_long() -> None:
+    """A matcher with exponential backtracking would not finish here."""
+    assert not matches("**/a/" * 50 + "b", "a/" * 2_000 + "c")
+    assert not matches("*a" * 50 + "b", "a" * 4_000)
 
 
-def test_a_filter_without_globs_leaves_nothing_out() -> None:
+def test_a_filter_without_globs_excludes_nothing() -> None:
     assert not PathFilter().leaves_out("README.md")
     assert PathFilter(("docs/**", "*.md")).leaves_out("README.md")

@@ -1,4 +1,4 @@
-"""A repository's own settings over the operator's: switches, labels and files become fewer, words are replaced."""
+"""Merging of repository settings into the operator's: features and labels are only reduced, words are replaced."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     assert laid_over(before, own("")) == before
 
 
-def test_rule_23_switches_are_only_switched_off(tmp_path: Path) -> None:
+def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
     text = "enabled: true\nlabels: {create: true}\nfeatures: {auto_labeling: true, auto_commenting: false}\n"
     operators = load(tmp_path, SMALLEST + OPERATORS + "labels: {create: false}\n")
     holds = laid_over(effective(operators), own(text))
@@ -45,13 +45,13 @@ def test_rule_23_switches_are_only_switched_off(tmp_path: Path) -> None:
     assert holds.own == {"features.auto_commenting"}
 
 
-def test_rule_14_a_label_has_to_fit_both_lists(tmp_path: Path) -> None:
+def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:
     holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own('labels: {allow: ["*"]}'))
     assert (holds.labels.allow, holds.labels.narrowed_to) == (("bug", "priority-*"), ("*",))
     assert holds.labels.narrowed_at == ".github/hls.yaml:1 (labels.allow)"
 
 
-def test_files_are_left_out_by_both_and_both_lines_are_told(tmp_path: Path) -> None:
+def test_both_lists_of_ignored_files_apply_and_both_lines_are_shown(tmp_path: Path) -> None:
     holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own('paths: {ignore: ["docs/**"]}'))
     assert [path for path in ("uv.lock", "docs/a.md", "a.py") if holds.paths.leaves_out(path)] == [
         "uv.lock",
@@ -62,14 +62,14 @@ def test_files_are_left_out_by_both_and_both_lines_are_told(tmp_path: Path) -> N
     )
 
 
-def test_words_take_the_place_of_the_operators(tmp_path: Path) -> None:
+def test_comment_and_finding_settings_override_the_operators(tmp_path: Path) -> None:
     text = "comments: {language: French}\nfindings: {min_severity: high, min_confidence: 0.8}\n"
     holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own(text))
     assert (holds.comments.language, holds.comments.tone) == ("French", "friendly")
     assert (holds.findings.min_severity, holds.findings.min_confidence) == ("high", 0.8)
 
 
-def test_the_files_choice_of_a_prompt_goes_first_also_where_it_is_the_wider_one(tmp_path: Path) -> None:
+def test_the_prompt_choice_of_the_repository_takes_precedence_even_if_less_specific(tmp_path: Path) -> None:
     holds = laid_over(effective(load(tmp_path, SMALLEST + OPERATORS)), own("prompts: {use: {issues: issues/brief}}"))
     assert holds.prompt_for("issues.opened") == ("issues/brief", ".github/hls.yaml:prompts.use.issues")
     assert effective(load(tmp_path, SMALLEST + OPERATORS)).prompt_for("issues.opened") == (
@@ -78,7 +78,7 @@ def test_the_files_choice_of_a_prompt_goes_first_also_where_it_is_the_wider_one(
     )
 
 
-def test_each_value_names_the_line_of_whoever_decides_it(tmp_path: Path) -> None:
+def test_each_value_names_the_line_that_sets_it(tmp_path: Path) -> None:
     text = """\
 comments: {language: French}
 features: {auto_labeling: false, auto_commenting: false}
@@ -100,7 +100,7 @@ prompts: {use: {issues.opened: false}}
     assert [line for line in lines if "narrowed" in line] == []
 
 
-def test_settings_know_no_line_of_a_file_that_is_not_laid_over(tmp_path: Path) -> None:
+def test_without_repository_settings_their_keys_have_no_line(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST)
     settings.beside(Sources(PATH, {"enabled": 1}))
     assert settings.sources.beside is None

@@ -1,4 +1,4 @@
-"""Loading a settings file: what works, and that everything wrong is named at once."""
+"""Loading of settings files: valid files, and errors that list all problems at once."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
         "claude-sonnet-5-5 is used in its place"
     )
     assert open_to_all == (
-        f"{tmp_path}/settings.yaml:2 (server.host): everyone who reaches 0.0.0.0 can read /stats and /health; "
-        "set server.api_key to ask for a key"
+        f"{tmp_path}/settings.yaml:2 (server.host): anyone who reaches 0.0.0.0 can read /stats and /health; "
+        "set server.api_key to require a key"
     )
 
 
@@ -93,7 +93,7 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     assert everything == shipped.model_dump(exclude={"repositories"})
 
 
-def test_all_problems_are_named_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = """\
 server:
   prot: 80
@@ -112,7 +112,7 @@ prompts:
         "settings.yaml: claude: is missing; expected a section with api_key",
         "settings.yaml:2: server.prot: unknown key; did you mean server.port?",
         "settings.yaml:4: github.token: the variable GITHUB_TOKEM is not set; set it in the environment or in .env",
-        "settings.yaml:5: github.webhook_secret: is shorter than 16 bytes; make one with: openssl rand -hex 32",
+        "settings.yaml:5: github.webhook_secret: is shorter than 16 bytes; generate one with: openssl rand -hex 32",
         'settings.yaml:7: limits.concurrency: found "many", expected a whole number from 1 to 200',
         (
             'settings.yaml:10: repositories[0].events[0]: the event "issues" has no action "openend"; did you mean '
@@ -122,12 +122,12 @@ prompts:
     ]
 
 
-def test_a_missing_prompt_folder_alone_does_not_keep_settings_from_being_read(tmp_path: Path) -> None:
-    """Commands that need no prompt work without; those that do name the folder."""
+def test_settings_load_if_only_a_prompt_folder_is_missing(tmp_path: Path) -> None:
+    """Commands that need no prompts still work; the others report the folder."""
     assert load(tmp_path, SMALLEST + "prompts: {directory: nowhere}").prompts.directory == Path("nowhere")
 
 
-def test_a_prompt_folder_that_cannot_be_looked_at_is_a_problem_and_no_crash(tmp_path: Path) -> None:
+def test_an_unreadable_prompt_folder_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
     name = "n" * 300
     assert problems(tmp_path, f"{SMALLEST}servr: 1\nprompts: {{directory: {name}}}") == [
         "settings.yaml:8: servr: unknown key; did you mean server?",
@@ -135,7 +135,7 @@ def test_a_prompt_folder_that_cannot_be_looked_at_is_a_problem_and_no_crash(tmp_
     ]
 
 
-def test_every_missing_folder_of_a_list_is_named_with_its_line(tmp_path: Path) -> None:
+def test_every_missing_folder_of_a_list_is_reported_with_its_line(tmp_path: Path) -> None:
     text = f"{SMALLEST}prompts:\n  directory:\n    - none\n    - {tmp_path}\n    - neither\nservr: 1\n"
     assert problems(tmp_path, text) == [
         "settings.yaml:10: prompts.directory[0]: there is no folder none",
@@ -151,13 +151,11 @@ def test_every_missing_folder_of_a_list_is_named_with_its_line(tmp_path: Path) -
         ("[own, prompts]", {"prompts.directory[0]": Path("own"), "prompts.directory[1]": Path("prompts")}),
     ],
 )
-def test_the_folders_of_the_library_are_known_by_their_keys(
-    tmp_path: Path, written: str, folders: dict[str, Path]
-) -> None:
+def test_prompt_folders_are_mapped_by_their_keys(tmp_path: Path, written: str, folders: dict[str, Path]) -> None:
     assert load(tmp_path, f"{SMALLEST}prompts: {{directory: {written}}}").prompts.folders == folders
 
 
-def test_lines_are_kept_for_every_key(tmp_path: Path) -> None:
+def test_every_key_has_its_line(tmp_path: Path) -> None:
     sources = load(tmp_path, USERS_FILE).sources
     assert sources.lines["repositories[0].events[2]"] == 18
     assert sources.where("repositories[0].events") == f"{tmp_path}/settings.yaml:15 (repositories[0].events)"
@@ -167,34 +165,34 @@ def test_lines_are_kept_for_every_key(tmp_path: Path) -> None:
     assert sources.where("limits.lease_s") == f"{tmp_path}/settings.yaml (limits.lease_s)"
 
 
-def test_a_section_whose_keys_are_all_commented_out_means_its_defaults(tmp_path: Path) -> None:
+def test_a_section_whose_keys_are_all_commented_out_has_its_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, SMALLEST + "server:\n  # port: 9000\n").server.port == 8000
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "- a\n- list\n", "just text\n"])
-def test_a_file_without_sections_says_what_it_should_have(tmp_path: Path, text: str) -> None:
+def test_the_message_about_a_file_without_sections_names_the_expected_ones(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text) == [
         "settings.yaml: expected sections such as github:, claude: and repositories:; see README.md"
     ]
 
 
-def test_values_of_variables_are_typed_as_the_key_needs(tmp_path: Path) -> None:
+def test_values_of_variables_are_converted_to_the_type_of_the_key(tmp_path: Path) -> None:
     text = SMALLEST + 'server: {port: "${PORT}"}\nfeatures: {dry_run: "${DRY}"}\nlimits: {lease_s: "${LEASE:-7.5}"}\n'
     settings = load(tmp_path, text, VARIABLES | {"PORT": "8123", "DRY": "true"})
     assert (settings.server.port, settings.features.dry_run, settings.limits.lease_s) == (8123, True, 7.5)
 
 
-def test_a_variable_that_looks_like_a_number_stays_text_where_text_is_needed(tmp_path: Path) -> None:
+def test_a_variable_that_looks_like_a_number_stays_text_if_the_key_is_text(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST, VARIABLES | {"GITHUB_WEBHOOK_SECRET": "1234567890123456"})
     assert webhook_secrets(settings.github.webhook_secret) == (b"1234567890123456",)
 
 
-def test_what_a_variable_holds_is_not_expanded_again(tmp_path: Path) -> None:
+def test_the_value_of_a_variable_is_not_expanded_again(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + 'prompts: {directory: "${DIR}"}\n', VARIABLES | {"DIR": "$HOME/$(id)"})
     assert str(settings.prompts.directory) == "$HOME/$(id)"
 
 
-def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
+def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Path) -> None:
     path, dotenv = tmp_path / "settings.yaml", tmp_path / ".env"
     path.write_text(SMALLEST, encoding="utf-8")
     dotenv.write_text(
@@ -207,16 +205,16 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
     assert webhook_secrets(settings.github.webhook_secret) == (SECRET.encode(),)
 
 
-def test_a_broken_dotenv_line_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_a_broken_dotenv_line_is_reported_by_number_only(tmp_path: Path) -> None:
     path, dotenv = tmp_path / "settings.yaml", tmp_path / ".env"
     path.write_text(SMALLEST, encoding="utf-8")
     dotenv.write_text(f"A=1\n'{SECRET}\nB=2\n", encoding="utf-8")
     with pytest.raises(SettingsError) as raised:
         load_settings(path, VARIABLES, dotenv=dotenv)
-    assert raised.value.problems == (f"{dotenv}:2: not understood; expected NAME=value",)
+    assert raised.value.problems == (f"{dotenv}:2: invalid line; expected NAME=value",)
 
 
-def test_a_dotenv_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+def test_a_dotenv_file_that_is_not_text_is_reported(tmp_path: Path) -> None:
     path, dotenv = tmp_path / "settings.yaml", tmp_path / ".env"
     path.write_text(SMALLEST, encoding="utf-8")
     dotenv.write_bytes(b"A=\xff\xfe")
@@ -231,7 +229,7 @@ def test_a_dotenv_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         ("", "cannot be read: Is a directory"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, sentence: str) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path, name: str, sentence: str) -> None:
     with pytest.raises(SettingsError) as raised:
         load_settings(tmp_path / name, VARIABLES, dotenv=None)
     assert raised.value.problems == (f"{tmp_path / name}: {sentence}",)
@@ -240,7 +238,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, sentence
 def test_temperature_is_accepted_and_reported_as_without_effect(tmp_path: Path) -> None:
     text = SMALLEST.replace("claude:\n", "claude:\n  temperature: 0.3\n")
     assert [warning.partition(": ")[2] for warning in load(tmp_path, text).warnings] == [
-        "has no effect: the models take no temperature; remove the key"
+        "has no effect, models accept no temperature; remove the key"
     ]
 
 

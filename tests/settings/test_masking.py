@@ -1,4 +1,4 @@
-"""SECURITY rule 19: no secret of the settings is shown."""
+"""SECURITY rule 19: secrets of the settings are never shown."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ repositories:
 """
 
 
-def test_no_secret_stands_in_a_repr(tmp_path: Path) -> None:
+def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
     settings = load(tmp_path, EVERY_SECRET)
     for shown in (repr(settings), str(settings), f"{settings.storage}", settings.model_dump_json(exclude={"storage"})):
         assert "marker" not in shown
 
 
-def test_every_secret_is_known_for_masking_longest_first(tmp_path: Path) -> None:
+def test_secret_values_are_all_secrets_longest_first(tmp_path: Path) -> None:
     assert secret_values(load(tmp_path, EVERY_SECRET)) == (
         "repository-marker-0000",
         "api-key-marker-0000",
@@ -47,13 +47,13 @@ def test_every_secret_is_known_for_masking_longest_first(tmp_path: Path) -> None
     )
 
 
-def test_a_short_database_password_is_masked_only_where_it_stands(tmp_path: Path) -> None:
+def test_a_short_database_password_is_masked_only_in_its_position(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + "storage: {url: 'postgresql+psycopg://hls:hls@db/hls'}\n")
     assert ":hls@" in secret_values(settings)
     assert "hls" not in secret_values(settings)
 
 
-def test_a_password_among_the_options_of_the_database_is_a_secret_too(tmp_path: Path) -> None:
+def test_a_password_in_the_options_of_the_database_url_is_a_secret(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + "storage: {url: 'postgresql+psycopg://h/n?password=option-marker&a=b'}\n")
     assert "option-marker" in secret_values(settings)
 
@@ -63,7 +63,7 @@ def test_a_database_without_a_password_has_no_secret(tmp_path: Path) -> None:
     assert set(secret_values(settings)) == set(VARIABLES.values())
 
 
-def test_a_secret_is_hidden_wherever_it_stands_unless_it_might_be_an_ordinary_word() -> None:
+def test_a_secret_is_masked_everywhere_unless_it_is_too_short() -> None:
     secrets = ("token-marker-0000-and-more", "token-marker-0000", "bug")
     assert masked("a bug: token-marker-0000-and-more, token-marker-0000", secrets) == "a bug: ***, ***"
 

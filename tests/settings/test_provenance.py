@@ -1,4 +1,4 @@
-"""Each value that holds for a repository, with the line that says so."""
+"""Effective values of a repository with the lines that set them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lines(folder: Path, settings: Settings, name: str = "owner/repo") -> list[st
     return [str(value).replace(f"{folder}/", "") for value in held(settings, effective)]
 
 
-def test_what_nobody_wrote_is_a_default(tmp_path: Path) -> None:
+def test_values_that_are_not_in_the_file_are_defaults(tmp_path: Path) -> None:
     assert lines(tmp_path, load(tmp_path, SMALLEST)) == [
         "enabled = true   default",
         'events = ["issues", "pull_request"]   default',
@@ -64,7 +64,7 @@ def test_what_nobody_wrote_is_a_default(tmp_path: Path) -> None:
     ]
 
 
-def test_a_value_names_the_line_of_the_entry_or_that_of_the_whole_file(tmp_path: Path) -> None:
+def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path) -> None:
     assert lines(tmp_path, load(tmp_path, SMALLEST + OVERRIDING)) == [
         "enabled = true   default",
         'events = ["issues.opened", "pull_request"]   settings.yaml:8 (repositories[0].events)',
@@ -92,7 +92,7 @@ def test_a_value_names_the_line_of_the_entry_or_that_of_the_whole_file(tmp_path:
     ]
 
 
-def test_a_value_that_a_merge_brought_names_the_line_where_it_is_written(tmp_path: Path) -> None:
+def test_a_merged_value_names_the_line_where_it_is_written(tmp_path: Path) -> None:
     merging = """\
   - &first
     name: owner/first
@@ -108,7 +108,7 @@ def test_a_value_that_a_merge_brought_names_the_line_where_it_is_written(tmp_pat
     assert "features.bots = true   settings.yaml:14 (repositories[2].features.bots)" in shown
 
 
-def test_what_an_entry_says_of_all_actions_holds_for_each_that_the_whole_file_names(tmp_path: Path) -> None:
+def test_a_choice_of_an_entry_for_all_actions_overrides_global_choices_for_one_action(tmp_path: Path) -> None:
     text = "    prompts: {use: {issues: false}}\nprompts: {use: {issues.opened: issues/own, push: push/own}}\n"
     assert lines(tmp_path, load(tmp_path, SMALLEST + text))[-3:] == [
         "prompts.use.issues.opened = false   settings.yaml:8 (repositories[0].prompts.use.issues)",
@@ -118,12 +118,12 @@ def test_what_an_entry_says_of_all_actions_holds_for_each_that_the_whole_file_na
 
 
 @pytest.mark.parametrize("name", sorted(Repository.model_fields.keys() - {"name"}))
-def test_every_key_of_an_entry_is_told(tmp_path: Path, name: str) -> None:
+def test_every_key_of_an_entry_is_listed(tmp_path: Path, name: str) -> None:
     shown = lines(tmp_path, load(tmp_path, SMALLEST))
     assert [line for line in shown if line.startswith((f"{name} = ", f"{name}."))] != []
 
 
-def test_every_key_of_a_section_is_told(tmp_path: Path) -> None:
+def test_every_key_of_a_section_is_listed(tmp_path: Path) -> None:
     shown = [line.partition(" = ")[0] for line in lines(tmp_path, load(tmp_path, SMALLEST))]
     assert {f"features.{key}" for key in Features.model_fields} <= set(shown)
     assert {f"labels.{key}" for key in Labels.model_fields} <= set(shown)

@@ -1,4 +1,4 @@
-"""Models that are gone, and who follows them."""
+"""Retired models and their successors."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_a_retired_model_names_its_successor(model: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-sonnet-4-5", "gpt-of-somebody", ""])
-def test_a_model_that_is_not_known_to_be_gone_is_left_alone(model: str) -> None:
+def test_a_model_that_is_not_retired_has_no_retirement(model: str) -> None:
     assert find_retired(model) is None
 
 
 @pytest.mark.parametrize(
-    ("model", "asked"),
+    ("model", "current"),
     [("claude-3-haiku-20240307", "claude-haiku-5-5"), ("claude-opus-5-5", "claude-opus-5-5"), ("of-us", "of-us")],
 )
-def test_what_is_asked_is_the_model_itself_or_who_follows_it(model: str, asked: str) -> None:
-    assert current_model(model) == asked
+def test_current_model_is_the_model_itself_or_its_successor(model: str, current: str) -> None:
+    assert current_model(model) == current

@@ -1,4 +1,4 @@
-"""The JSON Schema of the settings file: an editor marks what is wrong, and nothing that is right."""
+"""JSON Schema of the settings file: it rejects what does not load and accepts what loads."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ SCHEMA = settings_schema()
 SCALARS = [key for key in Reference().keys if "list" not in key.expected and "map" not in key.expected]
 
 
-def complaints(text: str) -> list[str]:
-    """Where the schema finds something wrong: "server.port"."""
+def rejected_paths(text: str) -> list[str]:
+    """Key paths that the schema rejects: "server.port"."""
     errors = Draft202012Validator(SCHEMA).iter_errors(yaml.safe_load(text))
     return sorted({".".join(str(step) for step in error.absolute_path) for error in errors})
 
 
-def test_the_schema_is_one_of_the_dialect_that_it_names() -> None:
+def test_the_schema_is_valid_in_its_dialect() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_the_file_for_editors_is_what_the_command_prints() -> None:
+def test_the_shipped_schema_is_what_the_command_prints() -> None:
     assert Path("config/settings.schema.json").read_text(encoding="utf-8") == f"{schema_text()}\n"
 
 
-def test_the_file_for_editors_of_a_repositorys_own_settings_is_what_the_command_prints() -> None:
+def test_the_shipped_schema_of_repository_settings_is_what_the_command_prints() -> None:
     assert Path("config/repository.schema.json").read_text(encoding="utf-8") == f"{repository_schema_text()}\n"
 
 
@@ -51,14 +51,14 @@ def test_the_shipped_file_points_editors_to_the_schema_beside_it() -> None:
     ],
     ids=["shipped", "shipped with every key", "a user's", "smallest"],
 )
-def test_files_that_load_are_right(text: str) -> None:
-    assert complaints(text) == []
+def test_files_that_load_are_accepted(text: str) -> None:
+    assert rejected_paths(text) == []
 
 
 @pytest.mark.parametrize("key", SCALARS, ids=lambda key: key.path)
-def test_a_variable_is_right_wherever_one_value_stands(key: Key) -> None:
-    assert complaints(with_value(key.path, "${NAME}")) == []
-    assert complaints(with_value(key.path, "${NAME:-7}")) == []
+def test_a_variable_is_accepted_for_every_single_value(key: Key) -> None:
+    assert rejected_paths(with_value(key.path, "${NAME}")) == []
+    assert rejected_paths(with_value(key.path, "${NAME:-7}")) == []
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_a_variable_is_right_wherever_one_value_stands(key: Key) -> None:
         ("    prompts: {used: {}}\n", "repositories.0.prompts"),
     ],
 )
-def test_a_misspelt_key_is_wrong(more: str, where: str) -> None:
-    assert complaints(SMALLEST + more) == [where]
+def test_a_misspelt_key_is_rejected(more: str, where: str) -> None:
+    assert rejected_paths(SMALLEST + more) == [where]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_misspelt_key_is_wrong(more: str, where: str) -> None:
         ("  -\n", "repositories.1"),
     ],
 )
-def test_what_does_not_load_is_wrong(more: str, where: str) -> None:
-    assert complaints(SMALLEST + more) == [where]
+def test_what_does_not_load_is_rejected(more: str, where: str) -> None:
+    assert rejected_paths(SMALLEST + more) == [where]
 
 
 @pytest.mark.parametrize(
@@ -122,15 +122,15 @@ def test_what_does_not_load_is_wrong(more: str, where: str) -> None:
         "prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a, shadow: true}}}\n",
     ],
 )
-def test_what_loads_is_right(more: str) -> None:
-    assert complaints(SMALLEST + more) == []
+def test_what_loads_is_accepted(more: str) -> None:
+    assert rejected_paths(SMALLEST + more) == []
 
 
 @pytest.mark.parametrize("section", ["github", "claude", "repositories"])
-def test_a_section_that_must_be_there_is_missed(section: str) -> None:
+def test_a_missing_required_section_is_rejected(section: str) -> None:
     root = yaml.safe_load(SMALLEST)
     del root[section]
-    assert complaints(yaml.safe_dump(root)) == [""]
+    assert rejected_paths(yaml.safe_dump(root)) == [""]
 
 
 def test_a_key_is_described_with_its_default_and_bounds() -> None:
@@ -139,7 +139,7 @@ def test_a_key_is_described_with_its_default_and_bounds() -> None:
         "default": 8000,
         "anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, {"$ref": "#/$defs/Variable"}],
     }
-    assert SCHEMA["$defs"]["Server"]["properties"]["api_key"] == {  # which is unset by default
+    assert SCHEMA["$defs"]["Server"]["properties"]["api_key"] == {  # unset by default
         "description": "key that /stats and the full /health need in X-API-Key, at least 16 bytes",
         "anyOf": [{"type": "string", "format": "password", "writeOnly": True}, {"type": "null"}],
     }
@@ -150,7 +150,7 @@ def test_a_key_is_described_with_its_default_and_bounds() -> None:
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_every_key_is_described_as_the_model_says_it(key: Key) -> None:
+def test_every_key_has_the_description_of_the_model(key: Key) -> None:
     place = property_ = SCHEMA
     for section in key.path.split("."):
         property_ = place["properties"][section.removesuffix("[]")]

@@ -1,4 +1,4 @@
-"""YAML that is broken, doubled, or made to explode: a line, a sentence of our own, and no text of the file."""
+"""Broken, duplicate and exploding YAML: messages have a line and a sentence, and no text of the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("server:\n\tport: 1\n", "2: not valid YAML: a tab indents this line; YAML wants spaces"),
+        ("server:\n\tport: 1\n", "2: not valid YAML: this line is indented with a tab; YAML requires spaces"),
         (
             "github:\n  token: @abc\n",
             "2: not valid YAML: a value cannot start with this character; put the value in quotes",
@@ -39,7 +39,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
             f"a: {SECRET}: b\n",
             "1: not valid YAML: a colon inside a value; put the value in quotes, or check the indentation",
         ),
-        (f'a: 1\nb: "{SECRET}\nc: 2\n', "2: not valid YAML: a quote is opened here and never closed"),
+        (f'a: 1\nb: "{SECRET}\nc: 2\n', "2: not valid YAML: a quote that starts here is not closed"),
         (
             'a: "C:\\host"\n',
             "1: not valid YAML: a backslash in double quotes starts an escape; use single quotes",
@@ -48,37 +48,37 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: [1, 2\nb: 3\n", "2: not valid YAML: a list or map in brackets is not closed"),
         (
             "a: &x 1\nb: &x 2\n",
-            "2: not valid YAML: two values have the same anchor (&name); a value that starts with & stands in quotes",
+            "2: not valid YAML: two values have the same anchor (&name); put a value that starts with & in quotes",
         ),
-        ("a: 1\n---\nb: 2\n", "2: not valid YAML: a second document starts here; one file holds one document"),
-        ("%YAML 9.9\n---\na: 1\n", "1: not valid YAML: this line cannot be understood"),
+        ("a: 1\n---\nb: 2\n", "2: not valid YAML: a second document starts here; a file must contain one document"),
+        ("%YAML 9.9\n---\na: 1\n", "1: not valid YAML: this line cannot be parsed"),
         ("a: 1\nb: \x07\n", "2: a control character, which YAML forbids; remove it"),
     ],
     ids=lambda value: None if value[0].isdigit() else repr(value[:24]),
 )
-def test_broken_yaml_is_named_by_line(tmp_path: Path, text: str, problem: str) -> None:
+def test_broken_yaml_is_reported_by_line(tmp_path: Path, text: str, problem: str) -> None:
     assert problems(tmp_path, text) == [f"settings.yaml:{problem}"]
 
 
-def test_an_escape_that_names_no_character_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_escape_sequence_is_rejected(tmp_path: Path) -> None:
     assert problems(tmp_path, 'a: "\\UFFFFFFFF"\n') == [
-        "settings.yaml: not valid YAML: an escape that names no character"
+        "settings.yaml: not valid YAML: an escape sequence is not a valid character"
     ]
 
 
-def test_a_file_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_reported_by_line(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_bytes(b"a: 1\nb: caf\xe9\n")
     with pytest.raises(SettingsError, match=r"settings.yaml:2: not UTF-8; save the file as UTF-8"):
         load_settings(path, {}, dotenv=None)
 
 
-def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
     settings = load(tmp_path, "\ufeff" + SMALLEST.replace("\n", "\r\n"))
     assert settings.sources.lines["repositories[0].name"] == 7
 
 
-def test_a_key_written_twice_is_a_problem_and_so_is_everything_else(tmp_path: Path) -> None:
+def test_a_duplicate_key_is_reported_together_with_other_problems(tmp_path: Path) -> None:
     text = SMALLEST + "server:\n  port: 1\n  port: 2\n  hots: x\n"
     assert problems(tmp_path, text) == [
         "settings.yaml:10: server.port: written twice, first in line 9; remove one",
@@ -108,13 +108,13 @@ def test_anchors_aliases_and_merges_work(tmp_path: Path) -> None:
     "merges",
     ["  <<: [{model: one, timeout_s: 5}, {model: two}]\n", "  <<: {model: one, timeout_s: 5}\n  <<: {model: two}\n"],
 )
-def test_of_two_merged_maps_the_first_gives_a_key(tmp_path: Path, merges: str) -> None:
+def test_the_first_of_two_merged_maps_takes_precedence(tmp_path: Path, merges: str) -> None:
     text = SMALLEST.replace("claude:\n", f"claude:\n{merges}  timeout_s: 6\n")
     claude = load(tmp_path, text).claude
     assert (claude.model, claude.timeout_s) == ("one", 6.0)
 
 
-def test_a_key_that_several_merged_maps_have_stands_where_the_one_that_gives_it_does(tmp_path: Path) -> None:
+def test_a_key_of_several_merged_maps_has_the_line_of_the_effective_one(tmp_path: Path) -> None:
     merged = """\
   - &one {name: o/one, labels: {create: false}}
   - &two
@@ -129,28 +129,31 @@ def test_a_key_that_several_merged_maps_have_stands_where_the_one_that_gives_it_
     assert "repositories[3].labels.allow" not in sources.lines
 
 
-def test_a_merge_of_something_else_is_a_problem(tmp_path: Path) -> None:
+def test_a_merge_of_something_other_than_a_map_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST + "server: {<<: 5}\n") == [
-        "settings.yaml:8: << takes a map, as an alias: <<: *name"
+        "settings.yaml:8: << takes an alias of a map: <<: *name"
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (BOMB, "settings.yaml:1: more than 20000 values; do aliases (*name) repeat each other?"),
-        ("a: &a [*a]\n", "settings.yaml:1: more than 20 levels; do aliases (*name) repeat each other?"),
-        ("a: " + "[" * 30 + "]" * 30, "settings.yaml:1: more than 20 levels; do aliases (*name) repeat each other?"),
+        (BOMB, "settings.yaml:1: more than 20000 values; check for aliases (*name) that repeat each other"),
+        ("a: &a [*a]\n", "settings.yaml:1: more than 20 levels; check for aliases (*name) that repeat each other"),
+        (
+            "a: " + "[" * 30 + "]" * 30,
+            "settings.yaml:1: more than 20 levels; check for aliases (*name) that repeat each other",
+        ),
         ("a: " + "[" * 5000, "settings.yaml: nested too deeply; settings have at most 20 levels"),
         ("a: " + "x" * 1_000_001, "settings.yaml: larger than 1000000 bytes; this is not a settings file"),
     ],
     ids=["aliases of aliases", "an alias of itself", "deep", "very deep", "large"],
 )
-def test_a_file_that_would_explode_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_file_that_would_explode_is_rejected(tmp_path: Path, text: str, problem: str) -> None:
     assert problems(tmp_path, text) == [problem]
 
 
-def test_tags_are_refused_and_run_nothing(tmp_path: Path) -> None:
+def test_tags_are_rejected_and_not_executed(tmp_path: Path) -> None:
     text = SMALLEST + "server: {host: !!python/name:os.system }\nprompts: {use: !!set {a}}\n? [1]\n: 2\n"
     assert problems(tmp_path, text) == [
         "settings.yaml:8: server.host: a tag (!...) is not supported; remove it",
@@ -173,7 +176,7 @@ def test_tags_are_refused_and_run_nothing(tmp_path: Path) -> None:
         ("[]", "an empty list"),
     ],
 )
-def test_odd_scalars_are_shown_as_they_were_understood(tmp_path: Path, written: str, found: str) -> None:
+def test_unusual_scalars_are_shown_as_parsed(tmp_path: Path, written: str, found: str) -> None:
     assert problems(tmp_path, SMALLEST + f"limits: {{lease_s: 40, concurrency: {written}}}\n")[0] == (
         f"settings.yaml:8: limits.concurrency: found {found}, expected a whole number from 1 to 200"
     )

@@ -1,4 +1,4 @@
-"""What follows when the settings of a running service change."""
+"""Reload of the settings of a running service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hls_handler.settings.succession import succession
 from tests.settings.files import SECRET, SMALLEST, TOKEN, VARIABLES, load
 
 
-def test_a_change_is_named_by_its_keys_and_never_by_its_values(tmp_path: Path) -> None:
+def test_changes_are_listed_by_key_without_values(tmp_path: Path) -> None:
     before = load(tmp_path, SMALLEST)
     after = load(
         tmp_path,
@@ -30,10 +30,10 @@ def test_a_change_is_named_by_its_keys_and_never_by_its_values(tmp_path: Path) -
     assert step.waiting == ()
 
 
-def test_a_comment_in_the_file_changes_no_key_but_the_lines(tmp_path: Path) -> None:
+def test_a_comment_in_the_file_changes_only_the_lines(tmp_path: Path) -> None:
     step = succession(load(tmp_path, SMALLEST), load(tmp_path, "# Ours.\n" + SMALLEST))
     assert (step.changed, step.waiting) == ((), ())
-    assert step.settings.sources.line("github.token") == 3
+    assert step.settings.sources.find_line("github.token") == 3
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_comment_in_the_file_changes_no_key_but_the_lines(tmp_path: Path) -> N
         "limits: {concurrency: 9}",
     ],
 )
-def test_what_needs_a_restart_keeps_its_value_and_is_named_with_its_line(tmp_path: Path, text: str) -> None:
+def test_a_key_that_needs_a_restart_keeps_its_value_and_is_listed_with_its_line(tmp_path: Path, text: str) -> None:
     before = load(tmp_path, SMALLEST)
     step = succession(before, load(tmp_path, f"{SMALLEST}{text}\n"))
     section, _, rest = text.partition(": {")
@@ -55,7 +55,7 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named_with_its_line(tmp_pat
     assert getattr(step.settings, section) == getattr(before, section)
 
 
-def test_other_keys_of_such_a_section_are_taken_over(tmp_path: Path) -> None:
+def test_other_keys_of_such_a_section_are_applied(tmp_path: Path) -> None:
     step = succession(
         load(tmp_path, SMALLEST), load(tmp_path, SMALLEST + "limits: {concurrency: 9, max_attempts: 2}\n")
     )
@@ -63,13 +63,13 @@ def test_other_keys_of_such_a_section_are_taken_over(tmp_path: Path) -> None:
     assert step.changed == ("limits.max_attempts",)
 
 
-def test_rule_1_signatures_are_not_switched_off_on_the_word_of_a_host_that_waits_for_a_restart(tmp_path: Path) -> None:
+def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_restart(tmp_path: Path) -> None:
     before = load(tmp_path, SMALLEST + "server: {host: 0.0.0.0}\n")
     after = load(tmp_path, SMALLEST + "server: {host: 127.0.0.1}\nfeatures: {signature_validation: false}\n")
     with pytest.raises(SettingsError) as raised:
         succession(before, after)
     (problem,) = raised.value.problems
     assert problem == (
-        f"{tmp_path}/settings.yaml:9 (features.signature_validation): false is for a loopback host only, and the "
-        "running service listens on 0.0.0.0 until it is restarted"
+        f"{tmp_path}/settings.yaml:9 (features.signature_validation): false is allowed on a loopback host only, and "
+        "the running service listens on 0.0.0.0 until it is restarted"
     )

@@ -1,4 +1,4 @@
-"""What `prompts.use` says of events: prompts that go to work, and shadows beside them."""
+"""Prompt choices in `prompts.use`: prompts for events, and shadow prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.provenance import held
-from hls_handler.settings.uses import Use, all_uses, chosen_events, mere_shadows
+from hls_handler.settings.uses import PromptChoice, all_uses, chosen_events, mere_shadows
 from tests.settings.files import SMALLEST, load
 
 USES = """\
@@ -37,23 +37,25 @@ def effective(settings: Settings) -> Effective:
     return found
 
 
-def test_everything_that_the_file_says_is_listed_with_its_key(settings: Settings) -> None:
+def test_every_choice_is_listed_with_its_key(settings: Settings) -> None:
     uses = all_uses(settings)
     assert len(uses) == 6
-    assert uses[0] == Use("prompts.use.issues", "issues", "issues/own", shadow=False)
-    assert uses[4] == Use("repositories[0].prompts.use.issues.opened", "issues.opened", "issues/strict", shadow=True)
+    assert uses[0] == PromptChoice("prompts.use.issues", "issues", "issues/own", shadow=False)
+    assert uses[4] == PromptChoice(
+        "repositories[0].prompts.use.issues.opened", "issues.opened", "issues/strict", shadow=True
+    )
 
 
-def test_a_shadow_chooses_for_no_event(settings: Settings) -> None:
+def test_a_shadow_prompt_is_not_a_choice_for_its_event(settings: Settings) -> None:
     assert chosen_events(settings) == {"issues", "issues.edited"}
 
 
-def test_a_prompt_that_also_goes_to_work_is_no_mere_shadow(settings: Settings) -> None:
+def test_a_prompt_that_is_also_chosen_is_not_shadow_only(settings: Settings) -> None:
     assert mere_shadows(settings) == {"issues/strict", "issues/global", "push/tell"}
 
 
 @pytest.mark.parametrize(
-    ("event", "works", "shadow"),
+    ("event", "chosen", "shadow"),
     [
         (
             "issues.opened",
@@ -66,14 +68,14 @@ def test_a_prompt_that_also_goes_to_work_is_no_mere_shadow(settings: Settings) -
         ("release.published", None, None),
     ],
 )
-def test_a_shadow_stands_beside_what_is_chosen_and_takes_the_place_of_no_choice(
-    settings: Settings, event: str, works: tuple[str, str] | None, shadow: tuple[str, str] | None
+def test_a_shadow_prompt_does_not_replace_the_choice(
+    settings: Settings, event: str, chosen: tuple[str, str] | None, shadow: tuple[str, str] | None
 ) -> None:
     found = effective(settings)
-    assert (found.prompt_for(event), found.shadow_for(event)) == (works, shadow)
+    assert (found.prompt_for(event), found.shadow_for(event)) == (chosen, shadow)
 
 
-def test_a_shadow_is_told_with_its_line(settings: Settings, tmp_path: Path) -> None:
+def test_a_shadow_prompt_is_listed_with_its_line(settings: Settings, tmp_path: Path) -> None:
     shown = [str(value).replace(f"{tmp_path}/", "") for value in held(settings, effective(settings))]
     assert shown[-5:] == [
         "prompts.use.issues = issues/own   settings.yaml:14 (prompts.use.issues)",

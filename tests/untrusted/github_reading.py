@@ -1,6 +1,6 @@
-"""How GitHub reads a comment, as far as it matters here: Markdown to text nodes, filters over those; bots over the raw.
+"""Model of how GitHub and bots interpret a comment: GitHub filters the text nodes of the Markdown, bots the raw text.
 
-The patterns are GitHub's published ones or stricter: html-pipeline's `MentionFilter`, and the closing keywords of
+The patterns are those that GitHub publishes, or stricter: html-pipeline's `MentionFilter`, and the closing keywords of
 https://docs.github.com/en/issues/tracking-your-work-with-issues/linking-a-pull-request-to-an-issue
 """
 
@@ -15,7 +15,7 @@ from markdown_it.token import Token
 
 class _Reader(MarkdownIt):
     def validateLink(self, url: str) -> bool:  # noqa: N802 (as in MarkdownIt)
-        """Links of every kind are links here: the reader must not be safer than the text."""
+        """Accept links of every scheme, so that the parser does not hide unsafe ones."""
         return True
 
 
@@ -36,10 +36,10 @@ FOOTER = "The footer of ours."
 
 
 def dangers(posted: str) -> list[str]:
-    """What would happen if this were posted: each danger as a few words; empty if it is harmless."""
+    """List what posting the text would trigger, each as a few words; empty if it is harmless."""
     tokens = MARKDOWN.parse(f"{posted}\n\n***\n\n{FOOTER}")
     found = [f"raw: {name}" for name, pattern in _RAW.items() if pattern.search(posted)]
-    for token in _flat(tokens):
+    for token in _flatten(tokens):
         if token.type in {"html_block", "html_inline", "image"}:
             found.append(f"{token.type}: {token.content}")
         if token.type == "link_open" and UNSAFE_TARGET.match(str(token.attrs["href"])):
@@ -47,7 +47,7 @@ def dangers(posted: str) -> list[str]:
     for token in tokens:
         if token.type == "inline":
             found += [f"mention: {node}" for node in text_nodes(token.children or []) if MENTION.search(node)]
-            if CLOSING.search(_visible(token.children or [])):
+            if CLOSING.search(_text_for_filters(token.children or [])):
                 found.append(f"closing: {token.content}")
     last = [(token.type, token.level) for token in tokens[-4:]]
     own = [("hr", 0), ("paragraph_open", 0), ("inline", 1), ("paragraph_close", 0)]
@@ -58,7 +58,7 @@ _RAW = {"command": COMMAND, "bot": BOT, "comment": re.compile("<!--"), "unseen":
 
 
 def text_nodes(children: Sequence[Token]) -> Iterator[str]:
-    """Runs of text as a tree of HTML has them, outside of code and links."""
+    """Yield the text nodes of the HTML, outside of code and links."""
     node: list[str] = []
     links = 0
     for token in children:
@@ -71,13 +71,13 @@ def text_nodes(children: Sequence[Token]) -> Iterator[str]:
     yield "".join(node)
 
 
-def _visible(children: Sequence[Token]) -> str:
-    """What GitHub's filters see: they leave code alone."""
-    seen = (token for token in children if token.type not in {"image", "code_inline"})
-    return "".join("\n" if token.type.endswith("break") else token.content for token in seen)
+def _text_for_filters(children: Sequence[Token]) -> str:
+    """Return the text that GitHub's filters examine; they skip code."""
+    examined = (token for token in children if token.type not in {"image", "code_inline"})
+    return "".join("\n" if token.type.endswith("break") else token.content for token in examined)
 
 
-def _flat(tokens: Sequence[Token]) -> Iterator[Token]:
+def _flatten(tokens: Sequence[Token]) -> Iterator[Token]:
     for token in tokens:
         yield token
-        yield from _flat(token.children or [])
+        yield from _flatten(token.children or [])

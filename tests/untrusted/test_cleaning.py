@@ -1,4 +1,4 @@
-"""Cleaning, one sanitiser at a time, and what a prompt shows in the end."""
+"""Cleaning steps one at a time, and the formatted text of a prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler.untrusted import cleaning
-from hls_handler.untrusted.cleaning import Code, cap, clean, defused, for_prompt
+from hls_handler.untrusted.cleaning import Code, cap, clean, escape_delimiters, for_prompt
 from hls_handler.untrusted.tokens import CLOSE, DIGITS, OPEN
 
 NONCE = "0123456789abcdef"
@@ -25,8 +25,8 @@ def check(step: Callable[[str], str], before: str, after: str) -> None:
     ("before", "after"),
     [("a\ud800b", "a\ufffdb"), ("\udfff", "\ufffd"), ("😀", "😀"), ("plain", "plain")],
 )
-def test_rule_7_halves_of_characters_are_replaced(before: str, after: str) -> None:
-    check(cleaning.without_surrogates, before, after)
+def test_rule_7_surrogates_are_replaced(before: str, after: str) -> None:
+    check(cleaning.replace_surrogates, before, after)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_rule_7_halves_of_characters_are_replaced(before: str, after: str) -> No
         ("a\x85b\u2028c\u2029d", "a b c d"),
     ],
 )
-def test_rule_7_only_newlines_begin_a_line(before: str, after: str) -> None:
-    check(cleaning.with_plain_line_ends, before, after)
+def test_rule_7_only_newlines_start_a_line(before: str, after: str) -> None:
+    check(cleaning.normalize_line_ends, before, after)
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_rule_7_only_newlines_begin_a_line(before: str, after: str) -> None:
     ],
 )
 def test_rule_7_control_characters_are_removed(before: str, after: str) -> None:
-    check(cleaning.without_controls, before, after)
+    check(cleaning.remove_controls, before, after)
 
 
 @pytest.mark.parametrize("control", list("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))
 def test_rule_7_bidi_controls_are_removed(control: str) -> None:
-    check(cleaning.without_bidi_controls, f"a{control}b", "ab")
+    check(cleaning.remove_bidi_controls, f"a{control}b", "ab")
 
 
-def test_rule_7_letters_that_run_from_right_to_left_stay() -> None:
-    check(cleaning.without_bidi_controls, "שלום مرحبا", "שלום مرحبا")
+def test_rule_7_right_to_left_letters_stay() -> None:
+    check(cleaning.remove_bidi_controls, "שלום مرحبا", "שלום مرحبا")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_rule_7_letters_that_run_from_right_to_left_stay() -> None:
     ],
 )
 def test_rule_7_tag_characters_are_removed(before: str, after: str) -> None:
-    check(cleaning.without_tag_characters, before, after)
+    check(cleaning.remove_tag_characters, before, after)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_rule_7_tag_characters_are_removed(before: str, after: str) -> None:
         ("e\u0301", "e\u0301"),
     ],
 )
-def test_rule_7_what_has_no_width_is_removed_unless_spelling_needs_it(before: str, after: str) -> None:
-    check(cleaning.without_invisible, before, after)
+def test_rule_7_invisible_characters_are_removed_unless_spelling_needs_them(before: str, after: str) -> None:
+    check(cleaning.remove_invisible, before, after)
 
 
-def test_rule_7_the_characters_of_tokens_are_removed() -> None:
-    check(cleaning.without_reserved, f"a{OPEN}{DIGITS}{CLOSE}b\ue020", "ab\ue020")
+def test_rule_7_the_characters_of_placeholders_are_removed() -> None:
+    check(cleaning.remove_reserved, f"a{OPEN}{DIGITS}{CLOSE}b\ue020", "ab\ue020")
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_rule_7_the_characters_of_tokens_are_removed() -> None:
     ],
 )
 def test_rule_7_html_comments_are_removed(before: str, after: str) -> None:
-    check(cleaning.without_html_comments, before, after)
+    check(cleaning.remove_html_comments, before, after)
 
 
-def test_rule_7_the_chain_removes_what_hides_a_comment() -> None:
+def test_rule_7_characters_that_hide_a_comment_are_removed_first() -> None:
     assert clean("a<\u200b!-\u202e- hidden -\x00->b") == "ab"
     assert clean("a\r\n<!-- b") == "a\n[unclosed HTML comment: 6 characters cut]"
 
@@ -147,7 +147,7 @@ def test_code_keeps_its_comments_and_its_lines() -> None:
 
 
 @given(st.text())
-def test_rule_7_cleaning_twice_is_cleaning_once(text: str) -> None:
+def test_rule_7_cleaning_is_idempotent(text: str) -> None:
     once = clean(text)
     assert clean(once) == once
     assert clean(Code(once)) == once
@@ -169,7 +169,7 @@ def test_rule_7_no_closed_comment_survives(text: str) -> None:
         ("", 0, ""),
     ],
 )
-def test_rule_7_the_cap_is_visible(text: str, n: int, capped: str) -> None:
+def test_rule_7_truncation_is_visible(text: str, n: int, capped: str) -> None:
     assert cap(text, n) == capped
 
 
@@ -187,12 +187,12 @@ def test_a_prompt_shows_a_text_between_delimiters(text: str, shown: str) -> None
     assert for_prompt(text, NONCE).replace(NONCE, "N") == shown
 
 
-def test_the_cap_of_a_prompt_is_an_argument_and_has_a_default() -> None:
+def test_the_limit_of_a_prompt_text_is_an_argument_with_a_default() -> None:
     assert for_prompt("abcdef", NONCE, limit=2) == f"<stranger {NONCE}>ab… [4 characters cut]</stranger {NONCE}>"
     assert for_prompt("x" * 60_001, NONCE).count("x") == 60_000
 
 
-def test_rule_10_a_credential_is_redacted_before_the_text_is_capped() -> None:
+def test_rule_10_a_credential_is_redacted_before_truncation() -> None:
     token = "ghp_" + "a1B2" * 9
     assert token[:20] not in for_prompt(f"0123456789 {token}", NONCE, limit=31)
 
@@ -219,5 +219,8 @@ def test_rule_8_a_text_cannot_close_its_own_delimiters(attack: str) -> None:
     assert re.search(r"<\s*/?\s*stranger", inside, re.IGNORECASE) is None
 
 
-def test_other_tags_are_shown_as_they_are() -> None:
-    assert defused("<div> </strangers> <b>stranger</b> a < b", NONCE) == "<div> </strangers> <b>stranger</b> a < b"
+def test_other_tags_are_unchanged() -> None:
+    assert (
+        escape_delimiters("<div> </strangers> <b>stranger</b> a < b", NONCE)
+        == "<div> </strangers> <b>stranger</b> a < b"
+    )

@@ -1,4 +1,4 @@
-"""What we post: harmless whatever Claude or a stranger wrote, and still the Markdown that it was."""
+"""Sanitized Markdown: harmless whatever the text contains, and otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -154,31 +154,31 @@ ATTACKS = {
 @pytest.mark.parametrize(
     "around", ["{}", "Before.\n{}\nafter", "Before.\n\n{}\n\nafter"], ids=["alone", "tight", "loose"]
 )
-def test_rule_15_an_attack_does_nothing(attack: str, around: str) -> None:
+def test_rule_15_an_attack_is_harmless(attack: str, around: str) -> None:
     text = around.format(attack)
     assert dangers(for_comment(text, "0" * 16)) == []
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 @pytest.mark.parametrize("around", ["{}", "| x | {} |", "### {}", "- {}", "| a |\n|---|\n| {} |"])
-def test_rule_15_an_attack_on_one_line_does_nothing(attack: str, around: str) -> None:
+def test_rule_15_an_attack_on_one_line_is_harmless(attack: str, around: str) -> None:
     cell = for_cell(attack, "0" * 16)
     assert "\n" not in cell
     assert dangers(around.format(cell)) == []
 
 
-def test_rule_15_the_table_of_attacks_is_large_enough_and_bites() -> None:
+def test_rule_15_the_attacks_are_many_and_dangerous_without_sanitizing() -> None:
     assert len(ATTACKS) >= 60
-    assert {name for name, attack in ATTACKS.items() if not dangers(attack)} == UNSEEN_BY_THIS_READER
+    assert {name for name, attack in ATTACKS.items() if not dangers(attack)} == NOT_DETECTED_BY_THIS_PARSER
 
 
-UNSEEN_BY_THIS_READER = {
-    # GitHub links more than CommonMark does, and a link ends a text
+NOT_DETECTED_BY_THIS_PARSER = {
+    # GitHub links more than CommonMark does, and a link ends a text node
     "mention behind a number",
     "mention behind an e-mail address",
     "mention in a span cut by a bare address",
     "mention in a footnote",
-    # what cleaning or redaction would make of it is the danger
+    # dangerous only after cleaning or redaction
     "mention by a half entity",
     "closing with hidden characters",
     "command behind hidden characters",
@@ -186,7 +186,7 @@ UNSEEN_BY_THIS_READER = {
     "command behind a blank and hidden characters",
     "image made of a credential",
     "image with hidden characters",
-    # harmless as it is; a careless change would make it dangerous
+    # harmless unchanged, but dangerous if sanitized incorrectly
     "mention behind an escaped run",
     "mention in a link",
     "mention in a span cut by a definition",
@@ -285,7 +285,7 @@ nasty_letters = st.text(alphabet="`~@v|<>![]()\\\n >-1.#/ \t&;$_*:", max_size=40
 
 @settings(max_examples=500)
 @given(nasty | nasty_letters)
-def test_rule_15_no_text_does_anything(text: str) -> None:
+def test_rule_15_any_text_is_harmless(text: str) -> None:
     assert dangers(scrub(text)) == []
 
 
@@ -293,11 +293,11 @@ def test_rule_15_no_text_does_anything(text: str) -> None:
 @given(
     nasty | nasty_letters, st.sampled_from(["{}", "| {} |", "| a |\n|---|\n| {} |", "# {}", "- {}", "**{}**", "> {}"])
 )
-def test_rule_15_no_text_does_anything_on_one_line(text: str, around: str) -> None:
+def test_rule_15_any_text_on_one_line_is_harmless(text: str, around: str) -> None:
     assert dangers(around.format(scrub_inline(text))) == []
 
 
-PLACES = {
+CONTEXTS = {
     "alone": "{{ x }}",
     "in a list": "- a\n- {{ x }}\n- b",
     "in a nested list": "- a\n  - {{ x }}",
@@ -331,7 +331,7 @@ PLACES = {
     "in our own angles": "<{{ x }}>",
     "behind our own ampersand": "a &{{ x }}",
 }
-HTML_PLACES = {
+HTML_CONTEXTS = {
     "in our own summary": "<details><summary>{{ x }}</summary>\n\n{{ y }}\n\n</details>",
     "in our own block of html": "<div>\n{{ x }}\n</div>",
     "in our own inline html": "a <sub>{{ x }}</sub> b",
@@ -350,24 +350,24 @@ def comment(source: str, x: str, y: str) -> str:
     return exchange.settle(template(source).render(context), template="t")
 
 
-@pytest.mark.parametrize("source", PLACES.values(), ids=PLACES.keys())
-def test_rule_15_an_attack_does_nothing_wherever_our_template_puts_it(source: str) -> None:
+@pytest.mark.parametrize("source", CONTEXTS.values(), ids=CONTEXTS.keys())
+def test_rule_15_an_attack_is_harmless_in_every_context_of_a_template(source: str) -> None:
     for name, attack in ATTACKS.items():
         for second in ("`", attack):
             assert dangers(comment(source, attack, second)) == [], name
 
 
-@pytest.mark.parametrize("source", PLACES.values(), ids=PLACES.keys())
+@pytest.mark.parametrize("source", CONTEXTS.values(), ids=CONTEXTS.keys())
 @settings(max_examples=60)
 @given(x=nasty | nasty_letters, y=nasty)
-def test_rule_15_no_text_does_anything_wherever_our_template_puts_it(source: str, x: str, y: str) -> None:
+def test_rule_15_any_text_is_harmless_in_every_context_of_a_template(source: str, x: str, y: str) -> None:
     assert dangers(comment(source, x, y)) == []
 
 
-@pytest.mark.parametrize("source", HTML_PLACES.values(), ids=HTML_PLACES.keys())
+@pytest.mark.parametrize("source", HTML_CONTEXTS.values(), ids=HTML_CONTEXTS.keys())
 @settings(max_examples=60)
 @given(x=nasty | nasty_letters | st.sampled_from(sorted(ATTACKS.values())), y=nasty)
-def test_rule_15_no_text_adds_to_our_own_html(source: str, x: str, y: str) -> None:
+def test_rule_15_no_text_adds_html_to_that_of_a_template(source: str, x: str, y: str) -> None:
     own = [danger for danger in dangers(comment(source, "own", "own")) if danger.startswith("html")]
     found = dangers(comment(source, x, y))
     assert [danger for danger in found if not danger.startswith("html")] == []
@@ -375,7 +375,7 @@ def test_rule_15_no_text_adds_to_our_own_html(source: str, x: str, y: str) -> No
     assert "".join(found).count('"') == "".join(own).count('"')
 
 
-# --- and still readable ----------------------------------------------------------------------------------------------
+# --- readability -----------------------------------------------------------------------------------------------------
 
 UNCHANGED = [
     "Plain words, **bold**, _emphasis_, ~~struck~~ and `code`.",
@@ -398,7 +398,7 @@ UNCHANGED = [
 
 
 @pytest.mark.parametrize("text", UNCHANGED, ids=[text[:25] for text in UNCHANGED])
-def test_ordinary_markdown_is_posted_as_it_was(text: str) -> None:
+def test_ordinary_markdown_is_unchanged(text: str) -> None:
     assert scrub(text).strip("\n") == text
 
 
@@ -441,7 +441,7 @@ READABLE = {
     "```\n\xa0/approve\n```": f"\n```\n\xa0/{BREAK}approve\n```\n",
     "It fixes the thing.": "It fixes the thing.",
     "/approve": "\\/approve",
-    # GitHub reads definitions and bare addresses before it reads code spans; the reader in these tests does not
+    # GitHub parses definitions and bare URLs before code spans; the parser in these tests does not
     "[`]: ` @a": f"[\\`]\\: \\` @{BREAK}a",
     "https://x.example/`a @b `c": f"https://x.example/\\`a @{BREAK}b \\`c",
     "www.x.example`@a`": f"www.x.example\\`@{BREAK}a\\`{BREAK}",
@@ -465,7 +465,7 @@ READABLE = {
 
 
 @pytest.mark.parametrize(("text", "posted"), READABLE.items(), ids=[text[:25] for text in READABLE])
-def test_what_has_to_change_changes_little(text: str, posted: str) -> None:
+def test_sanitizing_changes_little(text: str, posted: str) -> None:
     assert scrub(text) == posted
 
 
@@ -491,11 +491,11 @@ def test_a_cell_is_one_line_without_bars(text: str, cell: str) -> None:
     assert [token.content for token in rows if token.type == "inline"][-1] == "last"
 
 
-def test_a_comments_text_is_capped_visibly() -> None:
+def test_truncation_of_a_text_in_a_comment_is_visible() -> None:
     assert for_comment("x" * 30_005, "0" * 16) == "x" * 30_000 + f"… [5 characters cut]{BREAK}"
 
 
-def test_rule_10_nothing_that_looks_like_a_credential_is_posted() -> None:
+def test_rule_10_no_credential_is_posted() -> None:
     token = "ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
     for source in ("{{ x }}", "`{{ x }}`", "```\n{{ x }}\n```", "<b>{{ x }}</b>"):
         posted = comment(source, f"use {token} or ghp_\u200b{token[4:]}", "")
@@ -503,7 +503,7 @@ def test_rule_10_nothing_that_looks_like_a_credential_is_posted() -> None:
         assert "redacted: github-token" in posted
 
 
-def test_rule_10_a_credential_that_markdown_would_put_together_is_not_posted() -> None:
+def test_rule_10_a_credential_with_markdown_escapes_is_not_posted() -> None:
     for token in ("ghp\\_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5", "ghp&#95;aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"):
         for source in ("{{ x }}", "`{{ x }}`", "```\n{{ x }}\n```", "<b>{{ x }}</b>"):
             assert "aB3dE5" not in comment(source, token, "")
@@ -532,8 +532,8 @@ def test_rule_10_a_credential_that_markdown_would_put_together_is_not_posted() -
         "pwd=(",
     ],
 )
-def test_a_hostile_text_is_read_to_its_end(unit: str) -> None:
-    """Were any step quadratic, this would not come back."""
+def test_a_hostile_text_takes_linear_time(unit: str) -> None:
+    """A quadratic step would not finish here."""
     hostile = unit * (100_000 // len(unit))
     assert scrub(hostile)
     assert scrub_inline(hostile)

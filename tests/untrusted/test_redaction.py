@@ -1,6 +1,6 @@
-"""What looks like a credential, and what only looks a little like one.
+"""Redaction of credentials, and texts that must not be redacted.
 
-The credentials here are made up; those that a scanner of repositories might take for real ones are put together here.
+The credentials are invented; those that a secret scanner could report are assembled at run time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEX40 = "3f9c2a71d05e4b8896aa0c11de72f4b5c6d7e8f9"
 B64 = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 
-SHAPES = [
+CREDENTIALS = [
     ("github-token", f"ghp_{A36}"),
     ("github-token", f"gho_{A36}"),
     ("github-token", f"ghu_{A36}"),
@@ -84,11 +84,13 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "credential"), SHAPES, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(SHAPES)])
+@pytest.mark.parametrize(
+    ("kind", "credential"), CREDENTIALS, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(CREDENTIALS)]
+)
 @pytest.mark.parametrize(
     "around", ["{}", "see {} here", "'{}'", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb", "a\\n{}", "\\u000a{}"]
 )
-def test_rule_10_known_shapes_are_redacted_by_kind(kind: str, credential: str, around: str) -> None:
+def test_rule_10_known_credentials_are_redacted_by_kind(kind: str, credential: str, around: str) -> None:
     assert redact(around.format(credential)) == around.format(f"[redacted: {kind}]")
 
 
@@ -163,7 +165,7 @@ IN_CONTEXT = [
 
 
 @pytest.mark.parametrize(("before", "after"), IN_CONTEXT, ids=[before[:30] for before, _ in IN_CONTEXT])
-def test_rule_10_values_are_redacted_and_what_is_around_them_stays(before: str, after: str) -> None:
+def test_rule_10_only_the_value_is_redacted(before: str, after: str) -> None:
     assert redact(before) == after
 
 
@@ -261,17 +263,17 @@ NEGATIVES = [
 
 
 @pytest.mark.parametrize("text", NEGATIVES, ids=[text[:30] for text in NEGATIVES])
-def test_rule_10_what_is_no_credential_stays(text: str) -> None:
+def test_rule_10_other_text_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
 def test_rule_10_the_corpus_is_large_enough() -> None:
-    assert len(SHAPES) + len(IN_CONTEXT) >= 40
+    assert len(CREDENTIALS) + len(IN_CONTEXT) >= 40
     assert len(NEGATIVES) >= 30
 
 
-@pytest.mark.parametrize("text", [credential for _, credential in SHAPES] + [before for before, _ in IN_CONTEXT])
-def test_rule_10_redacting_twice_is_redacting_once(text: str) -> None:
+@pytest.mark.parametrize("text", [credential for _, credential in CREDENTIALS] + [before for before, _ in IN_CONTEXT])
+def test_rule_10_redaction_is_idempotent(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
 
@@ -282,7 +284,7 @@ FRAGMENTS += ["\\_", "\\=", "&#95;", "&quot;", "&", ";", "${x}", "DB_TOKEN", f"g
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join))
-def test_rule_10_redacting_twice_is_redacting_once_for_any_text(text: str) -> None:
+def test_rule_10_redaction_is_idempotent_for_any_text(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
 
@@ -293,19 +295,19 @@ def test_rule_10_any_text_can_be_redacted(text: str) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", "\n", "…", "\n" + B64[:16], "\n" + B64[:40] + " (more)"])
-def test_a_key_that_is_cut_off_is_redacted_to_its_end(rest: str) -> None:
+def test_a_truncated_key_is_redacted_to_its_end(rest: str) -> None:
     assert redact(f"-----BEGIN EC PRIVATE KEY-----\n{B64}{rest}").rstrip("…\n") in {
         "[redacted: private-key]",
         "[redacted: private-key] (more)",
     }
 
 
-def test_a_key_that_is_cut_off_does_not_take_the_prose_behind_it_along() -> None:
+def test_text_after_a_truncated_key_is_not_redacted() -> None:
     text = f"My key:\n-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\n(cut)\nWhat now? Nothing works."
     assert redact(text) == "My key:\n[redacted: private-key]\n(cut)\nWhat now? Nothing works."
 
 
-def test_code_between_the_marks_of_a_key_is_not_hidden() -> None:
+def test_code_between_key_markers_is_not_redacted() -> None:
     text = "-----BEGIN PRIVATE KEY-----\nos.system('evil')\n-----END PRIVATE KEY-----"
     assert "os.system('evil')" in redact(text)
 
@@ -314,23 +316,23 @@ def test_code_between_the_marks_of_a_key_is_not_hidden() -> None:
 
 
 def patterns() -> list[re.Pattern[str]]:
-    found = [shape for _, shape in redaction.SHAPES]
+    found = [shape for _, shape in redaction.CREDENTIAL_PATTERNS]
     for module in (redaction, private_keys, assignments):
         found += [value for value in vars(module).values() if isinstance(value, re.Pattern)]
     return found
 
 
 def unbounded(parsed: Any, may_stop: bool = True) -> list[str]:
-    """Each repetition without an end that can be gone back into.
+    """List the unbounded repetitions that can backtrack.
 
-    That is one that is not possessive, unless all behind it is optional (`may_stop`), so that nothing sends it back. Of
-    a group, a possessive one does not work: before 3.11.5, Python forgets the group's end.
+    These are not possessive, and something after them is not optional (`may_stop`), so that it can cause backtracking.
+    Possessive groups are listed, too: before 3.11.5, Python loses the end of the match.
     """
     found: list[str] = []
     for at, (operation, argument) in enumerate(parsed):
         name = str(operation)
-        behind = list(parsed)[at + 1 :]
-        stops = may_stop and all(str(later) in REPETITIONS and argument_[0] == 0 for later, argument_ in behind)
+        following = list(parsed)[at + 1 :]
+        stops = may_stop and all(str(later) in REPETITIONS and argument_[0] == 0 for later, argument_ in following)
         if name in REPETITIONS:
             low, high, body = argument
             is_group = [str(inner) for inner, _ in body] not in (["IN"], ["LITERAL"], ["NOT_LITERAL"], ["ANY"])
@@ -353,13 +355,13 @@ def unbounded(parsed: Any, may_stop: bool = True) -> list[str]:
 
 REPETITIONS = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
 
-ANCHORED = {"PLACEHOLDER", "DOTTED_NAME"}
-"""Only ever matched against one whole value, which is read once."""
+WHOLE_VALUE_PATTERNS = {"DUMMY_VALUE", "DOTTED_NAME"}
+"""Matched only against one whole value, once."""
 
 
 @pytest.mark.parametrize("pattern", patterns(), ids=lambda p: p.pattern[:40])
-def test_rule_10_no_pattern_can_go_back_into_an_endless_repetition(pattern: re.Pattern[str]) -> None:
-    if pattern in {getattr(assignments, name) for name in ANCHORED}:
+def test_rule_10_no_pattern_backtracks_into_an_unbounded_repetition(pattern: re.Pattern[str]) -> None:
+    if pattern in {getattr(assignments, name) for name in WHOLE_VALUE_PATTERNS}:
         assert pattern.pattern.count("*") + pattern.pattern.count("+") <= 14
         return
     assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == []
@@ -369,11 +371,11 @@ def test_rule_10_no_pattern_can_go_back_into_an_endless_repetition(pattern: re.P
 def test_no_pattern_repeats_a_group_possessively(module: str) -> None:
     found = vars(import_module(f"{untrusted.__name__}.{module}")).values()
     parsed = [(p, import_module("re._parser").parse(p.pattern, p.flags)) for p in found if isinstance(p, re.Pattern)]
-    culprits = [problem for _, tree in parsed for problem in unbounded(tree) if problem.startswith(("a poss", "an at"))]
-    assert culprits == []
+    failures = [problem for _, tree in parsed for problem in unbounded(tree) if problem.startswith(("a poss", "an at"))]
+    assert failures == []
 
 
-MUCH = 250_000  # characters
+HOSTILE_CHARS = 250_000
 HOSTILE = [
     'password="',
     "password=",
@@ -418,9 +420,9 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("unit", HOSTILE, ids=repr)
-def test_rule_10_much_hostile_text_is_read_to_its_end(unit: str) -> None:
-    """Were any step quadratic, this would take hours."""
-    hostile = unit * (MUCH // len(unit))
+def test_rule_10_hostile_text_takes_linear_time(unit: str) -> None:
+    """A quadratic step would take hours."""
+    hostile = unit * (HOSTILE_CHARS // len(unit))
     assert "9xY1z" not in redact(f"{hostile} ghp_{A36}")
 
 
@@ -449,12 +451,12 @@ SECRET = 'It\'s a "Secret" to/Ev+ry=body? ü\\n'
         (base64.urlsafe_b64encode(f"abc:{SECRET}".encode()).decode(), "YWJjOk***"),
     ],
 )
-def test_rule_19_a_known_secret_is_masked_in_every_form(text: str, masked: str) -> None:
+def test_rule_19_a_known_secret_is_masked_in_every_encoding(text: str, masked: str) -> None:
     assert mask_secrets(f"before {text} after", [SECRET]) == f"before {masked} after"
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=4, max_size=30), st.binary(max_size=5))
-def test_rule_19_nothing_of_a_secret_can_be_decoded_from_what_is_left(secret: str, before: bytes) -> None:
+def test_rule_19_no_part_of_a_secret_can_be_decoded_from_the_result(secret: str, before: bytes) -> None:
     if len(secret.encode()) < 8:
         return
     encoded = base64.b64encode(before + secret.encode() + b"tail").decode()
@@ -463,14 +465,14 @@ def test_rule_19_nothing_of_a_secret_can_be_decoded_from_what_is_left(secret: st
     assert len(masked.replace("***", "")) <= len(encoded) - len(secret.encode()) * 8 // 6 + 2
 
 
-def test_rule_19_the_longest_form_goes_first() -> None:
+def test_rule_19_the_longest_encoding_is_replaced_first() -> None:
     assert mask_secrets("token-and-more token", ["token", "token-and-more"]) == "*** ***"
 
 
-def test_rule_19_no_secret_or_a_tiny_one_changes_nothing() -> None:
+def test_rule_19_an_empty_or_short_secret_changes_nothing() -> None:
     assert mask_secrets("abc", []) == "abc"
     assert mask_secrets("abc", ["", "a", "abc"]) == "abc"
 
 
-def test_rule_19_masking_leaves_other_text_alone() -> None:
+def test_rule_19_masking_does_not_change_other_text() -> None:
     assert mask_secrets("nothing to see", ["a-real-webhook-secret"]) == "nothing to see"

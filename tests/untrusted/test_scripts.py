@@ -1,4 +1,4 @@
-"""Text in any script is shown as it was written, to Claude and on GitHub."""
+"""Text in any script is unchanged in prompts and comments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-def test_text_in_any_script_is_shown_as_it_was_written(text: str) -> None:
+def test_text_in_any_script_is_unchanged(text: str) -> None:
     assert for_prompt(text, NONCE) == f"<stranger {NONCE}>{text}</stranger {NONCE}>"
     assert for_comment(text, NONCE) == text
     assert for_cell(text, NONCE) == text

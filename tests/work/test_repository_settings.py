@@ -72,7 +72,7 @@ def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(mak
         "comments are switched off by .github/hls.yaml:3 (features.auto_commenting)",
     )
     assert one.github.comments == {}
-    assert "  Of the repository's own: .github/hls.yaml (c0ffee) is laid over the settings." in list(
+    assert "  Of the repository's own: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
         sentences(tell(one.store, one.row()))
     )
 
@@ -203,7 +203,7 @@ def test_while_github_is_down_what_is_known_of_the_file_holds(make_world: MakeWo
     assert (one.run() or Finished("", "dead", "")).state == "done"
     assert one.github.comments == {}
     assert tell(one.store, one.row("g2")).own_settings == (
-        ".github/hls.yaml could not be read, and what it said before holds (c0ffee): GitHub answered 502"
+        ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub answered 502"
     )
 
 
@@ -212,7 +212,7 @@ def test_where_the_token_may_not_read_files_the_operators_settings_hold_and_why_
     one.github.failing.append(Permanent("the token lacks contents=read"))
     assert one.run() == Finished(GUID, "done", DONE)
     assert tell(one.store, one.row()).own_settings == (
-        ".github/hls.yaml could not be read, and nothing of it holds: the token lacks contents=read"
+        ".github/hls.yaml could not be read, so it is ignored: the token lacks contents=read"
     )
 
 
@@ -287,8 +287,8 @@ def test_the_last_good_version_holds_while_the_file_is_broken(make_world: MakeWo
     one.run()
     assert one.github.labels == {}
     assert tell(one.store, one.row("g2")).own_settings == (
-        ".github/hls.yaml (bad) cannot be used, so the version before (c0ffee) holds, but for what it switches off: "
-        ".github/hls.yaml:1: lables: unknown key; did you mean labels?"
+        ".github/hls.yaml (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches "
+        "off: .github/hls.yaml:1: lables: unknown key; did you mean labels?"
     )
 
 
