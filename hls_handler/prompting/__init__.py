@@ -1,1 +1,1 @@
-"""The prompt library: a folder of templates, checked whole, and rendered without a stranger's text inside."""
+"""The prompt library: loading, checking and rendering templates, with untrusted text kept out of them."""

@@ -1,4 +1,4 @@
-"""How prompts hang together: which events each is for, which prompt leads to which, and under what condition."""
+"""Relations between the prompts of a library: the events of each prompt, `then` links, and their conditions."""
 
 from __future__ import annotations
 
@@ -12,67 +12,68 @@ from jinja2.parser import Parser
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.family import Family
-from hls_handler.prompting.frontmatter import FrontMatter, Lines
+from hls_handler.prompting.frontmatter import FrontMatter, KeyLines
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.problems import BrokenTemplateError, Problem, nearest
-from hls_handler.prompting.references import Trees
+from hls_handler.prompting.references import ParsedTemplates
 from hls_handler.untrusted.cleaning import for_prompt
 from hls_handler.untrusted.exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """All front matters of a library, and where their keys stand; by the prompt's name."""
+class PromptGraph:
+    """The front matters of a library by prompt name, connected by their `then` links."""
 
-    fronts: Mapping[str, FrontMatter]
-    lines: Mapping[str, Lines]
-    families: Mapping[str, Family]  # by the event's name
-    inherited: Set[str] = frozenset()  # of folders behind the author's own
+    front_matters: Mapping[str, FrontMatter]
+    lines: Mapping[str, KeyLines]
+    families: Mapping[str, Family]  # event name -> family
+    inherited: Set[str] = frozenset()  # names of prompts that only the second or a later folder has
 
-    def leading_to(self, name: str) -> tuple[str, ...]:
-        """The prompts whose `then` is this one."""
-        return tuple(other for other, front in self.fronts.items() if front.then and front.then.name == name)
+    def predecessors(self, name: str) -> tuple[str, ...]:
+        """Return the prompts whose `then` names this prompt."""
+        return tuple(other for other, front in self.front_matters.items() if front.then and front.then.name == name)
 
-    def following(self, name: str) -> tuple[str, ...]:
-        """All that may run after a prompt, in order; ends where it would go in a circle."""
+    def followers(self, name: str) -> tuple[str, ...]:
+        """Return all prompts that may run after this one, in order, up to the first repetition if `then` is cyclic."""
         found: list[str] = []
-        while (front := self.fronts.get(name)) and front.then and front.then.name not in found:
+        while (front := self.front_matters.get(name)) and front.then and front.then.name not in found:
             name = front.then.name
             found.append(name)
         return tuple(found)
 
     def events(self, name: str) -> tuple[str, ...]:
-        """The event keys on which a prompt may run: its own, and those of all that lead to it."""
-        sources = [name, *(other for other in self.fronts if name in self.following(other))]
-        return tuple(dict.fromkeys(key for source in sources for key in self.fronts[source].on))
+        """Return the event keys on which a prompt may run: its own, and those of every prompt that precedes it."""
+        sources = [name, *(other for other in self.front_matters if name in self.followers(other))]
+        return tuple(dict.fromkeys(key for source in sources for key in self.front_matters[source].on))
 
     def families_of(self, name: str) -> tuple[Family, ...]:
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return tuple(self.families[event] for event in names if event in self.families)
 
     def problems(self, chosen: Set[str], shadows: Set[str]) -> Iterator[Problem]:
-        """What is wrong between front matters.
+        """Yield the problems of `on` and `then`, such as two prompts for the same event.
 
-        `chosen` are the events for which settings choose the prompt, `shadows` the prompts that go to work on none.
+        `chosen` are the events for which settings choose the prompt, `shadows` the prompts that run only as shadows.
         """
-        for name, front in self.fronts.items():
-            yield from self._events_problems(name, front)
+        for name, front in self.front_matters.items():
+            yield from self._event_problems(name, front)
             yield from self._then_problems(name, front)
-        for first, second in combinations((name for name in self.fronts if name not in shadows), 2):
-            if second in self.following(first) or first in self.following(second):
+        for first, second in combinations((name for name in self.front_matters if name not in shadows), 2):
+            if second in self.followers(first) or first in self.followers(second):
                 continue
-            for key in sorted(set(self.fronts[first].on) & set(self.fronts[second].on)):
+            for key in sorted(set(self.front_matters[first].on) & set(self.front_matters[second].on)):
                 if key not in chosen and key.partition(".")[0] not in chosen:
-                    advice = f"take it out of one, or choose with prompts.use: {{{key}: {second}}} in the settings"
-                    message = f"on: {key} is taken by {self.lines[first].file} as well; {advice}"
+                    advice = f"remove it from one, or set prompts.use: {{{key}: {second}}} in the settings"
+                    message = f"on: {key} is also in {self.lines[first].file}; {advice}"
                     yield self.lines[second].problem(("on",), message)
 
-    def _events_problems(self, name: str, front: FrontMatter) -> Iterator[Problem]:
+    def _event_problems(self, name: str, front: FrontMatter) -> Iterator[Problem]:
         lines = self.lines[name]
-        is_led_to = self.leading_to(name) or name in self.inherited  # an own prompt may lead there no more
-        if not front.on and not is_led_to and ("on",) not in lines:
+        # An inherited prompt may be unused: the author's version of its predecessor may have no `then`.
+        may_have_no_event = self.predecessors(name) or name in self.inherited
+        if not front.on and not may_have_no_event and ("on",) not in lines:
             yield lines.problem(
-                ("on",), "is for no event; add on: [issues.opened], or name it in another prompt's then"
+                ("on",), "has no event; add on: [issues.opened], or name this prompt in another prompt's then"
             )
         for key in front.on:
             event, _, action = key.partition(".")
@@ -82,11 +83,9 @@ class Chain:
                 yield lines.problem(("on",), message)
                 continue
             if action and family.actions and action not in family.actions:
-                yield lines.problem(("on",), f"on: {event} has no {action!r}; {nearest(action, family.actions)}")
+                yield lines.problem(("on",), f"on: {event} has no action {action!r}; {nearest(action, family.actions)}")
             if front.reply in REPLY_TYPES and front.reply not in family.replies:
-                message = (
-                    f"reply: {family.name} makes nothing of {front.reply!r}; {nearest(front.reply, family.replies)}"
-                )
+                message = f"reply: {family.name} cannot use {front.reply!r}; {nearest(front.reply, family.replies)}"
                 yield lines.problem(("reply",), message)
 
     def _then_problems(self, name: str, front: FrontMatter) -> Iterator[Problem]:
@@ -94,43 +93,45 @@ class Chain:
             return
         key, target = ("then", "prompt"), front.then.name
         if target not in self.lines:
-            yield self.lines[name].problem(key, f"then.prompt: there is no {target!r}; {nearest(target, self.lines)}")
-        elif name == target or name in self.following(target):
-            yield self.lines[name].problem(key, f"then.prompt: this goes in a circle: {target!r} leads back here")
+            yield self.lines[name].problem(
+                key, f"then.prompt: there is no prompt {target!r}; {nearest(target, self.lines)}"
+            )
+        elif name == target or name in self.followers(target):
+            yield self.lines[name].problem(key, f"then.prompt: this is a cycle: {target!r} leads back here")
 
 
 def compile_condition(
-    environment: PromptEnvironment, front: FrontMatter, lines: Lines, reply: type[Reply] | None
+    environment: PromptEnvironment, front: FrontMatter, lines: KeyLines, reply: type[Reply] | None
 ) -> tuple[Callable[[Reply], bool], list[Problem]]:
-    """The `then.when` of a prompt as a function of its reply, and what is wrong with it.
+    """Return a prompt's `then.when` as a function of its reply, and the problems of the expression.
 
-    `reply` is the reply's type; None if it is not known, so that names cannot be checked.
+    `reply` is the reply's type; if it is None (unknown), names in the expression are not checked.
     """
     assert front.then is not None
     when, key = front.then.when, ("then", "when")
-    place = lines.problem(key, "")
+    location = lines.problem(key, "")  # without a message
     try:
         parser = Parser(environment, when, state="variable")
         expression = parser.parse_expression()
         if not parser.stream.eos:
-            parser.fail("there is something after the end of the expression")
+            parser.fail("unexpected text after the end of the expression")
         compiled = environment.compile_expression(when, undefined_to_none=False)
     except TemplateSyntaxError as exc:
-        return _never, [replace(place, message=f"then.when: {exc.message}")]
+        return _never, [replace(location, message=f"then.when: {exc.message}")]
     tree = nodes.Template([nodes.Output([expression])])
-    trees = Trees(environment, {"then.when": tree}, {"then.when": place.file})
-    found = check_names(trees, "then.when", {"analysis": reply}) if reply is not None else []
+    templates = ParsedTemplates(environment, {"then.when": tree}, {"then.when": location.file})
+    found = check_names(templates, "then.when", {"analysis": reply}) if reply is not None else []
 
     def holds(reply: Reply) -> bool:
-        exchange = Exchange(key=b"", show=for_prompt)  # nothing is shown
-        analysis = exchange.admit(reply)
+        placeholders = Exchange(key=b"", show=for_prompt)  # the output is a boolean, so no text is inserted
+        analysis = placeholders.admit(reply)
         try:
             return bool(compiled(analysis=analysis))
         except AUTHOR_ERRORS as exc:
-            raise BrokenTemplateError(replace(place, message=f"then.when: {exc}")) from exc
+            raise BrokenTemplateError(replace(location, message=f"then.when: {exc}")) from exc
 
-    return holds, [replace(place, message=f"then.when: {problem.message}") for problem in found]
+    return holds, [replace(location, message=f"then.when: {problem.message}") for problem in found]
 
 
-def _never(reply: Reply) -> bool:  # noqa: ARG001 (a condition's shape)
+def _never(reply: Reply) -> bool:  # noqa: ARG001 (signature of a condition)
     return False

@@ -1,4 +1,4 @@
-"""A family: the events that one handler works on, as far as templates are concerned."""
+"""Properties of an event family (the events of one handler) that the prompt library needs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from hls_handler.analysis import REPLY_TYPES
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What the templates of one event see, and recorded examples of it. A library is given one for each event name."""
+    """Template variables, recorded samples and allowed reply types of one event. A library gets one per event name."""
 
-    name: str  # of its folder and its comment: "pull_requests" for the event pull_request
-    variables: Mapping[str, object]  # its facts as type hints: {"issue": Issue}; what every family has is added
-    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name, all variables, the common ones too)
-    comment_variables: Mapping[str, object] = field(default_factory=dict)  # hints of what only comment templates see
+    name: str  # as in the folder and the comment: "pull_requests" for the event pull_request
+    variables: Mapping[str, object]  # type hints: {"issue": Issue}; without COMMON
+    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name, all variables, including COMMON)
+    comment_variables: Mapping[str, object] = field(
+        default_factory=dict
+    )  # type hints of variables for comment templates only
     actions: frozenset[str] = frozenset()  # that GitHub sends for the event; empty: not checked
-    replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that its handler can make something of
+    replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports

@@ -1,4 +1,4 @@
-"""Our own filters: they work on strangers' texts as well as on our own."""
+"""Template filters that HLS adds to Jinja's; they accept untrusted texts and plain strings."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from hls_handler.untrusted.stranger import Stranger, shown_as
 
 
 def excerpt(value: object, n: int) -> object:
-    """The first `n` characters, with a remark on how many are missing."""
+    """Return the first `n` characters, with a note on how many are missing."""
     return value.excerpt(n) if isinstance(value, Stranger) else cap(str(value), n)
 
 
 def lines(value: object, a: int, b: int) -> object:
-    """Lines `a` to `b`, both included, from 1."""
+    """Return lines `a` to `b`, both included, counted from 1."""
     if isinstance(value, Stranger):
         return value.lines(a, b)
     return "\n".join(str(value).split("\n")[max(a, 1) - 1 : max(b, 0)])
 
 
 def code(value: object) -> object:
-    """A patch or a file: shown whole, HTML comments too, so that its lines keep their numbers. In prompts only."""
+    """Show a patch or a file in full, including HTML comments, so that line numbers stay correct. For prompts only."""
     return shown_as(value, _code_for_prompt)
 
 
 def inline(value: object) -> object:
-    """A text on one line: for table cells, list items and headings. In comments only: it puts no delimiters."""
+    """Show a text on one line, for table cells, list items and headings. For comments only: it adds no delimiters."""
     return shown_as(value, for_cell)
 
 
@@ -38,7 +38,7 @@ def _code_for_prompt(text: str, nonce: str) -> str:
 
 Filters = Mapping[str, Callable[..., object]]
 
-IN_PROMPTS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
-IN_COMMENTS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
-ELSEWHERE: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
-"""Where alone a filter may be used: one puts delimiters around a text, the other scrubs it."""
+PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
+COMMENT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
+ALLOWED_ONLY_IN: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
+"""Filters for one kind of template: `code` adds delimiters for Claude, `inline` escapes Markdown for GitHub."""

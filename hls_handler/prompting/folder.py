@@ -1,7 +1,7 @@
-"""The files of a prompt library: read once, split into front matter and template, and told apart by their names.
+"""Reading the template files of a prompt folder and splitting them into front matter and template.
 
-A prompt is `issues/analyze.j2`; beside it, `issues/analyze.comment.md.j2` is what GitHub shows. Other templates are
-parts: those at the top (`base.j2`) and those whose name begins with `_`.
+`issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment on GitHub. Other
+templates are parts, which prompts include: files in the top folder (`base.j2`) and files whose name begins with `_`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ SUFFIX = ".j2"
 COMMENT_SUFFIX = ".comment.md.j2"
 BASE = "base.j2"
 SHARED_COMMENT = "generic.comment.md.j2"
-SHARED_BY = "generic_analysis"
-"""The reply whose prompts may do without a comment of their own: they share one."""
+SHARED_COMMENT_REPLY = "generic_analysis"
+"""Prompts with this reply type use the shared comment template if they have none of their own."""
 FENCE = "---"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file of the library."""
+    """One template file of a library."""
 
-    name: str  # as templates name it: "issues/analyze.j2"
-    file: str  # as the operator knows it: "prompts/issues/analyze.j2"
-    text: str  # all of it
-    front: str | None  # the YAML between the fences; it begins at line 2
-    template: str  # the rest, with the line numbers of the whole file
+    name: str  # relative path, as used in include and extends: "issues/analyze.j2"
+    file: str  # path for messages: "prompts/issues/analyze.j2"
+    text: str  # the whole file
+    front: str | None  # the YAML between the fences, which begins at line 2; None if the file has none
+    template: str  # the rest, padded so that line numbers are those of the file
 
     @property
     def is_comment(self) -> bool:
@@ -43,19 +43,20 @@ class Source:
 
     @property
     def is_unclosed(self) -> bool:
-        """Whether front matter begins and does not end."""
+        """True if the file begins front matter but does not end it."""
         return self.front is None and self.text.startswith(f"{FENCE}\n")
 
     @property
     def prompt(self) -> str:
-        """ "issues/analyze" for the prompt and for its comment template."""
+        """Name of the prompt, "issues/analyze", for the prompt itself and for its comment template."""
         return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)
 
 
 def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
-    """Every file below a folder, in order, whatever its ending; hidden files and folders are no part of a library.
+    """Yield the paths of all files below a folder, sorted within each folder, without hidden files and folders.
 
-    Paths as they are written, since each delivery looks at them. `on_error` is told of each folder that cannot be read.
+    Paths are strings, not `Path` objects, because this runs for every delivery. `on_error` is called for each folder
+    that cannot be read.
     """
     for folder, below, names in os.walk(directory, onerror=on_error):
         below[:] = sorted(name for name in below if not name.startswith("."))
@@ -63,7 +64,7 @@ def find_files(directory: Path, on_error: Callable[[OSError], None] | None = Non
 
 
 def read_folder(directory: Path) -> tuple[Mapping[str, Source], list[Problem]]:
-    """All templates below `directory`, by name, and what could not be read."""
+    """Read all templates below `directory`; return them by name, and the problems of unreadable files."""
     sources: dict[str, Source] = {}
     problems: list[Problem] = []
 
@@ -92,5 +93,5 @@ def _split(name: str, file: str, text: str) -> Source:
     if lines[0] != FENCE or FENCE not in lines[1:]:
         return Source(name, file, text, front=None, template=text)
     end = lines.index(FENCE, 1)
-    blank = "{#" + "\n" * (end + 1) + "-#}"  # a Jinja comment as long as the front matter
+    blank = "{#" + "\n" * (end + 1) + "-#}"  # a Jinja comment with as many lines as the front matter
     return Source(name, file, text, front="\n".join(lines[1:end]), template=blank + "\n".join(lines[end + 1 :]))

@@ -1,4 +1,4 @@
-"""What a template may ask of a typed variable: the names on it and what they are, read from its type hints."""
+"""Attributes that a template may read from a typed variable, found through type hints."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 
 ANYTHING: object = Any
-"""The hint of what is not checked before rendering: the payload, results of filters, macro parameters."""
+"""Hint of values that are checked only by rendering: the payload, results of filters, macro parameters."""
 
 LIST_ATTRIBUTES = frozenset({"index", "count"})
-WHAT_TEXTS_CAN = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
+TEXT_OPERATIONS = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
 TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list, tuple or set of one kind of thing."""
+    """Hint of a list, tuple or set."""
 
     element: object
 
 
 @dataclass(frozen=True, slots=True)
 class GroupOf:
-    """One group that the filter `groupby` makes: a key and the things that share it."""
+    """Hint of one group returned by the filter `groupby`: a key and the elements with that key."""
 
     key: object
     element: object
@@ -35,19 +35,19 @@ class GroupOf:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """What an imported template offers."""
+    """Hint of an imported template: the names that it exports."""
 
     names: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string that comes with an event or from Claude."""
+    """Hint of a string that comes with an event or from Claude."""
 
 
 @cache
 def members(cls: type) -> Mapping[str, object]:
-    """The public fields and properties of a dataclass or a model, with their hints."""
+    """Return the public fields and properties of a dataclass or pydantic model, with their hints."""
     if issubclass(cls, BaseModel):
         hints = get_type_hints(cls)
         return {name: hints[name] for name in cls.model_fields}
@@ -64,19 +64,19 @@ def has_members(hint: object) -> bool:
     return isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel))
 
 
-def settle(hint: object) -> object:
-    """A hint in the few forms that are checked: a class with members, `ListOf`, `Text`, or itself."""
+def normalize_hint(hint: object) -> object:
+    """Reduce a hint to a form that is checked: a class with members, `ListOf` or `Text`; others stay as they are."""
     origin = get_origin(hint)
     if origin is Annotated:
-        return settle(get_args(hint)[0])
+        return normalize_hint(get_args(hint)[0])
     if origin in (Union, UnionType):
-        kinds = {settle(arm) for arm in get_args(hint) if arm is not NoneType}
+        kinds = {normalize_hint(arm) for arm in get_args(hint) if arm is not NoneType}
         return kinds.pop() if len(kinds) == 1 else ANYTHING
     if isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping):
-        return ListOf(settle(get_args(hint)[0]))
+        return ListOf(normalize_hint(get_args(hint)[0]))
     return Text() if hint is str else hint
 
 
-def element_of(hint: object) -> object:
-    """What a loop over it runs through."""
+def element_hint(hint: object) -> object:
+    """Return the hint of the elements of a collection."""
     return hint.element if isinstance(hint, ListOf | GroupOf) else ANYTHING

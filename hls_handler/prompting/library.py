@@ -1,4 +1,4 @@
-"""Loading a library: a folder of templates becomes prompts that were tried out, or a list of all problems."""
+"""Loading of a prompt library: reads, checks and smoke-renders all templates, or raises with all problems."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import Reply
-from hls_handler.prompting.chain import Chain, compile_condition
+from hls_handler.prompting.chain import PromptGraph, compile_condition
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.family import Family
-from hls_handler.prompting.fields import reply_model
-from hls_handler.prompting.filters import IN_COMMENTS, IN_PROMPTS
-from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SHARED_BY, SHARED_COMMENT, SUFFIX
+from hls_handler.prompting.fields import build_reply_model
+from hls_handler.prompting.filters import COMMENT_FILTERS, PROMPT_FILTERS
+from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SHARED_COMMENT, SHARED_COMMENT_REPLY, SUFFIX
 from hls_handler.prompting.hints import ANYTHING
 from hls_handler.prompting.makeup import Makeup
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.prompting.prompt import Library, Prompt, Then
-from hls_handler.prompting.references import Trees, check_blocks, check_references, parts_of
-from hls_handler.prompting.shelf import Shelf, read_shelf
-from hls_handler.prompting.trial import try_out
+from hls_handler.prompting.references import ParsedTemplates, check_blocks, check_references, find_used_templates
+from hls_handler.prompting.shelf import SourceFiles, read_source_files
+from hls_handler.prompting.trial import smoke_render
 from hls_handler.prompting.variables import COMMENT, COMMON
 from hls_handler.untrusted.tokens import RESERVED
 
@@ -37,161 +37,172 @@ def load_library(
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
 ) -> Library:
-    """Read, check and try out all prompts below `folders`; of a file that several have, the first one's is taken.
+    """Read, check and smoke-render all prompts below `folders`; if several have a file, the first folder's is used.
 
-    `families` are keyed by the event's name ("pull_request"). `shipped` is the library that HLS comes with: a template
-    without front matter takes that of the next folder's prompt of the same path, at last of the shipped one, and with
-    it the shipped comment; parts that the folders lack (`base.j2`, `_*.j2`) are taken from there too.
+    `families` are keyed by the event's name ("pull_request"). `shipped` is the library that HLS comes with. A template
+    without front matter uses that of the same path in the next folder that has one, and finally in `shipped`; in that
+    last case it also uses the shipped comment. Missing parts (`base.j2`, `_*.j2`) are taken from `shipped` too.
 
-    `chosen` are the events ("issues.opened" or "issues") for which settings choose the prompt, so that two prompts may
-    name them; `shadows` are prompts that only ever run beside another, so that they may name its events.
+    `chosen` are the events ("issues.opened" or "issues") for which settings choose the prompt, so that several prompts
+    may name them. `shadows` are prompts that run only as shadows, so that they may name the same events as others.
 
-    Raises `PromptError` with every problem that there is.
+    Raises `PromptError` with all problems.
     """
-    shelf, problems = read_shelf(folders, shipped)
-    environment = PromptEnvironment(shelf.sources, IN_PROMPTS)
-    comment_environment = PromptEnvironment(shelf.sources, IN_COMMENTS)
-    trees, unreadable = _parse(environment, shelf)
-    unreadable += check_references(trees)
-    problems += check_blocks(trees)
-    problems += unreadable
-    misled = {problem.file for problem in unreadable}
-    chain = Chain(shelf.fronts, shelf.lines, families, shelf.inherited)
-    problems += chain.problems(chosen, shadows)
+    files, problems = read_source_files(folders, shipped)
+    environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
+    comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
+    templates, parse_problems = _parse(environment, files)
+    parse_problems += check_references(templates)
+    problems += check_blocks(templates)
+    problems += parse_problems
+    unreadable = {problem.file for problem in parse_problems}
+    graph = PromptGraph(files.front_matters, files.lines, families, files.inherited)
+    problems += graph.problems(chosen, shadows)
     replies: dict[str, type[Reply]] = {}
-    for name, front in shelf.fronts.items():
-        model, found = reply_model(front, shelf.lines[name])
+    for name, front in files.front_matters.items():
+        model, found = build_reply_model(front, files.lines[name])
         problems += found
         if model is not None:
             replies[name] = model
-    draft = _Draft(shelf, trees, replace(trees, environment=comment_environment), chain, replies)
+    draft = _Draft(files, templates, replace(templates, environment=comment_environment), graph, replies)
     conditions: dict[str, Callable[[Reply], bool]] = {}
-    for name, front in shelf.fronts.items():
-        problems += draft.names_problems(name, misled)
+    for name, front in files.front_matters.items():
+        problems += draft.check_names(name, unreadable)
         if front.then is not None:
-            conditions[name], found = compile_condition(environment, front, shelf.lines[name], replies.get(name))
+            conditions[name], found = compile_condition(environment, front, files.lines[name], replies.get(name))
             problems += found
     problems += draft.compile({problem.file for problem in problems})
     library = Library(
         draft.prompts(), environment, comment_environment, draft.comments(), conditions, draft.makeups(), shadows
     )
-    bad = {problem.file for problem in problems}
+    invalid = {problem.file for problem in problems}
     for name in library.prompts:
-        if bad.isdisjoint(draft.files(name)):
-            problems += try_out(library, name, chain)
+        if invalid.isdisjoint(draft.files_of(name)):
+            problems += smoke_render(library, name, graph)
     if problems:
         raise prompt_error(problems)
     return library
 
 
-def _parse(environment: PromptEnvironment, shelf: Shelf) -> tuple[Trees, list[Problem]]:
+def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTemplates, list[Problem]]:
     trees: dict[str, nodes.Template] = {}
     problems: list[Problem] = []
-    for name, source in shelf.sources.items():
+    for name, source in files.sources.items():
         for number, line in enumerate(source.text.split("\n"), start=1):
             if RESERVED.search(line):
-                message = "there is a private-use character (U+E000 to U+E01F), which HLS keeps for itself; remove it"
+                message = "has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it"
                 problems.append(Problem(source.file, number, message))
         try:
             trees[name] = environment.parse(source.template, name, source.file)
         except TemplateSyntaxError as exc:
-            problems.append(Problem(source.file, exc.lineno, exc.message or "is no valid template"))
+            problems.append(Problem(source.file, exc.lineno, exc.message or "is not a valid template"))
         except RecursionError:
             problems.append(Problem(source.file, 1, "is nested too deeply for a template"))
-    return Trees(environment, trees, {name: source.file for name, source in shelf.sources.items()}), problems
+    return ParsedTemplates(environment, trees, {name: source.file for name, source in files.sources.items()}), problems
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A library that was read and parsed."""
+    """A library that is read and parsed, but not yet checked."""
 
-    shelf: Shelf
-    trees: Trees  # as prompts use them
-    comment_trees: Trees  # the same, as comments use them
-    chain: Chain
-    replies: Mapping[str, type[Reply]]  # by prompt; without those whose front matter does not tell
+    files: SourceFiles
+    templates: ParsedTemplates  # with the filters for prompts
+    comment_templates: ParsedTemplates  # the same, with the filters for comments
+    graph: PromptGraph
+    replies: Mapping[str, type[Reply]]  # by prompt name; without prompts whose front matter is invalid
 
-    def parts(self, name: str) -> tuple[str, ...]:
-        """All templates that a prompt is made of, the base with its system message included, and its comment's."""
-        return tuple(dict.fromkeys((*self.prompt_parts(name), *self.comment_parts(name))))
+    def templates_of(self, name: str) -> tuple[str, ...]:
+        """Return all templates of a prompt (including `base.j2`) and of its comment."""
+        return tuple(dict.fromkeys((*self.prompt_templates_of(name), *self.comment_templates_of(name))))
 
-    def prompt_parts(self, name: str) -> tuple[str, ...]:
-        return (*parts_of(self.trees, f"{name}{SUFFIX}"), *parts_of(self.trees, BASE))
+    def prompt_templates_of(self, name: str) -> tuple[str, ...]:
+        return (*find_used_templates(self.templates, f"{name}{SUFFIX}"), *find_used_templates(self.templates, BASE))
 
-    def comment(self, name: str) -> str | None:
-        """The template of a prompt's comment: its own, or the one that prompts of its kind share."""
-        own = f"{name}{COMMENT_SUFFIX}"
-        if own in self.shelf.sources:
-            return own
-        shares = self.chain.fronts[name].reply == SHARED_BY and SHARED_COMMENT in self.shelf.sources
-        return SHARED_COMMENT if shares else None
+    def find_comment_template(self, name: str) -> str | None:
+        """Return the comment template of a prompt: its own, or the shared one for `generic_analysis`, or None."""
+        comment = f"{name}{COMMENT_SUFFIX}"
+        if comment in self.files.sources:
+            return comment
+        is_shared = (
+            self.graph.front_matters[name].reply == SHARED_COMMENT_REPLY and SHARED_COMMENT in self.files.sources
+        )
+        return SHARED_COMMENT if is_shared else None
 
-    def comment_parts(self, name: str) -> tuple[str, ...]:
-        comment = self.comment(name)
-        return () if comment is None else parts_of(self.trees, comment)
+    def comment_templates_of(self, name: str) -> tuple[str, ...]:
+        comment = self.find_comment_template(name)
+        return () if comment is None else find_used_templates(self.templates, comment)
 
-    def compile(self, bad: Set[str]) -> Iterator[Problem]:
-        """What only Jinja's compiler finds, such as a block that is defined twice; then all is ready for use."""
-        wanted = {(self.trees.environment, part) for name in self.chain.fronts for part in self.prompt_parts(name)}
-        wanted |= {
-            (self.comment_trees.environment, part) for name in self.chain.fronts for part in self.comment_parts(name)
+    def compile(self, invalid: Set[str]) -> Iterator[Problem]:
+        """Compile all templates; yield errors that only Jinja's compiler finds, such as a duplicate block."""
+        templates = {
+            (self.templates.environment, part)
+            for name in self.graph.front_matters
+            for part in self.prompt_templates_of(name)
         }
-        for environment, part in wanted:
-            if self.trees.files[part] in bad:
+        templates |= {
+            (self.comment_templates.environment, part)
+            for name in self.graph.front_matters
+            for part in self.comment_templates_of(name)
+        }
+        for environment, part in templates:
+            if self.templates.files[part] in invalid:
                 continue
             try:
                 environment.get_template(part)
             except TemplateSyntaxError as exc:
-                yield Problem(self.trees.files[part], exc.lineno, exc.message or "is no valid template")
+                yield Problem(self.templates.files[part], exc.lineno, exc.message or "is not a valid template")
 
-    def files(self, name: str) -> set[str]:
-        fronts = {self.shelf.lines[other].file for other in (name, *self.chain.leading_to(name))}
-        return fronts | {self.trees.files[part] for part in self.parts(name)}
+    def files_of(self, name: str) -> set[str]:
+        front_matter_files = {self.files.lines[other].file for other in (name, *self.graph.predecessors(name))}
+        return front_matter_files | {self.templates.files[part] for part in self.templates_of(name)}
 
-    def names_problems(self, name: str, misled: Set[str]) -> list[Problem]:
-        """Unknown names in a prompt and its comment, for each family that it is for. None where parts are missing."""
+    def check_names(self, name: str, unreadable: Set[str]) -> list[Problem]:
+        """Return unknown names in a prompt and its comment, for each of its event families.
+
+        `unreadable` are files with syntax errors or invalid references; a prompt with such a file is not checked.
+        """
         problems: list[Problem] = []
-        front = self.chain.fronts[name]
-        if not misled.isdisjoint(self.files(name)):
+        front = self.graph.front_matters[name]
+        if not unreadable.isdisjoint(self.files_of(name)):
             return problems
-        before: list[dict[str, object]] = [
-            {"analysis": self.replies.get(other, ANYTHING)} for other in self.chain.leading_to(name)
+        preceding_replies: list[dict[str, object]] = [
+            {"analysis": self.replies.get(other, ANYTHING)} for other in self.graph.predecessors(name)
         ]
-        for family in self.chain.families_of(name):
-            seen = {**COMMON, **family.variables}
-            for given in before if not front.on else [*before, {}]:
+        for family in self.graph.families_of(name):
+            variables = {**COMMON, **family.variables}
+            for preceding in preceding_replies if not front.on else [*preceding_replies, {}]:
                 for template in (f"{name}{SUFFIX}", BASE):
-                    problems += check_names(self.trees, template, {**seen, **given})
-            comment = self.comment(name)
-            if comment is not None and comment in self.trees.trees:
+                    problems += check_names(self.templates, template, {**variables, **preceding})
+            comment = self.find_comment_template(name)
+            if comment is not None and comment in self.templates.trees:
                 extra = {**COMMENT, **family.comment_variables, "analysis": self.replies.get(name, ANYTHING)}
-                problems += check_names(self.comment_trees, comment, {**seen, **extra})
+                problems += check_names(self.comment_templates, comment, {**variables, **extra})
         return problems
 
     def comments(self) -> dict[str, str]:
-        found = {name: self.comment(name) for name in self.chain.fronts}
+        found = {name: self.find_comment_template(name) for name in self.graph.front_matters}
         return {name: comment for name, comment in found.items() if comment is not None}
 
     def makeups(self) -> dict[str, Makeup]:
         return {
             name: Makeup(
                 name=name,
-                front=self.shelf.front_texts[name],
-                front_file=self.shelf.lines[name].file,
-                sources=tuple(self.shelf.sources[part] for part in self.parts(name)),
+                front=self.files.front_texts[name],
+                front_file=self.files.lines[name].file,
+                sources=tuple(self.files.sources[part] for part in self.templates_of(name)),
             )
-            for name in self.chain.fronts
+            for name in self.graph.front_matters
         }
 
     def prompts(self) -> dict[str, Prompt]:
-        return {name: self._prompt(name) for name in sorted(self.chain.fronts)}
+        return {name: self._prompt(name) for name in sorted(self.graph.front_matters)}
 
     def _prompt(self, name: str) -> Prompt:
-        front = self.chain.fronts[name]
+        front = self.graph.front_matters[name]
         return Prompt(
             name=name,
-            id=f"{name}@{self._fingerprint(name)}",
-            path=self.shelf.sources[f"{name}{SUFFIX}"].file,
+            id=f"{name}@{self._hash_of(name)}",
+            path=self.files.sources[f"{name}{SUFFIX}"].file,
             description=front.description,
             on=front.on,
             reply=front.reply,
@@ -200,12 +211,12 @@ class _Draft:
             max_tokens=front.max_tokens,
             effort=front.effort,
             then=Then(front.then.name, front.then.when) if front.then is not None else None,
-            has_comment=self.comment(name) is not None,
+            has_comment=self.find_comment_template(name) is not None,
         )
 
-    def _fingerprint(self, name: str) -> str:
-        """Six digits over all that makes the prompt what it is."""
-        digest = sha256(self.shelf.front_texts[name].encode())
-        for part in sorted(self.parts(name)):
-            digest.update(f"\0{part}\0{self.shelf.sources[part].text}".encode())
+    def _hash_of(self, name: str) -> str:
+        """Return six hex digits of a hash over the front matter and all templates of the prompt."""
+        digest = sha256(self.files.front_texts[name].encode())
+        for part in sorted(self.templates_of(name)):
+            digest.update(f"\0{part}\0{self.files.sources[part].text}".encode())
         return digest.hexdigest()[:6]

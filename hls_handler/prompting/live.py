@@ -1,4 +1,4 @@
-"""The library in use: read again when a file changed, while a broken change leaves the last good one in use."""
+"""A prompt library that reloads when its files change and keeps the last valid version if the new one is invalid."""
 
 from __future__ import annotations
 
@@ -15,69 +15,78 @@ from hls_handler.prompting.prompt import Library
 
 log = logging.getLogger(__name__)
 
-State = frozenset[tuple[str, int, int]]
+FileState = frozenset[tuple[str, int, int]]
 
 
 class LiveLibrary:
-    """Asked by every worker for each delivery; safe to be asked by many at once."""
+    """A library with automatic reload. Thread-safe: every worker calls `current` for each delivery."""
 
     def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
-        """Loads at once. `before` stays in use if that fails; without it the `PromptError` of `load` is raised.
+        """Load the library. If `load` raises a `PromptError`, use `before`, or raise the error if `before` is None.
 
-        `folders` are those that `load` reads.
+        `folders` are the folders that `load` reads.
         """
         self._load = load
         self._folders = folders
-        self._reading = threading.Lock()
-        self._seen = _state(folders)  # before loading: what changes meanwhile is seen the next time
-        self._trouble: str | None = None
+        self._lock = threading.Lock()
+        self._loaded_state = _file_state(folders)  # before loading, so that `current` sees a change during loading
+        self._load_error: str | None = None
         if before is None:
             self._library = load()
         else:
             self._library = before
-            self._read()
+            self._reload()
 
     def current(self) -> Library:
-        """The library as the files are now, or the last good one.
+        """Return the library, reloaded if a file has changed; the last valid version if the files are invalid.
 
-        While one thread reads, the others wait: a change holds for the next delivery, whoever noticed it first.
+        While one thread reloads, others wait, so that every delivery that begins after a change uses it.
+
+        Raises other exceptions of `load` than `PromptError` once; after that, it returns the last valid version until
+        the files change again.
         """
-        with self._reading:
-            if _state(self._folders) != self._seen:
-                self._read()
+        with self._lock:
+            if _file_state(self._folders) != self._loaded_state:
+                self._reload()
             return self._library
 
     @property
     def latest(self) -> Library:
-        """The library in use, without a look at the files: for the door, which has no time for that."""
+        """The loaded library, without a check for changed files: for the webhook receiver, which must respond fast."""
         return self._library
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the files as they are now; None if the library in use is what they say."""
-        return self._trouble
+        """Error message of the last reload; None if it succeeded."""
+        return self._load_error
 
-    def _read(self) -> None:
-        self._seen = _state(self._folders)
+    def _reload(self) -> None:
+        self._loaded_state = _file_state(self._folders)
         try:
             self._library = self._load()
         except PromptError as exc:
-            self._trouble = f"the changed prompts cannot be used, the last good ones stay: {'; '.join(exc.problems)}"
-            log.error("prompts cannot be used, the last good ones stay", extra={"problems": list(exc.problems)})
+            self._load_error = (
+                f"the changed prompts cannot be used, the last valid version stays in use: {'; '.join(exc.problems)}"
+            )
+            log.error(
+                "prompts cannot be used, the last valid version stays in use", extra={"problems": list(exc.problems)}
+            )
             return
         except Exception as exc:
-            self._trouble = f"the changed prompts cannot be read ({type(exc).__name__}), the last good ones stay"
+            self._load_error = (
+                f"the changed prompts cannot be read ({type(exc).__name__}), the last valid version stays in use"
+            )
             raise
-        self._trouble = None
-        log.info("prompts read again", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
+        self._load_error = None
+        log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
 
 
-def _state(folders: Iterable[Path]) -> State:
-    """Which files there are, how long and how old. One that vanishes while we look is not there."""
+def _file_state(folders: Iterable[Path]) -> FileState:
+    """Return (path, mtime in ns, size in bytes) of every file. Files removed during the call are left out."""
     found = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:
-            status = os.stat(path)  # noqa: PTH116 (for each delivery)
+            status = os.stat(path)  # noqa: PTH116 (faster than Path.stat; this runs for every delivery)
         except OSError:
             continue
         found.add((path, status.st_mtime_ns, status.st_size))

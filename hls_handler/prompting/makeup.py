@@ -1,4 +1,4 @@
-"""What a prompt is made of: its front matter and its files as they were read, and where two prompts differ."""
+"""Source files of a prompt, and the diff of two prompts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from hls_handler.prompting.folder import COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, Source
 
-IN_SHIPPED = "the shipped library"
-NOTHING = "/dev/null"
+SHIPPED_LIBRARY = "the shipped library"
+NO_FILE = "/dev/null"
 NO_NEWLINE = "\n\\ No newline at end of file"
 
 
 @dataclass(frozen=True, slots=True)
 class Makeup:
-    """One prompt of a library. Each file stands for all that its hash is made from."""
+    """Front matter and source files of one prompt: everything that the hash in its id covers."""
 
     name: str  # "issues/analyze"
-    front: str  # the front matter as written, without its fences
-    front_file: str  # where it stands: a shipped file, if the prompt's own has none
-    sources: tuple[Source, ...]  # its own file first, then what it uses; then its comment's, and what that uses
+    front: str  # the front matter as written, without the fences
+    front_file: str  # file of the front matter: a shipped file if the author's file has none
+    sources: tuple[Source, ...]  # template, then the templates it uses; comment template, then the templates it uses
 
     @property
     def template(self) -> Source:
@@ -29,60 +29,60 @@ class Makeup:
 
     @property
     def numbered_front(self) -> Iterator[tuple[int, str]]:
-        """The lines of the front matter, with their numbers in the file where it stands."""
+        """The lines of the front matter, with their numbers in `front_file`."""
         return enumerate(self.front.split("\n"), start=2)
 
     @property
     def numbered_template(self) -> Iterator[tuple[int, str]]:
         """The lines below the front matter, with their numbers in the file."""
-        above = 0 if self.template.front is None else len(self.template.front.split("\n")) + 2
+        front_lines = 0 if self.template.front is None else len(self.template.front.split("\n")) + 2
         lines = self.template.text.removesuffix("\n").split("\n")
-        return ((number, line) for number, line in enumerate(lines, start=1) if number > above)
+        return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
 
     def role(self, source: Source) -> str:
-        """What a file is to the prompt: ".j2" for its own, ".comment.md.j2" for its comment's, else the file's name."""
+        """Return the role of a file: ".j2" (template), ".comment.md.j2" (comment template), or the name of a part."""
         if source is self.template:
             return SUFFIX
         return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
 
 
 def origin(makeup: Makeup, shipped: Path) -> str:
-    """Where a prompt is from: "lib/issues/analyze.j2, your own; from the shipped library: front matter, base.j2"."""
-    home = _home(makeup.template, shipped)
+    """Describe the origin of a prompt's files: "lib/issues/analyze.j2, your own; from the shipped library: base.j2"."""
+    home = _library_of(makeup.template, shipped)
     front = Source(makeup.template.name, makeup.front_file, text="", front=None, template="")
     parts = [("front matter", front)] + [
         ("comment" if makeup.role(source) == COMMENT_SUFFIX else source.name, source) for source in makeup.sources
     ]
     others: dict[str, list[str]] = {}
     for part, source in parts:
-        there = _home(source, shipped)
-        if there != home:
-            others.setdefault("your own" if home == IN_SHIPPED else f"from {there}", []).append(part)
-    told = [f"{there}: {', '.join(names)}" for there, names in others.items()]
+        folder = _library_of(source, shipped)
+        if folder != home:
+            others.setdefault("your own" if home == SHIPPED_LIBRARY else f"from {folder}", []).append(part)
+    elsewhere = [f"{folder}: {', '.join(names)}" for folder, names in others.items()]
     return "; ".join(
-        [f"{makeup.template.file}, {'in the shipped library' if home == IN_SHIPPED else 'your own'}", *told]
+        [f"{makeup.template.file}, {'in the shipped library' if home == SHIPPED_LIBRARY else 'your own'}", *elsewhere]
     )
 
 
 def differences(old: Makeup, new: Makeup) -> list[str]:
-    """A unified diff over all files of two prompts, line by line; [] where nothing differs.
+    """Return a unified diff of all files of two prompts, as lines; [] if they are equal.
 
-    The two templates are held against each other, and the two comments, whatever they are called; all else goes by
-    its name. A template that takes its front matter from elsewhere is compared with it on top.
+    The two templates are compared with each other, and so are the two comments, whatever their file names; parts are
+    compared by name. If the front matter is in another file, it is put above the template first.
     """
-    before, after = dict(_documents(old)), dict(_documents(new))
+    before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
 
 
-def _home(source: Source, shipped: Path) -> str:
-    """The folder of a library that a file stands in, in words."""
+def _library_of(source: Source, shipped: Path) -> str:
+    """Return the library folder of a file, or "the shipped library"."""
     if Path(source.file).resolve().is_relative_to(shipped.resolve()):
-        return IN_SHIPPED
+        return SHIPPED_LIBRARY
     return source.file.removesuffix(source.name).rstrip("/") or "/"
 
 
-def _documents(makeup: Makeup) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each file's role, and how it is called and what it says in a diff."""
+def _diffable_files(makeup: Makeup) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield each file as (role, (label in the diff, text))."""
     for source in makeup.sources:
         label, text = source.file, source.text
         if source is makeup.template and source.front is None:
@@ -92,14 +92,14 @@ def _documents(makeup: Makeup) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def _diff(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:
-    (old_file, old_text), (new_file, new_text) = old or (NOTHING, ""), new or (NOTHING, "")
-    lines = list(unified_diff(_lines(old_text), _lines(new_text), old_file, new_file, lineterm=""))
-    if not lines and (old is None or new is None):  # an empty file
+    (old_file, old_text), (new_file, new_text) = old or (NO_FILE, ""), new or (NO_FILE, "")
+    lines = list(unified_diff(_split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""))
+    if not lines and (old is None or new is None):  # one prompt has no such file, and the other one's is empty
         return [f"--- {old_file}", f"+++ {new_file}"]
     return lines
 
 
-def _lines(text: str) -> list[str]:
-    """The lines of a file; the last one says so if it has no end."""
+def _split_lines(text: str) -> list[str]:
+    """Split a file into lines; mark the last line if it does not end with a newline."""
     *lines, last = text.split("\n")
     return [*lines, f"{last}{NO_NEWLINE}"] if last else lines

@@ -1,6 +1,6 @@
-"""What templates may name: each variable with its members, its type in words, whose text it is, and an example.
+"""Documentation of template variables: name, type in words, trust (HLS's own or untrusted text) and an example.
 
-Whose text it is is not told from types but found out: values are admitted as for a rendering (`untrusted.exchange`).
+Trust cannot be derived from types. It is found by admitting values as for a rendering (`untrusted.exchange`).
 """
 
 from __future__ import annotations
@@ -11,65 +11,66 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from hls_handler.prompting.hints import has_members, members
-from hls_handler.prompting.plausible import plausible
-from hls_handler.prompting.variables import marked
+from hls_handler.prompting.plausible import sample_values
+from hls_handler.prompting.variables import mark_trusted
 from hls_handler.untrusted.cleaning import for_prompt
 from hls_handler.untrusted.exchange import Exchange
 from hls_handler.untrusted.stranger import Stranger, text_of
 
-WORDS: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 OBJECT, PAYLOAD = "object", "the payload, as GitHub sent it"
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    name: str  # "issue.user.login"; "issue.labels[].name" of each element of a list
+    name: str  # "issue.user.login"; "issue.labels[].name" for the elements of a list
     kind: str  # "text", "whole number", "one of open, closed"
-    whose: Literal["stranger's", "ours", ""]  # the text; "" where there is none
-    example: str | None  # as text, of any length; None where no recorded event has one
+    whose: Literal["stranger's", "ours", ""]  # "stranger's": untrusted text; "ours": trusted text; "": not text
+    example: str | None  # as text, of any length; None if no recorded event has a value
 
 
 def offers(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[Offer]:
-    """One for each variable and each of its members. `hints` are types by name, `examples` values by name."""
-    exchange = Exchange(key=b"", show=for_prompt)  # nothing is shown
-    seen = [marked(values) for values in examples]
+    """Document each variable and each of its members. `hints` are types by name, `examples` are values by name."""
+    placeholders = Exchange(key=b"", show=for_prompt)  # no text is inserted
+    marked_examples = [mark_trusted(values) for values in examples]
     found: list[Offer] = []
     for name, hint in hints.items():
-        recorded = [exchange.admit(values[name]) for values in seen if values.get(name) is not None]
-        made_up = marked({name: plausible(hint)[0]})[name]
-        found += _offers(name, hint, recorded, [exchange.admit(made_up)])
+        recorded = [placeholders.admit(values[name]) for values in marked_examples if values.get(name) is not None]
+        sample = mark_trusted({name: sample_values(hint)[0]})[name]
+        found += _document(name, hint, recorded, [placeholders.admit(sample)])
     return found
 
 
-def _offers(name: str, hint: object, recorded: Sequence[object], made_up: Sequence[object]) -> Iterator[Offer]:
-    """`made_up` values decide whose text it is where no recorded event has any."""
-    element = _element(hint)
+def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[Offer]:
+    """Document one variable. If no recorded event has a value for it, `samples` decide whether the text is trusted."""
+    element = _element_hint(hint)
     if element is not None:
-        recorded, made_up = _elements(recorded), _elements(made_up)
+        recorded, samples = _flatten(recorded), _flatten(samples)
         if not has_members(element):
-            yield _leaf(f"{name}[]", element, recorded, made_up)
+            yield _document_leaf(f"{name}[]", element, recorded, samples)
             return
         yield Offer(name, in_words(hint), "", None)
         name, hint = f"{name}[]", element
     plain = _without_none(hint)
     if not has_members(plain):
-        yield _leaf(name, hint, recorded, made_up)
+        yield _document_leaf(name, hint, recorded, samples)
         return
     if element is None:
         yield Offer(name, in_words(hint), "", None)
     assert isinstance(plain, type)
-    for member, of_member in members(plain).items():
-        yield from _offers(f"{name}.{member}", of_member, _each(recorded, member), _each(made_up, member))
+    for member, member_hint in members(plain).items():
+        path = f"{name}.{member}"
+        yield from _document(path, member_hint, _member_values(recorded, member), _member_values(samples, member))
 
 
-def _leaf(name: str, hint: object, recorded: Sequence[object], made_up: Sequence[object]) -> Offer:
+def _document_leaf(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Offer:
     example = next((value for value in recorded if value not in ("", None)), next(iter(recorded), None))
-    decisive = example if example is not None else next(iter(made_up), None)
-    return Offer(name, in_words(hint), _whose(decisive), None if example is None else _as_text(example))
+    decisive = example if example is not None else next(iter(samples), None)
+    return Offer(name, in_words(hint), _trust_of(decisive), None if example is None else _as_text(example))
 
 
-def _whose(admitted: object) -> Literal["stranger's", "ours", ""]:
-    if isinstance(admitted, Stranger | Mapping):  # of a mapping all texts are
+def _trust_of(admitted: object) -> Literal["stranger's", "ours", ""]:
+    if isinstance(admitted, Stranger | Mapping):  # all texts in a mapping are untrusted
         return "stranger's"
     return "ours" if isinstance(admitted, str) else ""
 
@@ -85,7 +86,7 @@ def _as_text(admitted: object) -> str:
 
 
 def in_words(hint: object) -> str:
-    """ "text", "text or none", "one of open, closed", "list of objects"."""
+    """Describe a type in words: "text", "text or none", "one of open, closed", "list of objects"."""
     origin, arms = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return in_words(arms[0])
@@ -94,11 +95,11 @@ def in_words(hint: object) -> str:
     if origin in (Union, UnionType):
         named = " or ".join(in_words(arm) for arm in arms if arm is not NoneType)
         return f"{named} or none" if NoneType in arms else named
-    if origin is not None and _element(hint) is None:
+    if origin is not None and _element_hint(hint) is None:
         return PAYLOAD
     if origin is not None:
-        return "list of objects" if has_members(_element(hint)) else f"list: {in_words(_element(hint))}"
-    return OBJECT if has_members(hint) else WORDS.get(hint, "anything")
+        return "list of objects" if has_members(_element_hint(hint)) else f"list: {in_words(_element_hint(hint))}"
+    return OBJECT if has_members(hint) else TYPE_NAMES.get(hint, "anything")
 
 
 def _without_none(hint: object) -> object:
@@ -110,8 +111,8 @@ def _without_none(hint: object) -> object:
     return hint
 
 
-def _element(hint: object) -> object | None:
-    """What a list holds; None where the hint is no list."""
+def _element_hint(hint: object) -> object | None:
+    """Return the hint of a collection's elements; None if the hint is not a collection."""
     plain = _without_none(hint)
     origin = get_origin(plain)
     if isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping):
@@ -120,9 +121,9 @@ def _element(hint: object) -> object | None:
     return None
 
 
-def _elements(admitted: Sequence[object]) -> list[object]:
+def _flatten(admitted: Sequence[object]) -> list[object]:
     return [element for each in admitted if isinstance(each, list | tuple) for element in each]
 
 
-def _each(admitted: Sequence[Any], member: str) -> list[object]:
+def _member_values(admitted: Sequence[Any], member: str) -> list[object]:
     return [value for each in admitted if (value := getattr(each, member)) is not None]

@@ -1,4 +1,4 @@
-"""Plausible values of a type, for trying templates out before Claude has said anything: a full one and a bare one."""
+"""Sample values of a type, for rendering templates without a reply of Claude."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pydantic import BaseModel
 
 from hls_handler.prompting.hints import members
 
-WORDS = "some *text*, with a | bar and a\nsecond line"
+SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
 
 
-def plausible(hint: object) -> tuple[Any, ...]:
-    """Two values of a type: one with everything in it, one with everything left out that can be.
+def sample_values(hint: object) -> tuple[Any, ...]:
+    """Return two values of a type: a full one, and a minimal one (empty, None, False).
 
-    A closed set adds one for each of its values, so that `{% if analysis.kind == ... %}` is tried on all branches.
+    For a pydantic model, a value for each other choice of each `Literal` field follows, so that all branches of
+    `{% if analysis.kind == ... %}` are rendered.
     """
     if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return (_full(hint), _bare(hint), *_variants(hint))
-    return (_full(hint), _bare(hint))
+        return (_full(hint), _minimal(hint), *_variants(hint))
+    return (_full(hint), _minimal(hint))
 
 
 def _variants(model: type[BaseModel]) -> list[BaseModel]:
@@ -41,17 +42,17 @@ def _full(hint: object) -> Any:
     return _build(hint, origin, arms, full=True)
 
 
-def _bare(hint: object) -> Any:
+def _minimal(hint: object) -> Any:
     origin, arms = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return None if NoneType in arms else _bare(arms[0])
+        return None if NoneType in arms else _minimal(arms[0])
     return _build(hint, origin, arms, full=False)
 
 
 def _build(hint: object, origin: object, arms: tuple[Any, ...], *, full: bool) -> Any:
-    one = _full if full else _bare
+    build_part = _full if full else _minimal
     if origin is Annotated:
-        return one(arms[0])
+        return build_part(arms[0])
     if origin is Literal:
         return arms[0] if full else arms[-1]
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -59,23 +60,23 @@ def _build(hint: object, origin: object, arms: tuple[Any, ...], *, full: bool) -
     if isinstance(origin, type) and issubclass(origin, Collection):
         return [_full(arms[0]), _full(arms[0])] if full else []
     if isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel)):
-        return _instance(hint, one)
-    return _plain(hint, full=full)
+        return _instance(hint, build_part)
+    return _scalar(hint, full=full)
 
 
-def _instance(cls: type, one: Any) -> Any:
+def _instance(cls: type, build_part: Any) -> Any:
     hints = members(cls)
     if issubclass(cls, BaseModel):
-        return cls.model_construct(**{name: one(hint) for name, hint in hints.items()})
+        return cls.model_construct(**{name: build_part(hint) for name, hint in hints.items()})
     assert is_dataclass(cls)
-    return cls(**{field.name: one(hints[field.name]) for field in fields(cls)})
+    return cls(**{field.name: build_part(hints[field.name]) for field in fields(cls)})
 
 
-def _plain(hint: object, *, full: bool) -> Any:
+def _scalar(hint: object, *, full: bool) -> Any:
     if hint is bool:
         return full
     if hint is int:
         return 7 if full else 0
     if hint is float:
         return 0.8 if full else 0.0
-    return WORDS if full else ""
+    return SAMPLE_TEXT if full else ""

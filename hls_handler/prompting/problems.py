@@ -1,4 +1,4 @@
-"""What is wrong with a prompt library: one sentence each, with file and line."""
+"""Problems of a prompt library, each with file, line and message."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from difflib import get_close_matches
 
 from hls_handler.errors import PromptError
 
-MOST_NAMES = 20
-"""Names listed in one message."""
+MAX_LISTED_NAMES = 20
+"""Names that one message lists at most."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    file: str  # as the operator knows it: "prompts/issues/analyze.j2"
+    file: str  # path for messages: "prompts/issues/analyze.j2"
     line: int  # from 1
     message: str
 
@@ -23,22 +23,22 @@ class Problem:
 
 
 def prompt_error(problems: Iterable[Problem]) -> PromptError:
-    """One error for all of them, in the order of files and lines, each said once."""
+    """Return one error for all problems, sorted by file and line, without duplicates."""
     return PromptError([str(problem) for problem in sorted(set(problems))])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """ "did you mean 'title'?", or "known: body, title" where nothing is near."""
+    """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is similar."""
     names = sorted(known)
     near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"known: {', '.join(names[:MOST_NAMES]) or 'none'}{more}"
+    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+    return f"known: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}{more}"
 
 
 class BrokenTemplateError(PromptError):
-    """One template could not be rendered; `problem` says where and why."""
+    """A template could not be rendered; `problem` has the file, the line and the reason."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__([str(problem)])

@@ -1,4 +1,4 @@
-"""A prompt, and the library that holds it: values that never change; a changed file makes another library."""
+"""The values `Prompt` and `Library`. They are immutable: a changed file leads to a new library."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Then:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     name: str  # "issues/analyze"
-    id: str  # "issues/analyze@3f9c2a": changes with every template that it is made of, its comment and its front matter
-    path: str  # as the operator knows it: "prompts/issues/analyze.j2"
+    id: str  # "issues/analyze@3f9c2a": name and hash over the front matter and all templates, the comment's included
+    path: str  # for messages: "prompts/issues/analyze.j2"
     description: str
     on: tuple[str, ...]  # "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
-    reply_model: type[Reply]  # that type, with the author's own fields and labels
-    model: str | None  # None: as settings say
+    reply_model: type[Reply]  # that type, with the additional fields and label rules of the front matter
+    model: str | None  # None: as in the settings
     max_tokens: int | None
     effort: Effort | None
     then: Then | None
@@ -36,24 +36,24 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """One loaded library, checked whole."""
+    """A loaded library in which every prompt is checked."""
 
     prompts: Mapping[str, Prompt]
-    environment: PromptEnvironment = field(repr=False)  # holds the templates, as prompts use them
-    comment_environment: PromptEnvironment = field(repr=False)  # and as comments do: other filters
+    environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for prompts
+    comment_environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for comments
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Callable[[Reply], bool]] = field(repr=False)  # prompt name -> its `then.when`
     makeups: Mapping[str, Makeup] = field(repr=False)  # prompt name -> its files
-    shadows: Set[str] = frozenset()  # names of prompts that only ever run beside another, whatever their `on:` says
+    shadows: Set[str] = frozenset()  # names of prompts that run only as shadows, whatever their `on:`
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Names of the prompts that go to work on exactly this key, without those that another of them leads to."""
+        """Return the prompts for exactly this event key, without shadows and without followers of these prompts."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
-        led_to = {follower for name in names for follower in self.followers(name)}
-        return tuple(name for name in names if name not in led_to)
+        followers = {follower for name in names for follower in self.followers(name)}
+        return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """All that may run after a prompt, in order."""
+        """Return all prompts that may run after this one, in order."""
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts:
@@ -62,30 +62,37 @@ class Library:
         return tuple(found)
 
     def leading_to(self, name: str) -> tuple[str, ...]:
-        """The prompts whose `then` is this one."""
+        """Return the prompts whose `then` names this prompt."""
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
     def next_after(self, name: str, reply: Reply) -> str | None:
-        """The prompt that `then` leads to after this reply; None as a rule. Raises `PromptError`."""
+        """Return the prompt that `then` names if its condition holds for this reply, else None.
+
+        Raises `PromptError` if the condition fails.
+        """
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name](reply) else None
 
     def label_fields(self, event: str) -> Mapping[str, str]:
-        """The labels that replies about an event may become, in lower case, each with its field: {"bug": "kind"}."""
-        names = [name for name, prompt in self.prompts.items() if any(_event(key) == event for key in prompt.on)]
-        asked = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
-        return {label.casefold(): group for name in asked for label, group in _groups(self.prompts[name].reply_model)}
+        """Return the labels that replies about an event can set, in lower case, with their groups: {"bug": "kind"}."""
+        names = [name for name, prompt in self.prompts.items() if any(_event_name(key) == event for key in prompt.on)]
+        with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
+        return {
+            label.casefold(): group
+            for name in with_followers
+            for label, group in _label_groups(self.prompts[name].reply_model)
+        }
 
     def file(self, name: str) -> str:
-        """The file of a prompt, for messages. KeyError if there is no such prompt."""
+        """Return the file of a prompt, for messages. Raises `KeyError` if there is no such prompt."""
         return self.prompts[name].path
 
 
-def _event(key: str) -> str:
+def _event_name(key: str) -> str:
     return key.partition(".")[0]
 
 
-def _groups(model: type[Reply]) -> Iterator[tuple[str, str]]:
+def _label_groups(model: type[Reply]) -> Iterator[tuple[str, str]]:
     for name, rule in model.label_rules.items():
         hint = model.model_fields[name].annotation
         for label in labels_of(rule, hint):

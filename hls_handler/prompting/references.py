@@ -1,4 +1,4 @@
-"""What templates extend, include and import: by names in quotes only, so that a prompt's parts are known."""
+"""References between templates (extends, include, import). Names must be literals, so that they can be checked."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
 
 @dataclass(frozen=True, slots=True)
-class Trees:
+class ParsedTemplates:
     """All templates of a library, parsed."""
 
     environment: Environment
-    trees: Mapping[str, nodes.Template]  # by name: "issues/analyze.j2"; without those that cannot be parsed
-    files: Mapping[str, str]  # of all, as the operator knows them
+    trees: Mapping[str, nodes.Template]  # by name: "issues/analyze.j2"; without templates that cannot be parsed
+    files: Mapping[str, str]  # name -> path for messages, for all templates
 
 
-def references(tree: nodes.Template) -> Iterator[Reference]:
+def find_references(tree: nodes.Template) -> Iterator[Reference]:
     return (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference))
 
 
-def referenced(node: Reference) -> tuple[str, ...]:
-    """The names in quotes; () where the name is computed."""
+def referenced_names(node: Reference) -> tuple[str, ...]:
+    """Return the literal names in a reference; () if the name is computed."""
     given = node.template
     if isinstance(given, nodes.Const):
         values = given.value if isinstance(given.value, list | tuple) else [given.value]
@@ -38,74 +38,78 @@ def referenced(node: Reference) -> tuple[str, ...]:
 
 
 def exported_names(tree: nodes.Template) -> frozenset[str]:
-    """What an import of this template offers: its macros and what it sets."""
+    """Return the names that an import of this template makes available: its macros and `set` variables."""
     macros = {node.name for node in tree.find_all(nodes.Macro)}
     stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     return frozenset(macros | stored)
 
 
-def parts_of(trees: Trees, template: str) -> tuple[str, ...]:
-    """A template and all that it extends, includes and imports, each once, itself first. Unknown ones are left out."""
+def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str, ...]:
+    """Return a template and all templates that it extends, includes and imports, directly or indirectly, itself first.
+
+    Unknown names are left out.
+    """
     found: list[str] = []
-    ahead = [template]
-    while ahead:
-        name = ahead.pop(0)
-        if name in trees.files and name not in found:
+    pending = [template]
+    while pending:
+        name = pending.pop(0)
+        if name in templates.files and name not in found:
             found.append(name)
-            tree = trees.trees.get(name)
-            ahead += [part for node in references(tree) for part in referenced(node)] if tree is not None else []
+            tree = templates.trees.get(name)
+            if tree is not None:
+                pending += [part for node in find_references(tree) for part in referenced_names(node)]
     return tuple(found)
 
 
-def check_blocks(trees: Trees) -> Iterator[Problem]:
-    """Blocks that no template which is extended has a place for: Jinja leaves them away without a word."""
-    for name, tree in trees.trees.items():
-        extended = [part for node in tree.find_all(nodes.Extends) for part in referenced(node)]
+def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
+    """Yield blocks that no extended template defines, because Jinja ignores them without an error."""
+    for name, tree in templates.trees.items():
+        extended = [part for node in tree.find_all(nodes.Extends) for part in referenced_names(node)]
         if not extended:
             continue
-        places = {block.name for part in extended for block in _blocks_of(trees, part)}
-        inner = {block.name for outer in tree.find_all(nodes.Block) for block in _inside(outer)}
+        known = {block.name for part in extended for block in _inherited_blocks(templates, part)}
+        nested = {block.name for outer in tree.find_all(nodes.Block) for block in _nested_blocks(outer)}
         for block in tree.find_all(nodes.Block):
-            if block.name not in places | inner:
-                message = f"no template that this one extends has a block {block.name!r}; {nearest(block.name, places)}"
-                yield Problem(trees.files[name], block.lineno, message)
+            if block.name not in known | nested:
+                message = f"no template that this one extends has a block {block.name!r}; {nearest(block.name, known)}"
+                yield Problem(templates.files[name], block.lineno, message)
 
 
-def _blocks_of(trees: Trees, template: str) -> Iterator[nodes.Block]:
-    """Those of a template and of all that it extends in turn."""
+def _inherited_blocks(templates: ParsedTemplates, template: str) -> Iterator[nodes.Block]:
+    """Yield the blocks of a template and of all templates that it extends, directly or indirectly."""
     seen: set[str] = set()
-    ahead = [template]
-    while ahead:
-        name = ahead.pop()
-        tree = trees.trees.get(name)
+    pending = [template]
+    while pending:
+        name = pending.pop()
+        tree = templates.trees.get(name)
         if tree is None or name in seen:
             continue
         seen.add(name)
         yield from tree.find_all(nodes.Block)
-        ahead += [part for node in tree.find_all(nodes.Extends) for part in referenced(node)]
+        pending += [part for node in tree.find_all(nodes.Extends) for part in referenced_names(node)]
 
 
-def _inside(block: nodes.Block) -> Iterator[nodes.Block]:
+def _nested_blocks(block: nodes.Block) -> Iterator[nodes.Block]:
     for statement in block.body:
         if isinstance(statement, nodes.Block):
             yield statement
         yield from statement.find_all(nodes.Block)
 
 
-def check_references(trees: Trees) -> Iterator[Problem]:
-    """References that lead nowhere, or in a circle, or that nobody can foresee."""
-    files = trees.files
-    for name, tree in trees.trees.items():
-        for node in references(tree):
-            wanted = referenced(node)
-            if not wanted:
+def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
+    """Yield references that are unknown, cyclic or computed."""
+    files = templates.files
+    for name, tree in templates.trees.items():
+        for node in find_references(tree):
+            names = referenced_names(node)
+            if not names:
                 yield Problem(files[name], node.lineno, 'name the other template in quotes: "base.j2"')
-            known = [part for part in wanted if part in files]
-            if wanted and not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
+            known = [part for part in names if part in files]
+            if names and not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
                 yield Problem(
-                    files[name], node.lineno, f"there is no template {wanted[0]!r}; {nearest(wanted[0], files)}"
+                    files[name], node.lineno, f"there is no template {names[0]!r}; {nearest(names[0], files)}"
                 )
             for part in known:
-                if name in parts_of(trees, part):
-                    message = f"this goes in a circle: {part!r} leads back to {name!r}"
+                if name in find_used_templates(templates, part):
+                    message = f"this is a cycle: {part!r} leads back to {name!r}"
                     yield Problem(files[name], node.lineno, message)

@@ -1,4 +1,4 @@
-"""The shelf: everything that a library is made of as it was read, before any template is looked into."""
+"""Source files of a prompt library, merged from several folders and the shipped library, before parsing templates."""
 
 from __future__ import annotations
 
@@ -7,91 +7,99 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, Source, read_folder
-from hls_handler.prompting.frontmatter import FrontMatter, Lines, parse_front_matter
+from hls_handler.prompting.frontmatter import FrontMatter, KeyLines, parse_front_matter
 from hls_handler.prompting.problems import Problem, prompt_error
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    sources: Mapping[str, Source]  # template name -> file, shipped ones that stand in included
-    fronts: Mapping[str, FrontMatter]  # prompt name -> what could be read of its front matter
+class SourceFiles:
+    """The files that a library is loaded from, and the front matters in them."""
+
+    sources: Mapping[str, Source]  # template name -> file, including shipped files that replace missing ones
+    front_matters: Mapping[str, FrontMatter]  # prompt name -> the valid keys of its front matter
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
-    lines: Mapping[str, Lines]  # prompt name -> where the keys of its front matter stand
-    inherited: frozenset[str]  # names of prompts that the first of several folders does not have
+    lines: Mapping[str, KeyLines]  # prompt name -> line numbers of the keys in its front matter
+    inherited: frozenset[str]  # names of prompts that are not in the first folder
 
 
-def read_shelf(folders: Sequence[Path], shipped: Path | None) -> tuple[Shelf, list[Problem]]:
-    """Read the folders, and what they take from the shipped one. Raises `PromptError` for a folder that is missing."""
+def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[SourceFiles, list[Problem]]:
+    """Read the folders, and the shipped files that they use. Raises `PromptError` if a folder does not exist."""
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
-        advice = "prompts.directory in the settings names it"
-        raise prompt_error([Problem(where, 1, f"there is no such folder; {advice}") for where in missing])
+        message = "there is no such folder; check prompts.directory in the settings"
+        raise prompt_error([Problem(folder, 1, message) for folder in missing])
     read = [read_folder(folder) for folder in folders]
     problems = [problem for _, found in read for problem in found]
-    spare = read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}
-    layers = [*(sources for sources, _ in read), spare]
+    shipped_sources = read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}
+    layers = [*(sources for sources, _ in read), shipped_sources]
     own = {name: source for sources, _ in reversed(read) for name, source in sources.items()}
-    holders = {name: _holder(name, layers) for name, source in own.items() if source.is_prompt}
-    sources = {**_stand_ins(holders, spare), **own}
-    where = folders[0].as_posix()
-    if not holders:
+    front_sources = {name: _find_front_source(name, layers) for name, source in own.items() if source.is_prompt}
+    sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
+    first_folder = folders[0].as_posix()
+    if not front_sources:
         folder = "this folder" if len(folders) == 1 else f"any of {', '.join(f.as_posix() for f in folders)}"
-        problems.append(Problem(where, 1, f"there is no prompt in {folder}; one is a file such as issues/analyze.j2"))
+        problems.append(
+            Problem(first_folder, 1, f"there is no prompt in {folder}; a prompt is a file such as issues/analyze.j2")
+        )
     if BASE not in sources:
-        sources[BASE] = Source(BASE, f"{where}/{BASE}", text="", front=None, template="")
-        problems.append(Problem(f"{where}/{BASE}", 1, "is missing; the system message of every prompt comes from it"))
-    fronts: dict[str, FrontMatter] = {}
+        sources[BASE] = Source(BASE, f"{first_folder}/{BASE}", text="", front=None, template="")
+        problems.append(
+            Problem(f"{first_folder}/{BASE}", 1, "is missing; it contains the system message of every prompt")
+        )
+    front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
-    lines: dict[str, Lines] = {}
+    lines: dict[str, KeyLines] = {}
     for name, source in own.items():
         if not source.is_prompt:
-            problems += _misplaced(source, own)
+            problems += _non_prompt_problems(source, own)
             continue
-        holder = holders[name]
-        if holder.front is None:
-            problems.append(_without_front(source, holder))
+        front_source = front_sources[name]
+        if front_source.front is None:
+            problems.append(_missing_front_problem(source, front_source))
             continue
-        front, lines[source.prompt], found = parse_front_matter(holder)
+        front, lines[source.prompt], found = parse_front_matter(front_source)
         problems += found
         if front is not None:
-            fronts[source.prompt], texts[source.prompt] = front, holder.front
+            front_matters[source.prompt], texts[source.prompt] = front, front_source.front
     inherited = frozenset(source.prompt for name, source in own.items() if name not in read[0][0])
-    return Shelf(sources, fronts, texts, lines, inherited), problems
+    return SourceFiles(sources, front_matters, texts, lines, inherited), problems
 
 
-def _holder(name: str, layers: Sequence[Mapping[str, Source]]) -> Source:
-    """The file whose front matter holds: the first of that name that has one, or that begins one and does not end it.
+def _find_front_source(name: str, layers: Sequence[Mapping[str, Source]]) -> Source:
+    """Return the first file of this name that has front matter, even unclosed; if none has, the first file."""
+    candidates = [sources[name] for sources in layers if name in sources]
+    return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 
-    Where none has, the first of that name.
+
+def _missing_front_problem(source: Source, front_source: Source) -> Problem:
+    if front_source.is_unclosed:
+        return Problem(front_source.file, 1, f"the front matter has no end; close it with a line {FENCE}")
+    message = "has no front matter, and no shipped prompt has this path; add front matter between lines ---"
+    return Problem(source.file, 1, f"{message}, or rename a part to _{source.name.rpartition('/')[2]}")
+
+
+def _shipped_fallbacks(front_sources: Mapping[str, Source], shipped: Mapping[str, Source]) -> dict[str, Source]:
+    """Return the shipped parts, and the shipped comments of prompts that use the shipped front matter.
+
+    Such prompts replace only the wording of the shipped prompt.
     """
-    alike = [sources[name] for sources in layers if name in sources]
-    return next((source for source in alike if source.front is not None or source.is_unclosed), alike[0])
+    fallbacks = {name: source for name, source in shipped.items() if not source.is_prompt and not source.is_comment}
+    if SHARED_COMMENT in shipped:
+        fallbacks[SHARED_COMMENT] = shipped[SHARED_COMMENT]
+    for name, front_source in front_sources.items():
+        comment = f"{front_source.prompt}{COMMENT_SUFFIX}"
+        if shipped.get(name) is front_source and comment in shipped:
+            fallbacks[comment] = shipped[comment]
+    return fallbacks
 
 
-def _without_front(source: Source, holder: Source) -> Problem:
-    if holder.is_unclosed:
-        return Problem(holder.file, 1, f"the front matter has no end; close it with a line {FENCE}")
-    message = "has no front matter, and no shipped prompt has this path; begin it with a line ---"
-    return Problem(source.file, 1, f"{message}, or name a part _{source.name.rpartition('/')[2]}")
-
-
-def _stand_ins(holders: Mapping[str, Source], spare: Mapping[str, Source]) -> dict[str, Source]:
-    """Shipped parts, and the comments of prompts whose front matter is the shipped one: they replace the words only."""
-    taken = {name: source for name, source in spare.items() if not source.is_prompt and not source.is_comment}
-    if SHARED_COMMENT in spare:
-        taken[SHARED_COMMENT] = spare[SHARED_COMMENT]
-    for name, holder in holders.items():
-        comment = f"{holder.prompt}{COMMENT_SUFFIX}"
-        if spare.get(name) is holder and comment in spare:
-            taken[comment] = spare[comment]
-    return taken
-
-
-def _misplaced(source: Source, own: Mapping[str, Source]) -> list[Problem]:
+def _non_prompt_problems(source: Source, own: Mapping[str, Source]) -> list[Problem]:
     problems = []
     if source.front is not None:
-        message = "there is front matter, but this is no prompt; only a file such as issues/analyze.j2 is one"
+        message = "has front matter, but is not a prompt; a prompt is a file such as issues/analyze.j2"
         problems.append(Problem(source.file, 1, message))
     if source.is_comment and f"{source.prompt}{SUFFIX}" not in own and source.name != SHARED_COMMENT:
-        problems.append(Problem(source.file, 1, f"is the comment of {source.prompt}{SUFFIX}, which does not exist"))
+        problems.append(
+            Problem(source.file, 1, f"is the comment template of {source.prompt}{SUFFIX}, which does not exist")
+        )
     return problems

@@ -1,12 +1,15 @@
-"""How many tokens a text will take: an estimate, for budgets and for show; the API alone counts them."""
+"""Estimate of the number of tokens in a text, for budgets and display; only the API counts exactly."""
 
 from __future__ import annotations
 
 CHARACTERS_PER_TOKEN = 3.5
-"""Of English prose and code, a little on the safe side (prose is nearer to 4, dense code to 3)."""
+"""Average for English prose (about 4) and dense code (about 3), slightly on the safe side."""
 
 
 def estimate_tokens(text: str) -> int:
-    """An estimate, rounded up. A character beyond ASCII counts as a token: Chinese takes one each, accents fewer."""
-    wide = sum(1 for character in text if character > "\x7f")
-    return wide + -int(-(len(text) - wide) // CHARACTERS_PER_TOKEN)
+    """Estimate the tokens of a text, rounded up. Each non-ASCII character counts as one token.
+
+    That is right for Chinese; accented letters take fewer.
+    """
+    non_ascii = sum(1 for character in text if character > "\x7f")
+    return non_ascii + -int(-(len(text) - non_ascii) // CHARACTERS_PER_TOKEN)

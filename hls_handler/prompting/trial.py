@@ -1,4 +1,4 @@
-"""Trying prompts out: each is rendered over recorded events of its own, with made-up replies where it needs one."""
+"""Smoke render: rendering of each prompt with recorded events, and with sample replies where it needs a reply."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from hls_handler.analysis import Reply
 from hls_handler.events import event_key
-from hls_handler.prompting.chain import Chain
+from hls_handler.prompting.chain import PromptGraph
 from hls_handler.prompting.family import Family
-from hls_handler.prompting.plausible import plausible
+from hls_handler.prompting.plausible import sample_values
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render, render_comment
@@ -19,26 +19,26 @@ KEY = b"trial"
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """One recorded event, as one prompt would meet it."""
+class _Sample:
+    """One recorded event of a prompt."""
 
-    sample: str  # its name
+    name: str
     family: Family
     variables: Mapping[str, object]
 
 
-class _Notes:
-    """Problems as they come up: one for each place, since samples may fail there in many words."""
+class _ProblemCollector:
+    """Collects problems: the first for each line, because samples may fail at one line with different messages."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, int], Problem] = {}
 
     def add(self, problem: Problem, sample: str) -> None:
-        told = Problem(problem.file, problem.line, f"{problem.message} (tried with {sample})")
-        self._found.setdefault((problem.file, problem.line), told)
+        with_sample = Problem(problem.file, problem.line, f"{problem.message} (tried with {sample})")
+        self._found.setdefault((problem.file, problem.line), with_sample)
 
     @contextmanager
-    def of(self, sample: str) -> Iterator[None]:
+    def catch(self, sample: str) -> Iterator[None]:
         try:
             yield
         except BrokenTemplateError as exc:
@@ -49,64 +49,70 @@ class _Notes:
         return list(self._found.values())
 
 
-def try_out(library: Library, name: str, chain: Chain) -> list[Problem]:
-    """What goes wrong when a prompt, its comment and its condition meet recorded events."""
-    notes = _Notes()
+def smoke_render(library: Library, name: str, graph: PromptGraph) -> list[Problem]:
+    """Render a prompt, its comment and its condition with recorded events; return the problems."""
+    collector = _ProblemCollector()
     systems: dict[str, str] = {}  # system message -> the first sample that has it
     prompt = library.prompts[name]
-    replies: tuple[Reply, ...] = plausible(prompt.reply_model)
-    for scene in _scenes(chain, name):
-        for variables in _beginnings(library, chain, name, scene):
-            with notes.of(scene.sample):
+    replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
+    for sample in _samples(graph, name):
+        for variables in _initial_variables(library, graph, name, sample):
+            with collector.catch(sample.name):
                 rendered = render(library, name, variables, key=KEY)
-                systems.setdefault(rendered.system, scene.sample)
+                systems.setdefault(rendered.system, sample.name)
                 if not rendered.task:
-                    notes.add(Problem(prompt.path, 1, "asks nothing: its task is empty"), scene.sample)
+                    collector.add(
+                        Problem(prompt.path, 1, "is empty: the template renders no task for Claude"), sample.name
+                    )
         for reply in replies:
-            with notes.of(scene.sample):
-                render_comment(library, name, {**scene.variables, **_comment(scene, reply)}, key=KEY)
+            with collector.catch(sample.name):
+                render_comment(library, name, {**sample.variables, **_comment_variables(sample, reply)}, key=KEY)
     if len(systems) > 1:
         first, other, *_ = systems.values()
         message = f"the system block is not the same for {first} and for {other}"
-        notes.add(Problem(prompt.path, 1, f"{message}; move what an event says into the task block"), first)
-    return [*notes.problems, *_try_condition(library, name, replies)]
+        collector.add(Problem(prompt.path, 1, f"{message}; move what depends on the event into the task block"), first)
+    return [*collector.problems, *_check_condition(library, name, replies)]
 
 
-def _scenes(chain: Chain, name: str) -> Iterator[_Scene]:
-    """The samples of a prompt's events; all of the family, where there is none of its very actions."""
-    events = chain.events(name)
+def _samples(graph: PromptGraph, name: str) -> Iterator[_Sample]:
+    """Yield the samples of a prompt's events; if there are none with its actions, all samples of the event."""
+    events = graph.events(name)
     for event in dict.fromkeys(key.partition(".")[0] for key in events):
-        family = chain.families.get(event)
+        family = graph.families.get(event)
         if family is None:
-            continue  # of a prompt further up, and said there
-        scenes = [(_key(event, values), _Scene(sample, family, values)) for sample, values in family.samples()]
-        wanted = [scene for key, scene in scenes if key in events or event in events]
-        yield from wanted or (scene for _, scene in scenes)
+            continue  # PromptGraph.problems reports it
+        samples = [
+            (_event_key_of(event, values), _Sample(sample, family, values)) for sample, values in family.samples()
+        ]
+        matching = [sample for key, sample in samples if key in events or event in events]
+        yield from matching or (sample for _, sample in samples)
 
 
-def _key(event: str, variables: Mapping[str, object]) -> str:
+def _event_key_of(event: str, variables: Mapping[str, object]) -> str:
     action = variables.get("action")
     return event_key(event, action if isinstance(action, str) else None)
 
 
-def _beginnings(library: Library, chain: Chain, name: str, scene: _Scene) -> Iterator[Mapping[str, object]]:
-    """The variables of a prompt that comes first, and of one that another leads to."""
-    leading = chain.leading_to(name)
-    if chain.fronts[name].on or not leading:
-        yield scene.variables
-    for other in leading:
-        for reply in plausible(library.prompts[other].reply_model):
-            yield {**scene.variables, "analysis": reply}
+def _initial_variables(
+    library: Library, graph: PromptGraph, name: str, sample: _Sample
+) -> Iterator[Mapping[str, object]]:
+    """Yield the variables with which a prompt can run: without a reply, and with replies of preceding prompts."""
+    predecessors = graph.predecessors(name)
+    if graph.front_matters[name].on or not predecessors:
+        yield sample.variables
+    for other in predecessors:
+        for reply in sample_values(library.prompts[other].reply_model):
+            yield {**sample.variables, "analysis": reply}
 
 
-def _comment(scene: _Scene, reply: Reply) -> Mapping[str, object]:
-    full, bare = 0, 1
-    kind = full if reply.worth_saying else bare
-    extra = {name: plausible(hint)[kind] for name, hint in scene.family.comment_variables.items()}
+def _comment_variables(sample: _Sample, reply: Reply) -> Mapping[str, object]:
+    full, minimal = 0, 1  # positions in the result of sample_values
+    index = full if reply.worth_saying else minimal
+    extra = {name: sample_values(hint)[index] for name, hint in sample.family.comment_variables.items()}
     return {**extra, "analysis": reply}
 
 
-def _try_condition(library: Library, name: str, replies: tuple[Reply, ...]) -> list[Problem]:
+def _check_condition(library: Library, name: str, replies: tuple[Reply, ...]) -> list[Problem]:
     try:
         for reply in replies:
             library.next_after(name, reply)

@@ -1,7 +1,7 @@
-"""The variables that every family's templates see, and which strings among a template's variables are our own.
+"""Template variables that all event families have, and marking of the trusted strings among template variables.
 
-A string is text from outside and becomes a token (see `untrusted.exchange`), unless a field's type is a closed set
-(`Literal`). Ours besides are the strings of a `RuleView`, and the few in `OURS_IF` if they look as they must.
+A string is untrusted and becomes a placeholder (see `untrusted.exchange`), unless its field's type is a `Literal`.
+Also trusted are the strings of a `RuleView`, and the variables in `TRUSTED_PATTERNS` that match their pattern.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from hls_handler.untrusted.exchange import Own
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """Why the event is worked on, as far as templates are concerned. All of it is ours."""
+    """The part of the rule that templates may use. All its strings are trusted."""
 
     event: str  # "issues.opened"
-    prompt: str  # "issues/analyze": what `on:` or settings chose, also for the prompt that its `then` leads to
+    prompt: str  # "issues/analyze": chosen by `on:` or settings; after `then`, still the first prompt
     dry_run: bool
-    language: str | None = None  # "Brazilian Portuguese"; None: that of the thread
+    language: str | None = None  # "Brazilian Portuguese"; None: that of the conversation
     tone: Tone = "neutral"
     length: Length = "normal"
 
@@ -35,12 +35,12 @@ COMMON: Mapping[str, object] = {
     "delivery": str,
     "event": Mapping[str, object],
 }
-"""What every family's templates see, as type hints."""
+"""Variables of all templates, with type hints."""
 
 COMMENT: Mapping[str, object] = {"prompt_id": str}
-"""What every comment template sees besides; and `analysis`, whose type is the prompt's reply."""
+"""Further variables of comment templates, with type hints. `analysis` is not included: its type is the reply type."""
 
-OURS_IF: Mapping[str, re.Pattern[str]] = {
+TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
     "action": re.compile(r"[a-z_]{1,60}"),
     "delivery": re.compile(r"[0-9a-fA-F-]{1,64}"),
     "size": re.compile(r"small|medium|large"),
@@ -49,16 +49,16 @@ OURS_IF: Mapping[str, re.Pattern[str]] = {
 }
 
 
-def marked(variables: Mapping[str, object]) -> dict[str, object]:
-    """The same variables, with our own strings marked as such."""
-    return {name: _marked(name, value) for name, value in variables.items()}
+def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
+    """Return the variables with trusted strings wrapped in `Own`."""
+    return {name: _mark_value(name, value) for name, value in variables.items()}
 
 
-def _marked(name: str, value: object) -> object:
+def _mark_value(name: str, value: object) -> object:
     if isinstance(value, RuleView):
         language = None if value.language is None else Own(value.language)
         return replace(value, event=Own(value.event), prompt=Own(value.prompt), language=language)
-    looks = OURS_IF.get(name)
-    if looks is not None and isinstance(value, str) and looks.fullmatch(value):
+    pattern = TRUSTED_PATTERNS.get(name)
+    if pattern is not None and isinstance(value, str) and pattern.fullmatch(value):
         return Own(value)
     return value

@@ -1,4 +1,4 @@
-"""What templates see of runs, releases, comments and other events, for the tests of prompts."""
+"""Sample variables of workflow runs, releases, comments and other events, for the tests of prompts."""
 
 from __future__ import annotations
 
@@ -106,33 +106,41 @@ PUSHED: Mapping[str, Any] = {
     "head_commit": {"id": "bbb", "message": "Count articles", "url": "https://github.com/x", "author": {"name": "A"}},
     "commits": [{"message": "Count articles", "added": ["shop/cart.py"], "removed": [], "distinct": True}],
 }
-TOLD = GenericAnalysis(worth_saying=True, summary="The total counts articles.", details="- `shop/cart.py` is new.")
+GENERIC_REPLY = GenericAnalysis(
+    worth_saying=True, summary="The total counts articles.", details="- `shop/cart.py` is new."
+)
 
 
-def run_variables(**known: object) -> dict[str, object]:
-    shown = {"run": RUN, "steps": STEPS, "omitted": 1, "changed": ("shop/cart.py", "README.md"), "pull_request": None}
-    return {**shown, **known}
+def run_variables(**overrides: object) -> dict[str, object]:
+    variables = {
+        "run": RUN,
+        "steps": STEPS,
+        "omitted": 1,
+        "changed": ("shop/cart.py", "README.md"),
+        "pull_request": None,
+    }
+    return {**variables, **overrides}
 
 
-def run_comment(**known: object) -> dict[str, object]:
-    said = {
+def run_comment(**overrides: object) -> dict[str, object]:
+    variables = {
         "commit": "1f0c2d3e4b",
         "passed": False,
         "flaky": False,
         "shown_by": SHOWN_BY,
         "places": tuple(FAILED.where),
     }
-    return {"analysis": FAILED, **said, **known}
+    return {"analysis": FAILED, **variables, **overrides}
 
 
-def release_variables(**known: object) -> dict[str, object]:
+def release_variables(**overrides: object) -> dict[str, object]:
     previous = Release(500, "v1.3.0", "", "", False, False, CARA, "https://github.com/r", NINE, "main")
-    return {"release": RELEASE, "previous": previous, "commits": COMMITS, "omitted": 2, **known}
+    return {"release": RELEASE, "previous": previous, "commits": COMMITS, "omitted": 2, **overrides}
 
 
-def comment_variables(**known: object) -> dict[str, object]:
-    return {"comment": ASKING, "asked": "how to start", "before": (EARLIER,), **known}
+def comment_variables(**overrides: object) -> dict[str, object]:
+    return {"comment": ASKING, "asked": "how to start", "before": (EARLIER,), **overrides}
 
 
-def one(name: str, variables: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
+def single_sample(name: str, variables: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
     yield name, variables

@@ -1,4 +1,4 @@
-"""Small libraries and small events for the tests of prompts."""
+"""Small libraries and sample variables for the tests of prompts."""
 
 from __future__ import annotations
 
@@ -146,18 +146,18 @@ def review_variables() -> dict[str, object]:
     }
 
 
-def run_variables(**known: object) -> dict[str, object]:
-    about = {"pull_request": PULL_REQUEST, **known}
-    return {**common("workflow_run.completed", "workflows/analyze"), **happenings.run_variables(**about)}
+def run_variables(**overrides: object) -> dict[str, object]:
+    variables = {"pull_request": PULL_REQUEST, **overrides}
+    return {**common("workflow_run.completed", "workflows/analyze"), **happenings.run_variables(**variables)}
 
 
-def release_variables(**known: object) -> dict[str, object]:
-    return {**common("release.published", "releases/announce"), **happenings.release_variables(**known)}
+def release_variables(**overrides: object) -> dict[str, object]:
+    return {**common("release.published", "releases/announce"), **happenings.release_variables(**overrides)}
 
 
-def comment_variables(**known: object) -> dict[str, object]:
-    about = {"issue": ISSUE, **known}
-    return {**common("issue_comment.created", "comments/reply"), **happenings.comment_variables(**about)}
+def comment_variables(**overrides: object) -> dict[str, object]:
+    variables = {"issue": ISSUE, **overrides}
+    return {**common("issue_comment.created", "comments/reply"), **happenings.comment_variables(**variables)}
 
 
 def push_variables() -> dict[str, object]:
@@ -203,24 +203,27 @@ FAMILIES: Mapping[str, Family] = {
     "workflow_run": Family(
         "workflows",
         HANDLERS["workflow_run"].variable_types,
-        partial(happenings.one, "a failure", run_variables()),
+        partial(happenings.single_sample, "a failure", run_variables()),
         comment_variables=HANDLERS["workflow_run"].comment_variable_types,
         replies=HANDLERS["workflow_run"].replies,
     ),
     "release": Family(
         "releases",
         HANDLERS["release"].variable_types,
-        partial(happenings.one, "a release", release_variables()),
+        partial(happenings.single_sample, "a release", release_variables()),
         replies=HANDLERS["release"].replies,
     ),
     "issue_comment": Family(
         "comments",
         HANDLERS["issue_comment"].variable_types,
-        partial(happenings.one, "a newcomer", comment_variables()),
+        partial(happenings.single_sample, "a newcomer", comment_variables()),
         replies=HANDLERS["issue_comment"].replies,
     ),
     "push": Family(
-        "push", {}, partial(happenings.one, "a push", push_variables()), replies=frozenset({"generic_analysis"})
+        "push",
+        {},
+        partial(happenings.single_sample, "a push", push_variables()),
+        replies=frozenset({"generic_analysis"}),
     ),
 }
 
@@ -230,7 +233,7 @@ PLAIN = {"base.j2": BASE, "issues/plain.j2": FRONT + "Judge {{ issue.title }}\n"
 
 
 def write(folder: Path, files: Mapping[str, str]) -> Path:
-    """A library on disk."""
+    """Write the files of a library; return the folder."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -239,12 +242,12 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def load(folder: Path, files: Mapping[str, str]) -> Library:
-    """A library of these files; `base.j2` is there unless it is given."""
+    """Load a library of these files; `base.j2` is added if it is missing."""
     return load_library(write(folder, {"base.j2": BASE, **files}), families=FAMILIES)
 
 
 def shipped_with(folder: Path, files: Mapping[str, str]) -> Library:
-    """A library of these files, with what it takes from the shipped one."""
+    """Load a library of these files over the shipped library."""
     return load_library(write(folder, files), families=FAMILIES, shipped=SHIPPED)
 
 

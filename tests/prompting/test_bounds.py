@@ -1,4 +1,4 @@
-"""However much strangers write, a shipped prompt stays within the budget of patches and a bounded rest."""
+"""The length of shipped prompts is limited: the budget of patches and a fixed maximum for everything else."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.prompting.samples import KEY, common, shipped
 
 BUDGET = Budget(input_tokens=5_000)
 REST = 22_000
-"""Tokens of all that no budget counts; docs/prompts.md says so. Of text in which each character is one."""
+"""Maximum of tokens outside the budget, as in docs/prompts.md, measured with text of one token per character."""
 
 LONG = "\u5b57" * 65_536
 NAME = "\u5b57" * 256
 SOMEBODY = Account("x" * 39, 5, "User")
 LABELS = tuple(Label("\u5b57" * 50) for _ in range(100))
-ABOUT: Mapping[str, object] = {
+COMMON: Mapping[str, object] = {
     **common(),
     "repository": Repository(1, f"{'o' * 39}/{'r' * 100}", False, "\u5b57" * 350, "main", "Python"),
 }
@@ -37,37 +37,37 @@ FILES = tuple(
 COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LONG, is_reply=False) for _ in range(99))
 
 
-def of_an_issue() -> Mapping[str, object]:
-    handler, about = HANDLERS["issues"], issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
-    happened = event(about)
-    return handler.variables(happened, handler.gather(happened, FakeReader(about), NOTHING_KNOWN, BUDGET))
+def issue_facts() -> Mapping[str, object]:
+    handler, subject = HANDLERS["issues"], issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
+    received = event(subject)
+    return handler.variables(received, handler.gather(received, FakeReader(subject), NOTHING_KNOWN, BUDGET))
 
 
-def of_a_pull_request() -> Mapping[str, object]:
-    handler, about = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
-    happened = event(about)
-    return handler.variables(happened, handler.gather(happened, FakeReader(about, FILES), NOTHING_KNOWN, BUDGET))
+def pull_request_facts() -> Mapping[str, object]:
+    handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
+    received = event(subject)
+    return handler.variables(received, handler.gather(received, FakeReader(subject, FILES), NOTHING_KNOWN, BUDGET))
 
 
-def of_a_review() -> Mapping[str, object]:
+def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
-    happened = reviewed(one, PULL_REQUEST)
+    received = reviewed(one, PULL_REQUEST)
     reader = FakeReader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
-    return handler.variables(happened, handler.gather(happened, reader, NOTHING_KNOWN, BUDGET))
+    return handler.variables(received, handler.gather(received, reader, NOTHING_KNOWN, BUDGET))
 
 
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("issues/analyze", of_an_issue()),
-        ("issues/respond", of_an_issue()),
-        ("pull_requests/analyze", of_a_pull_request()),
-        ("reviews/analyze", of_a_review()),
+        ("issues/analyze", issue_facts()),
+        ("issues/respond", issue_facts()),
+        ("pull_requests/analyze", pull_request_facts()),
+        ("reviews/analyze", review_facts()),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_prompt_is_bounded_whatever_strangers_write(name: str, facts: Mapping[str, object]) -> None:
-    rendered = render(shipped(), name, {**ABOUT, **facts}, key=KEY)
+def test_prompt_size_is_limited_for_any_event(name: str, facts: Mapping[str, object]) -> None:
+    rendered = render(shipped(), name, {**COMMON, **facts}, key=KEY)
     tokens = estimate_tokens(rendered.system + rendered.task)
     assert tokens <= BUDGET.input_tokens + REST
     assert rendered.missing != ()

@@ -1,4 +1,4 @@
-"""The guide for prompt authors: its examples run, and its tables are complete."""
+"""Tests of docs/prompts.md: the examples run, and the tables are complete."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, GenericAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import Budget
-from hls_handler.prompting.filters import IN_COMMENTS, IN_PROMPTS
+from hls_handler.prompting.filters import COMMENT_FILTERS, PROMPT_FILTERS
 from hls_handler.prompting.frontmatter import FrontMatter
-from hls_handler.prompting.hints import ListOf, has_members, members, settle
+from hls_handler.prompting.hints import ListOf, has_members, members, normalize_hint
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import COMMENT, COMMON
@@ -28,7 +28,7 @@ from tests.settings.files import load as load_settings_of
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
-"""(language, words behind it, content) of every fenced block."""
+"""(language, rest of the opening line, content) of every fenced block."""
 
 WORKING = [content for language, words, content in BLOCKS if language == "jinja" and not words]
 COMMENTS = [content for language, words, content in BLOCKS if (language, words.strip()) == ("jinja", "comment")]
@@ -36,7 +36,7 @@ ANOTHER_EVENT = {words.strip().removeprefix("generic="): text for _, words, text
 FILES = {
     words.strip().removeprefix("file="): content for _, words, content in BLOCKS if words.startswith(" file=issues/")
 }
-"""Of the first prompt; those of "Make it your own" are tested by themselves."""
+"""Files of the first prompt; test_make_it_your_own.py tests the examples of "Make it your own"."""
 FAILING = [
     (content, BLOCKS[index + 1][2])
     for index, (language, words, content) in enumerate(BLOCKS)
@@ -48,7 +48,7 @@ def parts() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in SHIPPED.glob("*.j2")}
 
 
-def test_the_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
+def test_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
     library = load_library(write(tmp_path, parts() | FILES), families=FAMILIES)
     assert sorted(FILES) == ["issues/mine.comment.md.j2", "issues/mine.j2"]
     assert "Title: <stranger " in render(library, "issues/mine", issue_variables(), key=KEY).task
@@ -57,28 +57,28 @@ def test_the_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
     assert comment.startswith(f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n")
 
 
-def test_the_example_of_another_event_is_one_file_and_works(tmp_path: Path) -> None:
-    """It is tried out on the recorded payloads, as `hls check` does."""
+def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None:
+    """It is rendered with the recorded payloads, as by `hls check`."""
     assert list(ANOTHER_EVENT) == ["deployment_status/watch.j2"]
     library = load_library(write(tmp_path, ANOTHER_EVENT), families=families(Budget(10_000)), shipped=SHIPPED)
     assert library.on("deployment_status.created") == ("deployment_status/watch",)
     variables = {**push_variables(), "event": recorded.load("deployment_status.created").payload}
     asked = render(library, "deployment_status/watch", variables, key=KEY).task
     assert "Has the deployment to <stranger " in asked
-    said = GenericAnalysis(worth_saying=True, summary="It failed.", details="Ask the release team.")
-    comment = render_comment(library, "deployment_status/watch", {**variables, "analysis": said}, key=KEY)
+    reply = GenericAnalysis(worth_saying=True, summary="It failed.", details="Ask the release team.")
+    comment = render_comment(library, "deployment_status/watch", {**variables, "analysis": reply}, key=KEY)
     assert comment is not None
     assert comment.startswith("It failed.\n\nAsk the release team.\n\n***\n")
 
 
 @pytest.mark.parametrize("content", WORKING)
-def test_what_the_guide_says_works(tmp_path: Path, content: str) -> None:
+def test_working_examples_render(tmp_path: Path, content: str) -> None:
     library = load_library(write(tmp_path, parts() | {"issues/example.j2": FRONT + content}), families=FAMILIES)
     assert "<stranger " in render(library, "issues/example", issue_variables(), key=KEY).task
 
 
 @pytest.mark.parametrize("content", COMMENTS)
-def test_comments_in_the_guide_render(tmp_path: Path, content: str) -> None:
+def test_comment_examples_render(tmp_path: Path, content: str) -> None:
     files = {"issues/example.j2": FRONT + "x", "issues/example.comment.md.j2": content}
     library = load_library(write(tmp_path, parts() | files), families=FAMILIES)
     comment = render_comment(library, "issues/example", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
@@ -87,26 +87,30 @@ def test_comments_in_the_guide_render(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), FAILING)
-def test_what_the_guide_says_fails_does_so_in_these_words(tmp_path: Path, content: str, message: str) -> None:
+def test_failing_examples_give_the_message_in_the_guide(tmp_path: Path, content: str, message: str) -> None:
     write(tmp_path, parts() | {"issues/example.j2": FRONT + content})
     with pytest.raises(PromptError) as caught:
         load_library(tmp_path, families=FAMILIES)
     assert str(caught.value).replace(tmp_path.as_posix(), "prompts") == message.strip()
 
 
-def test_the_guides_words_alone_work_over_a_second_folder(tmp_path: Path) -> None:
+def test_example_without_front_matter_uses_that_of_the_second_folder(tmp_path: Path) -> None:
     write(tmp_path / "own", {"issues/analyze.j2": WORKING[0]})
     library = load_library(tmp_path / "own", SHIPPED, families=FAMILIES)
     assert library.prompts["issues/analyze"].has_comment is True
     assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("<stranger ")
 
 
-def test_the_guides_shadow_loads_and_runs_beside_the_prompt_that_it_is_a_copy_of(tmp_path: Path) -> None:
-    said = next(content for language, words, content in BLOCKS if (language, words.strip()) == ("yaml", "shadow"))
+def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path) -> None:
+    settings_text = next(
+        content for language, words, content in BLOCKS if (language, words.strip()) == ("yaml", "shadow")
+    )
     for ending in (".j2", ".comment.md.j2"):
         text = (SHIPPED / f"issues/analyze{ending}").read_text(encoding="utf-8")
         write(tmp_path / "own", {f"issues/strict{ending}": text})
-    settings = load_settings_of(tmp_path, SMALLEST + said.replace("[own, prompts]", f"[{tmp_path}/own, {SHIPPED}]"))
+    settings = load_settings_of(
+        tmp_path, SMALLEST + settings_text.replace("[own, prompts]", f"[{tmp_path}/own, {SHIPPED}]")
+    )
     event = candidate(repository="owner/repo")
     rule = route(event, settings=settings, table=RepositoryTable(settings), catalogue=load_checked(settings), we=None)
     assert isinstance(rule, Rule)
@@ -121,7 +125,7 @@ def test_the_guide_has_examples_of_every_kind() -> None:
 
 
 def row(name: str) -> str:
-    """The table row that begins with a name."""
+    """Return the table row that begins with a name."""
     found = re.search(rf"^\| `{re.escape(name)}[`(].*$", GUIDE, re.MULTILINE)
     assert found is not None, f"docs/prompts.md has no row for {name}"
     return found[0]
@@ -136,15 +140,15 @@ ALL_VARIABLES: Mapping[str, object] = {
 
 
 @pytest.mark.parametrize("name", ALL_VARIABLES)
-def test_every_variable_is_in_the_guide_with_all_that_it_has(name: str) -> None:
-    hint = settle(ALL_VARIABLES[name])
-    thing = hint.element if isinstance(hint, ListOf) else hint
-    told = row("pull_request_analysis") if name == "findings" else row(name)
-    for member in members(thing) if has_members(thing) and isinstance(thing, type) else ():
-        assert f"`{member}`" in told
+def test_every_variable_is_in_the_guide_with_its_members(name: str) -> None:
+    hint = normalize_hint(ALL_VARIABLES[name])
+    type_ = hint.element if isinstance(hint, ListOf) else hint
+    table_row = row("pull_request_analysis") if name == "findings" else row(name)
+    for member in members(type_) if has_members(type_) and isinstance(type_, type) else ():
+        assert f"`{member}`" in table_row
 
 
-@pytest.mark.parametrize("name", [*IN_PROMPTS, *IN_COMMENTS])
+@pytest.mark.parametrize("name", [*PROMPT_FILTERS, *COMMENT_FILTERS])
 def test_every_filter_is_in_the_guide(name: str) -> None:
     assert row(name)
 
@@ -173,5 +177,5 @@ def test_every_reply_type_is_in_the_guide_with_its_fields(name: str) -> None:
         "generic.j2",
     ],
 )
-def test_the_wording_of_every_shipped_prompt_has_its_reasons(name: str) -> None:
+def test_guide_gives_reasons_for_the_wording_of_every_shipped_prompt(name: str) -> None:
     assert f"### `{name}`" in GUIDE

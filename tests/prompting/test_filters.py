@@ -1,4 +1,4 @@
-"""Our own filters, on strangers' texts and on our own strings, in prompts and in comments."""
+"""HLS's template filters, on untrusted and trusted text, in prompts and in comments."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def in_comment(folder: Path, template: str) -> str:
         ("{{ action | code }}", "opened"),
     ],
 )
-def test_texts_are_cut_and_shown_in_prompts(tmp_path: Path, template: str, text: str) -> None:
+def test_filters_in_prompts(tmp_path: Path, template: str, text: str) -> None:
     assert in_prompt(tmp_path, template) == text
 
 
-def test_code_is_shown_whole_however_long(tmp_path: Path) -> None:
+def test_code_is_not_truncated(tmp_path: Path) -> None:
     assert len(in_prompt(tmp_path, "{{ issue.body }}")) < 60_100
     assert len(in_prompt(tmp_path, "{{ issue.body | code }}")) == 70_000 + len("<stranger></stranger>")
 
@@ -61,7 +61,7 @@ def test_code_is_shown_whole_however_long(tmp_path: Path) -> None:
     ],
     ids=["table cell", "code span", "code block", "link target", "HTML"],
 )
-def test_inline_is_safe_wherever_it_stands_in_a_comment(tmp_path: Path, template: str, text: str) -> None:
+def test_inline_is_safe_at_every_place_of_a_comment(tmp_path: Path, template: str, text: str) -> None:
     assert in_comment(tmp_path, template) == text
 
 
@@ -70,7 +70,7 @@ def test_inline_is_safe_wherever_it_stands_in_a_comment(tmp_path: Path, template
     ("file", "filter_name", "where"),
     [("issues/t.j2", "inline", "comments"), ("issues/t.comment.md.j2", "code", "prompts")],
 )
-def test_rule_7_the_filter_that_puts_no_delimiters_is_refused_in_prompts_and_the_other_in_comments(
+def test_rule_7_inline_is_rejected_in_prompts_and_code_in_comments(
     tmp_path: Path, file: str, filter_name: str, where: str, macro: bool
 ) -> None:
     shown = f"{{{{ issue.title | {filter_name} }}}}"

@@ -1,4 +1,4 @@
-"""A library of several folders: the first that has a file gives it."""
+"""A library from several folders: each file is taken from the first folder that has it."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(own: dict[str, str], *, shipped: dict[str, str] | None = None) -> Library:
-    """A library of `own` over `team`, and the shipped one beneath them."""
+    """Load a library from `own`, then `team`, then the shipped library."""
     write(Path("own"), own)
     Path("own").mkdir(exist_ok=True)
-    ships = write(Path("shipped"), {"base.j2": BASE} if shipped is None else shipped)
-    return load_library(Path("own"), Path("team"), families=FAMILIES, shipped=ships)
+    shipped_folder = write(Path("shipped"), {"base.j2": BASE} if shipped is None else shipped)
+    return load_library(Path("own"), Path("team"), families=FAMILIES, shipped=shipped_folder)
 
 
 def task(library: Library, name: str = "issues/plain") -> str:
     return render(library, name, issue_variables(), key=KEY).task
 
 
-def from_where(library: Library, name: str = "issues/plain") -> str:
+def origin_of(library: Library, name: str = "issues/plain") -> str:
     return origin(library.makeups[name], Path("shipped"))
 
 
-def test_a_file_is_taken_from_the_first_folder_that_has_it_and_all_else_from_the_next() -> None:
+def test_file_is_taken_from_the_first_folder_that_has_it() -> None:
     library = load({"issues/plain.j2": f'{FRONT}Weigh this.\n{{% include "issues/_issue.j2" %}}\n'})
     assert list(library.prompts) == ["issues/other", "issues/plain"]
     assert task(library).startswith("Weigh this.\n<stranger ")
@@ -59,7 +59,7 @@ def test_a_file_is_taken_from_the_first_folder_that_has_it_and_all_else_from_the
 
 
 @pytest.mark.parametrize(
-    ("own", "told"),
+    ("own", "expected"),
     [
         ({}, "team/issues/plain.j2, your own"),
         ({"issues/plain.j2": f"{FRONT}x\n"}, "own/issues/plain.j2, your own; from team: base.j2, comment"),
@@ -68,36 +68,36 @@ def test_a_file_is_taken_from_the_first_folder_that_has_it_and_all_else_from_the
     ],
     ids=["nothing", "a prompt", "its words", "a part"],
 )
-def test_it_is_told_which_folder_each_file_is_from(own: dict[str, str], told: str) -> None:
-    assert from_where(load(own)) == told
+def test_origin_names_the_folder_of_each_file(own: dict[str, str], expected: str) -> None:
+    assert origin_of(load(own)) == expected
 
 
-def test_words_alone_take_the_front_matter_of_the_next_folder_before_the_shipped_one() -> None:
+def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one() -> None:
     library = load({"issues/plain.j2": WORDS}, shipped=TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")})
     assert library.prompts["issues/plain"].description == "A test"
     assert task(library).startswith("Own words on <stranger ")
 
 
-def test_words_alone_in_all_folders_take_the_shipped_front_matter_and_its_comment(here: Path) -> None:
+def test_template_without_front_matter_in_any_folder_uses_the_shipped_front_matter_and_comment(here: Path) -> None:
     write(here / "team", {"issues/plain.j2": "Words of the team"})
     (here / "team/issues/plain.comment.md.j2").unlink()
     library = load({"issues/plain.j2": WORDS}, shipped=TEAM)
-    assert from_where(library) == (
+    assert origin_of(library) == (
         "own/issues/plain.j2, your own; from the shipped library: front matter, comment; from team: base.j2"
     )
 
 
-def test_front_matter_of_a_folder_brings_no_shipped_comment(here: Path) -> None:
+def test_shipped_comment_is_not_used_with_front_matter_of_another_folder(here: Path) -> None:
     (here / "team/issues/plain.comment.md.j2").unlink()
     assert load({"issues/plain.j2": WORDS}, shipped=TEAM).prompts["issues/plain"].has_comment is False
 
 
-def test_a_comment_may_stand_in_another_folder_than_its_prompt() -> None:
+def test_comment_and_prompt_may_be_in_different_folders() -> None:
     library = load({"issues/plain.comment.md.j2": "Own: {{ analysis.summary }}"})
-    assert from_where(library) == "team/issues/plain.j2, your own; from own: comment"
+    assert origin_of(library) == "team/issues/plain.j2, your own; from own: comment"
 
 
-def test_a_folder_may_hold_parts_alone() -> None:
+def test_folder_may_contain_only_parts() -> None:
     assert list(load({"_part.j2": "x"}).prompts) == ["issues/other", "issues/plain"]
 
 
@@ -107,38 +107,40 @@ def problems(own: dict[str, str]) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_front_matter_without_an_end_is_named_where_it_begins(here: Path) -> None:
+def test_unclosed_front_matter_is_reported_at_its_first_line(here: Path) -> None:
     write(here / "team", {"issues/plain.j2": "---\non: [issues.opened]\nx"})
     assert problems({"issues/plain.j2": WORDS}) == (
         "team/issues/plain.j2:1: the front matter has no end; close it with a line ---",
     )
 
 
-def test_a_mistake_is_named_in_the_folder_that_has_it() -> None:
+def test_problem_names_the_folder_of_the_file() -> None:
     assert problems({"issues/_issue.j2": "\n{{ isue }}"}) == (
         "own/issues/_issue.j2:2: unknown variable 'isue'; did you mean 'issue'?",
     )
 
 
-def test_every_missing_folder_is_named() -> None:
+def test_every_missing_folder_is_reported() -> None:
     with pytest.raises(PromptError) as caught:
         load_library(Path("a"), Path("team"), Path("b"), families=FAMILIES)
     assert caught.value.problems == (
-        "a:1: there is no such folder; prompts.directory in the settings names it",
-        "b:1: there is no such folder; prompts.directory in the settings names it",
+        "a:1: there is no such folder; check prompts.directory in the settings",
+        "b:1: there is no such folder; check prompts.directory in the settings",
     )
 
 
-def test_folders_without_a_prompt_are_named(here: Path) -> None:
+def test_folders_without_a_prompt_are_reported(here: Path) -> None:
     write(here / "a", {"base.j2": BASE})
     write(here / "b", {"_part.j2": "x"})
     with pytest.raises(PromptError) as caught:
         load_library(Path("a"), Path("b"), families=FAMILIES)
-    assert caught.value.problems == ("a:1: there is no prompt in any of a, b; one is a file such as issues/analyze.j2",)
+    assert caught.value.problems == (
+        "a:1: there is no prompt in any of a, b; a prompt is a file such as issues/analyze.j2",
+    )
 
 
 @pytest.mark.parametrize("folder", ["own", "team"])
-def test_a_change_in_any_folder_is_in_use_at_the_next_delivery(here: Path, folder: str) -> None:
+def test_change_in_any_folder_is_used_from_the_next_delivery(here: Path, folder: str) -> None:
     write(here / "own", {"_unused.j2": "x"})
 
     def read() -> Library:

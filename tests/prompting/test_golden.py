@@ -1,7 +1,7 @@
-"""The shipped prompts, word for word: what Claude is asked and what GitHub shows for events that never change.
+"""Golden-file tests of the shipped prompts and comments, for fixed events.
 
-A change of wording must be seen in these files. They are written anew by `HLS_WRITE_GOLDEN=1 pytest
-tests/prompting/test_golden.py`, which fails so that nobody takes it for a test.
+Every change of wording shows in these files. `HLS_WRITE_GOLDEN=1 pytest tests/prompting/test_golden.py` rewrites them,
+and fails so that the rewriting run is not mistaken for a passed test.
 """
 
 from __future__ import annotations
@@ -162,32 +162,32 @@ def compare(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_what_claude_is_asked_word_for_word(name: str) -> None:
+def test_rendered_prompt_equals_golden_file(name: str) -> None:
     prompt, variables = PROMPTS[name]
     rendered = render(shipped(), prompt, variables, key=KEY)
     compare(name, f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}")
 
 
 @pytest.mark.parametrize("name", COMMENTS)
-def test_what_github_shows_word_for_word(name: str) -> None:
+def test_rendered_comment_equals_golden_file(name: str) -> None:
     prompt, variables = COMMENTS[name]
     comment = render_comment(shipped(), prompt, variables, key=KEY)
     assert comment is not None
     compare(name, comment)
 
 
-def test_a_prompt_of_one_file_about_another_event_word_for_word(tmp_path: Path) -> None:
-    """With the shipped frame it asks about the whole payload, and shares a comment."""
+def test_generic_prompt_equals_golden_file(tmp_path: Path) -> None:
+    """With the shipped `generic.j2` it shows the whole payload and uses the shared comment."""
     front = "---\ndescription: Deployments\non: [push]\nreply: generic_analysis\n---\n"
     library = shipped_with(tmp_path, {"push/tell.j2": front + TELL})
     rendered = render(library, "push/tell", push_variables(), key=KEY)
     compare("push.tell", f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}")
 
 
-def test_the_comment_that_such_prompts_share_word_for_word(tmp_path: Path) -> None:
+def test_shared_generic_comment_equals_golden_file(tmp_path: Path) -> None:
     front = "---\ndescription: Deployments\non: [push]\nreply: generic_analysis\n---\n"
     library = shipped_with(tmp_path, {"push/tell.j2": front + TELL})
-    comment = render_comment(library, "push/tell", {**push_variables(), "analysis": happenings.TOLD}, key=KEY)
+    comment = render_comment(library, "push/tell", {**push_variables(), "analysis": happenings.GENERIC_REPLY}, key=KEY)
     assert comment is not None
     compare("push.tell.comment", comment)
 
@@ -208,7 +208,7 @@ ALL = (
 )
 
 
-def test_all_shipped_prompts_are_looked_at() -> None:
+def test_all_shipped_prompts_are_covered() -> None:
     assert set(shipped().prompts) == set(ALL)
 
 
@@ -232,7 +232,7 @@ def system_of(name: str) -> str:
 
 
 def examples(name: str) -> list[tuple[str, Any]]:
-    """What precedes each example reply, and the reply."""
+    """Return (text that begins with the reply, the parsed reply) for each example."""
     found: list[tuple[str, Any]] = []
     for part in re.split(r"\n(?=\{\")", system_of(name))[1:]:
         found.append((part, json.loads(part.split("\n", 1)[0])))
@@ -240,14 +240,14 @@ def examples(name: str) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_prompt_shows_one_example_that_speaks_and_one_that_is_silent_and_both_validate(name: str) -> None:
+def test_each_prompt_has_a_valid_example_with_and_one_without_a_comment(name: str) -> None:
     reply_type = REPLY_TYPES[shipped().prompts[name].reply]
     replies = [reply_type.model_validate(reply) for _, reply in examples(name)]
     assert [reply.worth_saying for reply in replies] == [True, False]
     assert [list(reply) for _, reply in examples(name)] == [list(reply_type.model_fields)] * 2
 
 
-def test_the_finding_in_the_example_stands_at_a_line_of_its_patch() -> None:
+def test_example_finding_is_anchored_in_its_patch() -> None:
     system = system_of("pull_requests/analyze")
     patches = {
         path: parse_numbered(patch)
@@ -273,12 +273,12 @@ def test_each_field_of_a_reply_is_explained_in_its_prompt(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_part_that_is_sent_with_every_event_stays_small(name: str) -> None:
+def test_system_message_is_between_1000_and_3500_tokens(name: str) -> None:
     assert 1_000 < estimate_tokens(system_of(name)) < 3_500
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_prompt_asks_for_the_language_tone_and_length_that_settings_say(name: str) -> None:
+def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: str) -> None:
     variables = all_variables()
     rule = variables["rule"]
     assert isinstance(rule, RuleView)
@@ -287,8 +287,8 @@ def test_every_prompt_asks_for_the_language_tone_and_length_that_settings_say(na
         return render(shipped(), name, {**variables, "rule": replace(rule, **wording)}, key=KEY)
 
     plain, german = asked(), asked(language="Brazilian Portuguese", tone="friendly", length="short")
-    told = [line for line in german.task.split("\n") if line not in plain.task.split("\n")]
-    assert told == [
+    added = [line for line in german.task.split("\n") if line not in plain.task.split("\n")]
+    assert added == [
         (
             "Write all text of your reply in this language: Brazilian Portuguese. If that names no language, keep "
             "to that of the thread."
@@ -296,13 +296,13 @@ def test_every_prompt_asks_for_the_language_tone_and_length_that_settings_say(na
         "Be friendly: address the person, explain what a newcomer may not know, and put a request as an invitation.",
         "Be shorter than the limits above: only what somebody needs to act on, without reasons that are plain.",
     ]
-    assert german.task.split("\n")[-2] == told[-1]
+    assert german.task.split("\n")[-2] == added[-1]
     assert german.system == plain.system
     assert "\nBe formal: whole sentences" in asked(tone="formal").task
     assert "\nBe detailed, within the limits above: give the reason" in asked(length="detailed").task
 
 
-def test_the_footer_names_the_prompt_the_commit_and_the_way_to_object() -> None:
+def test_footer_names_prompt_commit_and_opt_out() -> None:
     library = shipped()
     name = "pull_requests/analyze"
     variables = {**pull_request_variables(), "analysis": REVIEW, **NO_FINDINGS}
@@ -315,7 +315,7 @@ def test_the_footer_names_the_prompt_the_commit_and_the_way_to_object() -> None:
     )
 
 
-def test_the_handlers_give_the_variables_that_the_shipped_prompts_are_tested_with() -> None:
+def test_sample_variables_include_all_variables_of_the_handlers() -> None:
     assert HANDLERS["issues"].variable_types.keys() <= issue_variables().keys()
     assert HANDLERS["pull_request"].variable_types.keys() <= pull_request_variables().keys()
     assert HANDLERS["pull_request"].comment_variable_types.keys() == NO_FINDINGS.keys()

@@ -1,4 +1,4 @@
-"""The labels that replies may become."""
+"""The labels that replies can set (`Library.label_fields`)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from hls_handler.handlers.labelling import CATALOGUE
 from tests.prompting.samples import FRONT, load, shipped
 
 
-def test_the_shipped_labels_are_those_that_replies_become_beside_sizes_and_turns() -> None:
+def test_shipped_labels_without_size_and_status_come_from_replies() -> None:
     known = {spec.name: spec.group for spec in CATALOGUE if spec.group not in ("size", "status")}
     library = shipped()
     assert {**library.label_fields("issues"), **library.label_fields("pull_request")} == known
     assert set(library.label_fields("pull_request").values()) == {"type"}
 
 
-def test_an_event_without_a_prompt_becomes_no_label() -> None:
+def test_event_without_a_prompt_has_no_labels() -> None:
     assert shipped().label_fields("push") == {}
 
 
-def test_a_prompt_that_another_leads_to_counts(tmp_path: Path) -> None:
+def test_labels_of_following_prompts_are_included(tmp_path: Path) -> None:
     leads = FRONT.replace("issue_analysis", "issue_response").replace(
         "---\nd", '---\nthen: {prompt: issues/sort.j2, when: "analysis.certain"}\nd'
     )
@@ -28,7 +28,7 @@ def test_a_prompt_that_another_leads_to_counts(tmp_path: Path) -> None:
     assert library.label_fields("issues")["priority-low"] == "priority"
 
 
-def test_an_authors_own_labels_count_and_each_of_a_list_is_for_itself(tmp_path: Path) -> None:
+def test_custom_labels_are_included_and_labels_of_a_list_have_their_own_groups(tmp_path: Path) -> None:
     own = """fields:
   areas: {type: list, enum: [Api, web]}
 labels: {kind: {bug: Defect}, difficulty: false, areas: "area/{value}"}

@@ -1,4 +1,4 @@
-"""Labels in the front matter: laid over the shipped ones, and what an author is told who gets them wrong."""
+"""`labels` in the front matter: overriding the shipped rules, and the error messages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FIELDS = (
 
 
 def labels(folder: Path, given: str, fields: str = FIELDS) -> dict[str, tuple[str, ...]]:
-    """By field, all that it may become."""
+    """Return all possible labels by field."""
     kind = load(folder, {"issues/a.j2": front(fields=fields, labels=given) + "x"}).prompts["issues/a"].reply_model
     return {field: labels_of(rule, kind.model_fields[field].annotation) for field, rule in kind.label_rules.items()}
 
 
-def test_without_labels_the_shipped_ones_hold_for_the_values_of_now(tmp_path: Path) -> None:
+def test_without_labels_the_shipped_rules_apply_to_the_changed_values(tmp_path: Path) -> None:
     assert labels(tmp_path, "{}") == {
         "kind": ("bug", "enhancement", "question", "documentation", "maintenance"),
         "priority": ("priority-high", "priority-medium", "priority-low"),
@@ -32,7 +32,7 @@ def test_without_labels_the_shipped_ones_hold_for_the_values_of_now(tmp_path: Pa
     }
 
 
-def test_an_authors_labels_are_laid_over_the_shipped_ones_field_by_field(tmp_path: Path) -> None:
+def test_labels_override_the_shipped_rules_field_by_field(tmp_path: Path) -> None:
     given = (
         '{component: "team: {value}", kind: {bug: defect, question: support}, priority: false, difficulty: ,'
         ' areas: "area/{value}", regression: regression}'
@@ -60,7 +60,7 @@ def test_an_authors_labels_are_laid_over_the_shipped_ones_field_by_field(tmp_pat
         ({"true": "old", "false": "new"}, False, "new"),
     ],
 )
-def test_a_value_becomes_a_label(rule: str | dict[str, str], value: object, label: str | None) -> None:
+def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str | None) -> None:
     assert [label_of(rule, one) for one in values_in(value)] == [label]
 
 
@@ -72,29 +72,29 @@ def test_a_value_becomes_a_label(rule: str | dict[str, str], value: object, labe
         (
             "{version: '{value}'}",
             (
-                "6: labels.version: only fields with an enum, lists of one, and true or false become labels; "
-                "Claude could write anything"
+                "6: labels.version: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
             ),
         ),
         (
             "{versions: '{value}'}",
             (
-                "6: labels.versions: only fields with an enum, lists of one, and true or false become labels; "
-                "Claude could write anything"
+                "6: labels.versions: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
             ),
         ),
         (
             "{summary: '{value}'}",
             (
-                "6: labels.summary: only fields with an enum, lists of one, and true or false become labels; "
-                "Claude could write anything"
+                "6: labels.summary: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
             ),
         ),
         (
             "{count: '{value}'}",
             (
-                "6: labels.count: only fields with an enum, lists of one, and true or false become labels; "
-                "Claude could write anything"
+                "6: labels.count: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
             ),
         ),
         (
@@ -121,53 +121,53 @@ def test_a_value_becomes_a_label(rule: str | dict[str, str], value: object, labe
         ),
         (
             "{regression: 're-{value}'}",
-            "6: labels.regression: is true or false; write the label that stands for true, without {value}",
+            "6: labels.regression: is a boolean; write the label for true, without {value}",
         ),
         (
             "\n  kind:\n    bug: defect\n    qestion: x",
-            "9: labels.kind.qestion: there is no such value; did you mean 'question'?",
+            "9: labels.kind.qestion: unknown value; did you mean 'question'?",
         ),
         (
             "{kind: {bug: no}}",
-            "6: labels.kind.bug: write a label's name in quotes, or leave the value out; found False",
+            "6: labels.kind.bug: write the name of a label in quotes, or remove this value; found False",
         ),
         (
             "{component: 'the component is most probably this one here: {value}'}",
             (
                 "6: labels.component: the label 'the component is most probably this one here: payments' has 54 "
-                "characters; GitHub takes at most 50"
+                "characters; GitHub allows 50"
             ),
         ),
         (
             "{kind: {bug: ' defect'}}",
-            "6: labels.kind: the label ' defect' is empty, or has a comma or a space at an end",
+            "6: labels.kind: the label ' defect' is empty, or has a comma, or a leading or trailing space",
         ),
         (
             "{kind: {bug: 'a,b'}}",
-            "6: labels.kind: the label 'a,b' is empty, or has a comma or a space at an end",
+            "6: labels.kind: the label 'a,b' is empty, or has a comma, or a leading or trailing space",
         ),
         (
             "{regression: Bug}",
-            "6: labels.regression: the label 'Bug' is that of kind as well; give them different ones",
+            "6: labels.regression: the label 'Bug' is also a label of kind; use different labels",
         ),
     ],
 )
-def test_what_is_wrong_with_labels_is_said_with_its_line(tmp_path: Path, given: str, message: str) -> None:
+def test_invalid_labels_are_reported_with_their_line(tmp_path: Path, given: str, message: str) -> None:
     files = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": front(fields=FIELDS, labels=given) + "x"}
     assert problems(tmp_path, files) == [f"issues/a.j2:{message}"]
 
 
-def test_a_value_that_makes_a_shipped_label_too_long_is_named_where_it_stands(tmp_path: Path) -> None:
+def test_value_that_makes_a_shipped_label_too_long_is_reported_at_its_line(tmp_path: Path) -> None:
     value = "x" * 41
     fields = f"\n  component:\n    enum: [a, {value}]"
     files = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": front(fields=fields) + "x"}
     assert problems(tmp_path, files) == [
-        f"issues/a.j2:6: fields.component: the label 'component-{value}' has 51 characters; GitHub takes at most 50"
+        f"issues/a.j2:6: fields.component: the label 'component-{value}' has 51 characters; GitHub allows 50"
     ]
 
 
 @pytest.mark.parametrize("name", REPLY_TYPES)
-def test_every_shipped_rule_is_for_a_field_whose_values_are_known(name: str) -> None:
+def test_every_shipped_rule_is_for_a_field_with_known_values(name: str) -> None:
     kind = REPLY_TYPES[name]
     for field, rule in kind.label_rules.items():
         assert labels_of(rule, kind.model_fields[field].annotation) != ()

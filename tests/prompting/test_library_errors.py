@@ -1,4 +1,4 @@
-"""What a prompt author is told: every problem at once, with file and line, and the nearest name that exists."""
+"""Error messages for prompt authors: all problems together, with file, line and the most similar known name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 
 
 def problems(folder: Path, files: Mapping[str, str], chosen: frozenset[str] = frozenset()) -> list[str]:
-    """The messages, with paths below the library; [] if it loads."""
+    """Return the messages, with paths relative to the library; [] if it loads."""
     write(folder, files)
     try:
         load_library(folder, families=FAMILIES, chosen=chosen)
@@ -36,11 +36,11 @@ CHAIN = {
 }
 
 
-def test_a_sound_library_has_no_problems(tmp_path: Path) -> None:
+def test_valid_library_has_no_problems(tmp_path: Path) -> None:
     assert problems(tmp_path, PLAIN | {"issues/plain.comment.md.j2": "{{ analysis.summary }}, {{ prompt_id }}"}) == []
 
 
-def test_a_chain_has_no_problems(tmp_path: Path) -> None:
+def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
     assert problems(tmp_path, {"base.j2": BASE, **CHAIN}) == []
 
 
@@ -53,7 +53,7 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
             front(zzz="{a: b}") + "x",
             "5: zzz: unknown key; known: description, effort, fields, labels, max_tokens, model, on, reply, then",
         ),
-        (front(then="x") + "x", "5: then: has keys of its own (prompt, when), found 'x'"),
+        (front(then="x") + "x", "5: then: must be a mapping with the keys prompt, when, found 'x'"),
         (front(replay="x") + "x", "5: replay: unknown key; did you mean 'reply'?"),
         (
             front(reply="issue_analyses") + "x",
@@ -68,7 +68,7 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         (
             front(reply="pull_request_analysis") + "x",
-            "4: reply: issues makes nothing of 'pull_request_analysis'; did you mean 'issue_analysis'?",
+            "4: reply: issues cannot use 'pull_request_analysis'; did you mean 'issue_analysis'?",
         ),
         (front(max_tokens="'many'") + "x", "5: max_tokens: input should be a valid integer, found 'many'"),
         (front(max_tokens="12") + "x", "5: max_tokens: input should be greater than or equal to 256, found 12"),
@@ -77,40 +77,43 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
             "5: effort: input should be 'low', 'medium', 'high', 'xhigh' or 'max', found 'huge'",
         ),
         (front(on="[releas.published]") + "x", "3: on: GitHub has no event 'releas'; did you mean 'release'?"),
-        (front(on="[issues.openend]") + "x", "3: on: issues has no 'openend'; did you mean 'opened'?"),
+        (front(on="[issues.openend]") + "x", "3: on: issues has no action 'openend'; did you mean 'opened'?"),
         (
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
-            "1: is for no event; add on: [issues.opened], or name it in another prompt's then",
+            "1: has no event; add on: [issues.opened], or name this prompt in another prompt's then",
         ),
         (
             "---\ndescription: [x\n---\nx",
             "2: the front matter is not valid YAML: expected ',' or ']', but got '<stream end>'",
         ),
         ("---\na: \x07\n---\nx", "1: the front matter is not valid YAML: it has a control character"),
-        (front(description="2026-13-01") + "x", "2: the front matter has a value that is none: month must be in 1..12"),
-        (front(max_tokens='!!bool "a"') + "x", "2: the front matter has a tag (!!) on a value of another kind"),
-        (front(description='!!timestamp "a"') + "x", "2: the front matter has a tag (!!) on a value of another kind"),
-        (front(reply="issue_analysis\nreply: issue_response") + "x", "5: reply: is written twice"),
+        (front(description="2026-13-01") + "x", "2: the front matter has an impossible value: month must be in 1..12"),
+        (front(max_tokens='!!bool "a"') + "x", "2: the front matter has a YAML tag (!!) that does not fit its value"),
+        (
+            front(description='!!timestamp "a"') + "x",
+            "2: the front matter has a YAML tag (!!) that does not fit its value",
+        ),
+        (front(reply="issue_analysis\nreply: issue_response") + "x", "5: reply: duplicate key"),
         (
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
             (
-                "2: the front matter has more than 5,000 values; does an alias (*name) repeat much, or stand inside of "
-                "what it names?"
+                "2: the front matter has more than 5,000 values; does an alias (*name) repeat a large value, or "
+                "is it inside the value that it names?"
             ),
         ),
         (
             front(effort="[" * 5000) + "x",
-            "5: the front matter is nested too deeply; does an alias (*name) stand inside of what it names?",
+            "5: the front matter is nested too deeply; is an alias (*name) inside the value that it names?",
         ),
         (
             front(effort="[" * 300 + "]" * 300 + "\nmodel: x") + "x",
-            "5: the front matter is nested too deeply; does an alias (*name) stand inside of what it names?",
+            "5: the front matter is nested too deeply; is an alias (*name) inside the value that it names?",
         ),
         (
             front(description='"\\UFFFFFFFF"') + "x",
-            "2: the front matter has a value that is none: Python int too large to convert to C int",
+            "2: the front matter has an impossible value: Python int too large to convert to C int",
         ),
-        ("---\nissues\n---\nx", "2: the front matter holds no keys; write `key: value`"),
+        ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
         ("---\ndescription: a\nx", "1: the front matter has no end; close it with a line ---"),
         (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: is nested too deeply for a template"),
         (front() + "{{ issue.titel }}", "6: issue has no 'titel'; did you mean 'title'?"),
@@ -128,16 +131,16 @@ def test_a_chain_has_no_problems(tmp_path: Path) -> None:
         (front() + '{% include "../secret.j2" %}', "6: there is no template '../secret.j2'; known: "),
         (
             front() + "x\ue000",
-            "6: there is a private-use character (U+E000 to U+E01F), which HLS keeps for itself; remove it",
+            "6: has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it",
         ),
-        (front() + "{# nothing #}", "1: asks nothing: its task is empty (tried with a bug)"),
+        (front() + "{# nothing #}", "1: is empty: the template renders no task for Claude (tried with a bug)"),
         (
             front() + '{% extends "base.j2" %}\n{% block task %}x{% endblock %}{% block task %}y{% endblock %}',
             "7: block 'task' defined twice",
         ),
     ],
 )
-def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, message: str) -> None:
+def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, message: str) -> None:
     found = problems(tmp_path, {"base.j2": BASE, "issues/a.j2": template})
     assert [problem[: len("issues/a.j2:") + len(message)] for problem in found] == [f"issues/a.j2:{message}"]
 
@@ -145,21 +148,21 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
 @pytest.mark.parametrize(
     ("files", "messages"),
     [
-        ({"base.j2": BASE}, [".:1: there is no prompt in this folder; one is a file such as issues/analyze.j2"]),
+        ({"base.j2": BASE}, [".:1: there is no prompt in this folder; a prompt is a file such as issues/analyze.j2"]),
         (
             {"issues/plain.j2": PLAIN["issues/plain.j2"]},
-            ["base.j2:1: is missing; the system message of every prompt comes from it"],
+            ["base.j2:1: is missing; it contains the system message of every prompt"],
         ),
         (
             PLAIN | {"issues/x.comment.md.j2": "x"},
-            ["issues/x.comment.md.j2:1: is the comment of issues/x.j2, which does not exist"],
+            ["issues/x.comment.md.j2:1: is the comment template of issues/x.j2, which does not exist"],
         ),
         (
             PLAIN | {"issues/plain.comment.md.j2": FRONT + "x"},
             [
                 (
-                    "issues/plain.comment.md.j2:1: there is front matter, but this is no prompt; "
-                    "only a file such as issues/analyze.j2 is one"
+                    "issues/plain.comment.md.j2:1: has front matter, but is not a prompt; "
+                    "a prompt is a file such as issues/analyze.j2"
                 )
             ],
         ),
@@ -168,7 +171,7 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
             [
                 (
                     "issues/part.j2:1: has no front matter, and no shipped prompt has this path; "
-                    "begin it with a line ---, or name a part _part.j2"
+                    "add front matter between lines ---, or rename a part to _part.j2"
                 )
             ],
         ),
@@ -176,18 +179,18 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
             PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]},
             [
                 (
-                    "issues/plain.j2:3: on: issues.opened is taken by issues/other.j2 as well; "
-                    "take it out of one, or choose with prompts.use: {issues.opened: issues/plain} in the settings"
+                    "issues/plain.j2:3: on: issues.opened is also in issues/other.j2; "
+                    "remove it from one, or set prompts.use: {issues.opened: issues/plain} in the settings"
                 )
             ],
         ),
         (
             PLAIN | {"issues/plain.j2": front(then="{prompt: issues/plane, when: 'true'}") + "x"},
-            ["issues/plain.j2:5: then.prompt: there is no 'issues/plane'; did you mean 'issues/plain'?"],
+            ["issues/plain.j2:5: then.prompt: there is no prompt 'issues/plane'; did you mean 'issues/plain'?"],
         ),
         (
             PLAIN | {"issues/plain.j2": front(then="{prompt: issues/plain, when: 'true'}") + "x"},
-            ["issues/plain.j2:5: then.prompt: this goes in a circle: 'issues/plain' leads back here"],
+            ["issues/plain.j2:5: then.prompt: this is a cycle: 'issues/plain' leads back here"],
         ),
         (
             {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("kind", "knid")},
@@ -199,7 +202,7 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
         ),
         (
             {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("== '", "= '")},
-            ["issues/first.j2:5: then.when: there is something after the end of the expression"],
+            ["issues/first.j2:5: then.when: unexpected text after the end of the expression"],
         ),
         (
             {
@@ -234,16 +237,16 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
         (
             PLAIN | {"_a.j2": "{% include '_b.j2' %}", "_b.j2": "\n{% include '_a.j2' %}"},
             [
-                "_a.j2:1: this goes in a circle: '_b.j2' leads back to '_a.j2'",
-                "_b.j2:2: this goes in a circle: '_a.j2' leads back to '_b.j2'",
+                "_a.j2:1: this is a cycle: '_b.j2' leads back to '_a.j2'",
+                "_b.j2:2: this is a cycle: '_a.j2' leads back to '_b.j2'",
             ],
         ),
         (
             PLAIN | {"base.j2": "\n{% block system %}{{ issue.number }}{% endblock %}"},
             [
                 (
-                    "base.j2:2: 'issue' comes with an event, and the system block is the same for all events; "
-                    "move it into the task block"
+                    "base.j2:2: 'issue' depends on the event, but the system block must be the same for all events; "
+                    "use it in the task block"
                 )
             ],
         ),
@@ -255,8 +258,8 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
             },
             [
                 (
-                    "issues/plain.j2:8: text from an event stands in the system block, "
-                    "which is the same for all events; move it into the task block (tried with a bug)"
+                    "issues/plain.j2:8: the system block shows text from an event, but it must be "
+                    "the same for all events; use the text in the task block (tried with a bug)"
                 )
             ],
         ),
@@ -269,7 +272,7 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
             [
                 (
                     "issues/plain.j2:1: the system block is not the same for a bug and for an empty one; "
-                    "move what an event says into the task block (tried with a bug)"
+                    "move what depends on the event into the task block (tried with a bug)"
                 )
             ],
         ),
@@ -324,13 +327,13 @@ def test_what_is_wrong_with_one_prompt_is_said(tmp_path: Path, template: str, me
         ),
     ],
 )
-def test_what_is_wrong_in_a_library_is_said(tmp_path: Path, files: dict[str, str], messages: list[str]) -> None:
+def test_problems_of_a_library_are_reported(tmp_path: Path, files: dict[str, str], messages: list[str]) -> None:
     found = [problem.replace(tmp_path.as_posix(), ".") for problem in problems(tmp_path, files)]
     assert len(found) == len(messages), found
     assert [problem[: len(message)] for problem, message in zip(found, messages, strict=True)] == messages
 
 
-def test_all_problems_are_named_at_once_in_the_order_of_files_and_lines(tmp_path: Path) -> None:
+def test_all_problems_are_reported_together_sorted_by_file_and_line(tmp_path: Path) -> None:
     files = {
         "base.j2": BASE,
         "issues/a.j2": front(reply="poem", modle="x") + "{{ isue.title }}\n{{ issue.bdoy }}",
@@ -349,38 +352,38 @@ def test_all_problems_are_named_at_once_in_the_order_of_files_and_lines(tmp_path
     ]
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PromptError) as caught:
         load_library(tmp_path / "promts", families=FAMILIES)
     assert caught.value.problems == (
-        f"{tmp_path.as_posix()}/promts:1: there is no such folder; prompts.directory in the settings names it",
+        f"{tmp_path.as_posix()}/promts:1: there is no such folder; check prompts.directory in the settings",
     )
 
 
 @pytest.mark.parametrize("chosen", ["issues.opened", "issues"])
-def test_two_prompts_may_share_an_event_for_which_settings_choose(tmp_path: Path, chosen: str) -> None:
+def test_two_prompts_may_share_an_event_if_settings_choose_one(tmp_path: Path, chosen: str) -> None:
     files = PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]}
     assert problems(tmp_path, files, chosen=frozenset({chosen})) == []
 
 
-def test_two_prompts_may_share_an_event_if_one_leads_to_the_other(tmp_path: Path) -> None:
+def test_two_prompts_may_share_an_event_if_one_follows_the_other(tmp_path: Path) -> None:
     second = front(reply="issue_response") + "B {{ issue.title }}"
     assert problems(tmp_path, {"base.j2": BASE, **CHAIN, "issues/second.j2": second}) == []
 
 
-def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+def test_file_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     write(tmp_path, PLAIN)
     (tmp_path / "_part.j2").write_bytes(b"\xff\xfe")
     assert problems(tmp_path, {}) == ["_part.j2:1: is not UTF-8; save it as UTF-8"]
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     write(tmp_path, PLAIN)
     (tmp_path / "_part.j2").symlink_to(tmp_path / "gone")
     assert problems(tmp_path, {}) == ["_part.j2:1: cannot be read: No such file or directory"]
 
 
-def test_line_numbers_count_the_front_matter(tmp_path: Path) -> None:
+def test_line_numbers_include_the_front_matter(tmp_path: Path) -> None:
     longer = FRONT.replace("description: A test", "description: >\n  a\n  b\n  c")
     assert problems(tmp_path, PLAIN | {"issues/plain.j2": longer + "\n{{ nope }}"}) == [
         (
@@ -398,8 +401,8 @@ def test_files_with_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path: P
     assert problems(tmp_path, {}) == []
 
 
-def test_a_block_that_no_extended_template_has_is_named_with_the_nearest(tmp_path: Path) -> None:
-    """Jinja would leave it away, and Claude be asked something else."""
+def test_unknown_block_is_reported_with_the_most_similar_name(tmp_path: Path) -> None:
+    """Jinja would ignore the block, and Claude would be asked something else."""
     frame = "{% extends 'base.j2' %}\n{% block task %}{% block question %}Why?{% endblock %}{% endblock %}"
     own = f"{FRONT}{{% extends 'frame.j2' %}}\n{{% block qestion %}}How?{{% endblock %}}"
     with pytest.raises(PromptError) as caught:
@@ -408,20 +411,20 @@ def test_a_block_that_no_extended_template_has_is_named_with_the_nearest(tmp_pat
     assert caught.value.problems == (f"{tmp_path.as_posix()}/issues/a.j2:7: {message}",)
 
 
-def test_blocks_inside_of_blocks_of_ones_own_are_fine(tmp_path: Path) -> None:
+def test_new_blocks_inside_of_known_blocks_are_allowed(tmp_path: Path) -> None:
     inner = "{% block mine %}{% block inner %}x{% endblock %}{% endblock %}"
     own = f"{{% extends 'base.j2' %}}{{% block task %}}{inner}{{% endblock %}}"
     assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": FRONT + own}) == []
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """A file in its place fails alike for root, who may read every folder."""
+def test_unreadable_folder_is_reported(tmp_path: Path) -> None:
+    """A file in place of the folder gives an error also for root, who may read every folder."""
     (tmp_path / "prompts").write_text("x")
     _, problems = read_folder(tmp_path / "prompts")
     assert problems == [Problem(f"{tmp_path.as_posix()}/prompts", 1, "this folder cannot be read: Not a directory")]
 
 
-def test_aliases_that_make_much_of_little_are_refused_at_once(tmp_path: Path) -> None:
+def test_yaml_alias_bomb_is_rejected(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
     )
@@ -432,7 +435,7 @@ def test_aliases_that_make_much_of_little_are_refused_at_once(tmp_path: Path) ->
     assert len(str(caught.value)) < 500
 
 
-def test_a_long_wrong_value_is_shown_by_its_beginning(tmp_path: Path) -> None:
+def test_long_invalid_value_is_truncated_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(PromptError) as caught:
         load(tmp_path, {"issues/a.j2": front(max_tokens=f"'{'x' * 5_000}'") + "x"})
     assert len(str(caught.value)) < 300

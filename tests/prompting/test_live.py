@@ -1,4 +1,4 @@
-"""The library in use follows its files, and never into a broken state."""
+"""`LiveLibrary` reloads changed files and keeps the last valid version."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LATER: Iterator[int] = count(2_000_000_000)
 
 
 def change(folder: Path, text: str, name: str = "issues/plain.j2") -> None:
-    """Write a file, and see to it that its time differs from before."""
+    """Write a file with a new modification time."""
     write(folder, {name: text})
     os.utime(folder / name, (next(LATER),) * 2)
 
 
-class Loads:
-    """Loads the folder, and counts how often it was asked to."""
+class CountingLoader:
+    """Callable that loader the folder and counts the calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,20 +38,20 @@ class Loads:
 
 
 @pytest.fixture
-def loads(tmp_path: Path) -> Loads:
-    return Loads(write(tmp_path, PLAIN))
+def loader(tmp_path: Path) -> CountingLoader:
+    return CountingLoader(write(tmp_path, PLAIN))
 
 
-def test_an_unchanged_library_is_not_read_again(loads: Loads) -> None:
-    live = LiveLibrary(loads, loads.folder)
+def test_unchanged_library_is_not_reloaded(loader: CountingLoader) -> None:
+    live = LiveLibrary(loader, loader.folder)
     assert live.current() is live.current() is live.latest
-    assert loads.times == 1
+    assert loader.times == 1
 
 
-def test_a_changed_file_is_in_use_at_the_next_delivery(loads: Loads) -> None:
-    live = LiveLibrary(loads, loads.folder)
+def test_changed_file_is_used_from_the_next_delivery(loader: CountingLoader) -> None:
+    live = LiveLibrary(loader, loader.folder)
     before = live.current().prompts["issues/plain"].id
-    change(loads.folder, FRONT + "Other words")
+    change(loader.folder, FRONT + "Other words")
     assert live.latest.prompts["issues/plain"].id == before
     assert live.current().prompts["issues/plain"].id != before
     assert live.latest is live.current()
@@ -59,144 +59,146 @@ def test_a_changed_file_is_in_use_at_the_next_delivery(loads: Loads) -> None:
 
 
 @pytest.mark.parametrize("name", ["_part.j2", "issues/plain.comment.md.j2", "issues/more.j2"])
-def test_a_new_file_is_noticed(loads: Loads, name: str) -> None:
-    live = LiveLibrary(loads, loads.folder)
-    change(loads.folder, FRONT.replace("opened", "edited") + "x" if name == "issues/more.j2" else "x", name)
+def test_new_file_causes_a_reload(loader: CountingLoader, name: str) -> None:
+    live = LiveLibrary(loader, loader.folder)
+    change(loader.folder, FRONT.replace("opened", "edited") + "x" if name == "issues/more.j2" else "x", name)
     live.current()
-    assert loads.times == 2
+    assert loader.times == 2
 
 
-def test_a_removed_file_is_noticed(loads: Loads) -> None:
-    write(loads.folder, {"issues/plain.comment.md.j2": "x"})
-    live = LiveLibrary(loads, loads.folder)
-    (loads.folder / "issues" / "plain.comment.md.j2").unlink()
+def test_removed_file_causes_a_reload(loader: CountingLoader) -> None:
+    write(loader.folder, {"issues/plain.comment.md.j2": "x"})
+    live = LiveLibrary(loader, loader.folder)
+    (loader.folder / "issues" / "plain.comment.md.j2").unlink()
     assert live.current().prompts["issues/plain"].has_comment is False
 
 
-def test_a_broken_change_leaves_the_last_good_version_and_says_what_is_wrong_once(
-    loads: Loads, caplog: pytest.LogCaptureFixture
+def test_invalid_change_keeps_the_last_valid_version_and_is_logged_once(
+    loader: CountingLoader, caplog: pytest.LogCaptureFixture
 ) -> None:
-    live = LiveLibrary(loads, loads.folder)
+    live = LiveLibrary(loader, loader.folder)
     good = live.current()
-    change(loads.folder, FRONT + "{{ isue.title }}")
+    change(loader.folder, FRONT + "{{ isue.title }}")
     with caplog.at_level(logging.INFO):
         assert live.current() is good
         assert live.current() is good
-    problem = f"{loads.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean 'issue'?"
-    assert live.trouble == f"the changed prompts cannot be used, the last good ones stay: {problem}"
-    assert [record.message for record in caplog.records] == ["prompts cannot be used, the last good ones stay"]
-    assert loads.times == 2
+    problem = f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean 'issue'?"
+    assert live.trouble == f"the changed prompts cannot be used, the last valid version stays in use: {problem}"
+    assert [record.message for record in caplog.records] == [
+        "prompts cannot be used, the last valid version stays in use"
+    ]
+    assert loader.times == 2
 
 
-def test_a_mended_library_is_in_use_again(loads: Loads, caplog: pytest.LogCaptureFixture) -> None:
-    live = LiveLibrary(loads, loads.folder)
-    change(loads.folder, FRONT + "{% if %}")
+def test_fixed_library_is_used(loader: CountingLoader, caplog: pytest.LogCaptureFixture) -> None:
+    live = LiveLibrary(loader, loader.folder)
+    change(loader.folder, FRONT + "{% if %}")
     live.current()
-    change(loads.folder, FRONT + "Mended")
+    change(loader.folder, FRONT + "Fixed")
     with caplog.at_level(logging.INFO):
-        mended = live.current()
+        fixed = live.current()
     assert live.trouble is None
-    assert caplog.records[-1].message == "prompts read again"
-    assert caplog.records[-1].__dict__["prompts"] == [mended.prompts["issues/plain"].id]
+    assert caplog.records[-1].message == "prompts reloaded"
+    assert caplog.records[-1].__dict__["prompts"] == [fixed.prompts["issues/plain"].id]
 
 
-def test_a_library_that_goes_back_to_what_it_was_is_no_trouble(loads: Loads) -> None:
-    live = LiveLibrary(loads, loads.folder)
-    before = (loads.folder / "issues" / "plain.j2").stat()
-    change(loads.folder, "broken")
+def test_error_is_cleared_when_files_are_restored(loader: CountingLoader) -> None:
+    live = LiveLibrary(loader, loader.folder)
+    before = (loader.folder / "issues" / "plain.j2").stat()
+    change(loader.folder, "broken")
     live.current()
-    write(loads.folder, PLAIN)
-    os.utime(loads.folder / "issues" / "plain.j2", ns=(before.st_atime_ns, before.st_mtime_ns))
+    write(loader.folder, PLAIN)
+    os.utime(loader.folder / "issues" / "plain.j2", ns=(before.st_atime_ns, before.st_mtime_ns))
     live.current()
     assert live.trouble is None
 
 
-def test_a_folder_that_vanishes_is_trouble_and_no_crash(loads: Loads, tmp_path: Path) -> None:
-    live = LiveLibrary(loads, loads.folder)
+def test_removed_folder_is_an_error_but_does_not_raise(loader: CountingLoader, tmp_path: Path) -> None:
+    live = LiveLibrary(loader, loader.folder)
     good = live.current()
-    loads.folder.rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
+    loader.folder.rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
     assert live.current() is good
     assert live.trouble is not None
     assert "there is no such folder" in live.trouble
 
 
-def test_a_defect_while_reading_is_trouble_until_the_files_change(loads: Loads) -> None:
-    """Whoever came first is told; the others go on with the last good version."""
+def test_unexpected_exception_during_reload_is_raised_once_and_kept_as_error(loader: CountingLoader) -> None:
+    """The first caller gets the exception; later callers get the last valid version."""
 
-    def breaking() -> Library:
-        if loads.times == 1:
-            loads.times += 1
+    def load_with_defect() -> Library:
+        if loader.times == 1:
+            loader.times += 1
             raise KeyError("a defect of ours")
-        return loads()
+        return loader()
 
-    live = LiveLibrary(breaking, loads.folder)
+    live = LiveLibrary(load_with_defect, loader.folder)
     good = live.latest
-    change(loads.folder, FRONT + "What nobody thought of")
+    change(loader.folder, FRONT + "Changed")
     with pytest.raises(KeyError):
         live.current()
     assert live.current() is good
-    assert live.trouble == "the changed prompts cannot be read (KeyError), the last good ones stay"
-    change(loads.folder, FRONT + "Mended")
+    assert live.trouble == "the changed prompts cannot be read (KeyError), the last valid version stays in use"
+    change(loader.folder, FRONT + "Fixed")
     assert live.current() is not good
     assert live.trouble is None
 
 
-def test_a_link_that_leads_nowhere_is_passed_over(loads: Loads) -> None:
-    (loads.folder / "notes.md").symlink_to(loads.folder / "gone.md")
-    assert list(LiveLibrary(loads, loads.folder).current().prompts) == ["issues/plain"]
+def test_dangling_symlink_is_ignored(loader: CountingLoader) -> None:
+    (loader.folder / "notes.md").symlink_to(loader.folder / "gone.md")
+    assert list(LiveLibrary(loader, loader.folder).current().prompts) == ["issues/plain"]
 
 
-def test_a_library_that_is_broken_at_the_start_is_an_error(loads: Loads) -> None:
-    change(loads.folder, "broken")
+def test_invalid_library_at_startup_raises(loader: CountingLoader) -> None:
+    change(loader.folder, "broken")
     with pytest.raises(PromptError):
-        LiveLibrary(loads, loads.folder)
+        LiveLibrary(loader, loader.folder)
 
 
-def test_what_is_broken_from_the_start_leaves_the_library_from_before_in_use(loads: Loads) -> None:
-    before = loads()
-    change(loads.folder, FRONT + "{% if %}")
-    live = LiveLibrary(loads, loads.folder, before=before)
+def test_invalid_library_at_startup_keeps_the_previous_library(loader: CountingLoader) -> None:
+    before = loader()
+    change(loader.folder, FRONT + "{% if %}")
+    live = LiveLibrary(loader, loader.folder, before=before)
     assert live.current() is before
     assert live.trouble is not None
-    change(loads.folder, FRONT + "Mended")
+    change(loader.folder, FRONT + "Fixed")
     assert live.current() is not before
     assert live.trouble is None
 
 
-def test_while_one_thread_reads_the_others_wait_for_what_it_reads(loads: Loads) -> None:
-    """The next delivery is worked on with the changed prompt, also where somebody else noticed the change first."""
-    reading, go_on = threading.Event(), threading.Event()
+def test_other_threads_wait_for_a_reload_and_get_its_result(loader: CountingLoader) -> None:
+    """A delivery uses the changed prompt also if another thread has noticed the change first."""
+    reading, may_continue = threading.Event(), threading.Event()
 
     def slow() -> Library:
-        if loads.times == 1:
+        if loader.times == 1:
             reading.set()
-            assert go_on.wait(10)
-        return loads()
+            assert may_continue.wait(10)
+        return loader()
 
-    live = LiveLibrary(slow, loads.folder)
+    live = LiveLibrary(slow, loader.folder)
     old = live.latest
-    change(loads.folder, FRONT + "Other words")
+    change(loader.folder, FRONT + "Other words")
     got: list[Library] = []
     threads = [threading.Thread(target=lambda: got.append(live.current())) for _ in range(2)]
     threads[0].start()
     assert reading.wait(10)
     threads[1].start()
-    assert live.latest is old, "the door does not wait"
-    go_on.set()
+    assert live.latest is old, "the webhook receiver does not wait"
+    may_continue.set()
     for thread in threads:
         thread.join(10)
     assert got == [live.latest, live.latest]
     assert live.latest is not old
-    assert loads.times == 2
+    assert loader.times == 2
 
 
-def test_what_changes_while_it_is_read_is_read_again(loads: Loads) -> None:
+def test_change_during_a_reload_causes_another_reload(loader: CountingLoader) -> None:
     def changing() -> Library:
-        library = loads()
-        if loads.times == 1:
-            change(loads.folder, FRONT + "Changed meanwhile")
+        library = loader()
+        if loader.times == 1:
+            change(loader.folder, FRONT + "Changed meanwhile")
         return library
 
-    live = LiveLibrary(changing, loads.folder)
+    live = LiveLibrary(changing, loader.folder)
     first = live.latest.prompts["issues/plain"].id
     assert live.current().prompts["issues/plain"].id != first

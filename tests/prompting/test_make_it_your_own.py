@@ -1,12 +1,12 @@
-"""The examples of the guide's section "Make it your own": each loads, is tried out, and does what is said below it.
+"""Tests of the examples in the section "Make it your own" of docs/prompts.md: each has the documented results.
 
-An example is a heading of the third level and what stands under it, in fenced blocks:
+An example is a heading of the third level and the fenced blocks below it:
 
     jinja file=our-prompts/issues/analyze.j2    a file; config/settings.yaml adds to the smallest settings
-    text asked                                  what must stand in what Claude is asked
-    json reply                                  fields of a reply to the prompt that is for an event
-    text labels, text comment, text next        what comes of the last reply: all labels; how the comment begins;
-                                                the prompt that `then` leads to (empty: none)
+    text asked                                  text that the messages to Claude must contain
+    json reply                                  fields of a reply to the prompt that has an event
+    text labels, text comment, text next        results of the last reply: all labels; the beginning of the comment;
+                                                the prompt that runs next (empty: none)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget, Handler
 from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.plausible import plausible
+from hls_handler.prompting.plausible import sample_values
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.sandbox import recorded
 from hls_handler.sandbox.samples import facts_of, load_checked
@@ -55,7 +55,7 @@ class Example:
 
     @property
     def expectations(self) -> Iterator[tuple[dict[str, Any], str, str]]:
-        """(fields of the reply, "labels", what is expected of them)"""
+        """Yield (fields of the reply, kind of result such as "labels", expected result)."""
         fields: dict[str, Any] = {}
         for words, content in self.blocks:
             if words == "reply":
@@ -76,7 +76,7 @@ def examples() -> list[Example]:
 every_example = pytest.mark.parametrize("example", examples(), ids=lambda example: example.heading)
 
 
-def loaded(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
+def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
     monkeypatch.chdir(folder)
     (folder / "prompts").symlink_to(SHIPPED)
     write(folder, {name: text for name, text in example.files.items() if name != SETTINGS})
@@ -84,7 +84,7 @@ def loaded(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> L
 
 
 def first_event(prompt: Prompt) -> tuple[Handler[Any], Event, Any]:
-    """The first recorded event that the prompt is for, with its handler and facts; the demo's before others."""
+    """Return the first recorded event of the prompt, with its handler and facts; events of the demo come first."""
     name = prompt.on[0].partition(".")[0]
     samples = [one for one in recorded.for_event(name) if one.key in prompt.on or name in prompt.on]
     for sample in sorted(samples, key=lambda one: not one.name.startswith("demo/")):
@@ -93,55 +93,55 @@ def first_event(prompt: Prompt) -> tuple[Handler[Any], Event, Any]:
     raise AssertionError(f"no recorded event is one of {prompt.on}")
 
 
-def replied(prompt: Prompt, fields: dict[str, Any]) -> Reply:
-    plain: Reply = plausible(prompt.reply_model)[0]
+def make_reply(prompt: Prompt, fields: dict[str, Any]) -> Reply:
+    plain: Reply = sample_values(prompt.reply_model)[0]
     return prompt.reply_model.model_validate({**plain.model_dump(), **fields})
 
 
-def came_of(library: Library, prompt: Prompt, fields: dict[str, Any], what: str) -> str:
+def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], what: str) -> str:
     handler, event, facts = first_event(prompt)
     given = template_variables(event, handler, facts, prompt=prompt.name, dry_run=False)
-    reply = replied(prompt, fields)
+    reply = make_reply(prompt, fields)
     match what:
         case "asked":
             rendered = render(library, prompt.name, given, key=KEY)
             return f"{rendered.system}\n{rendered.task}"
         case "labels":
             answered = Answered(prompt.id, prompt.reply, reply, Usage("claude"))
-            return ", ".join(wish.name for kept in keep_labels(Analysis((answered,), None)) for wish in kept.wishes)
+            return ", ".join(
+                label.name for action in keep_labels(Analysis((answered,), None)) for label in action.wishes
+            )
         case "next":
             return library.next_after(prompt.name, reply) or ""
         case "comment":
             made = handler.comment_variables(event, facts, reply)
             return render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY) or ""
-    raise AssertionError(f"nobody knows what `text {what}` expects")
+    raise AssertionError(f"unknown block `text {what}`")
 
 
 @every_example
-def test_an_example_of_the_guide_does_what_is_said_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example
-) -> None:
-    library = loaded(tmp_path, example, monkeypatch)
+def test_example_has_the_documented_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example) -> None:
+    library = load_example(tmp_path, example, monkeypatch)
     prompts = [prompt for prompt in library.prompts.values() if prompt.on and prompt.path in example.files]
     for prompt in prompts:
-        assert came_of(library, prompt, {}, "asked")
+        assert compute_result(library, prompt, {}, "asked")
     for fields, what, expected in example.expectations:
-        came = came_of(library, prompts[0], fields, what)
+        result = compute_result(library, prompts[0], fields, what)
         if what == "asked":
-            assert expected in came
+            assert expected in result
         elif what == "comment":
-            assert came.startswith(expected)
+            assert result.startswith(expected)
         else:
-            assert came == expected
+            assert result == expected
 
 
 @every_example
-def test_an_example_has_files_and_says_what_comes_of_them(example: Example) -> None:
+def test_example_has_files_and_expected_results(example: Example) -> None:
     assert example.files
     assert list(example.expectations)
 
 
-def test_there_is_an_example_of_everything_that_an_author_can_do() -> None:
+def test_every_feature_has_an_example() -> None:
     assert {example.heading for example in examples()} >= {
         "Your own wording",
         "A field of your own",
@@ -157,8 +157,8 @@ def test_there_is_an_example_of_everything_that_an_author_can_do() -> None:
     }
 
 
-def test_the_example_of_a_model_of_its_own_asks_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_with_its_own_model_uses_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = next(one for one in examples() if one.heading.startswith("Model, length"))
-    library = loaded(tmp_path, example, monkeypatch)
+    library = load_example(tmp_path, example, monkeypatch)
     prompt = library.prompts["pull_requests/analyze"]
     assert (prompt.model, prompt.max_tokens, prompt.effort) == ("claude-opus-5-5", 8000, "high")

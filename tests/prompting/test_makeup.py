@@ -1,4 +1,4 @@
-"""What a prompt is made of, where that is from, and where two prompts differ."""
+"""Source files of a prompt, their origin, and the diff of two prompts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHIPPED = {
 
 
 def makeup(folder: Path, files: dict[str, str], name: str = "issues/plain") -> Makeup:
-    """Of a prompt in `lib` over the shipped library in `shipped`; the folder is where the user is."""
+    """Return the sources of a prompt in `lib` with the shipped library in `shipped`."""
     write(folder / "shipped", SHIPPED)
     write(folder / "lib", files)
     return load_library(Path("lib"), families=FAMILIES, shipped=folder / "shipped").makeups[name]
@@ -32,7 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_prompt_is_made_of_all_that_it_and_its_comment_use(here: Path) -> None:
+def test_sources_include_all_templates_of_prompt_and_comment(here: Path) -> None:
     made = makeup(here, SHIPPED)
     assert [source.name for source in made.sources] == [
         "issues/plain.j2",
@@ -44,7 +44,7 @@ def test_a_prompt_is_made_of_all_that_it_and_its_comment_use(here: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "expected"),
     [
         (SHIPPED, "lib/issues/plain.j2, your own"),
         (
@@ -56,19 +56,19 @@ def test_a_prompt_is_made_of_all_that_it_and_its_comment_use(here: Path) -> None
             "lib/issues/plain.j2, your own; from the shipped library: front matter, base.j2, comment, _footer.md.j2",
         ),
     ],
-    ids=["all", "but the frame", "the words alone"],
+    ids=["all files", "no base", "no front matter"],
 )
-def test_it_is_told_what_is_the_operators_own(here: Path, files: dict[str, str], told: str) -> None:
-    assert origin(makeup(here, files), here / "shipped") == told
+def test_origin_names_the_files_of_the_operator(here: Path, files: dict[str, str], expected: str) -> None:
+    assert origin(makeup(here, files), here / "shipped") == expected
 
 
-def test_the_shipped_library_is_known_by_whatever_path_it_is_reached(here: Path) -> None:
+def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
     write(here / "shipped", SHIPPED)
     (here / "lib").symlink_to(here / "shipped")
     assert origin(makeup(here, {}), here / "shipped") == "lib/issues/plain.j2, in the shipped library"
 
 
-def test_a_file_of_ones_own_in_place_of_a_shipped_one_is_told(here: Path) -> None:
+def test_origin_names_own_files_used_by_a_shipped_template(here: Path) -> None:
     files = {name: text for name, text in SHIPPED.items() if name != "issues/plain.j2"}
     made = makeup(here, files | {"issues/plain.j2": SHIPPED["issues/plain.j2"]})
     (here / "lib/issues/plain.j2").unlink()
@@ -78,7 +78,7 @@ def test_a_file_of_ones_own_in_place_of_a_shipped_one_is_told(here: Path) -> Non
     )
 
 
-def test_lines_have_the_numbers_that_they_have_in_their_file(here: Path) -> None:
+def test_line_numbers_are_those_of_the_file(here: Path) -> None:
     made = makeup(here, SHIPPED)
     assert list(made.numbered_front) == [
         (2, "description: A test"),
@@ -88,7 +88,7 @@ def test_lines_have_the_numbers_that_they_have_in_their_file(here: Path) -> None
     assert list(made.numbered_template) == [(6, "Judge this."), (7, '{% include "issues/_issue.j2" %}')]
 
 
-def test_a_template_without_front_matter_begins_at_line_1(here: Path) -> None:
+def test_template_without_front_matter_begins_at_line_1(here: Path) -> None:
     made = makeup(here, {"issues/plain.j2": "One\n\nThree"})
     assert list(made.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
     assert made.front_file == f"{here}/shipped/issues/plain.j2"
@@ -99,18 +99,18 @@ def shipped(here: Path) -> Makeup:
     return load_library(here / "shipped", families=FAMILIES).makeups["issues/plain"]
 
 
-def test_the_same_texts_do_not_differ(here: Path) -> None:
+def test_equal_prompts_have_no_differences(here: Path) -> None:
     made = makeup(here, SHIPPED)
     assert differences(shipped(here), made) == []
 
 
-def test_the_same_words_under_the_shipped_front_matter_do_not_differ(here: Path) -> None:
+def test_equal_template_with_inherited_front_matter_has_no_differences(here: Path) -> None:
     words = SHIPPED["issues/plain.j2"].removeprefix(FRONT)
     made = makeup(here, {"issues/plain.j2": words})
     assert differences(shipped(here), made) == []
 
 
-def test_other_words_under_the_shipped_front_matter_differ_in_the_words_alone(here: Path) -> None:
+def test_changed_template_with_inherited_front_matter_differs_only_in_the_template(here: Path) -> None:
     made = makeup(here, {"issues/plain.j2": 'Weigh this.\n{% include "issues/_issue.j2" %}\n'})
     assert differences(shipped(here), made) == [
         f"--- {here}/shipped/issues/plain.j2",
@@ -125,7 +125,7 @@ def test_other_words_under_the_shipped_front_matter_differ_in_the_words_alone(he
     ]
 
 
-def test_a_part_of_ones_own_differs(here: Path) -> None:
+def test_changed_part_is_a_difference(here: Path) -> None:
     made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.body }}\n"})
     assert differences(shipped(here), made) == [
         f"--- {here}/shipped/issues/_issue.j2",
@@ -136,7 +136,7 @@ def test_a_part_of_ones_own_differs(here: Path) -> None:
     ]
 
 
-def test_two_prompts_are_compared_template_with_template_and_comment_with_comment(here: Path) -> None:
+def test_templates_and_comments_are_compared_regardless_of_file_name(here: Path) -> None:
     edited = FRONT.replace("opened", "edited")
     files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{edited}x\n"}
     files |= {"issues/a.comment.md.j2": "One\n", "issues/b.comment.md.j2": "Two\n"}
@@ -159,7 +159,7 @@ def test_two_prompts_are_compared_template_with_template_and_comment_with_commen
     ]
 
 
-def test_what_only_one_of_them_has_is_compared_with_nothing(here: Path) -> None:
+def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
     files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{FRONT.replace('opened', 'edited')}x\n"}
     files |= {"issues/a.comment.md.j2": ""}
     a, b = makeup(here, files, "issues/a"), makeup(here, files, "issues/b")
@@ -173,7 +173,7 @@ def test_what_only_one_of_them_has_is_compared_with_nothing(here: Path) -> None:
     ]
 
 
-def test_a_missing_end_of_the_last_line_is_a_difference(here: Path) -> None:
+def test_missing_newline_at_the_end_is_a_difference(here: Path) -> None:
     made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.title }}"})
     assert differences(shipped(here), made)[2:] == [
         "@@ -1 +1 @@",

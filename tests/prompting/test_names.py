@@ -1,4 +1,4 @@
-"""Names in templates, held against the types of the variables."""
+"""Check of the names in templates against the types of the variables."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import pytest
 from hls_handler.analysis import Finding, PullRequestAnalysis
 from hls_handler.events import Issue
 from hls_handler.prompting.environment import PromptEnvironment
-from hls_handler.prompting.filters import IN_PROMPTS
+from hls_handler.prompting.filters import PROMPT_FILTERS
 from hls_handler.prompting.folder import Source
 from hls_handler.prompting.names import check_names
-from hls_handler.prompting.references import Trees
+from hls_handler.prompting.references import ParsedTemplates
 
 TEXTS = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
-KEPT_OUT = "'issue' comes with an event, and the system block is the same for all events; move it into the task block"
+NOT_IN_SYSTEM_BLOCK = (
+    "'issue' depends on the event, but the system block must be the same for all events; use it in the task block"
+)
 CELL = "{% macro cell(x) %}{{ x }}{% endmacro %}"
 
 VARIABLES: Mapping[str, object] = {
@@ -30,14 +32,14 @@ VARIABLES: Mapping[str, object] = {
 
 
 def check(template: str, **others: str) -> list[str]:
-    """Problems of a template "t.j2", as "line: message"; `others` are templates by name without ending."""
+    """Return the problems of a template "t.j2" as "line: message"; `others` are templates by name without extension."""
     texts = {"t.j2": template, **{f"{name}.j2": text for name, text in others.items()}}
     sources = {name: Source(name, name, text, None, text) for name, text in texts.items()}
-    environment = PromptEnvironment(sources, IN_PROMPTS)
-    trees = Trees(
+    environment = PromptEnvironment(sources, PROMPT_FILTERS)
+    templates = ParsedTemplates(
         environment, {n: environment.parse(t, n, n) for n, t in texts.items()}, {name: name for name in texts}
     )
-    return [str(problem).removeprefix("t.j2:") for problem in check_names(trees, "t.j2", VARIABLES)]
+    return [str(problem).removeprefix("t.j2:") for problem in check_names(templates, "t.j2", VARIABLES)]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def check(template: str, **others: str) -> list[str]:
         "{{ self.task() }}{% block task %}{{ issue.title }}{{ super() }}{% endblock %}",
     ],
 )
-def test_names_that_exist_are_no_problem(template: str) -> None:
+def test_known_names_are_no_problem(template: str) -> None:
     assert check(template) == []
 
 
@@ -128,11 +130,14 @@ def test_names_that_exist_are_no_problem(template: str) -> None:
         ("{{ issue.number is evne }}", "1: unknown test 'evne'; did you mean 'even'?"),
         ("{{ issue.number == isue }}", "1: unknown variable 'isue'; did you mean 'issue'?"),
         ("{{ 'a' if isue else 'b' }}", "1: unknown variable 'isue'; did you mean 'issue'?"),
-        ("{% block system %}{{ issue.title }}{% endblock %}", f"1: {KEPT_OUT}"),
-        ("{% block system %}{% if issue is defined %}{{ issue.number }}{% endif %}{% endblock %}", f"1: {KEPT_OUT}"),
+        ("{% block system %}{{ issue.title }}{% endblock %}", f"1: {NOT_IN_SYSTEM_BLOCK}"),
+        (
+            "{% block system %}{% if issue is defined %}{{ issue.number }}{% endif %}{% endblock %}",
+            f"1: {NOT_IN_SYSTEM_BLOCK}",
+        ),
     ],
 )
-def test_a_name_that_does_not_exist_is_named_with_the_nearest(template: str, problem: str) -> None:
+def test_unknown_name_is_reported_with_the_most_similar_name(template: str, problem: str) -> None:
     assert check(template) == [problem]
 
 
@@ -171,8 +176,12 @@ def test_a_name_that_does_not_exist_is_named_with_the_nearest(template: str, pro
             ["part.j2:1: unknown variable 'issue'; known: m"],
         ),
         ("{% import 'part.j2' as p with context %}", "{% macro m() %}{{ issue.title }}{% endmacro %}", []),
-        ("{% block system %}{% include 'part.j2' %}{% endblock %}", "{{ issue.title }}", [f"part.j2:1: {KEPT_OUT}"]),
+        (
+            "{% block system %}{% include 'part.j2' %}{% endblock %}",
+            "{{ issue.title }}",
+            [f"part.j2:1: {NOT_IN_SYSTEM_BLOCK}"],
+        ),
     ],
 )
-def test_other_templates_are_followed(template: str, part: str, problems: list[str]) -> None:
+def test_names_in_referenced_templates_are_checked(template: str, part: str, problems: list[str]) -> None:
     assert check(template, part=part) == problems

@@ -1,4 +1,4 @@
-"""What templates may name, in words: held against types, and against what an exchange makes of values."""
+"""Documentation of template variables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rows(hint: object, *values: object) -> list[tuple[str, str, str, str | None]
     return [(offer.name, offer.kind, offer.whose, offer.example) for offer in found]
 
 
-def test_each_member_is_named_with_type_owner_and_example() -> None:
+def test_each_member_is_documented_with_type_trust_and_example() -> None:
     assert rows(Thing, EMPTY, FULL) == [
         ("it", "object", "", None),
         ("it.title", "text", "stranger's", "A title"),
@@ -59,7 +59,7 @@ def test_each_member_is_named_with_type_owner_and_example() -> None:
     ]
 
 
-def test_whose_a_text_is_is_known_also_where_no_event_has_one() -> None:
+def test_trust_is_known_without_a_recorded_example() -> None:
     assert [row for row in rows(Thing, EMPTY) if row[0] in ("it.title", "it.parts[].kind", "it.owner.kind")] == [
         ("it.title", "text", "stranger's", ""),
         ("it.parts[].kind", "one of big, small", "ours", None),
@@ -68,14 +68,14 @@ def test_whose_a_text_is_is_known_also_where_no_event_has_one() -> None:
     assert rows(str) == [("it", "text", "stranger's", None)]
 
 
-def test_what_our_own_code_wrote_is_ours() -> None:
+def test_trusted_strings_are_ours() -> None:
     assert rows(str, Own("issues/analyze@3f9c2a")) == [("it", "text", "ours", "issues/analyze@3f9c2a")]
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
     assert [row[2] for row in rows(RuleView, rule)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
     assert [row[2] for row in rows(RuleView)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
 
 
-def test_all_texts_of_the_payload_are_strangers() -> None:
+def test_payload_is_untrusted() -> None:
     assert rows(Mapping[str, object], {"action": "opened", "issue": {}}) == [
         ("it", "the payload, as GitHub sent it", "stranger's", "its keys are action, issue")
     ]
@@ -94,11 +94,11 @@ def test_all_texts_of_the_payload_are_strangers() -> None:
     ],
     ids=str,
 )
-def test_types_in_words(hint: object, words: str) -> None:
+def test_description_of_types(hint: object, words: str) -> None:
     assert in_words(hint) == words
 
 
-def test_an_issues_variables_are_as_the_guide_says() -> None:
+def test_variables_of_issues() -> None:
     found = {offer.name: offer for offer in offers({**COMMON, **FAMILIES["issues"].variables}, [issue_variables()])}
     assert found["issue.title"] == Offer("issue.title", "text", "stranger's", "Checkout shows a wrong total")
     assert found["issue.state"] == Offer("issue.state", "one of open, closed", "ours", "open")
