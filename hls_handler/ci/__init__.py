@@ -1,1 +1,1 @@
-"""Continuous integration: the log of a failed job, cut to what explains the failure, and whether it is news."""
+"""Continuous integration: excerpts that explain a failed job, and classification of the failure as new or known."""

@@ -1,4 +1,4 @@
-"""The group in which the runner shows what a step runs: the script or the action, its shell, inputs and environment.
+"""Detects the log group in which the runner shows a step's script or action, shell, inputs and environment.
 
     ##[group]Run npm test
     \x1b[36;1mnpm test\x1b[0m
@@ -7,40 +7,41 @@
       CI: true
     ##[endgroup]
 
-What stands there was not printed by what ran, and speaks of errors that did not happen. A program can print a group
-with such a title too; its lines are output.
+These lines are not output of the step, so words such as "error" in them mean no failure. If a program prints a group
+with such a title, its lines are output.
 """
 
 from __future__ import annotations
 
 from hls_handler.ci.lines import RawLine
 
-LONGEST = 200
-"""Lines. A group may never end."""
+MAX_GROUP_LINES = 200
+"""Limit for a group, in lines, because a group may never end."""
 
 
 def opens_command(line: RawLine) -> bool:
     return line.mark == "group" and line.text.startswith("Run ")
 
 
-class Command:
-    """Goes along with a log, line by line."""
+class CommandGroup:
+    """Tracks the group line by line; pass each line of the log once, in order."""
 
     def __init__(self) -> None:
-        self._left = 0
+        self._lines_left = 0
         self._has_values = False
 
-    def takes(self, line: RawLine) -> bool:
-        """Whether the line is of such a group."""
+    def includes(self, line: RawLine) -> bool:
+        """Return True if the line belongs to such a group."""
         if opens_command(line):
-            self._left, self._has_values = LONGEST, False
+            self._lines_left, self._has_values = MAX_GROUP_LINES, False
             return True
-        if not self._left:
+        if not self._lines_left:
             return False
         if line.mark == "endgroup":
-            self._left = 0
+            self._lines_left = 0
             return True
-        self._has_values = self._has_values or line.text in {"with:", "env:"}  # of several lines, which look anyhow
-        is_ours = self._has_values or line.is_script or line.text.startswith("shell: ")
-        self._left = self._left - 1 if is_ours else 0
-        return is_ours
+        # values may have several lines of any form
+        self._has_values = self._has_values or line.text in {"with:", "env:"}
+        is_included = self._has_values or line.is_script or line.text.startswith("shell: ")
+        self._lines_left = self._lines_left - 1 if is_included else 0
+        return is_included

@@ -1,6 +1,6 @@
 """An excerpt of a failed step's log: the lines that explain the failure, with their numbers in the job's log.
 
-Claude sees it as `numbered` writes it:
+`numbered` formats it for Claude:
 
      12| Run npm test
     [... 340 lines left out ...]
@@ -8,7 +8,7 @@ Claude sees it as `numbered` writes it:
     354| waiting for the server
     [the same line 99,999 more times]
 
-Lines have numbers and remarks have none, so that no line can pass for a remark.
+Lines have numbers and remarks have none, so that no line of the log can be mistaken for a remark.
 """
 
 from __future__ import annotations
@@ -21,51 +21,53 @@ from hls_handler.ci.lines import LogLine
 from hls_handler.untrusted.cleaning import Code
 
 State = Literal["text", "empty", "binary", "elsewhere"]
-"""`elsewhere`: the step's lines could not be told from the others', and another excerpt shows the whole job's log."""
+"""`elsewhere`: the step's lines could not be identified, and another excerpt shows the log of the whole job."""
 
-WITHOUT_LINES = {
+TEXT_WITHOUT_LINES = {
     "empty": "[the log is empty]",
-    "binary": "[the log is no text]",
-    "elsewhere": "[not told from the other steps: see the whole job's log above]",
+    "binary": "[the log is not text]",
+    "elsewhere": "[the lines of this step could not be identified: see the log of the whole job above]",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    step: int | None  # its number; None where the job failed and none of its steps
-    lines: tuple[LogLine, ...]  # in order; gaps show by their numbers
-    error_line: int | None  # the number of the first real error, if it is among the lines
-    first_line: int  # of the part that this is an excerpt of; 0 where it has no lines
+    """The selected lines of a step's log. Stored in checkpoints, so its fields must keep their names."""
+
+    step: int | None  # the number of the step; None if the job failed without a failed step
+    lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
+    error_line: int | None  # the number of the first line of the greatest weight, if it is among the lines
+    first_line: int  # of the part of the log that the excerpt is from; 0 if it has no lines
     last_line: int
     state: State
-    whole_job: bool  # the step's part was not found by times or names, and this is the whole job's log
+    whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
 
     @property
     def total_lines(self) -> int:
-        """Of the part."""
+        """Number of lines in the part of the log that the excerpt is from."""
         return self.last_line - self.first_line + 1 if self.first_line else 0
 
 
 def numbered(excerpt: Excerpt) -> Code:
-    """The excerpt as Claude sees it; the module's docstring gives the form. Whatever is left out shows."""
-    return Code("\n".join(_numbered(excerpt)))
+    """Return the excerpt as Claude sees it, in the format of the module's docstring. Every omission is visible."""
+    return Code("\n".join(_numbered_lines(excerpt)))
 
 
-def _numbered(excerpt: Excerpt) -> Iterator[str]:
+def _numbered_lines(excerpt: Excerpt) -> Iterator[str]:
     if excerpt.state != "text":
-        yield WITHOUT_LINES[excerpt.state]
+        yield TEXT_WITHOUT_LINES[excerpt.state]
         return
     width = len(str(excerpt.last_line))
-    expected = excerpt.first_line
+    next_number = excerpt.first_line
     for line in excerpt.lines:
-        if line.number > expected:
-            yield gap_remark(line.number - expected)
+        if line.number > next_number:
+            yield gap_remark(line.number - next_number)
         yield f"{line.number:>{width}}| {line.text}"
         if line.folded:
             yield fold_remark(line)
-        expected = line.number + line.folded + 1
-    if expected <= excerpt.last_line:
-        yield gap_remark(excerpt.last_line + 1 - expected)
+        next_number = line.number + line.folded + 1
+    if next_number <= excerpt.last_line:
+        yield gap_remark(excerpt.last_line + 1 - next_number)
 
 
 def gap_remark(lines: int) -> str:

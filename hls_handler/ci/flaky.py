@@ -1,12 +1,12 @@
-"""Whether a failure is news: what other attempts at the same commit, and other branches lately, say of a job's step.
+"""Classifies a step's failure by other attempts at the same commit and by recent failures on other branches.
 
-Decided from what happened, never from what a log looks like. The words are a maintainer's:
+The decision uses results only, never the contents of logs:
 
-- `flaky`: the same commit passed the job in another attempt, so nothing in the code tells the two apart;
-- `fails elsewhere`: the same step failed lately on the default branch, or on two branches more, so this change is
-  hardly the cause. It may be broken for everybody, or flaky;
-- `fails every time`: two attempts or more at this commit failed, and none passed;
-- `unknown`: one failure says nothing of the next.
+- `flaky`: the job passed in another attempt at the same commit, so the code is not the difference;
+- `fails elsewhere`: the same step recently failed on the default branch, or on two other branches, so this change is
+  probably not the cause. The step may be broken for everybody, or flaky;
+- `fails every time`: at least two attempts at this commit failed, and none passed;
+- `unknown`: there are too few results.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from hls_handler.ci.steps import FAILED
 Verdict = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
 
 LATELY_DAYS = 7
-"""How long a failure elsewhere says something."""
+"""Failures on other branches count for this long."""
 
-ENOUGH_BRANCHES = 2  # beside this one; a single one may be the same change, stacked or copied
-MOST_NAMED = 5
+MIN_OTHER_BRANCHES = 2  # other than this one; a single one may contain the same change
+MAX_BRANCHES_NAMED = 5
 
 
 class Failure(Protocol):
-    """A step that failed on another branch, lately."""
+    """A step that recently failed on another branch."""
 
     @property
     def job(self) -> str: ...
@@ -41,7 +41,7 @@ class Failure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How a job ended in one attempt of a run. All attempts of a run are at the same commit."""
+    """Result of a job in one attempt of a run. All attempts of a run are at the same commit."""
 
     number: int  # from 1
     job: str
@@ -49,36 +49,38 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class FailureClassification:
     verdict: Verdict
-    evidence: str  # a sentence with names of branches in it, which are strangers' text; "" where there is none
+    evidence: str  # a sentence, or ""; it contains names of branches, which are untrusted text
 
 
 def judge(
     job: str, step: str, *, attempts: Iterable[Attempt], failures: Iterable[Failure], default_branch: str
-) -> News:
-    """`attempts` are those of the run, the failed one among them or not; `failures` are those of other branches."""
-    ends = {attempt.number: attempt.conclusion for attempt in attempts if attempt.job == job}
-    passed = sorted(number for number, conclusion in ends.items() if conclusion == "success")
-    failed = sorted(number for number, conclusion in ends.items() if conclusion in FAILED)
+) -> FailureClassification:
+    """Classify the failure. `attempts` are those of the run, `failures` those of other branches."""
+    conclusions = {attempt.number: attempt.conclusion for attempt in attempts if attempt.job == job}
+    passed = sorted(number for number, conclusion in conclusions.items() if conclusion == "success")
+    failed = sorted(number for number, conclusion in conclusions.items() if conclusion in FAILED)
     if passed:
-        return News("flaky", f"{_counted('attempt', passed)} at the same commit passed this job")
+        return FailureClassification("flaky", f"{_enumerate('attempt', passed)} at the same commit passed this job")
     branches = {other.branch for other in failures if (other.job, other.step) == (job, step)}
-    if default_branch in branches or len(branches) >= ENOUGH_BRANCHES:
+    if default_branch in branches or len(branches) >= MIN_OTHER_BRANCHES:
         ordered = sorted(branches, key=lambda branch: (branch != default_branch, branch))
-        return News("fails elsewhere", _elsewhere(ordered))
+        return FailureClassification("fails elsewhere", _describe_branches(ordered))
     if len(failed) >= 2:
-        return News("fails every time", f"{_counted('attempt', failed)} at the same commit failed this job")
-    return News("unknown", _elsewhere(sorted(branches)) if branches else "")
+        return FailureClassification(
+            "fails every time", f"{_enumerate('attempt', failed)} at the same commit failed this job"
+        )
+    return FailureClassification("unknown", _describe_branches(sorted(branches)) if branches else "")
 
 
-def _elsewhere(branches: list[str]) -> str:
+def _describe_branches(branches: list[str]) -> str:
     count = f"{len(branches)} other {'branch' if len(branches) == 1 else 'branches'}"
-    named = ", ".join(branches[:MOST_NAMED]) + (", ..." if len(branches) > MOST_NAMED else "")
+    named = ", ".join(branches[:MAX_BRANCHES_NAMED]) + (", ..." if len(branches) > MAX_BRANCHES_NAMED else "")
     return f"the same step failed on {count} within {LATELY_DAYS} days: {named}"
 
 
-def _counted(noun: str, numbers: list[int]) -> str:
+def _enumerate(noun: str, numbers: list[int]) -> str:
     if len(numbers) == 1:
         return f"{noun} {numbers[0]}"
     return f"{noun}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"

@@ -1,12 +1,12 @@
-"""A line of a job's log: GitHub's time and marks are told from the text, and the text is plain and bounded.
+"""Parses a line of a job's log: separates GitHub's time and marks from the text, and removes escape sequences.
 
-https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run gives one file a job, all
-steps in a row. A line of it:
+https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run returns one file per job,
+with all steps in sequence. A line of it:
 
     2026-11-20T09:14:31.1234567Z ##[group]Run npm test
 
-is a time, a mark that the runner made of a workflow command, and the text. What a program prints in several lines may
-have its time at the first one only.
+has a time, a mark that the runner made from a workflow command, and the text. If a program prints several lines at
+once, only the first one may have a time.
 """
 
 from __future__ import annotations
@@ -17,70 +17,74 @@ from dataclasses import dataclass, replace
 
 from hls_handler.untrusted.redaction import redact
 
-LONGEST_READ = 4_000
-"""Characters of a line that are looked at. A key in one line has 3,300."""
+MAX_PARSED_CHARS = 4_000
+"""Limit for the text of a line, in characters. A private key in one line has 3,300."""
 
-LONGEST_SHOWN = 500
+MAX_SHOWN_CHARS = 500
 
 TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z(?: |\Z)")
 MARK = re.compile(r"##\[(group|endgroup|error|warning|notice|debug|command|section)\]")
 ESCAPE = re.compile(
-    r"""(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)  # OSC: titles and links; one that never ends stays text
+    r"""(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)  # OSC: titles and links; an unterminated one stays text
       | (?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]?                   # CSI: colours, the cursor
       | \x1b[ -/]*+[0-~]?                                     # the rest
     """,
     re.VERBOSE,
 )
 
-SCRIPT = "\x1b[36;1m"
+SCRIPT_COLOUR = "\x1b[36;1m"
 
-READABLE: Mapping[str, str] = {"error": "Error: ", "warning": "Warning: ", "notice": "Notice: ", "debug": "Debug: "}
-"""What GitHub's page writes in place of a mark."""
+PREFIXES: Mapping[str, str] = {"error": "Error: ", "warning": "Warning: ", "notice": "Notice: ", "debug": "Debug: "}
+"""Replacements of marks, as on GitHub's page."""
 
-UNREADABLE_SHARE = 0.3  # of a line's characters, from which on it is no text
+BINARY_SHARE = 0.3  # a line with a larger share of U+FFFD is binary
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
+    """A line of an excerpt. It is stored in checkpoints, so its fields must keep their names."""
+
     number: int  # in the job's log, from 1
     text: str
-    folded: int = 0  # further lines right below that say the same
-    alike: bool = False  # the folded ones are the same but for numbers and progress bars
-    unread: int = 0  # characters that were cut off at once
+    folded: int = 0  # number of equal lines that follow and are omitted
+    alike: bool = False  # the omitted lines are equal except for numbers and progress bars
+    unread: int = 0  # characters that were dropped by the parser
 
 
-def shortened(line: LogLine) -> LogLine:
-    """A line of a bearable length. Redacted before it is cut, because half a credential is not recognised."""
-    if len(line.text) <= LONGEST_SHOWN:
+def truncate_line(line: LogLine) -> LogLine:
+    """Truncate a long line. It is redacted first, because redaction would miss half a credential."""
+    if len(line.text) <= MAX_SHOWN_CHARS:
         return line
     text = redact(line.text)
-    missing = max(len(text) - LONGEST_SHOWN, 0) + line.unread
-    return replace(line, text=f"{text[:LONGEST_SHOWN]}… [{missing:,} characters cut]" if missing else text, unread=0)
+    cut_chars = max(len(text) - MAX_SHOWN_CHARS, 0) + line.unread
+    return replace(
+        line, text=f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} characters cut]" if cut_chars else text, unread=0
+    )
 
 
-@dataclass(slots=True)  # not frozen: half a million are made, and that would take twice the time
+@dataclass(slots=True)  # not frozen: a log may have half a million lines, and frozen ones take twice the time
 class RawLine:
-    second: str  # "2026-11-20T09:14:31", or "" where no time is given
+    second: str  # "2026-11-20T09:14:31", or "" without a time
     mark: str  # "error", "group", ... or ""
     text: str  # without mark and escape sequences
-    length: int  # of the line as it came, without its end
-    unread: int  # characters behind the text, which is bounded
+    length: int  # of the raw line, without its end
+    unread: int  # characters after the limit, which were dropped
     is_binary: bool
-    is_script: bool  # coloured as the runner colours a step's script
+    is_script: bool  # has the colour in which the runner prints a step's script
 
 
 def parse_line(raw: str) -> RawLine:
-    """Read one line, with or without its line end. Never raises; linear in the length, whatever is in it."""
+    """Parse one line, with or without its line end. Never raises; takes linear time for any content."""
     text = raw.rstrip().removeprefix("\ufeff")
     length = len(text)
     time = TIME.match(text)
-    at = time.end() if time else 0
-    if "\r" in text:  # a progress bar: what was written last over the others is what a terminal shows
-        at = max(at, text.rfind("\r") + 1)
-    unread = max(len(text) - at - LONGEST_READ, 0)
-    text = text[at : at + LONGEST_READ]
-    is_binary = "\0" in text or text.count("\ufffd") > UNREADABLE_SHARE * len(text)
-    is_script = text.startswith(SCRIPT)
+    start = time.end() if time else 0
+    if "\r" in text:  # a progress bar: a terminal shows only what was written last
+        start = max(start, text.rfind("\r") + 1)
+    unread = max(len(text) - start - MAX_PARSED_CHARS, 0)
+    text = text[start : start + MAX_PARSED_CHARS]
+    is_binary = "\0" in text or text.count("\ufffd") > BINARY_SHARE * len(text)
+    is_script = text.startswith(SCRIPT_COLOUR)
     if "\x1b" in text or "\x9b" in text or "\x9d" in text:
         text = ESCAPE.sub("", text)
     if "\n" in text:
@@ -91,10 +95,10 @@ def parse_line(raw: str) -> RawLine:
     return RawLine(time[1] if time else "", mark[1] if mark else "", text, length, unread, is_binary, is_script)
 
 
-def readable(line: RawLine) -> str:
-    """The text as it is shown."""
+def display_text(line: RawLine) -> str:
+    """Return the text for the excerpt."""
     if line.is_binary:
-        return f"[{line.length:,} characters that are no text]"
+        return f"[{line.length:,} characters that are not text]"
     if line.mark == "command":
         return f"$ {line.text}"
-    return READABLE.get(line.mark, "") + line.text if line.mark else line.text
+    return PREFIXES.get(line.mark, "") + line.text if line.mark else line.text

@@ -1,59 +1,59 @@
-"""A job's log as it is read: lines that know their step and their weight, runs of equal ones folded to one."""
+"""Annotates the lines of a job's log with step and weight, and folds runs of equal lines into one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hls_handler.ci.command import Command, opens_command
-from hls_handler.ci.keys import Keys
-from hls_handler.ci.lines import LogLine, parse_line, readable
-from hls_handler.ci.steps import Course, Step
-from hls_handler.ci.symptoms import weigh
+from hls_handler.ci.command import CommandGroup, opens_command
+from hls_handler.ci.keys import PrivateKeyFilter
+from hls_handler.ci.lines import LogLine, display_text, parse_line
+from hls_handler.ci.steps import Step, StepTracker
+from hls_handler.ci.symptoms import weigh_line
 
-SHORTEST_RUN = 3
-"""Lines that are folded, beside the first; fewer are as short as the remark in their place."""
+MIN_FOLDED = 3
+"""Minimum number of equal lines after the first to be folded; fewer are as short as the remark in their place."""
 
-CHANGING = "0123456789.,:%/ =>#-━╸╺█▓▒░"
-"""What changes in a line that is written again and again, beside its words."""
+CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
+"""Characters that change in repeated lines, such as counters and progress bars."""
 
-WORDS_ONLY = str.maketrans("", "", CHANGING)
+REMOVE_CHANGING_CHARS = str.maketrans("", "", CHANGING_CHARS)
 
 
 @dataclass(slots=True)
-class Seen:
+class AnnotatedLine:
     line: LogLine
     step: int | None
     weight: int
-    is_command: bool  # of the group that shows what is run, with its script, shell and environment
+    is_command: bool  # part of the group that shows the command, its shell and environment
     opens_command: bool
-    length: int  # characters as they came, those of folded lines too
+    length: int  # characters of the raw line and of the lines folded into it
     binary_length: int
 
 
-def read(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[Seen]:
-    """Each line once, in order. One pass over any number of lines, and a handful of them in memory."""
-    run: list[Seen] = []  # the first line, and as many as are shown if the run stays short
-    for seen in _seen(lines, steps):
-        if run and _is_same(run[0], seen):
-            _add(run, seen)
+def annotate_lines(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[AnnotatedLine]:
+    """Yield the lines in order, in one pass and with only a few of them in memory."""
+    run: list[AnnotatedLine] = []  # the first line and those that are shown if the run is too short to fold
+    for annotated in _annotate(lines, steps):
+        if run and _is_repeated(run[0], annotated):
+            _extend(run, annotated)
         else:
-            yield from _end(run)
-            run = [seen]
-    yield from _end(run)
+            yield from _fold(run)
+            run = [annotated]
+    yield from _fold(run)
 
 
-def _seen(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[Seen]:
-    course, keys, command = Course(steps), Keys(), Command()
+def _annotate(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[AnnotatedLine]:
+    tracker, key_filter, command_group = StepTracker(steps), PrivateKeyFilter(), CommandGroup()
     last: tuple[str, str, int] = ("", "", 0)
     for number, raw in enumerate(lines, start=1):
         line = parse_line(raw)
-        is_command = command.takes(line)
+        is_command = command_group.includes(line)
         if line.mark != last[0] or line.text != last[1] or line.is_binary:
-            last = (line.mark, line.text, weigh(line))
-        yield Seen(
-            LogLine(number, keys.hide(readable(line)), unread=line.unread),
-            course.step_of(line),
+            last = (line.mark, line.text, weigh_line(line))
+        yield AnnotatedLine(
+            LogLine(number, key_filter.redact_line(display_text(line)), unread=line.unread),
+            tracker.step_of(line),
             0 if is_command and line.mark != "error" else last[2],
             is_command,
             opens_command(line),
@@ -62,43 +62,43 @@ def _seen(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[Seen]:
         )
 
 
-def _is_same(first: Seen, other: Seen) -> bool:
+def _is_repeated(first: AnnotatedLine, other: AnnotatedLine) -> bool:
     if first.step != other.step or other.is_command or first.is_command:
         return False
     text, other_text = first.line.text, other.line.text
     if text == other_text:
         return True
-    if first.weight or other.weight or abs(len(text) - len(other_text)) > MOST_GROWN:
+    if first.weight or other.weight or abs(len(text) - len(other_text)) > MAX_GROWTH:
         return False
-    if text[:1] != other_text[:1] and not (text[:1] in CHANGING and other_text[:1] in CHANGING):
-        return False  # most lines: the rest takes longer
-    words = text.translate(WORDS_ONLY)
-    return bool(words) and words == other_text.translate(WORDS_ONLY)
+    if text[:1] != other_text[:1] and not (text[:1] in CHANGING_CHARS and other_text[:1] in CHANGING_CHARS):
+        return False  # decides for most lines; the comparison below is slower
+    words = text.translate(REMOVE_CHANGING_CHARS)
+    return bool(words) and words == other_text.translate(REMOVE_CHANGING_CHARS)
 
 
-MOST_GROWN = 120  # characters, of a progress bar
+MAX_GROWTH = 120  # characters by which a progress bar may grow
 
 
-def _add(run: list[Seen], seen: Seen) -> None:
-    """The first line counts and the last one is kept; those between are kept while they are few."""
+def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
+    """Count the new line in the first one of the run. The last line is kept, others only while they are few."""
     first = run[0]
-    alike = first.line.alike or seen.line.text != first.line.text
+    alike = first.line.alike or new.line.text != first.line.text
     first.line = replace(first.line, folded=first.line.folded + 1, alike=alike)
-    first.length, seen.length = first.length + seen.length, 0
-    first.binary_length, seen.binary_length = first.binary_length + seen.binary_length, 0
-    if len(run) > SHORTEST_RUN:
-        run[-1] = seen
+    first.length, new.length = first.length + new.length, 0
+    first.binary_length, new.binary_length = first.binary_length + new.binary_length, 0
+    if len(run) > MIN_FOLDED:
+        run[-1] = new
     else:
-        run.append(seen)
+        run.append(new)
 
 
-def _end(run: list[Seen]) -> Iterator[Seen]:
-    """A long run is its first line and, where they differ, its last: how far it came."""
+def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
+    """Yield the run: if it is long, only its first line and, if lines differ, its last one."""
     if len(run) <= 1:
         yield from run
         return
     first = run[0]
-    if first.line.folded < SHORTEST_RUN:
+    if first.line.folded < MIN_FOLDED:
         first.line = replace(first.line, folded=0, alike=False)
         yield from run
     elif first.line.alike:

@@ -1,8 +1,8 @@
-"""Symptoms: how the lines look in which tools say what went wrong, and how much each tells.
+"""Patterns of the lines in which tools report a failure, with weights for how well a line explains it.
 
-A row is (weight, needle, pattern). The needle is a lower-case piece of every line that the pattern finds; looking for
-it first is what makes half a million lines bearable. No pattern can go back far: each is anchored, or its run is
-bounded or can begin in one place only.
+A row is (weight, needle, pattern). The needle is a lower-case substring of every line that the pattern matches;
+searching for it first makes half a million lines fast enough. No pattern backtracks far: each is anchored, or its
+repetition is bounded or can begin in one place only.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from collections.abc import Mapping
 
 from hls_handler.ci.lines import RawLine
 
-ENDED_BY_FORCE = 100  # memory, disk, time, permission: whatever else the log says came of it
-CAUSE = 90  # what is wrong, and mostly where: a compiler's error, an exception, an assertion
-OUTSIDE = 80  # the network, a missing program: the cause, unless the code has one
-NAMED = 70  # which test or task failed
-SUMMARY = 60  # a tool says that it failed
-WORD = 50  # the word "error" where tools put it
-MARKED = 40  # GitHub's own mark
-FAILED = 30  # the word "failed"
-ENDING = 10  # how every failed step ends; tells nothing
+KILLED = 100  # memory, disk, time, permission: the cause of all other errors in the log
+CAUSE = 90  # a compiler's error, an exception, an assertion, mostly with its place
+EXTERNAL = 80  # the network or a missing program: the cause if the code has no error
+FAILED_NAME = 70  # the name of the failed test or task
+SUMMARY = 60  # a tool reports that it failed
+ERROR_WORD = 50  # the word "error" in the places where tools write it
+ERROR_MARK = 40  # GitHub's mark for an error
+FAILED_WORD = 30  # the word "failed"
+EXIT_CODE = 10  # the last line of every failed step; explains nothing
 
 SOURCE = r"(?:[A-Za-z]:)?[^\s:()]{1,300}"  # a path
 
-ROWS: tuple[tuple[int, str, str], ...] = (
-    (ENDED_BY_FORCE, "137", r"exit code 137\b"),  # 128 + SIGKILL
-    (ENDED_BY_FORCE, "killed", rf"^(?:{SOURCE}: line [0-9]{{1,7}}:\s{{1,9}}[0-9]{{1,10}} )?Killed(?:$|\s{{3}})"),
-    (ENDED_BY_FORCE, "killed", r"fatal error: Killed\b"),
-    (ENDED_BY_FORCE, "memory", r"heap out of memory|[Oo]ut of memory|OutOfMemoryError|Cannot allocate memory"),
-    (ENDED_BY_FORCE, "killed", r"OOMKilled"),
-    (ENDED_BY_FORCE, "space left", r"[Nn]o space left on device"),
-    (ENDED_BY_FORCE, " time", r"exceeded the maximum execution time"),
-    (ENDED_BY_FORCE, " time", r"^The action '.{0,300}' has timed out after"),
-    (ENDED_BY_FORCE, "lost comm", r"lost communication with the server"),
-    (ENDED_BY_FORCE, "shutdown", r"has received a shutdown signal"),
-    (ENDED_BY_FORCE, "not ", r"Resource not accessible by (?:integration|personal access token)"),
+PATTERNS: tuple[tuple[int, str, str], ...] = (
+    (KILLED, "137", r"exit code 137\b"),  # 128 + SIGKILL
+    (KILLED, "killed", rf"^(?:{SOURCE}: line [0-9]{{1,7}}:\s{{1,9}}[0-9]{{1,10}} )?Killed(?:$|\s{{3}})"),
+    (KILLED, "killed", r"fatal error: Killed\b"),
+    (KILLED, "memory", r"heap out of memory|[Oo]ut of memory|OutOfMemoryError|Cannot allocate memory"),
+    (KILLED, "killed", r"OOMKilled"),
+    (KILLED, "space left", r"[Nn]o space left on device"),
+    (KILLED, " time", r"exceeded the maximum execution time"),
+    (KILLED, " time", r"^The action '.{0,300}' has timed out after"),
+    (KILLED, "lost comm", r"lost communication with the server"),
+    (KILLED, "shutdown", r"has received a shutdown signal"),
+    (KILLED, "not ", r"Resource not accessible by (?:integration|personal access token)"),
     # Python
     (CAUSE, "e   ", r"^E {3,12}\S"),  # pytest
     (CAUSE, "err", r"^\s{0,8}[\w.$]{1,200}+(?<=Error)(?:: (?!0\b)\S|$| \[)"),  # and JavaScript, Java, Terraform
@@ -43,27 +43,27 @@ ROWS: tuple[tuple[int, str, str], ...] = (
     (CAUSE, "exception", r"^Exception in thread "),
     (CAUSE, "err", r"^Caused by: [\w.$]{1,200}+(?<=Error)"),
     (CAUSE, ".py:", r"^[^\s:]{1,300}\.pyi?:[0-9]{1,7}:[0-9]{1,5}: [A-Z]{1,4}[0-9]{2,5} "),  # flake8, ruff
-    (NAMED, "fail", r"^FAILED \S"),
-    (NAMED, "err", r"^ERROR (?:collecting )?\S{1,300}\.py"),
-    (NAMED, "fail", r"^FAIL: \w{1,200} \("),  # unittest
-    (NAMED, "err", r"^ERROR: \w{1,200} \("),
+    (FAILED_NAME, "fail", r"^FAILED \S"),
+    (FAILED_NAME, "err", r"^ERROR (?:collecting )?\S{1,300}\.py"),
+    (FAILED_NAME, "fail", r"^FAIL: \w{1,200} \("),  # unittest
+    (FAILED_NAME, "err", r"^ERROR: \w{1,200} \("),
     (SUMMARY, "summary", r"^={1,80} short test summary info ={1,80}$"),
     (SUMMARY, "traceback", r"^\s{0,8}Traceback \(most recent call last\):"),
     # JavaScript
     (CAUSE, "err", r"\berror TS[0-9]{3,6}: "),
     (CAUSE, "err", r"^\s{1,9}[0-9]{1,7}:[0-9]{1,5}\s{1,9}error\s"),  # eslint
     (CAUSE, "expect(", r"^\s{0,8}expect\(.{0,80}\)\.\w"),  # jest
-    (NAMED, "●", r"^\s{0,6}● .{0,200} › "),
-    (NAMED, "fail", r"^\s{0,3}(?:❯ )?FAIL\s{1,3}\S"),  # jest, vitest, go
-    (NAMED, "not ", r"^\s{0,12}not ok [0-9]"),  # TAP
-    (NAMED, "✖", r"^\s{0,12}✖ \S"),
+    (FAILED_NAME, "●", r"^\s{0,6}● .{0,200} › "),
+    (FAILED_NAME, "fail", r"^\s{0,3}(?:❯ )?FAIL\s{1,3}\S"),  # jest, vitest, go
+    (FAILED_NAME, "not ", r"^\s{0,12}not ok [0-9]"),  # TAP
+    (FAILED_NAME, "✖", r"^\s{0,12}✖ \S"),
     (SUMMARY, "fail", r"^\s{0,4}[0-9]{1,6} failing$"),  # mocha
     (SUMMARY, "err", r"^npm (?:ERR!|error) \S"),
     (SUMMARY, "err", r"\bERR_PNPM_"),
     # Go
     (CAUSE, ".go:", r"^(?:vet: )?[^\s:]{1,300}\.go:[0-9]{1,7}:[0-9]{1,5}: \S"),
     (CAUSE, "panic", r"^\s{0,4}panic: "),
-    (NAMED, "fail", r"^\s{0,16}--- FAIL: "),
+    (FAILED_NAME, "fail", r"^\s{0,16}--- FAIL: "),
     # Rust, C, C++, .NET
     (CAUSE, "err", r"^error\[E[0-9]{3,5}\]"),
     (CAUSE, "panic", r"^thread .{1,200} panicked at "),
@@ -73,15 +73,15 @@ ROWS: tuple[tuple[int, str, str], ...] = (
     (CAUSE, "segmentation", r"Segmentation fault"),
     (CAUSE, "assert", r"\bAssertion [`'][^`']{1,200}' failed"),
     (CAUSE, "assert", r"^\s{0,8}Assert\.\w{1,40}\(\) Failure"),
-    (NAMED, "fail", r"^test \S{1,300} \.\.\. FAILED$"),
-    (NAMED, "fail", r"^\s{1,6}Failed \S{1,300} \["),
+    (FAILED_NAME, "fail", r"^test \S{1,300} \.\.\. FAILED$"),
+    (FAILED_NAME, "fail", r"^\s{1,6}Failed \S{1,300} \["),
     (SUMMARY, "err", r"^error: \S"),
     (SUMMARY, "***", r"^\S{0,40}make(?:\[[0-9]{1,4}\])?: \*\*\* "),
     # JVM
     (CAUSE, "err", r"^\[ERROR\] \S{1,300}:\[[0-9]{1,7},[0-9]{1,5}\] "),
     (CAUSE, "e: ", r"^e: \S"),  # Kotlin
-    (NAMED, "<<< ", r" <<< (?:FAILURE|ERROR)!"),
-    (NAMED, "fail", r"^(?:> Task \S{1,300}|\S{1,300} > .{1,300}) FAILED$"),
+    (FAILED_NAME, "<<< ", r" <<< (?:FAILURE|ERROR)!"),
+    (FAILED_NAME, "fail", r"^(?:> Task \S{1,300}|\S{1,300} > .{1,300}) FAILED$"),
     (SUMMARY, "wrong:", r"^\* What went wrong:"),
     (SUMMARY, "err", r"^\[ERROR\] \S"),
     (SUMMARY, "fail", r"BUILD FAIL(?:ED|URE)"),
@@ -96,43 +96,43 @@ ROWS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "fail", r"failed to solve: "),
     (SUMMARY, "not ", r" did not complete successfully: exit code: "),
     (SUMMARY, "fatal", r"^fatal: "),
-    (OUTSIDE, "not ", r": command not found$"),
-    (OUTSIDE, "denied", r"[Pp]ermission denied"),
+    (EXTERNAL, "not ", r": command not found$"),
+    (EXTERNAL, "denied", r"[Pp]ermission denied"),
     # The network
-    (OUTSIDE, "not ", r"Could not resolve (?:host|proxy)"),
-    (OUTSIDE, "name resolution", r"[Ff]ailure in name resolution"),
-    (OUTSIDE, "econn", r"\bECONN(?:RESET|REFUSED|ABORTED)\b"),
-    (OUTSIDE, "etimedout", r"\bETIMEDOUT\b"),
-    (OUTSIDE, "enotfound", r"\bENOTFOUND\b"),
-    (OUTSIDE, "connection", r"[Cc]onnection (?:timed out|refused|reset by peer)"),
-    (OUTSIDE, "timeout", r"TLS handshake timeout"),
-    (OUTSIDE, " 50", r"\b(?:500 Internal Server Error|502 Bad Gateway|503 Service Unavailable|504 Gateway Time)"),
-    (OUTSIDE, "many", r"\b429 Too Many Requests\b"),
-    (OUTSIDE, "many", r"\btoomanyrequests: "),
+    (EXTERNAL, "not ", r"Could not resolve (?:host|proxy)"),
+    (EXTERNAL, "name resolution", r"[Ff]ailure in name resolution"),
+    (EXTERNAL, "econn", r"\bECONN(?:RESET|REFUSED|ABORTED)\b"),
+    (EXTERNAL, "etimedout", r"\bETIMEDOUT\b"),
+    (EXTERNAL, "enotfound", r"\bENOTFOUND\b"),
+    (EXTERNAL, "connection", r"[Cc]onnection (?:timed out|refused|reset by peer)"),
+    (EXTERNAL, "timeout", r"TLS handshake timeout"),
+    (EXTERNAL, " 50", r"\b(?:500 Internal Server Error|502 Bad Gateway|503 Service Unavailable|504 Gateway Time)"),
+    (EXTERNAL, "many", r"\b429 Too Many Requests\b"),
+    (EXTERNAL, "many", r"\btoomanyrequests: "),
     (SUMMARY, "cancel", r"^The operation was canceled\.$"),
     # Words
-    (WORD, "err", r"(?<![\w./=-])(?:error|ERROR|Error)(?::| -|\]| \w{1,20}:) ?(?!0\b)\S"),
-    (FAILED, "fail", r"(?<![\w./=-])(?:FAILED|FAILURE|FAIL|[Ff]ailed|[Ff]ailure)\b(?![.(=-]\w)"),
-    (FAILED, "denied", r"\b[Dd]enied\b"),
-    (FAILED, "not ", r"\b[Nn]ot found\b"),
+    (ERROR_WORD, "err", r"(?<![\w./=-])(?:error|ERROR|Error)(?::| -|\]| \w{1,20}:) ?(?!0\b)\S"),
+    (FAILED_WORD, "fail", r"(?<![\w./=-])(?:FAILED|FAILURE|FAIL|[Ff]ailed|[Ff]ailure)\b(?![.(=-]\w)"),
+    (FAILED_WORD, "denied", r"\b[Dd]enied\b"),
+    (FAILED_WORD, "not ", r"\b[Nn]ot found\b"),
 )
 
-SYMPTOMS: Mapping[str, tuple[tuple[int, re.Pattern[str]], ...]] = {
-    needle: tuple((weight, re.compile(pattern)) for weight, needle_, pattern in ROWS if needle_ == needle)
-    for needle in dict.fromkeys(needle for _, needle, _ in ROWS)
+PATTERNS_BY_NEEDLE: Mapping[str, tuple[tuple[int, re.Pattern[str]], ...]] = {
+    needle: tuple((weight, re.compile(pattern)) for weight, row_needle, pattern in PATTERNS if row_needle == needle)
+    for needle in dict.fromkeys(needle for _, needle, _ in PATTERNS)
 }
-"""By needle: many rows share one, so that each line is searched for some thirty."""
+"""Patterns by needle. Many rows share a needle, so that only about thirty are searched for in each line."""
 
-LONGEST_WEIGHED = 1_000
-"""Characters of a line in which a symptom is looked for."""
+MAX_WEIGHED_CHARS = 1_000
+"""Only the first characters of a line are searched."""
 
-ENDING_LINE = re.compile(
+EXIT_CODE_LINE = re.compile(
     r"(?:Process completed with exit code (?!137\b)|The process '.{1,300}' failed with exit code )"
 )
-REMARK = re.compile(
-    r"""^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b        # a warning, a note on something old
+HARMLESS_LINE = re.compile(
+    r"""^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b        # a warning, a deprecation
       | ^[\W_]{0,6}(?:\(node:[0-9]{1,9}\)\ )?(?:\[\w{1,20}\]\ )?\w{0,40}deprecat
-      | ^\+{1,4}\ \S                               # a shell shows the command that it runs
+      | ^\+{1,4}\ \S                               # a command that a shell traces (set -x)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -151,35 +151,35 @@ SOME_FAILED = re.compile(
 DOCKER_PREFIX = re.compile(r"#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
-def weigh(line: RawLine) -> int:
-    """How much a line of a program's output tells about what went wrong; 0 for most lines."""
+def weigh_line(line: RawLine) -> int:
+    """Return the weight of a line of output: how well it explains the failure; 0 for most lines."""
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
-    text = line.text[:LONGEST_WEIGHED]
+    text = line.text[:MAX_WEIGHED_CHARS]
     if text.startswith("#"):
         prefix = DOCKER_PREFIX.match(text)
         text = text[prefix.end() :] if prefix else text
     if line.mark == "error":
-        return ENDING if ENDING_LINE.match(text) else max(_weigh_text(text), MARKED)
+        return EXIT_CODE if EXIT_CODE_LINE.match(text) else max(_weigh_text(text), ERROR_MARK)
     return _weigh_text(text)
 
 
 def _weigh_text(text: str) -> int:
     lower = text.lower()
     weight = 0
-    for needle, rows in SYMPTOMS.items():
+    for needle, rows in PATTERNS_BY_NEEDLE.items():
         if needle in lower:
-            for heavier, pattern in rows:
-                if heavier > weight and pattern.search(text):
-                    weight = heavier
+            for row_weight, pattern in rows:
+                if row_weight > weight and pattern.search(text):
+                    weight = row_weight
     return 0 if weight and _is_harmless(text, weight) else weight
 
 
 def _is_harmless(text: str, weight: int) -> bool:
-    if weight == ENDED_BY_FORCE:
+    if weight == KILLED:
         return False
-    if REMARK.match(text) or (weight == OUTSIDE and RETRIED.search(text)):
+    if HARMLESS_LINE.match(text) or (weight == EXTERNAL and RETRIED.search(text)):
         return True
-    if weight == CAUSE:  # it may well quote a text that says "0 errors"
+    if weight == CAUSE:  # it may quote a text with "0 errors"
         return False
     return bool(PASSED.search(text) or (NONE_FAILED.search(text) and not SOME_FAILED.search(text)))

@@ -1,4 +1,4 @@
-"""GitHub and Claude, as this service speaks to them: our values in, our values or our errors out.
+"""Clients for GitHub and Claude: they take and return HLS's values, and raise HLS's errors.
 
-`github` and `claude` hold what a worker uses. No other room imports PyGithub or anthropic.
+Workers use `github` and `claude`. No other package imports PyGithub or anthropic.
 """

@@ -1,4 +1,4 @@
-"""Who we are on GitHub, and what we may do in a repository."""
+"""The account that the token belongs to, and its permissions in a repository."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hls_handler.clients.api import Api, repository_path
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, WireAccount
 
-WHO_REMEDY = (
-    "use a personal access token of the account that HLS shall write as, and check that github.base_url is GitHub's API"
+ACCOUNT_REMEDY = (
+    "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
 )
 _ACCOUNT = TypeAdapter(WireAccount)
 
 
 class _WireRole(BaseModel):
-    """What the account (not the token) may do. https://docs.github.com/en/rest/repos/repos#get-a-repository"""
+    """Permissions of the account, not of the token. https://docs.github.com/en/rest/repos/repos#get-a-repository"""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -40,23 +40,26 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What HLS may do in one repository, as far as GitHub tells without trying."""
+    """Permissions of HLS in one repository, as far as GitHub reports them without a write."""
 
-    missing: tuple[str, ...]  # what it may not, in plain sentences; empty when all is well
+    missing: tuple[str, ...]  # one sentence for each missing permission or other obstacle; empty if there is none
 
 
 def who_am_i(api: Api) -> Account:
-    """The account behind the token. A token without an account (403, 404) is reported as a trouble of the settings."""
+    """Return the account that the token belongs to.
+
+    Raises `DependencyDown` with a remedy in the settings for a token without an account (403, 404).
+    """
     try:
         return api.get("/user", _ACCOUNT).value()
     except Permanent as exc:
-        raise DependencyDown(str(exc), dependency="github", remedy=WHO_REMEDY) from exc
+        raise DependencyDown(str(exc), dependency="github", remedy=ACCOUNT_REMEDY) from exc
 
 
 def access(api: Api, repository: str) -> Access:
-    """Look at "owner/repo" with one request. Raises `DependencyDown` where GitHub itself is the trouble.
+    """Check the permissions in "owner/repo" with one request. Raises `DependencyDown` if GitHub itself fails.
 
-    A fine-grained token's own limits do not show here: GitHub tells what its account may do.
+    Limits of a fine-grained token are not detected: GitHub reports the permissions of its account.
     """
     try:
         found, headers = api.get_with_headers(repository_path(repository), _REPOSITORY)
@@ -68,22 +71,22 @@ def access(api: Api, repository: str) -> Access:
     if found.archived or found.disabled:
         missing.append(f"{repository} is {'archived' if found.archived else 'disabled'}: nothing can be written there")
     if not found.has_issues:
-        missing.append(f"{repository} has issues switched off: only pull requests can be worked on")
+        missing.append(f"issues are disabled in {repository}: only pull requests can be processed")
     if not (role.triage or role.push):
         missing.append(f"the account may not set labels in {repository}: it needs the role triage or write")
     elif not role.push:
         missing.append(
-            f"the account may not create labels in {repository}: it needs the role write, or somebody else creates them"
+            f"the account may not create labels in {repository}: give it the role write, or create them yourself"
         )
-    if scopes is not None and not _suffices(scopes, private=found.private):
+    if scopes is not None and not _are_sufficient(scopes, private=found.private):
         missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
     return Access(tuple(missing))
 
 
 def _scopes(header: str | None) -> frozenset[str] | None:
-    """Scopes of a classic token; None for the other kinds, which have none."""
+    """Return the scopes of a classic token; None for the other kinds, which have no scopes."""
     return None if header is None else frozenset(scope.strip() for scope in header.split(","))
 
 
-def _suffices(scopes: frozenset[str], *, private: bool) -> bool:
+def _are_sufficient(scopes: frozenset[str], *, private: bool) -> bool:
     return "repo" in scopes or (not private and "public_repo" in scopes)

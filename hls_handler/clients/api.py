@@ -1,6 +1,6 @@
-"""GitHub's REST API under one credential: one call is one request, and ends in checked values or in one of our errors.
+"""GitHub's REST API with one token: each call sends one request and returns validated values or raises an HLS error.
 
-PyGithub does authentication, addresses and rate limits; its objects are not used, because they make hidden requests.
+PyGithub handles authentication, URLs and rate limits; its objects are not used, because they send hidden requests.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from requests.adapters import HTTPAdapter
 
 from hls_handler import __version__
 from hls_handler.clients.rate import RateLimit
-from hls_handler.clients.refusals import redirected, refused, unexpected, unreachable
-from hls_handler.clients.watched import watched_pools
-from hls_handler.clients.way import find_way
-from hls_handler.clients.wording import hush, usable_secret
+from hls_handler.clients.refusals import translate_exception, translate_redirect, translate_status, unexpected_response
+from hls_handler.clients.watched import guarded_pool_classes
+from hls_handler.clients.way import find_proxy_settings
+from hls_handler.clients.wording import is_valid_header_value, redact_secret
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
 
 T = TypeVar("T")
 
-PAGE = 100
-"""Items a page, the most that GitHub gives."""
+PAGE_SIZE = 100
+"""Items per page, GitHub's maximum."""
 
-_LAST_SECOND = 32_503_680_000  # of the year 2999
+_MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; later times are ignored
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     status: int
     headers: Mapping[str, str]  # names in lower case
     data: Any  # parsed JSON; None for an empty body
 
 
-class _NotFinalError(Exception):
-    """An answer that PyGithub must not see."""
+class _InterceptedResponseError(Exception):
+    """A response that PyGithub must not handle: 202 or a redirect."""
 
     def __init__(self, status: int, location: str | None) -> None:
         super().__init__(status)
@@ -53,46 +53,46 @@ class _NotFinalError(Exception):
         self.location = location
 
 
-class _OneExchange(HTTPAdapter):
-    """Sends a request once and takes the first answer.
+class _SingleRequestAdapter(HTTPAdapter):
+    """Sends each request once and returns the first response.
 
-    PyGithub itself would follow a 301 without the query of its address, take the 307 that answers a write to a renamed
-    repository for success, and repeat a request answered with 202 every two seconds without end.
+    PyGithub itself would follow a 301 without its query string, treat the 307 that answers a write to a renamed
+    repository as success, and repeat a request answered with 202 every two seconds without end.
     """
 
     def __init__(self, timeout_s: float) -> None:
-        self.before_bytes: Callable[[], None] = _nothing
-        """Asked right before bytes of a request leave; what it raises stops them."""
-        self._pools = watched_pools(lambda: self.before_bytes())
+        self.before_send: Callable[[], None] = _do_nothing
+        """Called right before bytes of a request are sent; an exception stops the request."""
+        self._pools = guarded_pool_classes(lambda: self.before_send())
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
 
-    def init_poolmanager(self, *given: Any, **options: Any) -> None:
-        super().init_poolmanager(*given, **options)
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
-    def proxy_manager_for(self, *given: Any, **options: Any) -> Any:
-        manager = super().proxy_manager_for(*given, **options)
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = self._pools
         return manager
 
-    def send(self, request: requests.PreparedRequest, *given: Any, **options: Any) -> requests.Response:
-        response = super().send(request, *given, **{**options, "timeout": self._timeout_s})
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super().send(request, *args, **{**kwargs, "timeout": self._timeout_s})
         if response.status_code == 202 or 300 <= response.status_code < 400:
             response.close()
-            raise _NotFinalError(response.status_code, response.headers.get("location"))
+            raise _InterceptedResponseError(response.status_code, response.headers.get("location"))
         return response
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
 class Api:
-    """Not thread-safe: one per worker thread.
+    """Client for one token. Not thread-safe: use one per worker thread.
 
-    All methods raise `Permanent`, `Retryable` or `DependencyDown` as `refusals` says. `path` begins with a slash and is
-    already quoted.
+    All methods raise `Permanent`, `Retryable` or `DependencyDown`; `refusals` has the rules. `path` begins with a slash
+    and is already percent-encoded.
     """
 
     def __init__(
@@ -103,18 +103,18 @@ class Api:
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
     ) -> None:
-        """`observe` is called once after every request, answered or not; `now` gives aware UTC."""
+        """`observe` is called once after every request, also a failed one; `now` returns aware UTC."""
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
         self._token = settings.token.get_secret_value()
-        place = _place(settings.base_url)
-        if not usable_secret(self._token):
-            raise SettingsError(["github.token: a token has no spaces, line breaks or special characters in it"])
+        url = _parse_base_url(settings.base_url)
+        if not is_valid_header_value(self._token):
+            raise SettingsError(["github.token: must not contain spaces, line breaks or special characters"])
         client = github.Github(
             auth=github.Auth.Token(self._token),
             base_url=settings.base_url,
             user_agent=f"hls/{__version__}",
-            per_page=PAGE,
+            per_page=PAGE_SIZE,
             retry=None,
             seconds_between_requests=None,
             seconds_between_writes=None,
@@ -123,12 +123,12 @@ class Api:
             api_version="2022-11-28",
         )
         self._requester = client.requester
-        kind = HTTPSRequestsConnectionClass if place.scheme == "https" else HTTPRequestsConnectionClass
-        self.way = find_way(settings.base_url)
-        self._connection = kind(place.hostname or "", place.port, verify=self.way.authorities)
-        self.way.lead(self._connection.session)
-        self._exchanges = _OneExchange(timeout_s)
-        self._connection.session.mount(f"{place.scheme}://", self._exchanges)
+        connection_class = HTTPSRequestsConnectionClass if url.scheme == "https" else HTTPRequestsConnectionClass
+        self.proxy_settings = find_proxy_settings(settings.base_url)
+        self._connection = connection_class(url.hostname or "", url.port, verify=self.proxy_settings.ca_path)
+        self.proxy_settings.apply_to(self._connection.session)
+        self._adapter = _SingleRequestAdapter(timeout_s)
+        self._connection.session.mount(f"{url.scheme}://", self._adapter)
 
     def close(self) -> None:
         self._connection.close()
@@ -137,47 +137,47 @@ class Api:
         return self.get_with_headers(path, shape)[0]
 
     def get_with_headers(self, path: str, shape: TypeAdapter[T]) -> tuple[T, Mapping[str, str]]:
-        reply = self._send("GET", path)
-        return _fit(f"GET {path}", shape, reply.data), reply.headers
+        response = self._send("GET", path)
+        return _validate(f"GET {path}", shape, response.data), response.headers
 
     def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
-        """What is there, or None where GitHub says that there is nothing (404, 410)."""
-        reply = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
-        return None if reply.status in (404, 410) else _fit(f"GET {path}", shape, reply.data)
+        """Return the validated response, or None if GitHub answers that the resource does not exist (404, 410)."""
+        response = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
+        return None if response.status in (404, 410) else _validate(f"GET {path}", shape, response.data)
 
-    def find_address(self, path: str) -> str | None:
-        """Where GitHub sends one who asks for a file, or None where it says that there is none (404, 410).
+    def find_redirect_url(self, path: str) -> str | None:
+        """Return the URL that GitHub redirects a download to, or None if the file does not exist (404, 410).
 
-        The address is a secret: whoever has it may read the file.
+        The URL is a secret: it gives access to the file without a token.
         """
         call = f"GET {path}"
         try:
-            reply = self._exchange("GET", path, expected=(404, 410))
-        except _NotFinalError as exc:
+            response = self._request_once("GET", path, expected=(404, 410))
+        except _InterceptedResponseError as exc:
             if exc.status != 302:
-                self._not_final(call, exc)
+                self._raise_intercepted(call, exc)
             if exc.location:
                 return exc.location
-            raise unexpected(call, "302 without an address") from None
-        if reply.status in (404, 410):
+            raise unexpected_response(call, "302 without a Location header") from None
+        if response.status in (404, 410):
             return None
-        raise unexpected(call, f"{reply.status} where it should have pointed to a file")
+        raise unexpected_response(call, f"{response.status} instead of a redirect to a file")
 
     def pages(
         self,
         path: str,
         shape: TypeAdapter[tuple[T, ...]],
         *,
-        most: int,
-        inside: str | None = None,
+        max_pages: int,
+        items_key: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[T, ...]]:
-        """A list page by page, one request each, `most` pages at most. `inside`: the key that GitHub wraps it in."""
-        for number in range(1, most + 1):
-            items, headers = self.page(path, shape, number, inside=inside, query=query)
+        """Yield a list page by page, one request each. `items_key` is the list's key in a wrapping object."""
+        for number in range(1, max_pages + 1):
+            items, headers = self.page(path, shape, number, items_key=items_key, query=query)
             yield items
             links = headers.get("link")
-            if 'rel="next"' not in links if links else len(items) < PAGE:
+            if 'rel="next"' not in links if links else len(items) < PAGE_SIZE:
                 return
 
     def page(
@@ -186,15 +186,15 @@ class Api:
         shape: TypeAdapter[tuple[T, ...]],
         number: int,
         *,
-        inside: str | None = None,
+        items_key: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> tuple[tuple[T, ...], Mapping[str, str]]:
-        """One page of a list, counted from 1, and the headers."""
-        reply = self._send("GET", path, parameters={**(query or {}), "per_page": PAGE, "page": number})
-        items = reply.data
-        if inside:
-            items = items.get(inside) if isinstance(items, dict) else None
-        return _fit(f"GET {path}", shape, items), reply.headers
+        """Return one page of a list, counted from 1, and the response headers."""
+        response = self._send("GET", path, parameters={**(query or {}), "per_page": PAGE_SIZE, "page": number})
+        items = response.data
+        if items_key:
+            items = items.get(items_key) if isinstance(items, dict) else None
+        return _validate(f"GET {path}", shape, items), response.headers
 
     def write(
         self,
@@ -204,28 +204,28 @@ class Api:
         *,
         still_ours: Callable[[], None],
         expected: tuple[int, ...] = (),
-    ) -> Reply:
-        """Change something. Only `writes` calls this (SECURITY.md rule 12). `expected` refusals are returned.
+    ) -> Response:
+        """Send a write. Only `writes` calls this (SECURITY.md rule 12). Error statuses in `expected` are returned.
 
-        `still_ours` is called right before bytes leave, over a connection that stands; what it raises stops them.
-        Of what was sent and not answered by GitHub's own word (a gateway's 502 is none), the error says that it may
-        still be carried out.
+        `still_ours` is called right before bytes are sent, when the connection is open; an exception stops the write.
+        If the request was sent and GitHub itself did not answer (a gateway's 502 does not count), `maybe_done` of the
+        error is true: the write may still take effect.
         """
         sent = False
 
-        def before_bytes() -> None:
+        def before_send() -> None:
             nonlocal sent
             still_ours()
             sent = True
 
-        self._exchanges.before_bytes = before_bytes
+        self._adapter.before_send = before_send
         try:
             return self._send(verb, path, body=body, expected=expected)
         except DependencyDown as exc:
             exc.maybe_done = exc.maybe_done and sent
             raise
         finally:
-            self._exchanges.before_bytes = _nothing
+            self._adapter.before_send = _do_nothing
 
     def _send(
         self,
@@ -235,13 +235,13 @@ class Api:
         parameters: dict[str, Any] | None = None,
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
-    ) -> Reply:
+    ) -> Response:
         try:
-            return self._exchange(verb, path, parameters=parameters, body=body, expected=expected)
-        except _NotFinalError as exc:
-            self._not_final(f"{verb} {path}", exc)
+            return self._request_once(verb, path, parameters=parameters, body=body, expected=expected)
+        except _InterceptedResponseError as exc:
+            self._raise_intercepted(f"{verb} {path}", exc)
 
-    def _exchange(
+    def _request_once(
         self,
         verb: str,
         path: str,
@@ -249,70 +249,72 @@ class Api:
         parameters: dict[str, Any] | None = None,
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
-    ) -> Reply:
-        """Raises `_NotFinalError` for redirects, and our errors for all else that is not an answer."""
+    ) -> Response:
+        """Raise `_InterceptedResponseError` for redirects and 202, and HLS's errors for every other failure."""
         call = f"{verb} {path}"
         try:
             status, headers, text = self._requester.requestJson(
                 verb, path, parameters, input=body, cnx=self._connection
             )
         except (OSError, urllib3.exceptions.HTTPError) as exc:
-            raise unreachable(call, exc, self.now(), self.way) from None  # its text may quote our headers
+            raise translate_exception(
+                call, exc, self.now(), self.proxy_settings
+            ) from None  # its text may contain our headers
         except (ValueError, ArithmeticError):
-            raise unexpected(call, "a header that cannot be read") from None
+            raise unexpected_response(call, "an invalid header") from None
         finally:
             self._observe(self._rate_limit())
-        data = _json(text)
+        data = _parse_json(text)
         message = data.get("message") if isinstance(data, dict) else None
-        told = hush(message, self._token) if isinstance(message, str) else None
-        if status >= 400 and (status not in expected or told is None):
-            raise refused(call, status, headers, told, self.now())
+        error_message = redact_secret(message, self._token) if isinstance(message, str) else None
+        if status >= 400 and (status not in expected or error_message is None):
+            raise translate_status(call, status, headers, error_message, self.now())
         if data is None and text:
-            raise unexpected(call, f"{status} with a body that is not JSON")
-        return Reply(status, headers, data)
+            raise unexpected_response(call, f"{status} with a body that is not JSON")
+        return Response(status, headers, data)
 
-    def _not_final(self, call: str, exc: _NotFinalError) -> NoReturn:
+    def _raise_intercepted(self, call: str, exc: _InterceptedResponseError) -> NoReturn:
         if exc.status == 202:
-            raise unexpected(call, "202, not ready yet") from None
-        raise redirected(call, exc.status, exc.location, self.base_url) from None
+            raise unexpected_response(call, "202 (not ready yet)") from None
+        raise translate_redirect(call, exc.status, exc.location, self.base_url) from None
 
     def _rate_limit(self) -> RateLimit:
         remaining, limit = self._requester.rate_limiting
         reset = self._requester.rate_limiting_resettime
         if limit < 0:
             return RateLimit(None, None, None)
-        return RateLimit(limit, remaining, datetime.fromtimestamp(reset, UTC) if 0 < reset < _LAST_SECOND else None)
+        return RateLimit(limit, remaining, datetime.fromtimestamp(reset, UTC) if 0 < reset < _MAX_TIMESTAMP else None)
 
 
 def repository_path(repository: str) -> str:
-    """ "/repos/owner/repo". Raises `Permanent` for a name that would lead elsewhere."""
+    """Return "/repos/owner/repo". Raises `Permanent` for an invalid name, which could address another resource."""
     if not REPOSITORY_NAME.fullmatch(repository):
-        raise Permanent(f"{repository} is not the name of a repository: owner/repo is")
+        raise Permanent(f"{repository} is not a repository name; expected owner/repo")
     return f"/repos/{repository}"
 
 
-def _place(base_url: str) -> Any:
-    """The parts of an address that can be called. Raises `SettingsError`."""
+def _parse_base_url(base_url: str) -> Any:
+    """Parse a base URL. Raises `SettingsError` if it is not an http or https URL with a host."""
     try:
-        place = urlsplit(base_url)
-        if place.scheme in ("http", "https") and place.hostname and (place.port is None or place.port > 0):
-            return place
+        url = urlsplit(base_url)
+        if url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port > 0):
+            return url
     except ValueError:
         pass
     raise SettingsError([f"github.base_url: {base_url} is not an address such as https://api.github.com"])
 
 
-def _json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):
         return None
 
 
-def _fit(call: str, shape: TypeAdapter[T], data: object) -> T:
+def _validate(call: str, shape: TypeAdapter[T], data: object) -> T:
     try:
         return shape.validate_python(data)
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise unexpected(call, f"{where}: {first['msg']}") from None
+        where = ".".join(str(part) for part in first["loc"]) or "the response"
+        raise unexpected_response(call, f"{where}: {first['msg']}") from None

@@ -1,6 +1,7 @@
-"""Claude as one worker uses it: a rendered prompt in, a validated reply out; no tools, no retries, no environment.
+"""Client for Claude: sends a rendered prompt and returns a validated reply; no tools and no retries.
 
-The SDK is imported where it is used: it is half of what a command takes to start, and most commands ask nothing.
+No environment variables of the SDK are read. The SDK is imported inside functions, because the import is half of a
+command's start time, and most commands do not call Claude.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import httpx2
 
 from hls_handler.analysis import Answered, Unusable
 from hls_handler.clients.claude_refusals import translate
-from hls_handler.clients.claude_reply import WireModel, read_body, read_reply
-from hls_handler.clients.way import Way, find_way
-from hls_handler.clients.wording import usable_secret
+from hls_handler.clients.claude_reply import WireModel, parse_body, parse_reply
+from hls_handler.clients.way import ProxySettings, find_proxy_settings
+from hls_handler.clients.wording import is_valid_header_value
 from hls_handler.errors import SettingsError
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -27,44 +28,46 @@ if TYPE_CHECKING:
     import anthropic
     from anthropic.types import MessageParam, OutputConfigParam, TextBlockParam
 
-LONGEST_CONNECT_S = 10.0
+MAX_CONNECT_S = 10.0
 
 KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *([(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)] if hasattr(socket, "TCP_KEEPIDLE") else []),  # not everywhere
+    *(
+        [(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)] if hasattr(socket, "TCP_KEEPIDLE") else []
+    ),  # not on every platform
 ]
-"""A reply may take minutes in which nothing is said, and some networks forget a connection by then."""
+"""A reply may take minutes without traffic, and some networks drop an idle connection before that."""
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"
-    "Answer again with the whole JSON object, mended. Everything that was said before still holds."
+    "Answer again with the whole JSON object, corrected. All earlier instructions still apply."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What the API says of a model."""
+    """Status of a model as the API reports it."""
 
     id: str
     lifecycle: str  # "active", "deprecated", "retired"
 
 
 class Claude:
-    """Not thread-safe by promise: one per worker thread, which keeps it. Building one costs 20 ms."""
+    """Use one per worker thread: thread safety is not guaranteed. Creating one takes 20 ms."""
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
-        """`clock` is monotonic seconds, for how long a call took; `now` gives aware UTC, for what Retry-After means.
+        """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to interpret Retry-After.
 
-        Raises `SettingsError` for a key that cannot stand in a header.
+        Raises `SettingsError` for a key that is not valid in an HTTP header.
         """
         import anthropic
 
         self._settings, self._clock, self._now = settings, clock, now
         self._key = settings.api_key.get_secret_value()
-        if not usable_secret(self._key):
-            raise SettingsError(["claude.api_key: a key has no spaces, line breaks or special characters in it"])
-        self._way = find_way(settings.base_url)
-        timeout = httpx2.Timeout(settings.timeout_s, connect=min(settings.timeout_s, LONGEST_CONNECT_S))
+        if not is_valid_header_value(self._key):
+            raise SettingsError(["claude.api_key: must not contain spaces, line breaks or special characters"])
+        self._proxy = find_proxy_settings(settings.base_url)
+        timeout = httpx2.Timeout(settings.timeout_s, connect=min(settings.timeout_s, MAX_CONNECT_S))
         self._client = anthropic.Anthropic(
             api_key=self._key,
             base_url=settings.base_url,
@@ -72,23 +75,23 @@ class Claude:
             max_retries=0,
             open_telemetry=False,
             http_client=anthropic.DefaultHttpxClient(
-                timeout=timeout, follow_redirects=False, trust_env=False, transport=_transport(self._way)
+                timeout=timeout, follow_redirects=False, trust_env=False, transport=_transport(self._proxy)
             ),
         )
-        self._refusal = anthropic.AnthropicError
-        self._client._custom_headers = {}  # the SDK has no way to leave ANTHROPIC_CUSTOM_HEADERS unread
+        self._sdk_error = anthropic.AnthropicError
+        self._client._custom_headers = {}  # the SDK has no option to ignore ANTHROPIC_CUSTOM_HEADERS
 
     def close(self) -> None:
         self._client.close()
 
     def model_for(self, rendered: Rendered) -> str:
-        """The prompt's model, else the settings'; in place of one that is gone, the current one of its line."""
+        """Return the prompt's model, else that of the settings; a retired model is replaced by its successor."""
         return current_model(rendered.prompt.model or self._settings.model)
 
     def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
-        """One request. `correction` is the reply that did not validate: Claude sees it, and what was wrong with it.
+        """Send one request. `correction` is an earlier invalid reply: Claude sees it and its validation errors.
 
-        Raises `DependencyDown` where Claude or our account there is the trouble, and `Permanent` where the request is.
+        Raises `DependencyDown` for a failure of Claude or of our account there, and `Permanent` for an invalid request.
         """
         prompt, model = rendered.prompt, self.model_for(rendered)
         output: OutputConfigParam = {"format": {"type": "json_schema", "schema": request_schema(rendered.schema)}}
@@ -96,55 +99,67 @@ class Claude:
             output["effort"] = prompt.effort
         started = self._clock()
         try:
-            answer = self._client.messages.with_raw_response.create(
+            response = self._client.messages.with_raw_response.create(
                 model=model,
                 max_tokens=prompt.max_tokens or self._settings.max_tokens,
-                system=_system(rendered),
-                messages=_conversation(rendered, correction),
+                system=_system_blocks(rendered),
+                messages=_messages(rendered, correction),
                 output_config=output,
             )
-        except self._refusal as exc:
+        except self._sdk_error as exc:
             raise translate(
-                exc, asked=prompt.id, model=model, api_key=self._key, now=self._now(), way=self._way
+                exc,
+                label=prompt.id,
+                model=model,
+                api_key=self._key,
+                now=self._now(),
+                proxy=self._proxy,
             ) from None
         took_s = self._clock() - started
-        return read_reply(
-            answer.read(), prompt_id=prompt.id, reply_type=prompt.reply, model=prompt.reply_model, took_s=took_s
+        return parse_reply(
+            response.read(), prompt_id=prompt.id, reply_type=prompt.reply, model=prompt.reply_model, took_s=took_s
         )
 
     def lookup_model(self, model: str) -> ModelStatus:
-        """What the API knows of a model. Raises `DependencyDown`, also for a model that it does not know."""
-        asked = f"the question for the model {model}"
+        """Return the status of a model. Raises `DependencyDown`, also for an unknown model."""
+        label = f"the request for the model {model}"
         try:
-            answer = self._client.models.with_raw_response.retrieve(model)
-        except self._refusal as exc:
-            raise translate(exc, asked=asked, model=model, api_key=self._key, now=self._now(), way=self._way) from None
-        found = read_body(WireModel, answer.read(), asked=asked)
+            response = self._client.models.with_raw_response.retrieve(model)
+        except self._sdk_error as exc:
+            raise translate(
+                exc,
+                label=label,
+                model=model,
+                api_key=self._key,
+                now=self._now(),
+                proxy=self._proxy,
+            ) from None
+        found = parse_body(WireModel, response.read(), label=label)
         return ModelStatus(found.id, found.lifecycle)
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
-    """A reply's JSON schema as it is sent: the API refuses bounds, so they become part of the descriptions."""
+    """Return a reply's JSON schema as it is sent: the API rejects bounds, so they are moved into the descriptions."""
     import anthropic
 
     return anthropic.transform_schema(dict(schema))
 
 
-def _transport(way: Way) -> httpx2.HTTPTransport:
-    """Made here, since the SDK's own reads the variables of proxies whatever it is told."""
+def _transport(proxy_settings: ProxySettings) -> httpx2.HTTPTransport:
+    """Create the transport here, because the SDK's own always reads the proxy variables."""
     import anthropic
 
     return httpx2.HTTPTransport(
-        verify=way.context(),
+        verify=proxy_settings.ssl_context(),
         trust_env=False,
-        proxy=way.proxy,
+        proxy=proxy_settings.proxy,
         limits=anthropic.DEFAULT_CONNECTION_LIMITS,
         socket_options=KEEPALIVE,
     )
 
 
-def _system(rendered: Rendered) -> list[TextBlockParam] | anthropic.Omit:
-    """The stable part, cached by the API. An empty block would be refused."""
+def _system_blocks(rendered: Rendered) -> list[TextBlockParam] | anthropic.Omit:
+    """Return the stable part of the prompt, cached by the API. A blank one is omitted, because the API rejects it."""
     import anthropic
 
     if not rendered.system.strip():
@@ -152,7 +167,7 @@ def _system(rendered: Rendered) -> list[TextBlockParam] | anthropic.Omit:
     return [{"type": "text", "text": rendered.system, "cache_control": {"type": "ephemeral"}}]
 
 
-def _conversation(rendered: Rendered, correction: Unusable | None) -> list[MessageParam]:
+def _messages(rendered: Rendered, correction: Unusable | None) -> list[MessageParam]:
     messages: list[MessageParam] = [{"role": "user", "content": rendered.task}]
     if correction is None:
         return messages

@@ -1,6 +1,6 @@
-"""What Claude's refusals to answer mean: one place turns the SDK's exceptions into our errors.
+"""Translation of the Claude SDK's exceptions into HLS's errors.
 
-None of their texts is used but the API's own sentence: they may quote headers, and with them the key.
+Only the API's own error message is used of their texts: the others may contain headers, and with them the key.
 https://platform.claude.com/docs/en/api/errors
 """
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from hls_handler.clients.retry_after import retry_after
-from hls_handler.clients.way import Way
-from hls_handler.clients.wording import hush
+from hls_handler.clients.way import ProxySettings
+from hls_handler.clients.wording import redact_secret
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 
 if TYPE_CHECKING:
@@ -21,30 +21,36 @@ if TYPE_CHECKING:
 
 KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"
 CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.api_key"
-PERMISSION_REMEDY = "let the key claude.api_key use this model, or set claude.model to one that it may use"
+PERMISSION_REMEDY = "give the key claude.api_key access to this model, or set claude.model to one that it may use"
 MODEL_REMEDY = "set claude.model, or the prompt's model, to one that this key may use, and check claude.base_url"
-REQUEST_REMEDY = "look at what `hls render` shows of that prompt, shorten or mend it, then run the delivery again"
-LIMIT_REMEDY = "nothing to do but wait; less with a lower claude.requests_per_second"
-OUTAGE_REMEDY = "nothing to do but wait: Claude has trouble (https://status.claude.com)"
-ADDRESS_REMEDY = "check claude.base_url and what stands between here and Claude"
+REQUEST_REMEDY = "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
+LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
+OUTAGE_REMEDY = "wait: Claude is temporarily unavailable (https://status.claude.com)"
+ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this host and Claude"
 
 
 def translate(
-    exc: anthropic.AnthropicError, *, asked: str, model: str, api_key: str, now: datetime, way: Way
+    exc: anthropic.AnthropicError,
+    *,
+    label: str,
+    model: str,
+    api_key: str,
+    now: datetime,
+    proxy: ProxySettings,
 ) -> StepFailed:
-    """Our error for the SDK's. `asked` names the prompt; `api_key` is kept out of the message."""
+    """Return the error for an SDK exception. `label` names the prompt; the message does not contain `api_key`."""
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):
-        unconnected = isinstance(exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
-        why, remedy = way.told(exc, otherwise=ADDRESS_REMEDY)
-        return _down(f"no answer from Claude{why}", remedy, maybe_done=not unconnected)
+        never_connected = isinstance(exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
+        reason, remedy = proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
+        return _down(f"no answer from Claude{reason}", remedy, maybe_done=not never_connected)
     status, headers = exc.status_code, exc.response.headers
-    message = hush(exc.api_message, api_key) if isinstance(exc.api_message, str) else None
-    what = f"Claude answered {status} to {asked}: {message or 'without a reason'}"
-    again_at = retry_after(headers, now)
-    if status == 402 or _is_credit(exc, message):
-        return _down(what, CREDIT_REMEDY, again_at)
+    message = redact_secret(exc.api_message, api_key) if isinstance(exc.api_message, str) else None
+    what = f"Claude answered {status} to {label}: {message or 'no reason given'}"
+    retry_at = retry_after(headers, now)
+    if status == 402 or _is_billing_error(exc, message):
+        return _down(what, CREDIT_REMEDY, retry_at)
     if status == 401:
         return _down(what, KEY_REMEDY)
     if status == 403:
@@ -52,24 +58,24 @@ def translate(
     if status == 404:
         return _down(f"{what} (model {model})", MODEL_REMEDY)
     if status == 429:
-        return _down(what, LIMIT_REMEDY, again_at)
+        return _down(what, LIMIT_REMEDY, retry_at)
     if status >= 500 or status in (408, 409):
-        return _down(what, OUTAGE_REMEDY, again_at)
+        return _down(what, OUTAGE_REMEDY, retry_at)
     if status == 413 or (status in (400, 422) and message is not None):
         return Permanent(f"{what}; {REQUEST_REMEDY}")
     return _down(what, ADDRESS_REMEDY)
 
 
-def unexpected(asked: str, what: str) -> DependencyDown:
-    """The error for a 200 that is not what the API answers."""
-    return _down(f"Claude answered something unexpected to {asked}: {what}", ADDRESS_REMEDY, maybe_done=True)
+def unexpected_response(label: str, what: str) -> DependencyDown:
+    """Return the error for a 200 whose body the API does not document."""
+    return _down(f"unexpected response from Claude to {label}: {what}", ADDRESS_REMEDY, maybe_done=True)
 
 
 def _down(message: str, remedy: str, not_before: datetime | None = None, *, maybe_done: bool = False) -> DependencyDown:
     return DependencyDown(message, dependency="claude", remedy=remedy, not_before=not_before, maybe_done=maybe_done)
 
 
-def _is_credit(exc: anthropic.APIStatusError, message: str | None) -> bool:
-    """Running out of credit is a 400 by status, and a spend limit a 429."""
-    told = (message or "").lower()
-    return exc.type == "billing_error" or "credit balance" in told or "spend_limit" in (exc.error_code or "")
+def _is_billing_error(exc: anthropic.APIStatusError, message: str | None) -> bool:
+    """Recognize billing errors: exhausted credit has the status 400, a spend limit 429."""
+    text = (message or "").lower()
+    return exc.type == "billing_error" or "credit balance" in text or "spend_limit" in (exc.error_code or "")

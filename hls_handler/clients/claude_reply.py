@@ -1,4 +1,4 @@
-"""What Claude answered, read at the edge: why it stopped, what it cost, and the reply, validated as a whole."""
+"""Parses Claude's HTTP responses: stop reason, usage with cost, and the validated reply."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hls_handler.analysis import Answered, Reply, Unusable, Usage
-from hls_handler.clients.claude_refusals import unexpected
+from hls_handler.clients.claude_refusals import unexpected_response
 from hls_handler.clients.prices import cost_usd
-from hls_handler.clients.wording import short
+from hls_handler.clients.wording import shorten
 
 M = TypeVar("M", bound=BaseModel)
 
-MOST_PROBLEMS = 5
-"""Problems of a reply that are named; Claude seldom needs more to mend it."""
+MAX_PROBLEMS = 5
+"""Validation errors that are listed; Claude seldom needs more to correct its reply."""
 
 
 class _Wire(BaseModel):
-    """The API adds fields and kinds of blocks: what we do not know is not read."""
+    """Ignores unknown fields, because the API adds fields and types of blocks."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -53,25 +53,25 @@ class WireModel(_Wire):
     """https://platform.claude.com/docs/en/api/models/retrieve"""
 
     id: str
-    lifecycle: str = "active"  # "deprecated", "retired"; other providers leave it away
+    lifecycle: str = "active"  # "deprecated", "retired"; other providers omit it
 
 
-def read_body(shape: type[M], body: bytes, *, asked: str) -> M:
-    """A 200's body. Raises `DependencyDown` for what the API does not answer: broken JSON, a proxy's page."""
+def parse_body(shape: type[M], body: bytes, *, label: str) -> M:
+    """Parse the body of a 200. Raises `DependencyDown` for what the API does not send: broken JSON, a proxy's page."""
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:
-        raise unexpected(asked, problems_of(exc)) from None
+        raise unexpected_response(label, describe_problems(exc)) from None
 
 
-def read_reply(
+def parse_reply(
     body: bytes, *, prompt_id: str, reply_type: str, model: type[Reply], took_s: float
 ) -> Answered | Unusable:
-    """The reply, or why it is of no use. Raises `DependencyDown` as `read_body` does.
+    """Return the reply, or the reason why it is unusable. Raises `DependencyDown` as `parse_body` does.
 
-    `model` is the reply's full type. The text is picked by its block's type: a thinking block may come first.
+    `model` is the reply's full type. Only blocks of type "text" are used: a thinking block may come first.
     """
-    message = read_body(_Message, body, asked=prompt_id)
+    message = parse_body(_Message, body, label=prompt_id)
     usage = _usage(message, took_s)
     text = "".join(block.text for block in message.content if block.type == "text")
 
@@ -83,24 +83,24 @@ def read_reply(
             try:
                 reply = model.model_validate_json(text)
             except ValidationError as exc:
-                return unusable("invalid", problems_of(exc))
+                return unusable("invalid", describe_problems(exc))
             return Answered(prompt_id, reply_type, reply, usage)
         case "max_tokens":
             return unusable("truncated", f"the reply was cut off after {usage.output_tokens} tokens (max_tokens)")
         case "model_context_window_exceeded":
             return unusable("truncated", "prompt and reply together are longer than the model's context window")
         case "refusal":
-            return unusable("refused", _refusal(message.stop_details))
+            return unusable("refused", _describe_stop(message.stop_details))
         case reason:
-            return unusable("stopped", f"Claude stopped without a reply ({short(reason or 'no stop reason')})")
+            return unusable("stopped", f"Claude stopped without a reply ({shorten(reason or 'no stop reason')})")
 
 
-def problems_of(exc: ValidationError) -> str:
-    """ "priority: Input should be 'high', 'medium' or 'low'; summary: Field required"; never a value."""
+def describe_problems(exc: ValidationError) -> str:
+    """Return "priority: Input should be 'high', 'medium' or 'low'; summary: Field required", without values."""
     errors = exc.errors(include_input=False, include_url=False, include_context=False)
-    named = [short(f"{'.'.join(map(str, error['loc'])) or 'the whole'}: {error['msg']}") for error in errors]
-    more = len(named) - MOST_PROBLEMS
-    return "; ".join(named[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+    problems = [shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}") for error in errors]
+    more = len(problems) - MAX_PROBLEMS
+    return "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _usage(message: _Message, took_s: float) -> Usage:
@@ -115,7 +115,7 @@ def _usage(message: _Message, took_s: float) -> Usage:
     return replace(counted, cost_usd=cost_usd(counted))
 
 
-def _refusal(details: _StopDetails | None) -> str:
-    category = f" ({short(details.category)})" if details and details.category else ""
-    explanation = f": {short(details.explanation)}" if details and details.explanation else ""
+def _describe_stop(details: _StopDetails | None) -> str:
+    category = f" ({shorten(details.category)})" if details and details.category else ""
+    explanation = f": {shorten(details.explanation)}" if details and details.explanation else ""
     return f"Claude refused to answer{category}{explanation}"

@@ -1,7 +1,8 @@
-"""What our comment shall say, held against what it says now: a pure decision.
+"""Compares the requested body of the bot's comment with its current body, and decides the new body; pure.
 
-A tick by a person must never cause a write. So "nothing new" compares what was asked for with what was asked for last,
-by digest and without ticks; and what stands there is compared with what we would write, ticks carried over.
+A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
+requested one by digest, without checked boxes; and the current body is compared with the new one after the checked
+boxes were copied into it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.actions import KeepComment
-from hls_handler.clients.clamp import LONGEST, clamp
-from hls_handler.clients.sections import Section, Sections, compose, digest_of, own_text, parse
-from hls_handler.clients.ticks import keep_ticks
+from hls_handler.clients.clamp import MAX_COMMENT_CHARS, truncate_comment
+from hls_handler.clients.sections import Section, Sections, digest_of, parse_sections, render_sections, section_text
+from hls_handler.clients.ticks import copy_checked_boxes
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    news: Literal["new", "said", "edited"]  # to be written; there already; a person edited it, and we have nothing new
-    body: str  # the whole comment as it then is, with our marks
+class BodyDecision:
+    change: Literal["changed", "unchanged", "edited by a person"]  # only "changed" is written
+    body: str  # the whole comment with its marks: the new body, or the current one if nothing is written
     digest: str  # for the memory; SHA-256 in hex
 
 
@@ -27,49 +28,53 @@ def marker(family: str) -> str:
     return f"<!-- hls:{family} -->"
 
 
-def draft(action: KeepComment, standing: str | None, *, written: str | None) -> Draft | None:
-    """None if there is nothing worth saying, and nothing there that it would correct.
+def decide_body(action: KeepComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
+    """Decide the body; None if the action creates no comment or section and there is none to update.
 
-    `standing` is our comment as it is now, `written` the digest that the memory has of it.
+    `current_body` is the current body of the comment, `last_digest` the digest that the memory has for it.
     """
     if action.section is not None:
-        return _section(action, action.section, standing)
-    return _whole(action, standing, written=written)
+        return _decide_section(action, action.section, current_body)
+    return _decide_whole(action, current_body, last_digest=last_digest)
 
 
-def plain(body: str) -> str:
-    """Line ends as GitHub's own editor writes them make no difference."""
+def _normalize(body: str) -> str:
+    """Normalize line ends, because GitHub's editor writes CRLF, and strip the text."""
     return body.replace("\r\n", "\n").strip()
 
 
-def _whole(action: KeepComment, standing: str | None, *, written: str | None) -> Draft | None:
+def _decide_whole(action: KeepComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
     mark = f"\n{marker(action.family)}"
-    asked = clamp(action.body, LONGEST - len(mark)) + mark
-    digest = _digest(asked)
-    if standing is None:
-        return Draft("new", asked, digest) if action.create else None
-    body = keep_ticks(standing, asked)
-    if plain(standing) == plain(body):
-        return Draft("said", body, digest)
-    return Draft("edited", standing, digest) if written == digest else Draft("new", body, digest)
+    requested = truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
+    digest = _digest(requested)
+    if current_body is None:
+        return BodyDecision("changed", requested, digest) if action.create else None
+    body = copy_checked_boxes(current_body, requested)
+    if _normalize(current_body) == _normalize(body):
+        return BodyDecision("unchanged", body, digest)
+    return (
+        BodyDecision("edited by a person", current_body, digest)
+        if last_digest == digest
+        else BodyDecision("changed", body, digest)
+    )
 
 
-def _section(action: KeepComment, key: str, standing: str | None) -> Draft | None:
+def _decide_section(action: KeepComment, key: str, current_body: str | None) -> BodyDecision | None:
     mark = marker(action.family)
-    sections = Sections() if standing is None else parse(standing, marker=mark)
-    ours = sections.find(key)
-    if ours is None and not action.create:
+    sections = Sections() if current_body is None else parse_sections(current_body, marker=mark)
+    current_section = sections.find(key)
+    if current_section is None and not action.create:
         return None
-    asked = own_text(action.body)
-    text = asked if ours is None else keep_ticks(ours.text, asked)
-    if standing is not None and ours is not None:
-        if plain(ours.text) == plain(text):
-            return Draft("said", standing, _digest(standing))
-        if ours.digest == digest_of(asked):
-            return Draft("edited", standing, _digest(standing))
-    sections = sections.with_section(Section(key, digest_of(asked), text))
-    body = compose(sections, newest=key, footer=action.footer, marker=mark)
-    return Draft("new", body, _digest(body))
+    requested = section_text(action.body)
+    text = requested if current_section is None else copy_checked_boxes(current_section.text, requested)
+    if current_body is not None and current_section is not None:
+        if _normalize(current_section.text) == _normalize(text):
+            return BodyDecision("unchanged", current_body, _digest(current_body))
+        if current_section.digest == digest_of(requested):
+            return BodyDecision("edited by a person", current_body, _digest(current_body))
+    sections = sections.with_section(Section(key, digest_of(requested), text))
+    body = render_sections(sections, newest=key, footer=action.footer, marker=mark)
+    return BodyDecision("changed", body, _digest(body))
 
 
 def _digest(body: str) -> str:

@@ -1,4 +1,4 @@
-"""GitHub as one worker uses it: who we are, a reader and a writer for each repository, over one connection."""
+"""GitHub client of one worker: the bot account, and a reader and a writer for each repository, over one connection."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hls_handler.settings.model import Github as GithubSettings
 
 
 def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
-    """Build a client; nothing is sent yet. `observe` is called after every request; `now` gives aware UTC.
+    """Create a client without sending a request. `observe` is called after every request; `now` returns aware UTC.
 
-    Raises `SettingsError` for a token or an address that cannot be used.
+    Raises `SettingsError` for an invalid token or base URL.
     """
     return Github(Api(settings, observe=observe, now=now))
 
 
 class Github:
-    """Not thread-safe: one per worker thread, which has it until the settings give another token or address."""
+    """Not thread-safe: use one per worker thread, until the settings have another token or base URL."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
 
     def who_am_i(self) -> Account:
-        """Raises `DependencyDown`, also where the token belongs to no account."""
+        """Return the bot account. Raises `DependencyDown`, also if the token belongs to no account."""
         return who_am_i(self._api)
 
     def access(self, repository: str) -> Access:

@@ -1,7 +1,7 @@
-"""The log of a job as lines, read from the storage that GitHub points to, piece by piece as they are taken.
+"""Reads the log of a job line by line, streamed from the storage URL that GitHub redirects to.
 
-GitHub answers with an address that is valid for a minute and needs no token: whoever has it can read the log. So it
-stands in no message, and our token does not go there.
+The URL is valid for one minute and gives access to the log without a token. Therefore no message contains it, and
+GitHub's token is not sent to it.
 """
 
 from __future__ import annotations
@@ -16,121 +16,127 @@ import requests
 import urllib3
 
 from hls_handler import __version__
-from hls_handler.clients.refusals import unexpected, unreachable
-from hls_handler.clients.way import Way, find_way
+from hls_handler.clients.refusals import translate_exception, unexpected_response
+from hls_handler.clients.way import ProxySettings, find_proxy_settings
 from hls_handler.handlers.reader import NoLog
 
-MOST_BYTES = 100 * 1024 * 1024
-LONGEST_LINE = 16_384  # characters; the rest of a longer one is passed over
-LONGEST_READ = timedelta(minutes=2)
-"""From the first byte to the last, while whoever takes the lines is prompt."""
+MAX_BYTES = 100 * 1024 * 1024
+MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped
+MAX_READ_TIME = timedelta(minutes=2)
+"""Limit from the first byte to the last; the time that the caller spends between lines counts."""
 
-PIECE = 65_536
-CUT = "[cut here: the log is longer than {} MB]"
-LINE_CUT = " [line cut here]"
+CHUNK_BYTES = 65_536
+LOG_TRUNCATED = "[cut here: the log is longer than {} MB]"
+LINE_TRUNCATED = " [line cut here]"
 
 
 def read_log(
     call: str,
-    address: str,
+    url: str,
     *,
     base_url: str,
     now: Callable[[], datetime],
     timeout_s: float,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> Iterator[str] | NoLog:
-    """The lines behind an address that GitHub answered `call` with.
+    """Return the lines of the log at `url`, the URL that GitHub answered `call` with.
 
-    Raises `DependencyDown`, also while lines are taken. The connection ends with the iterator.
+    Raises `DependencyDown`, also during iteration. The connection is closed with the iterator.
     """
-    if not may_follow(address, base_url):
-        raise unexpected(call, "an address of the log that is not https")
-    way = find_way(address)
+    if not is_allowed_url(url, base_url):
+        raise unexpected_response(call, "the URL of the log is not https")
+    proxy = find_proxy_settings(url)
     session = requests.Session()
-    way.lead(session)
+    proxy.apply_to(session)
     try:
         response = session.get(
-            address,
+            url,
             headers={"User-Agent": f"hls/{__version__}"},
-            auth=_nobody,
+            auth=_without_auth,
             stream=True,
             allow_redirects=False,
             timeout=timeout_s,
-            verify=way.authorities,
+            verify=proxy.ca_path,
         )
     except (OSError, urllib3.exceptions.HTTPError, ValueError) as exc:
         session.close()
-        raise unreachable(call, exc, now(), way) from None  # its text quotes the address
+        raise translate_exception(call, exc, now(), proxy) from None  # its text contains the URL
     if response.status_code != 200:
         response.close()
         session.close()
         if response.status_code in (404, 410):
             return NoLog("expired")
-        raise unexpected(call, f"{response.status_code} at the address of the log")
-    lines = _lines(_pieces(call, session, response, now, way), most_bytes)
+        raise unexpected_response(call, f"{response.status_code} from the storage of the log")
+    lines = _lines(_chunks(call, session, response, now, proxy), max_bytes)
     first = next(lines, None)
-    return NoLog("empty") if first is None else _again(first, lines)
+    return NoLog("empty") if first is None else _prepend(first, lines)
 
 
-def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Sends no credentials, also not those that a .netrc has for the host."""
+def _without_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send no credentials, not even those that a .netrc file has for the host."""
     return request
 
 
-def _again(first: str, others: Iterator[str]) -> Iterator[str]:
+def _prepend(first: str, others: Iterator[str]) -> Iterator[str]:
     yield first
     yield from others
 
 
-def _pieces(
-    call: str, session: requests.Session, response: requests.Response, now: Callable[[], datetime], way: Way
+def _chunks(
+    call: str,
+    session: requests.Session,
+    response: requests.Response,
+    now: Callable[[], datetime],
+    proxy: ProxySettings,
 ) -> Iterator[bytes]:
-    """What has arrived, as it arrives: who drips must not keep us waiting until a piece is full."""
-    late = now() + LONGEST_READ
+    """Yield bytes as they arrive: with full chunks, a slow server could exceed the time limit unnoticed."""
+    deadline = now() + MAX_READ_TIME
     with session, response:
         while True:
             try:
-                piece = response.raw.read1(PIECE, decode_content=True)
+                chunk = response.raw.read1(CHUNK_BYTES, decode_content=True)
             except (OSError, urllib3.exceptions.HTTPError) as exc:
-                raise unreachable(call, exc, now(), way) from None
-            if not piece:
+                raise translate_exception(call, exc, now(), proxy) from None
+            if not chunk:
                 return
-            yield piece
-            if now() > late:
-                raise unreachable(call, TimeoutError(), now(), way)
+            yield chunk
+            if now() > deadline:
+                raise translate_exception(call, TimeoutError(), now(), proxy)
 
 
-def _lines(pieces: Iterator[bytes], most_bytes: int) -> Iterator[str]:
-    r"""Line ends are \n or \r\n, and nothing else. What is no UTF-8 is replaced; a byte order mark is passed over."""
+def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
+    r"""Split at \n or \r\n only. Invalid UTF-8 is replaced; a byte order mark is skipped."""
     decoder = getincrementaldecoder("utf-8-sig")("replace")
-    left, begun = most_bytes, ""  # of a line that has not ended, one character more than is shown at most
-    for piece in pieces:
-        *ended, begun = (begun + decoder.decode(piece[:left])).split("\n")
-        yield from map(_shown, ended)
-        begun = begun[: LONGEST_LINE + 1]
-        left -= len(piece)
-        if left < 0:
-            yield _shown(begun)
-            yield CUT.format(most_bytes // 2**20)
+    bytes_left, unfinished = max_bytes, ""  # `unfinished`: the unfinished line, up to one character more than the limit
+    for chunk in chunks:
+        *complete, unfinished = (unfinished + decoder.decode(chunk[:bytes_left])).split("\n")
+        yield from map(_truncate_line, complete)
+        unfinished = unfinished[: MAX_LINE_CHARS + 1]
+        bytes_left -= len(chunk)
+        if bytes_left < 0:
+            yield _truncate_line(unfinished)
+            yield LOG_TRUNCATED.format(max_bytes // 2**20)
             return
-    begun += decoder.decode(b"", final=True)
-    if begun:
-        yield _shown(begun)
+    unfinished += decoder.decode(b"", final=True)
+    if unfinished:
+        yield _truncate_line(unfinished)
 
 
-def _shown(line: str) -> str:
-    whole = line.removesuffix("\r")
-    return whole if len(whole) <= LONGEST_LINE else whole[:LONGEST_LINE] + LINE_CUT
+def _truncate_line(line: str) -> str:
+    text = line.removesuffix("\r")
+    return text if len(text) <= MAX_LINE_CHARS else text[:MAX_LINE_CHARS] + LINE_TRUNCATED
 
 
-def may_follow(address: str, base_url: str) -> bool:
-    """Only https, or from one loopback address over http to another, as with a stand-in for GitHub."""
+def is_allowed_url(url: str, base_url: str) -> bool:
+    """Return True for https, or for http if both URLs are loopback addresses, as with a fake GitHub."""
     try:
-        there, here = urlsplit(address), urlsplit(base_url)
-        if not there.hostname or there.username is not None:
+        target, api = urlsplit(url), urlsplit(base_url)
+        if not target.hostname or target.username is not None:
             return False
-        plain = there.scheme == here.scheme == "http" and _is_loopback(there.hostname) and _is_loopback(here.hostname)
-        return there.scheme == "https" or plain
+        is_local = (
+            target.scheme == api.scheme == "http" and _is_loopback(target.hostname) and _is_loopback(api.hostname)
+        )
+        return target.scheme == "https" or is_local
     except ValueError:
         return False
 

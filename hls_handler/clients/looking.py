@@ -1,4 +1,4 @@
-"""GitHub for a look: read as ever, and never written to, whatever settings say."""
+"""Read-only GitHub client: it reads as usual and never writes, whatever the settings say."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.settings.model import Github as GithubSettings
 
 NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
-"""What the API tells of a repository to the account that asks, the second being a credential."""
+"""Keys of a repository that the API returns and webhooks do not have; the second is a credential."""
 
 _DOCUMENT = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The event with which a thread began, made of what GitHub shows of the thread now."""
+    """The `opened` event of an issue or pull request, rebuilt from its current state on GitHub."""
 
     event: str  # "issues" or "pull_request"
     payload: Mapping[str, object]
 
 
 def look(settings: GithubSettings, *, now: Callable[[], datetime], as_if_open: bool = False) -> Looking:
-    """Build a client; nothing is sent yet. `now` gives aware UTC.
+    """Create a client without sending a request. `now` returns aware UTC.
 
-    Raises `SettingsError` for a token or an address that cannot be used.
+    Raises `SettingsError` for an invalid token or base URL.
     """
     return Looking(Api(settings, observe=RateMeter().observe, now=now), as_if_open=as_if_open)
 
 
 class Looking(Github):
-    """With `as_if_open`, closed and locked threads are read as if they were neither."""
+    """With `as_if_open`, closed and locked conversations are read as open and not locked."""
 
     def __init__(self, api: Api, *, as_if_open: bool) -> None:
         super().__init__(api)
         self.as_if_open = as_if_open
 
     def opened(self, repository: str, number: int) -> Opened:
-        """Of an issue or a pull request, whichever the number is; two requests or three. Raises as reads do."""
+        """Return the event of the issue or pull request with this number; two or three requests. Raises as reads do."""
         base = repository_path(repository)
-        home = self._api.get(base, _DOCUMENT)
-        thread = self._api.get(f"{base}/issues/{number}", _DOCUMENT)
-        shared = {
+        repository_json = self._api.get(base, _DOCUMENT)
+        conversation = self._api.get(f"{base}/issues/{number}", _DOCUMENT)
+        common = {
             "action": "opened",
-            "repository": {key: value for key, value in home.items() if key not in NOT_IN_WEBHOOKS},
-            "sender": thread.get("user"),
+            "repository": {key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS},
+            "sender": conversation.get("user"),
         }
-        if thread.get("pull_request") is None:
-            return Opened("issues", {**shared, "issue": thread})
+        if conversation.get("pull_request") is None:
+            return Opened("issues", {**common, "issue": conversation})
         pull_request = self._api.get(f"{base}/pulls/{number}", _DOCUMENT)
-        return Opened("pull_request", {**shared, "number": number, "pull_request": pull_request})
+        return Opened("pull_request", {**common, "number": number, "pull_request": pull_request})
 
     def reader(self, repository: str) -> GithubReader:
-        return _AsIfOpen(self._api, repository) if self.as_if_open else super().reader(repository)
+        return _AssumeOpenReader(self._api, repository) if self.as_if_open else super().reader(repository)
 
     def writer(
         self,
@@ -75,11 +75,11 @@ class Looking(Github):
         still_ours: Callable[[], None],
         dry_run: bool,
     ) -> DryRunWriter:
-        del before_write, still_ours, dry_run  # nothing is written, so nothing has to wait for its turn
+        del before_write, still_ours, dry_run  # nothing is written, so there is no write slot to wait for
         return DryRunWriter(self._api, repository, we=we, memory=memory)
 
 
-class _AsIfOpen(GithubReader):
+class _AssumeOpenReader(GithubReader):
     def issue(self, number: int) -> Issue:
         return replace(super().issue(number), state="open", locked=False)
 

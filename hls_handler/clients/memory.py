@@ -1,4 +1,4 @@
-"""What the ensures remember of one thread, so that a person's no is understood and a lost answer does no harm."""
+"""Stored labels and comments of one conversation: they reveal a person's changes and make lost responses harmless."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 
 
 class KnownComment(Protocol):
-    """A comment of ours, as we last wrote it."""
+    """A comment of the bot, as last written."""
 
     @property
     def comment_id(self) -> int: ...
 
     @property
-    def body_digest(self) -> str: ...  # SHA-256 in hex, of the body with its marker, before ticks were carried over
+    def body_digest(self) -> str: ...  # SHA-256 in hex, of the body with its marker, before checked boxes were copied
 
 
 class Memory(Protocol):
-    """One thread, as one account. Every change outlives the process once the next turn to write is taken."""
+    """Memory of one conversation for one account. Changes are durable once the next write slot is granted."""
 
     def labels(self) -> Mapping[str, LabelState]: ...
 
     def intend_labels(self, names: tuple[str, ...], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
-        """A write of these labels begins: that one is missing will not mean a person's no, whatever was remembered.
+        """Record that a write of these labels begins: until it is resolved, a missing label is no removal by a person.
 
-        `origins` are those of labels that are added, as far as they have one.
+        `origins` has the origins of added labels that have one.
         """
         ...
 
     def confirm_labels(self, names: tuple[str, ...]) -> None:
-        """These labels are on the thread, and we set them."""
+        """Record that these labels are set, and that the bot set them."""
         ...
 
     def labels_gone(self, names: tuple[str, ...]) -> None:
-        """A person took these labels of ours away."""
+        """Record that a person removed these labels of the bot."""
         ...
 
     def forget_labels(self, names: tuple[str, ...]) -> None: ...

@@ -1,4 +1,4 @@
-"""What a call to Claude cost, from the price list that `genai-prices` ships; nothing is fetched."""
+"""Cost of a call to Claude, from the price list in the package `genai-prices`; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hls_handler.analysis import Usage
 
 
 def cost_usd(usage: Usage) -> float | None:
-    """US dollars at list price, or None for a model that Anthropic's list does not have.
+    """Return US dollars at list price, or None for a model that is not in Anthropic's list.
 
-    `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens: 0.0006. The price of some models grows
-    with the size of the whole prompt, cached parts included.
+    `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens: 0.0006. The price of some models
+    depends on the length of the whole prompt, including cached parts.
     """
     counted = genai_prices.Usage(
         input_tokens=usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens,

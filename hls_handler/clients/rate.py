@@ -1,4 +1,4 @@
-"""How much of GitHub's hourly quota is left, and how many requests this process has made."""
+"""GitHub's hourly quota, and the number of requests that this process has sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """GitHub's latest word on our quota; None where it has said nothing yet."""
+    """The quota that GitHub reported last; None where it has not reported it yet."""
 
     limit: int | None  # requests an hour
     remaining: int | None
@@ -25,25 +25,25 @@ class GithubUse:
 
 
 class RateMeter:
-    """Holds the latest word of all workers' clients. Thread-safe."""
+    """Collects the quota and the request count of all workers' clients. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._use = GithubUse(0, RateLimit(None, None, None))
-        self._taken = 0
+        self._reported = 0
 
     def observe(self, rate_limit: RateLimit) -> None:
-        """Count one request, and keep what was heard after it. A client that has heard nothing yet changes nothing."""
+        """Count one request and store the quota reported after it. A quota without values replaces nothing."""
         with self._lock:
-            known = self._use.rate_limit if rate_limit.remaining is None else rate_limit
-            self._use = GithubUse(self._use.requests_made + 1, known)
+            latest = self._use.rate_limit if rate_limit.remaining is None else rate_limit
+            self._use = GithubUse(self._use.requests_made + 1, latest)
 
     @property
     def use(self) -> GithubUse:
         return self._use
 
     def take_new(self) -> int:
-        """How many requests were made since this was asked last: whoever asks keeps count of them."""
+        """Return the number of requests since the last call of this method; the caller adds them up."""
         with self._lock:
-            new, self._taken = self._use.requests_made - self._taken, self._use.requests_made
+            new, self._reported = self._use.requests_made - self._reported, self._use.requests_made
             return new

@@ -1,4 +1,4 @@
-"""Reads of one repository, one request each, as our own values."""
+"""Reads of one repository, one request per call or page, returned as HLS's values."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from hls_handler.events import (
 )
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 
-MOST_FILE_PAGES = 30
-"""GitHub lists 3,000 files of a pull request and no more."""
+MAX_FILE_PAGES = 30
+"""GitHub lists at most 3,000 files of a pull request."""
 
-MOST_REVIEW_PAGES = 10
-"""Of a hundred each; so many for the comments of one review, too."""
+MAX_REVIEW_PAGES = 10
+"""Limit of pages with 100 items each, for reviews and for the comments of one review."""
 
-MOST_JOB_PAGES = 10
+MAX_JOB_PAGES = 10
 
-LAST_PAGE = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
+LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
 
 
 _ISSUE = TypeAdapter(WireIssue)
@@ -65,22 +65,22 @@ class GithubReader:
         return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).as_pull_request()
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, most=MOST_FILE_PAGES)
+        pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, max_pages=MAX_FILE_PAGES)
         return tuple(file.value() for page in pages for file in page)
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        pages = self._api.pages(f"{self._base}/pulls/{number}/reviews", _REVIEWS, most=MOST_REVIEW_PAGES)
+        pages = self._api.pages(f"{self._base}/pulls/{number}/reviews", _REVIEWS, max_pages=MAX_REVIEW_PAGES)
         return tuple(review.value() for page in pages for review in page)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
-        pages = self._api.pages(path, _REVIEW_COMMENTS, most=MOST_REVIEW_PAGES)
+        pages = self._api.pages(path, _REVIEW_COMMENTS, max_pages=MAX_REVIEW_PAGES)
         return tuple(comment.value() for page in pages for comment in page)
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         path = f"{self._base}/issues/{number}/comments"
         first, headers = self._api.page(path, _COMMENTS, 1)
-        last = LAST_PAGE.search(headers.get("link", ""))
+        last = LAST_PAGE_LINK.search(headers.get("link", ""))
         page, found = int(last[1]) if last else 1, tuple[WireComment, ...]()
         while len(found) < most and page > 1:
             found = (*self._api.page(path, _COMMENTS, page)[0], *found)
@@ -90,17 +90,17 @@ class GithubReader:
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         path = f"{self._base}/actions/runs/{run_id}/attempts/{attempt}/jobs"
-        pages = self._api.pages(path, _JOBS, most=MOST_JOB_PAGES, inside="jobs")
+        pages = self._api.pages(path, _JOBS, max_pages=MAX_JOB_PAGES, items_key="jobs")
         return tuple(job.value() for page in pages for job in page)
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         path = f"{self._base}/actions/jobs/{job_id}/logs"
-        address = self._api.find_address(path)
-        if address is None:
+        url = self._api.find_redirect_url(path)
+        if url is None:
             return NoLog("expired")
         return read_log(
             f"GET {path}",
-            address,
+            url,
             base_url=self._api.base_url,
             now=self._api.now,
             timeout_s=self._api.timeout_s,
@@ -108,7 +108,7 @@ class GithubReader:
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         owner, _, branch = head.partition(":")
-        if not owner or not branch:  # GitHub would take it for no condition at all
+        if not owner or not branch:  # GitHub would ignore the filter and list all
             return ()
         query = {"state": "open", "head": head}
         found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)
@@ -119,8 +119,8 @@ class GithubReader:
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"
-        compared = self._api.find(path, _COMPARISON)
-        return compared.value() if compared else None
+        comparison = self._api.find(path, _COMPARISON)
+        return comparison.value() if comparison else None
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         query = {"ref": ref} if ref else None

@@ -1,4 +1,4 @@
-"""What GitHub's refusals mean: one place turns a status, its headers and its message into one of our errors.
+"""Translation of GitHub's error responses and of failed connections into HLS's errors.
 
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
 """
@@ -13,60 +13,63 @@ from urllib.parse import urlsplit
 import requests
 from github.Requester import Requester
 
-from hls_handler.clients.retry_after import LONGEST, retry_after
-from hls_handler.clients.way import Way
+from hls_handler.clients.retry_after import MAX_WAIT, retry_after
+from hls_handler.clients.way import ProxySettings
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
-SHORTEST_PAUSE = timedelta(seconds=60)
-"""What GitHub asks for after a secondary limit that names no time."""
+SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
+"""Pause that GitHub requires after a secondary rate limit without a time."""
 
 TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or revoked"  # noqa: S105 (a sentence)
 PERMISSION_REMEDY = "let the account of github.token have the permission, or give the token more rights"
-ADDRESS_REMEDY = "check github.base_url and what stands between here and GitHub"
-OUTAGE_REMEDY = "nothing to do but wait: GitHub has trouble (https://www.githubstatus.com)"
-LIMIT_REMEDY = "nothing to do but wait: the quota fills up again; fewer repositories or events use less of it"
+ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
+OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
+LIMIT_REMEDY = "wait until the rate limit resets; fewer repositories or events use less of the quota"
 
 
-def refused(call: str, status: int, headers: Mapping[str, str], message: str | None, now: datetime) -> StepFailed:
-    """The error for an answer with a status of 400 and more.
+def translate_status(
+    call: str, status: int, headers: Mapping[str, str], message: str | None, now: datetime
+) -> StepFailed:
+    """Return the error for a response with a status of 400 or more.
 
-    `call` is "GET /repos/o/r/issues/7"; `headers` has lower-case names; `message` is GitHub's own sentence, without
-    secrets, or None where the body was not GitHub's JSON.
+    `call` is "GET /repos/o/r/issues/7"; `headers` has lower-case names; `message` is GitHub's own message, without
+    secrets, or None if the body was not GitHub's JSON.
     """
     what = f"{call}: {status} {message or _phrase(status)}"
     if status == 401:
         return DependencyDown(what, dependency="github", remedy=TOKEN_REMEDY)
     if status == 429 or (status == 403 and _is_limit(headers, message)):
-        until = _limited_until(headers, now)
-        return DependencyDown(what, dependency="github", remedy=LIMIT_REMEDY, not_before=until)
+        limited_until = _limited_until(headers, now)
+        return DependencyDown(what, dependency="github", remedy=LIMIT_REMEDY, not_before=limited_until)
     if status >= 500 or status == 408:
-        until_or_none = retry_after(headers, now)
+        retry_at = retry_after(headers, now)
         return DependencyDown(
-            what, dependency="github", remedy=OUTAGE_REMEDY, not_before=until_or_none, maybe_done=_is_write(call)
+            what, dependency="github", remedy=OUTAGE_REMEDY, not_before=retry_at, maybe_done=_is_write(call)
         )
     if status in (403, 404, 410, 451):
         if message is None:
-            return DependencyDown(f"{what}, which is not GitHub's", dependency="github", remedy=ADDRESS_REMEDY)
-        return Permanent(what + _why_never(status, headers, message))
+            return DependencyDown(f"{what}: not a response of GitHub's API", dependency="github", remedy=ADDRESS_REMEDY)
+        return Permanent(what + _permanent_reason(status, headers, message))
     return Retryable(what)
 
 
-SLOWEST_WRITE = timedelta(seconds=60)
-"""A write that we did not wait for may still take effect; GitHub itself gives up on a request after ten seconds.
+PENDING_WRITE_WAIT = timedelta(seconds=60)
+"""A write that timed out here may still take effect; GitHub itself cancels a request after ten seconds.
 
-So long its own delivery waits. From a comment everybody else is kept away, too, by its lock (`github.slowest_write_s`).
+The delivery waits this long before its next attempt. Other deliveries are kept from writing to the same comment by its
+lock (`github.slowest_write_s`).
 """
 
 
-def unreachable(call: str, exc: BaseException, now: datetime, way: Way) -> DependencyDown:
-    """The error for a request without an answer: refused, dropped, timed out, or unreadable.
+def translate_exception(call: str, exc: BaseException, now: datetime, proxy: ProxySettings) -> DependencyDown:
+    """Return the error for a request without a response: connection refused, dropped, timed out, or not readable.
 
-    After a write that timed out, nobody looks whether it was done before it must have been.
+    After a write that timed out, the next attempt waits until the write must have taken effect or failed.
     """
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
-    not_before = now + SLOWEST_WRITE if timed_out and _is_write(call) else None
-    why, remedy = way.told(exc, otherwise=ADDRESS_REMEDY)
-    message = f"{call}: no answer{why}"
+    not_before = now + PENDING_WRITE_WAIT if timed_out and _is_write(call) else None
+    reason, remedy = proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
+    message = f"{call}: no answer{reason}"
     return DependencyDown(
         message,
         dependency="github",
@@ -81,28 +84,30 @@ def _is_write(call: str) -> bool:
     return not call.startswith("GET ")
 
 
-def unexpected(call: str, what: str) -> DependencyDown:
-    """The error for an answer that GitHub's API does not give."""
+def unexpected_response(call: str, what: str) -> DependencyDown:
+    """Return the error for a response that GitHub's API does not document."""
     return DependencyDown(
-        f"{call}: GitHub answered something unexpected: {what}",
+        f"{call}: unexpected response from GitHub: {what}",
         dependency="github",
         remedy=ADDRESS_REMEDY,
         maybe_done=_is_write(call),
     )
 
 
-def redirected(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
-    """The error for a redirect, which we never follow: it tells that a thing has moved, or that our address is wrong.
+def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
+    """Return the error for a redirect. It is never followed: a resource has moved, or github.base_url is wrong.
 
     GitHub redirects for a renamed or transferred repository and for a transferred issue. Following would read from one
     repository and write to another than the event and the settings name.
     """
-    there, here = urlsplit(location or ""), urlsplit(base_url)
+    target, base = urlsplit(location or ""), urlsplit(base_url)
     what = f"{call}: {status} {_phrase(status)}"
-    if location and (there.netloc and (there.scheme, there.netloc) != (here.scheme, here.netloc)):
-        remedy = f"set github.base_url to the address itself: {base_url} redirects to {there.scheme}://{there.hostname}"
+    if location and (target.netloc and (target.scheme, target.netloc) != (base.scheme, base.netloc)):
+        remedy = (
+            f"set github.base_url to the final address: {base_url} redirects to {target.scheme}://{target.hostname}"
+        )
         return DependencyDown(what, dependency="github", remedy=remedy)
-    return Permanent(f"{what}: renamed, transferred or moved; name its new place in repositories")
+    return Permanent(f"{what}: renamed, transferred or moved; update the name in the setting repositories")
 
 
 def _phrase(status: int) -> str:
@@ -114,22 +119,22 @@ def _phrase(status: int) -> str:
 
 def _is_limit(headers: Mapping[str, str], message: str | None) -> bool:
     text = (message or "").lower()
-    told = Requester.isRateLimitError(text) or "rate limit" in text or "abuse detection" in text
-    return told or "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
+    is_limit = Requester.isRateLimitError(text) or "rate limit" in text or "abuse detection" in text
+    return is_limit or "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
 
 
 def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
-    told = retry_after(headers, now)
-    if told is not None:
-        return told
+    retry_at = retry_after(headers, now)
+    if retry_at is not None:
+        return retry_at
     reset = headers.get("x-ratelimit-reset", "")
     if headers.get("x-ratelimit-remaining") == "0" and reset.isascii() and reset.isdigit() and len(reset) <= 10:
-        return min(max(datetime.fromtimestamp(int(reset), UTC), now), now + LONGEST)
-    return now + SHORTEST_PAUSE
+        return min(max(datetime.fromtimestamp(int(reset), UTC), now), now + MAX_WAIT)
+    return now + SECONDARY_LIMIT_PAUSE
 
 
-def _why_never(status: int, headers: Mapping[str, str], message: str) -> str:
-    """The reason, after GitHub's own sentence, that the operator reads in `why`."""
+def _permanent_reason(status: int, headers: Mapping[str, str], message: str) -> str:
+    """Return the reason that is appended to GitHub's own message, for `hls why`."""
     text = message.lower()
     if status != 403:
         return ": deleted, moved, or not visible to this token"

@@ -1,20 +1,20 @@
-r"""A comment that several sources feed: a section for each, under an invisible mark, then one footer, then our marker.
+r"""A comment with sections from several sources: each under an invisible mark, then one footer, then the marker.
 
     <!-- hls:section reviewer-21031067 0123456789abcdef -->
-    What the reviewer said.
+    The text of the reviewer's section.
 
     <!-- hls:sections end -->
     The footer.
     <!-- hls:pull_requests -->
 
-The digest is of what the source last asked for, not of what stands there: a person may have edited it, or ticked boxes.
+The digest is that of the last requested text, not of the current text: a person may have edited it or checked boxes.
 
-People edit comments, so `parse` takes whatever it finds, and never raises:
-- Text in front of the first mark is dropped at the next write. It is no source's, so nobody would ever correct it or
-  take it away, and it would stand there twice once the source whose mark is gone speaks again.
-- A line that is no whole mark is text, so what follows it belongs to the section above, which its source will replace.
-- A mark whose digest is gone still names its section; what it says counts as edited.
-- Of two sections with one key the first counts. Footers are not read: whoever writes brings one.
+People edit comments, so `parse_sections` accepts any text and never raises:
+- Text before the first mark is dropped at the next write. It belongs to no source, so it would never be updated or
+  removed, and it would be duplicated when the source whose mark is missing writes its section again.
+- A line that is not a complete mark is text: what follows it belongs to the section above, which its source replaces.
+- A mark without its digest still names its section; the text of the section counts as edited.
+- Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 
-from hls_handler.clients.clamp import LONGEST, clamp
+from hls_handler.clients.clamp import MAX_COMMENT_CHARS, truncate_comment
 from hls_handler.untrusted.inline import BREAK
 
-LONGEST_SECTION = 20_000
-"""Characters of one source's text: three of the longest fit into a comment."""
+MAX_SECTION_CHARS = 20_000
+"""Limit for the text of one source, in characters: three of the longest fit into one comment."""
 
-LONGEST_FOOTER = 4_000
+MAX_FOOTER_CHARS = 4_000
 
-CUT = "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
+SECTION_TRUNCATED = "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
 OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
 
-_OURS = "<!-- hls:"
-_END = "<!-- hls:sections end -->"  # no family's marker has a space inside
-_LEFT_OUT = "<!-- hls:sections left-out -->"
+_MARK_PREFIX = "<!-- hls:"
+_END_MARK = "<!-- hls:sections end -->"  # cannot be the marker of a family, which has no space inside
+_LEFT_OUT_MARK = "<!-- hls:sections left-out -->"
 _KEY = r"[A-Za-z0-9-]{1,100}"
 _MARK = re.compile(
     rf"^[ \t\r]*<!-- hls:(?:section (?P<key>{_KEY})(?: (?P<digest>[0-9A-Za-z]{{0,64}}))?"
@@ -47,16 +47,16 @@ _MARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one source says."""
+    """The text of one source."""
 
     key: str  # "reviewer-21031067": letters, digits and hyphens
-    digest: str  # `digest_of` what the source asked for when we last wrote it; "" where a person damaged the mark
-    text: str  # as it stands in the comment, without newlines around it
+    digest: str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
+    text: str  # as it is in the comment, without surrounding newlines
 
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """All that is said, oldest source first. `older_left_out`: there were more, which did not fit."""
+    """All sections, oldest source first. `older_left_out` is true if older ones were dropped because of the limit."""
 
     each: tuple[Section, ...] = ()
     older_left_out: bool = False
@@ -65,27 +65,27 @@ class Sections:
         return next((section for section in self.each if section.key == key), None)
 
     def with_section(self, new: Section) -> Sections:
-        """In place of the one with its key, else behind the others."""
+        """Replace the section with the same key, or append `new`."""
         if self.find(new.key) is None:
             return replace(self, each=(*self.each, new))
         return replace(self, each=tuple(new if section.key == new.key else section for section in self.each))
 
 
-def own_text(body: str) -> str:
-    """A source's text as its section has it: of bounded length, and without anything that `parse` takes for a mark.
+def section_text(body: str) -> str:
+    """Return a source's text for its section: truncated, and without anything that `parse_sections` takes for a mark.
 
-    Strangers' text has no HTML comments left when it comes here (untrusted/markdown.py); a template might write some.
+    HTML comments were removed from untrusted text before (untrusted/markdown.py), but a template might write some.
     """
-    return clamp(_without_marks(body), LONGEST_SECTION, note=CUT).strip("\r\n")
+    return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
 
 
 def digest_of(text: str) -> str:
-    """16 hex digits, which tell an edit from another; they keep no secret."""
+    """Return 16 hex digits of SHA-256: enough to detect a change, not meant to protect a secret."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def parse(body: str, *, marker: str) -> Sections:
-    """The sections of a comment, whatever people made of it. `marker` is the family's."""
+def parse_sections(body: str, *, marker: str) -> Sections:
+    """Return the sections of a comment, also of one that people edited. `marker` is that of the family."""
     body = body.rstrip().removesuffix(marker)
     marks = list(_MARK.finditer(body))
     ends = [*(mark.start() for mark in marks), len(body)][1:]
@@ -97,34 +97,34 @@ def parse(body: str, *, marker: str) -> Sections:
     return Sections(tuple(each.values()), any(mark["part"] == "left-out" for mark in marks))
 
 
-def compose(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
-    """The whole comment, in at most as many characters as GitHub takes.
+def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
+    """Return the whole comment, within GitHub's limit.
 
-    Where it would be longer, the oldest sections but the one with the key `newest` go, and one line says so. That one
-    is an `own_text`, so that alone it fits.
+    If it is too long, the oldest sections other than `newest` are dropped, and a line in the comment says so. The text
+    of `newest` must come from `section_text`, so that it fits alone.
     """
-    footer = clamp(_without_marks(footer), LONGEST_FOOTER, note=CUT).strip("\r\n")
-    body = _joined(sections, footer, marker)
+    footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
+    body = _join(sections, footer, marker)
     others = [section for section in sections.each if section.key != newest]
-    while len(body) > LONGEST and others:
+    while len(body) > MAX_COMMENT_CHARS and others:
         oldest = others.pop(0)
         sections = Sections(tuple(section for section in sections.each if section is not oldest), older_left_out=True)
-        body = _joined(sections, footer, marker)
+        body = _join(sections, footer, marker)
     return body
 
 
-def _joined(sections: Sections, footer: str, marker: str) -> str:
-    parts = [f"{_LEFT_OUT}\n{OLDER_LEFT_OUT}"] if sections.older_left_out else []
+def _join(sections: Sections, footer: str, marker: str) -> str:
+    parts = [f"{_LEFT_OUT_MARK}\n{OLDER_LEFT_OUT}"] if sections.older_left_out else []
     parts += [f"{_mark(section)}\n{section.text}" for section in sections.each]
-    parts += [f"{_END}\n{footer}"] if footer else []
+    parts += [f"{_END_MARK}\n{footer}"] if footer else []
     return "\n\n".join(parts) + f"\n{marker}"
 
 
 def _mark(section: Section) -> str:
     if re.fullmatch(_KEY, section.key) is None:
-        raise ValueError(f"a section is named by letters, digits and hyphens, 100 at most, not by {section.key!r}")
-    return f"{_OURS}section {section.key}{f' {section.digest}' if section.digest else ''} -->"
+        raise ValueError(f"invalid section key {section.key!r}: expected 1 to 100 letters, digits and hyphens")
+    return f"{_MARK_PREFIX}section {section.key}{f' {section.digest}' if section.digest else ''} -->"
 
 
 def _without_marks(text: str) -> str:
-    return text.replace(_OURS, f"<!-- hls{BREAK}:")
+    return text.replace(_MARK_PREFIX, f"<!-- hls{BREAK}:")

@@ -1,4 +1,4 @@
-"""Connections that ask once more before bytes leave: whoever was frozen while it connected must not go on as before."""
+"""Connections with a check right before bytes are sent, because the process may be suspended while it connects."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
-def watched_pools(before_bytes: Callable[[], None]) -> dict[str, type]:
-    """Pools by scheme for `PoolManager.pool_classes_by_scheme`. What `before_bytes` raises comes out of the request.
+def guarded_pool_classes(before_send: Callable[[], None]) -> dict[str, type]:
+    """Return pool classes for `PoolManager.pool_classes_by_scheme`. The request raises what `before_send` raises.
 
-    It is called for the head and for each piece of the body, on a connection that stands: name lookup, TCP, TLS and a
-    proxy, which can take many seconds, lie before it.
+    `before_send` is called for the headers and for each piece of the body, on an open connection: after name lookup,
+    TCP, TLS and the proxy, which can take many seconds.
     """
 
-    class Plain(HTTPConnection):
+    class GuardedHTTPConnection(HTTPConnection):
         def send(self, data: Any) -> None:
             if self.sock is None:
                 self.connect()
-            before_bytes()
+            before_send()
             super().send(data)
 
-    class Secure(HTTPSConnection):
+    class GuardedHTTPSConnection(HTTPSConnection):
         def send(self, data: Any) -> None:
             if self.sock is None:
                 self.connect()
-            before_bytes()
+            before_send()
             super().send(data)
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+    class GuardedHTTPPool(HTTPConnectionPool):
+        ConnectionCls = GuardedHTTPConnection
 
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
+    class GuardedHTTPSPool(HTTPSConnectionPool):
+        ConnectionCls = GuardedHTTPSConnection
 
-    return {"http": PlainPool, "https": SecurePool}
+    return {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}

@@ -1,8 +1,8 @@
-"""The way out to an address: by which proxy, and whose certificates are believed; the same for GitHub and for Claude.
+"""Proxy and certificate settings for outgoing connections, the same for GitHub and Claude.
 
-It is said by the variables that other programs know, too. The libraries read them each in its own way (requests heeds
-REQUESTS_CA_BUNDLE and believes certifi's authorities, httpx2 heeds SSL_CERT_FILE and believes the system's), so they
-are told what is found here, and look at no variable themselves.
+They come from the usual environment variables. The libraries interpret these differently (requests uses
+REQUESTS_CA_BUNDLE and the authorities of certifi, httpx2 uses SSL_CERT_FILE and those of the system), so the libraries
+get explicit values from this module and read no variables themselves.
 """
 
 from __future__ import annotations
@@ -18,152 +18,152 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import certifi
 import requests
 
-from hls_handler.clients.wording import cause, refusal_of_proxy, unbelieved
+from hls_handler.clients.wording import describe_cause, find_certificate_problem, find_proxy_status
 from hls_handler.errors import SettingsError
 from hls_handler.settings.checks import is_loopback
 from hls_handler.settings.environment import AUTHORITIES, EXCEPTED, PROXIES, either_case
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How one address is reached. `proxy` may hold a password: people are shown `shown_proxy`."""
+class ProxySettings:
+    """Settings for one address. `proxy` may contain a password: messages show `proxy_without_credentials` instead."""
 
     proxy: str | None = field(repr=False)  # "http://user:password@proxy.example:3128"
-    authorities: str  # the file or folder of the certificates that are believed
-    named_by: str | None = None  # the variable that names it; None for the system's
+    ca_path: str  # file or folder with the certificates of the trusted authorities
+    ca_variable: str | None = None  # the environment variable that names it; None for the system's
 
     @property
-    def shown_proxy(self) -> str | None:
-        return None if self.proxy is None else _shown(urlsplit(self.proxy))
+    def proxy_without_credentials(self) -> str | None:
+        return None if self.proxy is None else _without_credentials(urlsplit(self.proxy))
 
-    def context(self) -> ssl.SSLContext:
-        """For TLS that believes these authorities and no other."""
-        folder = Path(self.authorities).is_dir()
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return a TLS context that trusts only these authorities."""
+        folder = Path(self.ca_path).is_dir()
         return ssl.create_default_context(
-            cafile=None if folder else self.authorities, capath=self.authorities if folder else None
+            cafile=None if folder else self.ca_path, capath=self.ca_path if folder else None
         )
 
-    def lead(self, session: requests.Session) -> None:
-        """Have a session go this way; `authorities` it is told with each request."""
+    def apply_to(self, session: requests.Session) -> None:
+        """Set the proxy of a session. `ca_path` must be passed with each request."""
         session.trust_env = False
         session.proxies = {"https": self.proxy} if self.proxy else {}
 
-    def told(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
-        """Why no answer came, to be read after "no answer", and what to do; `otherwise` where we know no better."""
-        through = f" through the proxy {self.shown_proxy}" if self.proxy else ""
-        doubt = unbelieved(exc)
-        if doubt is not None:
-            here = f"{self.named_by} ({self.authorities})" if self.named_by else f"the system's {self.authorities}"
+    def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
+        """Return the reason, to be appended to "no answer", and the remedy; `otherwise` is the default remedy."""
+        through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
+        certificate_problem = find_certificate_problem(exc)
+        if certificate_problem is not None:
+            source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
             remedy = (
-                "name a PEM file that has the certificate of the authority behind it in SSL_CERT_FILE, and restart; "
-                f"now {here} says who is believed"
+                "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
+                f"the trusted authorities now come from {source}"
             )
-            return f"{through}: the certificate there is not believed: {doubt}", remedy
-        status = refusal_of_proxy(exc) if self.proxy else None
+            return f"{through}: certificate verification failed: {certificate_problem}", remedy
+        status = find_proxy_status(exc) if self.proxy else None
         if status == 407:
-            remedy = "mend the name and password in HTTPS_PROXY, and restart"
-            return f"{through}: it wants another name or password (407)", remedy
+            remedy = "correct the user name and password in HTTPS_PROXY, and restart"
+            return f"{through}: it rejected the user name or password (407)", remedy
         if self.proxy:
             otherwise = f"check the proxy that HTTPS_PROXY names, or except the host by NO_PROXY; {otherwise}"
-        return f"{through}: {f'it answered {status}' if status else cause(exc)}", otherwise
+        return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
 
 
-def find_way(address: str, environ: Mapping[str, str] = os.environ) -> Way:
-    """The way to an address such as "https://api.github.com". Raises `SettingsError` naming the variable to mend."""
-    named_by, authorities = _authorities(environ)
-    return Way(_proxy(urlsplit(address), environ), authorities, named_by)
+def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
+    """Return the settings for an address such as "https://api.github.com". `SettingsError` names the wrong variable."""
+    ca_variable, ca_path = _find_ca_path(environ)
+    return ProxySettings(_find_proxy(urlsplit(address), environ), ca_path, ca_variable)
 
 
 def proxy_secrets(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """The passwords in the addresses of proxies, as written and as sent: nobody may see them."""
+    """Return the passwords in proxy URLs, as written and as sent, so that they can be redacted."""
     found = set[str]()
     for variable in either_case(*PROXIES):
         _, at, _ = environ.get(variable, "").rpartition("@")
-        password = _split(environ[variable]).password if at else None
+        password = _split_proxy_url(environ[variable]).password if at else None
         if password:
             found |= {password, unquote(password)}
     return frozenset(found)
 
 
-def _authorities(environ: Mapping[str, str]) -> tuple[str | None, str]:
+def _find_ca_path(environ: Mapping[str, str]) -> tuple[str | None, str]:
     for variable in AUTHORITIES:
-        named = environ.get(variable)
-        if named:
-            _require_certificates(variable, named)
-            return variable, named
+        value = environ.get(variable)
+        if value:
+            _require_certificates(variable, value)
+            return variable, value
     system = ssl.get_default_verify_paths()
-    for known in (system.openssl_cafile, system.openssl_capath):
-        if Path(known).is_file() or (Path(known).is_dir() and any(Path(known).glob("*.[0-9]"))):
-            return None, known
+    for path in (system.openssl_cafile, system.openssl_capath):
+        if Path(path).is_file() or (Path(path).is_dir() and any(Path(path).glob("*.[0-9]"))):
+            return None, path
     return None, certifi.where()
 
 
-def _require_certificates(variable: str, named: str) -> None:
-    if Path(named).is_dir():
+def _require_certificates(variable: str, value: str) -> None:
+    if Path(value).is_dir():
         return
     try:
-        ssl.create_default_context(cafile=named)
+        ssl.create_default_context(cafile=value)
     except ssl.SSLError:
         problem = "holds no certificates in PEM form"
     except OSError as exc:
         problem = f"cannot be read: {exc.strerror}"
     else:
         return
-    raise SettingsError([f"the variable {variable}: {named} {problem}"])
+    raise SettingsError([f"the variable {variable}: {value} {problem}"])
 
 
-def _proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
-    """Only for https: without TLS, settings allow addresses of this machine only, which no proxy can reach for us."""
+def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
+    """Return the proxy for https. For http the settings allow only loopback addresses, which a proxy cannot reach."""
     host = address.hostname or ""
-    if address.scheme != "https" or is_loopback(host) or _is_excepted(host, address.port, environ):
+    if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):
         return None
     for variable in either_case(*PROXIES):
-        named = environ.get(variable)
-        if named:
-            place = _split(named)
-            if place.scheme != "http" or not place.hostname or _port(place) == 0:
+        value = environ.get(variable)
+        if value:
+            url = _split_proxy_url(value)
+            if url.scheme != "http" or not url.hostname or _port_or_zero(url) == 0:
                 raise SettingsError(
                     [f"the variable {variable}: write it as http://proxy.example:3128; other kinds are not supported"]
                 )
-            return place.geturl()
+            return url.geturl()
     return None
 
 
-def _split(proxy: str) -> SplitResult:
+def _split_proxy_url(proxy: str) -> SplitResult:
     try:
         return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     except ValueError:
         return urlsplit("")
 
 
-def _port(place: SplitResult) -> int | None:
+def _port_or_zero(url: SplitResult) -> int | None:
     try:
-        return place.port
+        return url.port
     except ValueError:
         return 0
 
 
-def _shown(place: SplitResult) -> str:
-    host = f"[{place.hostname}]" if ":" in (place.hostname or "") else place.hostname
-    return f"{place.scheme}://{host}" + (f":{place.port}" if place.port else "")
+def _without_credentials(url: SplitResult) -> str:
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port else "")
 
 
-def _is_excepted(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """By NO_PROXY: "*", hosts with all that is below them, addresses, networks; each may have a port."""
+def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
+    """Apply NO_PROXY: "*", hosts with their subdomains, addresses, networks; an entry may have a port."""
     entries = next((environ[name] for name in either_case(*EXCEPTED) if environ.get(name)), "")
-    return any(_fits(entry, host, port) for entry in entries.replace(",", " ").lower().split())
+    return any(_matches_entry(entry, host, port) for entry in entries.replace(",", " ").lower().split())
 
 
-def _fits(entry: str, host: str, port: int | None) -> bool:
+def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     if entry == "*":
         return True
     try:
         return ip_address(host) in ip_network(entry.strip("[]"), strict=False)
     except ValueError:
         pass
-    name, colon, its_port = entry.rpartition(":")
-    if colon and its_port.isdigit():
-        if int(its_port) != (port or 443):
+    name, colon, entry_port = entry.rpartition(":")
+    if colon and entry_port.isdigit():
+        if int(entry_port) != (port or 443):
             return False
         entry = name.strip("[]")
     name = entry.removeprefix("*").removeprefix(".")

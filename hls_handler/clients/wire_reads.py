@@ -1,4 +1,4 @@
-"""What GitHub answers to reads of which no webhook tells, as it is on the wire."""
+"""Wire format of GitHub's responses to reads of objects that webhooks do not contain."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class WireJob(_Wire):
 
 
 class WireContent(_Wire):
-    """GitHub has `encoding` "none" and no content for a file of more than 1 MB."""
+    """For a file of more than 1 MB, `encoding` is "none" and there is no content."""
 
     type: Literal["file", "symlink", "submodule"]
     sha: str
@@ -119,19 +119,19 @@ class _WireGitCommit(_Wire):
     author: _WireGitAuthor | None = None
 
 
-def _none_for_nobody(value: object) -> object:
-    """GitHub has null or an empty object for a commit whose author it does not know."""
+def _none_if_empty(value: object) -> object:
+    """GitHub sends null or an empty object for a commit whose author has no account."""
     return value or None
 
 
 class _WireCommit(_Wire):
     sha: str
     commit: _WireGitCommit
-    author: Annotated[WireAccount | None, BeforeValidator(_none_for_nobody)] = None
+    author: Annotated[WireAccount | None, BeforeValidator(_none_if_empty)] = None
 
     def value(self) -> Commit:
-        by = self.author.login if self.author else (self.commit.author or _WireGitAuthor()).name
-        return Commit(sha=self.sha, message=self.commit.message, author=by)
+        author = self.author.login if self.author else (self.commit.author or _WireGitAuthor()).name
+        return Commit(sha=self.sha, message=self.commit.message, author=author)
 
 
 class WireComparison(_Wire):

@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit for our error messages: one short line, without the secret we hold."""
+"""Makes foreign text fit for error messages (one short line without secrets) and finds causes of failed connections."""
 
 from __future__ import annotations
 
@@ -8,63 +8,63 @@ from collections.abc import Iterator
 from ssl import SSLCertVerificationError
 from urllib.parse import quote
 
-LONGEST = 300
-"""Characters of somebody else's text that one message may carry."""
+MAX_CHARS = 300
+"""Limit for foreign text in one message, in characters."""
 
-REFUSED_TUNNEL = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
-"""How `http.client` and httpcore2 begin what they say of a proxy that does not connect."""
+TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
+"""Start of the errors of `http.client` and httpcore2 if a proxy rejects a tunnel."""
 
 
-def hush(text: str, secret: str) -> str:
-    """The text as one line of at most 300 characters, with the secret (also URL- or base64-encoded) shown as `***`."""
-    plain = secret.encode()
+def redact_secret(text: str, secret: str) -> str:
+    """Return the text as one line of at most 300 characters, with the secret (also URL- or base64-encoded) as `***`."""
+    encoded = secret.encode()
     forms = {
         secret,
         quote(secret, safe=""),
-        base64.b64encode(plain).decode().rstrip("="),
-        base64.urlsafe_b64encode(plain).decode().rstrip("="),
+        base64.b64encode(encoded).decode().rstrip("="),
+        base64.urlsafe_b64encode(encoded).decode().rstrip("="),
     }
     for form in sorted(forms - {""}, key=len, reverse=True):
         text = text.replace(form, "***")
-    return short(text)
+    return shorten(text)
 
 
-def short(text: str) -> str:
-    """The text as one line of at most 300 characters."""
+def shorten(text: str) -> str:
+    """Return the text as one line of at most 300 characters."""
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    return line if len(line) <= MAX_CHARS else line[: MAX_CHARS - 1] + "…"
 
 
-def usable_secret(secret: str) -> bool:
-    """Whether a key can stand in an HTTP header; one that cannot would be quoted by the library that refuses it."""
+def is_valid_header_value(secret: str) -> bool:
+    """Check that a secret is valid in an HTTP header; otherwise the HTTP library would put it into an error message."""
     return secret.isascii() and secret.isprintable() and secret.strip() == secret and secret != ""
 
 
-def cause(exc: BaseException) -> str:
-    """Why a connection failed, in the operating system's words where it has some: "Connection refused".
+def describe_cause(exc: BaseException) -> str:
+    """Return the operating system's message for a failed connection ("Connection refused"), else the exception's class.
 
-    The texts of HTTP libraries are not used: they may quote headers, and with them a key.
+    Messages of HTTP libraries are not used: they may contain headers, and with them a key.
     """
-    said = [
+    messages = [
         link.strerror
         for link in _chain(exc)
         if isinstance(link, OSError) and link.errno is not None and isinstance(link.strerror, str)
     ]
-    return said[-1] if said else type(exc).__name__
+    return messages[-1] if messages else type(exc).__name__
 
 
-def unbelieved(exc: BaseException) -> str | None:
-    """Why a server's certificate was not believed, in OpenSSL's words; None where that was not the trouble."""
-    refusals = (link.verify_message for link in _chain(exc) if isinstance(link, SSLCertVerificationError))
-    return next(refusals, None)
+def find_certificate_problem(exc: BaseException) -> str | None:
+    """Return OpenSSL's message if the verification of the server's certificate failed, else None."""
+    messages = (link.verify_message for link in _chain(exc) if isinstance(link, SSLCertVerificationError))
+    return next(messages, None)
 
 
-def refusal_of_proxy(exc: BaseException) -> int | None:
-    """The status that a proxy answered instead of connecting; None where it answered nothing."""
+def find_proxy_status(exc: BaseException) -> int | None:
+    """Return the status with which a proxy rejected the tunnel, or None."""
     for link in _chain(exc):
-        told = REFUSED_TUNNEL.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
-        if told is not None:
-            return int(told[1])
+        match = TUNNEL_STATUS.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
+        if match is not None:
+            return int(match[1])
     return None
 
 
@@ -74,10 +74,10 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link
-        link = _inner(link)
+        link = _inner_exception(link)
 
 
-def _inner(exc: BaseException) -> BaseException | None:
-    """The exception that this one was made of: named as its cause, being handled, or handed over as an argument."""
-    held = [exc.__cause__, exc.__context__, *exc.args, getattr(exc, "reason", None)]
-    return next((link for link in held if isinstance(link, BaseException)), None)
+def _inner_exception(exc: BaseException) -> BaseException | None:
+    """Return the exception that caused this one: its cause, its context, or an argument."""
+    candidates = [exc.__cause__, exc.__context__, *exc.args, getattr(exc, "reason", None)]
+    return next((link for link in candidates if isinstance(link, BaseException)), None)

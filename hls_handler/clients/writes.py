@@ -1,4 +1,4 @@
-"""Every write to GitHub that exists: five, and each takes its turn first (SECURITY.md rule 12)."""
+"""The only five writes to GitHub; each waits for the rate limiter first (SECURITY.md rule 12)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from hls_handler.clients.api import Api, Reply, repository_path
-from hls_handler.clients.refusals import unexpected
+from hls_handler.clients.api import Api, Response, repository_path
+from hls_handler.clients.refusals import unexpected_response
 from hls_handler.errors import Retryable
 from hls_handler.events import Text, WireAccount
 from hls_handler.handlers.labelling import LabelSpec
@@ -27,9 +27,9 @@ COMMENT = TypeAdapter(WireComment)
 
 
 class Writes:
-    """Writes to one repository. `before_write` is called before each; what it raises stops the write.
+    """Writes to one repository. `before_write` is called before each; an exception stops the write.
 
-    `still_ours` is asked once more right before bytes leave: in between, this process may have slept.
+    `still_ours` is called right before bytes are sent, because the process may have been suspended in between.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Writes:
         self._before_write = before_write
 
     def create_label(self, spec: LabelSpec) -> None:
-        """Make the repository have the label. One that is there already is left as it is."""
+        """Create the label in the repository. An existing one is not changed."""
         self._before_write()
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
-        reply = self._api.write("POST", f"{self._base}/labels", body, still_ours=self._still_ours, expected=(422,))
-        if reply.status == 422 and not _already_exists(reply):
-            raise Retryable(f"POST {self._base}/labels: 422: GitHub does not take the label {spec.name}")
+        response = self._api.write("POST", f"{self._base}/labels", body, still_ours=self._still_ours, expected=(422,))
+        if response.status == 422 and not _already_exists(response):
+            raise Retryable(f"POST {self._base}/labels: 422: GitHub rejected the label {spec.name}")
 
     def add_labels(self, number: int, names: tuple[str, ...]) -> None:
         self._before_write()
@@ -53,7 +53,7 @@ class Writes:
         self._api.write("POST", path, {"labels": list(names)}, still_ours=self._still_ours)
 
     def remove_label(self, number: int, name: str) -> None:
-        """Take a label off a thread. One that is off already is fine."""
+        """Remove a label from a conversation. A label that is not set is no error."""
         self._before_write()
         path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
         self._api.write("DELETE", path, None, still_ours=self._still_ours, expected=(404,))
@@ -61,23 +61,23 @@ class Writes:
     def create_comment(self, number: int, body: str) -> WireComment:
         self._before_write()
         path = f"{self._base}/issues/{number}/comments"
-        return _comment(self._api.write("POST", path, {"body": body}, still_ours=self._still_ours))
+        return _parse_comment(self._api.write("POST", path, {"body": body}, still_ours=self._still_ours))
 
     def edit_comment(self, comment_id: int, body: str) -> WireComment | None:
-        """The comment as edited; None if somebody has just deleted it."""
+        """Return the edited comment; None if it was deleted meanwhile."""
         self._before_write()
         path = f"{self._base}/issues/comments/{comment_id}"
-        reply = self._api.write("PATCH", path, {"body": body}, still_ours=self._still_ours, expected=(404, 410))
-        return None if reply.status in (404, 410) else _comment(reply)
+        response = self._api.write("PATCH", path, {"body": body}, still_ours=self._still_ours, expected=(404, 410))
+        return None if response.status in (404, 410) else _parse_comment(response)
 
 
-def _already_exists(reply: Reply) -> bool:
-    errors = reply.data.get("errors")
+def _already_exists(response: Response) -> bool:
+    errors = response.data.get("errors")
     return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
 
 
-def _comment(reply: Reply) -> WireComment:
+def _parse_comment(response: Response) -> WireComment:
     try:
-        return COMMENT.validate_python(reply.data)
+        return COMMENT.validate_python(response.data)
     except ValidationError:
-        raise unexpected("writing a comment", "an answer without the comment") from None
+        raise unexpected_response("writing a comment", "a response without the comment") from None

@@ -1,1 +1,1 @@
-"""Patches as numbered lines, and findings led to the lines that they are about."""
+"""Parses patches into numbered lines and anchors findings to those lines."""

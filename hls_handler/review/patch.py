@@ -1,6 +1,6 @@
-"""Patches: GitHub's `patch` text of one file as numbered lines, and the form in which Claude sees them.
+"""Parses GitHub's `patch` text of one file into numbered lines, and formats them for Claude.
 
-The form has one line of text for each line of the patch, in four shapes:
+The format has one line of text for each line of the patch, in four forms:
 
     @@ -10,3 +10,3 @@ def area():      a hunk begins; the header as GitHub has it
     R   10   side = 2                 unchanged: its number in the new file, a blank as mark, the text
@@ -9,8 +9,8 @@ The form has one line of text for each line of the patch, in four shapes:
     \\ No newline at end of file       about the line above
 
 that is: side (`R` or `L`), a space, the number right-aligned to at least four places, a space, the mark (space, `-` or
-`+`), a space, the text. `NUMBERED_LINE` reads such a line, `parse_numbered` the whole; other lines are remarks. Both
-forms are split at "\\n" only: a text may well hold other characters that Unicode calls line ends.
+`+`), a space, the text. `NUMBERED_LINE` matches such a line, `parse_numbered` parses the whole text; other lines are
+remarks. Both formats are split at "\\n" only, because a text may contain other Unicode line ends.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ NO_NEWLINE = "\\ No newline at end of file"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that the patch shows. An unchanged one is on both sides; it goes by its place in the new file."""
+    """A line in a patch. An unchanged line is on both sides and has its number in the new file."""
 
     side: Side
     number: int  # in the old file for LEFT, in the new file for RIGHT; from 1
     mark: Mark
     text: str  # without mark and "\n"; a "\r" stays
-    ends_bare: bool = False  # the last line of its file, without a newline
+    lacks_newline: bool = False  # the last line of its file, without a newline
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class Patch:
 def parse_patch(text: str) -> Patch:
     """Parse the `patch` of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
 
-    Never raises: what stands before the first header, and lines without a mark, are left out.
+    Never raises: text before the first header and lines without a mark are skipped.
     """
     hunks: list[tuple[str, list[Line]]] = []
-    old = new = old_end = new_end = 0  # the next line's numbers, and the first numbers behind the hunk
+    old = new = old_end = new_end = 0  # numbers of the next line, and of the first line after the hunk
     for raw in text.split("\n"):
         header = HUNK_HEADER.match(raw)
         if header is not None:
@@ -72,28 +72,28 @@ def parse_patch(text: str) -> Patch:
         elif raw.startswith("+"):
             lines.append(Line("RIGHT", new, "+", raw[1:]))
             new += 1
-        elif raw.startswith(" ") or (not raw and old < old_end and new < new_end):  # some tools strip an empty line
+        elif raw.startswith(" ") or (not raw and old < old_end and new < new_end):  # tools may strip an empty line
             lines.append(Line("RIGHT", new, " ", raw[1:]))
             old, new = old + 1, new + 1
         elif raw.startswith("\\") and lines:
-            lines[-1] = _bare(lines[-1])
+            lines[-1] = _without_newline(lines[-1])
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))
 
 
 def numbered(patch: Patch) -> str:
-    """The patch as Claude sees it; the module's docstring gives the form."""
+    """Return the patch as Claude sees it, in the format of the module's docstring."""
     shown: list[str] = []
     for hunk in patch.hunks:
         shown.append(hunk.header)
         for line in hunk.lines:
             shown.append(f"{line.side[0]} {line.number:>4} {line.mark} {line.text}")
-            if line.ends_bare:
+            if line.lacks_newline:
                 shown.append(NO_NEWLINE)
     return "\n".join(shown)
 
 
 def parse_numbered(text: str) -> Patch:
-    """Read the form that `numbered` writes. Never raises: lines of no known shape are left out."""
+    """Parse the format of `numbered`. Never raises: other lines are skipped."""
     hunks: list[tuple[str, list[Line]]] = []
     for raw in text.split("\n"):
         if HUNK_HEADER.match(raw):
@@ -107,12 +107,12 @@ def parse_numbered(text: str) -> Patch:
             side: Side = "LEFT" if shown["side"] == "L" else "RIGHT"
             lines.append(Line(side, int(shown["number"]), _MARKS[shown["mark"] or " "], shown["text"] or ""))
         elif raw.startswith("\\") and lines:
-            lines[-1] = _bare(lines[-1])
+            lines[-1] = _without_newline(lines[-1])
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))
 
 
 _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
 
 
-def _bare(line: Line) -> Line:
-    return Line(line.side, line.number, line.mark, line.text, ends_bare=True)
+def _without_newline(line: Line) -> Line:
+    return Line(line.side, line.number, line.mark, line.text, lacks_newline=True)

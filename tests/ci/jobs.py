@@ -1,4 +1,4 @@
-"""Jobs and logs for tests. The files in `logs/` are made up in the form of GitHub's; step 3 of each has failed."""
+"""Jobs and logs for tests. The files in `logs/` are invented, in GitHub's format; step 3 of each has failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOGS = Path(__file__).parent / "logs"
 
 
 def step(number: int, name: str, start_s: int | None, end_s: int | None, conclusion: str | None = "success") -> Step:
-    """Its times are seconds since the job began."""
+    """Create a step; its times are seconds since the start of the job."""
     return Step(number, name, conclusion, at(start_s), at(end_s))
 
 
@@ -39,13 +39,13 @@ def stamped(second: float, *texts: str) -> list[str]:
 
 
 def failed_step(*output: str, characters: int = 6_000) -> Excerpt:
-    """What is cut of a job whose third step has printed this and failed."""
+    """Return the excerpt of a job whose third step printed this output and failed."""
     (excerpt,) = cut(job(output), STEPS, characters=characters)
     return excerpt
 
 
 def job(output: Iterable[str]) -> Iterator[str]:
-    """Its output begins in line 7."""
+    """Yield the log of a job; the output of step 3 begins in line 7."""
     yield from stamped(0, "Current runner version: '2.329.0'")
     yield from stamped(2, "##[group]Run actions/checkout@v4", "##[endgroup]")
     yield from stamped(4, "##[group]Run make test", "\x1b[36;1mmake test\x1b[0m", "##[endgroup]")

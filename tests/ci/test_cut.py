@@ -1,4 +1,4 @@
-"""What is cut of a job's log, and what of it is shown."""
+"""Extraction of excerpts from a job's log, and their format."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hls_handler.ci.cut import cut, shares
+from hls_handler.ci.cut import cut, divide_budget
 from hls_handler.ci.excerpt import Excerpt, numbered
 from hls_handler.ci.lines import LogLine
-from hls_handler.ci.part import AFTER, BEFORE
+from hls_handler.ci.part import LINES_AFTER, LINES_BEFORE
 from hls_handler.ci.steps import Step
 from hls_handler.untrusted.redaction import redact
 from tests.ci.jobs import STEPS, failed_step, job, stamped, step
@@ -21,11 +21,11 @@ ERROR = "src/price.c:14:12: error: 'discount' undeclared"
 
 
 def counting(n: int) -> list[str]:
-    """Lines that differ in their words."""
+    """Return lines that differ in their words."""
     return [f"compiled {'abcdefghij'[i % 10]}{'klmnopqrst'[i // 10 % 10]}.c" for i in range(n)]
 
 
-def test_command_error_and_end_are_shown_and_gaps_say_their_size() -> None:
+def test_command_error_and_end_are_shown_and_gaps_have_their_size() -> None:
     excerpt = failed_step(*counting(80), ERROR, *counting(200), characters=1_000)
     assert excerpt.error_line == 87
     assert excerpt.total_lines == 285
@@ -36,11 +36,11 @@ def test_command_error_and_end_are_shown_and_gaps_say_their_size() -> None:
     assert len(numbered(excerpt)) <= 1_000
 
 
-def test_more_is_shown_behind_an_error_than_before_it() -> None:
+def test_more_lines_are_shown_after_an_error_than_before_it() -> None:
     excerpt = failed_step(*counting(80), ERROR, *counting(200), characters=100_000)
     numbers = [line.number for line in excerpt.lines]
-    assert set(range(87 - BEFORE, 87 + AFTER + 1)) <= set(numbers)
-    assert not {87 - BEFORE - 1, 87 + AFTER + 1} & set(numbers)
+    assert set(range(87 - LINES_BEFORE, 87 + LINES_AFTER + 1)) <= set(numbers)
+    assert not {87 - LINES_BEFORE - 1, 87 + LINES_AFTER + 1} & set(numbers)
 
 
 def test_a_short_log_is_shown_whole() -> None:
@@ -49,7 +49,7 @@ def test_a_short_log_is_shown_whole() -> None:
     )
 
 
-def test_the_first_of_the_most_telling_lines_is_the_error() -> None:
+def test_first_line_of_the_greatest_weight_is_the_error() -> None:
     excerpt = failed_step("error: something", ERROR, "a.c:1:1: error: another", "make: *** [all] Error 1")
     assert excerpt.error_line == 8
 
@@ -60,7 +60,7 @@ def test_further_errors_far_from_the_first_are_shown_once() -> None:
     assert [line.number for line in excerpt.lines if line.text == other] == [208]
 
 
-def test_a_script_that_speaks_of_errors_is_no_error() -> None:
+def test_script_that_contains_the_word_error_is_no_error() -> None:
     lines = [
         *stamped(4, "##[group]Run make || echo 'error: failed'", "\x1b[36;1mecho 'src/a.c:1:1: error: no'\x1b[0m"),
         *stamped(4, "shell: error: {0}", "env:", "  TEXT: one", "E   assert two", "##[endgroup]"),
@@ -84,7 +84,7 @@ def test_equal_lines_are_folded() -> None:
     ]
 
 
-def test_equal_lines_with_other_numbers_are_folded_to_the_first_and_the_last() -> None:
+def test_lines_that_differ_in_numbers_are_folded_to_first_and_last() -> None:
     bars = [f"[{'=' * (i // 5)}>{' ' * (20 - i // 5)}] {i}% at 09:14:{i % 60:02}" for i in range(98)]
     assert numbered(failed_step(*bars)).split("\n")[3:6] == [
         "  7| [>                    ] 0% at 09:14:00",
@@ -110,19 +110,19 @@ def test_an_empty_log_is_empty(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("noise", ["\x7fELF\x02\0\0\0", "\ufffd\ufffdx\ufffd"])
-def test_a_log_that_is_mostly_no_text_is_binary(noise: str) -> None:
+def test_mostly_binary_log_is_not_shown(noise: str) -> None:
     excerpt = failed_step(*[noise * 50] * 20, "error: cannot run")
     assert (excerpt.state, excerpt.lines) == ("binary", ())
-    assert numbered(excerpt) == "[the log is no text]"
+    assert numbered(excerpt) == "[the log is not text]"
 
 
-def test_a_few_binary_lines_hide_nothing() -> None:
+def test_few_binary_lines_are_replaced_by_remarks() -> None:
     excerpt = failed_step(*counting(100), "\0\0\0", ERROR)
     assert excerpt.error_line == 108
-    assert LogLine(107, "[32 characters that are no text]") in excerpt.lines
+    assert LogLine(107, "[32 characters that are not text]") in excerpt.lines
 
 
-def test_remarks_on_gaps_count_too() -> None:
+def test_remarks_about_gaps_count_towards_the_limit() -> None:
     output = [text for i in range(8) for text in (f"a.c:{i}:1: error: no {i}", *counting(90), *["same"] * 50)]
     for characters in range(150, 2_400, 150):
         shown = numbered(failed_step(*output, characters=characters))
@@ -130,7 +130,7 @@ def test_remarks_on_gaps_count_too() -> None:
         assert len(shown) > 0.7 * characters
 
 
-def test_remarks_on_folded_lines_count_too() -> None:
+def test_remarks_about_folded_lines_count_towards_the_limit() -> None:
     output = [text for word in counting(40) for text in [word] * 5]
     for characters in range(300, 2_000, 100):
         assert len(numbered(failed_step(*output, characters=characters))) <= characters
@@ -153,7 +153,7 @@ def test_each_failed_step_has_its_excerpt() -> None:
     assert (second.step, second.error_line, second.total_lines) == (2, 2, 1)
 
 
-def test_a_short_step_leaves_its_room_to_the_others() -> None:
+def test_unused_share_of_a_short_step_goes_to_the_others() -> None:
     lines = [*stamped(1, "short"), *stamped(4, *counting(200), ERROR, *counting(200))]
     first, second = cut(lines, TWO, characters=2_000)
     assert len(numbered(first)) < 100
@@ -172,11 +172,11 @@ def test_a_short_step_leaves_its_room_to_the_others() -> None:
         ([], 100, []),
     ],
 )
-def test_shares_are_fair(needs: list[int], total: int, given: list[int]) -> None:
-    assert shares(needs, total) == given
+def test_budget_is_divided_fairly(needs: list[int], total: int, given: list[int]) -> None:
+    assert divide_budget(needs, total) == given
 
 
-def test_a_step_that_is_not_found_gets_the_whole_job() -> None:
+def test_step_without_identified_lines_shows_the_whole_job() -> None:
     steps = (step(1, "Lint", None, None, "failure"), step(2, "Tests", 100, 200, "failure"))
     first, second = cut(stamped(4, "hello", ERROR), steps, characters=2_000)
     assert (first.step, first.whole_job, first.error_line, first.total_lines) == (1, True, 2, 2)
@@ -189,7 +189,7 @@ def test_a_job_that_failed_without_a_failed_step_is_shown_whole() -> None:
 
 
 @pytest.mark.parametrize("conclusion", ["failure", "cancelled", "timed_out"])
-def test_steps_that_were_stopped_count_as_failed(conclusion: str) -> None:
+def test_cancelled_and_timed_out_steps_count_as_failed(conclusion: str) -> None:
     steps = (step(1, "Tests", 0, 5, conclusion),)
     assert [e.step for e in cut(stamped(4, "hello"), steps, characters=2_000)] == [1]
 
@@ -197,7 +197,7 @@ def test_steps_that_were_stopped_count_as_failed(conclusion: str) -> None:
 KEY_LINE = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa"
 
 
-def test_no_cut_leaves_the_rest_of_a_private_key() -> None:
+def test_no_excerpt_contains_part_of_a_private_key() -> None:
     lines = [f"{KEY_LINE[:50]}{i:014}" for i in range(80)]
     key = ["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"]
     for before in range(0, 60, 7):
@@ -237,9 +237,7 @@ ANY_STEPS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(LINES, ANY_STEPS, st.integers(-5, 3_000))
-def test_a_cut_is_bounded_ordered_and_of_the_log_whatever_is_in_it(
-    lines: list[str], steps: list[Step], characters: int
-) -> None:
+def test_excerpts_of_any_log_are_bounded_and_ordered(lines: list[str], steps: list[Step], characters: int) -> None:
     excerpts = cut(lines, steps, characters=characters)
     failed = sorted(step.number for step in steps if step.failed)
     assert [excerpt.step for excerpt in excerpts] == (failed or NO_STEP)
@@ -249,13 +247,13 @@ def test_a_cut_is_bounded_ordered_and_of_the_log_whatever_is_in_it(
         assert all(1 <= line.number <= len(lines) - line.folded for line in excerpt.lines)
         assert excerpt.error_line is None or excerpt.error_line in numbers
         assert all("\n" not in line.text and "\x1b" not in line.text for line in excerpt.lines)
-        assert sum(1 for _ in remarkless(excerpt)) == len(excerpt.lines)
+        assert sum(1 for _ in numbered_lines(excerpt)) == len(excerpt.lines)
     with_lines = [excerpt for excerpt in excerpts if excerpt.lines]
     assert sum(len(numbered(excerpt)) for excerpt in with_lines) <= max(characters, 0)
 
 
-def remarkless(excerpt: Excerpt) -> Iterator[str]:
-    """The shown lines that have a number."""
+def numbered_lines(excerpt: Excerpt) -> Iterator[str]:
+    """Yield the shown lines that have a number."""
     return (line for line in numbered(excerpt).split("\n") if line.lstrip()[:1].isdigit())
 
 
@@ -278,7 +276,7 @@ def test_values_are_frozen() -> None:
         failed_step("x").step = 4  # type: ignore[misc]
 
 
-def test_a_log_is_read_once_and_not_kept() -> None:
+def test_log_is_read_once_and_not_stored() -> None:
     alive = 0
 
     class Line(str):

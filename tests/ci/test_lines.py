@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.ci.keys import HIDDEN, Keys
-from hls_handler.ci.lines import LogLine, parse_line, readable, shortened
+from hls_handler.ci.keys import REPLACEMENT, PrivateKeyFilter
+from hls_handler.ci.lines import LogLine, display_text, parse_line, truncate_line
 
 TIME = "2026-11-20T09:14:31.1234567Z "
 
@@ -36,28 +36,28 @@ TIME = "2026-11-20T09:14:31.1234567Z "
         (f"{TIME}##[command]/usr/bin/git version", "$ /usr/bin/git version"),
         (f"{TIME}##[unheard-of]text", "##[unheard-of]text"),
         (f"{TIME}價格 цена السعر", "價格 цена السعر"),
-        (f"{TIME}PK\x03\x04\0\0", "[35 characters that are no text]"),
-        (f"{TIME}\ufffd\ufffd\ufffd\ufffd", "[33 characters that are no text]"),
+        (f"{TIME}PK\x03\x04\0\0", "[35 characters that are not text]"),
+        (f"{TIME}\ufffd\ufffd\ufffd\ufffd", "[33 characters that are not text]"),
         (f"{TIME}a latin-1 caf\ufffd", "a latin-1 caf\ufffd"),
     ],
 )
 def test_a_line_is_shown_without_times_marks_and_escape_sequences(raw: str, text: str) -> None:
-    assert readable(parse_line(raw)) == text
+    assert display_text(parse_line(raw)) == text
 
 
-def test_the_second_of_a_line_is_known() -> None:
+def test_second_of_a_line_is_parsed() -> None:
     assert parse_line(f"{TIME}npm test").second == "2026-11-20T09:14:31"
     assert parse_line("no time").second == ""
 
 
-def test_a_long_line_is_cut_visibly_and_counts_what_was_not_read() -> None:
+def test_long_line_is_truncated_with_the_number_of_cut_characters() -> None:
     line = parse_line("error: " + "a" * 10_000_000)
-    shown = shortened(LogLine(1, line.text, unread=line.unread))
+    shown = truncate_line(LogLine(1, line.text, unread=line.unread))
     assert shown.text == "error: " + "a" * 493 + "… [9,999,507 characters cut]"
 
 
 def test_a_credential_at_the_end_of_a_long_line_is_not_cut_in_two() -> None:
-    shown = shortened(LogLine(1, "x" * 480 + " ghp_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"))
+    shown = truncate_line(LogLine(1, "x" * 480 + " ghp_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"))
     assert "ghp_" not in shown.text
 
 
@@ -71,25 +71,25 @@ KEY = (
 )
 
 
-def hidden(*lines: str) -> list[str]:
-    keys = Keys()
-    return [keys.hide(line) for line in lines]
+def redacted(*lines: str) -> list[str]:
+    key_filter = PrivateKeyFilter()
+    return [key_filter.redact_line(line) for line in lines]
 
 
-def test_each_line_of_a_private_key_is_hidden() -> None:
-    assert hidden("before", *KEY, "after") == ["before", *[HIDDEN] * 8, "after"]
-    assert hidden(*(f"> {line}" for line in KEY)) == [f"> {HIDDEN}", *[HIDDEN] * 7]
+def test_each_line_of_a_private_key_is_redacted() -> None:
+    assert redacted("before", *KEY, "after") == ["before", *[REPLACEMENT] * 8, "after"]
+    assert redacted(*(f"> {line}" for line in KEY)) == [f"> {REPLACEMENT}", *[REPLACEMENT] * 7]
 
 
-def test_what_does_not_look_like_a_key_is_shown_and_ends_it() -> None:
+def test_line_that_cannot_be_part_of_a_key_ends_it() -> None:
     code = "error: this is no key, whatever stands above"
-    assert hidden(KEY[0], KEY[3], code, "MIIE") == [HIDDEN, HIDDEN, code, "MIIE"]
+    assert redacted(KEY[0], KEY[3], code, "MIIE") == [REPLACEMENT, REPLACEMENT, code, "MIIE"]
 
 
 def test_a_key_in_one_line_is_left_to_redaction() -> None:
     line = "-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END PRIVATE KEY-----"
-    assert hidden(line, "after") == [line, "after"]
+    assert redacted(line, "after") == [line, "after"]
 
 
 def test_public_keys_are_shown() -> None:
-    assert hidden("-----BEGIN PUBLIC KEY-----", "MIIB") == ["-----BEGIN PUBLIC KEY-----", "MIIB"]
+    assert redacted("-----BEGIN PUBLIC KEY-----", "MIIB") == ["-----BEGIN PUBLIC KEY-----", "MIIB"]

@@ -1,4 +1,4 @@
-"""Quotes that stand in a log, and such that do not."""
+"""Search for quotes in a log."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_quote_is_found_in_its_line(quote: str, number: int) -> None:
         "[... 340 lines left out ...]",
     ],
 )
-def test_a_quote_that_the_log_does_not_have_is_not_found(quote: str) -> None:
+def test_quote_that_is_not_in_the_log_is_not_found(quote: str) -> None:
     assert locate([EXCERPT], quote) is None
 
 

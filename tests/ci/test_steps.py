@@ -1,4 +1,4 @@
-"""Which step a line of the job's log is of."""
+"""Assignment of log lines to steps."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from hls_handler.ci.lines import parse_line
-from hls_handler.ci.steps import Course, Step
+from hls_handler.ci.steps import Step, StepTracker
 from tests.ci.jobs import STEPS, stamped, step
 
 
-def placed(steps: Sequence[Step], lines: Iterable[str]) -> list[int | None]:
-    course = Course(steps)
-    return [course.step_of(parse_line(line)) for line in lines]
+def steps_of(steps: Sequence[Step], lines: Iterable[str]) -> list[int | None]:
+    tracker = StepTracker(steps)
+    return [tracker.step_of(parse_line(line)) for line in lines]
 
 
-def test_times_tell_steps_apart() -> None:
+def test_lines_are_assigned_to_steps_by_time() -> None:
     lines = [*stamped(0, "a"), *stamped(1.9, "b"), *stamped(3, "c"), *stamped(5, "d")]
-    assert placed(STEPS, lines) == [1, 1, 2, 3]
+    assert steps_of(STEPS, lines) == [1, 1, 2, 3]
 
 
-def test_a_line_without_a_time_is_of_the_step_of_the_line_before() -> None:
-    assert placed(STEPS, ["lost", *stamped(3, "a"), "b", "c"]) == [None, 2, 2, 2]
+def test_line_without_time_belongs_to_the_step_of_the_previous_line() -> None:
+    assert steps_of(STEPS, ["lost", *stamped(3, "a"), "b", "c"]) == [None, 2, 2, 2]
 
 
-def test_in_a_shared_second_the_line_that_opens_a_step_is_the_border() -> None:
+def test_in_a_shared_second_an_opening_line_starts_the_next_step() -> None:
     lines = [*stamped(2.1, "end of the set-up"), *stamped(2.2, "##[group]Run actions/checkout@v4", "a")]
-    assert placed(STEPS, lines) == [1, 2, 2]
+    assert steps_of(STEPS, lines) == [1, 2, 2]
     lines = [*stamped(3, "a"), *stamped(4.9, "b", "##[group]Run make test", "c"), *stamped(5, "d", "Post job cleanup.")]
-    assert placed(STEPS, lines) == [2, 2, 3, 3, 3, 7]
+    assert steps_of(STEPS, lines) == [2, 2, 3, 3, 3, 7]
 
 
 QUICK = (step(1, "Set up job", 0, 0), step(2, "Lint", 0, 0), step(3, "Run npm test", 0, 0), step(4, "Build", 0, 9))
@@ -43,36 +43,40 @@ QUICK = (step(1, "Set up job", 0, 0), step(2, "Lint", 0, 0), step(3, "Run npm te
         (["Run npm test", "Run npm run build"], [3, 4]),
     ],
 )
-def test_many_steps_in_one_second_follow_each_other_by_name_and_order(openings: list[str], numbers: list[int]) -> None:
+def test_several_steps_in_one_second_are_assigned_by_name_and_order(openings: list[str], numbers: list[int]) -> None:
     lines = stamped(0.5, *(f"##[group]{opening}" for opening in openings))
-    assert placed(QUICK, lines) == numbers
+    assert steps_of(QUICK, lines) == numbers
 
 
-def test_an_action_of_several_steps_stays_one_where_times_say_so() -> None:
+def test_composite_action_is_one_step_if_times_allow() -> None:
     steps = (step(1, "Set up job", 0, 1), step(2, "Composed", 2, 9), step(3, "Tests", 9, 9))
     lines = [*stamped(2, "##[group]Run a"), *stamped(4.5, "##[group]Run b", "##[group]Run c")]
-    assert placed(steps, lines) == [2, 2, 2]
+    assert steps_of(steps, lines) == [2, 2, 2]
 
 
 def test_skipped_steps_have_no_lines() -> None:
     steps = (step(1, "Tests", 0, 1, "failure"), step(2, "Upload", 1, 1, "skipped"), step(3, "Report", 1, 3))
-    assert placed(steps, stamped(1, "a", "##[group]Run ./report", "b")) == [1, 3, 3]
+    assert steps_of(steps, stamped(1, "a", "##[group]Run ./report", "b")) == [1, 3, 3]
 
 
 def test_a_step_without_times_is_found_by_its_name() -> None:
     steps = (step(1, "Set up job", None, None), step(2, "Run npm test", None, None, "failure"))
-    assert placed(steps, [*stamped(1, "a", "##[group]Run npm test", "b")]) == [None, 2, 2]
-    assert placed(steps, ["a", "##[group]Run npm test", "b"]) == [None, 2, 2]
+    assert steps_of(steps, [*stamped(1, "a", "##[group]Run npm test", "b")]) == [None, 2, 2]
+    assert steps_of(steps, ["a", "##[group]Run npm test", "b"]) == [None, 2, 2]
 
 
-def test_a_line_long_after_its_step_is_of_none() -> None:
-    assert placed((step(1, "Tests", 0, 1),), [*stamped(1, "a"), *stamped(2, "late"), *stamped(9, "b")]) == [1, 1, None]
+def test_line_long_after_the_last_step_belongs_to_no_step() -> None:
+    assert steps_of((step(1, "Tests", 0, 1),), [*stamped(1, "a"), *stamped(2, "late"), *stamped(9, "b")]) == [
+        1,
+        1,
+        None,
+    ]
 
 
-def test_a_time_that_lies_does_not_end_a_step() -> None:
+def test_wrong_time_in_output_does_not_end_a_step() -> None:
     lines = [*stamped(5, "a"), "2099-01-01T00:00:00Z b", *stamped(4.6, "c"), "1999-01-01T00:00:00Z d"]
-    assert placed(STEPS, lines) == [3, None, 3, 3]
+    assert steps_of(STEPS, lines) == [3, None, 3, 3]
 
 
-def test_no_steps_no_places() -> None:
-    assert placed((), stamped(1, "a")) == [None]
+def test_without_steps_lines_have_no_step() -> None:
+    assert steps_of((), stamped(1, "a")) == [None]

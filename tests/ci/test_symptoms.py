@@ -1,4 +1,4 @@
-"""How much a line tells about what went wrong."""
+"""Weights of log lines."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ import pytest
 
 from hls_handler.ci import keys, lines, quotes, symptoms
 from hls_handler.ci.lines import parse_line
-from hls_handler.ci.symptoms import CAUSE, ENDED_BY_FORCE, ENDING, FAILED, MARKED, NAMED, OUTSIDE, ROWS, SUMMARY, WORD
+from hls_handler.ci.symptoms import (
+    CAUSE,
+    ERROR_MARK,
+    ERROR_WORD,
+    EXIT_CODE,
+    EXTERNAL,
+    FAILED_NAME,
+    FAILED_WORD,
+    KILLED,
+    PATTERNS,
+    SUMMARY,
+)
 from tests.untrusted.test_redaction import unbounded
 
-TELLING = [
-    (ENDED_BY_FORCE, "##[error]Process completed with exit code 137."),
-    (ENDED_BY_FORCE, "Killed"),
-    (ENDED_BY_FORCE, "g++: fatal error: Killed signal terminated program cc1plus"),
-    (ENDED_BY_FORCE, "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"),
-    (ENDED_BY_FORCE, "java.lang.OutOfMemoryError: Java heap space"),
-    (ENDED_BY_FORCE, 'reason: "OOMKilled"'),
-    (ENDED_BY_FORCE, "tar: layer.tar: Cannot write: No space left on device"),
-    (ENDED_BY_FORCE, "##[error]The job running on runner x has exceeded the maximum execution time of 6 minutes."),
-    (ENDED_BY_FORCE, "##[error]The action 'Tests' has timed out after 10 minutes."),
-    (ENDED_BY_FORCE, "##[error]The hosted runner lost communication with the server."),
-    (ENDED_BY_FORCE, "##[error]The runner has received a shutdown signal."),
-    (ENDED_BY_FORCE, "##[error]Resource not accessible by integration"),
+WEIGHED_LINES = [
+    (KILLED, "##[error]Process completed with exit code 137."),
+    (KILLED, "Killed"),
+    (KILLED, "g++: fatal error: Killed signal terminated program cc1plus"),
+    (KILLED, "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"),
+    (KILLED, "java.lang.OutOfMemoryError: Java heap space"),
+    (KILLED, 'reason: "OOMKilled"'),
+    (KILLED, "tar: layer.tar: Cannot write: No space left on device"),
+    (KILLED, "##[error]The job running on runner x has exceeded the maximum execution time of 6 minutes."),
+    (KILLED, "##[error]The action 'Tests' has timed out after 10 minutes."),
+    (KILLED, "##[error]The hosted runner lost communication with the server."),
+    (KILLED, "##[error]The runner has received a shutdown signal."),
+    (KILLED, "##[error]Resource not accessible by integration"),
     (CAUSE, "E       assert 1 == 2"),
     (CAUSE, "E   ModuleNotFoundError: No module named 'shop'"),
     (CAUSE, "E       AssertionError: '0 errors' is not in the page"),
@@ -61,32 +72,32 @@ TELLING = [
     (CAUSE, "PHP Fatal error:  Uncaught Error: Call to undefined function total()"),
     (CAUSE, "│ Error: Reference to undeclared input variable"),
     (CAUSE, "#8 3.118 src/price.ts(7,3): error TS2322: in a build of Docker's"),
-    (OUTSIDE, "curl: (6) Could not resolve host: example.com"),
-    (OUTSIDE, "Temporary failure in name resolution"),
-    (OUTSIDE, "npm error code ECONNRESET"),
-    (OUTSIDE, "connect ETIMEDOUT 192.0.2.1:443"),
-    (OUTSIDE, "getaddrinfo ENOTFOUND registry.npmjs.org"),
-    (OUTSIDE, "dial tcp 192.0.2.1:443: connect: connection refused"),
-    (OUTSIDE, "net/http: TLS handshake timeout"),
-    (OUTSIDE, "PUT https://registry.example.com/shop: 503 Service Unavailable"),
-    (OUTSIDE, "received unexpected HTTP status: 429 Too Many Requests"),
-    (OUTSIDE, "toomanyrequests: You have reached your pull rate limit."),
-    (OUTSIDE, "/home/runner/work/_temp/1.sh: line 1: poetry: command not found"),
-    (OUTSIDE, "./build.sh: Permission denied"),
-    (NAMED, "FAILED tests/test_price.py::test_discount - assert 110.0 == 90"),
-    (NAMED, "ERROR tests/test_price.py - ModuleNotFoundError"),
-    (NAMED, "FAIL: test_discount (tests.test_price.PriceTest)"),
-    (NAMED, "ERROR: test_discount (tests.test_price.PriceTest)"),
-    (NAMED, "  ● price › takes the discount off"),
-    (NAMED, " FAIL  test/price.test.ts > price"),
-    (NAMED, "not ok 3 - takes the discount off"),
-    (NAMED, "✖ takes the discount off (0.4ms)"),
-    (NAMED, "--- FAIL: TestOrder (0.00s)"),
-    (NAMED, "test price::tests::discount ... FAILED"),
-    (NAMED, "  Failed Shop.PriceTest.TakesDiscountOff [12 ms]"),
-    (NAMED, "[ERROR] PriceTest.discount -- Time elapsed: 0.012 s <<< FAILURE!"),
-    (NAMED, "> Task :compileKotlin FAILED"),
-    (NAMED, "PriceTest > takesDiscountOff() FAILED"),
+    (EXTERNAL, "curl: (6) Could not resolve host: example.com"),
+    (EXTERNAL, "Temporary failure in name resolution"),
+    (EXTERNAL, "npm error code ECONNRESET"),
+    (EXTERNAL, "connect ETIMEDOUT 192.0.2.1:443"),
+    (EXTERNAL, "getaddrinfo ENOTFOUND registry.npmjs.org"),
+    (EXTERNAL, "dial tcp 192.0.2.1:443: connect: connection refused"),
+    (EXTERNAL, "net/http: TLS handshake timeout"),
+    (EXTERNAL, "PUT https://registry.example.com/shop: 503 Service Unavailable"),
+    (EXTERNAL, "received unexpected HTTP status: 429 Too Many Requests"),
+    (EXTERNAL, "toomanyrequests: You have reached your pull rate limit."),
+    (EXTERNAL, "/home/runner/work/_temp/1.sh: line 1: poetry: command not found"),
+    (EXTERNAL, "./build.sh: Permission denied"),
+    (FAILED_NAME, "FAILED tests/test_price.py::test_discount - assert 110.0 == 90"),
+    (FAILED_NAME, "ERROR tests/test_price.py - ModuleNotFoundError"),
+    (FAILED_NAME, "FAIL: test_discount (tests.test_price.PriceTest)"),
+    (FAILED_NAME, "ERROR: test_discount (tests.test_price.PriceTest)"),
+    (FAILED_NAME, "  ● price › takes the discount off"),
+    (FAILED_NAME, " FAIL  test/price.test.ts > price"),
+    (FAILED_NAME, "not ok 3 - takes the discount off"),
+    (FAILED_NAME, "✖ takes the discount off (0.4ms)"),
+    (FAILED_NAME, "--- FAIL: TestOrder (0.00s)"),
+    (FAILED_NAME, "test price::tests::discount ... FAILED"),
+    (FAILED_NAME, "  Failed Shop.PriceTest.TakesDiscountOff [12 ms]"),
+    (FAILED_NAME, "[ERROR] PriceTest.discount -- Time elapsed: 0.012 s <<< FAILURE!"),
+    (FAILED_NAME, "> Task :compileKotlin FAILED"),
+    (FAILED_NAME, "PriceTest > takesDiscountOff() FAILED"),
     (SUMMARY, "=========================== short test summary info ============================"),
     (SUMMARY, "Traceback (most recent call last):"),
     (SUMMARY, "  3 failing"),
@@ -104,30 +115,32 @@ TELLING = [
     (SUMMARY, '#8 ERROR: process "/bin/sh -c make" did not complete successfully: exit code: 2'),
     (SUMMARY, "fatal: not a git repository"),
     (SUMMARY, "##[error]The operation was canceled."),
-    (WORD, "ERROR: No matching distribution found for shop"),
-    (WORD, "2026-11-20 09:14:31 [error] the page is gone"),
-    (MARKED, "##[error]Something is wrong with the shop"),
-    (FAILED, "Build FAILED."),
-    (FAILED, "Access denied for user"),
-    (FAILED, "Module not found in the shop"),
-    (ENDING, "##[error]Process completed with exit code 1."),
-    (ENDING, "##[error]The process '/usr/bin/git' failed with exit code 128"),
+    (ERROR_WORD, "ERROR: No matching distribution found for shop"),
+    (ERROR_WORD, "2026-11-20 09:14:31 [error] the page is gone"),
+    (ERROR_MARK, "##[error]Something is wrong with the shop"),
+    (FAILED_WORD, "Build FAILED."),
+    (FAILED_WORD, "Access denied for user"),
+    (FAILED_WORD, "Module not found in the shop"),
+    (EXIT_CODE, "##[error]Process completed with exit code 1."),
+    (EXIT_CODE, "##[error]The process '/usr/bin/git' failed with exit code 128"),
 ]
 
 
-@pytest.mark.parametrize(("weight", "text"), TELLING, ids=lambda value: str(value)[:60])
-def test_what_tools_say_of_failures_is_known(weight: int, text: str) -> None:
-    assert symptoms.weigh(parse_line(text)) == weight
+@pytest.mark.parametrize(("weight", "text"), WEIGHED_LINES, ids=lambda value: str(value)[:60])
+def test_lines_of_tools_have_the_expected_weight(weight: int, text: str) -> None:
+    assert symptoms.weigh_line(parse_line(text)) == weight
 
 
-def test_every_symptom_is_tried() -> None:
-    said = [symptoms.DOCKER_PREFIX.sub("", parse_line(text).text) for _, text in TELLING]
-    assert [row for row in ROWS if not any(row[1] in text.lower() and re.search(row[2], text) for text in said)] == []
+def test_every_pattern_is_tested() -> None:
+    texts = [symptoms.DOCKER_PREFIX.sub("", parse_line(text).text) for _, text in WEIGHED_LINES]
+    assert [
+        row for row in PATTERNS if not any(row[1] in text.lower() and re.search(row[2], text) for text in texts)
+    ] == []
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2][:50])
-def test_what_a_pattern_finds_has_its_needle(row: tuple[int, str, str]) -> None:
-    found = [text for _, raw in TELLING if re.search(row[2], text := parse_line(raw).text)]
+@pytest.mark.parametrize("row", PATTERNS, ids=lambda row: row[2][:50])
+def test_lines_that_a_pattern_matches_contain_its_needle(row: tuple[int, str, str]) -> None:
+    found = [text for _, raw in WEIGHED_LINES if re.search(row[2], text := parse_line(raw).text)]
     assert [text for text in found if row[1] not in text.lower()] == []
 
 
@@ -165,15 +178,15 @@ def test_what_a_pattern_finds_has_its_needle(row: tuple[int, str, str]) -> None:
     ],
     ids=lambda text: text[:60],
 )
-def test_noise_does_not_count(text: str) -> None:
-    assert symptoms.weigh(parse_line(text)) == 0
+def test_harmless_lines_have_no_weight(text: str) -> None:
+    assert symptoms.weigh_line(parse_line(text)) == 0
 
 
 @pytest.mark.parametrize(
     "pattern",
-    [pattern for rows in symptoms.SYMPTOMS.values() for _, pattern in rows]
+    [pattern for rows in symptoms.PATTERNS_BY_NEEDLE.values() for _, pattern in rows]
     + [p for module in (symptoms, lines, keys, quotes) for p in vars(module).values() if isinstance(p, re.Pattern)],
     ids=lambda pattern: pattern.pattern[:50],
 )
-def test_no_pattern_can_go_back_into_an_endless_repetition(pattern: re.Pattern[str]) -> None:
+def test_no_pattern_has_unbounded_backtracking(pattern: re.Pattern[str]) -> None:
     assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == []

@@ -31,7 +31,7 @@ FIRST_REAL_ERROR = {
 }
 
 
-def test_every_log_is_tried() -> None:
+def test_every_log_is_tested() -> None:
     assert sorted(FIRST_REAL_ERROR) == sorted(path.stem for path in LOGS.glob("*.txt"))
 
 
@@ -44,7 +44,7 @@ def test_the_first_real_error_is_found_and_shown(tool: str) -> None:
 
 
 @pytest.mark.parametrize("tool", FIRST_REAL_ERROR)
-def test_the_excerpt_is_of_the_failed_step_alone(tool: str) -> None:
+def test_excerpt_contains_only_the_failed_step(tool: str) -> None:
     (excerpt,) = cut(log(tool), STEPS, characters=8_000)
     assert (excerpt.step, excerpt.whole_job, excerpt.state) == (3, False, "text")
     assert excerpt.lines[0].text.startswith("Run ")

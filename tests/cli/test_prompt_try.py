@@ -267,7 +267,7 @@ def test_a_reply_that_does_not_validate_is_shown_with_what_was_wrong_and_with_th
         (
             Fault(effect="status", status=529, stand_in="claude", method="POST"),
             (
-                "overloaded error; nothing to do but wait: Claude has trouble (https://status.claude.com); "
+                "overloaded error; wait: Claude is temporarily unavailable (https://status.claude.com); "
                 "the service would try again"
             ),
         ),

@@ -1,4 +1,4 @@
-"""What the tests of the clients share."""
+"""Fixtures of the client tests."""
 
 from __future__ import annotations
 

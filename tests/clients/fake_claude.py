@@ -1,4 +1,4 @@
-"""A small Claude on loopback: it answers what it is told to, once each, and shows what it was asked."""
+"""Fake Claude server on loopback: sends each prepared response once and records the requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY = "sk-ant-secretsecretsecret"
 
 @dataclass(frozen=True)
 class Say:
-    """One answer."""
+    """One prepared response."""
 
     status: int = 200
     body: Any = None  # JSON, or bytes as they are
@@ -22,7 +22,7 @@ class Say:
 
 
 def message(text: str, *, stop_reason: str | None = "end_turn", **more: Any) -> dict[str, Any]:
-    """A reply as the Messages API gives it."""
+    """Return a response of the Messages API."""
     return {
         "id": "msg_1",
         "type": "message",

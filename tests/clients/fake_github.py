@@ -1,6 +1,6 @@
-"""A small GitHub on loopback: one repository with issues, labels and comments, which can be told to fail.
+"""Fake GitHub server on loopback: one repository with issues, labels and comments, with configurable failures.
 
-It answers as GitHub does where our clients can tell the difference: status, message, headers, paging, case of labels.
+It behaves like GitHub in everything that the clients depend on: status, message, headers, paging, case of labels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with the next request that matches. `after` lets the request take effect first."""
+    """Failure of the next matching request. With `after`, the request takes effect first."""
 
     verb: str
     path: str  # a regular expression
@@ -50,12 +50,12 @@ class Seen:
 class FakeGithub:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
-        self.events: list[str] = []  # what a thread's timeline would show
+        self.events: list[str] = []  # the events in the timeline of the issue
         self.faults: list[Fault] = []
         self.connections = 0
-        self.links = True  # whether lists carry a Link header
-        self.headers: dict[str, str] = {}  # on every answer
-        self.labels: dict[str, dict[str, str]] = {}  # of the repository, by folded name
+        self.links = True  # True if lists have a Link header
+        self.headers: dict[str, str] = {}  # of every response
+        self.labels: dict[str, dict[str, str]] = {}  # of the repository, by case-folded name
         self.on_thread: list[str] = []  # labels of issue 7
         self.comments: list[dict[str, Any]] = []
         self.issue: dict[str, Any] = {}
@@ -63,8 +63,8 @@ class FakeGithub:
         self.files: list[Any] = []
         self.repository: dict[str, Any] = {}
         self.jobs: list[Any] = []  # of attempt 2 of run 5
-        self.log: bytes | None = None  # of job 6; None where it has expired
-        self.log_address = ""  # where one is sent for it, in place of our own
+        self.log: bytes | None = None  # of job 6; None if it has expired
+        self.log_address = ""  # target of the redirect, instead of this server
         self.pulls: list[Any] = []
         self.releases: list[Any] = []
         self.compared: dict[str, Any] = {}
@@ -238,7 +238,7 @@ class FakeGithub:
                 length = int(self.headers.get("Content-Length") or 0)
                 sent = self.rfile.read(length)
                 if len(sent) < length:
-                    return None  # cut off: GitHub does nothing about it either
+                    return None  # incomplete request: GitHub ignores it too
                 body = json.loads(sent) if length else None
                 query = {name: values[0] for name, values in parse_qs(place.query).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}

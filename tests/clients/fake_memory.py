@@ -1,4 +1,4 @@
-"""A thread's memory in a dictionary."""
+"""Memory of a conversation in dictionaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A company's network on loopback: an authority of its own, servers with certificates by it, and a CONNECT proxy."""
+"""Fake company network on loopback: a certificate authority, servers with its certificates, and a CONNECT proxy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_FORWARDED = frozenset({"host", "connection", "keep-alive", "transfer-encodin
 
 
 class Authority:
-    """Signs certificates. `file` is what whoever shall believe it is given."""
+    """Signs certificates. `file` is its own certificate, for clients that should trust it."""
 
     def __init__(self, folder: Path, name: str = "Authority for tests") -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
@@ -34,7 +34,7 @@ class Authority:
         self.file.write_bytes(self._signed(self._name, self._key.public_key()).public_bytes(_PEM))
 
     def certificate_for(self, *hosts: str) -> Path:
-        """A file with a certificate for these hosts, and its key."""
+        """Return a file with a certificate for these hosts and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
         signed = self._signed(name, key.public_key(), hosts)
@@ -45,7 +45,7 @@ class Authority:
 
     def _signed(self, name: x509.Name, key: ec.EllipticCurvePublicKey, hosts: tuple[str, ...] = ()) -> x509.Certificate:
         now = datetime.now(UTC)
-        draft = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(self._name)
@@ -56,8 +56,8 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=not hosts, path_length=None), critical=True)
         )
         if hosts:
-            draft = draft.add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), False)
-        return draft.sign(self._key, hashes.SHA256())
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), False)
+        return builder.sign(self._key, hashes.SHA256())
 
 
 _PEM = serialization.Encoding.PEM
@@ -67,14 +67,14 @@ class _Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
-        """Nothing: it would go to the standard error of the tests."""
+        """Log nothing, because it would go to the standard error of the tests."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that does not believe us goes away in the handshake."""
+        """Ignore errors: a client that does not trust the certificate ends the handshake."""
 
     def __enter__(self) -> _Server:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -90,7 +90,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def tls_server(certificate: Path, behind: Mapping[str, str]) -> _Server:
-    """A server that takes each host's requests to the address behind it: {"api.github.test": "http://127.0.0.1:1"}."""
+    """Return a server that forwards each host to an address: {"api.github.test": "http://127.0.0.1:1"}."""
 
     class Forward(_Quiet):
         def setup(self) -> None:
@@ -102,20 +102,20 @@ def tls_server(certificate: Path, behind: Mapping[str, str]) -> _Server:
             self.request.close()  # the server closes only what it accepted itself
 
         def _forward(self) -> None:
-            there = urlsplit(behind[self.headers["Host"].partition(":")[0]])
-            with closing(http.client.HTTPConnection(there.hostname or "", there.port, timeout=30)) as connection:
+            upstream = urlsplit(behind[self.headers["Host"].partition(":")[0]])
+            with closing(http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)) as connection:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in NOT_FORWARDED}
                 connection.request(self.command, self.path, body or None, headers)
                 answer = connection.getresponse()
-                whole = answer.read()
+                content = answer.read()
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in NOT_FORWARDED:
                         self.send_header(name, value)
-                self.send_header("Content-Length", str(len(whole)))
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(whole)
+                self.wfile.write(content)
 
         do_GET = do_POST = do_PATCH = do_DELETE = _forward  # noqa: N815 (names of http.server)
 
@@ -125,25 +125,25 @@ def tls_server(certificate: Path, behind: Mapping[str, str]) -> _Server:
 
 
 class Proxy:
-    """Connects to one server, whatever host it is asked for, those who know the password. `asked` are the hosts."""
+    """Connects clients with the right password to one server, for any host. `asked` lists the requested hosts."""
 
     def __init__(self, to_port: Callable[[], int], *, user: str, password: str) -> None:
         self.asked: list[str] = []
-        wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         asked = self.asked
 
         class Connect(_Quiet):
             def do_CONNECT(self) -> None:
                 asked.append(self.path)
                 self.close_connection = True
-                if self.headers["Proxy-Authorization"] != wanted:
+                if self.headers["Proxy-Authorization"] != expected:
                     self.send_error(407, "Proxy Authentication Required")
                     return
-                with socket.create_connection((HOST, to_port()), timeout=30) as there:
+                with socket.create_connection((HOST, to_port()), timeout=30) as upstream:
                     self.send_response(200, "Connection established")
                     self.end_headers()
                     with suppress(OSError):
-                        _relay(self.connection, there)
+                        _relay(self.connection, upstream)
 
         self._server = _Server((HOST, 0), Connect)
 
@@ -164,7 +164,7 @@ def _relay(one: socket.socket, other: socket.socket) -> None:
     to = {one: other, other: one}
     while True:
         for ready in select.select([one, other], [], [], 30)[0]:
-            piece = ready.recv(65_536)
-            if not piece:
+            chunk = ready.recv(65_536)
+            if not chunk:
                 return
-            to[ready].sendall(piece)
+            to[ready].sendall(chunk)

@@ -1,4 +1,4 @@
-"""Who we are, and what we may do."""
+"""The bot account and its permissions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.clients.fake_github import FakeGithub, Fault
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
 
 
-def test_who_we_are_is_one_request(api: Api, github: FakeGithub) -> None:
+def test_bot_account_takes_one_request(api: Api, github: FakeGithub) -> None:
     assert who_am_i(api) == Account("hls-bot", 9001, "User")
     assert github.calls == ["GET /user"]
 
 
-def test_a_bot_account_is_one(api: Api, github: FakeGithub) -> None:
+def test_github_app_account_is_a_bot(api: Api, github: FakeGithub) -> None:
     github.user = {"login": "helper[bot]", "id": 5, "type": "Bot"}
     assert who_am_i(api).is_bot
 
@@ -32,7 +32,7 @@ def test_a_bot_account_is_one(api: Api, github: FakeGithub) -> None:
         Fault("GET", "/user", status=404, body={"message": "Not Found"}),
     ],
 )
-def test_a_token_without_an_account_is_a_trouble_of_the_settings(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_token_without_account_raises_dependency_down_with_remedy(api: Api, github: FakeGithub, fault: Fault) -> None:
     github.faults = [fault]
     with pytest.raises(DependencyDown, match=r"^GET /user: 40") as caught:
         who_am_i(api)
@@ -58,7 +58,7 @@ def test_a_token_without_an_account_is_a_trouble_of_the_settings(api: Api, githu
         (
             {"permissions": {"push": False, "triage": True}},
             {},
-            ("the account may not create labels in o/r: it needs the role write, or somebody else creates them",),
+            ("the account may not create labels in o/r: give it the role write, or create them yourself",),
         ),
         (
             {"permissions": {"push": False, "triage": False}},
@@ -83,11 +83,11 @@ def test_a_token_without_an_account_is_a_trouble_of_the_settings(api: Api, githu
         (
             {**WRITE, "has_issues": False},
             {},
-            ("o/r has issues switched off: only pull requests can be worked on",),
+            ("issues are disabled in o/r: only pull requests can be processed",),
         ),
     ],
 )
-def test_what_we_may_do_is_told_in_plain_sentences(
+def test_missing_permissions_are_listed(
     api: Api, github: FakeGithub, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
 ) -> None:
     github.repository, github.headers = repository, headers
@@ -95,13 +95,13 @@ def test_what_we_may_do_is_told_in_plain_sentences(
     assert github.calls == ["GET /repos/o/r"]
 
 
-def test_a_repository_that_cannot_be_seen_is_told_and_not_raised(api: Api) -> None:
+def test_invisible_repository_is_listed_and_not_raised(api: Api) -> None:
     assert access(api, "o/other") == Access(
         ("GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token",)
     )
 
 
-def test_github_in_trouble_is_raised(api: Api, github: FakeGithub) -> None:
+def test_failure_of_github_is_raised(api: Api, github: FakeGithub) -> None:
     github.faults = [Fault("GET", "/repos/o/r", status=500)]
     with pytest.raises(DependencyDown):
         access(api, "o/r")

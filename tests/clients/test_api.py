@@ -23,7 +23,7 @@ NUMBERS = TypeAdapter(tuple[int, ...])
 ISSUE = "/repos/o/r/issues/7"
 
 
-def test_a_request_carries_token_version_and_name(api: Api, github: FakeGithub) -> None:
+def test_request_has_token_api_version_and_user_agent(api: Api, github: FakeGithub) -> None:
     github.issue = {"number": 7}
     assert api.get(ISSUE, ANYTHING) == {"number": 7}
     headers = github.seen[0].headers
@@ -50,7 +50,9 @@ def test_a_request_carries_token_version_and_name(api: Api, github: FakeGithub) 
     ],
     ids=lambda fault: f"{fault.kind} {fault.status} {str(fault.body)[:12]} {fault.headers}",
 )
-def test_trouble_of_github_is_asked_once_and_blamed_on_github(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_failure_of_github_sends_one_request_and_raises_dependency_down(
+    api: Api, github: FakeGithub, fault: Fault
+) -> None:
     github.faults = [fault]
     with pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: ") as caught:
         api.get(ISSUE, ANYTHING)
@@ -59,7 +61,7 @@ def test_trouble_of_github_is_asked_once_and_blamed_on_github(api: Api, github: 
 
 
 @pytest.mark.parametrize(("verb", "waits_s"), [("GET", None), ("POST", 60), ("PATCH", 60), ("DELETE", 60)])
-def test_a_write_that_timed_out_is_not_looked_for_before_it_must_be_done(
+def test_write_that_timed_out_is_not_retried_before_it_must_have_ended(
     github: FakeGithub, meter: RateMeter, verb: Any, waits_s: int | None
 ) -> None:
     api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
@@ -77,7 +79,7 @@ def test_a_write_that_timed_out_is_not_looked_for_before_it_must_be_done(
     api.close()
 
 
-def test_a_write_that_was_never_sent_is_not_done(meter: RateMeter) -> None:
+def test_maybe_done_is_false_for_a_write_that_was_never_sent(meter: RateMeter) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -92,7 +94,7 @@ def test_a_write_that_was_never_sent_is_not_done(meter: RateMeter) -> None:
     ("status", "maybe_done"),
     [(422, False), (401, False), (429, False), (502, True), (504, True), (408, True), (202, True)],
 )
-def test_what_a_gateway_answers_does_not_say_that_a_write_is_over(
+def test_maybe_done_is_true_after_a_response_of_a_gateway(
     api: Api, github: FakeGithub, status: int, maybe_done: bool
 ) -> None:
     github.faults = [Fault("POST", ISSUE, status=status, body={"message": "No"})]
@@ -101,7 +103,7 @@ def test_what_a_gateway_answers_does_not_say_that_a_write_is_over(
     assert getattr(caught.value, "maybe_done", False) == maybe_done
 
 
-def test_an_answer_that_takes_too_long_is_github_down(github: FakeGithub, meter: RateMeter) -> None:
+def test_timeout_raises_dependency_down(github: FakeGithub, meter: RateMeter) -> None:
     api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
     github.faults = [Fault("GET", ISSUE, "hang")]
     with pytest.raises(DependencyDown, match="no answer: ReadTimeout"):
@@ -110,7 +112,7 @@ def test_an_answer_that_takes_too_long_is_github_down(github: FakeGithub, meter:
     assert github.calls == [f"GET {ISSUE}"]
 
 
-def test_a_port_that_nobody_listens_on_is_github_down(meter: RateMeter) -> None:
+def test_refused_connection_raises_dependency_down(meter: RateMeter) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -121,17 +123,17 @@ def test_a_port_that_nobody_listens_on_is_github_down(meter: RateMeter) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 307, 308])
-def test_a_thing_that_moved_is_not_followed(api: Api, github: FakeGithub, status: int) -> None:
+def test_redirect_to_a_moved_resource_is_not_followed(api: Api, github: FakeGithub, status: int) -> None:
     moved = {"Location": f"{github.base_url}/repositories/5/issues/7"}
     github.faults = [Fault(verb, ISSUE, status=status, headers=moved) for verb in ("GET", "PATCH")]
-    with pytest.raises(Permanent, match="renamed, transferred or moved; name its new place in repositories"):
+    with pytest.raises(Permanent, match="renamed, transferred or moved; update the name in the setting repositories"):
         api.get(ISSUE, ANYTHING)
     with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
         api.write("PATCH", ISSUE, {}, still_ours=lambda: None)
     assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
 
 
-def test_the_connection_serves_after_a_refusal(api: Api, github: FakeGithub) -> None:
+def test_connection_is_usable_after_an_error_response(api: Api, github: FakeGithub) -> None:
     github.faults = [Fault("GET", ISSUE, status=301), Fault("GET", ISSUE, status=422, body={"message": "No"})]
     for kind in (Permanent, Retryable):
         with pytest.raises(kind):
@@ -139,17 +141,17 @@ def test_the_connection_serves_after_a_refusal(api: Api, github: FakeGithub) -> 
     assert api.get(ISSUE, ANYTHING) is not None
 
 
-def test_an_answer_of_another_shape_names_the_field(api: Api, github: FakeGithub) -> None:
+def test_response_of_wrong_shape_names_the_field(api: Api, github: FakeGithub) -> None:
     github.files = [{"a": 1}]
-    with pytest.raises(DependencyDown, match="GitHub answered something unexpected: 0: Input should be a valid int"):
-        list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=1))
+    with pytest.raises(DependencyDown, match="unexpected response from GitHub: 0: Input should be a valid int"):
+        list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=1))
 
 
-def test_what_is_not_there_can_be_told_from_what_cannot_be_seen(api: Api, github: FakeGithub) -> None:
+def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: Api, github: FakeGithub) -> None:
     assert api.find("/repos/o/r/labels/nope", ANYTHING) is None
     for page in (b"a proxy's page", {"error": "no route"}):
         github.faults = [Fault("GET", ISSUE, status=404, body=page)]
-        with pytest.raises(DependencyDown, match="404 Not Found, which is not GitHub's"):
+        with pytest.raises(DependencyDown, match="404 Not Found: not a response of GitHub's API"):
             api.find(ISSUE, ANYTHING)
 
 
@@ -159,7 +161,7 @@ def test_what_is_not_there_can_be_told_from_what_cannot_be_seen(api: Api, github
 )
 def test_a_list_is_read_to_its_end(api: Api, github: FakeGithub, items: int, links: bool, requests: int) -> None:
     github.files, github.links = list(range(items)), links
-    pages = api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=9)
+    pages = api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=9)
     assert [number for page in pages for number in page] == list(range(items))
     assert [seen.query for seen in github.seen] == [{"per_page": "100", "page": str(n + 1)} for n in range(requests)]
 
@@ -169,16 +171,16 @@ def test_a_short_page_is_not_the_last_while_github_links_to_another(api: Api, gi
         Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[1], headers={"Link": '<x?page=2>; rel="next"'}),
         Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[2], headers={"Link": '<x?page=1>; rel="prev"'}),
     ]
-    assert list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=9)) == [(1,), (2,)]
+    assert list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=9)) == [(1,), (2,)]
 
 
-def test_a_list_without_an_end_is_cut(api: Api, github: FakeGithub) -> None:
+def test_list_is_read_up_to_the_page_limit(api: Api, github: FakeGithub) -> None:
     github.files = list(range(500))
-    assert len(list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, most=2))) == 2
+    assert len(list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=2))) == 2
     assert len(github.seen) == 2
 
 
-def test_the_quota_is_heard_from_every_answer_and_every_request_is_counted(
+def test_quota_is_read_from_every_response_and_every_request_is_counted(
     api: Api, github: FakeGithub, meter: RateMeter
 ) -> None:
     assert meter.use == GithubUse(0, RateLimit(None, None, None))
@@ -197,14 +199,14 @@ def test_the_quota_is_heard_from_every_answer_and_every_request_is_counted(
     assert meter.use == GithubUse(3, expected)
 
 
-def test_a_client_that_has_heard_nothing_does_not_hide_what_others_heard(meter: RateMeter) -> None:
+def test_quota_without_values_does_not_replace_the_stored_quota(meter: RateMeter) -> None:
     heard = RateLimit(5000, 4999, NOON)
     meter.observe(heard)
     meter.observe(RateLimit(None, None, None))
     assert meter.use == GithubUse(2, heard)
 
 
-def test_a_time_that_no_calendar_has_is_left_out(api: Api, github: FakeGithub, meter: RateMeter) -> None:
+def test_reset_time_out_of_range_is_ignored(api: Api, github: FakeGithub, meter: RateMeter) -> None:
     github.headers = {"X-RateLimit-Limit": "1", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9e30"}
     api.get(ISSUE, ANYTHING)
     assert meter.use.rate_limit == RateLimit(1, 1, None)
@@ -232,20 +234,20 @@ def test_no_error_shows_the_token(api: Api, github: FakeGithub, fault: Fault) ->
 
 
 @pytest.mark.parametrize("token", ["ghp_secret\n", " ghp_secret", "ghp_\x07secret", "ghp_sécret", ""])
-def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(token: str) -> None:
+def test_token_that_is_invalid_in_a_header_is_rejected_and_not_shown(token: str) -> None:
     with pytest.raises(SettingsError, match=r"github\.token") as caught:
         Api(github_settings("https://api.github.com", token), observe=lambda _: None, now=lambda: NOON)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("base_url", ["https://", "http://host:port", "https://h:99999"])
-def test_an_address_that_cannot_be_called_is_refused(base_url: str) -> None:
+def test_invalid_base_url_is_rejected(base_url: str) -> None:
     url = GithubSettings.model_construct(**{**dict(github_settings("https://x")), "base_url": base_url})
     with pytest.raises(SettingsError, match=r"github\.base_url: .* is not an address"):
         Api(url, observe=lambda _: None, now=lambda: NOON)
 
 
-def test_an_address_without_a_port_or_path_can_be_called() -> None:
+def test_base_url_without_port_and_path_is_accepted() -> None:
     api = Api(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON)
     assert api.base_url == "https://api.github.com"
     api.close()

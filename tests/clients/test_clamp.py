@@ -1,28 +1,30 @@
-"""A comment that is too long."""
+"""Truncation of comments."""
 
 from __future__ import annotations
 
 import pytest
 
-from hls_handler.clients.clamp import NOTE, clamp
+from hls_handler.clients.clamp import TRUNCATION_NOTE, truncate_comment
 
-MOST = 10_000
-
-
-def test_a_comment_that_fits_is_left_as_it_is() -> None:
-    assert clamp("x" * MOST, MOST) == "x" * MOST
+MAX_CHARS = 10_000
 
 
-def test_a_long_comment_is_cut_at_a_lines_end_and_says_so() -> None:
-    clamped = clamp("line\n" * 5_000 + "\n\nFooter.", MOST)
-    head, _, rest = clamped.partition("\n\n")
-    assert rest == f"{NOTE}\n\nFooter."
+def test_short_comment_is_unchanged() -> None:
+    assert truncate_comment("x" * MAX_CHARS, MAX_CHARS) == "x" * MAX_CHARS
+
+
+def test_long_comment_is_cut_at_a_line_end_with_a_note() -> None:
+    truncated = truncate_comment("line\n" * 5_000 + "\n\nFooter.", MAX_CHARS)
+    head, _, rest = truncated.partition("\n\n")
+    assert rest == f"{TRUNCATION_NOTE}\n\nFooter."
     assert set(head.split("\n")) == {"line"}
-    assert MOST - 10 < len(clamped) <= MOST
+    assert MAX_CHARS - 10 < len(truncated) <= MAX_CHARS
 
 
-def test_the_note_can_be_another() -> None:
-    assert clamp("line\n" * 5_000 + "\n\nFooter.", MOST, note="*Cut.*").endswith("\nline\n\n*Cut.*\n\nFooter.")
+def test_note_can_be_chosen() -> None:
+    assert truncate_comment("line\n" * 5_000 + "\n\nFooter.", MAX_CHARS, note="*Cut.*").endswith(
+        "\nline\n\n*Cut.*\n\nFooter."
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,18 +39,18 @@ def test_the_note_can_be_another() -> None:
         ("```\n<details>\n", "\n```"),
     ],
 )
-def test_what_the_cut_leaves_open_is_closed(opening: str, closing: str) -> None:
-    clamped = clamp(opening + "line\n" * 5_000 + "\n\nFooter.", MOST)
-    assert clamped.endswith(f"\nline{closing}\n\n{NOTE}\n\nFooter.")
-    assert len(clamped) <= MOST
+def test_open_markup_is_closed_after_the_cut(opening: str, closing: str) -> None:
+    truncated = truncate_comment(opening + "line\n" * 5_000 + "\n\nFooter.", MAX_CHARS)
+    assert truncated.endswith(f"\nline{closing}\n\n{TRUNCATION_NOTE}\n\nFooter.")
+    assert len(truncated) <= MAX_CHARS
 
 
-def test_a_body_of_one_endless_line_is_cut_too() -> None:
-    clamped = clamp("x" * 50_000, MOST)
-    assert clamped == "x" * (MOST - len(NOTE) - 4) + f"\n\n{NOTE}\n\n"
+def test_body_of_one_long_line_is_cut() -> None:
+    truncated = truncate_comment("x" * 50_000, MAX_CHARS)
+    assert truncated == "x" * (MAX_CHARS - len(TRUNCATION_NOTE) - 4) + f"\n\n{TRUNCATION_NOTE}\n\n"
 
 
-def test_a_last_paragraph_that_is_too_long_for_a_footer_is_cut() -> None:
-    clamped = clamp("start\n\n" + "y" * 50_000, MOST)
-    assert clamped.startswith("start\n\nyyy")
-    assert len(clamped) == MOST
+def test_too_long_last_paragraph_is_cut() -> None:
+    truncated = truncate_comment("start\n\n" + "y" * 50_000, MAX_CHARS)
+    assert truncated.startswith("start\n\nyyy")
+    assert len(truncated) == MAX_CHARS

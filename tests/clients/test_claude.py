@@ -1,4 +1,4 @@
-"""Claude, asked over real HTTP through the real SDK."""
+"""The Claude client with the real SDK over real HTTP."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ PROMPT = Prompt(
 RENDERED = Rendered(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
 REPLY = {"worth_saying": True, "answer": "Upgrade.", "certain": False}
 GOOD = json.dumps(REPLY)
-WHAT_IT_TOOK = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, took_s=2.5)
+USAGE = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, took_s=2.5)
 Build = Callable[..., Claude]
 
 
 class Clock:
-    """Every look at it is 2.5 seconds after the one before."""
+    """Advances by 2.5 seconds with each call."""
 
     def __init__(self) -> None:
         self._now_s = 0.0
@@ -80,12 +80,12 @@ def ask(build: Build, fake: FakeClaude, *says: Say, rendered: Rendered = RENDERE
     return build().ask(rendered, **more)
 
 
-def test_a_valid_reply_is_answered_with_what_it_took(build: Build, fake: FakeClaude) -> None:
+def test_valid_reply_is_returned_with_its_usage(build: Build, fake: FakeClaude) -> None:
     assert ask(build, fake, Say(body=message(GOOD))) == Answered(
         prompt_id="issues/respond@3f9c2a",
         reply_type="issue_response",
         reply=IssueResponse(worth_saying=True, answer="Upgrade.", certain=False),
-        usage=WHAT_IT_TOOK,
+        usage=USAGE,
     )
 
 
@@ -106,7 +106,7 @@ def test_rule_11_the_request_is_what_the_api_expects_and_has_no_tools(build: Bui
     assert fake.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
-def test_the_prompts_own_model_length_and_effort_go_over_settings(build: Build, fake: FakeClaude) -> None:
+def test_model_max_tokens_and_effort_of_the_prompt_override_settings(build: Build, fake: FakeClaude) -> None:
     prompt = replace(PROMPT, model="claude-opus-5-5", max_tokens=900, effort="low")
     rendered = replace(RENDERED, prompt=prompt)
     ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
@@ -116,18 +116,18 @@ def test_the_prompts_own_model_length_and_effort_go_over_settings(build: Build, 
     assert build().model_for(RENDERED) == "claude-haiku-5-5"
 
 
-def test_a_long_reply_may_be_asked_for_without_streaming(build: Build, fake: FakeClaude) -> None:
+def test_long_reply_can_be_requested_without_streaming(build: Build, fake: FakeClaude) -> None:
     fake.says = [Say(body=message(GOOD))]
     assert isinstance(build(max_tokens=64_000, timeout_s=600).ask(RENDERED), Answered)
 
 
-def test_an_empty_system_message_is_left_away(build: Build, fake: FakeClaude) -> None:
+def test_blank_system_message_is_omitted(build: Build, fake: FakeClaude) -> None:
     ask(build, fake, Say(body=message(GOOD)), rendered=replace(RENDERED, system=" \n"))
     assert "system" not in fake.asked[0]
 
 
 @pytest.mark.parametrize("reply_type", sorted(REPLY_TYPES))
-def test_every_schema_is_sent_without_what_the_api_refuses(reply_type: str) -> None:
+def test_schemas_are_sent_without_keywords_that_the_api_rejects(reply_type: str) -> None:
     sent = json.dumps(request_schema(REPLY_TYPES[reply_type].model_json_schema()))
     for keyword in ("maxLength", "maxItems", "minimum", "maximum", "default"):
         assert f'"{keyword}"' not in sent
@@ -154,18 +154,18 @@ def test_every_schema_is_sent_without_what_the_api_refuses(reply_type: str) -> N
         (None, "stopped", "Claude stopped without a reply (no stop reason)"),
     ],
 )
-def test_a_reply_that_did_not_end_is_not_used_even_if_it_validates(
+def test_reply_with_another_stop_reason_is_unusable_even_if_valid(
     build: Build, fake: FakeClaude, stop_reason: str | None, why: Any, problem: str
 ) -> None:
     answer = ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason)))
-    assert answer == Unusable("issues/respond@3f9c2a", why, problem, GOOD, WHAT_IT_TOOK)
+    assert answer == Unusable("issues/respond@3f9c2a", why, problem, GOOD, USAGE)
 
 
 class Toned(IssueResponse):
     tone: Literal["calm", "heated"]
 
 
-def test_a_reply_is_held_against_the_prompts_own_fields(build: Build, fake: FakeClaude) -> None:
+def test_reply_is_validated_against_fields_of_the_prompt(build: Build, fake: FakeClaude) -> None:
     rendered = Rendered(replace(PROMPT, reply_model=Toned), "You help.", "What now?", Toned.model_json_schema())
     answer = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "calm"}))), rendered=rendered)
     assert isinstance(answer, Answered)
@@ -176,25 +176,25 @@ def test_a_reply_is_held_against_the_prompts_own_fields(build: Build, fake: Fake
     assert again.problem == "tone: Input should be 'calm' or 'heated'"
 
 
-def test_a_reply_that_ended_at_a_stop_sequence_is_used(build: Build, fake: FakeClaude) -> None:
+def test_reply_with_stop_reason_stop_sequence_is_used(build: Build, fake: FakeClaude) -> None:
     assert isinstance(ask(build, fake, Say(body=message(GOOD, stop_reason="stop_sequence"))), Answered)
 
 
-def test_a_refusal_says_what_it_is_about(build: Build, fake: FakeClaude) -> None:
+def test_refused_reply_names_category_and_explanation(build: Build, fake: FakeClaude) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "It could\nhelp an attacker."}
     answer = ask(build, fake, Say(body=message("", stop_reason="refusal", stop_details=details)))
     assert isinstance(answer, Unusable)
     assert answer.problem == "Claude refused to answer (cyber): It could help an attacker."
 
 
-def test_the_text_is_picked_by_its_type(build: Build, fake: FakeClaude) -> None:
+def test_only_text_blocks_are_used(build: Build, fake: FakeClaude) -> None:
     thinking = {"type": "thinking", "thinking": "hm", "signature": "x"}
     text = {"type": "text", "text": GOOD}
     answer = ask(build, fake, Say(body=message("", content=[thinking, {"type": "new_kind", "text": "hm"}, text])))
     assert isinstance(answer, Answered)
 
 
-def test_cached_tokens_are_counted_apart(build: Build, fake: FakeClaude) -> None:
+def test_cached_tokens_are_counted_separately(build: Build, fake: FakeClaude) -> None:
     usage = {
         "input_tokens": 10,
         "output_tokens": 0,
@@ -205,15 +205,13 @@ def test_cached_tokens_are_counted_apart(build: Build, fake: FakeClaude) -> None
     assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5)
 
 
-def test_in_place_of_a_prompts_retired_model_the_current_one_of_its_line_is_asked(
-    build: Build, fake: FakeClaude
-) -> None:
+def test_retired_model_of_prompt_is_replaced_by_its_successor(build: Build, fake: FakeClaude) -> None:
     rendered = replace(RENDERED, prompt=replace(PROMPT, model="claude-3-5-sonnet-20241022"))
     ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
     assert fake.asked[0]["model"] == "claude-sonnet-5-5"
 
 
-def test_a_model_without_a_price_costs_nothing_known(build: Build, fake: FakeClaude) -> None:
+def test_cost_of_a_model_without_price_is_none(build: Build, fake: FakeClaude) -> None:
     answer = ask(build, fake, Say(body=message(GOOD, model="llama-9")))
     assert (answer.usage.model, answer.usage.cost_usd) == ("llama-9", None)
 
@@ -224,14 +222,14 @@ def test_a_model_without_a_price_costs_nothing_known(build: Build, fake: FakeCla
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "the whole: Invalid JSON: EOF while parsing a value at line 1 column 0"),
-        ("Sure! Here it is", "the whole: Invalid JSON: expected value at line 1 column 1"),
-        ("[]", "the whole: Input should be an object"),
+        ("", "the reply: Invalid JSON: EOF while parsing a value at line 1 column 0"),
+        ("Sure! Here it is", "the reply: Invalid JSON: expected value at line 1 column 1"),
+        ("[]", "the reply: Input should be an object"),
         (json.dumps({**REPLY, "certain": "perhaps"}), "certain: Input should be a valid boolean, unable to interpret"),
         (json.dumps({"answer": "x", "worth_saying": True}), "certain: Field required"),
         (json.dumps({**REPLY, "answer": "x" * 12_001}), "answer: String should have at most 12000 characters"),
         (json.dumps({**REPLY, "run": "rm"}), "run: Extra inputs are not permitted"),
-        ('{"worth_saying": true, "answer": "\\ud800", "certain": true}', "the whole: Invalid JSON: "),
+        ('{"worth_saying": true, "answer": "\\ud800", "certain": true}', "the reply: Invalid JSON: "),
         (
             json.dumps({f"k{n}": 1 for n in range(9)}),
             (
@@ -241,14 +239,14 @@ def test_a_model_without_a_price_costs_nothing_known(build: Build, fake: FakeCla
         ),
     ],
 )
-def test_a_reply_that_does_not_validate_says_where(build: Build, fake: FakeClaude, text: str, problem: str) -> None:
+def test_invalid_reply_lists_its_problems(build: Build, fake: FakeClaude, text: str, problem: str) -> None:
     answer = ask(build, fake, Say(body=message(text)))
     assert isinstance(answer, Unusable)
-    assert (answer.why, answer.text, answer.usage) == ("invalid", text, WHAT_IT_TOOK)
+    assert (answer.why, answer.text, answer.usage) == ("invalid", text, USAGE)
     assert answer.problem.startswith(problem)
 
 
-def test_a_second_try_shows_claude_its_reply_and_what_is_wrong_with_it(build: Build, fake: FakeClaude) -> None:
+def test_second_request_contains_first_reply_and_its_problems(build: Build, fake: FakeClaude) -> None:
     first = ask(build, fake, Say(body=message('{"answer": 1}')))
     assert isinstance(first, Unusable)
     assert isinstance(ask(build, fake, Say(body=message(GOOD)), correction=first), Answered)
@@ -259,7 +257,7 @@ def test_a_second_try_shows_claude_its_reply_and_what_is_wrong_with_it(build: Bu
             "role": "user",
             "content": "That reply could not be used: worth_saying: Field required; answer: Input should be a valid "
             "string; certain: Field required\n\n"
-            "Answer again with the whole JSON object, mended. Everything that was said before still holds.",
+            "Answer again with the whole JSON object, corrected. All earlier instructions still apply.",
         },
     ]
     assert {key: fake.asked[0][key] for key in ("model", "system", "output_config")} == {
@@ -267,8 +265,8 @@ def test_a_second_try_shows_claude_its_reply_and_what_is_wrong_with_it(build: Bu
     }
 
 
-def test_a_second_try_after_an_empty_reply_shows_no_empty_turn(build: Build, fake: FakeClaude) -> None:
-    first = Unusable("issues/respond@3f9c2a", "invalid", "it was empty {", " ", WHAT_IT_TOOK)
+def test_second_request_after_empty_reply_has_no_empty_message(build: Build, fake: FakeClaude) -> None:
+    first = Unusable("issues/respond@3f9c2a", "invalid", "it was empty {", " ", USAGE)
     ask(build, fake, Say(body=message(GOOD)), correction=first)
     assert [turn["role"] for turn in fake.asked[0]["messages"]] == ["user", "user"]
 
@@ -315,28 +313,33 @@ IN_5_MIN = "Fri, 20 Nov 2026 12:05:00 GMT"
             None,
         ),
         (Say(401, error("authentication_error", f"invalid x-api-key {KEY}")), "x-api-key ***", "claude.api_key", None),
-        (Say(403, error("permission_error", "No")), "403", "use this model", None),
+        (Say(403, error("permission_error", "No")), "403", "access to this model", None),
         (
             Say(404, error("not_found_error", "model: claude-haiku-5-5")),
             "404 to issues/respond@3f9c2a: model: claude-haiku-5-5 (model claude-haiku-5-5)",
             "set claude.model",
             None,
         ),
-        (Say(400, b"<html>a proxy</html>"), "400 to issues/respond@3f9c2a: without a reason", "base_url", None),
+        (Say(400, b"<html>a proxy</html>"), "400 to issues/respond@3f9c2a: no reason given", "base_url", None),
         (Say(307, {}, {"Location": "http://127.0.0.1:1/"}), "307", "claude.base_url", None),
         (Say(kind="drop"), "no answer from Claude: ", "claude.base_url", None),
         (
             Say(200, b'{"id": "msg_1", '),
-            "unexpected to issues/respond@3f9c2a: the whole: Invalid JSON",
+            "unexpected response from Claude to issues/respond@3f9c2a: the reply: Invalid JSON",
             "base_url",
             None,
         ),
         (Say(200, b"<html>", {"Content-Type": "text/html"}), "unexpected", "base_url", None),
-        (Say(200, {"type": "message"}), "unexpected to issues/respond@3f9c2a: model: Field required", "base_url", None),
+        (
+            Say(200, {"type": "message"}),
+            "to issues/respond@3f9c2a: model: Field required",
+            "base_url",
+            None,
+        ),
     ],
     ids=lambda value: f"{value.status} {str(value.body)[:60]} {value.headers}" if isinstance(value, Say) else "",
 )
-def test_trouble_of_claude_is_waited_out_with_a_remedy(
+def test_failure_of_claude_raises_dependency_down_with_remedy(
     build: Build, fake: FakeClaude, say: Say, text: str, remedy: str, wait_s: float | None
 ) -> None:
     down = failure(build, fake, say)
@@ -359,23 +362,23 @@ def test_trouble_of_claude_is_waited_out_with_a_remedy(
             "Claude answered 400 to issues/respond@3f9c2a: output_config.format.schema: not supported",
         ),
         (Say(422, error("invalid_request_error", "No")), "Claude answered 422 to issues/respond@3f9c2a: No"),
-        (Say(413, b"too large"), "Claude answered 413 to issues/respond@3f9c2a: without a reason"),
+        (Say(413, b"too large"), "Claude answered 413 to issues/respond@3f9c2a: no reason given"),
     ],
 )
-def test_a_request_that_the_api_refuses_is_not_tried_again(build: Build, fake: FakeClaude, say: Say, text: str) -> None:
+def test_rejected_request_raises_permanent(build: Build, fake: FakeClaude, say: Say, text: str) -> None:
     refused = failure(build, fake, say)
     assert type(refused) is Permanent
-    what_to_do = "look at what `hls render` shows of that prompt, shorten or mend it, then run the delivery again"
-    assert str(refused) == f"{text}; {what_to_do}"
+    remedy = "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
+    assert str(refused) == f"{text}; {remedy}"
 
 
-def test_an_answer_that_takes_too_long_is_claude_down(build: Build, fake: FakeClaude) -> None:
+def test_timeout_raises_dependency_down(build: Build, fake: FakeClaude) -> None:
     down = failure(build, fake, Say(kind="hang"), timeout_s=0.05)
     assert isinstance(down, DependencyDown)
     assert "no answer from Claude: " in str(down)
 
 
-def test_a_port_that_nobody_listens_on_is_claude_down(build: Build) -> None:
+def test_refused_connection_raises_dependency_down(build: Build) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -394,7 +397,7 @@ def test_a_port_that_nobody_listens_on_is_claude_down(build: Build) -> None:
         (Say(401, error("authentication_error", "No")), False),
     ],
 )
-def test_what_may_have_been_worked_on_and_billed_is_told_apart(
+def test_maybe_done_is_true_if_the_call_may_have_been_billed(
     build: Build, fake: FakeClaude, say: Say, maybe_done: bool
 ) -> None:
     down = failure(build, fake, say, timeout_s=0.2 if say.kind == "hang" else 60)
@@ -402,19 +405,21 @@ def test_what_may_have_been_worked_on_and_billed_is_told_apart(
     assert down.maybe_done is maybe_done
 
 
-def test_a_call_that_found_nobody_was_not_billed(build: Build) -> None:
+def test_maybe_done_is_false_if_the_connection_failed(build: Build) -> None:
     with pytest.raises(DependencyDown) as caught:
         build(base_url="http://127.0.0.1:1").ask(RENDERED)
     assert caught.value.maybe_done is False
 
 
 @pytest.mark.parametrize("key", ["sk-ant\n", "", "sk ant ", "sk-é"])
-def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(build: Build, key: str) -> None:
-    with pytest.raises(SettingsError, match=r"^claude\.api_key: a key has no spaces"):
+def test_key_that_is_invalid_in_a_header_is_rejected_and_not_shown(build: Build, key: str) -> None:
+    with pytest.raises(SettingsError, match=r"^claude\.api_key: must not contain spaces"):
         build(api_key=SecretStr(key))
 
 
-def test_the_environment_changes_nothing(build: Build, fake: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_of_the_sdk_are_ignored(
+    build: Build, fake: FakeClaude, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {
         "ANTHROPIC_API_KEY": "sk-ant-other",
         "ANTHROPIC_AUTH_TOKEN": "other",
@@ -431,7 +436,7 @@ def test_the_environment_changes_nothing(build: Build, fake: FakeClaude, monkeyp
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_looked_up_with_its_lifecycle(build: Build, fake: FakeClaude) -> None:
+def test_lookup_model_returns_lifecycle(build: Build, fake: FakeClaude) -> None:
     known = {
         "id": "claude-haiku-5-5",
         "type": "model",
@@ -447,9 +452,9 @@ def test_a_model_is_looked_up_with_its_lifecycle(build: Build, fake: FakeClaude)
     assert fake.paths == ["GET /v1/models/claude-haiku-5-5"]
 
 
-def test_a_model_that_is_not_known_says_so(build: Build, fake: FakeClaude) -> None:
+def test_unknown_model_raises_dependency_down(build: Build, fake: FakeClaude) -> None:
     fake.says = [Say(404, error("not_found_error", "model: claude-haiku-9"))]
-    with pytest.raises(DependencyDown, match=r"404 to the question for the model claude-haiku-9: model") as caught:
+    with pytest.raises(DependencyDown, match=r"404 to the request for the model claude-haiku-9: model") as caught:
         build().lookup_model("claude-haiku-9")
     assert caught.value.remedy.startswith("set claude.model")
 

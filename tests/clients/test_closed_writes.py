@@ -1,4 +1,4 @@
-"""SECURITY.md rule 12: the set of writes to GitHub is closed, and the whole package is searched for others."""
+"""SECURITY.md rule 12: the set of writes to GitHub is closed; searches the whole package for others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own s
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Every module of the product; the sandbox is no part of it."""
+    """Yield every module of the product, without the sandbox."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if not name.startswith("sandbox/"):
@@ -23,7 +23,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def template(node: ast.expr) -> str:
-    """ "{}/labels" for an f-string."""
+    """Return "{}/labels" for an f-string."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -38,7 +38,7 @@ def calls_of(tree: ast.AST, *methods: str) -> Iterator[ast.Call]:
 
 
 def written_in(method: ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    """Verb and path of each write in one method; the path may have been given a name there."""
+    """Yield verb and path of each write in a method; the path may be a local variable."""
     named = {
         node.targets[0].id: template(node.value)
         for node in method.body
@@ -65,14 +65,14 @@ def test_rule_12_only_these_writes_to_github_exist() -> None:
     ]
 
 
-def test_rule_12_every_write_takes_its_turn_first() -> None:
+def test_rule_12_every_write_waits_for_the_rate_limiter_first() -> None:
     for method in methods():
         if list(calls_of(method, "write")):
             statements = [node for node in method.body if not _is_docstring(node)]
             assert ast.unparse(statements[0]) == "self._before_write()", method.name
 
 
-def test_rule_12_nobody_else_writes_or_speaks_http_to_github() -> None:
+def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:
     for name, tree in modules():
         if not name.startswith("clients/"):
             assert not imported(tree) & HTTP_LIBRARIES, name
@@ -86,7 +86,7 @@ def test_rule_12_nobody_else_writes_or_speaks_http_to_github() -> None:
             assert "requester" not in {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}, name
 
 
-def test_rule_12_pygithubs_own_objects_are_never_made() -> None:
+def test_rule_12_objects_of_pygithub_are_never_created() -> None:
     for name, tree in modules():
         assert list(calls_of(tree, "get_repo", "get_user", "get_organization")) == [], name
 

@@ -1,4 +1,4 @@
-"""Our one comment on a thread where several sources feed it, over real HTTP."""
+"""The bot's comment with sections from several sources, over real HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hls_handler.errors import DependencyDown
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_memory import FakeMemory
 from tests.clients.test_comments import FIRST, THREAD, URL, WE
-from tests.clients.test_labels import Turns
+from tests.clients.test_labels import WriteSlots
 
 MARKER = "<!-- hls:reviews -->"
 END = "<!-- hls:sections end -->"
@@ -21,7 +21,7 @@ FINE = "<!-- hls:section reviewer-1 f56b5c106d7efae1 -->"  # of "Looks fine."
 FAILS = "<!-- hls:section ci-2 d31aa9ad09852f94 -->"  # of "The build fails."
 GREEN = "<!-- hls:section ci-2 5c408d54f23b159e -->"  # of "The build is green."
 BOTH = f"{SQUASH}\nPlease squash.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 2.\n{MARKER}"
-THEIRS = "a person edited our comment, and we have nothing new to say"
+THEIRS = "a person edited our comment, and there is nothing new to write"
 
 
 def keep(
@@ -32,11 +32,11 @@ def keep(
     footer: str = "Footer 1.",
     *,
     create: bool = True,
-    turns: Turns | None = None,
+    slots: WriteSlots | None = None,
     dry_run: bool = False,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=turns or Turns(), still_ours=lambda: None, dry_run=dry_run
+        "o/r", we=WE, memory=memory, before_write=slots or WriteSlots(), still_ours=lambda: None, dry_run=dry_run
     )
     return writer.keep_comment(7, KeepComment("reviews", body, create, section=section, footer=footer))
 
@@ -46,17 +46,17 @@ def keep_both(api: Api, memory: FakeMemory) -> None:
     keep(api, memory, "ci-2", "The build fails.", "Footer 2.")
 
 
-def test_the_first_source_makes_the_comment(api: Api, github: FakeGithub) -> None:
-    memory, turns = FakeMemory(), Turns()
+def test_first_source_creates_the_comment(api: Api, github: FakeGithub) -> None:
+    memory, slots = FakeMemory(), WriteSlots()
     body = f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"
     made = Outcome("comment", "created", "commented", comment_id=1000, url=URL, body=body)
-    assert keep(api, memory, turns=turns) == made
+    assert keep(api, memory, slots=slots) == made
     assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
     assert github.bodies() == [body]
-    assert (memory.known["reviews"].comment_id, turns.taken) == (1000, 1)
+    assert (memory.known["reviews"].comment_id, slots.taken) == (1000, 1)
 
 
-def test_the_next_source_adds_its_section_and_the_footer_stands_once(api: Api, github: FakeGithub) -> None:
+def test_next_source_adds_its_section_before_the_one_footer(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.seen.clear()
@@ -66,25 +66,25 @@ def test_the_next_source_adds_its_section_and_the_footer_stands_once(api: Api, g
     assert github.bodies() == [BOTH]
 
 
-def test_news_of_a_source_replace_its_own_section(api: Api, github: FakeGithub) -> None:
+def test_new_text_of_a_source_replaces_its_section(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     keep(api, memory, body="Looks fine.", footer="Footer 3.")
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
 
 
-def test_nothing_is_written_when_a_source_says_what_it_said(api: Api, github: FakeGithub) -> None:
-    memory, turns = FakeMemory(), Turns()
+def test_unchanged_text_of_a_source_writes_nothing(api: Api, github: FakeGithub) -> None:
+    memory, slots = FakeMemory(), WriteSlots()
     keep_both(api, memory)
     github.seen.clear()
     changes = memory.changes
     same = Outcome("comment", "unchanged", "our comment says so already", comment_id=1000, url=URL, body=BOTH)
-    assert keep(api, memory, footer="Another footer alone is no news.", turns=turns) == same
+    assert keep(api, memory, footer="Another footer alone is no news.", slots=slots) == same
     assert github.calls == [f"GET {FIRST}"]
-    assert (turns.taken, memory.changes) == (0, changes)
+    assert (slots.taken, memory.changes) == (0, changes)
 
 
-def test_what_a_person_edited_in_a_section_stays_until_its_source_has_news(api: Api, github: FakeGithub) -> None:
+def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     by_hand = BOTH.replace("Please squash.", "Squash,\n\n  please.\n").replace("\n", "\r\n")
@@ -99,7 +99,7 @@ def test_what_a_person_edited_in_a_section_stays_until_its_source_has_news(api: 
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
 
 
-def test_a_section_that_a_person_took_out_comes_back_with_news_only(api: Api, github: FakeGithub) -> None:
+def test_section_deleted_by_a_person_returns_only_with_new_text(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     github.comments[0]["body"] = BOTH.replace("Please squash.\n\n", "")
@@ -107,12 +107,12 @@ def test_a_section_that_a_person_took_out_comes_back_with_news_only(api: Api, gi
     assert keep(api, memory, body="Looks fine.").kind == "edited"
 
 
-def test_where_nothing_is_worth_saying_only_an_existing_section_is_edited(api: Api, github: FakeGithub) -> None:
+def test_without_create_only_an_existing_section_is_edited(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
-    nothing = Outcome("comment", "withheld", "nothing worth saying, and no comment of ours to correct")
+    nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
     assert keep(api, memory, create=False) == nothing
     keep(api, memory)
-    nothing = Outcome("comment", "withheld", "nothing worth saying, and no part of our comment to correct")
+    nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing section to update")
     withheld = keep(api, memory, "ci-2", "The build fails.", create=False)
     assert (withheld.kind, withheld.detail, withheld.comment_id) == ("withheld", nothing.detail, 1000)
     assert github.events == ["commented"]
@@ -120,7 +120,7 @@ def test_where_nothing_is_worth_saying_only_an_existing_section_is_edited(api: A
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{END}\nFooter 1.\n{MARKER}"]
 
 
-def test_boxes_that_a_person_ticked_stay_ticked(api: Api, github: FakeGithub) -> None:
+def test_boxes_checked_by_a_person_stay_checked(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, body="- [ ] squash\n- [ ] rebase")
     keep(api, memory, "ci-2", "- [ ] squash\n- [ ] rebase")
@@ -154,7 +154,7 @@ def test_boxes_that_a_person_ticked_stay_ticked(api: Api, github: FakeGithub) ->
     ],
     ids=["a note on top", "first mark", "second mark", "digest", "everything twice", "without sections"],
 )
-def test_damaged_marks_are_mended_by_the_next_news(api: Api, github: FakeGithub, damaged: str, then: str) -> None:
+def test_next_write_repairs_damaged_marks(api: Api, github: FakeGithub, damaged: str, then: str) -> None:
     github.add_comment(HLS, damaged)
     assert keep(api, FakeMemory(), "ci-2", "The build is green.").kind == "edited"
     assert github.bodies() == [f"{then}{END}\nFooter 1.\n{MARKER}"]
@@ -170,24 +170,24 @@ def test_our_comment_with_sections_is_found_without_memory(api: Api, github: Fak
     assert github.calls == [f"GET {FIRST}"]
 
 
-def test_rule_16_a_strangers_copy_of_our_whole_comment_is_not_ours(api: Api, github: FakeGithub) -> None:
+def test_rule_16_copy_of_our_whole_comment_by_another_account_is_ignored(api: Api, github: FakeGithub) -> None:
     github.add_comment(MALLORY, BOTH)
     assert keep(api, FakeMemory()).kind == "created"
     assert github.bodies()[0] == BOTH
 
 
-def test_a_persons_no_holds_for_every_source(api: Api, github: FakeGithub) -> None:
+def test_deletion_by_a_person_holds_for_every_source(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     github.comments[0]["body"] = BOTH.removesuffix(MARKER)
-    assert keep(api, memory, "deploy-3", "Deployed.").detail.endswith("took our mark away: it is theirs now")
+    assert keep(api, memory, "deploy-3", "Deployed.").detail.startswith("a person removed our marker")
     github.comments.clear()
-    assert keep(api, memory, "deploy-3", "Deployed.").detail == "a person deleted our comment: it does not come back"
+    assert keep(api, memory, "deploy-3", "Deployed.").detail == "a person deleted our comment: it is not posted again"
     assert github.events == ["commented", "edited"]
 
 
 @pytest.mark.parametrize("after", [True, False])
-def test_a_section_whose_answer_is_lost_is_not_written_twice(api: Api, github: FakeGithub, after: bool) -> None:
+def test_section_with_lost_response_is_not_written_twice(api: Api, github: FakeGithub, after: bool) -> None:
     memory = FakeMemory()
     for verb, path in (("POST", THREAD), ("PATCH", FIRST)):
         section = f"source-{verb}"
@@ -199,7 +199,7 @@ def test_a_section_whose_answer_is_lost_is_not_written_twice(api: Api, github: F
     assert github.bodies()[0].count("Please squash.") == 2
 
 
-def test_sections_that_do_not_fit_make_room_for_the_newest(api: Api, github: FakeGithub) -> None:
+def test_oldest_sections_are_dropped_if_the_comment_is_too_long(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     for number in range(4):
         keep(api, memory, f"ci-{number}", f"{number}" * 30_000)
@@ -213,14 +213,14 @@ def test_sections_that_do_not_fit_make_room_for_the_newest(api: Api, github: Fak
     assert "<!-- hls:section ci-1 " not in github.bodies()[0]
 
 
-def test_a_family_may_change_to_whole_comments(api: Api, github: FakeGithub) -> None:
+def test_family_can_change_to_comments_without_sections(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     keep(api, memory, None, "All in one.", "")
     assert github.bodies() == [f"All in one.\n{MARKER}"]
 
 
-def test_a_dry_run_looks_and_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+def test_dry_run_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     assert keep(api, memory, create=False, dry_run=True).kind == "withheld"
     assert keep(api, memory, dry_run=True).detail == "would have commented"

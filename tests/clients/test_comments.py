@@ -1,4 +1,4 @@
-"""Our one comment on a thread, over real HTTP."""
+"""The bot's comment in a conversation, over real HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hls_handler.events import Account
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_memory import FakeKnownComment, FakeMemory
-from tests.clients.test_labels import Turns
+from tests.clients.test_labels import WriteSlots
 
 WE = Account("hls-bot", 9001, "User")
 THREAD = "/repos/o/r/issues/7/comments"
@@ -27,44 +27,44 @@ def keep(
     body: str = "Looks like a bug.",
     *,
     create: bool = True,
-    turns: Turns | None = None,
+    slots: WriteSlots | None = None,
     dry_run: bool = False,
     family: str = "issues",
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=turns or Turns(), still_ours=lambda: None, dry_run=dry_run
+        "o/r", we=WE, memory=memory, before_write=slots or WriteSlots(), still_ours=lambda: None, dry_run=dry_run
     )
     return writer.keep_comment(7, KeepComment(family, body, create))
 
 
-def test_the_first_comment_is_made_with_our_mark_at_its_end(api: Api, github: FakeGithub) -> None:
-    memory, turns = FakeMemory(), Turns()
+def test_first_comment_ends_with_the_marker(api: Api, github: FakeGithub) -> None:
+    memory, slots = FakeMemory(), WriteSlots()
     body = f"Looks like a bug.\n{MARK}"
-    assert keep(api, memory, turns=turns) == Outcome(
+    assert keep(api, memory, slots=slots) == Outcome(
         "comment", "created", "commented", comment_id=1000, url=URL, body=body
     )
     assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
     assert github.bodies() == [body]
     assert memory.known["issues"].comment_id == 1000
-    assert turns.taken == 1
+    assert slots.taken == 1
 
 
 def test_nothing_is_written_when_nothing_changed(api: Api, github: FakeGithub) -> None:
-    memory, turns = FakeMemory(), Turns()
+    memory, slots = FakeMemory(), WriteSlots()
     keep(api, memory)
     github.seen.clear()
     changes = memory.changes
-    assert keep(api, memory, turns=turns) == Outcome(
+    assert keep(api, memory, slots=slots) == Outcome(
         *("comment", "unchanged", "our comment says so already"),
         comment_id=1000,
         url=URL,
         body=f"Looks like a bug.\n{MARK}",
     )
     assert github.calls == [f"GET {FIRST}"]
-    assert (turns.taken, memory.changes) == (0, changes)
+    assert (slots.taken, memory.changes) == (0, changes)
 
 
-def test_news_edit_the_comment_in_place(api: Api, github: FakeGithub) -> None:
+def test_new_text_edits_the_comment_in_place(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.seen.clear()
@@ -88,7 +88,7 @@ def test_news_edit_the_comment_in_place(api: Api, github: FakeGithub) -> None:
     ],
     ids=lambda fault: f"{fault.verb} {fault.kind} {fault.status} {'after' if fault.after else 'before'}",
 )
-def test_a_lost_answer_does_not_lead_to_a_second_comment(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_lost_response_does_not_cause_a_second_comment(api: Api, github: FakeGithub, fault: Fault) -> None:
     memory = FakeMemory()
     github.faults = [fault]
     with pytest.raises(DependencyDown):
@@ -100,11 +100,13 @@ def test_a_lost_answer_does_not_lead_to_a_second_comment(api: Api, github: FakeG
     assert memory.known["issues"].comment_id == 1000
 
 
-def test_a_time_out_after_the_write_does_not_lead_to_a_second_comment(github: FakeGithub, api: Api) -> None:
+def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGithub, api: Api) -> None:
     hasty = Github(Api(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05))
     memory = FakeMemory()
     github.faults = [Fault("POST", THREAD, "hang", after=True)]
-    writer = hasty.writer("o/r", we=WE, memory=memory, before_write=Turns(), still_ours=lambda: None, dry_run=False)
+    writer = hasty.writer(
+        "o/r", we=WE, memory=memory, before_write=WriteSlots(), still_ours=lambda: None, dry_run=False
+    )
     with pytest.raises(DependencyDown):
         writer.keep_comment(7, KeepComment("issues", "Looks like a bug.", create=True))
     hasty.close()
@@ -113,7 +115,7 @@ def test_a_time_out_after_the_write_does_not_lead_to_a_second_comment(github: Fa
 
 
 @pytest.mark.parametrize("after", [True, False])
-def test_an_edit_whose_answer_is_lost_is_not_made_twice(api: Api, github: FakeGithub, after: bool) -> None:
+def test_edit_with_lost_response_is_not_made_twice(api: Api, github: FakeGithub, after: bool) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.faults = [Fault("PATCH", FIRST, "drop", after=after)]
@@ -121,37 +123,37 @@ def test_an_edit_whose_answer_is_lost_is_not_made_twice(api: Api, github: FakeGi
         keep(api, memory, "It is a bug.")
     assert keep(api, memory, "It is a bug.").kind == ("unchanged" if after else "edited")
     assert github.events == ["commented", "edited"]
-    assert keep(api, memory).kind == "edited"  # and the memory knows what was written last
+    assert keep(api, memory).kind == "edited"  # the memory has the last written digest
 
 
-def test_a_comment_that_a_person_deleted_does_not_come_back(api: Api, github: FakeGithub) -> None:
+def test_comment_deleted_by_a_person_is_not_posted_again(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.comments.clear()
     github.seen.clear()
     for _ in range(2):
         assert keep(api, memory, "Again!") == Outcome(
-            *("comment", "declined", "a person deleted our comment: it does not come back"), comment_id=1000
+            *("comment", "declined", "a person deleted our comment: it is not posted again"), comment_id=1000
         )
     assert github.calls == [f"GET {FIRST}"] * 2
     assert github.comments == []
 
 
-def test_a_comment_that_is_deleted_while_we_edit_it_does_not_come_back(api: Api, github: FakeGithub) -> None:
+def test_comment_deleted_during_an_edit_is_not_posted_again(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.faults = [Fault("PATCH", FIRST, status=404, body={"message": "Not Found"})]
     assert keep(api, memory, "It is a bug.").kind == "declined"
 
 
-def test_rule_16_a_strangers_copy_of_our_mark_is_not_ours(api: Api, github: FakeGithub) -> None:
+def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(api: Api, github: FakeGithub) -> None:
     joke = github.add_comment(MALLORY, f"ha\n{MARK}")
     outcome = keep(api, FakeMemory())
     assert (outcome.kind, outcome.comment_id) == ("created", joke + 1)
     assert github.bodies()[0] == f"ha\n{MARK}"
 
 
-def test_rule_16_other_comments_of_our_account_are_left_alone(api: Api, github: FakeGithub) -> None:
+def test_rule_16_other_comments_of_our_account_are_not_edited(api: Api, github: FakeGithub) -> None:
     github.add_comment(HLS, "I am also a person.")
     github.add_comment(HLS, f"A quote of {MARK} in the middle.")
     github.add_comment(HLS, "Another family.\n<!-- hls:pull_requests -->")
@@ -159,7 +161,7 @@ def test_rule_16_other_comments_of_our_account_are_left_alone(api: Api, github: 
     assert github.events.count("edited") == 0
 
 
-def test_our_comment_is_found_without_memory_whatever_our_name_is_now(api: Api, github: FakeGithub) -> None:
+def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(api: Api, github: FakeGithub) -> None:
     for number in range(220):
         github.add_comment(MALLORY, f"comment {number}")
     ours = github.add_comment({**HLS, "login": "HLS-before"}, f"Old.\r\n{MARK}\n")
@@ -171,18 +173,18 @@ def test_our_comment_is_found_without_memory_whatever_our_name_is_now(api: Api, 
     assert memory.known["issues"].comment_id == ours
 
 
-def test_a_comment_that_a_person_edited_is_ours_when_we_have_news(api: Api, github: FakeGithub) -> None:
+def test_comment_edited_by_a_person_is_replaced_only_by_new_text(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.comments[0]["body"] = f"Fixed a typo.\n{MARK}"
     left = keep(api, memory)
-    assert (left.kind, left.detail) == ("unchanged", "a person edited our comment, and we have nothing new to say")
+    assert (left.kind, left.detail) == ("unchanged", "a person edited our comment, and there is nothing new to write")
     assert github.bodies() == [f"Fixed a typo.\n{MARK}"]
     assert keep(api, memory, "It is a bug.").kind == "edited"
     assert github.bodies() == [f"It is a bug.\n{MARK}"]
 
 
-def test_boxes_that_a_person_ticked_stay_ticked_in_news(api: Api, github: FakeGithub) -> None:
+def test_checked_boxes_stay_checked_in_new_text(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, "- [ ] squash\n- [ ] rebase")
     github.comments[0]["body"] = f"- [x] squash\r\n- [ ] rebase\r\n{MARK}"
@@ -195,7 +197,7 @@ def test_boxes_that_a_person_ticked_stay_ticked_in_news(api: Api, github: FakeGi
 
 
 @pytest.mark.parametrize("memory_is_lost", [False, True])
-def test_a_tick_by_a_person_alone_writes_nothing(api: Api, github: FakeGithub, memory_is_lost: bool) -> None:
+def test_box_checked_by_a_person_causes_no_write(api: Api, github: FakeGithub, memory_is_lost: bool) -> None:
     memory = FakeMemory()
     keep(api, memory, "- [ ] squash\n- [ ] squash")
     ticked = f"- [ ] squash\n- [x] squash\n{MARK}"
@@ -210,18 +212,18 @@ def test_a_tick_by_a_person_alone_writes_nothing(api: Api, github: FakeGithub, m
     assert github.events == ["commented"]
 
 
-def test_a_comment_that_a_person_took_over_is_left_to_them(api: Api, github: FakeGithub) -> None:
+def test_comment_without_its_marker_is_not_edited(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.comments[0]["body"] = "Never mind the bot."
     assert keep(api, memory, "It is a bug.") == Outcome(
-        *("comment", "declined", "a person rewrote our comment and took our mark away: it is theirs now"),
+        *("comment", "declined", "a person removed our marker from our comment: it is not edited any more"),
         comment_id=1000,
     )
     assert github.bodies() == ["Never mind the bot."]
 
 
-def test_rule_16_a_comment_by_an_account_that_we_were_before_is_not_ours_now(api: Api, github: FakeGithub) -> None:
+def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: Api, github: FakeGithub) -> None:
     github.add_comment(MALLORY, f"Old.\n{MARK}")
     memory = FakeMemory()
     memory.known["issues"] = FakeKnownComment(1000, "digest")
@@ -229,10 +231,10 @@ def test_rule_16_a_comment_by_an_account_that_we_were_before_is_not_ours_now(api
     assert github.bodies()[0] == f"Old.\n{MARK}"
 
 
-def test_where_nothing_is_worth_saying_only_an_existing_comment_is_edited(api: Api, github: FakeGithub) -> None:
+def test_without_create_only_an_existing_comment_is_edited(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     assert keep(api, memory, create=False) == Outcome(
-        "comment", "withheld", "nothing worth saying, and no comment of ours to correct"
+        "comment", "withheld", "nothing worth saying, and no existing comment to update"
     )
     assert github.events == []
     keep(api, memory)
@@ -247,7 +249,7 @@ def test_each_family_has_its_own_comment(api: Api, github: FakeGithub) -> None:
     assert github.bodies() == [f"Looks like a bug.\n{MARK}", "A pull request.\n<!-- hls:pull_requests -->"]
 
 
-def test_a_long_comment_is_shortened_and_keeps_footer_and_mark(api: Api, github: FakeGithub) -> None:
+def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     body = "line\n" * 20_000 + "\n\nThe footer."
     keep(api, memory, body)
@@ -257,7 +259,7 @@ def test_a_long_comment_is_shortened_and_keeps_footer_and_mark(api: Api, github:
     assert keep(api, memory, body).kind == "unchanged"
 
 
-def test_the_longest_comment_that_github_takes_is_not_shortened(api: Api, github: FakeGithub) -> None:
+def test_comment_of_maximum_length_is_not_truncated(api: Api, github: FakeGithub) -> None:
     body = "x" * (65_536 - len(f"\n{MARK}"))
     keep(api, FakeMemory(), body)
     assert github.bodies() == [f"{body}\n{MARK}"]
@@ -266,23 +268,23 @@ def test_the_longest_comment_that_github_takes_is_not_shortened(api: Api, github
 @pytest.mark.parametrize(
     "error", [Wait("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
 )
-def test_a_stop_before_a_write_breaks_nothing(api: Api, github: FakeGithub, error: HlsError) -> None:
+def test_run_can_be_stopped_before_a_write(api: Api, github: FakeGithub, error: HlsError) -> None:
     memory = FakeMemory()
     for body in ("Looks like a bug.", "It is a bug."):
         with pytest.raises(type(error)):
-            keep(api, memory, body, turns=Turns(error))
+            keep(api, memory, body, slots=WriteSlots(error))
         keep(api, memory, body)
     assert github.events == ["commented", "edited"]
 
 
-def test_a_locked_conversation_is_for_good(api: Api, github: FakeGithub) -> None:
+def test_locked_conversation_raises_permanent(api: Api, github: FakeGithub) -> None:
     locked = {"message": "Unable to create comment because issue is locked."}
     github.faults = [Fault("POST", THREAD, status=403, body=locked)]
     with pytest.raises(Permanent, match=r"the conversation is locked$"):
         keep(api, FakeMemory())
 
 
-def test_a_dry_run_looks_and_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+def test_dry_run_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     body = f"Looks like a bug.\n{MARK}"
     assert keep(api, memory, dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=body)

@@ -1,4 +1,4 @@
-"""GitHub as one worker uses it."""
+"""The GitHub client of one worker."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hls_handler.events import Account
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import FakeGithub
 from tests.clients.fake_memory import FakeMemory
-from tests.clients.test_labels import Turns
+from tests.clients.test_labels import WriteSlots
 from tests.clients.test_reader import ISSUE
 
 
-def test_a_worker_has_all_it_needs_over_one_connection(github: FakeGithub, meter: RateMeter) -> None:
+def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateMeter) -> None:
     github.issue = ISSUE
     client = connect(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON)
     assert github.calls == []
@@ -33,7 +33,7 @@ def test_a_dry_run_gets_a_writer_that_cannot_write(github: FakeGithub, meter: Ra
     kinds = [
         type(
             client.writer(
-                "o/r", we=we, memory=FakeMemory(), before_write=Turns(), still_ours=lambda: None, dry_run=dry_run
+                "o/r", we=we, memory=FakeMemory(), before_write=WriteSlots(), still_ours=lambda: None, dry_run=dry_run
             )
         )
         for dry_run in (True, False)

@@ -1,4 +1,4 @@
-"""The log of a job, over real HTTP."""
+"""Reading of a job's log over real HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from hls_handler.clients.api import Api
-from hls_handler.clients.job_log import LONGEST_LINE, may_follow, read_log
+from hls_handler.clients.job_log import MAX_LINE_CHARS, is_allowed_url, read_log
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.handlers.reader import NoLog
@@ -33,7 +33,7 @@ def test_a_log_is_read_line_by_line_as_it_was_written(api: Api, github: FakeGith
     assert github.calls == [f"GET {LOGS}", f"GET {STORED}"]
 
 
-def test_our_token_stays_with_the_api(api: Api, github: FakeGithub) -> None:
+def test_token_is_not_sent_to_the_log_storage(api: Api, github: FakeGithub) -> None:
     github.log = b"one\n"
     lines_of(api)
     asked, stored = github.seen
@@ -43,7 +43,7 @@ def test_our_token_stays_with_the_api(api: Api, github: FakeGithub) -> None:
     assert "authorization" not in stored.headers
 
 
-def test_a_netrc_has_nothing_to_say_either(
+def test_netrc_credentials_are_not_sent(
     api: Api, github: FakeGithub, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / "netrc"
@@ -54,17 +54,15 @@ def test_a_netrc_has_nothing_to_say_either(
     assert "authorization" not in github.seen[1].headers
 
 
-def test_bytes_that_are_no_utf_8_are_replaced_and_characters_may_be_cut_by_the_network(
-    api: Api, github: FakeGithub
-) -> None:
+def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(api: Api, github: FakeGithub) -> None:
     github.log = b"a\xffb\n" + "ä€😀".encode() * 30_000 + b"\n" + b"\xe2\x82"
-    bad, long, torn = lines_of(api)
-    assert (bad, torn) == ("a\ufffdb", "\ufffd")
-    assert long == ("ä€😀" * 30_000)[:LONGEST_LINE] + " [line cut here]"
+    bad, long, incomplete = lines_of(api)
+    assert (bad, incomplete) == ("a\ufffdb", "\ufffd")
+    assert long == ("ä€😀" * 30_000)[:MAX_LINE_CHARS] + " [line cut here]"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"], ids=["nothing", "a mark alone"])
-def test_a_log_with_nothing_in_it_is_empty(api: Api, github: FakeGithub, content: bytes) -> None:
+def test_log_without_content_is_empty(api: Api, github: FakeGithub, content: bytes) -> None:
     github.log = content
     assert GithubReader(api, "o/r").job_log(6) == NoLog("empty")
 
@@ -79,12 +77,12 @@ def test_a_log_with_nothing_in_it_is_empty(api: Api, github: FakeGithub, content
     ],
     ids=["never written", "deleted", "deleted meanwhile", "gone meanwhile"],
 )
-def test_a_log_that_is_not_there_has_expired(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_missing_log_has_expired(api: Api, github: FakeGithub, fault: Fault) -> None:
     github.log, github.faults = b"one\n", [fault]
     assert GithubReader(api, "o/r").job_log(6) == NoLog("expired")
 
 
-def test_a_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
+def test_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
     headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
     github.faults = [Fault("GET", LOGS, status=403, body={"message": "Resource not accessible"}, headers=headers)]
     with pytest.raises(Permanent, match=r"the token lacks a permission; GitHub asks for actions=read$"):
@@ -105,7 +103,7 @@ def test_a_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
     ],
     ids=lambda fault: f"{fault.path} {fault.kind} {fault.status}",
 )
-def test_trouble_on_the_way_is_githubs_and_tells_no_address(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_failed_download_is_reported_without_the_url(api: Api, github: FakeGithub, fault: Fault) -> None:
     github.log, github.faults = b"one\n", [fault]
     expected: type[Exception] = Permanent if fault.status == 307 else DependencyDown
     with pytest.raises(expected, match=rf"^GET {LOGS}: ") as caught:
@@ -114,7 +112,7 @@ def test_trouble_on_the_way_is_githubs_and_tells_no_address(api: Api, github: Fa
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def test_a_log_that_breaks_off_is_not_taken_for_the_whole(api: Api, github: FakeGithub) -> None:
+def test_truncated_transfer_raises_dependency_down(api: Api, github: FakeGithub) -> None:
     cut = {"Content-Length": "900", "Connection": "close"}
     github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" + b"x" * 496, headers=cut)]
     log = GithubReader(api, "o/r").job_log(6)
@@ -124,47 +122,47 @@ def test_a_log_that_breaks_off_is_not_taken_for_the_whole(api: Api, github: Fake
         next(log)
 
 
-def read(github: FakeGithub, *, most_bytes: int, now: Iterator[datetime]) -> Iterator[str]:
-    """Straight from the storage."""
+def read(github: FakeGithub, *, max_bytes: int, now: Iterator[datetime]) -> Iterator[str]:
+    """Read directly from the storage."""
     log = read_log(
         f"GET {LOGS}",
         f"{github.base_url}{STORED}",
         base_url=github.base_url,
         now=lambda: next(now),
         timeout_s=5,
-        most_bytes=most_bytes,
+        max_bytes=max_bytes,
     )
     assert isinstance(log, Iterator)
     return log
 
 
-def test_of_a_huge_log_the_beginning_is_read_and_the_cut_is_visible(github: FakeGithub) -> None:
+def test_huge_log_is_truncated_with_a_visible_note(github: FakeGithub) -> None:
     github.log, github.headers = b"0123456789abcde\n" * (2**16 + 1), {"Connection": "close"}
-    *lines, last = read(github, most_bytes=2**20, now=iter(lambda: NOON, None))
+    *lines, last = read(github, max_bytes=2**20, now=iter(lambda: NOON, None))
     assert last == "[cut here: the log is longer than 1 MB]"
     assert lines[:-1] == ["0123456789abcde"] * 2**16
     assert lines[-1] == ""
 
 
-def test_a_log_that_drips_is_given_up(github: FakeGithub) -> None:
+def test_slow_log_is_given_up_after_the_time_limit(github: FakeGithub) -> None:
     github.log, github.headers = b"one\n" * 2**17, {"Connection": "close"}
-    clock = (NOON + timedelta(seconds=50 * tick) for tick in count())
+    clock = (NOON + timedelta(seconds=50 * number) for number in count())
     with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: TimeoutError$"):
-        list(read(github, most_bytes=2**21, now=clock))
+        list(read(github, max_bytes=2**21, now=clock))
 
 
-def test_no_more_than_a_piece_of_a_log_is_in_memory(github: FakeGithub) -> None:
+def test_only_a_chunk_of_a_log_is_in_memory(github: FakeGithub) -> None:
     github.log = b"a line of a log, and another\n" * 2**18 + b"x" * 2**22
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    lines = sum(1 for _ in read(github, most_bytes=2**25, now=iter(lambda: NOON, None)))
+    lines = sum(1 for _ in read(github, max_bytes=2**25, now=iter(lambda: NOON, None)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert lines == 2**18 + 1
     assert peak - before < 2**21
 
 
-def test_a_log_that_is_given_up_lets_the_connection_go(api: Api, github: FakeGithub) -> None:
+def test_abandoned_log_closes_its_connection(api: Api, github: FakeGithub) -> None:
     closed = {"Connection": "close"}
     github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" * 2**15, headers=closed)]
     log = GithubReader(api, "o/r").job_log(6)
@@ -173,11 +171,11 @@ def test_a_log_that_is_given_up_lets_the_connection_go(api: Api, github: FakeGit
     del log  # an open connection would be a warning, which is an error
 
 
-GITHUB, HERE = "https://api.github.com", "http://127.0.0.1:8123/api/v3"
+GITHUB, LOCAL = "https://api.github.com", "http://127.0.0.1:8123/api/v3"
 
 
 @pytest.mark.parametrize(
-    ("base_url", "address", "may"),
+    ("base_url", "address", "is_allowed"),
     [
         (GITHUB, "https://results.blob.core.windows.net/logs/6?sig=x", True),
         (GITHUB, "http://results.blob.core.windows.net/logs/6?sig=x", False),
@@ -188,19 +186,21 @@ GITHUB, HERE = "https://api.github.com", "http://127.0.0.1:8123/api/v3"
         (GITHUB, "https://mona:secret@results.example/logs", False),
         (GITHUB, "https://[bad/", False),
         ("http://github.internal/api/v3", "http://github.internal/logs", False),
-        (HERE, "http://127.0.0.1:8123/_storage/logs/6", True),
-        (HERE, "http://localhost:9000/logs/6", True),
-        (HERE, "http://[::1]:9000/logs/6", True),
-        (HERE, "http://127.0.0.1.example/logs/6", False),
-        (HERE, "http://169.254.169.254/latest", False),
+        (LOCAL, "http://127.0.0.1:8123/_storage/logs/6", True),
+        (LOCAL, "http://localhost:9000/logs/6", True),
+        (LOCAL, "http://[::1]:9000/logs/6", True),
+        (LOCAL, "http://127.0.0.1.example/logs/6", False),
+        (LOCAL, "http://169.254.169.254/latest", False),
     ],
 )
-def test_only_https_is_followed_or_loopback_from_loopback(base_url: str, address: str, may: bool) -> None:
-    assert may_follow(address, base_url) is may
+def test_only_https_or_http_between_loopback_addresses_is_allowed(
+    base_url: str, address: str, is_allowed: bool
+) -> None:
+    assert is_allowed_url(address, base_url) is is_allowed
 
 
-def test_what_may_not_be_followed_is_not_asked(api: Api, github: FakeGithub) -> None:
+def test_url_that_is_not_allowed_is_not_requested(api: Api, github: FakeGithub) -> None:
     github.log, github.log_address = b"one\n", "http://169.254.169.254/latest?signature=5ecret"
-    with pytest.raises(DependencyDown, match=r"an address of the log that is not https$"):
+    with pytest.raises(DependencyDown, match=r"the URL of the log is not https$"):
         GithubReader(api, "o/r").job_log(6)
     assert github.calls == [f"GET {LOGS}"]

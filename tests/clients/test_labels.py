@@ -1,4 +1,4 @@
-"""Labels on a thread, over real HTTP: the least change, and no answer that is lost does harm."""
+"""Labels of a conversation over real HTTP: minimal changes, and recovery from lost responses."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ALL = "/repos/o/r/labels"
 BUG, HIGH, LOW = LabelWish("bug", "kind"), LabelWish("priority-high", "priority"), LabelWish("priority-low", "priority")
 
 
-class Turns:
-    """Counts the turns taken before writes; raises what it is told to, once."""
+class WriteSlots:
+    """Counts the calls before writes; raises each given error once."""
 
     def __init__(self, *errors: HlsError | None) -> None:
         self.taken = 0
@@ -40,23 +40,23 @@ class Turns:
 def keep(
     api: Api,
     memory: FakeMemory,
-    *wishes: LabelWish,
-    turns: Turns | None = None,
+    *requested: LabelWish,
+    slots: WriteSlots | None = None,
     dry_run: bool = False,
     settings: LabelsOfARepository | None = None,
     before: Mapping[str, LabelState] | None = None,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=turns or Turns(), still_ours=lambda: None, dry_run=dry_run
+        "o/r", we=WE, memory=memory, before_write=slots or WriteSlots(), still_ours=lambda: None, dry_run=dry_run
     )
-    action = KeepLabels(wishes, ("kind", "priority", "size"))
+    action = KeepLabels(requested, ("kind", "priority", "size"))
     known = memory.labels() if before is None else before
     return writer.keep_labels(7, action, labels=settings or LabelsOfARepository(), before=known)
 
 
-def test_missing_labels_are_created_with_their_look_and_set_in_one_request(api: Api, github: FakeGithub) -> None:
-    memory, turns = FakeMemory(), Turns()
-    outcome = keep(api, memory, BUG, HIGH, turns=turns)
+def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: Api, github: FakeGithub) -> None:
+    memory, slots = FakeMemory(), WriteSlots()
+    outcome = keep(api, memory, BUG, HIGH, slots=slots)
     assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
     assert github.calls == [f"GET {ON}", f"GET {ALL}", f"POST {ALL}", f"POST {ALL}", f"POST {ON}"]
     assert github.labels["priority-high"] == {
@@ -66,19 +66,19 @@ def test_missing_labels_are_created_with_their_look_and_set_in_one_request(api: 
     }
     assert github.events == ["labeled bug", "labeled priority-high"]
     assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
-    assert turns.taken == 3
+    assert slots.taken == 3
 
 
-def test_labels_that_are_there_cost_one_read_and_no_write(api: Api, github: FakeGithub) -> None:
+def test_existing_labels_take_one_read_and_no_write(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, BUG, HIGH)
     github.seen.clear()
-    turns = Turns()
-    assert keep(api, memory, BUG, HIGH, turns=turns) == Outcome(
+    slots = WriteSlots()
+    assert keep(api, memory, BUG, HIGH, slots=slots) == Outcome(
         "labels", "unchanged", "the labels are as they should be"
     )
     assert github.calls == [f"GET {ON}"]
-    assert turns.taken == 0
+    assert slots.taken == 0
 
 
 def test_one_missing_label_is_looked_up_by_its_name(api: Api, github: FakeGithub) -> None:
@@ -87,17 +87,17 @@ def test_one_missing_label_is_looked_up_by_its_name(api: Api, github: FakeGithub
     assert github.calls == [f"GET {ON}", f"GET {ALL}/bug", f"POST {ON}"]
 
 
-def test_a_label_is_remembered_with_the_prompt_whose_reply_asked_for_it(api: Api) -> None:
+def test_label_is_stored_with_the_prompt_that_requested_it(api: Api) -> None:
     memory, small = FakeMemory(), LabelWish("size/small", "size")
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=Turns(), still_ours=lambda: None, dry_run=False
+        "o/r", we=WE, memory=memory, before_write=WriteSlots(), still_ours=lambda: None, dry_run=False
     )
     action = KeepLabels((BUG, HIGH, small), ("kind", "priority", "size"), said={"kind": "p@1", "priority": "q@2"})
     writer.keep_labels(7, action, labels=LabelsOfARepository(), before={})
     assert memory.origins == {"bug": Origin("kind", "p@1"), "priority-high": Origin("priority", "q@2")}
 
 
-def test_names_are_quoted_in_addresses(api: Api, github: FakeGithub) -> None:
+def test_label_names_are_quoted_in_urls(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LabelWish("size/small", "size"))
     keep(api, memory, LabelWish("size/large", "size"))
@@ -106,7 +106,7 @@ def test_names_are_quoted_in_addresses(api: Api, github: FakeGithub) -> None:
     assert f"DELETE {ON}/size%2Fsmall" in github.calls
 
 
-def test_a_large_repository_is_read_only_until_all_names_are_found(api: Api, github: FakeGithub) -> None:
+def test_reading_of_labels_stops_when_all_names_are_found(api: Api, github: FakeGithub) -> None:
     for number in range(350):
         github.add_label(f"label {number}")
         if number == 150:
@@ -117,7 +117,7 @@ def test_a_large_repository_is_read_only_until_all_names_are_found(api: Api, git
     assert github.on_thread == ["BUG", "Priority-High"]
 
 
-def test_an_old_label_of_ours_gives_way_to_the_new_one_of_its_group(api: Api, github: FakeGithub) -> None:
+def test_new_label_replaces_our_old_label_of_its_group(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     outcome = keep(api, memory, HIGH)
@@ -127,7 +127,7 @@ def test_an_old_label_of_ours_gives_way_to_the_new_one_of_its_group(api: Api, gi
     assert memory.label_states == {"priority-high": "ours"}
 
 
-def test_rule_14_a_label_that_a_person_took_away_does_not_come_back(api: Api, github: FakeGithub) -> None:
+def test_rule_14_label_removed_by_a_person_is_not_set_again(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, BUG)
     github.on_thread.clear()
@@ -139,7 +139,7 @@ def test_rule_14_a_label_that_a_person_took_away_does_not_come_back(api: Api, gi
     assert memory.label_states == {"bug": "gone"}
 
 
-def test_a_persons_label_stays_and_ours_of_its_group_is_withheld(api: Api, github: FakeGithub) -> None:
+def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: Api, github: FakeGithub) -> None:
     github.on_thread = ["priority-low"]
     outcome = keep(api, FakeMemory(), HIGH)
     assert outcome.kind == "withheld"
@@ -147,7 +147,7 @@ def test_a_persons_label_stays_and_ours_of_its_group_is_withheld(api: Api, githu
     assert github.calls == [f"GET {ON}"]
 
 
-def test_rule_14_nothing_is_created_where_settings_say_so(api: Api, github: FakeGithub) -> None:
+def test_rule_14_no_label_is_created_if_settings_forbid_it(api: Api, github: FakeGithub) -> None:
     github.add_label("bug")
     outcome = keep(api, FakeMemory(), BUG, HIGH, settings=LabelsOfARepository(create=False))
     assert github.on_thread == ["bug"]
@@ -171,7 +171,7 @@ def test_rule_14_nothing_is_created_where_settings_say_so(api: Api, github: Fake
     ],
     ids=lambda fault: f"{fault.verb} {fault.path} {fault.kind} {'after' if fault.after else 'before'}",
 )
-def test_a_lost_answer_leads_to_no_second_label_event(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_lost_response_causes_no_second_label_event(api: Api, github: FakeGithub, fault: Fault) -> None:
     memory = FakeMemory()
     github.faults = [fault]
     with pytest.raises(DependencyDown):
@@ -182,13 +182,13 @@ def test_a_lost_answer_leads_to_no_second_label_event(api: Api, github: FakeGith
     assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
 
 
-def test_what_earlier_rounds_of_a_delivery_did_is_told_at_the_end(api: Api, github: FakeGithub) -> None:
+def test_outcome_includes_writes_of_earlier_runs(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     before = memory.labels()
     for _ in range(3):  # one removal, two creations
         with pytest.raises(Wait):
-            keep(api, memory, BUG, HIGH, turns=Turns(None, Wait("not our turn", at=NOON)), before=before)
+            keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Wait("not our turn", at=NOON)), before=before)
     last = keep(api, memory, BUG, HIGH, before=before)
     assert last == Outcome(
         "labels",
@@ -197,19 +197,21 @@ def test_what_earlier_rounds_of_a_delivery_did_is_told_at_the_end(api: Api, gith
         added=("bug", "priority-high"),
         removed=("priority-low",),
     )
-    assert keep(api, memory, BUG, HIGH, before=before) == last  # had the service ended before the outcome was kept
+    assert (
+        keep(api, memory, BUG, HIGH, before=before) == last
+    )  # as if the service had stopped before it stored the outcome
     assert github.events[1:] == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
 
 
-def test_labels_are_told_in_the_order_of_the_wishes_whichever_round_set_them(api: Api, github: FakeGithub) -> None:
+def test_outcome_lists_labels_in_requested_order_after_any_run(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
-    told = keep(api, memory, HIGH, BUG, before={})
-    assert told.detail == "added priority-high, bug"
-    assert keep(api, memory, HIGH, BUG, before={}) == told
+    outcome = keep(api, memory, HIGH, BUG, before={})
+    assert outcome.detail == "added priority-high, bug"
+    assert keep(api, memory, HIGH, BUG, before={}) == outcome
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
-def test_a_removal_whose_answer_is_lost_is_told(api: Api, github: FakeGithub, after: bool) -> None:
+def test_removal_with_lost_response_is_in_the_outcome(api: Api, github: FakeGithub, after: bool) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     before = memory.labels()
@@ -220,19 +222,19 @@ def test_a_removal_whose_answer_is_lost_is_told(api: Api, github: FakeGithub, af
     assert outcome.detail == "added priority-high; removed priority-low"
 
 
-def test_a_label_that_a_person_takes_away_between_two_rounds_is_not_told_as_ours(api: Api, github: FakeGithub) -> None:
+def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, BUG, LOW)
     before = memory.labels()
     with pytest.raises(Wait):
-        keep(api, memory, BUG, HIGH, turns=Turns(None, Wait("not our turn", at=NOON)), before=before)
+        keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Wait("not our turn", at=NOON)), before=before)
     github.on_thread.remove("bug")
     outcome = keep(api, memory, BUG, HIGH, before=before)
     assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
-def test_a_removal_whose_answer_is_lost_is_not_taken_for_a_persons_no(
+def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
     api: Api, github: FakeGithub, after: bool
 ) -> None:
     memory = FakeMemory()
@@ -254,14 +256,14 @@ def test_a_removal_whose_answer_is_lost_is_not_taken_for_a_persons_no(
     ]
 
 
-def test_a_label_that_somebody_takes_off_at_the_same_moment_is_fine(api: Api, github: FakeGithub) -> None:
+def test_label_removed_concurrently_is_no_error(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=404, body={"message": "Label does not exist"})]
     assert keep(api, memory, HIGH).removed == ("priority-low",)
 
 
-def test_a_removal_that_github_refuses_is_not_taken_for_done(api: Api, github: FakeGithub) -> None:
+def test_rejected_removal_does_not_count_as_done(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=422, body={"message": "Validation Failed"})]
@@ -271,14 +273,14 @@ def test_a_removal_that_github_refuses_is_not_taken_for_done(api: Api, github: F
     assert "priority-low" in memory.label_states
 
 
-def test_a_label_that_another_worker_creates_at_the_same_moment_is_fine(api: Api, github: FakeGithub) -> None:
+def test_label_created_concurrently_is_no_error(api: Api, github: FakeGithub) -> None:
     github.add_label("bug")
     github.faults = [Fault("GET", f"{ALL}/bug", status=404, body={"message": "Not Found"})]
     assert keep(api, FakeMemory(), BUG).added == ("bug",)
 
 
-def test_a_label_that_github_does_not_take_is_our_own_fault(api: Api, github: FakeGithub) -> None:
-    with pytest.raises(Retryable, match=r"^POST /repos/o/r/labels: 422: GitHub does not take the label a,b$") as error:
+def test_rejected_label_is_retryable_and_no_failure_of_github(api: Api, github: FakeGithub) -> None:
+    with pytest.raises(Retryable, match=r"^POST /repos/o/r/labels: 422: GitHub rejected the label a,b$") as error:
         keep(api, FakeMemory(), LabelWish("a,b", "kind"))
     assert not isinstance(error.value, DependencyDown)
 
@@ -287,29 +289,29 @@ def test_a_label_that_github_does_not_take_is_our_own_fault(api: Api, github: Fa
 @pytest.mark.parametrize(
     "error", [Wait("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
 )
-def test_a_stop_before_any_write_breaks_nothing(api: Api, github: FakeGithub, stopped: int, error: HlsError) -> None:
+def test_run_can_be_stopped_before_any_write(api: Api, github: FakeGithub, stopped: int, error: HlsError) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.events.clear()
-    turns = Turns(*[None] * stopped, error)  # one removal, two creations, one addition
+    slots = WriteSlots(*[None] * stopped, error)  # one removal, two creations, one addition
     with pytest.raises(type(error)):
-        keep(api, memory, BUG, HIGH, turns=turns)
-    assert turns.taken == stopped
+        keep(api, memory, BUG, HIGH, slots=slots)
+    assert slots.taken == stopped
     keep(api, memory, BUG, HIGH)
     assert github.events == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
     assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
 
 
-def test_an_intent_that_came_to_nothing_is_forgotten(api: Api, github: FakeGithub) -> None:
+def test_intent_without_write_is_forgotten(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     with pytest.raises(Wait):
-        keep(api, memory, BUG, turns=Turns(None, Wait("not our turn", at=NOON)))
+        keep(api, memory, BUG, slots=WriteSlots(None, Wait("not our turn", at=NOON)))
     assert memory.label_states == {"bug": "intended"}
     keep(api, memory, HIGH)
     assert memory.label_states == {"priority-high": "ours"}
 
 
-def test_a_dry_run_looks_and_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+def test_dry_run_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.seen.clear()
@@ -326,13 +328,13 @@ def test_a_dry_run_looks_and_decides_and_writes_nothing(api: Api, github: FakeGi
     assert memory.changes == changes
 
 
-def test_a_dry_run_of_what_is_done_already_says_so(api: Api, github: FakeGithub) -> None:
+def test_dry_run_without_change_is_unchanged(api: Api, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     assert keep(api, memory, LOW, dry_run=True).kind == "unchanged"
 
 
-def test_a_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
+def test_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
     github.faults = [
         Fault(
             *("POST", ON),

@@ -1,4 +1,4 @@
-"""GitHub for a look: the event with which a thread began, and a writer that never writes."""
+"""The read-only client: the opened event of a conversation, and a writer that never writes."""
 
 from __future__ import annotations
 
@@ -18,48 +18,52 @@ from tests.clients.fake_memory import FakeMemory
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HLS = Account(login="hls-bot", id=9001, type="User")
-HOME = {"id": 1, "full_name": "o/r"}
+REPOSITORY = {"id": 1, "full_name": "o/r"}
 ISSUE = {"number": 7, "title": "It breaks", "user": MALLORY, "state": "open"}
 PULL_REQUEST = {**ISSUE, "head": {"sha": "a" * 40, "ref": "fix"}, "base": {"sha": "b" * 40, "ref": "main"}}
 
 
 @pytest.fixture
-def looking(github: FakeGithub) -> Iterator[Looking]:
+def read_only(github: FakeGithub) -> Iterator[Looking]:
     client = look(github_settings(github.base_url), now=lambda: NOON)
     yield client
     client.close()
 
 
-def test_an_issue_is_told_as_it_was_opened(github: FakeGithub, looking: Looking) -> None:
-    github.repository, github.issue = {**HOME}, {**ISSUE}
-    assert looking.opened("o/r", 7) == Opened(
-        "issues", {"action": "opened", "repository": HOME, "sender": MALLORY, "issue": ISSUE}
+def test_opened_event_of_issue_is_rebuilt(github: FakeGithub, read_only: Looking) -> None:
+    github.repository, github.issue = {**REPOSITORY}, {**ISSUE}
+    assert read_only.opened("o/r", 7) == Opened(
+        "issues", {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "issue": ISSUE}
     )
     assert github.calls == ["GET /repos/o/r", "GET /repos/o/r/issues/7"]
 
 
-def test_a_number_that_is_a_pull_requests_is_told_as_one(github: FakeGithub, looking: Looking) -> None:
-    github.repository, github.issue, github.pull_request = {**HOME}, {**ISSUE, "pull_request": {}}, {**PULL_REQUEST}
-    assert looking.opened("o/r", 7) == Opened(
+def test_opened_event_of_pull_request_is_rebuilt(github: FakeGithub, read_only: Looking) -> None:
+    github.repository, github.issue, github.pull_request = (
+        {**REPOSITORY},
+        {**ISSUE, "pull_request": {}},
+        {**PULL_REQUEST},
+    )
+    assert read_only.opened("o/r", 7) == Opened(
         "pull_request",
-        {"action": "opened", "repository": HOME, "sender": MALLORY, "number": 7, "pull_request": PULL_REQUEST},
+        {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "number": 7, "pull_request": PULL_REQUEST},
     )
 
 
-def test_what_only_our_account_is_told_of_a_repository_is_left_out(github: FakeGithub, looking: Looking) -> None:
-    github.repository = {**HOME, "permissions": {"push": True}, "temp_clone_token": "a-credential"}
+def test_repository_keys_that_webhooks_lack_are_removed(github: FakeGithub, read_only: Looking) -> None:
+    github.repository = {**REPOSITORY, "permissions": {"push": True}, "temp_clone_token": "a-credential"}
     github.issue = {**ISSUE}
-    assert looking.opened("o/r", 7).payload["repository"] == HOME
+    assert read_only.opened("o/r", 7).payload["repository"] == REPOSITORY
 
 
-def test_a_thread_that_is_not_there_is_named(looking: Looking) -> None:
+def test_missing_conversation_is_named_in_the_error(read_only: Looking) -> None:
     with pytest.raises(Permanent, match="GET /repos/o/r/issues/8: 404"):
-        looking.opened("o/r", 8)
+        read_only.opened("o/r", 8)
 
 
-def test_nothing_is_written_even_if_no_dry_run_is_asked_for(github: FakeGithub, looking: Looking) -> None:
+def test_nothing_is_written_even_without_dry_run(github: FakeGithub, read_only: Looking) -> None:
     memory = FakeMemory()
-    writer = looking.writer(
+    writer = read_only.writer(
         "o/r", we=HLS, memory=memory, before_write=lambda: None, still_ours=lambda: None, dry_run=False
     )
     labels = KeepLabels((LabelWish("bug", "kind"),), ("kind",))
@@ -73,7 +77,7 @@ def test_nothing_is_written_even_if_no_dry_run_is_asked_for(github: FakeGithub, 
 
 
 @pytest.mark.parametrize(("as_if_open", "read_as"), [(False, ("closed", True)), (True, ("open", False))])
-def test_a_closed_and_locked_thread_can_be_read_as_if_it_were_open(
+def test_closed_and_locked_conversation_can_be_read_as_open(
     github: FakeGithub, as_if_open: bool, read_as: tuple[str, bool]
 ) -> None:
     github.issue = {**ISSUE, "state": "closed", "locked": True}

@@ -1,4 +1,4 @@
-"""What a call costs."""
+"""Cost of a call."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def test_a_call_costs_its_list_price(usage: Usage, usd: float) -> None:
 
 
 @pytest.mark.parametrize("model", ["llama-9", "gpt-5", ""])
-def test_a_model_of_somebody_else_has_no_price(model: str) -> None:
+def test_model_of_another_provider_has_no_price(model: str) -> None:
     assert cost_usd(Usage(model, input_tokens=1)) is None

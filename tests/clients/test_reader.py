@@ -1,4 +1,4 @@
-"""Reads of one repository, as our values."""
+"""Reads of one repository, returned as HLS's values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PULL_REQUEST: dict[str, Any] = {
 }
 
 
-def test_an_issue_is_one_request(api: Api, github: FakeGithub) -> None:
+def test_issue_takes_one_request(api: Api, github: FakeGithub) -> None:
     github.issue = ISSUE
     assert GithubReader(api, "o/r").issue(7) == Issue(
         number=7,
@@ -54,14 +54,12 @@ def test_an_issue_is_one_request(api: Api, github: FakeGithub) -> None:
     assert github.calls == ["GET /repos/o/r/issues/7"]
 
 
-def test_an_issue_that_is_a_pull_request_is_fine_and_a_deleted_author_is_the_ghost(
-    api: Api, github: FakeGithub
-) -> None:
+def test_pull_request_can_be_read_as_issue_and_deleted_author_is_ghost(api: Api, github: FakeGithub) -> None:
     github.issue = {**ISSUE, "pull_request": {"url": "https://api.github.com/repos/o/r/pulls/7"}, "user": None}
     assert GithubReader(api, "o/r").issue(7).user == Account("ghost", 10137, "User")
 
 
-def test_a_pull_request_is_one_request(api: Api, github: FakeGithub) -> None:
+def test_pull_request_takes_one_request(api: Api, github: FakeGithub) -> None:
     github.pull_request = PULL_REQUEST
     assert GithubReader(api, "o/r").pull_request(7) == PullRequest(
         number=7,
@@ -96,15 +94,15 @@ def test_files_are_read_page_by_page_in_githubs_order(api: Api, github: FakeGith
     assert github.calls == ["GET /repos/o/r/pulls/7/files"] * 2
 
 
-def test_no_more_than_3000_files_are_asked_for(api: Api, github: FakeGithub) -> None:
+def test_at_most_3000_files_are_read(api: Api, github: FakeGithub) -> None:
     github.files = [{"filename": "f", "status": "added"}] * 3_100
     assert len(GithubReader(api, "o/r").files(7)) == 3_000
     assert len(github.calls) == 30
 
 
-def test_a_reply_that_does_not_fit_is_github_in_trouble(api: Api, github: FakeGithub) -> None:
+def test_response_of_wrong_shape_raises_dependency_down(api: Api, github: FakeGithub) -> None:
     github.issue = {"number": 7, "title": "It crashes", "state": "melted"}
-    with pytest.raises(DependencyDown, match="unexpected: state: Input should be 'open' or 'closed'"):
+    with pytest.raises(DependencyDown, match="unexpected response from GitHub: state: Input should be 'open'"):
         GithubReader(api, "o/r").issue(7)
 
 
@@ -112,7 +110,7 @@ def test_a_reply_that_does_not_fit_is_github_in_trouble(api: Api, github: FakeGi
     ("status", "message"),
     [(404, "Not Found"), (410, "This issue was deleted"), (301, "Moved Permanently")],
 )
-def test_what_is_gone_or_moved_is_gone_for_good(api: Api, github: FakeGithub, status: int, message: str) -> None:
+def test_missing_or_moved_issue_raises_permanent(api: Api, github: FakeGithub, status: int, message: str) -> None:
     github.faults = [Fault("GET", "/repos/o/r/issues/7", status=status, body={"message": message})]
     with pytest.raises(Permanent, match=f"^GET /repos/o/r/issues/7: {status} {message}"):
         GithubReader(api, "o/r").issue(7)
@@ -144,7 +142,7 @@ def test_the_newest_comments_are_read_from_the_end(
     assert [seen.query["page"] for seen in github.seen] == pages
 
 
-def test_a_comment_says_who_wrote_what_and_when(api: Api, github: FakeGithub) -> None:
+def test_comment_has_author_text_and_time(api: Api, github: FakeGithub) -> None:
     url = "https://github.com/o/r/issues/7#issuecomment-5"
     whole = {**a_comment(5), "author_association": "MEMBER", "html_url": url}
     github.comments = [whole, {"id": 6, "user": None, "body": None}]
@@ -178,7 +176,7 @@ JOB: dict[str, Any] = {
 }
 
 
-def test_the_jobs_of_an_attempt_come_with_their_steps(api: Api, github: FakeGithub) -> None:
+def test_jobs_of_an_attempt_include_their_steps(api: Api, github: FakeGithub) -> None:
     github.jobs = [JOB, {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}]
     assert GithubReader(api, "o/r").jobs(5, 2) == (
         WorkflowJob(
@@ -202,7 +200,7 @@ def test_the_jobs_of_an_attempt_come_with_their_steps(api: Api, github: FakeGith
     )
 
 
-def test_jobs_are_read_page_by_page_and_no_more_than_1000(api: Api, github: FakeGithub) -> None:
+def test_at_most_1000_jobs_are_read_page_by_page(api: Api, github: FakeGithub) -> None:
     github.jobs = [{**JOB, "id": number} for number in range(1_150)]
     assert [job.id for job in GithubReader(api, "o/r").jobs(5, 2)] == list(range(1_000))
     assert github.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"] * 10
@@ -210,20 +208,20 @@ def test_jobs_are_read_page_by_page_and_no_more_than_1000(api: Api, github: Fake
 
 def test_a_missing_permission_to_read_actions_is_named(api: Api, github: FakeGithub) -> None:
     headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
-    refusal = {"message": "Resource not accessible by personal access token"}
-    github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=403, body=refusal, headers=headers)]
+    error = {"message": "Resource not accessible by personal access token"}
+    github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=403, body=error, headers=headers)]
     with pytest.raises(Permanent, match=r": the token lacks a permission; GitHub asks for actions=read$"):
         GithubReader(api, "o/r").jobs(5, 2)
 
 
 @pytest.mark.parametrize("data", [[], {"total_count": 1}, {"jobs": {}}, None])
-def test_jobs_in_another_wrapping_are_github_in_trouble(api: Api, github: FakeGithub, data: Any) -> None:
+def test_jobs_without_their_key_raise_dependency_down(api: Api, github: FakeGithub, data: Any) -> None:
     github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=200, body=data)]
-    with pytest.raises(DependencyDown, match="GitHub answered something unexpected: the whole: "):
+    with pytest.raises(DependencyDown, match="unexpected response from GitHub: the response: "):
         GithubReader(api, "o/r").jobs(5, 2)
 
 
-def test_open_pull_requests_from_a_branch_are_asked_for_by_owner_and_branch(api: Api, github: FakeGithub) -> None:
+def test_pull_requests_are_filtered_by_owner_and_branch(api: Api, github: FakeGithub) -> None:
     github.pulls = [{**PULL_REQUEST, "number": 9}, PULL_REQUEST]
     found = GithubReader(api, "o/r").pull_requests_from("octocat:fix/a&state=all #1 ä")
     assert [pull.number for pull in found] == [9, 7]
@@ -236,7 +234,7 @@ def test_open_pull_requests_from_a_branch_are_asked_for_by_owner_and_branch(api:
 
 
 @pytest.mark.parametrize("head", ["", "fix", ":fix", "octocat:"])
-def test_half_a_branch_is_not_asked_for_since_github_would_list_all(api: Api, github: FakeGithub, head: str) -> None:
+def test_incomplete_branch_is_not_sent_because_github_would_list_all(api: Api, github: FakeGithub, head: str) -> None:
     github.pulls = [PULL_REQUEST]
     assert GithubReader(api, "o/r").pull_requests_from(head) == ()
     assert github.calls == []
@@ -256,7 +254,7 @@ RELEASE: dict[str, Any] = {
 }
 
 
-def test_releases_are_one_request(api: Api, github: FakeGithub) -> None:
+def test_releases_take_one_request(api: Api, github: FakeGithub) -> None:
     nameless = {"id": 3, "tag_name": "v1.0.0", "name": None, "body": None, "author": None, "published_at": None}
     github.releases = [RELEASE, nameless, *[RELEASE] * 150]
     found = GithubReader(api, "o/r").releases()
@@ -278,7 +276,7 @@ def test_releases_are_one_request(api: Api, github: FakeGithub) -> None:
     assert github.calls == ["GET /repos/o/r/releases"]
 
 
-def test_commits_between_two_points_say_who_wrote_them(api: Api, github: FakeGithub) -> None:
+def test_commits_between_two_refs_have_authors(api: Api, github: FakeGithub) -> None:
     by = {"name": "Mona Lisa", "email": "mona@example.org"}
     github.compared["release/1...v2#x"] = {
         "total_commits": 300,
@@ -295,7 +293,7 @@ def test_commits_between_two_points_say_who_wrote_them(api: Api, github: FakeGit
     assert github.calls == ["GET /repos/o/r/compare/release%2F1...v2%23x"]
 
 
-def test_points_that_github_does_not_know_have_nothing_between_them(api: Api, github: FakeGithub) -> None:
+def test_comparison_of_unknown_refs_is_none(api: Api, github: FakeGithub) -> None:
     assert GithubReader(api, "o/r").commits_between("v0", "v1") is None
 
 
@@ -303,7 +301,7 @@ BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".g
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("content", "found"),
     [
         (
             {**BLOB, "encoding": "base64", "content": "ZW5hYmxlZDog\nZmFsc2U=\n"},
@@ -322,31 +320,27 @@ BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".g
     ],
     ids=["file", "empty", "too large", "symlink", "submodule", "directory", "empty directory", "nothing"],
 )
-def test_what_stands_at_a_path_is_one_request_for_its_branch(
-    api: Api, github: FakeGithub, told: Any, found: FileAtRef | None
-) -> None:
-    github.content = told
+def test_file_at_ref_takes_one_request(api: Api, github: FakeGithub, content: Any, found: FileAtRef | None) -> None:
+    github.content = content
     assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="release/1") == found
     (seen,) = github.seen
     assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
 
 
-def test_without_the_name_of_a_branch_github_takes_the_default_one(api: Api, github: FakeGithub) -> None:
+def test_no_ref_is_sent_for_the_default_branch(api: Api, github: FakeGithub) -> None:
     assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref=None) is None
     assert github.seen[0].query == {}
 
 
-def test_content_that_is_no_base64_is_githubs_trouble(api: Api, github: FakeGithub) -> None:
+def test_invalid_base64_raises_dependency_down(api: Api, github: FakeGithub) -> None:
     github.content = {**BLOB, "encoding": "base64", "content": "a"}
     with pytest.raises(DependencyDown, match="content"):
         GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="main")
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/r#x", "o/%72", "o/r/issues/1/..", "o/..", "o"])
-def test_rule_13_nothing_is_asked_of_a_repository_with_another_shape_of_name(
-    api: Api, github: FakeGithub, name: str
-) -> None:
+def test_rule_13_invalid_repository_name_sends_no_request(api: Api, github: FakeGithub, name: str) -> None:
     github.issue = ISSUE
-    with pytest.raises(Permanent, match=r" is not the name of a repository: owner/repo is$"):
+    with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
         GithubReader(api, name).issue(7)
     assert github.calls == []

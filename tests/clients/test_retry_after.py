@@ -1,4 +1,4 @@
-"""When a server wants to be asked again."""
+"""Parsing of the Retry-After header."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
         ({"retry-after": "99999999999999"}, timedelta(hours=2)),
     ],
 )
-def test_the_header_names_a_time(headers: dict[str, str], wait: timedelta) -> None:
+def test_header_gives_a_time(headers: dict[str, str], wait: timedelta) -> None:
     assert retry_after(headers, NOON) == NOON + wait
 
 
 @pytest.mark.parametrize("header", [{}, {"retry-after": "soon"}, {"retry-after": ""}, {"retry-after": "nan"}])
-def test_a_header_that_cannot_be_read_names_none(header: dict[str, str]) -> None:
+def test_invalid_header_gives_none(header: dict[str, str]) -> None:
     assert retry_after(header, NOON) is None

@@ -1,4 +1,4 @@
-"""Sections of one comment: composed, and read again whatever people made of them."""
+"""Sections of one comment: rendered, and parsed again after edits by people."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hls_handler.clients.clamp import LONGEST
+from hls_handler.clients.clamp import MAX_COMMENT_CHARS
 from hls_handler.clients.sections import (
-    CUT,
     OLDER_LEFT_OUT,
+    SECTION_TRUNCATED,
     Section,
     Sections,
-    compose,
     digest_of,
-    own_text,
-    parse,
+    parse_sections,
+    render_sections,
+    section_text,
 )
 from hls_handler.untrusted.inline import BREAK
 from hls_handler.untrusted.markdown import for_comment, scrub, scrub_inline
@@ -28,47 +28,49 @@ MARK_A, MARK_B = "<!-- hls:section a aaaaaaaaaaaaaaaa -->", "<!-- hls:section b 
 END = "<!-- hls:sections end -->"
 
 
-def test_sections_stand_under_invisible_marks_then_the_footer_then_our_marker() -> None:
-    body = compose(Sections((A, B)), newest="b", footer="The footer.", marker=MARKER)
+def test_sections_have_invisible_marks_followed_by_footer_and_marker() -> None:
+    body = render_sections(Sections((A, B)), newest="b", footer="The footer.", marker=MARKER)
     assert body == f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
     tokens = MARKDOWN.parse(body)
     assert [token.content for token in tokens if token.type == "inline"] == ["A says.", "B says.", "The footer."]
-    assert parse(body, marker=MARKER) == Sections((A, B))
+    assert parse_sections(body, marker=MARKER) == Sections((A, B))
 
 
-def test_without_a_footer_nothing_stands_between_the_last_section_and_our_marker() -> None:
-    body = compose(Sections((A,)), newest="a", footer="", marker=MARKER)
+def test_without_footer_the_marker_follows_the_last_section() -> None:
+    body = render_sections(Sections((A,)), newest="a", footer="", marker=MARKER)
     assert body == f"{MARK_A}\nA says.\n{MARKER}"
-    assert parse(body, marker=MARKER) == Sections((A,))
+    assert parse_sections(body, marker=MARKER) == Sections((A,))
 
 
 @pytest.mark.parametrize(
     "text", ["- an item\n\n  of two paragraphs", "> a quote", "    code", "| a |\n|---|\n| b |", "# A"]
 )
 def test_no_section_runs_into_the_next(text: str) -> None:
-    body = compose(Sections((Section("a", "", text), B)), newest="b", footer="***\n\nThe footer.", marker=MARKER)
+    body = render_sections(
+        Sections((Section("a", "", text), B)), newest="b", footer="***\n\nThe footer.", marker=MARKER
+    )
     tokens = MARKDOWN.parse(body)
     last = [(token.content, token.level) for token in tokens if token.type in {"inline", "hr"}][-3:]
     assert last == [("B says.", 1), ("", 0), ("The footer.", 1)]
 
 
-def test_a_section_is_replaced_where_it_stands_or_added_behind_the_others() -> None:
+def test_section_is_replaced_in_place_or_appended() -> None:
     news = Section("a", "cccccccccccccccc", "A says more.")
     assert Sections((A, B)).with_section(news) == Sections((news, B))
     assert Sections((B,), older_left_out=True).with_section(news) == Sections((B, news), older_left_out=True)
 
 
-def test_the_digest_is_short_and_that_of_the_text() -> None:
+def test_digest_is_16_hex_digits_of_the_text() -> None:
     assert digest_of("Please squash.") == "26afacb62da7407a"
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a_b", "a-->", "ä", "a\n", "x" * 101])
-def test_a_section_whose_name_could_break_its_mark_is_a_defect_of_ours(key: str) -> None:
-    with pytest.raises(ValueError, match="named by letters, digits and hyphens"):
-        compose(Sections((Section(key, "", "text"),)), newest=key, footer="", marker=MARKER)
+def test_section_key_that_could_break_its_mark_raises_value_error(key: str) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 100 letters, digits and hyphens"):
+        render_sections(Sections((Section(key, "", "text"),)), newest=key, footer="", marker=MARKER)
 
 
-# --- what people do to it --------------------------------------------------------------------------------------------
+# --- edits by people ------------------------------------------------------------------------------------------------
 
 WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
 
@@ -117,8 +119,8 @@ WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}
         pytest.param("", (), id="nothing"),
     ],
 )  # fmt: skip
-def test_what_people_made_of_it_is_read(body: str, sections: tuple[Section, ...]) -> None:
-    assert parse(body, marker=MARKER) == Sections(sections)
+def test_edited_comment_is_parsed(body: str, sections: tuple[Section, ...]) -> None:
+    assert parse_sections(body, marker=MARKER) == Sections(sections)
 
 
 PIECES = st.sampled_from(
@@ -164,28 +166,31 @@ BODIES = st.lists(PIECES, max_size=30).map("".join)
 
 
 @given(texts=st.dictionaries(st.from_regex(r"[A-Za-z0-9-]{1,100}", fullmatch=True), BODIES, max_size=6), footer=BODIES)
-def test_what_was_composed_is_read_as_it_was(texts: dict[str, str], footer: str) -> None:
-    each = tuple(Section(key, digest_of(text), own_text(text)) for key, text in texts.items())
+def test_rendered_sections_are_parsed_back(texts: dict[str, str], footer: str) -> None:
+    each = tuple(Section(key, digest_of(text), section_text(text)) for key, text in texts.items())
     for sections in (Sections(each), Sections(each, older_left_out=True)):
-        assert parse(compose(sections, newest="a", footer=footer, marker=MARKER), marker=MARKER) == sections
+        assert (
+            parse_sections(render_sections(sections, newest="a", footer=footer, marker=MARKER), marker=MARKER)
+            == sections
+        )
 
 
 @given(standing=BODIES, body=BODIES, footer=BODIES)
 @example(standing=f"{MARK_B}\n\r<!-- hls:section c -->\n", body="", footer="")
 @example(standing=f"{MARK_B}\n<!-- hls:section c -->\r\r\n\r", body="", footer="")
-def test_a_source_changes_its_own_section_alone_whatever_stood_there(standing: str, body: str, footer: str) -> None:
-    before = parse(standing, marker=MARKER)
-    ours = Section("a", digest_of(own_text(body)), own_text(body))
-    written = compose(before.with_section(ours), newest="a", footer=footer, marker=MARKER)
-    after = parse(written, marker=MARKER)
+def test_source_changes_only_its_own_section(standing: str, body: str, footer: str) -> None:
+    before = parse_sections(standing, marker=MARKER)
+    ours = Section("a", digest_of(section_text(body)), section_text(body))
+    written = render_sections(before.with_section(ours), newest="a", footer=footer, marker=MARKER)
+    after = parse_sections(written, marker=MARKER)
     assert after.find("a") == ours
     assert [s for s in after.each if s.key != "a"] == [s for s in before.each if s.key != "a"]
     assert written.endswith(f"\n{MARKER}")
-    again = compose(after, newest="a", footer=footer, marker=MARKER)
+    again = render_sections(after, newest="a", footer=footer, marker=MARKER)
     assert again == written
 
 
-# --- what strangers write --------------------------------------------------------------------------------------------
+# --- untrusted text --------------------------------------------------------------------------------------------------
 
 PLACES = {
     "text": scrub,
@@ -221,32 +226,34 @@ FORGERIES = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_rule_16_nobody_forges_a_mark_through_what_is_scrubbed(forgery: str, place: str) -> None:
+def test_rule_16_scrubbed_text_cannot_forge_a_mark(forgery: str, place: str) -> None:
     scrubbed = PLACES[place](FORGERIES[forgery])
-    assert "<!--" not in scrubbed  # what `parse` and those who look for our marker rely on
+    assert "<!--" not in scrubbed  # `parse_sections` and the search for the marker rely on this
     body = f"**Claude says:**\n\n{scrubbed}\n\nThe end."
-    assert own_text(body) == body.strip("\n")  # there was nothing left to do
-    posted = compose(Sections((Section("a", "", own_text(body)), B)), newest="a", footer=scrubbed, marker=MARKER)
-    assert [section.key for section in parse(posted, marker=MARKER).each] == ["a", "b"]
+    assert section_text(body) == body.strip("\n")  # nothing had to be removed
+    posted = render_sections(
+        Sections((Section("a", "", section_text(body)), B)), newest="a", footer=scrubbed, marker=MARKER
+    )
+    assert [section.key for section in parse_sections(posted, marker=MARKER).each] == ["a", "b"]
     assert posted.count(MARKER) == 1
 
 
-@given(stranger=BODIES, place=st.sampled_from(sorted(PLACES)))
-def test_rule_16_no_mixture_of_marks_survives_scrubbing(stranger: str, place: str) -> None:
-    assert "<!--" not in PLACES[place](stranger)
+@given(untrusted=BODIES, place=st.sampled_from(sorted(PLACES)))
+def test_rule_16_no_combination_of_marks_survives_scrubbing(untrusted: str, place: str) -> None:
+    assert "<!--" not in PLACES[place](untrusted)
 
 
-def test_a_mark_that_a_template_writes_is_none() -> None:
-    text = own_text(f"{MARK_B}\n<!-- hls:note --> <!-- mine -->\n{MARKER}")
+def test_mark_written_by_a_template_is_not_recognized() -> None:
+    text = section_text(f"{MARK_B}\n<!-- hls:note --> <!-- mine -->\n{MARKER}")
     assert text == (
         f"<!-- hls{BREAK}:section b bbbbbbbbbbbbbbbb -->\n<!-- hls{BREAK}:note --> <!-- mine -->\n"
         f"<!-- hls{BREAK}:pull_requests -->"
     )
-    posted = compose(Sections((A,)), newest="a", footer=f"{MARK_B}\nFooter.", marker=MARKER)
-    assert parse(posted, marker=MARKER) == Sections((A,))
+    posted = render_sections(Sections((A,)), newest="a", footer=f"{MARK_B}\nFooter.", marker=MARKER)
+    assert parse_sections(posted, marker=MARKER) == Sections((A,))
 
 
-# --- how much fits ---------------------------------------------------------------------------------------------------
+# --- length limits ---------------------------------------------------------------------------------------------------
 
 
 def long_section(key: str, length: int) -> Section:
@@ -254,43 +261,43 @@ def long_section(key: str, length: int) -> Section:
 
 
 def test_a_long_text_is_cut_visibly_and_keeps_its_last_paragraph() -> None:
-    text = own_text("line\n" * 10_000 + "\n\nIn short: no.")
+    text = section_text("line\n" * 10_000 + "\n\nIn short: no.")
     assert len(text) <= 20_000
-    assert text.endswith(f"line\n\n{CUT}\n\nIn short: no.")
-    assert own_text("x" * 20_000) == "x" * 20_000
+    assert text.endswith(f"line\n\n{SECTION_TRUNCATED}\n\nIn short: no.")
+    assert section_text("x" * 20_000) == "x" * 20_000
 
 
-def test_the_oldest_other_sections_go_until_it_fits_and_one_line_says_so() -> None:
+def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> None:
     each = (long_section("a", 20_000), long_section("b", 20_000), long_section("c", 20_000), long_section("d", 20_000))
-    body = compose(Sections(each), newest="a", footer="The footer.", marker=MARKER)
+    body = render_sections(Sections(each), newest="a", footer="The footer.", marker=MARKER)
     assert len(body) <= 65_536
     assert body.startswith(
         f"<!-- hls:sections left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section a 0123456789abcdef -->\n"
     )
     assert body.endswith(f"dd\n\n{END}\nThe footer.\n{MARKER}")
-    after = parse(body, marker=MARKER)
+    after = parse_sections(body, marker=MARKER)
     assert after == Sections((each[0], each[2], each[3]), older_left_out=True)
     later = after.with_section(long_section("b", 20_000))
-    body = compose(later, newest="b", footer="The footer.", marker=MARKER)
-    assert parse(body, marker=MARKER) == Sections((each[2], each[3], each[1]), older_left_out=True)
+    body = render_sections(later, newest="b", footer="The footer.", marker=MARKER)
+    assert parse_sections(body, marker=MARKER) == Sections((each[2], each[3], each[1]), older_left_out=True)
     assert body.count(OLDER_LEFT_OUT) == 1
 
 
-def test_a_comment_of_exactly_the_most_characters_loses_nothing() -> None:
-    room = 65_536 - len(compose(Sections((A, Section("b", "", ""))), newest="a", footer="", marker=MARKER))
+def test_comment_of_exactly_the_maximum_length_is_complete() -> None:
+    available = 65_536 - len(render_sections(Sections((A, Section("b", "", ""))), newest="a", footer="", marker=MARKER))
     fits = Sections((A, long_section("b", 1)))
-    for length, left_out in ((room, False), (room + 1, True)):
+    for length, left_out in ((available, False), (available + 1, True)):
         fits = Sections((A, Section("b", "", "b" * length)))
-        body = compose(fits, newest="a", footer="", marker=MARKER)
-        assert parse(body, marker=MARKER).older_left_out == left_out
+        body = render_sections(fits, newest="a", footer="", marker=MARKER)
+        assert parse_sections(body, marker=MARKER).older_left_out == left_out
         assert len(body) == 65_536 or left_out
 
 
-def test_what_a_person_wrote_without_end_into_a_section_goes_first() -> None:
+def test_oversized_section_edited_by_a_person_is_dropped_first() -> None:
     each = (long_section("a", 60_000), B, long_section("c", 20_000))
-    body = compose(Sections(each), newest="c", footer="f\n" * 5_000, marker=MARKER)
+    body = render_sections(Sections(each), newest="c", footer="f\n" * 5_000, marker=MARKER)
     assert len(body) <= 65_536
-    assert parse(body, marker=MARKER) == Sections((B, each[2]), older_left_out=True)
+    assert parse_sections(body, marker=MARKER) == Sections((B, each[2]), older_left_out=True)
 
 
 @given(
@@ -299,14 +306,16 @@ def test_what_a_person_wrote_without_end_into_a_section_goes_first() -> None:
     footer=st.integers(0, 70_000),
     at=st.integers(0, 8),
 )
-def test_it_always_fits_with_the_newest_section_whole(lengths: list[int], asked: int, footer: int, at: int) -> None:
+def test_comment_always_fits_and_contains_the_newest_section(
+    lengths: list[int], asked: int, footer: int, at: int
+) -> None:
     others = [Section(f"s{number}", "", "x" * length) for number, length in enumerate(lengths)]
-    newest = Section("new", "", own_text("y" * asked))
+    newest = Section("new", "", section_text("y" * asked))
     each = (*others[:at], newest, *others[at:])
-    body = compose(Sections(each), newest="new", footer="z" * footer, marker=MARKER)
-    assert len(body) <= LONGEST
-    after = parse(body, marker=MARKER)
-    kept = [section for section in after.each if section.key != "new"]
-    assert kept == others[len(others) - len(kept) :]
+    body = render_sections(Sections(each), newest="new", footer="z" * footer, marker=MARKER)
+    assert len(body) <= MAX_COMMENT_CHARS
+    after = parse_sections(body, marker=MARKER)
+    remaining = [section for section in after.each if section.key != "new"]
+    assert remaining == others[len(others) - len(remaining) :]
     assert after.find("new") == newest
-    assert after.older_left_out == (len(kept) < len(others))
+    assert after.older_left_out == (len(remaining) < len(others))

@@ -1,4 +1,4 @@
-"""Boxes that a person ticked stay ticked in what replaces the text."""
+"""Checked boxes stay checked in the text that replaces another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.clients.ticks import keep_ticks
+from hls_handler.clients.ticks import copy_checked_boxes
 
 
 @pytest.mark.parametrize(
-    ("older", "newer", "kept"),
+    ("older", "newer", "expected"),
     [
         ("- [x] a\n- [ ] b", "Now:\n- [ ] b\n- [ ] a", "Now:\n- [ ] b\n- [x] a"),
         ("- [X] a", "- [ ] a", "- [X] a"),
@@ -32,12 +32,12 @@ from hls_handler.clients.ticks import keep_ticks
         ("- [x] a", "", ""),
     ],
 )
-def test_an_item_that_stood_ticked_is_ticked(older: str, newer: str, kept: str) -> None:
-    assert keep_ticks(older, newer) == kept
+def test_checked_item_stays_checked(older: str, newer: str, expected: str) -> None:
+    assert copy_checked_boxes(older, newer) == expected
 
 
 @pytest.mark.parametrize(
-    ("older", "newer", "kept"),
+    ("older", "newer", "expected"),
     [
         ("- [x] a\n- [ ] a", "- [ ] a\n- [ ] a", "- [x] a\n- [ ] a"),
         ("- [ ] a\n- [x] a", "- [ ] a\n- [ ] a", "- [ ] a\n- [x] a"),
@@ -48,16 +48,16 @@ def test_an_item_that_stood_ticked_is_ticked(older: str, newer: str, kept: str) 
         ("- [x] a\n- [x] a", "- [x] a\n- [ ] a", "- [x] a\n- [x] a"),
     ],
 )
-def test_of_items_with_the_same_text_as_many_are_ticked_as_were(older: str, newer: str, kept: str) -> None:
-    assert keep_ticks(older, newer) == kept
+def test_number_of_checked_equal_items_is_kept(older: str, newer: str, expected: str) -> None:
+    assert copy_checked_boxes(older, newer) == expected
 
 
 @pytest.mark.parametrize("code", ["```\n{}\n```", "~~~~ text\n{}\n```\n~~~~", "> {}"])
-def test_boxes_in_code_and_in_quotes_are_nobodys_ticks(code: str) -> None:
-    ticked, empty = code.format("- [x] a"), code.format("- [ ] a")
-    assert keep_ticks(ticked, "- [ ] a") == "- [ ] a"
-    assert keep_ticks("- [x] a", empty) == empty
-    assert keep_ticks(f"{empty}\n\n- [x] a", f"{empty}\n\n- [ ] a") == f"{empty}\n\n- [x] a"
+def test_boxes_in_code_and_quotes_are_ignored(code: str) -> None:
+    checked, empty = code.format("- [x] a"), code.format("- [ ] a")
+    assert copy_checked_boxes(checked, "- [ ] a") == "- [ ] a"
+    assert copy_checked_boxes("- [x] a", empty) == empty
+    assert copy_checked_boxes(f"{empty}\n\n- [x] a", f"{empty}\n\n- [ ] a") == f"{empty}\n\n- [x] a"
 
 
 LINES = st.sampled_from(
@@ -67,35 +67,35 @@ TEXTS = st.lists(LINES, max_size=12).map("\n".join)
 ITEM = re.compile(r"^( *(?:[-*]|1\.) \[)([ xX])\] (\w)", re.MULTILINE)
 
 
-def without_ticks(text: str) -> str:
+def uncheck_all(text: str) -> str:
     return ITEM.sub(r"\1 ] \3", text)
 
 
 @given(asked=TEXTS, data=st.data())
-def test_a_text_that_differs_in_ticks_alone_becomes_the_older_one_again(asked: str, data: st.DataObject) -> None:
+def test_text_that_differs_only_in_checked_boxes_becomes_the_older_one(asked: str, data: st.DataObject) -> None:
     asked = asked.replace("```", "code")
-    tick = st.sampled_from(" xX")
-    older = ITEM.sub(lambda item: f"{item[1]}{data.draw(tick) if item[2] == ' ' else item[2]}] {item[3]}", asked)
-    assert keep_ticks(older, asked) == older
+    mark = st.sampled_from(" xX")
+    older = ITEM.sub(lambda item: f"{item[1]}{data.draw(mark) if item[2] == ' ' else item[2]}] {item[3]}", asked)
+    assert copy_checked_boxes(older, asked) == older
 
 
 @given(older=TEXTS, newer=TEXTS)
-def test_nothing_but_boxes_is_changed_and_only_towards_a_tick(older: str, newer: str) -> None:
-    kept = keep_ticks(older, newer)
-    assert without_ticks(kept) == without_ticks(newer)
-    boxes = zip(ITEM.findall(newer), ITEM.findall(kept), strict=True)
+def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> None:
+    result = copy_checked_boxes(older, newer)
+    assert uncheck_all(result) == uncheck_all(newer)
+    boxes = zip(ITEM.findall(newer), ITEM.findall(result), strict=True)
     assert all(was in (now, " ") for (_, was, _), (_, now, _) in boxes)
-    assert keep_ticks(older, kept) == kept
+    assert copy_checked_boxes(older, result) == result
 
 
 @given(older=TEXTS, newer=TEXTS)
-def test_as_many_boxes_of_a_text_are_ticked_as_were_or_as_there_are(older: str, newer: str) -> None:
+def test_as_many_boxes_are_checked_as_before_if_there_are_enough(older: str, newer: str) -> None:
     older, newer = older.replace("```", ""), newer.replace("```", "")
 
-    def ticked(text: str) -> Counter[str]:
+    def checked(text: str) -> Counter[str]:
         return Counter(name for _, box, name in ITEM.findall(text) if box != " ")
 
-    there = Counter(name for _, _, name in ITEM.findall(newer))
+    present = Counter(name for _, _, name in ITEM.findall(newer))
     for name in "ab":
-        expected = max(ticked(newer)[name], min(ticked(older)[name], there[name]))
-        assert ticked(keep_ticks(older, newer))[name] == expected
+        expected = max(checked(newer)[name], min(checked(older)[name], present[name]))
+        assert checked(copy_checked_boxes(older, newer))[name] == expected

@@ -1,4 +1,4 @@
-"""The last look before bytes leave."""
+"""The lease check right before bytes are sent."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ ISSUE = "/repos/o/r/issues/7"
 ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 
 
-class Looks:
-    """Counts how often it is asked, and says no from the n-th time on."""
+class LeaseCheck:
+    """Counts its calls, and raises from the n-th call on."""
 
-    def __init__(self, *, no_from: int | None = None) -> None:
-        self.asked, self._no_from = 0, no_from
+    def __init__(self, *, fail_from: int | None = None) -> None:
+        self.calls, self._fail_from = 0, fail_from
 
     def __call__(self) -> None:
-        self.asked += 1
-        if self._no_from is not None and self.asked >= self._no_from:
-            raise LeaseLost("thawed too late")
+        self.calls += 1
+        if self._fail_from is not None and self.calls >= self._fail_from:
+            raise LeaseLost("the lease is lost")
 
 
-@pytest.mark.parametrize("no_from", [1, 2], ids=["before the head", "between head and body"])
+@pytest.mark.parametrize("fail_from", [1, 2], ids=["before the head", "between head and body"])
 @pytest.mark.parametrize("connected", [False, True], ids=["fresh connection", "kept connection"])
-def test_a_write_that_is_not_ours_any_more_never_reaches_github(
-    api: Api, github: FakeGithub, no_from: int, connected: bool
+def test_write_after_a_lost_lease_never_reaches_github(
+    api: Api, github: FakeGithub, fail_from: int, connected: bool
 ) -> None:
     if connected:
         github.issue = {"number": 7}
         api.get(ISSUE, ANYTHING)
     seen = len(github.calls)
-    with pytest.raises(LeaseLost, match="thawed too late"):
-        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=Looks(no_from=no_from))
+    with pytest.raises(LeaseLost, match="the lease is lost"):
+        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=LeaseCheck(fail_from=fail_from))
     assert len(github.calls) == seen
 
 
-def test_a_write_that_is_ours_goes_out_and_reads_are_not_asked_about(api: Api, github: FakeGithub) -> None:
+def test_lease_is_checked_for_writes_and_not_for_reads(api: Api, github: FakeGithub) -> None:
     github.issue = {"number": 7}
-    looks = Looks()
-    api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=looks)
-    asked = looks.asked
-    assert asked > 0
+    check = LeaseCheck()
+    api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=check)
+    calls = check.calls
+    assert calls > 0
     api.get(ISSUE, ANYTHING)
-    assert looks.asked == asked
+    assert check.calls == calls
 
 
-def test_after_a_refused_write_the_same_client_goes_on(api: Api, github: FakeGithub) -> None:
+def test_client_is_usable_after_a_stopped_write(api: Api, github: FakeGithub) -> None:
     github.issue = {"number": 7}
     with pytest.raises(LeaseLost):
-        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=Looks(no_from=1))
+        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=LeaseCheck(fail_from=1))
     assert api.get(ISSUE, ANYTHING) == {"number": 7}

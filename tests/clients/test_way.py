@@ -1,4 +1,4 @@
-"""The way out: by which proxy, and whose certificates are believed; as a decision, and over real TLS."""
+"""Proxy and certificate settings: their choice, and their use over real TLS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hls_handler.clients.account import who_am_i
 from hls_handler.clients.api import Api
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.job_log import read_log
-from hls_handler.clients.way import find_way, proxy_secrets
+from hls_handler.clients.way import find_proxy_settings, proxy_secrets
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.conftest import NOON, github_settings
@@ -55,45 +55,45 @@ EXCEPTED = "https://ghe.corp.example/api/v3"
         ({"HTTPS_PROXY": PROXY, "no_proxy": "fd00::/8"}, "https://[fd00::1]/api/v3", None),
     ],
 )
-def test_which_proxy_an_address_is_reached_by(environ: dict[str, str], address: str, proxy: str | None) -> None:
-    assert find_way(address, environ).proxy == proxy
+def test_proxy_is_chosen_by_variables_and_address(environ: dict[str, str], address: str, proxy: str | None) -> None:
+    assert find_proxy_settings(address, environ).proxy == proxy
 
 
 @pytest.mark.parametrize(
     "named", ["socks5://proxy.example:1080", "http://", "http://proxy.example:port", "http://[proxy", "https://p:1"]
 )
-def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(named: str) -> None:
+def test_invalid_proxy_is_rejected_without_showing_its_password(named: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        find_way("https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)})
+        find_proxy_settings("https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)})
     assert str(refused.value) == (
         "the variable HTTPS_PROXY: write it as http://proxy.example:3128; other kinds are not supported"
     )
 
 
-def test_whose_certificates_are_believed_is_said_by_the_first_variable_that_is_set(tmp_path: Path) -> None:
+def test_first_set_variable_names_the_trusted_authorities(tmp_path: Path) -> None:
     one, other = Authority(tmp_path, "one").file, Authority(tmp_path, "other").file
     environ = {"REQUESTS_CA_BUNDLE": str(other), "SSL_CERT_FILE": str(one)}
-    assert find_way(GITHUB, environ).authorities == str(one)
-    assert find_way(GITHUB, environ | {"SSL_CERT_FILE": ""}).authorities == str(other)
-    assert find_way(GITHUB, {"SSL_CERT_DIR": str(tmp_path)}).authorities == str(tmp_path)
-    assert find_way(GITHUB, {}).named_by is None
-    assert find_way(GITHUB, {}).context().cert_store_stats()["x509_ca"] >= 0
+    assert find_proxy_settings(GITHUB, environ).ca_path == str(one)
+    assert find_proxy_settings(GITHUB, environ | {"SSL_CERT_FILE": ""}).ca_path == str(other)
+    assert find_proxy_settings(GITHUB, {"SSL_CERT_DIR": str(tmp_path)}).ca_path == str(tmp_path)
+    assert find_proxy_settings(GITHUB, {}).ca_variable is None
+    assert find_proxy_settings(GITHUB, {}).ssl_context().cert_store_stats()["x509_ca"] >= 0
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [(None, "cannot be read: No such file or directory"), ("no PEM", "holds no certificates in PEM form")],
 )
-def test_authorities_that_cannot_be_used_are_refused(tmp_path: Path, content: str | None, problem: str) -> None:
+def test_invalid_certificate_file_is_rejected(tmp_path: Path, content: str | None, problem: str) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
     with pytest.raises(SettingsError) as refused:
-        find_way(GITHUB, {"SSL_CERT_FILE": str(path)})
+        find_proxy_settings(GITHUB, {"SSL_CERT_FILE": str(path)})
     assert str(refused.value) == f"the variable SSL_CERT_FILE: {path} {problem}"
 
 
-def test_passwords_of_proxies_are_secrets_as_they_are_written_and_as_they_are_sent() -> None:
+def test_proxy_passwords_are_secret_encoded_and_decoded() -> None:
     environ = {"HTTPS_PROXY": "http://hls:pass%40word-of-proxy@p:1", "all_proxy": "http://p:1"}
     assert proxy_secrets(environ) == {"pass%40word-of-proxy", "pass@word-of-proxy"}
 
@@ -111,8 +111,8 @@ class Network:
     github_url: str = GITHUB
     claude_url: str = CLAUDE
 
-    def leads_by(self, credentials: str = f"hls:{PASSWORD}", *, place: str | None = None) -> None:
-        self.set_variable("HTTPS_PROXY", f"http://{credentials}@{place or self.proxy.place}")
+    def use_proxy(self, credentials: str = f"hls:{PASSWORD}", *, address: str | None = None) -> None:
+        self.set_variable("HTTPS_PROXY", f"http://{credentials}@{address or self.proxy.place}")
 
     def ask_github(self) -> object:
         with closing(
@@ -138,19 +138,19 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network
         monkeypatch.setenv(name.lower(), "")
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    with ExitStack() as held:
+    with ExitStack() as stack:
         github, claude = FakeGithub(), FakeClaude()
-        held.callback(github.close)
-        held.callback(claude.close)
+        stack.callback(github.close)
+        stack.callback(claude.close)
         behind = {"api.github.test": github.base_url.removesuffix("/api"), "api.claude.test": claude.base_url}
-        server = held.enter_context(tls_server(authority.certificate_for(*behind), behind))
-        proxy = held.enter_context(Proxy(lambda: server.port, user="hls", password=PASSWORD))
+        server = stack.enter_context(tls_server(authority.certificate_for(*behind), behind))
+        proxy = stack.enter_context(Proxy(lambda: server.port, user="hls", password=PASSWORD))
         one = Network(authority, proxy, github, claude, tmp_path, monkeypatch.setenv)
-        one.leads_by()
+        one.use_proxy()
         yield one
 
 
-def test_github_the_log_and_claude_are_reached_through_the_proxy_by_our_own_authority(network: Network) -> None:
+def test_github_log_and_claude_are_reached_through_proxy_with_own_authority(network: Network) -> None:
     network.claude.says = [Say(body={"id": "claude-haiku-5-5", "lifecycle": "active"})]
     network.github.log = b"one\n"
     assert (network.ask_github(), network.ask_claude(), network.read_log()) == ("hls-bot", "active", ["one"])
@@ -158,54 +158,54 @@ def test_github_the_log_and_claude_are_reached_through_the_proxy_by_our_own_auth
     assert "proxy-authorization" not in str([seen.headers for seen in network.github.seen] + network.claude.headers)
 
 
-def test_a_certificate_that_is_not_believed_is_told_with_the_file_that_says_who_is(network: Network) -> None:
-    stranger = Authority(network.folder, "stranger").file
-    network.set_variable("SSL_CERT_FILE", str(stranger))
-    for down in troubles(network):
+def test_untrusted_certificate_is_reported_with_the_authority_file(network: Network) -> None:
+    other = Authority(network.folder, "stranger").file
+    network.set_variable("SSL_CERT_FILE", str(other))
+    for down in errors_of(network):
         assert str(down).endswith(
-            f"through the proxy http://{network.proxy.place}: the certificate there is not believed: "
+            f"through the proxy http://{network.proxy.place}: certificate verification failed: "
             "unable to get local issuer certificate"
         )
         assert down.remedy == (
-            "name a PEM file that has the certificate of the authority behind it in SSL_CERT_FILE, and restart; "
-            f"now SSL_CERT_FILE ({stranger}) says who is believed"
+            "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
+            f"the trusted authorities now come from SSL_CERT_FILE ({other})"
         )
 
 
-def test_a_proxy_that_is_down_is_told_by_its_address(network: Network) -> None:
-    with socket.socket() as nobody:
-        nobody.bind((HOST, 0))
-        place = f"{HOST}:{nobody.getsockname()[1]}"
-    network.leads_by(place=place)
-    for down in troubles(network):
-        assert str(down).endswith(f"through the proxy http://{place}: Connection refused")
+def test_unreachable_proxy_is_reported_with_its_address(network: Network) -> None:
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        address = f"{HOST}:{free.getsockname()[1]}"
+    network.use_proxy(address=address)
+    for down in errors_of(network):
+        assert str(down).endswith(f"through the proxy http://{address}: Connection refused")
         assert down.remedy.startswith("check the proxy that HTTPS_PROXY names, or except the host by NO_PROXY")
 
 
-def test_a_proxy_that_wants_another_password_is_told_so(network: Network) -> None:
-    network.leads_by("hls:wr0ng-passw0rd")
-    for down in troubles(network):
+def test_rejected_proxy_password_is_reported(network: Network) -> None:
+    network.use_proxy("hls:wr0ng-passw0rd")
+    for down in errors_of(network):
         assert str(down).endswith(
-            f"through the proxy http://{network.proxy.place}: it wants another name or password (407)"
+            f"through the proxy http://{network.proxy.place}: it rejected the user name or password (407)"
         )
-        assert down.remedy == "mend the name and password in HTTPS_PROXY, and restart"
+        assert down.remedy == "correct the user name and password in HTTPS_PROXY, and restart"
 
 
-def troubles(network: Network) -> list[DependencyDown]:
-    """What GitHub's client, the reader of logs and Claude's client say. None of it holds a password."""
-    told = []
+def errors_of(network: Network) -> list[DependencyDown]:
+    """Return the errors of GitHub's client, the log reader and Claude's client; none contains a password."""
+    errors = []
     for ask in (network.ask_github, network.read_log, network.ask_claude):
         with pytest.raises(DependencyDown) as down:
             ask()
-        told.append(down.value)
+        errors.append(down.value)
         shown = "".join(traceback.format_exception(down.value))
         assert PASSWORD not in shown
         assert "wr0ng-passw0rd" not in shown
         assert "aGxzO" not in shown  # of "hls:...", as it is sent
-    return told
+    return errors
 
 
-def test_this_machine_is_reached_directly_whatever_the_variables_say(network: Network) -> None:
+def test_loopback_addresses_are_reached_without_proxy(network: Network) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         network.set_variable(name, "http://127.0.0.1:9")
     network.github.log = b"one\n"

@@ -1,4 +1,4 @@
-"""Other people's text in our messages."""
+"""Foreign text in error messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from hls_handler.clients.wording import cause, hush, usable_secret
+from hls_handler.clients.wording import describe_cause, is_valid_header_value, redact_secret
 
 KEY = "sk-ant/+=secret?"
 
@@ -21,32 +21,32 @@ KEY = "sk-ant/+=secret?"
     ],
     ids=["plain", "in a URL", "base64", "base64 for URLs"],
 )
-def test_our_secret_is_not_shown_in_any_form(form: str) -> None:
-    assert hush(f"the key {form} is wrong", KEY).replace("=", "") == "the key *** is wrong"
+def test_secret_is_redacted_in_every_encoding(form: str) -> None:
+    assert redact_secret(f"the key {form} is wrong", KEY).replace("=", "") == "the key *** is wrong"
 
 
 def test_text_becomes_one_short_line() -> None:
-    assert hush("a\n b\t\x0bc", "k" * 20) == "a b c"
-    assert hush("x" * 301, "k" * 20) == "x" * 299 + "…"
+    assert redact_secret("a\n b\t\x0bc", "k" * 20) == "a b c"
+    assert redact_secret("x" * 301, "k" * 20) == "x" * 299 + "…"
 
 
-def test_the_cause_of_a_failure_is_told_in_the_systems_words() -> None:
+def test_cause_of_a_failure_is_the_message_of_the_system() -> None:
     outer = ValueError("Bearer sk-ant")
     outer.__context__ = ConnectionRefusedError(111, "Connection refused")
-    assert cause(outer) == "Connection refused"
-    assert cause(RuntimeError(OSError(113, "No route to host"))) == "No route to host"
-    assert cause(ValueError("Bearer sk-ant")) == "ValueError"
+    assert describe_cause(outer) == "Connection refused"
+    assert describe_cause(RuntimeError(OSError(113, "No route to host"))) == "No route to host"
+    assert describe_cause(ValueError("Bearer sk-ant")) == "ValueError"
 
 
-def test_a_chain_of_causes_that_bites_its_tail_ends() -> None:
+def test_cyclic_chain_of_causes_ends() -> None:
     one, two = ValueError(), ValueError()
     one.__context__, two.__context__ = two, one
-    assert cause(one) == "ValueError"
+    assert describe_cause(one) == "ValueError"
 
 
 @pytest.mark.parametrize(
     ("secret", "usable"),
     [("ghp_abc", True), ("", False), (" ghp", False), ("ghp\n", False), ("g\x00p", False), ("ghé", False)],
 )
-def test_a_secret_that_no_header_can_hold_is_known_before_it_is_sent(secret: str, usable: bool) -> None:
-    assert usable_secret(secret) is usable
+def test_secret_that_is_invalid_in_a_header_is_detected(secret: str, usable: bool) -> None:
+    assert is_valid_header_value(secret) is usable

@@ -1,4 +1,4 @@
-"""Findings stand at lines that the patch shows, and say what those lines say."""
+"""Anchoring of findings to lines of a patch."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ PATCH = parse_patch("""\
  end""")
 
 
-def finding(**known: Any) -> Finding:
-    """A finding at the new line 13, `return side ** 2`, unless `known` says otherwise."""
-    plain: dict[str, Any] = {
+def finding(**changes: Any) -> Finding:
+    """Return a finding at the new line 13, `return side ** 2`, with changes."""
+    defaults: dict[str, Any] = {
         "path": "area.py",
         "side": "RIGHT",
         "start_line": None,
@@ -46,12 +46,12 @@ def finding(**known: Any) -> Finding:
         "body": "B",
         "suggestion": None,
     }
-    return Finding.model_validate({**plain, **known})
+    return Finding.model_validate({**defaults, **changes})
 
 
-def place(patch: Patch = PATCH, **known: Any) -> tuple[Side, int | None, int] | str:
-    """Where a finding comes to stand, or why it is dropped."""
-    anchored = anchor([finding(**known)], {"area.py": patch})
+def place(patch: Patch = PATCH, **changes: Any) -> tuple[Side, int | None, int] | str:
+    """Return the position of the anchored finding, or the reason why it is dropped."""
+    anchored = anchor([finding(**changes)], {"area.py": patch})
     if anchored.dropped:
         assert anchored.kept == ()
         return anchored.dropped[0][1]
@@ -77,7 +77,7 @@ def test_a_finding_stays_at_the_line_that_it_quotes(quote: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"),
+    ("changes", "expected"),
     [
         ({"line": 99}, ("RIGHT", None, 13)),
         ({"line": 12}, ("RIGHT", None, 13)),
@@ -89,23 +89,23 @@ def test_a_finding_stays_at_the_line_that_it_quotes(quote: str) -> None:
     ],
     ids=["beyond", "next to it", "other side", "removed", "removed, by the other side", "own side", "own side, left"],
 )
-def test_a_finding_moves_to_the_only_line_that_it_quotes(known: dict[str, Any], expected: object) -> None:
-    assert place(**known) == expected
+def test_a_finding_moves_to_the_only_line_that_it_quotes(changes: dict[str, Any], expected: object) -> None:
+    assert place(**changes) == expected
 
 
 @pytest.mark.parametrize(
-    ("known", "reason"),
+    ("changes", "reason"),
     [
         ({"path": "other.py"}, "other.py is not among the files shown"),
-        ({"quote": "return side"}, "its quote is nowhere in the patch of area.py"),
-        ({"line": 1, "quote": "pass"}, "its quote is at 2 lines of area.py, and not at line 1"),
-        ({"line": 1, "quote": " "}, "its quote is nowhere in the patch of area.py"),
-        ({"line": 13, "quote": ""}, "its quote is nowhere in the patch of area.py"),
+        ({"quote": "return side"}, "its quote is not in the patch of area.py"),
+        ({"line": 1, "quote": "pass"}, "its quote matches 2 lines of area.py, but not line 1"),
+        ({"line": 1, "quote": " "}, "its quote is not in the patch of area.py"),
+        ({"line": 13, "quote": ""}, "its quote is not in the patch of area.py"),
     ],
     ids=["file", "part of a line", "two lines", "blank", "nothing"],
 )
-def test_a_finding_without_a_line_is_dropped_with_the_reason(known: dict[str, Any], reason: str) -> None:
-    assert place(**known) == reason
+def test_a_finding_without_a_line_is_dropped_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+    assert place(**changes) == reason
 
 
 def test_a_finding_about_an_empty_line_stays_there() -> None:
@@ -113,7 +113,7 @@ def test_a_finding_about_an_empty_line_stays_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"),
+    ("changes", "expected"),
     [
         ({"start_line": 12}, ("RIGHT", 12, 13)),
         ({"start_line": 10}, ("RIGHT", 10, 13)),
@@ -141,12 +141,12 @@ def test_a_finding_about_an_empty_line_stays_there() -> None:
         "nothing removed above",
     ],
 )
-def test_a_range_is_cut_to_lines_of_one_hunk(known: dict[str, Any], expected: object) -> None:
-    assert place(**known) == expected
+def test_a_range_is_cut_to_lines_of_one_hunk(changes: dict[str, Any], expected: object) -> None:
+    assert place(**changes) == expected
 
 
 @pytest.mark.parametrize(
-    ("known", "kept"),
+    ("changes", "kept"),
     [
         ({}, True),
         ({"start_line": 12}, True),
@@ -157,8 +157,8 @@ def test_a_range_is_cut_to_lines_of_one_hunk(known: dict[str, Any], expected: ob
     ],
     ids=["a line", "a range", "a range of one line", "moved", "a range that was cut", "removed lines"],
 )
-def test_a_suggestion_stays_only_where_it_can_replace_what_it_was_made_for(known: dict[str, Any], kept: bool) -> None:
-    (anchored,) = anchor([finding(suggestion="return 1", **known)], {"area.py": PATCH}).kept
+def test_suggestion_is_dropped_if_it_cannot_be_applied(changes: dict[str, Any], kept: bool) -> None:
+    (anchored,) = anchor([finding(suggestion="return 1", **changes)], {"area.py": PATCH}).kept
     assert anchored.suggestion == ("return 1" if kept else None)
 
 
@@ -181,7 +181,7 @@ def test_the_worst_finding_comes_first_then_by_file_and_line() -> None:
     assert titles == ["0", "1", "2", "3", "4", "5"]
 
 
-def test_findings_of_one_category_on_one_line_become_one() -> None:
+def test_findings_of_one_category_on_one_line_are_merged() -> None:
     findings = [
         finding(severity="low", title="Slow", body="It is slow.", line=99),
         finding(severity="high", title="Wrong", body="It is wrong.", start_line=12),
@@ -195,7 +195,7 @@ def test_findings_of_one_category_on_one_line_become_one() -> None:
     ]
 
 
-def test_of_two_equally_bad_findings_the_surer_one_leads() -> None:
+def test_finding_with_higher_confidence_comes_first() -> None:
     findings = [
         finding(title="Perhaps", body="It may be slow.", confidence=0.3),
         finding(title="Surely", body="It is wrong.", confidence=0.9),
@@ -204,9 +204,9 @@ def test_of_two_equally_bad_findings_the_surer_one_leads() -> None:
     assert [(k.title, k.body) for k in kept] == [("Surely", "It is wrong.\n\n**Perhaps**\n\nIt may be slow.")]
 
 
-def test_lines_that_were_cut_off_are_not_anchored_to() -> None:
+def test_findings_are_not_anchored_to_lines_that_were_cut_off() -> None:
     shown = parse_numbered("@@ -10,5 +10,6 @@\nR   10   def area(side):\n[cut here to fit: 4 more]")
-    assert place(shown) == "its quote is nowhere in the patch of area.py"
+    assert place(shown) == "its quote is not in the patch of area.py"
 
 
 TEXTS = st.sampled_from(["", " ", "a", "b", "+ a", "R 1 + a", "a\nb", "\ud800", "\u2028", "a" * 50])
@@ -221,7 +221,7 @@ PATCHES = st.lists(
 
 
 @st.composite
-def made_up(draw: st.DrawFn) -> Finding:
+def any_finding(draw: st.DrawFn) -> Finding:
     return finding().model_copy(
         update={
             "path": draw(st.sampled_from(["area.py", "b.py", ""])),
@@ -235,8 +235,8 @@ def made_up(draw: st.DrawFn) -> Finding:
 
 
 @settings(max_examples=300)
-@given(st.lists(made_up(), max_size=6), PATCHES)
-def test_whatever_claude_writes_anchors_lie_in_the_patch(findings: list[Finding], text: str) -> None:
+@given(st.lists(any_finding(), max_size=6), PATCHES)
+def test_anchors_of_any_finding_are_in_the_patch(findings: list[Finding], text: str) -> None:
     patch = parse_patch(text)
     anchored = anchor(findings, {"area.py": patch})
     for kept in anchored.kept:

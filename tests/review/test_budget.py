@@ -1,4 +1,4 @@
-"""What fits into a budget of tokens."""
+"""Truncation of patches to a number of tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hls_handler.review.patch import Hunk, Line, Patch, numbered
 
 
 def hunk(start: int, lines: int) -> Hunk:
-    """A hunk whose lines have 8 letters, so 18 characters and 6 tokens when numbered; its header is 4 tokens."""
+    """Return a hunk: each line has 8 letters, 18 characters and 6 tokens with its number; the header has 4 tokens."""
     shown = tuple(Line("RIGHT", start + i, "+", "x" * 8) for i in range(lines))
     return Hunk(f"@@ -0,0 +{start} @@"[:12], shown)
 
@@ -37,6 +37,6 @@ def test_a_first_hunk_that_is_too_long_is_cut_at_a_line(tokens: int, lines: list
 
 
 @given(st.lists(st.integers(0, 40), max_size=5), st.integers(0, 2_000))
-def test_what_is_left_of_a_patch_fits(sizes: list[int], tokens: int) -> None:
+def test_truncated_patch_fits(sizes: list[int], tokens: int) -> None:
     part = cut_to(Patch(tuple(hunk(100 * i, size) for i, size in enumerate(sizes))), tokens)
     assert estimate_tokens(numbered(part)) <= tokens

@@ -53,12 +53,12 @@ def test_claude_sees_side_number_mark_and_text() -> None:
     )
 
 
-def test_a_file_that_ends_without_a_newline_says_so() -> None:
+def test_missing_newline_at_end_of_file_is_shown() -> None:
     text = "@@ -1 +1 @@\n-old\n\\ No newline at end of file\n+new\n\\ No newline at end of file"
     patch = parse_patch(text)
     assert patch.hunks[0].lines == (
-        Line("LEFT", 1, "-", "old", ends_bare=True),
-        Line("RIGHT", 1, "+", "new", ends_bare=True),
+        Line("LEFT", 1, "-", "old", lacks_newline=True),
+        Line("RIGHT", 1, "+", "new", lacks_newline=True),
     )
     assert numbered(patch) == (
         "@@ -1 +1 @@\nL    1 - old\n\\ No newline at end of file\nR    1 + new\n\\ No newline at end of file"
@@ -83,7 +83,7 @@ def test_code_that_looks_like_a_patch_is_code() -> None:
     assert parse_numbered(numbered(patch)) == patch
 
 
-def test_an_empty_line_whose_blank_was_stripped_counts_inside_its_hunk_only() -> None:
+def test_empty_line_without_its_blank_counts_only_inside_its_hunk() -> None:
     patch = parse_patch("@@ -1,3 +1,3 @@\n a\n\n-b\n+c\n")
     assert patch.hunks[0].lines == (
         Line("RIGHT", 1, " ", "a"),
@@ -102,7 +102,7 @@ def test_an_empty_line_whose_blank_was_stripped_counts_inside_its_hunk_only() ->
     ],
     ids=["behind the new side", "behind the old side", "inside both"],
 )
-def test_an_empty_line_counts_only_where_both_sides_of_the_hunk_have_room(text: str, lines: int) -> None:
+def test_empty_line_counts_only_if_both_sides_of_the_hunk_continue(text: str, lines: int) -> None:
     assert len(parse_patch(text).hunks[0].lines) == lines
 
 
@@ -126,7 +126,7 @@ def test_numbered_lines_whose_end_was_stripped_are_read(line: str, expected: Lin
 
 def test_remarks_between_numbered_lines_are_left_out() -> None:
     text = "a remark\nR    1 + early\n@@ -1 +1 @@\nR    1 + x\n[cut here to fit: 3 more]\n\\ No newline at end of file"
-    assert parse_numbered(text) == Patch((Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", ends_bare=True),)),))
+    assert parse_numbered(text) == Patch((Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),))
 
 
 @pytest.mark.parametrize("text", ["", "\n", "no hunk\n+x", "\\ No newline", "@@ nonsense @@\n+x"])
@@ -153,7 +153,7 @@ PATCH_LIKE = st.lists(
 
 
 @given(PATCH_LIKE)
-def test_any_text_is_parsed_and_what_claude_sees_is_read_back_whole(text: str) -> None:
+def test_any_text_can_be_parsed_formatted_and_parsed_back(text: str) -> None:
     patch = parse_patch(text)
     assert parse_numbered(numbered(patch)) == patch
 
@@ -163,7 +163,7 @@ def test_any_text_can_be_read_as_a_numbered_patch(text: str) -> None:
     assert isinstance(parse_numbered(text), Patch)
 
 
-def test_the_patches_of_the_derived_pull_requests_count_as_github_says() -> None:
+def test_line_counts_of_derived_pull_requests_match_github() -> None:
     listings = sorted((recorded.PAYLOADS / "derived" / "files").glob("*.json"))
     files = [file for listing in listings for file in json.loads(listing.read_text(encoding="utf-8"))]
     counted = 0
