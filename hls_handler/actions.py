@@ -1,4 +1,4 @@
-"""What we may do on GitHub: a closed set (SECURITY.md, rule 12: nothing else exists in the code)."""
+"""Actions that HLS can take on GitHub: a closed set (SECURITY.md, rule 12: nothing else exists in the code)."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class LabelWish:
-    """A label that an analysis asks for. Of one group at most one label is kept."""
+    """A label that an analysis asks for. An issue or pull request keeps at most one label of each group."""
 
     name: str  # "priority-high"
-    group: str  # "priority": the field that it came from; of a list each label is a group of its own, "areas area/api"
+    group: str  # "priority", the reply field it comes from; each label of a list is its own group, "areas area/api"
 
 
 @dataclass(frozen=True, slots=True)
 class KeepLabels:
-    """Make the thread carry these labels of ours, and no other of ours in `groups`."""
+    """Set these labels on the conversation, and remove our other labels in `groups`."""
 
     wishes: tuple[LabelWish, ...]
-    groups: tuple[str, ...]  # every group this analysis speaks about, also one that now has no label
-    known: tuple[LabelWish, ...] = ()  # what else than the shipped labels may stand for these groups
+    groups: tuple[str, ...]  # every group that the analysis covers, including those without a label now
+    known: tuple[LabelWish, ...] = ()  # labels that may belong to these groups, apart from the shipped ones
     said: Mapping[str, str] = field(default_factory=dict)  # group -> id of the prompt whose reply has the field
 
 
 @dataclass(frozen=True, slots=True)
 class KeepComment:
-    """Make our one comment of this family say `body`. `create` false: only what is there already is edited.
+    """Set the text of our one comment of this family to `body`. If `create` is false, edit an existing comment only.
 
-    Where several sources feed one comment (reviewers, workflows), `section` names the source: its section then says
-    `body`, those of the others stay, and `footer` stands once below them all.
+    If several sources share one comment (reviewers, workflows), `section` names the source: only its section is
+    replaced by `body`, and `footer` appears once below all sections.
     """
 
     family: str  # "issues"
-    body: str  # Markdown, scrubbed, without marker; with footer, unless it is a section
+    body: str  # Markdown, scrubbed, without marker; includes the footer, unless it is a section
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
-    footer: str = ""  # of sections: Markdown, scrubbed
+    footer: str = ""  # only with `section`: Markdown, scrubbed
 
 
 Action = KeepLabels | KeepComment
@@ -45,19 +45,19 @@ Action = KeepLabels | KeepComment
 OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
 
 
-COMMENTED, EDITED, SAID = "commented", "edited our comment", "our comment says so already"
-"""What is told of a comment that was created, edited, or found as it should be."""
+COMMENTED, EDITED, SAID = "commented", "edited our comment", "our comment is up to date"
+"""Texts of `Outcome.detail` for a comment that was created, edited, or already up to date."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one action."""
+    """The result of one action."""
 
     action: Literal["labels", "comment"]
     kind: OutcomeKind
-    detail: str  # one plain sentence for `why`
+    detail: str  # one plain sentence for `hls why`
     added: tuple[str, ...] = ()  # labels
     removed: tuple[str, ...] = ()
     comment_id: int | None = None
     url: str | None = None
-    body: str | None = None  # of a comment, as written or as it would have been written
+    body: str | None = None  # of a comment, as written, or as a dry run would have written it

@@ -1,7 +1,8 @@
-"""Claude's replies as typed values: what a prompt's `reply:` may name, and what came of asking.
+"""Claude's replies as typed values: the types that a prompt's `reply:` can name, and the results of a call.
 
 Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the API's JSON Schema
-dialect loses or refuses them (docs/facts.md). Bounds are for us: they are checked after the reply came.
+dialect drops or rejects them (docs/facts.md). The API does not enforce bounds: we check them when the reply arrives.
+Docstrings and descriptions of reply types are part of the JSON schema that Claude receives.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ Severity = Literal["critical", "high", "medium", "low"]
 Category = Literal["bugs", "security", "performance", "style"]
 
 LabelRule = str | Mapping[str, str]
-"""How a field's value becomes a label: a pattern with {value}, or a label for each value that has one."""
+"""Maps a field's value to a label: a pattern with {value}, or a table of the values that have a label."""
 
 
 class Reply(BaseModel):
-    """What every reply has.
+    """Base of all reply types.
 
-    A prompt may ask for a subclass, with fields of its author's own and other values in the closed sets of this one
-    (`prompting.fields`): code that matches on a shipped type must take such a value for any text.
+    A prompt may request a subclass with fields defined by its author and with other values in the closed sets of a
+    shipped type (`prompting.fields`): code that matches on a shipped type must accept any text as such a value.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -179,7 +180,7 @@ REPLY_TYPES: Mapping[str, type[Reply]] = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one call to Claude took. Tokens as the API counts them: the three kinds of input add up."""
+    """Tokens, cost and duration of one call to Claude. The three kinds of input tokens add up, as in the API."""
 
     model: str
     input_tokens: int = 0  # uncached
@@ -192,7 +193,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A reply that validated."""
+    """A reply that passed validation."""
 
     prompt_id: str  # "issues/analyze@3f9c2a"
     reply_type: str  # "issue_analysis", a key of REPLY_TYPES
@@ -202,24 +203,24 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """Claude answered, but not with something we use. It was paid for all the same."""
+    """A response of Claude that cannot be used. It was billed nevertheless."""
 
     prompt_id: str
     why: Literal["invalid", "truncated", "refused", "stopped"]
-    problem: str  # one sentence; of an invalid reply, what the validation said (shown to Claude in the second try)
+    problem: str  # one sentence; for an invalid reply the validation error (Claude sees it in the second attempt)
     text: str  # what Claude wrote
     usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """All that Claude said about one event, first reply first, and the comment made of it."""
+    """All replies of Claude about one event, in order, and the comment rendered from them."""
 
-    answers: tuple[Answered, ...]  # empty where Claude was not asked
+    answers: tuple[Answered, ...]  # empty if Claude was not asked
     comment: str | None  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
-    footer: str = ""  # by itself, for comments that several sources feed; scrubbed
+    footer: str = ""  # the footer alone, for comments with sections; scrubbed
 
     @property
     def worth_saying(self) -> bool:
-        """The last prompt that ran decides."""
+        """The value in the reply to the last prompt that ran."""
         return bool(self.answers) and self.answers[-1].reply.worth_saying

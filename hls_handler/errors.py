@@ -1,29 +1,29 @@
-"""What can go wrong, and who has to act.
+"""Errors that HLS raises, and who must act on each.
 
 HlsError
-├── SettingsError          the operator mends a file; the service does not start
-│   └── StartLater         nothing is wrong with it, but the database cannot be used at the moment
-├── PromptError            the prompt author mends a template; the last good version stays in use
+├── SettingsError          the operator corrects a file; the service does not start
+│   └── StartLater         the settings are valid, but the database is unavailable at the moment
+├── PromptError            the prompt author corrects a template; the last valid version stays in use
 │   ├── BrokenTemplateError one template could not be rendered (prompting/problems.py)
-│   └── TornToken          a template cut a stranger's text (untrusted/tokens.py)
-├── PayloadError           the sender's body does not fit the event it is named by: 400
-├── Refused                a request that is answered with 4xx (web/refusal.py)
-├── StoreUnavailable       the database cannot be read or written now: 503 at the door, a pause in the workers
-│   ├── NotReady           the database's server is starting (store/database.py)
-│   └── Conflict           a guard in the database refused a write (store/database.py)
-├── DamagedError           a stored value cannot be read: the operator restores a copy (store/packed.py)
-├── EndsAlways             the demo's service ends however often it is started (cli/service_process.py)
-├── Found                  a look of the probe's found trouble: /health tells the operator (work/probe.py)
-├── LeaseLost              another worker owns the delivery now; this one stops and writes nothing
-├── Wait                   not an error of anybody: the delivery's turn comes later (pace, budget, a held lock)
-├── Overtaken              a newer event made this work pointless: superseded
-└── StepFailed             one delivery, one step
-    ├── Permanent          trying again cannot help: 404, locked thread, refused reply
-    └── Retryable          the same call may work later
-        └── DependencyDown it will work once GitHub or Claude is back: no attempt is counted
+│   └── TornToken          a template split the placeholder of an untrusted text (untrusted/tokens.py)
+├── PayloadError           the body does not match the event that its header names: 400
+├── Refused                a request that is rejected with 4xx (web/refusal.py)
+├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause
+│   ├── NotReady           the database server is starting (store/database.py)
+│   └── Conflict           a constraint of the database rejected a write (store/database.py)
+├── DamagedError           a stored value cannot be read: the operator restores a backup (store/packed.py)
+├── EndsAlways             the demo's service exits however often it is restarted (cli/service_process.py)
+├── Found                  a check of the probe found a problem: /health shows it to the operator (work/probe.py)
+├── LeaseLost              another worker has claimed the delivery: stop, and write nothing
+├── Wait                   not a failure: the delivery is postponed (rate limiter, budget, a held lock)
+├── Overtaken              a newer event supersedes this work
+└── StepFailed             one step of one delivery failed
+    ├── Permanent          a retry cannot help: 404, locked conversation, rejected reply
+    └── Retryable          the same call may succeed later
+        └── DependencyDown it succeeds once GitHub or Claude is available again: no attempt is counted
 
-A file in brackets is where the class stands, if not here; the sandbox has more of its own. A message names the
-culprit and what to do next, and never holds a secret or a whole payload.
+The file in parentheses defines the class, if it is not this one; the sandbox defines more. A message names the cause
+and what to do next, and never contains a secret or a whole payload.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Dependency = Literal["github", "claude"]
 
 
 class HlsError(Exception):
-    """Base of all errors that we raise on purpose."""
+    """Base of all errors that HLS raises deliberately."""
 
 
 class SettingsError(HlsError):
-    """The settings cannot be used; `problems` holds one sentence for each, each with its file and line."""
+    """The settings are invalid; `problems` has one sentence for each problem, with its file and line."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -48,11 +48,11 @@ class SettingsError(HlsError):
 
 
 class StartLater(SettingsError):
-    """The service does not start, and may at another time, with nothing changed: the database cannot be used now."""
+    """The service cannot start because the database is unavailable; a later start may succeed without a change."""
 
 
 class PromptError(HlsError):
-    """Prompts cannot be used; `problems` holds one sentence for each, each with its file and line."""
+    """Prompts are invalid; `problems` has one sentence for each problem, with its file and line."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -60,7 +60,7 @@ class PromptError(HlsError):
 
 
 class PayloadError(HlsError):
-    """A body does not fit the event that it is named by."""
+    """A request body does not match the event that its header names."""
 
 
 class StoreUnavailable(HlsError):
@@ -68,14 +68,14 @@ class StoreUnavailable(HlsError):
 
 
 class LeaseLost(HlsError):
-    """The lease on a delivery has ended and somebody else may hold it: stop, and write nothing."""
+    """The lease on a delivery has expired and another worker may hold it: stop, and write nothing."""
 
 
 class Wait(HlsError):
-    """The delivery's turn comes later; nothing failed, and nothing is counted against it.
+    """The delivery is postponed; nothing failed, and no attempt is counted.
 
-    `at` is aware UTC, by the database's clock. `holdup` names a hold-up that the operator should know of ("claude:
-    hourly budget used up"); an ordinary turn has none.
+    `at` is aware UTC, by the database's clock. `holdup` is the dependency that causes a delay which the operator
+    should know about (Claude's hourly budget is used up); None for an ordinary wait.
     """
 
     def __init__(self, message: str, *, at: datetime, holdup: Dependency | None = None) -> None:
@@ -85,19 +85,19 @@ class Wait(HlsError):
 
 
 class Overtaken(HlsError):
-    """Something newer made this work pointless (a newer push, a closed thread); the message is the reason kept."""
+    """A newer event (a push, a closed issue) supersedes this work; the message is stored as the reason."""
 
 
 class StepFailed(HlsError):
-    """A step of one delivery did not succeed; the message is shown to the operator."""
+    """A step of one delivery failed; the message is shown to the operator."""
 
 
 class Permanent(StepFailed):
-    """Trying again cannot help."""
+    """A retry cannot help."""
 
 
 class Retryable(StepFailed):
-    """The same call may work later. `not_before` is the server's word, if it gave one (aware UTC)."""
+    """The same call may succeed later. `not_before` is the time that the server gave, if any (aware UTC)."""
 
     def __init__(self, message: str, *, not_before: datetime | None = None) -> None:
         super().__init__(message)
@@ -105,11 +105,11 @@ class Retryable(StepFailed):
 
 
 class DependencyDown(Retryable):
-    """GitHub or Claude itself is the trouble: unreachable, 5xx, 429, 401, no credit.
+    """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
-    `remedy` tells the operator what to do, in one sentence; `/health` shows it. `maybe_done`: no answer came, but the
-    request may have been carried out, and paid for. `for_all`: whether `not_before` is the server's word to
-    everybody, or concerns this one call.
+    `remedy` is one sentence for the operator about what to do; `/health` shows it. `maybe_done`: no response arrived,
+    but the request may have been executed and billed. `for_all`: `not_before` applies to all calls, not only to this
+    one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The tree of errors as it is drawn in errors.py."""
+"""Compares the drawn tree in the docstring of errors.py with the defined exceptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGE = Path("hls_handler")
 
 
 def bases() -> dict[str, str]:
-    """Class to base, for every class outside of the sandbox that has just one."""
+    """Map each class with a single base, outside of the sandbox, to that base."""
     return {
         node.name: ast.unparse(node.bases[0])
         for path in PACKAGE.rglob("*.py")
@@ -23,7 +23,7 @@ def bases() -> dict[str, str]:
 
 
 def drawn(tree: str) -> dict[str, str]:
-    """Error to base, as the lines of a drawing are indented: four characters a level."""
+    """Map each error to its base by the indentation of the drawing: four characters per level."""
     base_at: dict[int, str] = {}
     found: dict[str, str] = {}
     for branches, name in re.findall(r"^([│├└─ ]*)([A-Z]\w+)(?= |$)", tree, re.MULTILINE):
@@ -33,11 +33,11 @@ def drawn(tree: str) -> dict[str, str]:
     return found
 
 
-def test_the_drawing_shows_every_error_of_ours_below_its_base() -> None:
+def test_the_tree_shows_every_error_below_its_base() -> None:
     known = bases()
 
-    def is_ours(name: str) -> bool:
-        return name == "HlsError" or (name in known and is_ours(known[name]))
+    def is_hls_error(name: str) -> bool:
+        return name == "HlsError" or (name in known and is_hls_error(known[name]))
 
     drawing = (errors.__doc__ or "").split("\n\n")[1]
-    assert drawn(drawing) == {name: base for name, base in known.items() if is_ours(name)}
+    assert drawn(drawing) == {name: base for name, base in known.items() if is_hls_error(name)}

@@ -1,4 +1,4 @@
-"""What is taken for an event, and what is not."""
+"""Parsing of events: valid and invalid payloads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hls_handler.sandbox import recorded
 
 
 @pytest.mark.parametrize("name", ["owner/repo", "Some-One_x/.github", "o/..a", "o/...", "o/a.b-c_d"])
-def test_a_repository_is_named_by_owner_and_name(name: str) -> None:
+def test_repository_name_is_owner_and_name(name: str) -> None:
     assert REPOSITORY_NAME.fullmatch(name)
 
 
@@ -53,33 +53,33 @@ def test_a_repository_is_named_by_owner_and_name(name: str) -> None:
         "owner/rep\u00f3",
     ],
 )
-def test_rule_13_an_event_of_a_repository_with_another_shape_of_name_is_refused(name: str) -> None:
+def test_rule_13_event_with_invalid_repository_name_is_rejected(name: str) -> None:
     body = json.dumps({"repository": {"id": 1, "full_name": name}, "sender": {"id": 1, "login": "octocat"}})
-    with pytest.raises(PayloadError) as refused:
+    with pytest.raises(PayloadError) as rejected:
         parse_event("push", "guid", body.encode())
-    sentence = "the payload does not fit push: repository.full_name: Value error, it is not owner/repo"
-    assert str(refused.value) == sentence
+    message = "the payload does not fit push: repository.full_name: Value error, it is not owner/repo"
+    assert str(rejected.value) == message
 
 
 REPOSITORY = {"id": 1, "full_name": "octo/widgets"}
 
 
-def test_a_deleted_account_that_sent_an_event_is_the_ghost_to_both_parsers() -> None:
+def test_both_parsers_accept_a_deleted_sender() -> None:
     body = json.dumps({"repository": REPOSITORY, "sender": None}).encode()
     assert sip(body).sender is None
     assert parse_event("push", "guid", body).sender == Account(login="ghost", id=10137, type="User")
 
 
 @pytest.mark.parametrize(
-    ("event", "named_by"), [("issues", "issue"), ("pull_request", "pull_request")], ids=["issue", "pull request"]
+    ("event", "object_name"), [("issues", "issue"), ("pull_request", "pull_request")], ids=["issue", "pull request"]
 )
-def test_a_thread_whose_labels_are_null_has_none_to_both_parsers(event: str, named_by: str) -> None:
+def test_both_parsers_read_null_labels_as_no_labels(event: str, object_name: str) -> None:
     ends = {"head": {"sha": "1f0c"}, "base": {"sha": "2e1b"}}
-    thread = {"number": 7, "title": "Help", "labels": None, **(ends if event == "pull_request" else {})}
-    body = json.dumps({"repository": REPOSITORY, named_by: thread}).encode()
-    sipped, parsed = sip(body).thread, parse_event(event, "guid", body).thread
-    assert sipped is not None
-    assert sipped.labels is None
+    item = {"number": 7, "title": "Help", "labels": None, **(ends if event == "pull_request" else {})}
+    body = json.dumps({"repository": REPOSITORY, object_name: item}).encode()
+    envelope, parsed = sip(body).thread, parse_event(event, "guid", body).thread
+    assert envelope is not None
+    assert envelope.labels is None
     assert parsed is not None
     assert parsed.labels == ()
 
@@ -89,13 +89,13 @@ def test_a_thread_whose_labels_are_null_has_none_to_both_parsers(event: str, nam
 BARE_RUN = {"id": 5, "workflow_id": 8, "head_sha": "1f0c"}
 
 
-def a_run(**known: Any) -> WorkflowRun:
+def parse_run(**known: Any) -> WorkflowRun:
     return WireWorkflowRun.model_validate({**BARE_RUN, **known}).value(repository_id=1)
 
 
-def test_a_run_of_which_github_tells_little_is_one_still() -> None:
+def test_run_with_only_the_required_fields_is_parsed() -> None:
     ghost = Account(login="ghost", id=10137, type="User")
-    nothing = dict.fromkeys(
+    all_null = dict.fromkeys(
         (
             "name",
             "path",
@@ -110,8 +110,8 @@ def test_a_run_of_which_github_tells_little_is_one_still() -> None:
             "pull_requests",
         )
     )
-    for known in ({}, nothing):
-        assert a_run(**known) == WorkflowRun(
+    for known in ({}, all_null):
+        assert parse_run(**known) == WorkflowRun(
             id=5,
             name="",
             workflow_id=8,
@@ -132,43 +132,43 @@ def test_a_run_of_which_github_tells_little_is_one_still() -> None:
         )
 
 
-def test_a_run_knows_the_fork_that_its_branch_is_in_and_who_ran_it_again() -> None:
+def test_run_has_the_fork_of_its_branch_and_the_account_that_triggered_the_attempt() -> None:
     mona, zoe = {"login": "mona", "id": 7}, {"login": "zoe", "id": 8}
-    run = a_run(head_repository={"full_name": "mona/widgets", "owner": mona}, actor=mona, triggering_actor=zoe)
+    run = parse_run(head_repository={"full_name": "mona/widgets", "owner": mona}, actor=mona, triggering_actor=zoe)
     assert (run.head_owner, run.head_repository) == ("mona", "mona/widgets")
     assert (run.actor.login, run.triggering_actor.login) == ("mona", "zoe")
-    assert a_run(actor=mona).triggering_actor.login == "mona"
-    assert a_run(head_repository={"full_name": "mona/widgets", "owner": None}).head_owner is None
+    assert parse_run(actor=mona).triggering_actor.login == "mona"
+    assert parse_run(head_repository={"full_name": "mona/widgets", "owner": None}).head_owner is None
 
 
-def test_pull_requests_into_other_repositories_are_not_the_runs() -> None:
+def test_pull_requests_into_other_repositories_are_left_out() -> None:
     into = [(3, {"repo": {"id": 1}}), (4, {"repo": {"id": 2}}), (5, {"repo": None}), (6, {}), (7, None)]
-    assert a_run(pull_requests=[{"number": n, "base": base} for n, base in into]).pull_request_numbers == (3,)
+    assert parse_run(pull_requests=[{"number": n, "base": base} for n, base in into]).pull_request_numbers == (3,)
 
 
 @pytest.mark.parametrize(
-    ("told", "value"),
+    ("sent", "value"),
     [
         ("2026-11-02T10:24:55Z", datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC)),
         ("2026-11-02T11:24:55+01:00", datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC)),
         (None, None),
     ],
 )
-def test_times_are_aware_and_utc(told: str | None, value: datetime | None) -> None:
-    comment = WireComment.model_validate({"id": 1, "created_at": told}).value()
+def test_times_are_aware_utc(sent: str | None, value: datetime | None) -> None:
+    comment = WireComment.model_validate({"id": 1, "created_at": sent}).value()
     assert comment.created_at == value
     assert comment.created_at is None or comment.created_at.tzinfo is UTC
-    assert WireRelease.model_validate({"id": 1, "tag_name": "v1", "published_at": told}).value().published_at == value
+    assert WireRelease.model_validate({"id": 1, "tag_name": "v1", "published_at": sent}).value().published_at == value
 
 
 @pytest.mark.parametrize(
-    ("event", "part", "shape"),
+    ("event", "part", "model"),
     [
         ("workflow_run", "workflow_run", WireWorkflowRun),
         ("release", "release", WireRelease),
         ("issue_comment", "comment", WireComment),
     ],
 )
-def test_every_recorded_payload_fits(event: str, part: str, shape: type[BaseModel]) -> None:
-    for one in recorded.for_event(event):
-        assert shape.model_validate(one.payload[part])
+def test_every_recorded_payload_is_valid(event: str, part: str, model: type[BaseModel]) -> None:
+    for recording in recorded.for_event(event):
+        assert model.model_validate(recording.payload[part])

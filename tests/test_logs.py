@@ -1,4 +1,4 @@
-"""What stands in a log line, and what never does."""
+"""Format of log lines, bound ids, and masking of secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.settings.files import SMALLEST, load
 
 TOKEN = 'marker "quoted" tökén'
 OTHER = "webhook-secret-marker"
-LOOKS_LIKE_ONE = "ghp_" + "a1B2" * 9
+UNKNOWN_TOKEN = "ghp_" + "a1B2" * 9
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -27,9 +27,9 @@ Lines = Callable[[], list[dict[str, Any]]]
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level, end_of_a_thread = list(root.handlers), root.level, threading.excepthook
+    handlers, level, thread_excepthook = list(root.handlers), root.level, threading.excepthook
     yield
-    threading.excepthook = end_of_a_thread
+    threading.excepthook = thread_excepthook
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -45,7 +45,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_is_one_json_object_with_time_level_logger_message_and_fields() -> None:
+def test_a_line_is_one_json_object() -> None:
     stream = configured()
     logging.getLogger("hls_handler.work").info("delivery finished", extra={"state": "done", "took_s": 1.5, "due": None})
     (line,) = lines(stream)
@@ -96,7 +96,7 @@ def test_a_worker_thread_binds_its_own_ids() -> None:
     assert [line.get("delivery") for line in lines(stream)] == [None, "of the thread", "of the caller"]
 
 
-def test_a_field_does_not_take_the_place_of_an_id_or_of_the_level() -> None:
+def test_a_field_does_not_replace_an_id_or_the_level() -> None:
     stream = configured()
     with logs.bound(delivery="bound"):
         logging.getLogger("x").info("m", extra={"delivery": "field", "level": "field", "timestamp": "field"})
@@ -117,19 +117,19 @@ def test_a_stack_trace_is_one_field() -> None:
     assert "exc_info" not in line
 
 
-def test_a_thread_that_ends_over_a_defect_is_one_line() -> None:
+def test_an_uncaught_exception_in_a_thread_is_one_line() -> None:
     stream = configured()
     worker = threading.Thread(target=lambda: [].pop(), name="worker-3")
     worker.start()
     worker.join()
     (line,) = lines(stream)
-    assert (line["level"], line["message"]) == ("CRITICAL", "a thread ended over a defect")
+    assert (line["level"], line["message"]) == ("CRITICAL", "uncaught exception in a thread")
     assert line["thread_name"] == "worker-3"
     assert line["exception"].endswith("IndexError: pop from empty list")
 
 
 @pytest.mark.parametrize("layout", ["json", "text"])
-def test_rule_19_no_secret_is_logged_wherever_it_stands(layout: Literal["json", "text"]) -> None:
+def test_rule_19_no_secret_is_logged(layout: Literal["json", "text"]) -> None:
     stream = configured(layout, level="DEBUG")
     log = logging.getLogger("x")
     log.info("token %s", TOKEN)
@@ -139,27 +139,27 @@ def test_rule_19_no_secret_is_logged_wherever_it_stands(layout: Literal["json", 
     )
     with logs.bound(delivery=OTHER):
         try:
-            raise RuntimeError(f"401 with {TOKEN} and {LOOKS_LIKE_ONE}")
+            raise RuntimeError(f"401 with {TOKEN} and {UNKNOWN_TOKEN}")
         except RuntimeError:
-            log.exception("failed with %s", LOOKS_LIKE_ONE)
+            log.exception("failed with %s", UNKNOWN_TOKEN)
     written = stream.getvalue()
     assert written.count("\n") >= 4
     assert "marker" not in written
-    assert LOOKS_LIKE_ONE not in written
+    assert UNKNOWN_TOKEN not in written
 
 
-def test_rule_19_a_record_that_cannot_be_written_does_not_spill_its_arguments(
+def test_rule_19_the_arguments_of_an_unwritable_record_are_not_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stream = configured()
     logging.getLogger("x").info("number %d", OTHER)
     assert stream.getvalue() == ""
-    spilt = capsys.readouterr().err
-    assert spilt.startswith("a log line could not be written: x, ")
-    assert OTHER not in spilt
+    written = capsys.readouterr().err
+    assert written.startswith("a log line could not be written: x, ")
+    assert OTHER not in written
 
 
-def test_handlers_that_libraries_brought_along_are_gone() -> None:
+def test_handlers_of_libraries_are_removed() -> None:
     own = logging.StreamHandler(io.StringIO())
     for name in ("uvicorn", "uvicorn.access", "github.Requester"):
         logging.getLogger(name).addHandler(own)
@@ -177,7 +177,7 @@ def test_handlers_that_libraries_brought_along_are_gone() -> None:
 
 
 def test_a_logger_that_was_silenced_on_purpose_stays_silent() -> None:
-    """As uvicorn does with its access log, after the first call and before a second one."""
+    """uvicorn silences its access log between two calls of `configure`."""
     configured()
     silenced = logging.getLogger("a.silenced.one")
     silenced.propagate = False
@@ -195,7 +195,7 @@ def test_a_line_for_every_request_is_logged_at_debug_only() -> None:
     assert len(lines(stream)) == 1
 
 
-def test_configuring_again_takes_the_place_of_the_first() -> None:
+def test_configuring_again_replaces_the_first_configuration() -> None:
     first, second = configured(), configured()
     logging.getLogger("x").warning("once")
     assert (first.getvalue(), len(lines(second))) == ("", 1)
@@ -208,16 +208,16 @@ def test_levels_below_the_configured_one_are_left_out() -> None:
     assert [line["message"] for line in lines(stream)] == ["loud"]
 
 
-def test_pythons_own_warnings_are_lines_like_any_other() -> None:
+def test_python_warnings_are_logged() -> None:
     stream = configured()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.warn("old ways", DeprecationWarning, stacklevel=1)
+        warnings.warn("deprecated call", DeprecationWarning, stacklevel=1)
     (line,) = lines(stream)
-    assert (line["logger"], "old ways" in line["message"]) == ("py.warnings", True)
+    assert (line["logger"], "deprecated call" in line["message"]) == ("py.warnings", True)
 
 
-def test_text_is_for_people_with_the_ids_at_the_end() -> None:
+def test_text_lines_have_the_ids_at_the_end() -> None:
     stream = configured("text")
     with logs.bound(delivery="g-1", repository="o/r"):
         logging.getLogger("hls_handler.work").warning(
@@ -241,7 +241,7 @@ def test_text_shows_a_stack_trace_below_its_line() -> None:
     assert shown[-2] == "ValueError: broken\\x1b[2J"
 
 
-def test_text_from_outside_forges_no_line_and_moves_no_cursor() -> None:
+def test_untrusted_text_cannot_forge_a_line_or_move_the_cursor() -> None:
     stream = configured("text")
     logging.getLogger("x").info("title %s", "a\n2026-11-20 forged \x1b[2J \u202e", extra={"field": "b\nc \u2028 d"})
     (line,) = stream.getvalue().splitlines()
@@ -249,7 +249,7 @@ def test_text_from_outside_forges_no_line_and_moves_no_cursor() -> None:
 
 
 @pytest.mark.parametrize("layout", ["json", "text"])
-def test_half_a_character_is_no_reason_to_lose_the_line(layout: Literal["json", "text"]) -> None:
+def test_a_lone_surrogate_does_not_lose_the_line(layout: Literal["json", "text"]) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="utf-8")
     logs.configure("INFO", layout, stream, [])
@@ -258,7 +258,7 @@ def test_half_a_character_is_no_reason_to_lose_the_line(layout: Literal["json", 
     assert b"half \\ud83d" in raw.getvalue()
 
 
-def test_passwords_of_proxies_are_masked_however_they_are_written(
+def test_proxy_passwords_are_masked_encoded_and_decoded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://hls:pass%40word-of-ours@proxy.example:3128")

@@ -1,13 +1,13 @@
-"""GitHub's events as typed, frozen values: the few fields the door sips, and the whole that a worker parses.
+"""GitHub's events as typed, frozen values: the envelope that the receiver parses, and the event that a worker parses.
 
-Two parsers for one body, on purpose: `sip` reads only what routing needs and costs microseconds (msgspec);
-`parse_event` checks the whole shape in the worker (pydantic).
+A body has two parsers on purpose: `sip` reads only the fields that routing needs, in microseconds (msgspec);
+`parse_event` validates the whole payload in the worker (pydantic).
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
 
 from hls_handler.events.names import NAMED_BY, REPOSITORY_NAME, event_key, is_bot
 from hls_handler.events.parsing import parse_event
-from hls_handler.events.sipping import Sip, SippedAccount, sip
+from hls_handler.events.sipping import EnvelopeAccount, Sip, sip
 from hls_handler.events.values import (
     Account,
     Comment,
@@ -40,6 +40,7 @@ __all__ = [
     "REPOSITORY_NAME",
     "Account",
     "Comment",
+    "EnvelopeAccount",
     "Event",
     "Issue",
     "Label",
@@ -48,7 +49,6 @@ __all__ = [
     "Repository",
     "Review",
     "Sip",
-    "SippedAccount",
     "Text",
     "UtcTime",
     "WireAccount",

@@ -1,4 +1,4 @@
-"""Names in events: of repositories, of the events themselves, and of the objects that they are named by."""
+"""Names of repositories, events and accounts, and the payload objects that each event must have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
-"""A whole "owner/repo", for fullmatch. It goes into addresses as it is: no second slash, no `..`, nothing to quote."""
+"""A whole "owner/repo", for fullmatch. Goes into URLs unquoted: no second slash, `..` or special character."""
 
 NAMED_BY: Mapping[str, tuple[str, ...]] = {
     "issues": ("issue",),
@@ -16,7 +16,7 @@ NAMED_BY: Mapping[str, tuple[str, ...]] = {
     "issue_comment": ("comment", "issue"),
     "release": ("release",),
 }
-"""The objects that the payload of an event with a handler of its own has: unsigned headers are held against them."""
+"""Objects that the payload of each event with its own handler must have; checks the unsigned event header."""
 
 
 def event_key(name: str, action: str | None) -> str:
@@ -24,5 +24,5 @@ def event_key(name: str, action: str | None) -> str:
 
 
 def is_bot(login: str, kind: str) -> bool:
-    """Whether an account is a program's, by its `type` or by how Apps are named: "dependabot[bot]"."""
+    """Return True for a bot account, by its `type` or by the suffix of App logins: "dependabot[bot]"."""
     return kind == "Bot" or login.endswith("[bot]")

@@ -1,4 +1,4 @@
-"""A stored body as an event: the whole shape is checked here, in the worker."""
+"""Parses a stored body into an event and validates the whole payload; used in the worker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _WireEvent(Wire):
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
-    """Parse a stored body as the event `name`. Raises `PayloadError` naming the first field that does not fit."""
+    """Parse a stored body as the event `name`. Raises `PayloadError` that names the first invalid field."""
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         wire = _WireEvent.model_validate(payload)
@@ -47,11 +47,11 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         raise PayloadError(f"the body of {name} is not a JSON object") from exc
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PayloadError(f"the payload does not fit {name}: {where}: {first['msg']}") from exc
-    for named_by in NAMED_BY.get(name, ()):
-        if getattr(wire, named_by) is None:
-            raise PayloadError(f"the payload does not fit {name}: it has no {named_by}")
+        field = ".".join(str(part) for part in first["loc"])
+        raise PayloadError(f"the payload does not fit {name}: {field}: {first['msg']}") from exc
+    for required in NAMED_BY.get(name, ()):
+        if getattr(wire, required) is None:
+            raise PayloadError(f"the payload does not fit {name}: it has no {required}")
     installation = (wire.installation or {}).get("id")
     return Event(
         delivery=delivery,

@@ -1,4 +1,8 @@
-"""The few fields of a body that the door needs, read in microseconds; what the worker could not read is refused."""
+"""The webhook envelope: the few fields of a body that routing needs, parsed in microseconds.
+
+Fields that routing does not need are declared too, with the types that `parse_event` requires, so that the receiver
+rejects a body that the worker could not parse.
+"""
 
 from __future__ import annotations
 
@@ -10,41 +14,41 @@ import msgspec
 from hls_handler.errors import PayloadError
 
 
-class SippedAccount(msgspec.Struct, frozen=True):
+class EnvelopeAccount(msgspec.Struct, frozen=True):
     login: str = ""
     type: str = "User"
 
 
-class SippedRepository(msgspec.Struct, frozen=True):
+class EnvelopeRepository(msgspec.Struct, frozen=True):
     id: int
     full_name: str = ""
 
 
-class SippedInstallation(msgspec.Struct, frozen=True):
+class EnvelopeInstallation(msgspec.Struct, frozen=True):
     id: int
 
 
-class SippedLabel(msgspec.Struct, frozen=True):
+class EnvelopeLabel(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class SippedHead(msgspec.Struct, frozen=True):
+class EnvelopeCommit(msgspec.Struct, frozen=True):
     sha: str = ""
 
 
-class SippedAuthor(SippedAccount, frozen=True, kw_only=True):
+class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
     id: int
 
 
-class SippedThread(msgspec.Struct, frozen=True):
-    """An issue or a pull request. The door needs few of these; the others must fit the worker, too."""
+class EnvelopeConversation(msgspec.Struct, frozen=True):
+    """An issue or a pull request. Routing needs only some of the fields; the others are validated for the worker."""
 
     number: int
     title: str | None = None
     draft: bool | None = None
-    labels: tuple[SippedLabel, ...] | None = None
-    head: SippedHead | None = None
-    user: SippedAuthor | None = None
+    labels: tuple[EnvelopeLabel, ...] | None = None
+    head: EnvelopeCommit | None = None
+    user: EnvelopeAuthor | None = None
     body: str | None = None
     state: Literal["open", "closed"] = "open"
     locked: bool = False
@@ -53,21 +57,21 @@ class SippedThread(msgspec.Struct, frozen=True):
     pull_request: dict[str, msgspec.Raw] | None = None
 
 
-class SippedReview(msgspec.Struct, frozen=True):
-    user: SippedAccount | None = None
+class EnvelopeReview(msgspec.Struct, frozen=True):
+    user: EnvelopeAccount | None = None
     body: str | None = None
 
 
-class SippedComment(msgspec.Struct, frozen=True):
+class EnvelopeComment(msgspec.Struct, frozen=True):
     id: int
-    user: SippedAuthor | None = None
+    user: EnvelopeAuthor | None = None
     body: str | None = None
     author_association: str = "NONE"
     html_url: str | None = None
     created_at: datetime | None = None
 
 
-class SippedRun(msgspec.Struct, frozen=True):
+class EnvelopeWorkflowRun(msgspec.Struct, frozen=True):
     id: int
     workflow_id: int
     head_sha: str
@@ -79,53 +83,53 @@ class SippedRun(msgspec.Struct, frozen=True):
     event: str | None = None
     status: str | None = None
     head_branch: str | None = None
-    actor: SippedAuthor | None = None
-    triggering_actor: SippedAuthor | None = None
+    actor: EnvelopeAuthor | None = None
+    triggering_actor: EnvelopeAuthor | None = None
     html_url: str | None = None
 
 
-class SippedRelease(msgspec.Struct, frozen=True):
+class EnvelopeRelease(msgspec.Struct, frozen=True):
     id: int
     tag_name: str
     name: str | None = None
     body: str | None = None
     draft: bool = False
     prerelease: bool = False
-    author: SippedAuthor | None = None
+    author: EnvelopeAuthor | None = None
     html_url: str | None = None
     published_at: datetime | None = None
     target_commitish: str | None = None
 
 
 class Sip(msgspec.Struct, frozen=True):
-    """The few fields of a body that the door needs. All are optional: GitHub leaves each away somewhere."""
+    """The few fields of a body that routing needs. All are optional: GitHub omits each of them in some event."""
 
     action: str | None = None
-    repository: SippedRepository | None = None
-    sender: SippedAccount | None = None
-    installation: SippedInstallation | None = None
-    issue: SippedThread | None = None
-    pull_request: SippedThread | None = None
-    review: SippedReview | None = None
-    comment: SippedComment | None = None
-    workflow_run: SippedRun | None = None
-    release: SippedRelease | None = None
-    requested_reviewer: SippedAccount | None = None
-    label: SippedLabel | None = None
+    repository: EnvelopeRepository | None = None
+    sender: EnvelopeAccount | None = None
+    installation: EnvelopeInstallation | None = None
+    issue: EnvelopeConversation | None = None
+    pull_request: EnvelopeConversation | None = None
+    review: EnvelopeReview | None = None
+    comment: EnvelopeComment | None = None
+    workflow_run: EnvelopeWorkflowRun | None = None
+    release: EnvelopeRelease | None = None
+    requested_reviewer: EnvelopeAccount | None = None
+    label: EnvelopeLabel | None = None
     changes: dict[str, msgspec.Raw] | None = None
 
     @property
-    def thread(self) -> SippedThread | None:
+    def thread(self) -> EnvelopeConversation | None:
         return self.pull_request or self.issue
 
 
-_SIPPER = msgspec.json.Decoder(Sip)
+_DECODER = msgspec.json.Decoder(Sip)
 
 
 def sip(body: bytes) -> Sip:
-    """Read the fields that the door needs. Raises `PayloadError` for what is not JSON, not an object, or misshapen."""
+    """Parse the fields that routing needs. Raises `PayloadError` if the body is not a JSON object of GitHub's shape."""
     try:
-        return _SIPPER.decode(body)
+        return _DECODER.decode(body)
     except msgspec.ValidationError as exc:
         raise PayloadError(f"the payload does not have GitHub's shape: {exc}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

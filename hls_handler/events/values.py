@@ -1,4 +1,4 @@
-"""What events tell of, as frozen values: accounts, threads, reviews, runs, releases, comments, and the event itself."""
+"""Events and their objects as frozen values: accounts, issues, pull requests, reviews, runs, releases, comments."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """An issue as GitHub shows it. Also the conversation of a pull request is one."""
+    """An issue, or a pull request in the form of an issue, as in `issue_comment` events."""
 
     number: int
     title: str
-    body: str  # "" where GitHub has null
+    body: str  # "" if GitHub has null
     user: Account
     state: Literal["open", "closed"]
     locked: bool
     labels: tuple[Label, ...]
     author_association: str  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: str
-    is_pull_request: bool = False  # told as an issue
+    is_pull_request: bool = False  # a pull request in the form of an issue
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ ReviewState = Literal["approved", "changes_requested", "commented", "dismissed",
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What one person handed in about a pull request; its comments on lines are read for themselves."""
+    """A review of a pull request, without its comments on lines."""
 
     id: int
     user: Account
@@ -98,44 +98,44 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowRun:
-    """One attempt of one run of a workflow of GitHub Actions."""
+    """One attempt of a workflow run of GitHub Actions."""
 
     id: int  # the same for all attempts
-    name: str  # the workflow's, "" where it has none
+    name: str  # of the workflow; "" if it has none
     workflow_id: int
-    path: str  # ".github/workflows/test.yml"; "" where GitHub does not say
+    path: str  # ".github/workflows/test.yml"; "" if GitHub omits it
     run_number: int  # counts the workflow's runs
-    run_attempt: int  # 1, or more once it was run again
-    event: str  # that set it off: "pull_request", "push", "schedule"
+    run_attempt: int  # from 1; incremented by each re-run
+    event: str  # the triggering event: "pull_request", "push", "schedule"
     status: str  # "completed", "in_progress", "queued", ...
     conclusion: str | None  # "success", "failure", "timed_out", "cancelled", ...; None until it is completed
     head_sha: str
-    head_branch: str  # "" where GitHub does not say
-    head_owner: str | None  # login of whose repository the branch is in; None when that fork was deleted
-    head_repository: str | None  # its "owner/repo"
-    actor: Account  # who set off the first attempt
-    triggering_actor: Account  # who set off this one
+    head_branch: str  # "" if GitHub omits it
+    head_owner: str | None  # owner of the repository that has the branch; None if that fork was deleted
+    head_repository: str | None  # "owner/repo" that has the branch
+    actor: Account  # triggered the first attempt
+    triggering_actor: Account  # triggered this attempt
     html_url: str
-    pull_request_numbers: tuple[int, ...]  # those into this repository that GitHub names: none for a fork's branch
+    pull_request_numbers: tuple[int, ...]  # into this repository; GitHub lists none for a branch of a fork
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     id: int
     tag: str
-    name: str  # "" where it has none
+    name: str  # "" if it has none
     body: str
     draft: bool
     prerelease: bool
     author: Account
     html_url: str
     published_at: datetime | None  # aware UTC; None for a draft
-    target_commitish: str  # the branch or the commit that the tag is made at, if there is no such tag yet
+    target_commitish: str  # the branch or commit from which the tag is created if it does not exist
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """What somebody wrote under an issue or a pull request; comments on lines belong to reviews."""
+    """A comment on an issue or a pull request; comments on lines belong to reviews."""
 
     id: int
     user: Account
@@ -147,7 +147,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One verified delivery, parsed."""
+    """A verified delivery, parsed."""
 
     delivery: str  # GUID
     name: str  # "issues"
@@ -161,12 +161,12 @@ class Event:
     comment: Comment | None
     workflow_run: WorkflowRun | None
     release: Release | None
-    changed: frozenset[str]  # keys of `changes`, for `edited`: {"title", "body"}
+    changed: frozenset[str]  # keys of `changes`, present for `edited`: {"title", "body"}
     payload: Mapping[str, object]  # as received
 
     @property
     def key(self) -> str:
-        """ "issues.opened", or "push" where there is no action."""
+        """ "issues.opened", or "push" if there is no action."""
         return event_key(self.name, self.action)
 
     @property

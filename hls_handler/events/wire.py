@@ -1,4 +1,4 @@
-"""GitHub's objects as they come, from webhooks and from the API alike, checked and turned into our values."""
+"""pydantic models of GitHub's JSON, for webhooks and API responses, and their conversion to our values."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from hls_handler.events.values import (
 )
 
 
-def _empty_for_null(value: object) -> object:
+def _null_to_empty(value: object) -> object:
     return "" if value is None else value
 
 
-def _first_for_null(value: object) -> object:
+def _null_to_one(value: object) -> object:
     return 1 if value is None else value
 
 
@@ -41,18 +41,18 @@ def _repository_name(value: str) -> str:
 
 
 def _review_state(value: object) -> object:
-    """Webhooks write it in lower case, the API in upper case; one that we do not know is no verdict."""
+    """Normalize the state: webhooks use lower case, the API upper case; an unknown state becomes "commented"."""
     state = str(value).lower()
     return state if state in get_args(ReviewState) else "commented"
 
 
 RepositoryName = Annotated[str, AfterValidator(_repository_name)]
-Text = Annotated[str, BeforeValidator(_empty_for_null)]
+Text = Annotated[str, BeforeValidator(_null_to_empty)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 
 class Wire(BaseModel):
-    """GitHub adds fields whenever it likes: unknown ones are ignored here, and here alone."""
+    """Base of the models. Ignores unknown fields, because GitHub may add fields at any time."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -67,7 +67,7 @@ class WireAccount(Wire):
 
 
 GHOST = WireAccount(login="ghost", id=10137, type="User")
-"""What GitHub shows in place of a deleted account; the API has null there."""
+"""The account that GitHub shows in place of a deleted one; the API returns null."""
 
 
 class WireLabel(Wire):
@@ -103,7 +103,7 @@ class WireIssue(Wire):
     labels: tuple[WireLabel, ...] | None = None
     author_association: str = "NONE"
     html_url: str = ""
-    pull_request: dict[str, Any] | None = None  # where a pull request is told as an issue
+    pull_request: dict[str, Any] | None = None  # set if a pull request has the form of an issue
 
     def value(self) -> Issue:
         return Issue(
@@ -179,8 +179,8 @@ class _WireOwner(Wire):
     login: str
 
 
-class _WireHome(Wire):
-    """A repository as payloads mention it."""
+class _WireRepositoryReference(Wire):
+    """A repository as workflow runs and pull requests refer to it."""
 
     id: int | None = None
     full_name: str | None = None
@@ -188,11 +188,11 @@ class _WireHome(Wire):
 
 
 class _WireRunBase(Wire):
-    repo: _WireHome | None = None
+    repo: _WireRepositoryReference | None = None
 
 
-class _WireRunPull(Wire):
-    """A pull request as a run mentions it."""
+class _WireRunPullRequest(Wire):
+    """A pull request as a workflow run refers to it."""
 
     number: int
     base: _WireRunBase | None = None
@@ -204,21 +204,21 @@ class WireWorkflowRun(Wire):
     workflow_id: int
     path: Text = ""
     run_number: int = 0
-    run_attempt: Annotated[int, BeforeValidator(_first_for_null)] = 1
+    run_attempt: Annotated[int, BeforeValidator(_null_to_one)] = 1
     event: Text = ""
     status: Text = ""
     conclusion: str | None = None
     head_sha: str
     head_branch: Text = ""
-    head_repository: _WireHome | None = None
+    head_repository: _WireRepositoryReference | None = None
     actor: WireAccount | None = None
     triggering_actor: WireAccount | None = None
     html_url: Text = ""
-    pull_requests: tuple[_WireRunPull, ...] | None = None
+    pull_requests: tuple[_WireRunPullRequest, ...] | None = None
 
     def value(self, repository_id: int) -> WorkflowRun:
-        """`repository_id` is that of the repository whose event it is: GitHub names pull requests into forks, too."""
-        home = self.head_repository or _WireHome()
+        """`repository_id` is that of the event; pull requests into forks, which GitHub also lists, are left out."""
+        head = self.head_repository or _WireRepositoryReference()
         actor = (self.actor or GHOST).value()
         return WorkflowRun(
             id=self.id,
@@ -232,8 +232,8 @@ class WireWorkflowRun(Wire):
             conclusion=self.conclusion,
             head_sha=self.head_sha,
             head_branch=self.head_branch,
-            head_owner=home.owner.login if home.owner else None,
-            head_repository=home.full_name,
+            head_owner=head.owner.login if head.owner else None,
+            head_repository=head.full_name,
             actor=actor,
             triggering_actor=self.triggering_actor.value() if self.triggering_actor else actor,
             html_url=self.html_url,

@@ -1,4 +1,4 @@
-"""Handlers: one small class an event family. Gather facts, plan actions; never write, never see PyGithub."""
+"""Handlers: one small class per event family. A handler gathers facts and plans actions; it never writes to GitHub."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +20,9 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "issue_comment": CommentHandler(),
     "release": ReleaseHandler(),
 }
-"""The handler of each event that has one of its own, by GitHub's name of the event."""
+"""GitHub's event name -> the handler for that event."""
 
 
 def handler_for(event_name: str) -> Handler[Any]:
-    """The handler of an event: its own, or the one for all others."""
+    """Return the handler of an event, by default the generic one."""
     return HANDLERS.get(event_name) or GenericHandler(event_name)

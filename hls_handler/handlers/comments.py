@@ -1,4 +1,4 @@
-"""Comments: a newcomer who asks how to start gets one reply, and whoever asks our account something gets an answer."""
+"""Handler for comments: answers questions to the bot, and replies once to newcomers who ask how to start."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Record
 from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import estimate_tokens
-from hls_handler.routing import Rule, asks_account, asks_how_to_start
+from hls_handler.routing import Rule, addressed_to_bot, asks_how_to_start
 
-Asked = Literal["how to start", "a question"]
+QuestionKind = Literal["how to start", "a question"]
 
-MOST_COMMENTS = 30
-"""Comments of the thread that are read, the newest."""
+MAX_COMMENTS = 30
+"""The newest comments of the conversation are read, up to this number."""
 
-LONGEST_BODY = 4_000
-"""Characters of each that the shipped prompt shows."""
+MAX_BODY_CHARACTERS = 4_000
+"""Characters of each comment that the shipped prompt shows."""
 
 ONBOARDING = "onboarding"
-"""The family of the one reply to newcomers that a thread gets."""
+"""Comment family of the reply to newcomers; a conversation gets it once."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommentFacts:
-    issue: Issue  # the thread as it is now; a pull request's conversation is one, too
-    comment: Comment  # the one that asks, as it is now
-    asked: Asked
-    before: tuple[Comment, ...]  # what was written before it, the oldest first
-    replied: bool  # whether newcomers to this thread were told already
+    issue: Issue  # current state; a pull request has the form of an issue here
+    comment: Comment  # the comment with the question, current state
+    asked: QuestionKind
+    before: tuple[Comment, ...]  # earlier comments, oldest first
+    replied: bool  # the conversation has our reply to newcomers already
 
 
 class CommentHandler(Handler[CommentFacts]):
@@ -47,23 +47,23 @@ class CommentHandler(Handler[CommentFacts]):
     variable_types: Mapping[str, object] = {
         "issue": Issue,
         "comment": Comment,
-        "asked": Asked,
+        "asked": QuestionKind,
         "before": tuple[Comment, ...],
     }
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> CommentFacts:
-        assert event.issue is not None  # parse_event refuses a comment's event without its thread
+        assert event.issue is not None  # parse_event rejects a comment event without an issue
         assert event.comment is not None
         issue = reader.issue(event.issue.number)
         still_welcome(event, issue)
-        listed = reader.comments(issue.number, most=MOST_COMMENTS)
-        comment = next((one for one in listed if one.id == event.comment.id), None)
+        listed = reader.comments(issue.number, most=MAX_COMMENTS)
+        comment = next((candidate for candidate in listed if candidate.id == event.comment.id), None)
         if comment is None:
-            raise Overtaken(f"the comment was deleted meanwhile, or {MOST_COMMENTS} others were written since")
-        if not (asks_account(comment.body, record.account) or asks_how_to_start(comment.body)):
-            raise Overtaken("the comment was edited meanwhile, and asks us nothing any more")
-        asked: Asked = "a question" if asks_account(comment.body, record.account) else "how to start"
-        before = _fitting(listed[: listed.index(comment)], budget.input_tokens)
+            raise Overtaken(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
+        if not (addressed_to_bot(comment.body, record.account) or asks_how_to_start(comment.body)):
+            raise Overtaken("the comment was edited meanwhile and no longer asks HLS anything")
+        asked: QuestionKind = "a question" if addressed_to_bot(comment.body, record.account) else "how to start"
+        before = _newest_within_budget(listed[: listed.index(comment)], budget.input_tokens)
         replied = asked == "how to start" and record.has_comment(issue.number, ONBOARDING)
         return CommentFacts(issue, comment, asked, before, replied)
 
@@ -71,10 +71,10 @@ class CommentHandler(Handler[CommentFacts]):
         return {"issue": facts.issue, "comment": facts.comment, "asked": facts.asked, "before": facts.before}
 
     def unasked(self, facts: CommentFacts) -> Unasked | None:
-        return Unasked("this thread has our reply to newcomers already") if facts.replied else None
+        return Unasked("this conversation already has our reply to newcomers") if facts.replied else None
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        """Each question has an answer of its own, below it."""
+        """Plan labels and a comment; each question to the bot is answered in its own comment."""
         labels = keep_labels(analysis)
         if not analysis.comment:
             return labels
@@ -85,16 +85,16 @@ class CommentHandler(Handler[CommentFacts]):
         )
 
 
-def _fitting(comments: tuple[Comment, ...], tokens: int) -> tuple[Comment, ...]:
-    """The newest that fit, the oldest of them first."""
-    fitting: list[Comment] = []
+def _newest_within_budget(comments: tuple[Comment, ...], tokens: int) -> tuple[Comment, ...]:
+    """Return the newest comments that fit into the budget, oldest first."""
+    selected: list[Comment] = []
     for comment in reversed(comments):
-        tokens -= estimate_tokens(comment.body[:LONGEST_BODY]) + TOKENS_AROUND
+        tokens -= estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT
         if tokens < 0:
             break
-        fitting.append(comment)
-    return tuple(reversed(fitting))
+        selected.append(comment)
+    return tuple(reversed(selected))
 
 
-TOKENS_AROUND = 60
-"""What a comment takes beside its text: its author, the delimiters."""
+TOKENS_PER_COMMENT = 60
+"""Tokens of a comment in addition to its text: author and delimiters."""

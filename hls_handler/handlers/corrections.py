@@ -1,4 +1,4 @@
-"""Corrections: what people made of labels that a reply had us set, told from the labels that a thread shows."""
+"""Label corrections: detects labels set by HLS that people changed, from the labels of a conversation."""
 
 from __future__ import annotations
 
@@ -7,46 +7,50 @@ from dataclasses import dataclass, replace
 
 from hls_handler.actions import Action, KeepLabels
 from hls_handler.analysis import Analysis
-from hls_handler.handlers.wishes import possible_wishes
+from hls_handler.handlers.wishes import possible_labels
 
 COUNTED_DAYS = 30
-"""A label that is changed later than this is no correction: the issue has changed, not the judgement of it."""
+"""A later label change does not count as a correction, because then the issue itself has probably changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A label that we set because a reply said so, and what is noted of people's changing it."""
+    """A label that we set because of a reply, and the correction by people recorded for it."""
 
-    field: str  # "priority"; of a list the group of the one label, "areas area/api"
-    said: str  # the label: "priority-high"
-    prompt_id: str  # of the prompt that was asked: "issues/analyze@3f9c2a"
-    became: str | None  # the label that people want in its place, "" for none; None: they let it be
+    field: str  # "priority"; for a label of a list its group, "areas area/api"
+    said: str  # the label that we set: "priority-high"
+    prompt_id: str  # the prompt whose reply it comes from: "issues/analyze@3f9c2a"
+    became: str | None  # the label that people set instead, "" for none; None if not corrected
 
 
 def judge(
     words: Iterable[Word], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
 ) -> tuple[Word, ...]:
-    """Those words of which people now think otherwise than is noted, with what they think now.
+    """Return the labels whose recorded correction has changed, with the new correction.
 
-    `shown` are the labels that the thread carries, `ours` those that we set and nobody took away, `field_of` the field
-    of each label in lower case. A label of a person beside ours of the same field is a correction, since ours will go.
+    `shown` are the current labels of the conversation, `ours` the labels that we set and that no person removed.
+    `field_of` maps each label in lower case to its field. A person's label of the same field is a correction even while
+    ours is still set, because ours will be removed.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
-    persons = [name for name in by_name if name not in {label.casefold() for label in ours}]
+    set_by_people = [name for name in by_name if name not in {label.casefold() for label in ours}]
     changed = []
     for word in words:
-        said = word.said.casefold()
-        others = [by_name[name] for name in persons if name != said and field_of.get(name) == word.field]
-        became = None if said in by_name and not others else next(iter(others), "")
+        name_set = word.said.casefold()
+        others = [by_name[name] for name in set_by_people if name != name_set and field_of.get(name) == word.field]
+        became = None if name_set in by_name and not others else next(iter(others), "")
         if became != word.became:
             changed.append(replace(word, became=became))
     return tuple(changed)
 
 
 def attributed(actions: Iterable[Action], analysis: Analysis) -> tuple[Action, ...]:
-    """The same actions, their labels with the prompt whose reply they come from: the first that fills in the field."""
-    said: dict[str, str] = {}
+    """Return the actions; label actions get the id of the prompt whose reply has the field (the first one).
+
+    Groups that no reply covers have no prompt id.
+    """
+    prompt_ids: dict[str, str] = {}
     for answer in analysis.answers:
-        for wish in possible_wishes(type(answer.reply)):
-            said.setdefault(wish.group, answer.prompt_id)
-    return tuple(replace(one, said=said) if isinstance(one, KeepLabels) else one for one in actions)
+        for label in possible_labels(type(answer.reply)):
+            prompt_ids.setdefault(label.group, answer.prompt_id)
+    return tuple(replace(action, said=prompt_ids) if isinstance(action, KeepLabels) else action for action in actions)

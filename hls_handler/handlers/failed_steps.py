@@ -1,4 +1,4 @@
-"""The failed steps of a workflow's run: what their logs say, and what is known of whose fault it is."""
+"""Failed steps of a workflow run: log excerpts, and the classification of each failure (such as flaky)."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from hls_handler.events import Event, WorkflowRun
 from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
 from hls_handler.handlers.record import Failure, Record
 
-MOST_ATTEMPTS = 3
-"""Earlier attempts of the run that are asked about."""
+MAX_ATTEMPTS = 3
+"""Earlier attempts of the run that are read."""
 
 LogState = Literal["expired"] | State
 
 Conclusion = Literal["failure", "timed_out", "cancelled"]
-"""How a step or a job of a failed run ended."""
+"""Conclusion of a failed step or job."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedStep:
-    """A step that failed, or a failed job in which no step did."""
+    """A failed step, or a failed job without a failed step."""
 
     job: str
-    step: str  # "" where no step failed: the job was cancelled, timed out, or lost its runner
+    step: str  # "" if no step failed: the job was cancelled, timed out, or lost its runner
     conclusion: Conclusion
     url: str  # of the job
     log: LogState
-    excerpt: Excerpt | None  # None where GitHub has no log any more
+    excerpt: Excerpt | None  # None if GitHub no longer has the log
     verdict: Verdict
-    evidence: str  # a sentence, with the names of branches in it; "" where there is none
+    evidence: str  # a sentence that contains branch names; "" if there is none
 
 
 @dataclass(frozen=True, slots=True)
 class ShownStep:
-    """A failed step as templates see it."""
+    """A failed step as a template variable."""
 
     number: int  # from 1
     job: str
@@ -50,15 +50,15 @@ class ShownStep:
     conclusion: Conclusion
     url: str
     log: LogState
-    text: str  # the excerpt, each line with its number; "" without one
-    whole_job: bool  # the step's own lines could not be told apart
+    text: str  # the excerpt, each line with its number; "" if there is none
+    whole_job: bool  # the lines of the step could not be identified, so the excerpt is of the whole job
     verdict: Verdict
     evidence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """The line of a log that shows the cause."""
+    """The log line that shows the cause."""
 
     job: str
     step: str
@@ -68,65 +68,69 @@ class Quoted:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What tells whether a failure is news."""
+class FailureHistory:
+    """Earlier results that are needed to classify a failure."""
 
-    attempts: tuple[Attempt, ...]  # of this run, all at one commit
-    elsewhere: tuple[Failure, ...]  # of the same workflow lately, on other branches and of other commits
+    attempts: tuple[Attempt, ...]  # of this run, all at the same commit
+    elsewhere: tuple[Failure, ...]  # recent ones of the same workflow on other branches and commits
     default_branch: str
 
 
-NOTHING = Known((), (), "")
+NO_HISTORY = FailureHistory((), (), "")
 
 
-def known_of(event: Event, run: WorkflowRun, reader: Reader, record: Record, branch: str) -> Known:
-    first = max(run.run_attempt - MOST_ATTEMPTS, 1)
+def read_failure_history(event: Event, run: WorkflowRun, reader: Reader, record: Record, branch: str) -> FailureHistory:
+    first = max(run.run_attempt - MAX_ATTEMPTS, 1)
     attempts = tuple(
         Attempt(number, job.name, job.conclusion)
         for number in range(first, run.run_attempt + 1)
         for job in reader.jobs(run.id, number)
     )
-    lately = record.failures(run.workflow_id, days=LATELY_DAYS)
-    elsewhere = tuple(known for known in lately if known.branch != branch and known.head_sha != run.head_sha)
-    return Known(attempts, elsewhere, event.repository.default_branch or "")
+    recent = record.failures(run.workflow_id, days=LATELY_DAYS)
+    elsewhere = tuple(failure for failure in recent if failure.branch != branch and failure.head_sha != run.head_sha)
+    return FailureHistory(attempts, elsewhere, event.repository.default_branch or "")
 
 
-def failed_names(job: WorkflowJob) -> Iterator[tuple[str, str]]:
+def failed_step_names(job: WorkflowJob) -> Iterator[tuple[str, str]]:
+    """Job and step of each failed step; the job and "" if no step failed."""
     failed = [step.name for step in job.steps if step.conclusion in FAILED_STEPS]
     yield from ((job.name, step) for step in failed or [""])
 
 
-def read_failed_steps(job: WorkflowJob, reader: Reader, characters: int, known: Known) -> Iterator[FailedStep]:
-    """One for each failed step; one for the job, where none of its steps failed."""
+def read_failed_steps(
+    job: WorkflowJob, reader: Reader, characters: int, history: FailureHistory
+) -> Iterator[FailedStep]:
+    """Yield one item for each failed step; one for the job if none of its steps failed."""
     log = reader.job_log(job.id)
     steps = {step.number: step for step in job.steps}
     if isinstance(log, NoLog):
         failed: list[WorkflowStep | None] = [step for step in job.steps if step.conclusion in FAILED_STEPS]
         for step in failed or [None]:
-            yield _failed(job, step, log.why, None, known)
+            yield _failed_step(job, step, log.why, None, history)
         return
-    course = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
-    for excerpt in cut(log, course, characters=characters):
-        yield _failed(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, known)
+    job_steps = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
+    for excerpt in cut(log, job_steps, characters=characters):
+        yield _failed_step(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, history)
 
 
-def _failed(
-    job: WorkflowJob, step: WorkflowStep | None, log: LogState, excerpt: Excerpt | None, known: Known
+def _failed_step(
+    job: WorkflowJob, step: WorkflowStep | None, log: LogState, excerpt: Excerpt | None, history: FailureHistory
 ) -> FailedStep:
     name = step.name if step else ""
     ended = (step.conclusion if step else None) or job.conclusion
     conclusion: Conclusion = "timed_out" if ended == "timed_out" else "cancelled" if ended == "cancelled" else "failure"
-    news = judge(
+    classification = judge(
         job.name,
         name,
-        attempts=known.attempts,
-        failures=known.elsewhere,
-        default_branch=known.default_branch,
+        attempts=history.attempts,
+        failures=history.elsewhere,
+        default_branch=history.default_branch,
     )
-    return FailedStep(job.name, name, conclusion, job.html_url, log, excerpt, news.verdict, news.evidence)
+    verdict, evidence = classification.verdict, classification.evidence
+    return FailedStep(job.name, name, conclusion, job.html_url, log, excerpt, verdict, evidence)
 
 
-def shown(step: FailedStep, number: int) -> ShownStep:
+def to_shown_step(step: FailedStep, number: int) -> ShownStep:
     has_text = step.excerpt is not None and step.excerpt.state == "text"
     return ShownStep(
         number=number,
@@ -142,8 +146,8 @@ def shown(step: FailedStep, number: int) -> ShownStep:
     )
 
 
-def find_quoted(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
-    """The line of a log that a reply quotes; None if no log has it."""
+def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
+    """Return the log line that a reply quotes; None if no log contains it."""
     for step in steps:
         line = locate([step.excerpt], quote) if step.excerpt else None
         if line is not None:
@@ -151,8 +155,8 @@ def find_quoted(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
     return None
 
 
-def is_named(steps: Iterable[FailedStep], path: str) -> bool:
-    """Whether a log names a file, as a whole and not within the name of another."""
-    named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
+def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
+    """Return True if a log contains the path, not merely as a part of another path."""
+    pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
     texts = (line.text for step in steps if step.excerpt for line in step.excerpt.lines)
-    return named is not None and any(named.search(text) for text in texts)
+    return pattern is not None and any(pattern.search(text) for text in texts)

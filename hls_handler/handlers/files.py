@@ -1,4 +1,4 @@
-"""A pull request's files: which patches Claude is shown, in which order, and why the others are not."""
+"""Files of a pull request: selects the patches that the prompt shows, orders them, and gives reasons for the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hls_handler.settings.globs import NOTHING_LEFT_OUT, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
-"""GitHub's words for what happened to a file."""
+"""Values of `status` in GitHub's list of changed files."""
 
 STATUSES: Mapping[str, Status] = {status: status for status in get_args(Status)}
 
@@ -30,9 +30,9 @@ Reason = Literal[
     "vendored",
     "over the token budget",
 ]
-"""Why a file is not shown to Claude."""
+"""Reason why a file is not shown to Claude."""
 
-WELL_KNOWN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
+NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
     ("vendored", re.compile(r"(^|/)(node_modules|bower_components|vendor|vendored|third_party)/")),
     (
         "lock file",
@@ -51,18 +51,18 @@ WELL_KNOWN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
         ),
     ),
 )
-"""Files that nobody writes by hand, by path in lower case."""
+"""Patterns of files that are not written by hand; they match the path in lower case."""
 
-TESTS = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
-PROSE = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
-SETTINGS = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
-WORKFLOWS = re.compile(r"^\.github/(workflows|actions)/")
+TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
+DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
+SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
+WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
-TOKENS_AROUND = 100
-"""What a file takes beside its patch: its name, its numbers, the delimiters."""
+TOKENS_PER_FILE = 100
+"""Tokens of a file in addition to its patch: name, counts and delimiters."""
 
-LONGEST_PATCH = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
-"""Tokens of one patch: with a remark about the cut, the prompt shows it whole."""
+MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
+"""A patch of this size fits into one text of the prompt together with the note that it was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class PatchedFile:
     """A file whose patch Claude is shown."""
 
     path: str
-    previous_path: str | None  # of a renamed one
+    previous_path: str | None  # if renamed
     status: Status
     additions: int
     deletions: int
-    numbered: str  # the patch, each line with its side and number; the form is described in review/patch.py
-    cut: bool  # whether the end of the patch is missing
+    numbered: str  # the patch, each line with its side and number; format: review/patch.py
+    cut: bool  # True if the end of the patch is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,46 +84,46 @@ class SkippedFile:
     reason: Reason
 
 
-def choose(
+def select_files(
     files: Sequence[ChangedFile], *, tokens: int, left_out: PathFilter = NOTHING_LEFT_OUT
 ) -> tuple[tuple[PatchedFile, ...], tuple[SkippedFile, ...]]:
-    """The files to show within a budget, what matters most first, and the others in GitHub's order, with the reason.
+    """Return the files to show within the budget, most important first, and the others in GitHub's order with reasons.
 
-    A patch takes what those behind it do not need, and at least half of what is left: a huge file is cut, visibly, and
-    does not keep small ones out.
+    A patch may use the tokens that the remaining files do not need, and at least half of the tokens left: a huge file
+    is cut, with a note, and does not displace small ones.
     """
     patches = {file.path: parse_patch(file.patch or "") for file in files}
     reasons = {
-        file.path: reason for file in files if (reason := _unreadable(file, patches[file.path], left_out)) is not None
+        file.path: reason for file in files if (reason := _skip_reason(file, patches[file.path], left_out)) is not None
     }
     ranked = sorted((file for file in files if file.path not in reasons), key=_rank)
-    needs = [_around(file) + estimate_tokens(numbered(patches[file.path])) for file in ranked]
+    needed = [_overhead_tokens(file) + estimate_tokens(numbered(patches[file.path])) for file in ranked]
     shown: list[PatchedFile] = []
-    left, needed_behind = tokens, sum(needs)
-    for file, need in zip(ranked, needs, strict=True):
-        needed_behind -= need
-        allowed = min(max(left - needed_behind, left // 2), _around(file) + LONGEST_PATCH)
+    left, needed_by_rest = tokens, sum(needed)
+    for file, need in zip(ranked, needed, strict=True):
+        needed_by_rest -= need
+        allowed = min(max(left - needed_by_rest, left // 2), _overhead_tokens(file) + MAX_PATCH_TOKENS)
         whole = patches[file.path]
-        part = whole if need <= allowed else cut_to(whole, allowed - _around(file))
+        part = whole if need <= allowed else cut_to(whole, allowed - _overhead_tokens(file))
         if not part.hunks:
             reasons[file.path] = "over the token budget"
             continue
-        shown.append(_patched(file, whole, part))
+        shown.append(_to_patched_file(file, whole, part))
         left -= min(need, allowed)
     return tuple(shown), tuple(SkippedFile(file.path, reasons[file.path]) for file in files if file.path in reasons)
 
 
-def _around(file: ChangedFile) -> int:
-    """Tokens beside the patch: a name may have 4,096 characters, and strangers choose it."""
-    return max(TOKENS_AROUND, TOKENS_AROUND // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
+def _overhead_tokens(file: ChangedFile) -> int:
+    """Tokens of a file in addition to its patch. A path is untrusted and can have 4,096 characters."""
+    return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
 
 
-def _unreadable(file: ChangedFile, patch: Patch, left_out: PathFilter) -> Reason | None:
-    """Why a file has nothing to show, whatever the budget; None if it has."""
+def _skip_reason(file: ChangedFile, patch: Patch, left_out: PathFilter) -> Reason | None:
+    """Return why a file cannot be shown, regardless of the budget; None if it can."""
     if left_out.leaves_out(file.path):
         return "left out by settings"
     path = file.path.lower()
-    for reason, pattern in WELL_KNOWN:
+    for reason, pattern in NOT_HAND_WRITTEN:
         if pattern.search(path):
             return reason
     if patch.hunks:
@@ -134,18 +134,18 @@ def _unreadable(file: ChangedFile, patch: Patch, left_out: PathFilter) -> Reason
 
 
 def _rank(file: ChangedFile) -> int:
-    """Source, tests, prose and settings, removed files. Workflows and actions run, so they are source."""
+    """Rank: 0 source, 1 tests, 2 documentation and settings, 3 removed. Workflows are code, so they rank as source."""
     path = file.path.lower()
     if file.status == "removed":
         return 3
-    if WORKFLOWS.search(path):
+    if WORKFLOW_FILES.search(path):
         return 0
-    if TESTS.search(path):
+    if TEST_FILES.search(path):
         return 1
-    return 2 if PROSE.search(path) or SETTINGS.search(path) else 0
+    return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
 
 
-def _patched(file: ChangedFile, whole: Patch, part: Patch) -> PatchedFile:
+def _to_patched_file(file: ChangedFile, whole: Patch, part: Patch) -> PatchedFile:
     text = numbered(part)
     missing = _changed_lines(whole) - _changed_lines(part)
     cut = part != whole
@@ -159,25 +159,25 @@ def _changed_lines(patch: Patch) -> int:
     return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
 
 
-def not_shown(files: Sequence[PatchedFile], skipped: Sequence[SkippedFile], unlisted: int) -> str | None:
-    """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"; None where all was."""
+def describe_omissions(files: Sequence[PatchedFile], skipped: Sequence[SkippedFile], unlisted: int) -> str | None:
+    """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"; None if all were shown."""
     parts: list[str] = []
-    missing, of = len(skipped) + unlisted, len(files) + len(skipped) + unlisted
+    missing, total = len(skipped) + unlisted, len(files) + len(skipped) + unlisted
     if missing:
-        why = [summary(skipped)] if skipped else []
-        why += [f"{unlisted} beyond those that GitHub lists"] if unlisted else []
-        parts.append(f"{missing} of {of} files {were(missing)} not shown: {', '.join(why)}")
+        reasons = [count_reasons(skipped)] if skipped else []
+        reasons += [f"{unlisted} beyond those that GitHub lists"] if unlisted else []
+        parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
     cut = sum(file.cut for file in files)
     if cut:
-        parts.append(f"{cut} patch{'es' * (cut != 1)} {were(cut)} cut")
+        parts.append(f"{cut} patch{'es' * (cut != 1)} {was_or_were(cut)} cut")
     return "; ".join(parts) or None
 
 
-def were(count: int) -> str:
+def was_or_were(count: int) -> str:
     return "was" if count == 1 else "were"
 
 
-def summary(skipped: Iterable[SkippedFile]) -> str:
+def count_reasons(skipped: Iterable[SkippedFile]) -> str:
     """ "2 binary or empty, 1 lock file"."""
     reasons = [file.reason for file in skipped]
     return ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))

@@ -1,4 +1,4 @@
-"""Any event without a handler of its own: the payload is all that its prompt sees, and one comment may come of it."""
+"""Handler for all other events: its prompts see only the payload, and it plans labels and at most one comment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event
-from hls_handler.handlers.handler import Budget, Handler, Thread, appointed, still_welcome, thread_of
+from hls_handler.handlers.handler import Budget, Handler, Thread, find_conversation, find_fallback_issue, still_welcome
 from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Record
 from hls_handler.handlers.wishes import keep_labels
@@ -17,7 +17,7 @@ from hls_handler.routing import Rule
 
 @dataclass(frozen=True, slots=True)
 class GenericFacts:
-    """Nothing is read: what happened stands in the payload."""
+    """Empty: prompts use the payload only."""
 
 
 class GenericHandler(Handler[GenericFacts]):
@@ -28,11 +28,11 @@ class GenericHandler(Handler[GenericFacts]):
     variable_types: Mapping[str, object] = {}
 
     def __init__(self, event_name: str) -> None:
-        """`event_name` is GitHub's, "deployment_status": the folder of its prompts has the same name."""
+        """`event_name` is GitHub's event name and the folder of its prompts: "deployment_status"."""
         self.family = event_name
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> GenericFacts:
-        """Looks only whether the thread, if the payload shows one, still wants us."""
+        """Read nothing except the current state of the issue or pull request in the payload, if there is one."""
         if event.pull_request is not None:
             still_welcome(event, reader.pull_request(event.pull_request.number))
         elif event.issue is not None:
@@ -43,8 +43,8 @@ class GenericHandler(Handler[GenericFacts]):
         return {}
 
     def thread(self, event: Event, facts: GenericFacts, rule: Rule) -> Thread | None:
-        """The one that the payload shows, else the issue that settings name for the event."""
-        return thread_of(event) or appointed(rule)
+        """Return the conversation in the payload, else the fallback issue."""
+        return find_conversation(event) or find_fallback_issue(rule)
 
     def plan(self, event: Event, facts: GenericFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         labels = keep_labels(analysis)
@@ -52,18 +52,18 @@ class GenericHandler(Handler[GenericFacts]):
             return labels
         return (
             *labels,
-            KeepComment(_family(event), analysis.comment, create=analysis.worth_saying),
+            KeepComment(_comment_family(event), analysis.comment, create=analysis.worth_saying),
         )
 
 
-def _family(event: Event) -> str:
-    """ "discussion-801": one comment for each thing that events tell of; "push" where they tell of none with an id.
+def _comment_family(event: Event) -> str:
+    """ "discussion-801": one comment per object in the payload; "push" if the payload has no object with an id.
 
-    A status or a comment belongs to what it is about: "deployment_status-801" for all of one deployment.
+    Events about the status of an object share a comment: "deployment_status-801" for all events of one deployment.
     """
     for name in (event.name.rpartition("_")[0], event.name):
-        thing = event.payload.get(name)
-        thing_id = thing.get("id") if isinstance(thing, Mapping) else None
-        if isinstance(thing_id, int):
-            return f"{event.name}-{thing_id}"
+        subject = event.payload.get(name)
+        subject_id = subject.get("id") if isinstance(subject, Mapping) else None
+        if isinstance(subject_id, int):
+            return f"{event.name}-{subject_id}"
     return event.name

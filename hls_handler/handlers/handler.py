@@ -1,4 +1,4 @@
-"""The shape of a handler: gather facts before Claude is asked, plan actions after; nothing else is a family's own."""
+"""The interface of a handler: gather facts before the call to Claude, plan actions after it."""
 
 from __future__ import annotations
 
@@ -25,106 +25,106 @@ EVERY_FINDING = Findings()
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may be shown to Claude, and what may not; and of what Claude finds, what is shown to people."""
+    """Limits on what Claude is shown, and on which of its findings a comment shows."""
 
     input_tokens: int  # estimated
-    left_out: PathFilter = NOTHING_LEFT_OUT  # files of pull requests
-    shown: Findings = EVERY_FINDING
+    left_out: PathFilter = NOTHING_LEFT_OUT  # files of pull requests that Claude is not shown
+    shown: Findings = EVERY_FINDING  # thresholds for findings in comments
 
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """There is nothing that Claude could be asked about."""
+    """The reason why Claude is not asked, and optionally a static reply."""
 
     reason: str  # a sentence
-    reply: Reply | None = None  # in place of Claude's, where labels and a comment of ours may have to change; ours
+    reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """The issue or pull request on which something is to be seen."""
+    """The issue or pull request that receives labels and the comment."""
 
     number: int
     is_pull_request: bool
-    is_appointed: bool = False  # by settings: the event is not about it, so nothing but a comment belongs there
+    is_appointed: bool = False  # the fallback issue from settings: it receives a comment, but no labels
 
 
 class Handler(Protocol[Facts]):
-    """One event family. Facts are frozen dataclasses of plain values: they are remembered as JSON, see `facts_version`.
+    """Handles one event family. Facts are frozen dataclasses of plain values, stored as JSON (see `facts_version`).
 
-    Except for `gather`, which reads GitHub, everything is pure. What has a body here is what most families do.
+    All methods except `gather`, which reads from GitHub, are pure. Methods with a body here are the common default.
     """
 
-    name: str  # "IssueHandler"; what /stats counts under
+    name: str  # "IssueHandler"; the key in /stats
     family: str  # "issues"; the folder of its prompts and the family of its comment
-    replies: frozenset[str]  # reply types that `plan` can make something of, keys of `analysis.REPLY_TYPES`
+    replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
-    facts_version: int  # grows whenever the shape of `facts_type` changes: older facts are then gathered again
-    variable_types: Mapping[str, object]  # type hints of what `variables` gives: templates are checked against them
-    comment_variable_types: Mapping[str, object] = MappingProxyType({})  # and of what `comment_variables` gives
-    has_sections: bool = False  # whether several sources feed its comment, each with a section of its own
-    outdated_by_a_push: bool = False  # whether what was found out is worth nothing once newer commits were pushed
-    outdated_by_an_answer: bool = False  # whether a newer one of the same prompt on its thread says all that it could
-    nowhere: str | None = None  # why Claude is not asked where there is no thread to say it on; None: asked, and kept
+    facts_version: int  # incremented when `facts_type` changes: older facts are then gathered again
+    variable_types: Mapping[str, object]  # type hints for `variables`; templates are checked against them
+    comment_variable_types: Mapping[str, object] = MappingProxyType({})  # the same for `comment_variables`
+    has_sections: bool = False  # several sources share its comment, each with its own section
+    outdated_by_a_push: bool = False  # a newer push supersedes the analysis
+    outdated_by_an_answer: bool = False  # a newer answer of the same prompt supersedes it
+    nowhere: str | None = None  # why Claude is not asked without a conversation; None: ask and store
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> Facts:
-        """Read what is worth knowing, as it is now. Raises `Overtaken` (closed), `Permanent` (locked), as reads do."""
+        """Read the facts in their current state. Raises the errors of `Reader`, and those of `still_welcome`."""
         ...
 
     def happened(self, event: Event, facts: Facts) -> Happened:
-        """What our own record is to keep of the facts, whatever is said about them."""
+        """Return the results to store in our record, independent of the analysis."""
         return Happened()
 
     def outdated(self, event: Event, facts: Facts, record: Record) -> str | None:
-        """Why what was found out is over by now, as far as our own record knows; None as a rule."""
+        """Return why our record shows that a later event supersedes the facts; None if it does not."""
         return None
 
     def thread(self, event: Event, facts: Facts, rule: Rule) -> Thread | None:
-        """Where it is said; None where nothing is posted, and the analysis is kept alone."""
-        return thread_of(event)
+        """Return the conversation to post on; None if the analysis is only stored."""
+        return find_conversation(event)
 
     def variables(self, event: Event, facts: Facts) -> Mapping[str, object]:
-        """What the family's templates see beside the names that every family has."""
+        """Return the template variables of the family, in addition to those of every family."""
         ...
 
     def unasked(self, facts: Facts) -> Unasked | None:
-        """Whether there is nothing to ask; None as a rule."""
+        """Return why Claude is not asked; None to ask."""
         return None
 
     def not_shown(self, facts: Facts) -> str | None:
-        """What of the event Claude is not shown, as a sentence for `hls why`; None where all of it is."""
+        """Return a sentence for `hls why` about what Claude is not shown; None if it is shown everything."""
         return None
 
     def comment_variables(self, event: Event, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """What only the family's comment templates see, made from the last reply."""
+        """Return the variables of the family's comment templates, computed from the last reply."""
         return {}
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        """What should be seen on GitHub."""
+        """Return the actions to take on GitHub."""
         ...
 
 
-def thread_of(event: Event) -> Thread | None:
-    """The thread that the event itself is about. The conversation of a pull request is told as an issue."""
+def find_conversation(event: Event) -> Thread | None:
+    """Return the issue or pull request of the event; a comment event has a pull request in the form of an issue."""
     if event.pull_request is not None:
         return Thread(event.pull_request.number, is_pull_request=True)
     return Thread(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
 
 
-def appointed(rule: Rule) -> Thread | None:
-    """The issue that settings name for what is said of an event that has no thread of its own."""
+def find_fallback_issue(rule: Rule) -> Thread | None:
+    """Return the issue that settings name for comments about events without a conversation."""
     number = rule.effective.issue_for(rule.event_key)
     return None if number is None else Thread(number, is_pull_request=False, is_appointed=True)
 
 
 def still_welcome(event: Event, thread: Issue | PullRequest) -> None:
-    """Check a thread as it is now: raises `Overtaken` if closed or asked to leave it alone, `Permanent` if locked."""
+    """Check the current state: raises `Overtaken` if closed or if people ask to skip it, `Permanent` if locked."""
     kind = "pull request" if isinstance(thread, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{thread.number}"
     if thread.state == "closed":
         raise Overtaken(f"{name} was closed meanwhile")
     if thread.locked:
-        raise Permanent(f"{name} is locked: labels and comments by HLS are not wanted there; unlock it and try again")
-    asked = asked_to_skip(thread.title, (label.name for label in thread.labels))
-    if asked is not None:
-        raise Overtaken(f"{name} was taken out meanwhile: {asked}")
+        raise Permanent(f"{name} is locked, so HLS changes no labels or comments there; unlock it and try again")
+    skip_reason = asked_to_skip(thread.title, (label.name for label in thread.labels))
+    if skip_reason is not None:
+        raise Overtaken(f"{name} is skipped: {skip_reason}")

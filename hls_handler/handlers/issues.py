@@ -1,4 +1,4 @@
-"""Issues: what is asked about one, and the labels and the comment that come of the answer."""
+"""Handler for issues: labels and a comment from the analysis of an issue."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hls_handler.handlers.record import Correction, Record
 from hls_handler.handlers.wishes import keep_labels
 from hls_handler.routing import Rule
 
-MOST_CORRECTIONS = 6
-"""Examples of how the maintainers sort: more would cost every issue, and say little more."""
+MAX_CORRECTIONS = 6
+"""Examples of label corrections in the prompt. More would add cost to every issue and help little."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueFacts:
-    issue: Issue  # as it is now, which may be later than the event
+    issue: Issue  # current state, possibly newer than the event
     corrections: tuple[Correction, ...] = ()  # of this repository
 
 
@@ -34,16 +34,16 @@ class IssueHandler(Handler[IssueFacts]):
     outdated_by_an_answer = True
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> IssueFacts:
-        assert event.issue is not None  # parse_event refuses an `issues` event without one
+        assert event.issue is not None  # parse_event rejects an `issues` event without one
         issue = reader.issue(event.issue.number)
         still_welcome(event, issue)
-        return IssueFacts(issue, record.corrections(most=MOST_CORRECTIONS))
+        return IssueFacts(issue, record.corrections(most=MAX_CORRECTIONS))
 
     def variables(self, event: Event, facts: IssueFacts) -> Mapping[str, object]:
         return {"issue": facts.issue, "corrections": facts.corrections}
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        """Labels from every analysis of the issue (an answer to its question has none); the comment of the last."""
+        """Plan the labels of all replies (an answer to a question has none) and the comment of the last one."""
         actions: list[Action] = [*keep_labels(analysis)]
         if analysis.comment:
             actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))

@@ -1,4 +1,4 @@
-"""Which labels to add and to remove: a pure decision over wishes, what the thread shows and what we remember."""
+"""Decides which labels to add and remove, from requested labels, current labels and stored label states; pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hls_handler.actions import LabelWish
 from hls_handler.prompting.labels import LONGEST_LABEL
 
 MOST_LABELS = 100
-"""Labels that GitHub lets an issue carry."""
+"""GitHub's limit of labels per issue or pull request."""
 
 LabelState = Literal["intended", "ours", "gone"]
-"""What we remember of a label of ours on one thread: a write of it is under way; we set it; a person took it away."""
+"""Stored state of a label of ours: its write has been started; we set it; a person removed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What made us set a label."""
+    """The reply field and prompt because of which we set a label."""
 
-    field: str  # of a reply: "priority"
-    prompt_id: str  # whose reply it was
+    field: str  # of the reply: "priority"
+    prompt_id: str  # the prompt of the reply
 
 
 NO_ORIGINS: Mapping[str, Origin] = MappingProxyType({})
@@ -31,17 +31,17 @@ NO_ORIGINS: Mapping[str, Origin] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """A label as it is created where a repository lacks it."""
+    """A label as it is created if the repository does not have it."""
 
     name: str  # at most 50 characters
-    group: str  # "priority"; of one group a thread carries one label
+    group: str  # "priority"; a conversation has at most one label of each group
     color: str  # six hex digits, without #
     description: str  # at most 100 characters
 
 
 CATALOGUE: tuple[LabelSpec, ...] = (
     LabelSpec("bug", "kind", "d73a4a", "Something does not work as it should"),
-    LabelSpec("enhancement", "kind", "a2eeef", "A wish for something new or better"),
+    LabelSpec("enhancement", "kind", "a2eeef", "A request for something new or better"),
     LabelSpec("question", "kind", "d876e3", "Somebody wants to know something"),
     LabelSpec("documentation", "kind", "0075ca", "The documentation needs work"),
     LabelSpec("maintenance", "kind", "c5def5", "Upkeep: dependencies, builds, clean-ups"),
@@ -57,7 +57,7 @@ CATALOGUE: tuple[LabelSpec, ...] = (
     LabelSpec("size/small", "size", "c2e0c6", "Under 50 changed lines"),
     LabelSpec("size/medium", "size", "fef2c0", "50 to 199 changed lines"),
     LabelSpec("size/large", "size", "f9d0c4", "200 changed lines or more"),
-    LabelSpec("type/bug-fix", "type", "d73a4a", "Mends something"),
+    LabelSpec("type/bug-fix", "type", "d73a4a", "Fixes something"),
     LabelSpec("type/feature", "type", "a2eeef", "Brings something new"),
     LabelSpec("type/refactor", "type", "c5def5", "Changes the code, not what it does"),
     LabelSpec("type/docs", "type", "0075ca", "Changes documentation only"),
@@ -70,33 +70,33 @@ _BY_NAME = {spec.name: spec for spec in CATALOGUE}
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """What to do on GitHub, and what to remember. All names are as first seen; GitHub ignores their case."""
+    """Changes to make on GitHub and to store. Names keep their first spelling; GitHub ignores case."""
 
-    create: tuple[LabelSpec, ...]  # those of `add` that the repository lacks
+    create: tuple[LabelSpec, ...]  # those of `add` that the repository does not have
     add: tuple[str, ...]
     remove: tuple[str, ...]  # ours only
-    confirm: tuple[str, ...]  # intended and now there: a write whose answer was lost
-    now_gone: tuple[str, ...]  # ours that a person took away since we last looked
-    never_made: tuple[str, ...]  # intended, not there, and no longer wanted: to be forgotten
-    withheld: tuple[tuple[str, str], ...]  # name and why, half a sentence
+    confirm: tuple[str, ...]  # intended and present now: the response to the write was lost
+    now_gone: tuple[str, ...]  # ours that a person removed since the last check
+    never_made: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
+    withheld: tuple[tuple[str, str], ...]  # name and reason, a part of a sentence
 
 
-def spec_of(wish: LabelWish) -> LabelSpec:
-    """How a wished label looks when it is created."""
-    return _BY_NAME.get(wish.name) or LabelSpec(wish.name, wish.group, "ededed", f"Set by HLS: {wish.group}"[:100])
+def spec_of(label: LabelWish) -> LabelSpec:
+    """Color and description of a label that has to be created."""
+    return _BY_NAME.get(label.name) or LabelSpec(label.name, label.group, "ededed", f"Set by HLS: {label.group}"[:100])
 
 
 @dataclass(frozen=True, slots=True)
-class _Thread:
-    """What is known of a thread's labels; all names folded."""
+class _CurrentLabels:
+    """Labels of a conversation; all names case-folded."""
 
     shown: frozenset[str]
-    ours: frozenset[str]  # shown, and set by us
-    gone: frozenset[str]  # taken away by a person
+    ours: frozenset[str]  # present, and set by us
+    gone: frozenset[str]  # removed by a person
     group_of: Mapping[str, str]
 
-    def persons(self, group: str) -> str | None:
-        """A label of the group that a person set."""
+    def set_by_person(self, group: str) -> str | None:
+        """A label of the group that a person set; None if there is none."""
         return next((n for n in sorted(self.shown - self.ours) if self.group_of.get(n) == group), None)
 
 
@@ -113,78 +113,86 @@ def decide_labels(
     narrowed_to: tuple[str, ...] = ("*",),
     narrowed_at: str = "",
 ) -> LabelChange:
-    """Decide what becomes of the labels of one thread.
+    """Decide which labels of a conversation to add and remove.
 
-    `groups` are all groups that the analysis speaks about: of them, a label of ours that is not wished any more goes.
-    `known` are labels that may stand for a group beside those of the catalogue.
-    `in_repository` needs to hold only those wished names that the repository has. `allow` are globs from settings,
-    and `narrowed_to` those of which a label has to fit one as well, since `narrowed_at` says so.
+    `wishes` are the requested labels. `groups` are all groups that the analysis covers: labels of ours in them that are
+    no longer requested are removed. `known` are labels that belong to these groups in addition to the catalogue.
+    `in_repository` must contain the requested names that the repository has; others are not needed. `allow` are globs
+    from the settings. A label must also match one of the globs `narrowed_to`, which are defined at `narrowed_at`.
     """
     shown = frozenset(map(_fold, on_thread))
     state = {_fold(name): value for name, value in memory.items()}
-    vanished = frozenset(name for name, value in state.items() if value == "ours" and name not in shown)
-    thread = _Thread(
+    removed_by_person = frozenset(name for name, value in state.items() if value == "ours" and name not in shown)
+    current = _CurrentLabels(
         shown=shown,
         ours=frozenset(name for name, value in state.items() if value != "gone" and name in shown),
-        gone=vanished | frozenset(name for name, value in state.items() if value == "gone"),
+        gone=removed_by_person | frozenset(name for name, value in state.items() if value == "gone"),
         group_of={_fold(s.name): s.group for s in CATALOGUE} | {_fold(w.name): w.group for w in (*known, *wishes)},
     )
     existing = frozenset(map(_fold, in_repository))
-    kept: dict[str, str] = {}  # group -> folded name of the label that stands for it
+    chosen: dict[str, str] = {}  # group -> case-folded name of its label
     lists = {narrowed_at: narrowed_to, "labels.allow in the settings": allow}
     withheld: list[tuple[str, str]] = []
     wanted: list[LabelWish] = []
-    for wish in wishes:
-        if _fold(wish.name) in kept.values():  # wished twice
+    for label in wishes:
+        if _fold(label.name) in chosen.values():  # requested twice
             continue
-        why = _why_not(wish, thread, kept, lists, creatable=may_create or _fold(wish.name) in existing)
-        if why is not None:
-            withheld.append((wish.name, why))
+        reason = _reason_to_withhold(
+            label, current, chosen, lists, creatable=may_create or _fold(label.name) in existing
+        )
+        if reason is not None:
+            withheld.append((label.name, reason))
             continue
-        kept[wish.group] = _fold(wish.name)
-        if _fold(wish.name) not in shown:
-            wanted.append(wish)
-    spoken = {*groups, *(wish.group for wish in wishes)}
-    outdated = frozenset(n for n in thread.ours if thread.group_of.get(n) in spoken and n not in kept.values())
-    room = max(MOST_LABELS - len(shown) + len(outdated), 0)
-    withheld += [(wish.name, f"the thread has {MOST_LABELS} labels, the most GitHub allows") for wish in wanted[room:]]
-    added = wanted[:room]
-    again = frozenset(_fold(wish.name) for wish in added)
+        chosen[label.group] = _fold(label.name)
+        if _fold(label.name) not in shown:
+            wanted.append(label)
+    covered = {*groups, *(label.group for label in wishes)}
+    outdated = frozenset(n for n in current.ours if current.group_of.get(n) in covered and n not in chosen.values())
+    free_slots = max(MOST_LABELS - len(shown) + len(outdated), 0)
+    too_many = f"the conversation has {MOST_LABELS} labels, the most that GitHub allows"
+    withheld += [(label.name, too_many) for label in wanted[free_slots:]]
+    added = wanted[:free_slots]
+    added_names = frozenset(_fold(label.name) for label in added)
     return LabelChange(
-        create=tuple(spec_of(wish) for wish in added if _fold(wish.name) not in existing),
-        add=tuple(wish.name for wish in added),
+        create=tuple(spec_of(label) for label in added if _fold(label.name) not in existing),
+        add=tuple(label.name for label in added),
         remove=tuple(name for name in memory if _fold(name) in outdated),
         confirm=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) in shown - outdated),
-        now_gone=tuple(name for name in memory if _fold(name) in vanished),
-        never_made=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) not in shown | again),
+        now_gone=tuple(name for name in memory if _fold(name) in removed_by_person),
+        never_made=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) not in shown | added_names),
         withheld=tuple(withheld),
     )
 
 
-def _why_not(
-    wish: LabelWish, thread: _Thread, kept: Mapping[str, str], lists: Mapping[str, tuple[str, ...]], *, creatable: bool
+def _reason_to_withhold(
+    label: LabelWish,
+    current: _CurrentLabels,
+    chosen: Mapping[str, str],
+    lists: Mapping[str, tuple[str, ...]],
+    *,
+    creatable: bool,
 ) -> str | None:
-    """Why a wish is not granted, as half a sentence; None if it is. `lists` are globs by who says them."""
-    name = _fold(wish.name)
-    if not 0 < len(wish.name.strip()) <= LONGEST_LABEL:
+    """Return why a requested label is not set, as a part of a sentence; None if it is. `lists`: source -> its globs."""
+    name = _fold(label.name)
+    if not 0 < len(label.name.strip()) <= LONGEST_LABEL:
         return f"a label's name has 1 to {LONGEST_LABEL} characters"
-    for where, globs in lists.items():
+    for source, globs in lists.items():
         if not any(fnmatchcase(name, _fold(glob)) for glob in globs):
-            return f"{where} does not let it"
-    if wish.group in kept:
-        return f"of {wish.group} a thread carries one label"
-    if name in thread.shown and name not in thread.ours:
+            return f"{source} does not allow it"
+    if label.group in chosen:
+        return f"only one {label.group} label is set"
+    if name in current.shown and name not in current.ours:
         return None
-    persons = thread.persons(wish.group)
-    if persons is not None:
-        return f"a person set {persons}"
-    if name in thread.gone:
-        return "a person took it away"
-    if name not in thread.shown and not creatable:
+    set_by_person = current.set_by_person(label.group)
+    if set_by_person is not None:
+        return f"a person set {set_by_person}"
+    if name in current.gone:
+        return "a person removed it"
+    if name not in current.shown and not creatable:
         return "the repository has no such label, and labels.create is off in the settings"
     return None
 
 
 def _fold(name: str) -> str:
-    """GitHub takes names that differ in case only for the same."""
+    """Fold case, because label names on GitHub are case-insensitive."""
     return name.casefold()

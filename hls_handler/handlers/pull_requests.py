@@ -1,4 +1,4 @@
-"""Pull requests: which of their patches are shown, what is asked, and the labels and the comment that come of it."""
+"""Handler for pull requests: selects the patches to show, and plans labels and a comment from the analysis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from hls_handler.actions import Action, KeepComment, LabelWish
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
 from hls_handler.events import Event, PullRequest
-from hls_handler.handlers.files import PatchedFile, SkippedFile, choose, not_shown, summary
+from hls_handler.handlers.files import PatchedFile, SkippedFile, count_reasons, describe_omissions, select_files
 from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.record import Record
@@ -24,13 +24,13 @@ Size = Literal["small", "medium", "large"]
 
 @dataclass(frozen=True, slots=True)
 class PullRequestFacts:
-    pull_request: PullRequest  # as it is now; its head is the commit that all is about
-    files: tuple[PatchedFile, ...]  # what matters most first
+    pull_request: PullRequest  # current state; its head is the analysed commit
+    files: tuple[PatchedFile, ...]  # most important first
     skipped: tuple[SkippedFile, ...]
-    unlisted: int  # changed files that GitHub does not list: it stops at 3,000
+    unlisted: int  # changed files beyond the 3,000 that GitHub lists
     size: Size
-    left_out_by: str  # the line of settings that leaves files out; "" where none does
-    shown: Findings  # which of what Claude finds a comment shows
+    left_out_by: str  # the line of settings that leaves files out; "" if none does
+    shown: Findings  # thresholds for the findings in the comment
 
 
 class PullRequestHandler(Handler[PullRequestFacts]):
@@ -56,11 +56,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     outdated_by_an_answer = True
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> PullRequestFacts:
-        assert event.pull_request is not None  # parse_event refuses a `pull_request` event without one
+        assert event.pull_request is not None  # parse_event rejects a `pull_request` event without one
         pull_request = reader.pull_request(event.pull_request.number)
         still_welcome(event, pull_request)
         listed = reader.files(pull_request.number)
-        files, skipped = choose(listed, tokens=budget.input_tokens, left_out=budget.left_out)
+        files, skipped = select_files(listed, tokens=budget.input_tokens, left_out=budget.left_out)
         unlisted = max(pull_request.changed_files - len(listed), 0)
         left_out_by = budget.left_out.where
         return PullRequestFacts(
@@ -81,18 +81,20 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return None
         if not facts.skipped:
             return Unasked("the pull request changes no files, so Claude was not asked")
-        why = summary(facts.skipped)
+        reasons = count_reasons(facts.skipped)
         if any(file.reason == "left out by settings" for file in facts.skipped):
-            why = f"{why}; the settings are {facts.left_out_by}"
-        return Unasked(f"none of the changed files has a patch to read ({why}), so Claude was not asked")
+            reasons = f"{reasons}; see {facts.left_out_by}"
+        return Unasked(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def not_shown(self, facts: PullRequestFacts) -> str | None:
-        return not_shown(facts.files, facts.skipped, facts.unlisted)
+        return describe_omissions(facts.files, facts.skipped, facts.unlisted)
 
     def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
-        """`commit` (its first digits), `findings` (at lines of the patches), `dropped` (how many had no line).
+        """Compute the variables of the comment templates.
 
-        `held_back` is how many are less severe or less certain than settings want them to be; they are in neither.
+        `commit` is abbreviated. `findings` are those anchored to a line of a patch, `dropped` is the number of those
+        that could not be anchored. `held_back` is the number of findings below the thresholds in settings; these are
+        not counted in `findings` or `dropped`.
         """
         found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
         wanted = [finding for finding in found if _is_wanted(finding, facts.shown)]
@@ -112,7 +114,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
 
 def size_of(files: Sequence[ChangedFile]) -> Size:
-    """By changed lines, those of skipped files too: under 50 is small, under 200 medium."""
+    """Size by changed lines, including those of skipped files: under 50 is small, under 200 medium."""
     lines = sum(file.additions + file.deletions for file in files)
     if lines < 50:
         return "small"

@@ -1,4 +1,4 @@
-"""What a handler may read from GitHub, and nothing else: `clients` implements it, the sandbox does too."""
+"""The read interface to GitHub for handlers, and its values; implemented by `clients` and by the sandbox."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ class ChangedFile:
     """A file of a pull request. https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files"""
 
     path: str
-    previous_path: str | None  # of a renamed one
+    previous_path: str | None  # if renamed
     status: str  # "added", "removed", "modified", "renamed", "copied", "changed", "unchanged"
     additions: int
     deletions: int
-    patch: str | None  # None for binary, renamed-only and huge files
+    patch: str | None  # None for binary, huge, and renamed but unchanged files
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewComment:
-    """What a reviewer wrote about lines of a file.
+    """A comment of a reviewer on lines of a file.
 
     https://docs.github.com/en/rest/pulls/reviews#list-comments-for-a-pull-request-review
     """
 
     path: str
     side: str | None  # "RIGHT", or "LEFT" for a removed line
-    line: int | None  # the (last) line, as it was numbered then; GitHub leaves it away where `hunk` tells it
-    hunk: str  # the patch, down to that line; "" of a comment on the whole file
+    line: int | None  # the (last) line at the time of the comment; None if GitHub omits it, then `hunk` ends with it
+    hunk: str  # the patch, down to that line; "" for a comment on the whole file
     body: str
-    is_reply: bool  # in a thread that another comment began
+    is_reply: bool  # a reply in a review thread
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowStep:
-    number: int  # counted from 1
+    number: int  # from 1
     name: str
     conclusion: str | None  # "success", "failure", "skipped", "cancelled"; None until it is completed
     started_at: datetime | None  # aware UTC, whole seconds
@@ -53,50 +53,50 @@ class WorkflowJob:
     https://docs.github.com/en/rest/actions/workflow-jobs#list-jobs-for-a-workflow-run-attempt
     """
 
-    id: int  # each attempt's job has its own
+    id: int  # differs between attempts
     name: str
-    conclusion: str | None  # as a step's; also "timed_out", "action_required", "neutral"
-    attempt: int  # of the run; an earlier one where only failed jobs were run again
+    conclusion: str | None  # as for a step; also "timed_out", "action_required", "neutral"
+    attempt: int  # of the run; an earlier one if only failed jobs were re-run
     html_url: str
-    steps: tuple[WorkflowStep, ...]  # in their order; none where no runner took the job
+    steps: tuple[WorkflowStep, ...]  # in order; empty if no runner took the job
 
 
 @dataclass(frozen=True, slots=True)
 class NoLog:
-    """Why a job has no log to read. Both are ordinary."""
+    """The job has no log. Both reasons are normal."""
 
-    why: Literal["expired", "empty"]  # deleted, never written or past its days; there, with nothing in it
+    why: Literal["expired", "empty"]  # expired: deleted, never written, or past its retention
 
 
 @dataclass(frozen=True, slots=True)
 class FileAtRef:
-    """What stands at a path of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
+    """The content at a path of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
 
-    kind: Literal["file", "directory", "symlink", "submodule"]  # a symlink to a file inside is told as that file
-    sha: str  # of the blob; "" of a directory
-    content: bytes | None  # of a file; None where GitHub shows none, since it is too large (over 1 MB)
+    kind: Literal["file", "directory", "symlink", "submodule"]  # GitHub follows a symlink to a file inside
+    sha: str  # of the blob; "" for a directory
+    content: bytes | None  # of a file; None if it is over 1 MB, because GitHub omits it
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     sha: str
-    message: str  # the whole: subject, blank line, body
-    author: str  # login, or the git author's name where GitHub knows no account
+    message: str  # complete: subject, blank line, body
+    author: str  # login, or the name in git if GitHub has no account for it
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The commits that one point of the history has and another lacks."""
+    """The commits that are reachable from one revision and not from another."""
 
     total: int
-    commits: tuple[Commit, ...]  # the oldest first; at most 250
+    commits: tuple[Commit, ...]  # oldest first; at most 250
 
 
 class Reader(Protocol):
-    """Reads of one repository.
+    """Reads from one repository.
 
-    Raises `Permanent` with the reason where GitHub says that the thing is not there (404, 410, moved, 403 with the
-    missing permission named), `DependencyDown` where GitHub itself is the trouble.
+    All methods raise `Permanent` with the reason if GitHub has no such object or denies access (404, 410, moved, 403;
+    the message names the missing permission), and `DependencyDown` if GitHub is unavailable.
     """
 
     def issue(self, number: int) -> Issue: ...
@@ -104,58 +104,55 @@ class Reader(Protocol):
     def pull_request(self, number: int) -> PullRequest: ...
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        """All files that GitHub lists (it stops at 3,000), in its order."""
+        """All files that GitHub lists (at most 3,000), in its order."""
         ...
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        """The reviews of a pull request, the oldest first; at most 1,000."""
+        """The reviews of a pull request, oldest first; at most 1,000."""
         ...
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        """The comments on lines that belong to one review, the oldest first; at most 1,000."""
+        """The comments on lines of one review, oldest first; at most 1,000."""
         ...
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
-        """The newest comments under an issue or a pull request, the oldest of them first.
+        """The newest comments of an issue or a pull request, at most `most`, oldest first.
 
-        However many there are, no more than is needed is read: pages come from the end.
+        Pages are read from the end, so that a long conversation needs no more requests.
         """
         ...
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
-        """The jobs of one attempt of a run, in GitHub's order; at most 1,000.
-
-        What an earlier attempt came to is told by its own jobs, of which GitHub lists all.
-        """
+        """All jobs of one attempt of a run, in GitHub's order; at most 1,000."""
         ...
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
-        """The lines of a job's log, without line ends, read from the network as they are taken.
+        """The lines of a job's log, without line ends; the iterator reads them from the network.
 
-        Each begins with its time ("2026-11-02T09:14:31.1234567Z "); what tools wrote follows as they wrote it: colours,
-        `##[group]` and `##[error]` of GitHub's own. A line is cut visibly at 16,384 characters, the log at 100 MB.
-        Taking lines raises `DependencyDown` where the connection breaks. An iterator that is given up should be closed.
+        Each line begins with its time ("2026-11-02T09:14:31.1234567Z "), followed by the unchanged output of the tools:
+        colours, and GitHub's `##[group]` and `##[error]`. A line is cut at 16,384 characters, with a note, and the log
+        at 100 MB. The iterator raises `DependencyDown` if the connection breaks. Close it if it is not exhausted.
         """
         ...
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-        """Open pull requests from a branch, "octocat:fix/checkout", a fork's or our own.
+        """Open pull requests from a branch "octocat:fix/checkout", of a fork or of this repository.
 
-        GitHub's list leaves `additions`, `deletions`, `changed_files` and `commits` away: they are 0.
+        `additions`, `deletions`, `changed_files` and `commits` are 0, because GitHub's list omits them.
         """
         ...
 
     def releases(self) -> tuple[Release, ...]:
-        """The newest 100, the newest first; with drafts where the token may push."""
+        """The newest 100 releases, newest first; with drafts if the token has push access."""
         ...
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
-        """What `head` has and `base` lacks; both are tags, branches or commits.
+        """The commits reachable from `head` and not from `base`; both are tags, branches or commits.
 
-        None where GitHub knows one of them not, or they have no history in common.
+        None if one of them does not exist, or if they have no common history.
         """
         ...
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        """What stands at a path of a branch, of the default one where `ref` is None; None where nothing does."""
+        """The content at a path of branch `ref` (None: the default branch); None if nothing is there."""
         ...

@@ -1,4 +1,4 @@
-"""What we ourselves remember of one repository, for handlers: read from our own store, never from GitHub."""
+"""Stored history of one repository, for handlers: read from our database, never from GitHub."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A step of a workflow that failed once."""
+    """A failure of one step of a workflow."""
 
     workflow_id: int
     run_id: int
     attempt: int  # of the run, from 1
     job: str  # its name
-    step: str  # its name; "" of a job that failed without one
+    step: str  # its name; "" if the job failed without a failed step
     branch: str
     head_sha: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How one attempt of a workflow's run ended."""
+    """The result of one attempt of a workflow run."""
 
     workflow_id: int
-    event: str  # that set the run off: "pull_request", "push"
+    event: str  # that triggered the run: "pull_request", "push"
     branch: str
     run_id: int
     run_number: int  # counts the workflow's runs
@@ -34,13 +34,13 @@ class RunEnd:
 
     @property
     def order(self) -> tuple[int, int]:
-        """What is later has more."""
+        """Sort key: greater for a later run or attempt."""
         return self.run_number, self.attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What our own record is to keep of an event."""
+    """The results of an event to store in the record."""
 
     failures: tuple[Failure, ...] = ()
     ends: tuple[RunEnd, ...] = ()
@@ -52,38 +52,38 @@ class Correction:
 
     field: str  # of the reply that it came from: "priority"
     said: str  # the label that we set: "priority-high"
-    became: str  # the one that they put in its place; "" for none
-    title: str  # of the issue, its beginning; a stranger's text
+    became: str  # the label that the person set instead; "" for none
+    title: str  # beginning of the issue's title; untrusted text
 
 
 class Record(Protocol):
-    """Our own record of one repository."""
+    """Stored history of one repository."""
 
     @property
     def account(self) -> str:
-        """Our login."""
+        """Login of the bot account."""
         ...
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
-        """The failures of a workflow within the last days, 30 at most; the newest first, at most 500."""
+        """Failures of a workflow within the last `days` (at most 30), newest first; at most 500."""
         ...
 
     def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
-        """How runs of a workflow ended within the last 30 days, the latest first; at most 500."""
+        """Results of the runs of a workflow within the last 30 days, latest first; at most 500."""
         ...
 
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
-        """What people last made of our labels on issues; the newest first, at most one of each issue."""
+        """The newest label corrections on issues, newest first; at most one per issue."""
         ...
 
     def has_comment(self, number: int, family: str) -> bool:
-        """Whether we have commented on a thread, as far as we remember."""
+        """Return True if the store has a comment of ours of this family on the conversation."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """A record in which nothing was ever written, but for what it is given: of the sandbox's samples, and of trials."""
+    """An empty record, optionally with corrections; for sample values and trial runs."""
 
     account: str = "hls-bot"
     corrected: tuple[Correction, ...] = ()

@@ -1,4 +1,4 @@
-"""Releases: a draft of the announcement, from what the release says and from the commits since the last one."""
+"""Handler for releases: drafts an announcement from the release and the commits since the previous one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Overtaken
 from hls_handler.events import Event, Release
-from hls_handler.handlers.files import were
-from hls_handler.handlers.handler import Budget, Handler, Thread, appointed
+from hls_handler.handlers.files import was_or_were
+from hls_handler.handlers.handler import Budget, Handler, Thread, find_fallback_issue
 from hls_handler.handlers.reader import Commit, Reader
 from hls_handler.handlers.record import Record
 from hls_handler.handlers.wishes import keep_labels
@@ -19,16 +19,16 @@ from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import cap
 
-LONGEST_MESSAGE = 1_000
-"""Characters of a commit's message that are kept."""
+MAX_MESSAGE_CHARACTERS = 1_000
+"""Longer commit messages are cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFacts:
-    release: Release  # as it is now
-    previous: Release | None  # the one before it, if there is one whose tag leads here
-    commits: tuple[Commit, ...]  # since the previous one, the newest first
-    omitted: int  # older commits since then that are not among them
+    release: Release  # current state
+    previous: Release | None  # the release before it, if its tag exists and shares history with this one
+    commits: tuple[Commit, ...]  # since the previous one, newest first
+    omitted: int  # older commits since then that are left out
 
 
 class ReleaseHandler(Handler[ReleaseFacts]):
@@ -46,22 +46,22 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     has_sections = True
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> ReleaseFacts:
-        told = event.release
-        assert told is not None  # parse_event refuses a release's event without one
+        announced = event.release
+        assert announced is not None  # parse_event rejects a release event without one
         listed = reader.releases()
-        release = next((one for one in listed if one.id == told.id), None)
+        release = next((candidate for candidate in listed if candidate.id == announced.id), None)
         if release is None or release.draft:
-            raise Overtaken(f"the release {told.tag} was taken back meanwhile")
-        previous = _before(release, listed)
+            raise Overtaken(f"the release {announced.tag} was withdrawn meanwhile")
+        previous = _find_previous(release, listed)
         since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
-        if previous is None or since is None:  # the first one, or one whose tag is gone or leads elsewhere
+        if previous is None or since is None:  # no previous release, or its tag is deleted or has no common history
             return ReleaseFacts(release, None, (), 0)
-        commits = _newest(since.commits, budget.input_tokens)
+        commits = _newest_within_budget(since.commits, budget.input_tokens)
         return ReleaseFacts(release, previous, commits, since.total - len(commits))
 
     def thread(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Thread | None:
-        """The issue that settings name: without one the draft is only kept."""
-        return appointed(rule)
+        """Return the fallback issue; without one the draft is only stored."""
+        return find_fallback_issue(rule)
 
     def variables(self, event: Event, facts: ReleaseFacts) -> Mapping[str, object]:
         return {
@@ -74,8 +74,8 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     def not_shown(self, facts: ReleaseFacts) -> str | None:
         if not facts.omitted:
             return None
-        of = len(facts.commits) + facts.omitted
-        return f"{facts.omitted} of {of} commits {were(facts.omitted)} not shown, for want of room"
+        total = len(facts.commits) + facts.omitted
+        return f"{facts.omitted} of {total} commits {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         labels = keep_labels(analysis)
@@ -89,32 +89,32 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         )
 
 
-def _before(release: Release, listed: Sequence[Release]) -> Release | None:
-    """The release before this one. What is final is compared with what was final, past the candidates for it."""
+def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:
+    """Return the release before this one. For a final release, prereleases are skipped."""
     if release.published_at is None:
         return None
     older = [
-        (one.published_at, one)
-        for one in listed
-        if one.published_at is not None
-        and one.published_at < release.published_at
-        and not one.draft
-        and (release.prerelease or not one.prerelease)
+        (other.published_at, other)
+        for other in listed
+        if other.published_at is not None
+        and other.published_at < release.published_at
+        and not other.draft
+        and (release.prerelease or not other.prerelease)
     ]
     return max(older, key=itemgetter(0), default=(None, None))[1]
 
 
-def _newest(commits: Sequence[Commit], tokens: int) -> tuple[Commit, ...]:
-    """The newest ones that fit, the newest first; GitHub lists the oldest first."""
+def _newest_within_budget(commits: Sequence[Commit], tokens: int) -> tuple[Commit, ...]:
+    """Return the newest commits that fit into the budget, newest first; GitHub lists the oldest first."""
     shown: list[Commit] = []
     for commit in reversed(commits):
-        message = cap(commit.message, LONGEST_MESSAGE)
-        tokens -= estimate_tokens(message) + TOKENS_AROUND
+        message = cap(commit.message, MAX_MESSAGE_CHARACTERS)
+        tokens -= estimate_tokens(message) + TOKENS_PER_COMMIT
         if tokens < 0:
             break
         shown.append(Commit(commit.sha, message, commit.author))
     return tuple(shown)
 
 
-TOKENS_AROUND = 40
-"""What a commit takes beside its message: its number, its author, the delimiters."""
+TOKENS_PER_COMMIT = 40
+"""Tokens of a commit in addition to its message: SHA, author and delimiters."""

@@ -1,4 +1,4 @@
-"""The comment that tells a repository's maintainers what is wrong in their settings file."""
+"""The comment that lists the errors in a repository's settings file for its maintainers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hls_handler.untrusted.markdown import for_cell
 FAMILY = "settings"
 
 TEXT = """\
-**For the maintainers of this repository:** something in `{path}`, the settings of HLS, is wrong.
+**For the maintainers of this repository:** `{path}`, the settings file of HLS, has errors.
 
 {problems}
 
-Until it is mended, HLS goes by the last version that was right, if there was one; what the file switches off stays \
-off. A file may hold {keys}.
+Until they are fixed, HLS uses the last valid version, if there is one; what the file switches off stays off. Allowed \
+keys: {keys}.
 
 ***
 
@@ -24,7 +24,7 @@ off. A file may hold {keys}.
 
 
 def problems_comment(problems: Sequence[str]) -> KeepComment:
-    """`problems` quote the file, which is a stranger's text: each stands as code, cleaned and redacted."""
-    told = "\n".join(f"- `{for_cell.in_code_span(problem)}`" for problem in problems)
+    """`problems` quote the file, which is untrusted text: each is shown as code, cleaned and redacted."""
+    lines = "\n".join(f"- `{for_cell.in_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in allowed_keys())
-    return KeepComment(FAMILY, TEXT.format(path=PATH, problems=told, keys=keys), create=True)
+    return KeepComment(FAMILY, TEXT.format(path=PATH, problems=lines, keys=keys), create=True)

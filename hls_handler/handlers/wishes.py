@@ -1,4 +1,4 @@
-"""Label wishes: what the replies of one analysis ask for, by the label rules of their types."""
+"""Labels that the replies of an analysis request, by the label rules of the reply types."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ SHIPPED = frozenset(LabelWish(spec.name, spec.group) for spec in CATALOGUE)
 
 
 def keep_labels(analysis: Analysis, *own: LabelWish, groups: tuple[str, ...] = ()) -> tuple[KeepLabels, ...]:
-    """The labels of all replies, after `own` ones that the handler knows from its facts; () if there is no word of any.
+    """Return the label action: `own` labels from the handler's facts, then those of all replies; () if none apply.
 
-    `groups` are groups that the handler speaks about beside those of `own`.
+    `groups` are groups that the handler covers in addition to those of `own`.
     """
     replies = [answer.reply for answer in analysis.answers]
-    wishes = (*own, *(wish for reply in replies for wish in wishes_of(reply)))
-    possible = [wish for reply in replies for wish in possible_wishes(type(reply))]
-    spoken = dict.fromkeys([*(wish.group for wish in own), *groups, *(wish.group for wish in possible)])
-    known = tuple(dict.fromkeys(wish for wish in possible if wish not in SHIPPED))
-    return (KeepLabels(wishes, tuple(spoken), known),) if spoken else ()
+    requested = (*own, *(label for reply in replies for label in requested_labels(reply)))
+    possible = [label for reply in replies for label in possible_labels(type(reply))]
+    covered = dict.fromkeys([*(label.group for label in own), *groups, *(label.group for label in possible)])
+    custom = tuple(dict.fromkeys(label for label in possible if label not in SHIPPED))
+    return (KeepLabels(requested, tuple(covered), custom),) if covered else ()
 
 
-def wishes_of(reply: Reply) -> Iterator[LabelWish]:
-    """The labels that a reply asks for."""
+def requested_labels(reply: Reply) -> Iterator[LabelWish]:
+    """Yield the labels that a reply requests."""
     for field, rule in type(reply).label_rules.items():
         for value in values_in(getattr(reply, field)):
             label = label_of(rule, value)
             if label is not None:
-                yield _wish(type(reply), field, label)
+                yield _label_in_group(type(reply), field, label)
 
 
-def possible_wishes(model: type[Reply]) -> Iterator[LabelWish]:
-    """All labels that replies of a type may ask for."""
+def possible_labels(model: type[Reply]) -> Iterator[LabelWish]:
+    """Yield all labels that replies of a type can request."""
     for field, rule in model.label_rules.items():
         for label in labels_of(rule, model.model_fields[field].annotation):
-            yield _wish(model, field, label)
+            yield _label_in_group(model, field, label)
 
 
-def _wish(model: type[Reply], field: str, label: str) -> LabelWish:
+def _label_in_group(model: type[Reply], field: str, label: str) -> LabelWish:
     return LabelWish(label, group_of(field, model.model_fields[field].annotation, label))

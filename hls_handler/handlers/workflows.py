@@ -1,4 +1,4 @@
-"""Workflows: which steps of a run failed, what their logs say, and on which thread it is told."""
+"""Handler for workflow runs: reports the failed steps with their cause on the pull request or the fallback issue."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from hls_handler.actions import Action, KeepComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
-    NOTHING,
+    NO_HISTORY,
     FailedStep,
     Quoted,
     ShownStep,
-    failed_names,
-    find_quoted,
-    is_named,
-    known_of,
+    failed_step_names,
+    find_quoted_line,
+    is_path_in_logs,
     read_failed_steps,
-    shown,
+    read_failure_history,
+    to_shown_step,
 )
-from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, appointed, still_welcome
+from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, find_fallback_issue, still_welcome
 from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.record import Failure, Happened, Record, RunEnd
 from hls_handler.handlers.wishes import keep_labels
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
 
-MOST_JOBS = 10
-"""Failed jobs whose logs are read; a matrix of fifty fails for one reason as a rule."""
+MAX_JOBS = 10
+"""Failed jobs whose logs are read; a matrix of fifty jobs usually fails for one reason."""
 
-MOST_CHANGED = 200
+MAX_CHANGED_PATHS = 200
 """Paths of the pull request's files that are shown."""
 
-LONGEST_LOGS = 40_000
-"""Characters of all logs together, whatever the budget."""
+MAX_LOG_CHARACTERS = 40_000
+"""Characters of all log excerpts together, regardless of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowFacts:
     run: WorkflowRun
-    pull_request: PullRequest | None  # whose head is the run's commit, as it is now
-    stale: bool  # there is a pull request, but it has moved on
+    pull_request: PullRequest | None  # current state; its head is the commit of the run
+    stale: bool  # there is a pull request, but it has newer commits
     on_default_branch: bool
-    failed_before: bool  # whether the run before this one, of this workflow on this branch, is on record as failed
-    failed_itself: bool  # whether it was this very run that failed, in an earlier attempt at the same commit
-    failed: tuple[tuple[str, str], ...]  # job and step, of all failed jobs; "" where no step failed
-    steps: tuple[FailedStep, ...]  # of a failed run
+    failed_before: bool  # the previous run of this workflow on this branch failed, according to our record
+    failed_itself: bool  # an earlier attempt of this run failed
+    failed: tuple[tuple[str, str], ...]  # job and step of all failed jobs; step "" if none failed
+    steps: tuple[FailedStep, ...]  # of a failed run, with logs
     omitted: int  # failed jobs beyond those that were read
     changed: tuple[str, ...]  # paths of the pull request's files
 
@@ -78,15 +78,17 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     has_sections = True
     outdated_by_a_push = True
     nowhere = (
-        "the failed steps are recorded, and Claude was not asked: no open pull request has the run's commit at its "
-        "head, and comments.post_to in the settings names no issue for workflow_run on the default branch"
+        "the failed steps are recorded, and Claude was not asked: no open pull request has the run's commit as its "
+        "head, and for the default branch comments.post_to in the settings names no issue for workflow_run"
     )
 
     def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> WorkflowFacts:
         run = event.workflow_run
-        assert run is not None  # parse_event refuses a run's event without one
+        assert run is not None  # parse_event rejects a workflow_run event without one
         branch = _branch(run, event)
-        earlier = [end for end in record.ends(run.workflow_id) if _is_of(end, run, branch) and end.order < _order(run)]
+        earlier = [
+            end for end in record.ends(run.workflow_id) if _is_comparable(end, run, branch) and end.order < _order(run)
+        ]
         failed_before = bool(earlier) and not earlier[0].passed
         failed_itself = any((end.run_id, end.passed) == (run.id, False) for end in earlier)
         on_default = branch == event.repository.default_branch
@@ -97,11 +99,11 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         if pull_request is not None:
             still_welcome(event, pull_request)
         jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
-        characters = min(int(budget.input_tokens * CHARACTERS_PER_TOKEN / 2), LONGEST_LOGS)
-        read = jobs[:MOST_JOBS] if not stale else []
-        known = known_of(event, run, reader, record, branch) if read else NOTHING
-        steps = tuple(step for job in read for step in read_failed_steps(job, reader, characters // len(read), known))
-        changed = _changed(reader, pull_request) if pull_request is not None and steps else ()
+        characters = min(int(budget.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
+        read = jobs[:MAX_JOBS] if not stale else []
+        history = read_failure_history(event, run, reader, record, branch) if read else NO_HISTORY
+        steps = tuple(step for job in read for step in read_failed_steps(job, reader, characters // len(read), history))
+        changed = _changed_paths(reader, pull_request) if pull_request is not None and steps else ()
         return WorkflowFacts(
             run=run,
             pull_request=pull_request,
@@ -109,7 +111,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             on_default_branch=on_default,
             failed_before=failed_before,
             failed_itself=failed_itself,
-            failed=tuple(name for job in jobs for name in failed_names(job)),
+            failed=tuple(name for job in jobs for name in failed_step_names(job)),
             steps=steps,
             omitted=0 if stale else len(jobs) - len(read),
             changed=changed,
@@ -131,70 +133,70 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             passed=facts.passed,
             head_sha=run.head_sha,
         )
-        if facts.passed and facts.stale:  # it took nothing back: the next one that passes has to
+        if facts.passed and facts.stale:  # nothing was posted, so the next run that passes must resolve the failure
             return Happened()
         return Happened(failures, (end,))
 
     def outdated(self, event: Event, facts: WorkflowFacts, record: Record) -> str | None:
-        """A later run, or a later attempt, says more than this one; GitHub keeps no order among its deliveries."""
+        """Return a reason if a later run or attempt has ended; GitHub does not deliver events in order."""
         run, branch = facts.run, _branch(facts.run, event)
         for end in record.ends(run.workflow_id):
-            if _is_of(end, run, branch) and end.order > _order(run):
+            if _is_comparable(end, run, branch) and end.order > _order(run):
                 ended = "passed" if end.passed else "failed"
                 return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
         return None
 
     def thread(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Thread | None:
-        """The pull request, else the issue that settings name, which hears of the default branch alone."""
+        """Return the pull request, else, for the default branch only, the fallback issue."""
         if facts.pull_request is not None:
             return Thread(facts.pull_request.number, is_pull_request=True)
-        return appointed(rule) if facts.on_default_branch and not facts.stale else None
+        return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
 
     def variables(self, event: Event, facts: WorkflowFacts) -> Mapping[str, object]:
         return {
             "run": facts.run,
             "pull_request": facts.pull_request,
-            "steps": tuple(shown(step, number) for number, step in enumerate(facts.steps, start=1)),
+            "steps": tuple(to_shown_step(step, number) for number, step in enumerate(facts.steps, start=1)),
             "omitted": facts.omitted,
             "changed": facts.changed,
         }
 
     def unasked(self, facts: WorkflowFacts) -> Unasked | None:
         if facts.stale:
-            return Unasked("the pull request has newer commits than the run: what failed is recorded, and not posted")
+            return Unasked("the pull request has newer commits than the run: failures are recorded, but not posted")
         if facts.passed and not facts.failed_before:
-            return Unasked("the workflow passed, as it did before on this branch, as far as is known")
+            return Unasked("the workflow passed, and no earlier failure on this branch is recorded")
         if facts.passed:
             return Unasked("the workflow passed, so Claude was not asked", reply=NOTHING_FAILED)
         if facts.run.conclusion == "startup_failure":
-            return Unasked("GitHub could not start the workflow, so there is no log to ask about", reply=NOT_STARTED)
+            return Unasked("GitHub could not start the workflow, so there is no log", reply=NOT_STARTED)
         if not any(step.log == "text" for step in facts.steps):
-            return Unasked("no failed step has a log to read, so Claude was not asked")
+            return Unasked("no failed step has a readable log, so Claude was not asked")
         return None
 
     def not_shown(self, facts: WorkflowFacts) -> str | None:
-        """Of a log, too: an excerpt seldom is the whole."""
+        """Also counts the log lines outside of the excerpts."""
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
         texts = [step.excerpt for step in facts.steps if step.excerpt is not None and step.excerpt.state == "text"]
-        shown, of = sum(len(text.lines) for text in texts), sum(text.total_lines for text in texts)
-        if shown < of:
-            parts.append(f"{of - shown:,} of {of:,} lines of the failed steps' logs")
+        shown, total = sum(len(text.lines) for text in texts), sum(text.total_lines for text in texts)
+        if shown < total:
+            parts.append(f"{total - shown:,} of {total:,} lines of the failed steps' logs")
         unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
         if unread:
             parts.append(f"{len(unread)} {'log' if len(unread) == 1 else 'logs'} ({', '.join(dict.fromkeys(unread))})")
         return "; ".join(parts) or None
 
     def comment_variables(self, event: Event, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """`shown_by` is the line that the reply quotes, if a log has it: without one, the cause is a guess."""
+        """`shown_by` is the log line that the reply quotes; None if no log contains it: the cause is then a guess."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
             "commit": facts.run.head_sha[:10],
             "passed": facts.passed,
             "flaky": facts.passed and facts.failed_itself,
-            "shown_by": find_quoted(facts.steps, analysis.quote),
-            "places": tuple(place for place in analysis.where if _exists(facts, place.path)),
+            "shown_by": find_quoted_line(facts.steps, analysis.quote),
+            "places": tuple(place for place in analysis.where if _is_known_path(facts, place.path)),
         }
 
     def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
@@ -212,7 +214,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")
 NOT_STARTED = WorkflowAnalysis(
     worth_saying=True,
-    cause="GitHub could not start this workflow. As a rule its file is not valid, or asks for what is not there.",
+    cause="GitHub could not start this workflow. Usually its file is invalid, or refers to something missing.",
     quote="",
     where=[],
     advice="",
@@ -220,13 +222,13 @@ NOT_STARTED = WorkflowAnalysis(
 
 
 def _branch(run: WorkflowRun, event: Event) -> str:
-    """ "main", "octocat:main" of a fork, and "?:main" of one that was deleted."""
-    is_ours = run.head_repository == event.repository.full_name
-    return run.head_branch if is_ours else f"{run.head_owner or '?'}:{run.head_branch}"
+    """ "main"; "octocat:main" for a fork; "?:main" for a deleted fork."""
+    is_own_branch = run.head_repository == event.repository.full_name
+    return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
 
 
-def _is_of(end: RunEnd, run: WorkflowRun, branch: str) -> bool:
-    """Of the same branch, and set off alike: what passes on a push may fail on its merge into the base."""
+def _is_comparable(end: RunEnd, run: WorkflowRun, branch: str) -> bool:
+    """Return True for the same branch and trigger: a commit may pass on push and fail when merged into the base."""
     return (end.event, end.branch) == (run.event, branch)
 
 
@@ -235,22 +237,22 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """The pull request whose head is the run's commit, and whether there is one that has moved on.
+    """Return the pull request whose head is the run's commit, and True if there is only one with newer commits.
 
-    GitHub names no pull request of a fork's run, and of a fork's commit it knows none: they are found by the branch.
+    For a fork GitHub lists no pull requests with a run or a commit; they are found by the branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:
         found = list(reader.pull_requests_from(f"{run.head_owner}:{run.head_branch}"))
     current = [pull for pull in found if pull.head_sha == run.head_sha]
-    oldest = min(current, key=lambda pull: pull.number, default=None)  # of two from one branch, always the same
+    oldest = min(current, key=lambda pull: pull.number, default=None)  # deterministic if one branch has two
     return oldest, oldest is None and bool(found)
 
 
-def _changed(reader: Reader, pull_request: PullRequest) -> tuple[str, ...]:
-    return tuple(file.path for file in reader.files(pull_request.number)[:MOST_CHANGED])
+def _changed_paths(reader: Reader, pull_request: PullRequest) -> tuple[str, ...]:
+    return tuple(file.path for file in reader.files(pull_request.number)[:MAX_CHANGED_PATHS])
 
 
-def _exists(facts: WorkflowFacts, path: str) -> bool:
-    """Whether a file that the reply names is one that it was shown."""
-    return bool(path) and (path in (facts.run.path, *facts.changed) or is_named(facts.steps, path))
+def _is_known_path(facts: WorkflowFacts, path: str) -> bool:
+    """Return True if the prompt showed the path: as the workflow file, a changed file, or in a log."""
+    return bool(path) and (path in (facts.run.path, *facts.changed) or is_path_in_logs(facts.steps, path))

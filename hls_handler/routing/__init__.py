@@ -1,6 +1,6 @@
-"""Routing: whether an event is worked on, by which prompt, and which line of settings or prompt file says so."""
+"""Routing: decides if an event is processed and by which prompt, and names the responsible line of settings."""
 
-from hls_handler.routing.asked import asks_account, asks_how_to_start
+from hls_handler.routing.asked import addressed_to_bot, asks_how_to_start
 from hls_handler.routing.candidate import MARKER, RELABELS, Candidate, from_event, from_sip
 from hls_handler.routing.decide import route, route_by
 from hls_handler.routing.feedback import as_feedback
@@ -19,9 +19,9 @@ __all__ = [
     "IgnoredKind",
     "Rule",
     "Shadow",
+    "addressed_to_bot",
     "as_feedback",
     "asked_to_skip",
-    "asks_account",
     "asks_how_to_start",
     "from_event",
     "from_sip",

@@ -1,18 +1,18 @@
-"""What a comment asks of us, told by its words alone: whatever asks nothing costs nothing."""
+"""Recognizes questions in comments by their text alone, so that other comments cause no call to Claude."""
 
 from __future__ import annotations
 
 import re
 
-LONGEST_READ = 10_000
-"""Characters of a comment that are looked at."""
+MAX_SEARCHED_CHARACTERS = 10_000
+"""Characters of a comment that are searched."""
 
-HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 CODE = re.compile(
     r"^[ \t]*(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*(```|~~~).*?(?:^[ \t]*\1|\Z)|`[^`\n]*`|^(?: {4}|\t).*$",
     re.MULTILINE | re.DOTALL,
 )
-QUOTED = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
+QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 
 HOW_TO_START = re.compile(
     r"how (?:can|do|could|should|would|may|might) (?:i|we|one|a (?:beginner|newcomer|student)) "
@@ -31,35 +31,35 @@ HOW_TO_START = re.compile(
     r"|如何(?:开始|参与|贡献)|怎么(?:开始|参与|贡献)|どうやって(?:始め|貢献|参加)|어떻게 (?:시작|기여|참여)",
     re.IGNORECASE,
 )
-"""How newcomers ask for a way in. Claude is the second to judge: that a few others match does no harm."""
+"""Questions of newcomers about how to start. A few false matches do no harm, because Claude judges next."""
 
 COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b")
 
-LETTERS_OF_A_REQUEST = 10
-"""A mention with fewer letters beside it says hello, and asks nothing."""
+MIN_REQUEST_LETTERS = 10
+"""A mention with fewer other letters is a greeting, not a request."""
 
-SHORT = 60
-"""Characters within which a text that begins with thanks is nothing but thanks."""
+MAX_COURTESY_CHARACTERS = 60
+"""A text that begins with thanks and is not longer than this contains nothing but thanks."""
 
 
-def own_words(text: str) -> str:
-    """What a commenter says: without code, without what is quoted from others, and without what nobody sees."""
-    seen = HIDDEN.sub(" ", text[:LONGEST_READ].replace("\r\n", "\n"))
-    return QUOTED.sub(" ", CODE.sub(" ", seen))
+def strip_code_and_quotes(text: str) -> str:
+    """Return the commenter's own visible text, without code, quoted lines and HTML comments."""
+    visible = HTML_COMMENT.sub(" ", text[:MAX_SEARCHED_CHARACTERS].replace("\r\n", "\n"))
+    return QUOTED_LINE.sub(" ", CODE.sub(" ", visible))
 
 
 def asks_how_to_start(text: str) -> bool:
-    """Whether somebody new asks for a way in."""
-    return HOW_TO_START.search(" ".join(own_words(text).replace("\u2019", "'").split())) is not None
+    """Return True if a comment asks how to start contributing."""
+    return HOW_TO_START.search(" ".join(strip_code_and_quotes(text).replace("\u2019", "'").split())) is not None
 
 
-def asks_account(text: str, login: str) -> bool:
-    """Whether the account is mentioned, with more than a greeting or thanks beside it."""
-    said = own_words(text)
+def addressed_to_bot(text: str, login: str) -> bool:
+    """Return True if a comment mentions the account with more than a greeting or thanks."""
+    own_text = strip_code_and_quotes(text)
     mention = re.compile(rf"(?<![\w/@-])@{re.escape(login)}(?![\w/-])", re.IGNORECASE)
-    if not mention.search(said):
+    if not mention.search(own_text):
         return False
-    rest = " ".join(mention.sub(" ", said).split()).strip(" ,.:;!-").lower()
-    if len(rest) <= SHORT and COURTESY.match(rest) and "?" not in rest:
+    rest = " ".join(mention.sub(" ", own_text).split()).strip(" ,.:;!-").lower()
+    if len(rest) <= MAX_COURTESY_CHARACTERS and COURTESY.match(rest) and "?" not in rest:
         return False
-    return sum(character.isalpha() for character in rest) >= LETTERS_OF_A_REQUEST or "?" in rest
+    return sum(character.isalpha() for character in rest) >= MIN_REQUEST_LETTERS or "?" in rest

@@ -1,37 +1,37 @@
-"""The decision itself: from a candidate to the rule it is worked on by, or to the reason why it is not."""
+"""Decides by which rule an event is processed, or why it is ignored."""
 
 from __future__ import annotations
 
 from hls_handler.events import Account
 from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
 from hls_handler.routing.feedback import as_feedback
-from hls_handler.routing.filters import refuse
+from hls_handler.routing.filters import find_ignored
 from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule, Shadow
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Settings
 
-WITHOUT_PROMPT: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
-"""Reasons for which Claude is not asked, though what happened may be feedback."""
+NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
+"""Kinds of ignored events that may still be label corrections."""
 
 
 def route(
     candidate: Candidate, *, settings: Settings, table: RepositoryTable, catalogue: Catalogue, we: Account | None
 ) -> Rule | Feedback | Ignored:
-    """Decide about one event: microseconds at the door, and the same again in the worker with the settings of then.
+    """Route one event. Called by the receiver (takes microseconds) and again by the worker with its current settings.
 
-    `we` is our account, or None as long as nobody asked GitHub: then the worker decides what is our own doing.
+    `we` is the bot account, or None while it is unknown: then the worker decides which events HLS itself caused.
     """
-    verdict = _by_a_prompt(candidate, settings, table, catalogue, we)
+    routed = _route_to_prompt(candidate, settings, table, catalogue, we)
     effective = table.find(candidate.repository) if candidate.repository is not None else None
-    if effective is None or isinstance(verdict, Rule) or verdict.kind not in WITHOUT_PROMPT:
-        return verdict
-    return as_feedback(candidate, effective, catalogue, settings=settings, we=we) or verdict
+    if effective is None or isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
+        return routed
+    return as_feedback(candidate, effective, catalogue, settings=settings, we=we) or routed
 
 
-def _by_a_prompt(
+def _route_to_prompt(
     candidate: Candidate, settings: Settings, table: RepositoryTable, catalogue: Catalogue, we: Account | None
 ) -> Rule | Ignored:
-    effective = _repository(candidate, settings, table)
+    effective = _find_settings(candidate, settings, table)
     if isinstance(effective, Ignored):
         return effective
     return route_by(candidate, effective, settings=settings, catalogue=catalogue, we=we)
@@ -40,78 +40,79 @@ def _by_a_prompt(
 def route_by(
     candidate: Candidate, effective: Effective, *, settings: Settings, catalogue: Catalogue, we: Account | None
 ) -> Rule | Ignored:
-    """Decide about an event that is enabled, by these settings of its repository: its own file may be laid over."""
-    rule = _switched_off(candidate, settings, effective) or _rule(candidate, settings, effective, catalogue)
+    """Route an enabled event by these settings of its repository, which may include the repository's own file."""
+    rule = _find_disabled(candidate, settings, effective) or _find_rule(candidate, settings, effective, catalogue)
     if isinstance(rule, Ignored):
         return rule
-    refused = refuse(candidate, prompt_file=rule.file, effective=effective, settings=settings, we=we)
-    return rule if refused is None else refused
+    ignored = find_ignored(candidate, prompt_file=rule.file, effective=effective, settings=settings, bot=we)
+    return rule if ignored is None else ignored
 
 
-def _repository(candidate: Candidate, settings: Settings, table: RepositoryTable) -> Effective | Ignored:
-    """The settings of the event's repository, if they enable the event."""
+def _find_settings(candidate: Candidate, settings: Settings, table: RepositoryTable) -> Effective | Ignored:
+    """Return the settings of the event's repository, or `Ignored` if they do not enable the event."""
     if candidate.repository is None:
         where = settings.sources.where("repositories")
-        reason = f"{candidate.key} is about no repository, and {where} enables events by repository"
+        reason = f"{candidate.key} belongs to no repository, and {where} enables events by repository"
         return Ignored("no repository", reason)
     effective = table.find(candidate.repository)
     if effective is None:
         where = settings.sources.where("repositories")
-        reason = f"no entry of {where} matches {candidate.repository}; add one to work on it"
+        reason = f"no entry of {where} matches {candidate.repository}; add one to process it"
         return Ignored("repository not configured", reason)
-    off = _switched_off(candidate, settings, effective)
-    if off is not None:
-        return off
-    if not _enabled(candidate, effective):
+    disabled = _find_disabled(candidate, settings, effective)
+    if disabled is not None:
+        return disabled
+    if not _is_event_enabled(candidate, effective):
         listed = settings.sources.where(f"{effective.key}.events")
-        reason = f"{candidate.key} is not among the events of {listed}; add it there to work on it"
+        reason = f"{candidate.key} is not among the events of {listed}; add it there to process it"
         return Ignored("event not enabled", reason)
     return effective
 
 
-def _switched_off(candidate: Candidate, settings: Settings, effective: Effective) -> Ignored | None:
+def _find_disabled(candidate: Candidate, settings: Settings, effective: Effective) -> Ignored | None:
     if effective.enabled:
         return None
     switch = settings.sources.where(effective.own_key("enabled") or f"{effective.key}.enabled")
-    reason = f"{candidate.repository} is switched off by {switch}; set it to true to work on it"
+    reason = f"{candidate.repository} is switched off by {switch}; set it to true to process it"
     return Ignored("repository disabled", reason)
 
 
-def _enabled(candidate: Candidate, effective: Effective) -> bool:
-    """A request for a review is let in wherever anything of pull requests is: a filter says whose review it must be."""
+def _is_event_enabled(candidate: Candidate, effective: Effective) -> bool:
+    """Return True if settings enable the event.
+
+    A review request is enabled with any event of pull requests; a filter then checks whose review is requested.
+    """
     if candidate.event in effective.events or candidate.key in effective.events:
         return True
-    asked_for = candidate.event == "pull_request" and candidate.action == REVIEW_REQUESTED
-    return asked_for and any(event.startswith("pull_request.") for event in effective.events)
+    is_review_request = candidate.event == "pull_request" and candidate.action == REVIEW_REQUESTED
+    return is_review_request and any(event.startswith("pull_request.") for event in effective.events)
 
 
-def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> Rule | Ignored:
-    """By the prompt that settings choose for the event, else by the only one that names the event in its `on:`."""
+def _find_rule(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> Rule | Ignored:
+    """Choose the prompt that settings name for the event, else the only one that names the event in its `on:`."""
     key = candidate.key
-    chosen, beside = effective.prompt_for(key), effective.shadow_for(key)
-    shadow = Shadow(*beside) if beside is not None else None
+    chosen, shadowed = effective.prompt_for(key), effective.shadow_for(key)
+    shadow = Shadow(*shadowed) if shadowed is not None else None
     if chosen is not None:
         name, key_path = chosen
         if name is False:
             chosen_at = settings.sources.where(key_path)
-            reason = f"{chosen_at} switches the prompt for {key} off; remove that line to work on it"
+            reason = f"{chosen_at} switches the prompt for {key} off; remove that line to process it"
             return Ignored("prompt switched off", reason)
         try:
             file = catalogue.file(name)
         except KeyError:
             chosen_at = settings.sources.where(key_path)
-            reason = (
-                f"{chosen_at} chooses the prompt {name} for {key}, and the library has none of that name; correct it"
-            )
+            reason = f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name; correct it"
             return Ignored("no prompt", reason)
         return Rule(key, name, effective, file, key_path, shadow if shadow and shadow.prompt != name else None)
-    names = _without(shadow, catalogue.on(key)) or _without(shadow, catalogue.on(candidate.event))
+    names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(shadow, catalogue.on(candidate.event))
     if not names:
         change = settings.sources.change("prompts.directory", "another folder")
         folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
-        reason = f"no prompt in {folders} has {key} in its `on:`; add it to one to work on it"
+        reason = f"no prompt in {folders} has {key} in its `on:`; add it to one to process it"
         if shadow is not None:
-            reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} has {shadow.prompt} run beside it only)"
+            reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
         return Ignored("no prompt", f"{reason}, or {change}")
     if len(names) > 1:
         files = " and ".join(catalogue.file(name) for name in names)
@@ -120,5 +121,5 @@ def _rule(candidate: Candidate, settings: Settings, effective: Effective, catalo
     return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
 
 
-def _without(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str, ...]:
+def _exclude_shadow(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str, ...]:
     return names if shadow is None else tuple(name for name in names if name != shadow.prompt)

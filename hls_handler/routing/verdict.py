@@ -1,4 +1,4 @@
-"""What routing answers: a rule, or a no with its reason; and what it needs to know of the prompt library."""
+"""The results of routing (`Rule`, `Feedback`, `Ignored`), and the interface of the prompt library that it uses."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ IgnoredKind = Literal[
     "asked to skip",
     "no label of ours",
 ]
-"""What ignored deliveries are counted under."""
+"""Keys under which ignored deliveries are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A prompt that runs beside the one of the rule, and posts nothing."""
+    """A prompt that runs in addition to the rule's prompt and posts nothing."""
 
-    prompt: str  # "issues/strict"; whether there is one of that name is found out when it runs
+    prompt: str  # "issues/strict"; its existence is checked when it runs
     chosen_by: str  # key path in `prompts.use`
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The event is worked on."""
+    """The event is processed by `prompt`."""
 
     event_key: str  # "issues.opened"
     prompt: str  # "issues/analyze"
@@ -50,7 +50,10 @@ class Rule:
     shadow: Shadow | None = None
 
     def why(self, sources: Sources) -> str:
-        """A sentence: the line of settings and the prompt file that let it in. Made on demand: the door never asks."""
+        """Return a sentence with the line of settings and the prompt file that enable the event.
+
+        Built on demand, because the receiver does not need it.
+        """
         if self.chosen_by is not None:
             return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
         enabled_at = sources.where(f"{self.effective.key}.events")
@@ -59,37 +62,37 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A person changed a label of a field that Claude fills in: noted without a prompt, and without asking anybody."""
+    """A person changed a label of a field that Claude fills in: recorded without a prompt or a call to Claude."""
 
     event_key: str  # "issues.unlabeled"
     field: str  # "priority"
     effective: Effective
 
     def why(self, sources: Sources) -> str:
-        """A sentence, as `Rule.why` makes one."""
+        """Return a sentence like that of `Rule.why`."""
         enabled_at = sources.where(f"{self.effective.key}.events")
-        return f"{enabled_at} has the thread's events, and people's changes of {self.field} labels are feedback"
+        return f"{enabled_at} enables events of this kind, and changes of {self.field} labels by people are corrections"
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """The event is not worked on."""
+    """The event is not processed."""
 
     kind: IgnoredKind
-    reason: str  # a sentence: what would have to change, and in which file and line
+    reason: str  # a sentence that names the required change, with its file and line
 
 
 class Catalogue(Protocol):
-    """What routing asks of the prompt library."""
+    """The part of the prompt library that routing uses."""
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Names of the prompts that go to work on exactly this: "issues.opened" or "push" -> ("issues/analyze",)."""
+        """Names of the prompts with exactly this key in `on:`: "issues.opened" or "push" -> ("issues/analyze",)."""
         ...
 
     def label_fields(self, event: str) -> Mapping[str, str]:
-        """The labels that replies about an event may become, in lower case, each with its field: {"bug": "kind"}."""
+        """Maps each label that replies about an event can produce, in lower case, to its field: {"bug": "kind"}."""
         ...
 
     def file(self, name: str) -> str:
-        """The file of a prompt, for messages: "issues/analyze" -> "prompts/issues/analyze.j2". KeyError if unknown."""
+        """The file of a prompt: "issues/analyze" -> "prompts/issues/analyze.j2". Raises KeyError if unknown."""
         ...

@@ -141,7 +141,7 @@ def test_an_event_that_would_be_worked_on_is_told_by_which_prompt_and_line(
             "issues.closed",
             (
                 "ignored (event not enabled)   issues.closed is not among the events of "
-                "hls.yaml:10 (repositories[1].events); add it there to work on it"
+                "hls.yaml:10 (repositories[1].events); add it there to process it"
             ),
         ),
         (
@@ -149,7 +149,7 @@ def test_an_event_that_would_be_worked_on_is_told_by_which_prompt_and_line(
             "issues.opened",
             (
                 "ignored (repository disabled)   octo/asleep is switched off by "
-                "hls.yaml:12 (repositories[2].enabled); set it to true to work on it"
+                "hls.yaml:12 (repositories[2].enabled); set it to true to process it"
             ),
         ),
         (
@@ -157,14 +157,14 @@ def test_an_event_that_would_be_worked_on_is_told_by_which_prompt_and_line(
             "issues.reopened",
             (
                 "ignored (prompt switched off)   hls.yaml:6 (repositories[0].prompts.use.issues.reopened) "
-                "switches the prompt for issues.reopened off; remove that line to work on it"
+                "switches the prompt for issues.reopened off; remove that line to process it"
             ),
         ),
         (
             "octo/others",
             "issues.pinned",
             (
-                "ignored (no prompt)   no prompt in prompts/ has issues.pinned in its `on:`; add it to one to work on "
+                "ignored (no prompt)   no prompt in prompts/ has issues.pinned in its `on:`; add it to one to process "
                 "it, or add prompts.directory to hls.yaml and set it to another folder"
             ),
         ),

@@ -166,7 +166,7 @@ def test_our_comment_would_be_edited_and_what_a_person_did_is_respected(try_: Hl
     labels, commented = tried(try_, f"{REPOSITORY}#11")["outcomes"]
     assert labels["detail"] == (
         "would have: added priority-high, difficulty-moderate, component-backend; removed priority-low; "
-        "bug not added: a person took it away"
+        "bug not added: a person removed it"
     )
     assert (commented["detail"], commented["comment_id"]) == ("would have edited our comment", comment.id)
     with closing(Store.open("sqlite:///hls.db")) as store:
@@ -200,7 +200,7 @@ def test_an_event_that_would_be_ignored_is_told_why_and_tried_all_the_same_with_
     assert alone.stdout.splitlines()[1:] == [
         (
             "ignored     (event not enabled) issues.pinned is not among the events of "
-            "settings.yaml:4 (repositories[0].events); add it there to work on it"
+            "settings.yaml:4 (repositories[0].events); add it there to process it"
         ),
         "─" * 80,
         "ignored     the service would leave it alone, as said above; --prompt NAME tries it all the same",

@@ -78,7 +78,7 @@ def test_unchanged_text_of_a_source_writes_nothing(api: Api, github: FakeGithub)
     keep_both(api, memory)
     github.seen.clear()
     changes = memory.changes
-    same = Outcome("comment", "unchanged", "our comment says so already", comment_id=1000, url=URL, body=BOTH)
+    same = Outcome("comment", "unchanged", "our comment is up to date", comment_id=1000, url=URL, body=BOTH)
     assert keep(api, memory, footer="Another footer alone is no news.", slots=slots) == same
     assert github.calls == [f"GET {FIRST}"]
     assert (slots.taken, memory.changes) == (0, changes)
@@ -131,7 +131,7 @@ def test_boxes_checked_by_a_person_stay_checked(api: Api, github: FakeGithub) ->
     github.comments[0]["body"] = ticked
     changes = memory.changes
     same = keep(api, memory, body="- [ ] squash\n- [ ] rebase")
-    assert (same.kind, same.detail, same.body) == ("unchanged", "our comment says so already", ticked)
+    assert (same.kind, same.detail, same.body) == ("unchanged", "our comment is up to date", ticked)
     assert github.events.count("edited") == 1
     assert memory.changes == changes
     keep(api, memory, body="- [ ] squash\n- [ ] sign off")

@@ -55,7 +55,7 @@ def test_nothing_is_written_when_nothing_changed(api: Api, github: FakeGithub) -
     github.seen.clear()
     changes = memory.changes
     assert keep(api, memory, slots=slots) == Outcome(
-        *("comment", "unchanged", "our comment says so already"),
+        *("comment", "unchanged", "our comment is up to date"),
         comment_id=1000,
         url=URL,
         body=f"Looks like a bug.\n{MARK}",
@@ -206,7 +206,7 @@ def test_box_checked_by_a_person_causes_no_write(api: Api, github: FakeGithub, m
         memory.known.clear()
     for _ in range(2):
         outcome = keep(api, memory, "- [ ] squash\n- [ ] squash")
-        assert (outcome.kind, outcome.detail, outcome.body) == ("unchanged", "our comment says so already", ticked)
+        assert (outcome.kind, outcome.detail, outcome.body) == ("unchanged", "our comment is up to date", ticked)
     github.comments[0]["body"] = f"- [x] squash, says a person\n{MARK}"
     assert keep(api, memory, "- [ ] squash\n- [ ] squash").detail.startswith("a person edited our comment")
     assert github.events == ["commented"]

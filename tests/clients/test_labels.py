@@ -133,7 +133,7 @@ def test_rule_14_label_removed_by_a_person_is_not_set_again(api: Api, github: Fa
     github.on_thread.clear()
     for _ in range(2):
         assert keep(api, memory, BUG) == Outcome(
-            "labels", "withheld", "the labels are as they should be; bug not added: a person took it away"
+            "labels", "withheld", "the labels are as they should be; bug not added: a person removed it"
         )
     assert github.on_thread == []
     assert memory.label_states == {"bug": "gone"}

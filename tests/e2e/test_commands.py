@@ -147,7 +147,7 @@ def test_a_try_tells_what_the_service_would_do_next_and_leaves_no_trace(service:
     told = hls("prompts", "try", page, *config)
     assert (told.returncode, told.stderr) == (0, "")
     assert "\nlabels      the labels are as they should be\n" in told.stdout
-    assert "\ncomment     our comment says so already\n" in told.stdout
+    assert "\ncomment     our comment is up to date\n" in told.stdout
     assert sandbox.state.thread("Codertocat/Hello-World", 12) == before
     with closing(service.open_store()) as store:
         (row,) = store.deliveries()

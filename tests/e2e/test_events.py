@@ -104,7 +104,7 @@ def test_a_failure_of_an_older_commit_is_recorded_and_not_posted(service: Servic
     row = store.delivery("older")
     store.close()
     assert row is not None
-    assert row.reason == "the pull request has newer commits than the run: what failed is recorded, and not posted"
+    assert row.reason == "the pull request has newer commits than the run: failures are recorded, but not posted"
     assert asked(sandbox) == before
 
 

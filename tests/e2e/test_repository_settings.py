@@ -59,7 +59,7 @@ def test_what_a_repository_says_holds_there_and_can_be_looked_up(service: Servic
     assert "German" in asked
     why = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
     assert "applies on top of the settings" in why
-    assert "priority-high not added: .github/hls.yaml:1 (labels.allow) does not let it" in why
+    assert "priority-high not added: .github/hls.yaml:1 (labels.allow) does not allow it" in why
     assert "comments are switched off by .github/hls.yaml:4 (features.auto_commenting)" in why
     for arguments in ([], ["--live"]):
         told = hls(service, "config", "explain", REPOSITORY, *arguments).stdout

@@ -1,4 +1,4 @@
-"""Runs, releases and comments for the handlers' tests, and the events that tell of them."""
+"""Workflow runs, releases and comments for the tests of handlers, and events about them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def at(seconds: int) -> datetime:
 
 
 def step(number: int, name: str, conclusion: str = "success") -> WorkflowStep:
-    """Each takes ten seconds."""
+    """A step of nine seconds; `number` determines when it starts."""
     return WorkflowStep(number, name, conclusion, at(10 * number), at(10 * number + 9))
 
 
@@ -65,7 +65,7 @@ LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
 
 
 class FakeRecord:
-    """What we remember of a repository."""
+    """A fake record of a repository."""
 
     account = "hls-bot"
 
@@ -98,14 +98,14 @@ def failure(**known: Any) -> Failure:
 
 
 def ended(**known: Any) -> RunEnd:
-    """The run before `RUN`, failed, of an older commit."""
+    """The end of the run before `RUN`: failed, at an older commit."""
     plain = RunEnd(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
     return replace(plain, **known)
 
 
 def ran(run: WorkflowRun) -> Event:
-    about = event(issue())
-    return replace(about, name="workflow_run", action="completed", issue=None, workflow_run=run)
+    base = event(issue())
+    return replace(base, name="workflow_run", action="completed", issue=None, workflow_run=run)
 
 
 RELEASE = Release(501, "v1.4.0", "More", "There is more.", False, False, MONA, "https://github.com/r", at(0), "main")
@@ -123,12 +123,12 @@ def comment(comment_id: int = 901, body: str = "@hls-bot why is that?", user: Ac
 QUESTION = comment()
 
 
-def commented(one: Comment, on: Issue | None = None) -> Event:
-    return replace(event(on or issue()), name="issue_comment", action="created", comment=one, sender=one.user)
+def commented(added: Comment, on: Issue | None = None) -> Event:
+    return replace(event(on or issue()), name="issue_comment", action="created", comment=added, sender=added.user)
 
 
 def posting_to(event_key: str = "", **issues: int) -> Rule:
-    """A rule of a repository whose settings name issues for events: `posting_to(release=12)`."""
+    """A rule of a repository whose settings name fallback issues for events: `posting_to(release=12)`."""
     entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
     effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None

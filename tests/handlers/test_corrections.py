@@ -1,4 +1,4 @@
-"""What people made of our labels, told from what a thread shows; and whose word each label is."""
+"""Detection of label corrections from current labels, and the prompt id of each label group."""
 
 from __future__ import annotations
 
@@ -19,55 +19,55 @@ HIGH = "priority-high"
 
 
 @pytest.mark.parametrize(
-    ("noted", "shown", "ours", "becomes"),
+    ("recorded", "shown", "ours", "expected"),
     [
-        (None, [HIGH], [HIGH], "nothing new"),
-        (None, ["Priority-High", "ui"], [HIGH], "nothing new"),
+        (None, [HIGH], [HIGH], "unchanged"),
+        (None, ["Priority-High", "ui"], [HIGH], "unchanged"),
         (None, [], [HIGH], ""),
         (None, ["ui", "bug"], [HIGH], ""),
         (None, ["priority-low"], [HIGH], "priority-low"),
         (None, ["Priority-Low"], [HIGH], "Priority-Low"),
         (None, [HIGH, "priority-low"], [HIGH], "priority-low"),
-        (None, [HIGH, "priority-low"], [HIGH, "priority-low"], "nothing new"),
+        (None, [HIGH, "priority-low"], [HIGH, "priority-low"], "unchanged"),
         (None, ["priority-low", "priority-medium"], [HIGH], "priority-low"),
-        ("", [], [], "nothing new"),
+        ("", [], [], "unchanged"),
         ("", ["priority-low"], [], "priority-low"),
         ("priority-low", [], [], ""),
         ("priority-low", [HIGH], [], None),
         ("", [HIGH], [HIGH], None),
-        ("", ["priority-low"], ["priority-low"], "nothing new"),
+        ("", ["priority-low"], ["priority-low"], "unchanged"),
     ],
     ids=[
-        "it stands",
-        "it stands, spelt otherwise",
-        "it was taken away",
-        "labels of other fields are none of its",
-        "another took its place",
-        "another took its place, spelt otherwise",
-        "another was put beside it",
-        "we put another beside it",
-        "two took its place",
-        "it stays away",
-        "another comes after it was taken away",
-        "the other goes, too",
-        "it came back in place of the other",
-        "it came back",
-        "we set another after it was taken away",
+        "not changed",
+        "not changed, other spelling",
+        "removed",
+        "removed, labels of other fields are irrelevant",
+        "replaced",
+        "replaced, other spelling",
+        "another label added",
+        "another label added by us",
+        "replaced by two",
+        "still removed",
+        "replaced after it was removed",
+        "the replacement was removed",
+        "set again instead of the replacement",
+        "set again",
+        "we set another after it was removed",
     ],
 )
-def test_what_people_made_of_a_label(noted: str | None, shown: list[str], ours: list[str], becomes: str | None) -> None:
-    changed = judge([Word("priority", HIGH, "issues/analyze@3f9c2a", noted)], shown, ours=ours, field_of=FIELDS)
-    expected = () if becomes == "nothing new" else (Word("priority", HIGH, "issues/analyze@3f9c2a", becomes),)
-    assert changed == expected
+def test_correction_of_a_label(recorded: str | None, shown: list[str], ours: list[str], expected: str | None) -> None:
+    changed = judge([Word("priority", HIGH, "issues/analyze@3f9c2a", recorded)], shown, ours=ours, field_of=FIELDS)
+    corrected = (Word("priority", HIGH, "issues/analyze@3f9c2a", expected),)
+    assert changed == (() if expected == "unchanged" else corrected)
 
 
-def test_each_label_is_judged_by_those_of_its_own_field() -> None:
+def test_only_labels_of_the_same_field_are_corrections() -> None:
     words = [Word("kind", "bug", "p@1", None), Word("priority", HIGH, "p@1", None)]
     changed = judge(words, ["question", HIGH], ours=["bug", HIGH], field_of=FIELDS)
     assert changed == (Word("kind", "bug", "p@1", "question"),)
 
 
-def test_a_label_is_the_word_of_the_prompt_whose_reply_has_its_field() -> None:
+def test_label_groups_get_the_id_of_the_prompt_whose_reply_has_the_field() -> None:
     actions = (KeepLabels((LabelWish("bug", "kind"),), ("kind",)), KeepComment("issues", "Hello.", create=True))
     labels, comment = attributed(actions, analysis(issue_analysis(), issue_response()))
     assert isinstance(labels, KeepLabels)
@@ -75,7 +75,7 @@ def test_a_label_is_the_word_of_the_prompt_whose_reply_has_its_field() -> None:
     assert comment is actions[1]
 
 
-def test_a_size_and_whose_turn_it_is_are_nobodys_word() -> None:
+def test_groups_without_a_reply_field_have_no_prompt_id() -> None:
     (labels,) = attributed([KeepLabels((), ("size", "type"))], analysis(pull_request_analysis()))
     assert isinstance(labels, KeepLabels)
     assert labels.said == {"type": "p@1"}

@@ -1,4 +1,4 @@
-"""Which files of a pull request Claude is shown, and why the others are not."""
+"""Selection of the files of a pull request that the prompt shows."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.handlers.files import PatchedFile, Reason, SkippedFile, choose, summary
+from hls_handler.handlers.files import PatchedFile, Reason, SkippedFile, count_reasons, select_files
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.patch import parse_numbered
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 from tests.handlers.world import file
 
-PLENTY = 100_000
+BUDGET = 100_000
 
 
 def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
-    """A file of which each line takes 10 tokens (35 characters when numbered)."""
+    """A file whose lines take 10 tokens each (35 characters when numbered)."""
     parts = [f"@@ -0,0 +{1 + 100 * i} @@\n" + "\n".join(["+" + "x" * 25] * lines) for i in range(hunks)]
     return file(path, "\n".join(parts), additions=lines * hunks, deletions=0)
 
 
-def shown(*files: ChangedFile, tokens: int = PLENTY) -> list[str]:
-    return [patched.path for patched in choose(files, tokens=tokens)[0]]
+def shown(*files: ChangedFile, tokens: int = BUDGET) -> list[str]:
+    return [patched.path for patched in select_files(files, tokens=tokens)[0]]
 
 
-def skipped(*files: ChangedFile, tokens: int = PLENTY) -> dict[str, str]:
-    return {left_out.path: left_out.reason for left_out in choose(files, tokens=tokens)[1]}
+def skipped(*files: ChangedFile, tokens: int = BUDGET) -> dict[str, str]:
+    return {omitted.path: omitted.reason for omitted in select_files(files, tokens=tokens)[1]}
 
 
-def test_a_patch_is_shown_numbered_beside_what_github_says_of_the_file() -> None:
+def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
     renamed = file("area.py", status="renamed", previous_path="old.py")
-    assert choose([renamed], tokens=PLENTY) == (
+    assert select_files([renamed], tokens=BUDGET) == (
         (
             PatchedFile(
                 path="area.py",
@@ -55,8 +55,8 @@ def test_a_patch_is_shown_numbered_beside_what_github_says_of_the_file() -> None
     )
 
 
-def test_a_word_for_a_status_that_github_may_invent_is_shown_as_changed() -> None:
-    assert choose([file(status="teleported")], tokens=PLENTY)[0][0].status == "changed"
+def test_an_unknown_status_is_shown_as_changed() -> None:
+    assert select_files([file(status="teleported")], tokens=BUDGET)[0][0].status == "changed"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_word_for_a_status_that_github_may_invent_is_shown_as_changed() -> Non
     ],
 )
 def test_a_file_without_a_patch_is_skipped(known: dict[str, Any], reason: Reason) -> None:
-    assert choose([file(**known)], tokens=PLENTY) == ((), (SkippedFile(known["path"], reason),))
+    assert select_files([file(**known)], tokens=BUDGET) == ((), (SkippedFile(known["path"], reason),))
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_a_file_without_a_patch_is_skipped(known: dict[str, Any], reason: Reason
         ("vendored", ["vendor/lib/a.go", "web/node_modules/a/index.js", "third_party/zlib/zlib.c"]),
     ],
 )
-def test_files_that_nobody_writes_by_hand_are_skipped(reason: str, paths: list[str]) -> None:
+def test_files_that_are_not_hand_written_are_skipped(reason: str, paths: list[str]) -> None:
     assert skipped(*(file(path) for path in paths)) == dict.fromkeys(paths, reason)
 
 
-def test_files_with_similar_names_are_read() -> None:
+def test_files_with_similar_names_are_shown() -> None:
     paths = [
         "lock.py",
         "src/vendors.py",
@@ -121,7 +121,7 @@ def test_files_with_similar_names_are_read() -> None:
     assert sorted(shown(*(file(path) for path in paths))) == sorted(paths)
 
 
-def test_source_comes_before_tests_before_prose_and_settings_before_removed_files() -> None:
+def test_files_are_ordered_source_tests_documentation_removed() -> None:
     given_by_github = [
         file("README.md"),
         file("gone.py", status="removed"),
@@ -148,50 +148,54 @@ def test_source_comes_before_tests_before_prose_and_settings_before_removed_file
     ]
 
 
-def test_a_huge_file_is_cut_visibly_and_keeps_no_small_one_out() -> None:
-    files, left_out = choose([long("a_huge.py", 90, hunks=20), long("b.py", 10), long("c.py", 10)], tokens=3_000)
+def test_a_huge_file_is_cut_and_does_not_displace_small_ones() -> None:
+    files, left_out = select_files([long("a_huge.py", 90, hunks=20), long("b.py", 10), long("c.py", 10)], tokens=3_000)
     assert [(f.path, f.cut) for f in files] == [("a_huge.py", True), ("b.py", False), ("c.py", False)]
     assert left_out == ()
     assert files[0].numbered.endswith("\n[cut here to fit: 1620 more changed lines of this file are not shown]")
     assert [len(hunk.lines) for hunk in parse_numbered(files[0].numbered).hunks] == [90, 90]
 
 
-def test_a_large_file_is_whole_if_what_comes_behind_fits_too() -> None:
-    assert [f.cut for f in choose([long("a.py", 200), long("b.py", 10)], tokens=2_500)[0]] == [False, False]
+def test_a_large_file_is_not_cut_if_the_remaining_files_fit() -> None:
+    assert [f.cut for f in select_files([long("a.py", 200), long("b.py", 10)], tokens=2_500)[0]] == [False, False]
 
 
-def test_a_patch_is_never_longer_than_one_text_of_a_prompt_may_be() -> None:
-    (patched,), _ = choose([long("a.py", 2_500)], tokens=900_000)
+def test_a_patch_is_limited_to_the_length_of_one_text() -> None:
+    (patched,), _ = select_files([long("a.py", 2_500)], tokens=900_000)
     assert patched.cut
     assert 59_000 < len(patched.numbered) <= LONGEST_TEXT
 
 
-def test_what_does_not_fit_any_more_is_named() -> None:
+def test_files_over_the_budget_are_skipped() -> None:
     files = [long("a.py", 60), long("b.py", 60), long("c.py", 19)]
     assert skipped(*files, tokens=1_100) == {"b.py": "over the token budget"}
     assert shown(*files, tokens=1_100) == ["a.py", "c.py"]
     assert shown(*files, tokens=50) == []
 
 
-def test_a_name_as_long_as_strangers_like_counts_towards_the_budget() -> None:
+def test_long_paths_count_towards_the_budget() -> None:
     files = [file(f"{index}{'x' * 3_500}.py") for index in range(10)]
-    assert len(choose(files, tokens=3_300)[0]) == 3
+    assert len(select_files(files, tokens=3_300)[0]) == 3
 
 
-def test_skipped_files_stand_in_githubs_order() -> None:
+def test_skipped_files_keep_githubs_order() -> None:
     files = [file("z.lock/uv.lock"), file("a.png", None, additions=0, deletions=0), file("b.min.js")]
-    assert [left_out.path for left_out in choose(files, tokens=PLENTY)[1]] == ["z.lock/uv.lock", "a.png", "b.min.js"]
+    assert [omitted.path for omitted in select_files(files, tokens=BUDGET)[1]] == [
+        "z.lock/uv.lock",
+        "a.png",
+        "b.min.js",
+    ]
 
 
 def test_reasons_are_counted() -> None:
     left_out = [SkippedFile("a", "lock file"), SkippedFile("b", "binary or empty"), SkippedFile("c", "lock file")]
-    assert summary(left_out) == "2 lock file, 1 binary or empty"
+    assert count_reasons(left_out) == "2 lock file, 1 binary or empty"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py"]), st.integers(0, 60))), st.integers(0, 4_000))
-def test_the_budget_is_kept_and_every_file_is_accounted_for(made: list[tuple[str, int]], tokens: int) -> None:
+def test_the_budget_is_kept_and_every_file_is_shown_or_skipped(made: list[tuple[str, int]], tokens: int) -> None:
     files = [long(f"{index}/{path}", lines) for index, (path, lines) in enumerate(made)]
-    patched, left_out = choose(files, tokens=tokens)
+    patched, left_out = select_files(files, tokens=tokens)
     cut_remark = 30
     assert sum(estimate_tokens(f.numbered) - cut_remark * f.cut for f in patched) <= tokens
     assert sorted([f.path for f in patched] + [f.path for f in left_out]) == sorted(f.path for f in files)

@@ -1,4 +1,4 @@
-"""Any other event: one comment, on the thread that it shows or on the issue that settings name."""
+"""Generic handler: one comment, on the conversation in the payload or on the fallback issue."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.handlers.world import FakeReader, analysis, event, issue, pull_reques
 HANDLER = GenericHandler("push")
 PUSH = replace(event(issue()), name="push", action=None, issue=None)
 COMMENT_ON_A_LINE = replace(event(pull_request()), name="pull_request_review_comment", action="created")
-SAID = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
+ANALYSIS = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 
-def test_the_thread_is_the_one_that_the_payload_shows_else_the_one_that_settings_name() -> None:
+def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_issue() -> None:
     assert HANDLER.thread(PUSH, GenericFacts(), posting_to(push=3)) == Thread(
         3, is_pull_request=False, is_appointed=True
     )
@@ -29,33 +29,33 @@ def test_the_thread_is_the_one_that_the_payload_shows_else_the_one_that_settings
     assert HANDLER.thread(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Thread(8, is_pull_request=True)
 
 
-def test_nothing_is_read_but_whether_the_thread_still_wants_us() -> None:
+def test_only_the_state_of_the_conversation_is_read() -> None:
     reader = FakeReader(pull_request(state="closed"))
     assert HANDLER.gather(PUSH, reader, NOTHING_KNOWN, Budget(1_000)) == GenericFacts()
     with pytest.raises(Overtaken, match="octo/hello#8 was closed meanwhile"):
         HANDLER.gather(COMMENT_ON_A_LINE, reader, NOTHING_KNOWN, Budget(1_000))
 
 
-def test_each_thing_that_events_tell_of_has_a_comment_of_its_own() -> None:
-    """A second discussion does not overwrite what was said of the first."""
+def test_each_object_in_payloads_has_its_own_comment() -> None:
+    """A second discussion does not overwrite the comment about the first."""
     handler = GenericHandler("discussion")
-    told = replace(PUSH, name="discussion", payload={"discussion": {"id": 801, "title": "Is it broken?"}})
-    (action,) = handler.plan(told, GenericFacts(), analysis(SAID), posting_to())
+    received = replace(PUSH, name="discussion", payload={"discussion": {"id": 801, "title": "Is it broken?"}})
+    (action,) = handler.plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
     assert isinstance(action, KeepComment)
     assert action.family == "discussion-801"
     status = {"deployment": {"id": 31}, "deployment_status": {"id": 77}}
-    told = replace(PUSH, name="deployment_status", payload=status)
-    (action,) = GenericHandler("deployment_status").plan(told, GenericFacts(), analysis(SAID), posting_to())
+    received = replace(PUSH, name="deployment_status", payload=status)
+    (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
     assert isinstance(action, KeepComment)
     assert action.family == "deployment_status-31"
 
 
 @pytest.mark.parametrize("payload", [{}, {"push": None}, {"push": {"id": "801"}}, {"push": "id"}])
-def test_what_has_no_id_has_one_comment_for_all_of_its_events(payload: dict[str, object]) -> None:
-    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(SAID), posting_to())
+def test_events_without_an_object_id_share_one_comment(payload: dict[str, object]) -> None:
+    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(ANALYSIS), posting_to())
     assert isinstance(action, KeepComment)
     assert action.family == "push"
 
 
-def test_nothing_to_say_is_no_action() -> None:
-    assert HANDLER.plan(PUSH, GenericFacts(), analysis(SAID, comment=None), posting_to()) == ()
+def test_no_comment_text_is_no_action() -> None:
+    assert HANDLER.plan(PUSH, GenericFacts(), analysis(ANALYSIS, comment=None), posting_to()) == ()

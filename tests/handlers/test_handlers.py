@@ -1,4 +1,4 @@
-"""What holds for every handler."""
+"""Properties of all handlers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from tests.handlers.world import (
 )
 
 BUDGET = Budget(input_tokens=10_000)
-THREADS: dict[str, Issue | PullRequest] = {
+CONVERSATIONS: dict[str, Issue | PullRequest] = {
     "issues": issue(),
     "pull_request": pull_request(),
     "pull_request_review": pull_request(),
@@ -66,7 +66,7 @@ REPLIES: dict[str, Reply] = {
 FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", status="renamed", previous_path="a.py"))
 
 
-def happened(name: str) -> Event:
+def event_of(name: str) -> Event:
     match name:
         case "pull_request_review":
             return reviewed(review())
@@ -76,7 +76,7 @@ def happened(name: str) -> Event:
             return commented(QUESTION)
         case "release":
             return released(RELEASE)
-    return event(THREADS[name])
+    return event(CONVERSATIONS[name])
 
 
 def reader(now: Issue | PullRequest) -> FakeReader:
@@ -98,7 +98,7 @@ every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), i
 
 
 def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None:
-    """Where it is done stands in the event alone; a finding's `path` is a place in the diff that we showed."""
+    """Only the event determines the target; the `path` of a finding is a place in the diff that the prompt showed."""
     parts = [*get_args(Action), LabelWish, *REPLY_TYPES.values()]
     named = {field for part in parts for field in part.__annotations__}
     assert (
@@ -106,7 +106,7 @@ def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None
     )
 
 
-def test_every_event_that_payloads_are_checked_for_has_a_handler() -> None:
+def test_every_event_with_required_objects_has_a_handler() -> None:
     assert set(HANDLERS) == set(NAMED_BY)
     assert {name: (handler.name, handler.family) for name, handler in HANDLERS.items()} == {
         "issues": ("IssueHandler", "issues"),
@@ -118,27 +118,27 @@ def test_every_event_that_payloads_are_checked_for_has_a_handler() -> None:
     }
 
 
-def test_any_other_event_is_for_the_generic_handler_and_has_a_family_of_its_own() -> None:
+def test_other_events_use_the_generic_handler_with_their_own_family() -> None:
     assert (handler_for("push").name, handler_for("push").family) == ("GenericHandler", "push")
     assert handler_for("deployment").family == "deployment"
     assert handler_for("issues") is HANDLERS["issues"]
 
 
 @every_handler
-def test_facts_are_the_same_after_they_were_remembered(name: str, handler: Handler[Any]) -> None:
-    facts = handler.gather(happened(name), reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
+def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Handler[Any]) -> None:
+    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), NOTHING_KNOWN, BUDGET)
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
     assert hash(facts) == hash(shape.validate_json(shape.dump_json(facts)))
 
 
 @every_handler
-def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any]) -> None:
-    thread = happened(name)
-    facts = handler.gather(thread, reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
+def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) -> None:
+    received = event_of(name)
+    facts = handler.gather(received, reader(CONVERSATIONS[name]), NOTHING_KNOWN, BUDGET)
     declared = [
-        (handler.variable_types, handler.variables(thread, facts)),
-        (handler.comment_variable_types, handler.comment_variables(thread, facts, REPLIES[name])),
+        (handler.variable_types, handler.variables(received, facts)),
+        (handler.comment_variable_types, handler.comment_variables(received, facts, REPLIES[name])),
     ]
     for hints, values in declared:
         assert hints.keys() == values.keys()
@@ -153,31 +153,31 @@ def test_templates_see_what_the_handler_declares(name: str, handler: Handler[Any
     [
         ({"state": "closed"}, Overtaken, r"octo/hello#\d was closed meanwhile"),
         ({"state": "closed", "locked": True}, Overtaken, r"octo/hello#\d was closed meanwhile"),
-        ({"locked": True}, Permanent, r"octo/hello#\d is locked: .* unlock it and try again"),
-        ({"labels": (Label("skip-hls"),)}, Overtaken, r"octo/hello#\d was taken out meanwhile: the label skip-hls"),
-        ({"title": "WIP [skip hls]"}, Overtaken, r"octo/hello#\d was taken out meanwhile: \[skip hls\] in the title"),
+        ({"locked": True}, Permanent, r"octo/hello#\d is locked, .* unlock it and try again"),
+        ({"labels": (Label("skip-hls"),)}, Overtaken, r"octo/hello#\d is skipped: the label skip-hls"),
+        ({"title": "WIP [skip hls]"}, Overtaken, r"octo/hello#\d is skipped: \[skip hls\] in the title"),
     ],
     ids=["closed", "closed and locked", "locked", "label", "title"],
 )
-def test_a_thread_that_does_not_want_us_any_more_is_left_alone(
+def test_closed_locked_and_skipped_conversations_are_not_processed(
     name: str, now: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    thread = THREADS[name]
+    conversation = CONVERSATIONS[name]
     with pytest.raises(error, match=message):
-        HANDLERS[name].gather(happened(name), reader(replace(thread, **now)), NOTHING_KNOWN, BUDGET)
+        HANDLERS[name].gather(event_of(name), reader(replace(conversation, **now)), NOTHING_KNOWN, BUDGET)
 
 
 @every_handler
 @pytest.mark.parametrize("comment", ["Hello.", None], ids=["with a comment", "without"])
-def test_a_field_of_a_prompts_author_becomes_a_label_in_every_family(
+def test_a_custom_reply_field_becomes_a_label_in_every_family(
     name: str, handler: Handler[Any], comment: str | None
 ) -> None:
     known = REPLIES[name]
     kind = cast("type[Reply]", create_model("Urgent", __base__=type(known), urgent=(bool, ...)))
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
-    facts = handler.gather(happened(name), reader(THREADS[name]), NOTHING_KNOWN, BUDGET)
-    actions = handler.plan(happened(name), facts, analysis(reply, comment=comment), rule("a/prompt"))
+    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), NOTHING_KNOWN, BUDGET)
+    actions = handler.plan(event_of(name), facts, analysis(reply, comment=comment), rule("a/prompt"))
     assert [
         LabelWish("urgent!", "urgent") in action.wishes for action in actions if isinstance(action, KeepLabels)
     ] == [True]

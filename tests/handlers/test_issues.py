@@ -1,4 +1,4 @@
-"""Issues: facts, labels and the comment."""
+"""Handler for issues: facts, labels and the comment."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FACTS = IssueFacts(issue())
 GROUPS = ("kind", "priority", "difficulty", "component")
 
 
-def plan(of: Analysis) -> tuple[Action, ...]:
-    return HANDLER.plan(event(issue()), FACTS, of, rule("issues/analyze"))
+def plan(given: Analysis) -> tuple[Action, ...]:
+    return HANDLER.plan(event(issue()), FACTS, given, rule("issues/analyze"))
 
 
-def test_claude_is_asked_about_the_issue_as_it_is_now() -> None:
+def test_the_current_issue_is_read() -> None:
     now = issue(title="Crash at start")
     facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), NOTHING_KNOWN, Budget(1_000))
     assert facts == IssueFacts(now)
@@ -31,7 +31,7 @@ def test_claude_is_asked_about_the_issue_as_it_is_now() -> None:
     assert HANDLER.unasked(facts) is None
 
 
-def test_claude_is_shown_what_people_last_made_of_our_labels() -> None:
+def test_the_newest_label_corrections_are_shown() -> None:
     class Corrected(Blank):
         def corrections(self, *, most: int) -> tuple[Correction, ...]:
             return (Correction("priority", "priority-high", "priority-low", "Typo"),) * most
@@ -57,10 +57,10 @@ def test_an_analysis_becomes_labels_and_a_comment() -> None:
     )
 
 
-def test_a_component_that_is_none_gives_no_label_but_its_group_is_spoken_about() -> None:
+def test_component_none_gives_no_label_but_its_group_is_covered() -> None:
     labels = plan(analysis(issue_analysis(component="none")))[0]
     assert isinstance(labels, KeepLabels)
-    assert [wish.name for wish in labels.wishes] == ["bug", "priority-high", "difficulty-easy"]
+    assert [label.name for label in labels.wishes] == ["bug", "priority-high", "difficulty-easy"]
     assert labels.groups == GROUPS
 
 
@@ -73,13 +73,13 @@ def test_a_component_that_is_none_gives_no_label_but_its_group_is_spoken_about()
         {"kind": "maintenance"},
     ],
 )
-def test_every_label_is_one_that_we_know_how_to_create(fields: dict[str, Any]) -> None:
+def test_every_label_is_in_the_catalogue(fields: dict[str, Any]) -> None:
     labels = plan(analysis(issue_analysis(**fields)))[0]
     assert isinstance(labels, KeepLabels)
-    assert {(wish.name, wish.group) for wish in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
+    assert {(label.name, label.group) for label in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
 
 
-def test_an_answer_to_a_question_has_no_labels_of_its_own_and_says_whether_to_comment() -> None:
+def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:
     actions = plan(
         analysis(issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False), comment="42")
     )
@@ -99,20 +99,20 @@ def test_an_answer_to_a_question_has_no_labels_of_its_own_and_says_whether_to_co
 def test_labels_come_from_every_analysis_of_a_chain() -> None:
     labels = plan(analysis(issue_analysis(component="none"), issue_analysis(component="database")))[0]
     assert isinstance(labels, KeepLabels)
-    assert [wish.name for wish in labels.wishes] == [
+    assert [label.name for label in labels.wishes] == [
         *("bug", "priority-high", "difficulty-easy"),
         *("bug", "priority-high", "difficulty-easy", "component-database"),
     ]
 
 
-def test_what_is_not_worth_saying_changes_an_existing_comment_only() -> None:
+def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:
     assert plan(analysis(issue_analysis(worth_saying=False)))[1] == KeepComment("issues", "Hello.", create=False)
 
 
-@pytest.mark.parametrize("comment", [None, ""], ids=["no template", "a template that says nothing"])
-def test_without_a_text_there_is_no_comment(comment: str | None) -> None:
+@pytest.mark.parametrize("comment", [None, ""], ids=["no template", "an empty template"])
+def test_no_comment_without_a_text(comment: str | None) -> None:
     assert [type(action) for action in plan(analysis(issue_analysis(), comment=comment))] == [KeepLabels]
 
 
-def test_an_answer_alone_leaves_labels_as_they_are() -> None:
+def test_an_answer_alone_does_not_change_labels() -> None:
     assert plan(analysis(issue_response(), comment="42")) == (KeepComment("issues", "42", create=True),)

@@ -1,4 +1,4 @@
-"""Pull requests: facts, labels, the comment and what it is told."""
+"""Handler for pull requests: facts, labels, the comment and its variables."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullReque
     return HANDLER.gather(event(pull_request()), FakeReader(now, files), NOTHING_KNOWN, Budget(tokens))
 
 
-def plan(facts: PullRequestFacts, of: Analysis) -> tuple[Action, ...]:
-    return HANDLER.plan(event(pull_request()), facts, of, rule("pull_requests/analyze"))
+def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
+    return HANDLER.plan(event(pull_request()), facts, given, rule("pull_requests/analyze"))
 
 
-def test_claude_is_asked_about_the_pull_request_and_its_patches_as_they_are_now() -> None:
+def test_the_current_pull_request_and_its_patches_are_read() -> None:
     facts = gather(file(), LOGO, title="Cube it", head_sha="f" * 40)
     variables = HANDLER.variables(event(pull_request()), facts)
     assert variables["pull_request"] == pull_request(title="Cube it", head_sha="f" * 40, changed_files=2)
@@ -53,7 +53,7 @@ def test_claude_is_asked_about_the_pull_request_and_its_patches_as_they_are_now(
     assert HANDLER.unasked(facts) is None
 
 
-def test_patches_are_held_to_the_budget() -> None:
+def test_patches_are_limited_by_the_budget() -> None:
     facts = gather(file(), tokens=100)
     assert (facts.files, facts.skipped) == ((), (SkippedFile("area.py", "over the token budget"),))
 
@@ -66,21 +66,21 @@ def leaving_out_docs(*files: ChangedFile) -> PullRequestFacts:
     return HANDLER.gather(event(pull_request()), FakeReader(now, files), NOTHING_KNOWN, Budget(10_000, left_out=DOCS))
 
 
-def test_files_that_settings_leave_out_are_not_shown_and_count_in_the_size() -> None:
+def test_files_left_out_by_settings_are_not_shown_but_count_in_the_size() -> None:
     facts = leaving_out_docs(file("docs/guide.md", additions=60), file())
     assert [f.path for f in facts.files] == ["area.py"]
     assert facts.skipped == (SkippedFile("docs/guide.md", "left out by settings"),)
     assert facts.size == "medium"
 
 
-def test_if_settings_leave_all_files_out_nothing_is_asked_and_the_line_is_named() -> None:
+def test_claude_is_not_asked_if_settings_leave_out_all_files() -> None:
     assert HANDLER.unasked(leaving_out_docs(file("docs/guide.md"), file("docs/uv.lock"))) == Unasked(
-        "none of the changed files has a patch to read (2 left out by settings; the settings are "
+        "none of the changed files has a patch to read (2 left out by settings; see "
         "config/settings.yaml:14 (repositories[0].paths.ignore)), so Claude was not asked"
     )
 
 
-def test_what_claude_is_not_shown_is_said() -> None:
+def test_omissions_are_described() -> None:
     long = "@@ -0,0 +1,900 @@\n" + "\n".join(f"+line {number}" for number in range(900))
     facts = gather(file("a.py", long), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
     assert HANDLER.not_shown(facts) == (
@@ -106,7 +106,7 @@ def test_files_that_github_does_not_list_are_counted() -> None:
         (9_000, 0, "large"),
     ],
 )
-def test_size_goes_by_changed_lines_of_all_files(additions: int, deletions: int, size: str) -> None:
+def test_size_depends_on_changed_lines_of_all_files(additions: int, deletions: int, size: str) -> None:
     facts = gather(file("uv.lock", additions=additions, deletions=0), file(additions=0, deletions=deletions))
     assert facts.size == size
 
@@ -122,7 +122,7 @@ def test_size_goes_by_changed_lines_of_all_files(additions: int, deletions: int,
     ],
     ids=["no files", "nothing to read"],
 )
-def test_there_may_be_nothing_to_ask(files: tuple[ChangedFile, ...], sentence: str) -> None:
+def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sentence: str) -> None:
     assert HANDLER.unasked(gather(*files)) == Unasked(sentence)
 
 
@@ -135,56 +135,56 @@ def test_an_analysis_becomes_labels_and_a_comment() -> None:
 
 @pytest.mark.parametrize("kind", ["bug-fix", "feature", "refactor", "docs"])
 @pytest.mark.parametrize("additions", [1, 100, 1_000])
-def test_every_label_is_one_that_we_know_how_to_create(kind: str, additions: int) -> None:
+def test_every_label_is_in_the_catalogue(kind: str, additions: int) -> None:
     labels = plan(gather(file(additions=additions)), analysis(pull_request_analysis(type=kind)))[0]
     assert isinstance(labels, KeepLabels)
-    assert {(wish.name, wish.group) for wish in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
+    assert {(label.name, label.group) for label in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
 
 
-def test_what_is_not_worth_saying_changes_an_existing_comment_only() -> None:
+def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:
     actions = plan(gather(file()), analysis(pull_request_analysis(worth_saying=False)))
     assert actions[1] == KeepComment("pull_requests", "Hello.", create=False)
 
 
-@pytest.mark.parametrize("comment", [None, ""], ids=["no template", "a template that says nothing"])
-def test_without_a_text_there_is_no_comment(comment: str | None) -> None:
+@pytest.mark.parametrize("comment", [None, ""], ids=["no template", "an empty template"])
+def test_no_comment_without_a_text(comment: str | None) -> None:
     actions = plan(gather(file()), analysis(pull_request_analysis(), comment=comment))
     assert [type(action) for action in actions] == [KeepLabels]
 
 
-def test_a_reply_of_another_kind_leaves_the_type_as_it_is() -> None:
+def test_a_reply_of_another_type_does_not_change_the_type_label() -> None:
     assert plan(gather(file()), analysis(issue_response(), comment=None)) == (
         KeepLabels((LabelWish("size/small", "size"),), ("size",)),
     )
 
 
-def test_the_comment_is_told_the_commit_and_the_findings_that_have_a_line() -> None:
+def test_comment_variables_have_the_commit_and_the_anchored_findings() -> None:
     facts = gather(file(), head_sha="0123456789abcdef0123456789abcdef01234567")
     lost, moved = finding(quote="never written"), finding(line=7, title="Moved")
-    told = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=[lost, moved]))
-    assert told["commit"] == "0123456789"
-    assert told["findings"] == (finding(line=2, title="Moved"),)
-    assert told["dropped"] == 1
+    variables = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=[lost, moved]))
+    assert variables["commit"] == "0123456789"
+    assert variables["findings"] == (finding(line=2, title="Moved"),)
+    assert variables["dropped"] == 1
 
 
-def test_the_comment_names_the_commit_that_was_read_and_not_the_events() -> None:
+def test_the_comment_names_the_commit_that_was_read_not_that_of_the_event() -> None:
     facts = gather(file(), head_sha="f" * 40)
-    told = HANDLER.comment_variables(event(pull_request(head_sha="e" * 40)), facts, pull_request_analysis())
-    assert told["commit"] == "ffffffffff"
+    variables = HANDLER.comment_variables(event(pull_request(head_sha="e" * 40)), facts, pull_request_analysis())
+    assert variables["commit"] == "ffffffffff"
 
 
 def test_findings_about_files_that_were_not_shown_are_dropped() -> None:
-    told = HANDLER.comment_variables(
+    variables = HANDLER.comment_variables(
         event(pull_request()),
         gather(file(), file("uv.lock")),
         pull_request_analysis(findings=[finding(path="uv.lock")]),
     )
-    assert (told["findings"], told["dropped"]) == ((), 1)
+    assert (variables["findings"], variables["dropped"]) == ((), 1)
 
 
-def test_a_reply_without_findings_tells_of_none() -> None:
-    told = HANDLER.comment_variables(event(pull_request()), gather(file()), issue_response())
-    assert (told["findings"], told["dropped"]) == ((), 0)
+def test_a_reply_of_another_type_has_no_findings() -> None:
+    variables = HANDLER.comment_variables(event(pull_request()), gather(file()), issue_response())
+    assert (variables["findings"], variables["dropped"]) == ((), 0)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_reply_without_findings_tells_of_none() -> None:
         ({"min_severity": "critical"}, []),
     ],
 )
-def test_findings_that_settings_do_not_want_are_counted_and_not_shown(shown: dict[str, Any], titles: list[str]) -> None:
+def test_findings_below_the_thresholds_are_counted_and_not_shown(shown: dict[str, Any], titles: list[str]) -> None:
     found = [
         finding(title="Severe", severity="high", confidence=0.9),
         finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
@@ -205,6 +205,6 @@ def test_findings_that_settings_do_not_want_are_counted_and_not_shown(shown: dic
     ]
     budget = Budget(10_000, shown=Findings.model_validate(shown))
     facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), NOTHING_KNOWN, budget)
-    told = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=found))
-    assert [one.title for one in told["findings"]] == titles  # type: ignore[attr-defined]
-    assert (told["held_back"], told["dropped"]) == (3 - len(titles), 0)
+    variables = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=found))
+    assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
+    assert (variables["held_back"], variables["dropped"]) == (3 - len(titles), 0)

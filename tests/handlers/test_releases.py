@@ -1,4 +1,4 @@
-"""Releases: what they are compared with, what is read, and where the draft goes."""
+"""Handler for releases: the previous release, the commits that are read, and where the draft is posted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.handlers.world import FakeReader, analysis, issue
 
 HANDLER = ReleaseHandler()
 COMMITS = tuple(Commit(f"c{n}", f"Change {n}", "mona") for n in range(1, 4))
-SAID = ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[])
+ANALYSIS = ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[])
 
 
 def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader:
@@ -27,14 +27,14 @@ def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader
     return FakeReader(issue(), releases=listed, comparison=known)
 
 
-def facts(of: FakeReader, budget: Budget | None = None) -> ReleaseFacts:
-    return HANDLER.gather(released(RELEASE), of, NOTHING_KNOWN, budget or Budget(10_000))
+def facts(source: FakeReader, budget: Budget | None = None) -> ReleaseFacts:
+    return HANDLER.gather(released(RELEASE), source, NOTHING_KNOWN, budget or Budget(10_000))
 
 
-def test_commits_since_the_release_before_are_read_the_newest_first() -> None:
-    of = reader(RELEASE, PREVIOUS)
-    found = facts(of)
-    assert of.compared == [("v1.3.0", "v1.4.0")]
+def test_commits_since_the_previous_release_are_read_newest_first() -> None:
+    source = reader(RELEASE, PREVIOUS)
+    found = facts(source)
+    assert source.compared == [("v1.3.0", "v1.4.0")]
     assert (found.previous, found.omitted) == (PREVIOUS, 0)
     assert [commit.sha for commit in found.commits] == ["c3", "c2", "c1"]
 
@@ -53,18 +53,23 @@ OLDER = replace(PREVIOUS, id=505, tag="v1.2.0", published_at=at(-7200))
         (RELEASE, (NEWER, DRAFT), None),
         (RELEASE, (CANDIDATE,), None),
     ],
-    ids=["the last final one", "of a candidate, the last of any kind", "the first release", "only candidates before"],
+    ids=[
+        "previous final release",
+        "of a prerelease, any previous one",
+        "the first release",
+        "only candidates before",
+    ],
 )
-def test_a_release_is_compared_with_the_last_one_of_its_kind(
+def test_a_release_is_compared_with_the_previous_one_of_its_kind(
     release: Release, listed: tuple[Release, ...], before: str | None
 ) -> None:
     found = facts(reader(release, *listed))
     assert (found.previous.tag if found.previous else None) == before
 
 
-def test_without_a_history_in_common_there_are_no_commits_to_show() -> None:
-    of = FakeReader(issue(), releases=(RELEASE, PREVIOUS), comparison=None)
-    assert facts(of) == ReleaseFacts(RELEASE, None, (), 0)
+def test_without_common_history_no_commits_are_shown() -> None:
+    source = FakeReader(issue(), releases=(RELEASE, PREVIOUS), comparison=None)
+    assert facts(source) == ReleaseFacts(RELEASE, None, (), 0)
 
 
 def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None:
@@ -73,29 +78,29 @@ def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None
     assert [commit.sha for commit in found.commits] == ["c9", "c8", "c7", "c6", "c5"][: len(found.commits)]
     assert 0 < len(found.commits) < 10
     assert found.omitted == 300 - len(found.commits)
-    assert HANDLER.not_shown(found) == f"{found.omitted} of 300 commits were not shown, for want of room"
+    assert HANDLER.not_shown(found) == f"{found.omitted} of 300 commits were not shown: over the token budget"
     assert HANDLER.not_shown(facts(reader(RELEASE, PREVIOUS))) is None
     assert all(commit.message.endswith("[4,000 characters cut]") for commit in found.commits)
 
 
 @pytest.mark.parametrize("listed", [(), (replace(RELEASE, draft=True),)], ids=["deleted", "a draft again"])
-def test_a_release_that_was_taken_back_is_not_announced(listed: tuple[Release, ...]) -> None:
-    with pytest.raises(Overtaken, match=r"the release v1\.4\.0 was taken back meanwhile"):
+def test_a_withdrawn_release_is_not_announced(listed: tuple[Release, ...]) -> None:
+    with pytest.raises(Overtaken, match=r"the release v1\.4\.0 was withdrawn meanwhile"):
         facts(reader(*listed))
 
 
-def test_the_draft_goes_to_the_issue_that_settings_name_and_else_nowhere() -> None:
+def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
     found = facts(reader(RELEASE))
     assert HANDLER.thread(released(RELEASE), found, posting_to(release=12)) == Thread(
         12, is_pull_request=False, is_appointed=True
     )
     assert HANDLER.thread(released(RELEASE), found, posting_to()) is None
-    assert HANDLER.nowhere is None, "the draft is worth keeping by itself"
+    assert HANDLER.nowhere is None, "the draft is stored even if it is not posted"
 
 
-def test_each_release_has_a_section_of_its_own() -> None:
+def test_each_release_has_its_own_section() -> None:
     found = facts(reader(RELEASE))
     expected = KeepComment("releases", "Hello.", create=True, section="release-501")
-    assert HANDLER.plan(released(RELEASE), found, analysis(SAID), posting_to(release=12)) == (expected,)
-    silent = analysis(SAID.model_copy(update={"worth_saying": False}))
+    assert HANDLER.plan(released(RELEASE), found, analysis(ANALYSIS), posting_to(release=12)) == (expected,)
+    silent = analysis(ANALYSIS.model_copy(update={"worth_saying": False}))
     assert HANDLER.plan(released(RELEASE), found, silent, posting_to(release=12)) == (replace(expected, create=False),)

@@ -1,4 +1,4 @@
-"""Reviews: what is read of one, the checklist that comes of it, and whose turn it is."""
+"""Handler for reviews: facts, the checklist, and the status label."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from tests.handlers.world import (
 )
 
 HANDLER = ReviewHandler()
-PLENTY = Budget(input_tokens=10_000)
+BUDGET = Budget(input_tokens=10_000)
 NEEDS_CHANGES = KeepLabels((LabelWish("status/needs-changes", "status"),), ("status",))
 NEEDS_REVIEW = KeepLabels((LabelWish("status/needs-review", "status"),), ("status",))
-NOBODYS_TURN = KeepLabels((), ("status",))
+NO_STATUS = KeepLabels((), ("status",))
 OTHER = MONA.__class__("otto", 3, "User")
 
 
 def gather(
-    one: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: Budget = PLENTY
+    submitted: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: Budget = BUDGET
 ) -> ReviewFacts:
-    reader = FakeReader(pull_request(), reviews=(*others, one), review_comments=comments)
+    reader = FakeReader(pull_request(), reviews=(*others, submitted), review_comments=comments)
     return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, NOTHING_KNOWN, budget)
 
 
@@ -50,10 +50,10 @@ def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
     return HANDLER.comment_variables(reviewed(facts.review), facts, reply)["todos"]
 
 
-# --- what is read ----------------------------------------------------------------------------------------------------
+# --- facts -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_review_is_read_as_it_is_now_with_its_comments_numbered() -> None:
+def test_the_current_review_is_read_with_numbered_comments() -> None:
     facts = gather(review(), review_comment(), review_comment("Why?"))
     assert facts.review == review()
     assert facts.comments == (
@@ -69,7 +69,7 @@ def test_a_review_is_read_as_it_is_now_with_its_comments_numbered() -> None:
 @pytest.mark.parametrize(
     ("comment", "side", "line"),
     [
-        (review_comment(line=None), "RIGHT", 2),  # GitHub leaves it away, and the hunk ends with it
+        (review_comment(line=None), "RIGHT", 2),  # GitHub omits it; the hunk ends with it
         (review_comment(line=None, side=None), "RIGHT", 2),
         (
             review_comment(line=None, side=None, hunk="@@ -1,2 +1,1 @@\n def area(side):\n-    return side * 2"),
@@ -77,19 +77,19 @@ def test_a_review_is_read_as_it_is_now_with_its_comments_numbered() -> None:
             2,
         ),
         (review_comment(line=40), "RIGHT", 40),
-        (review_comment(line=None, hunk=""), "RIGHT", None),  # on the whole file
+        (review_comment(line=None, hunk=""), "RIGHT", None),  # a comment on the whole file
         (review_comment(line=None, side=None, hunk="no patch"), "RIGHT", None),
     ],
-    ids=["by the hunk", "side by the hunk", "removed", "named", "whole file", "nonsense"],
+    ids=["from the hunk", "side from the hunk", "removed", "named", "whole file", "invalid hunk"],
 )
-def test_the_line_of_a_comment_is_told_by_itself_or_by_its_hunk(
+def test_line_and_side_of_a_comment_come_from_the_comment_or_its_hunk(
     comment: ReviewComment, side: str, line: int | None
 ) -> None:
     shown = gather(review(), comment).comments[0]
     assert (shown.side, shown.line) == (side, line)
 
 
-def test_of_a_long_hunk_the_last_lines_are_shown() -> None:
+def test_the_last_lines_of_a_long_hunk_are_shown() -> None:
     long = "@@ -1,0 +1,30 @@\n" + "\n".join(f"+line {number}" for number in range(1, 31))
     code = gather(review(), review_comment(hunk=long, line=None)).comments[0].code
     assert code.split("\n")[1:] == [f"R {number:>4} + line {number}" for number in range(23, 31)]
@@ -99,24 +99,24 @@ def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
     facts = gather(review(), *[review_comment("x" * 350)] * 100, budget=Budget(input_tokens=2_000))
     assert len(facts.comments) == 10
     assert facts.omitted == 90
-    assert HANDLER.not_shown(facts) == "90 of 100 comments on lines were not shown, for want of room"
+    assert HANDLER.not_shown(facts) == "90 of 100 comments on lines were not shown: over the token budget"
     assert HANDLER.not_shown(gather(review(), review_comment())) is None
 
 
-def test_a_comment_longer_than_the_prompt_shows_takes_no_more_than_that() -> None:
+def test_only_the_shown_part_of_a_long_comment_counts_towards_the_budget() -> None:
     facts = gather(review(), review_comment("x" * 60_000), review_comment(), budget=Budget(input_tokens=2_000))
     assert len(facts.comments) == 2
 
 
-def test_a_review_that_is_gone_or_dismissed_is_not_worked_on() -> None:
+def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(Overtaken, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
-    with pytest.raises(Permanent, match="the review 501 is gone, or behind more than 0 others"):
-        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), NOTHING_KNOWN, PLENTY)
+    with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0"):
+        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), NOTHING_KNOWN, BUDGET)
 
 
 @pytest.mark.parametrize(
-    ("later", "overtaken"),
+    ("later", "superseded"),
     [
         (review(id=502, state="approved", body=""), True),
         (review(id=502, state="commented", body="Thanks, talk tomorrow."), False),
@@ -124,63 +124,63 @@ def test_a_review_that_is_gone_or_dismissed_is_not_worked_on() -> None:
     ],
     ids=["verdict", "a comment", "another person"],
 )
-def test_an_older_review_that_is_edited_does_not_take_the_place_of_a_newer_one(later: Review, overtaken: bool) -> None:
+def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(later: Review, superseded: bool) -> None:
     reader = FakeReader(pull_request(), reviews=(review(), later))
-    if not overtaken:
-        assert HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, PLENTY).review == review()
+    if not superseded:
+        assert HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, BUDGET).review == review()
         return
     with pytest.raises(Overtaken, match="the same person has reviewed again since"):
-        HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, PLENTY)
+        HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, BUDGET)
 
 
-# --- whether Claude is asked -----------------------------------------------------------------------------------------
+# --- reasons not to ask Claude ---------------------------------------------------------------------------------------
 
 
-def test_what_the_author_writes_about_their_own_pull_request_costs_nothing() -> None:
+def test_claude_is_not_asked_about_a_review_by_the_author_of_the_pull_request() -> None:
     assert HANDLER.unasked(gather(review(user=MONA), review_comment())) == Unasked(
-        "the author of the pull request wrote it: it asks nothing of the author"
+        "the review is by the author of the pull request, so Claude was not asked"
     )
 
 
 @pytest.mark.parametrize(
     ("body", "replies", "reason"),
     [
-        ("", (True, True), "it only answers in threads that are there, where its author is told of it"),
+        ("", (True, True), "the review only replies in existing review threads, so Claude was not asked"),
         ("", (True, False), None),
         ("And please rename it.", (True,), None),
     ],
     ids=["replies", "one more", "with a text"],
 )
-def test_answers_in_threads_leave_the_checklist_as_it_is(
+def test_claude_is_not_asked_about_replies_in_review_threads(
     body: str, replies: tuple[bool, ...], reason: str | None
 ) -> None:
     comments = [review_comment("Thanks, that is better.", is_reply=is_reply) for is_reply in replies]
-    unasked = HANDLER.unasked(gather(review(state="commented", body=body), *comments))
-    assert unasked == (Unasked(reason) if reason else None)
+    skipped = HANDLER.unasked(gather(review(state="commented", body=body), *comments))
+    assert skipped == (Unasked(reason) if reason else None)
 
 
-def test_a_review_without_words_is_not_read_but_may_correct_what_was_said() -> None:
-    unasked = HANDLER.unasked(gather(review(state="approved", body=" \n")))
-    assert unasked == Unasked(
-        "the review has no words to read, so Claude was not asked",
+def test_a_review_without_text_gets_a_static_reply() -> None:
+    skipped = HANDLER.unasked(gather(review(state="approved", body=" \n")))
+    assert skipped == Unasked(
+        "the review has no text, so Claude was not asked",
         reply=ReviewAnalysis(worth_saying=False, summary="", requests=[]),
     )
 
 
 @pytest.mark.parametrize(("body", "comments"), [("", (review_comment(),)), ("Fine.", ())], ids=["comment", "body"])
-def test_a_review_with_words_is_read(body: str, comments: tuple[ReviewComment, ...]) -> None:
+def test_claude_is_asked_about_a_review_with_text(body: str, comments: tuple[ReviewComment, ...]) -> None:
     assert HANDLER.unasked(gather(review(body=body), *comments)) is None
 
 
 # --- the checklist ---------------------------------------------------------------------------------------------------
 
 
-def test_a_request_stands_where_its_words_stand_and_what_blocks_comes_first() -> None:
+def test_a_request_is_located_by_its_quote_and_blocking_requests_come_first() -> None:
     facts = gather(review(), review_comment("Nit: a\n  blank line."), review_comment("Test it.", path="b.py", line=7))
     reply = review_analysis(
         request("Nit: a blank line.", comment=1, blocking=False, todo="Add a line."),
         request("square the side", todo="Square it."),
-        request("Test it.", comment=1, todo="Test it."),  # in the other comment
+        request("Test it.", comment=1, todo="Test it."),  # the quote is in the other comment
     )
     assert todos(facts, reply) == (
         Todo("Square it.", "square the side", None, None, "RIGHT", blocking=True),
@@ -189,23 +189,23 @@ def test_a_request_stands_where_its_words_stand_and_what_blocks_comes_first() ->
     )
 
 
-def test_equal_words_in_two_comments_are_told_apart_by_the_number() -> None:
+def test_the_comment_number_decides_between_equal_quotes() -> None:
     facts = gather(review(), review_comment("Same here."), review_comment("Same here.", path="b.py", line=7))
     assert [todo.path for todo in todos(facts, review_analysis(request("Same here.", comment=2)))] == ["b.py"]
 
 
 @pytest.mark.parametrize("quote", ["Rewrite it in Rust.", "", "  "])
-def test_a_request_whose_words_are_not_in_the_review_is_left_out_and_counted(quote: str) -> None:
+def test_a_request_whose_quote_is_not_in_the_review_is_dropped_and_counted(quote: str) -> None:
     facts, reply = gather(review(), review_comment()), review_analysis(request(quote))
     variables = HANDLER.comment_variables(reviewed(facts.review), facts, reply)
     assert variables == {"commit": "abcdef0123", "todos": (), "dropped": 1}
     assert plan(facts, reply) == (NEEDS_CHANGES,)
 
 
-# --- what is done ----------------------------------------------------------------------------------------------------
+# --- actions --------------------------------------------------------------------------------------------------------
 
 
-def test_a_checklist_is_the_section_of_its_reviewer() -> None:
+def test_each_reviewer_has_a_section() -> None:
     facts = gather(review())
     assert plan(facts, review_analysis(request("square the side"))) == (
         NEEDS_CHANGES,
@@ -214,7 +214,7 @@ def test_a_checklist_is_the_section_of_its_reviewer() -> None:
 
 
 @pytest.mark.parametrize("reply", [review_analysis(), review_analysis(request("square the side"), worth_saying=False)])
-def test_where_nothing_is_worth_saying_only_a_section_that_is_there_is_edited(reply: ReviewAnalysis) -> None:
+def test_only_an_existing_section_is_edited_if_nothing_is_worth_saying(reply: ReviewAnalysis) -> None:
     assert plan(gather(review()), reply)[1:] == (KeepComment("reviews", "List.", create=False, section="reviewer-2"),)
 
 
@@ -225,9 +225,9 @@ def test_where_nothing_is_worth_saying_only_a_section_that_is_there_is_edited(re
         (review(state="commented"), [request("square the side")], (), NEEDS_CHANGES),
         (review(state="commented"), [request("square the side", blocking=False)], (), NEEDS_REVIEW),
         (review(state="approved"), [request("square the side", blocking=False)], (), NEEDS_REVIEW),
-        (review(state="approved"), [], (), NOBODYS_TURN),
+        (review(state="approved"), [], (), NO_STATUS),
         (review(state="approved"), [], (review(id=1, user=OTHER),), NEEDS_CHANGES),
-        (review(state="approved"), [], (review(id=1),), NOBODYS_TURN),  # the reviewer's own former word
+        (review(state="approved"), [], (review(id=1),), NO_STATUS),  # the reviewer's own earlier verdict
         (review(state="commented"), [], (review(id=1),), NEEDS_CHANGES),
         (
             review(state="approved"), [],
@@ -235,24 +235,22 @@ def test_where_nothing_is_worth_saying_only_a_section_that_is_there_is_edited(re
         ),
         (
             review(state="approved"), [],
-            (review(id=1, user=OTHER), review(id=2, user=OTHER, state="approved")), NOBODYS_TURN,
+            (review(id=1, user=OTHER), review(id=2, user=OTHER, state="approved")), NO_STATUS,
         ),
-        (review(state="approved"), [], (review(id=1, user=OTHER, state="dismissed"),), NOBODYS_TURN),
+        (review(state="approved"), [], (review(id=1, user=OTHER, state="dismissed"),), NO_STATUS),
     ],
-    ids=["asked for changes", "something blocks", "something is open", "approved with a wish", "approved",
-         "another objects", "has changed their mind", "still stands by it",
-         "another still objects", "another gave in", "dismissed"],
+    ids=["asked for changes", "blocking request", "other request", "approved with a request", "approved",
+         "another objects", "changed their verdict", "verdict unchanged",
+         "another still objects", "another approved later", "dismissed"],
 )  # fmt: skip
-def test_the_label_says_whose_turn_it_is(
-    one: Review, requests: list[Any], others: tuple[Review, ...], labels: KeepLabels
-) -> None:
+def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ...], labels: KeepLabels) -> None:
     assert plan(gather(one, others=others), review_analysis(*requests))[0] == labels
 
 
-def test_an_approval_without_words_takes_back_what_its_reviewer_asked_for() -> None:
+def test_an_approval_without_text_clears_the_requests_of_its_reviewer() -> None:
     facts = gather(review(state="approved", body=""))
     assert plan(facts, comment="Nothing is left to do.") == (
-        NOBODYS_TURN,
+        NO_STATUS,
         KeepComment("reviews", "Nothing is left to do.", create=False, section="reviewer-2"),
     )
 
@@ -261,19 +259,19 @@ def test_without_a_comment_template_there_are_labels_only() -> None:
     assert plan(gather(review()), review_analysis(request("square the side")), comment=None) == (NEEDS_CHANGES,)
 
 
-def test_a_push_after_a_review_does_not_make_it_pointless() -> None:
+def test_a_push_does_not_supersede_a_review() -> None:
     assert not HANDLER.outdated_by_a_push
 
 
-# --- what is not read must not be taken for nothing ------------------------------------------------------------------
+# --- incomplete input ------------------------------------------------------------------------------------------------
 
 
-def test_a_comment_takes_back_neither_the_verdict_nor_the_checklist_of_its_author() -> None:
+def test_a_review_comment_clears_neither_verdict_nor_checklist_of_its_author() -> None:
     facts = gather(review(state="commented", body="Thanks, talk tomorrow."), others=(review(id=1),))
     assert plan(facts, review_analysis(worth_saying=False)) == (NEEDS_CHANGES,)
 
 
-def test_where_something_was_not_read_or_not_found_nothing_is_taken_back() -> None:
+def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:
     approved = review(state="approved", body="Fine, but see below.")
     unread = gather(approved, *[review_comment("x" * 4000)] * 9, budget=Budget(input_tokens=2_000))
     assert unread.omitted == 8
@@ -282,7 +280,7 @@ def test_where_something_was_not_read_or_not_found_nothing_is_taken_back() -> No
     assert HANDLER.unasked(gather(review(body=""), review_comment(), budget=Budget(input_tokens=10))) is None
 
 
-def test_a_minified_line_does_not_hide_what_was_said_about_it() -> None:
+def test_long_lines_of_code_are_cut() -> None:
     hunk = f"@@ -1,1 +1,1 @@\n+{'x' * 120_000}"
     facts = gather(review(body=""), review_comment("Escape this!", hunk=hunk, line=1), review_comment("And test it."))
     assert [comment.body for comment in facts.comments] == ["Escape this!", "And test it."]
@@ -290,7 +288,7 @@ def test_a_minified_line_does_not_hide_what_was_said_about_it() -> None:
     assert len(facts.comments[0].code) < 250
 
 
-def test_long_paths_count_too() -> None:
+def test_long_paths_count_towards_the_budget() -> None:
     comments = [review_comment(path="p" * 4000)] * 100
     assert len(gather(review(), *comments, budget=Budget(input_tokens=10_000)).comments) == 8
 
@@ -298,7 +296,7 @@ def test_long_paths_count_too() -> None:
 @pytest.mark.parametrize(
     ("written", "quoted"),
     [
-        ("1\ufe0f\u20e3 Rename it.", "1\u20e3 Rename it."),  # the prompt shows it without what nobody sees
+        ("1\ufe0f\u20e3 Rename it.", "1\u20e3 Rename it."),  # the prompt omits invisible characters
         ("Please <!-- aside --> rename it.", "Please rename it."),
         ("Set password=hunter2secret here.", "Set password=[redacted: password] here."),
         ("Don\u2019t do this.", "Don't do this."),
@@ -307,33 +305,33 @@ def test_long_paths_count_too() -> None:
     ],
     ids=["keycap", "comment", "redacted", "apostrophe", "quote", "korean"],
 )
-def test_words_are_found_as_claude_saw_them(written: str, quoted: str) -> None:
+def test_quotes_are_found_in_the_text_as_the_prompt_showed_it(written: str, quoted: str) -> None:
     assert len(todos(gather(review(body=written)), review_analysis(request(quoted)))) == 1
 
 
-def test_words_that_several_comments_have_stand_nowhere_unless_one_is_named() -> None:
+def test_an_ambiguous_quote_is_located_only_by_the_comment_number() -> None:
     facts = gather(review(), review_comment("Rename it."), review_comment("Rename it.", path="b.py"))
     assert todos(facts, review_analysis(request("Rename it.", comment=7))) == ()
     assert [todo.path for todo in todos(facts, review_analysis(request("Rename it.", comment=1)))] == ["area.py"]
 
 
-def test_words_of_the_text_are_not_looked_for_in_other_comments() -> None:
+def test_a_quote_in_the_text_takes_precedence_over_comments() -> None:
     facts = gather(review(body="Rename it."), review_comment("I would not: Rename it."))
     assert [todo.path for todo in todos(facts, review_analysis(request("Rename it.")))] == [None]
 
 
-def test_each_review_of_a_deleted_account_is_a_person_of_its_own() -> None:
+def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
     ghost = GHOST.value()
     facts = gather(review(user=ghost, state="approved"), others=(review(id=1, user=ghost),))
     assert facts.objections
     assert plan(facts, review_analysis())[1:] == (
         KeepComment("reviews", "List.", create=False, section="reviewer-10137-501"),
     )
-    on_a_ghosts = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
-    assert HANDLER.unasked(HANDLER.gather(reviewed(review()), on_a_ghosts, NOTHING_KNOWN, PLENTY)) is None
+    by_ghost = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
+    assert HANDLER.unasked(HANDLER.gather(reviewed(review()), by_ghost, NOTHING_KNOWN, BUDGET)) is None
 
 
-def test_the_verdict_of_a_bot_holds_nobody_up() -> None:
+def test_the_verdict_of_a_bot_is_no_objection() -> None:
     bot = MONA.__class__("copilot[bot]", 4, "Bot")
     assert not gather(review(state="approved"), others=(review(id=1, user=bot),)).objections
 

@@ -1,4 +1,4 @@
-"""Labels from fields, for all families."""
+"""Labels requested by the fields of replies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reply(folder: Path, **fields: object) -> Reply:
     )
 
 
-def test_an_authors_fields_become_labels_and_their_groups_have_all_that_they_may_become(tmp_path: Path) -> None:
+def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Path) -> None:
     assert keep_labels(analysis(reply(tmp_path, areas=["docs", "api"], old=True))) == (
         KeepLabels(
             (
@@ -48,13 +48,13 @@ def test_an_authors_fields_become_labels_and_their_groups_have_all_that_they_may
     )
 
 
-def test_values_without_a_label_leave_their_groups_to_be_spoken_about(tmp_path: Path) -> None:
+def test_groups_of_values_without_a_label_are_covered(tmp_path: Path) -> None:
     assert keep_labels(analysis(reply(tmp_path, kind="question", component="none"))) == (
         KeepLabels((), GROUPS, NOT_SHIPPED),
     )
 
 
-def test_the_handlers_own_wishes_come_first() -> None:
+def test_the_handlers_own_labels_come_first() -> None:
     small = LabelWish("size/small", "size")
     (labels,) = keep_labels(analysis(issue_analysis()), small, groups=("status",))
     assert labels.wishes[0] == small
@@ -64,13 +64,13 @@ def test_the_handlers_own_wishes_come_first() -> None:
 
 def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
     (labels,) = keep_labels(analysis(issue_analysis(), reply(tmp_path), reply(tmp_path)))
-    assert [wish.name for wish in labels.wishes] == [
+    assert [label.name for label in labels.wishes] == [
         *("bug", "priority-high", "difficulty-easy", "component-backend"),
         *("defect", "component-search", "defect", "component-search"),
     ]
     assert labels.known == NOT_SHIPPED
 
 
-def test_without_a_word_of_labels_there_is_nothing_to_keep() -> None:
+def test_no_action_if_no_reply_covers_a_label_group() -> None:
     assert keep_labels(analysis(issue_response())) == ()
     assert keep_labels(analysis()) == ()

@@ -1,4 +1,4 @@
-"""Workflows: what is read of a failed run, where it is told, and what becomes of it."""
+"""Handler for workflow runs: facts, where results are posted, and the actions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from hls_handler.handlers.handler import Budget, Thread
 from hls_handler.handlers.reader import WorkflowJob
 from hls_handler.handlers.record import NOTHING_KNOWN, Happened, Record, RunEnd
 from hls_handler.handlers.workflows import (
-    LONGEST_LOGS,
-    MOST_CHANGED,
-    MOST_JOBS,
+    MAX_CHANGED_PATHS,
+    MAX_JOBS,
+    MAX_LOG_CHARACTERS,
     NOT_STARTED,
     NOTHING_FAILED,
     WorkflowFacts,
@@ -41,7 +41,7 @@ from tests.handlers.happenings import (
 from tests.handlers.world import FakeReader, analysis, file, pull_request
 
 HANDLER = WorkflowHandler()
-PLENTY = Budget(input_tokens=30_000)
+BUDGET = Budget(input_tokens=30_000)
 PULL = pull_request(head_sha=RUN.head_sha)
 
 
@@ -60,26 +60,29 @@ def reader(
 
 
 def facts(
-    run: WorkflowRun = RUN, of: FakeReader | None = None, record: Record = NOTHING_KNOWN, budget: Budget = PLENTY
+    run: WorkflowRun = RUN,
+    source: FakeReader | None = None,
+    record: Record = NOTHING_KNOWN,
+    budget: Budget = BUDGET,
 ) -> WorkflowFacts:
-    return HANDLER.gather(ran(run), of or reader(PULL), record, budget)
+    return HANDLER.gather(ran(run), source or reader(PULL), record, budget)
 
 
 def thread_of(found: WorkflowFacts, **issues: int) -> Thread | None:
     return HANDLER.thread(ran(found.run), found, posting_to("workflow_run.completed", **issues))
 
 
-# --- which pull request ----------------------------------------------------------------------------------------------
+# --- the pull request ------------------------------------------------------------------------------------------------
 
 
 def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
     other, second = pull_request(number=7, head_sha="another"), replace(PULL, number=9)
-    found = facts(of=reader(second, other, PULL))
+    found = facts(source=reader(second, other, PULL))
     assert (found.pull_request, found.stale) == (PULL, False)
     assert thread_of(found) == Thread(8, is_pull_request=True)
 
 
-def test_the_pull_request_that_github_names_is_taken_at_its_word_and_looked_at_anew() -> None:
+def test_the_pull_request_that_github_lists_with_the_run_is_read() -> None:
     named = replace(RUN, pull_request_numbers=(8,), head_repository="octo/hello", head_owner="octo")
     assert facts(named, reader()).pull_request == PULL
 
@@ -92,15 +95,15 @@ def test_a_run_of_an_older_commit_is_recorded_and_not_posted() -> None:
     assert "newer commits" in str(HANDLER.unasked(found))
 
 
-def test_a_closed_pull_request_is_left_alone() -> None:
+def test_a_closed_pull_request_supersedes_the_run() -> None:
     with pytest.raises(Overtaken, match="octo/hello#8 was closed meanwhile"):
-        facts(of=reader(replace(PULL, state="closed")))
+        facts(source=reader(replace(PULL, state="closed")))
 
 
 ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push")
 
 
-def test_a_push_to_the_default_branch_is_told_on_the_issue_that_settings_name() -> None:
+def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> None:
     found = facts(ON_MAIN, reader())
     assert thread_of(found, workflow_run=12) == Thread(12, is_pull_request=False, is_appointed=True)
     assert thread_of(found) is None
@@ -115,11 +118,11 @@ def test_a_push_to_the_default_branch_is_told_on_the_issue_that_settings_name() 
     ],
     ids=["another branch", "main of a fork", "main of a fork that was deleted"],
 )
-def test_other_branches_without_a_pull_request_are_told_nowhere(run: WorkflowRun) -> None:
+def test_failures_on_other_branches_without_a_pull_request_are_not_posted(run: WorkflowRun) -> None:
     assert thread_of(facts(run, reader()), workflow_run=12) is None
 
 
-# --- what is read ----------------------------------------------------------------------------------------------------
+# --- failed steps -----------------------------------------------------------------------------------------------------
 
 
 def steps_shown(found: WorkflowFacts) -> tuple[ShownStep, ...]:
@@ -128,7 +131,7 @@ def steps_shown(found: WorkflowFacts) -> tuple[ShownStep, ...]:
     return steps
 
 
-def test_each_failed_step_has_its_part_of_the_log_with_line_numbers() -> None:
+def test_each_failed_step_has_its_log_excerpt_with_line_numbers() -> None:
     (shown,) = steps_shown(facts())
     assert (shown.number, shown.job, shown.step, shown.conclusion, shown.log) == (
         1,
@@ -145,7 +148,7 @@ def test_each_failed_step_has_its_part_of_the_log_with_line_numbers() -> None:
 
 def test_a_job_that_failed_without_a_step_is_shown_as_a_whole() -> None:
     lost = job(steps=(), conclusion="timed_out")
-    (shown,) = steps_shown(facts(of=reader(PULL, jobs={1: (lost,)})))
+    (shown,) = steps_shown(facts(source=reader(PULL, jobs={1: (lost,)})))
     assert (shown.step, shown.conclusion, shown.whole_job) == ("", "timed_out", True)
     assert "Current runner version" in shown.text
 
@@ -156,61 +159,63 @@ def test_a_job_that_failed_without_a_step_is_shown_as_a_whole() -> None:
     ids=["expired", "empty", "binary"],
 )
 def test_without_a_log_claude_is_not_asked(logs: dict[int, str], state: str) -> None:
-    found = facts(of=reader(PULL, logs=logs))
-    assert [one.log for one in found.steps] == [state]
+    found = facts(source=reader(PULL, logs=logs))
+    assert [failed.log for failed in found.steps] == [state]
     assert HANDLER.unasked(found) is not None
-    assert "no failed step has a log to read" in str(HANDLER.unasked(found))
+    assert "no failed step has a readable log" in str(HANDLER.unasked(found))
 
 
-def test_one_log_that_expired_does_not_hide_another() -> None:
-    found = facts(of=reader(PULL, jobs={1: (JOB, job(702, "windows"))}))
-    assert [one.log for one in found.steps] == ["text", "expired"]
+def test_an_expired_log_does_not_affect_another() -> None:
+    found = facts(source=reader(PULL, jobs={1: (JOB, job(702, "windows"))}))
+    assert [failed.log for failed in found.steps] == ["text", "expired"]
     assert HANDLER.not_shown(found) == "1 log (expired)"
     assert HANDLER.unasked(found) is None
 
 
-def test_of_many_failed_jobs_the_first_are_read_and_the_others_counted() -> None:
-    jobs = tuple(job(700 + number, f"test ({number})") for number in range(MOST_JOBS + 5))
-    found = facts(of=reader(PULL, jobs={1: jobs}, logs={one.id: LOG for one in jobs}))
-    assert (len(found.steps), found.omitted) == (MOST_JOBS, 5)
+def test_the_first_failed_jobs_are_read_and_the_others_counted() -> None:
+    jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS + 5))
+    found = facts(source=reader(PULL, jobs={1: jobs}, logs={failed.id: LOG for failed in jobs}))
+    assert (len(found.steps), found.omitted) == (MAX_JOBS, 5)
     assert HANDLER.not_shown(found) == "the logs of 5 more failed jobs"
 
 
-def test_logs_stay_within_the_budget_whatever_their_number_and_length() -> None:
-    jobs = tuple(job(700 + number, f"test ({number})") for number in range(MOST_JOBS))
+def test_excerpts_stay_within_the_budget() -> None:
+    jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS))
     long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(5_000))
-    for tokens, most in ((2_000, 4_000), (900_000, LONGEST_LOGS)):
-        found = facts(of=reader(PULL, jobs={1: jobs}, logs={one.id: long for one in jobs}), budget=Budget(tokens))
-        assert sum(len(one.text) for one in steps_shown(found)) <= most
+    for tokens, most in ((2_000, 4_000), (900_000, MAX_LOG_CHARACTERS)):
+        found = facts(source=reader(PULL, jobs={1: jobs}, logs={j.id: long for j in jobs}), budget=Budget(tokens))
+        assert sum(len(shown.text) for shown in steps_shown(found)) <= most
 
 
-def test_the_paths_of_the_pull_request_are_known_up_to_a_bound() -> None:
+def test_the_changed_paths_are_limited() -> None:
     assert facts().changed == ("area.py", "README.md")
-    many = tuple(file(f"{n}.py") for n in range(MOST_CHANGED + 1))
-    of = FakeReader(PULL, many, jobs={1: (JOB,)}, logs={JOB.id: LOG}, pulls={"mona:fix": (PULL,)})
-    assert len(facts(of=of).changed) == MOST_CHANGED
+    many = tuple(file(f"{n}.py") for n in range(MAX_CHANGED_PATHS + 1))
+    source = FakeReader(PULL, many, jobs={1: (JOB,)}, logs={JOB.id: LOG}, pulls={"mona:fix": (PULL,)})
+    assert len(facts(source=source).changed) == MAX_CHANGED_PATHS
 
 
-# --- whose fault it is -----------------------------------------------------------------------------------------------
+# --- failure classification ------------------------------------------------------------------------------------------
 
 
 def evidence(found: WorkflowFacts) -> list[tuple[str, str]]:
-    return [(one.verdict, one.evidence) for one in found.steps]
+    return [(failed.verdict, failed.evidence) for failed in found.steps]
 
 
-def test_a_job_that_passed_in_another_attempt_of_the_same_commit_is_flaky() -> None:
+def test_a_job_that_passed_in_another_attempt_at_the_same_commit_is_flaky() -> None:
     again = replace(RUN, run_attempt=2)
-    of = reader(PULL, jobs={1: (job(600, conclusion="success"),), 2: (JOB,)})
-    assert evidence(facts(again, of)) == [("flaky", "attempt 1 at the same commit passed this job")]
+    source = reader(PULL, jobs={1: (job(600, conclusion="success"),), 2: (JOB,)})
+    assert evidence(facts(again, source)) == [("flaky", "attempt 1 at the same commit passed this job")]
 
 
-def test_a_job_that_failed_in_every_attempt_is_not() -> None:
+def test_a_job_that_failed_in_every_attempt_is_not_flaky() -> None:
     again = replace(RUN, run_attempt=2)
-    of = reader(PULL, jobs={1: (job(600),), 2: (JOB,)})
-    assert evidence(facts(again, of)) == [("fails every time", "attempts 1 and 2 at the same commit failed this job")]
+    source = reader(PULL, jobs={1: (job(600),), 2: (JOB,)})
+    assert evidence(facts(again, source)) == [
+        ("fails every time", "attempts 1 and 2 at the same commit failed this job")
+    ]
 
 
-def test_a_step_that_failed_on_other_branches_lately_is_hardly_this_changes_fault() -> None:
+def test_a_step_that_failed_recently_on_other_branches_fails_elsewhere() -> None:
     known = FakeRecord(
         failure(branch="main", head_sha="aaa"),
         failure(branch="mona:fix", head_sha="older"),
@@ -222,11 +227,11 @@ def test_a_step_that_failed_on_other_branches_lately_is_hardly_this_changes_faul
     assert evidence(facts(record=known)) == expected
 
 
-def test_one_failure_says_nothing_of_the_next() -> None:
+def test_a_first_failure_is_unknown() -> None:
     assert evidence(facts()) == [("unknown", "")]
 
 
-def test_what_failed_is_kept_for_the_next_ones() -> None:
+def test_failures_and_the_result_of_the_run_are_recorded() -> None:
     end = ended(run_id=70, run_number=41, head_sha=RUN.head_sha)
     assert HANDLER.happened(ran(RUN), facts()) == Happened((failure(),), (end,))
     on_main = HANDLER.happened(ran(ON_MAIN), facts(ON_MAIN, reader()))
@@ -237,33 +242,33 @@ def test_what_failed_is_kept_for_the_next_ones() -> None:
     assert HANDLER.happened(ran(RUN), not_started) == Happened((), (end,))
 
 
-# --- passing ---------------------------------------------------------------------------------------------------------
+# --- passed run------------------------------------------------------------------------------------------------------
 
 PASSED = replace(RUN, conclusion="success", id=71, run_number=42)
 
 
-def test_a_run_that_passes_and_never_failed_costs_nothing() -> None:
-    class Nobody(FakeReader):
+def test_a_passed_run_without_an_earlier_failure_reads_nothing_more() -> None:
+    class FailingReader(FakeReader):
         def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-            raise AssertionError(f"GitHub was asked about {head}")
+            raise AssertionError(f"pull requests of {head} were read")
 
-    unasked = HANDLER.unasked(facts(PASSED, Nobody(PULL)))
-    assert unasked is not None
-    assert unasked.reply is None
+    skipped = HANDLER.unasked(facts(PASSED, FailingReader(PULL)))
+    assert skipped is not None
+    assert skipped.reply is None
 
 
-def test_a_run_that_passes_after_a_failure_takes_back_what_was_said() -> None:
+def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
     found = facts(PASSED, record=FakeRecord(ends=(ended(),)))
-    unasked = HANDLER.unasked(found)
-    assert unasked is not None
-    assert unasked.reply == NOTHING_FAILED
+    skipped = HANDLER.unasked(found)
+    assert skipped is not None
+    assert skipped.reply == NOTHING_FAILED
     shown = HANDLER.comment_variables(ran(PASSED), found, NOTHING_FAILED)
     assert (shown["passed"], shown["flaky"]) == (True, False)
     expected = KeepComment("workflows", "Hello.", create=False, section="workflow-5-pull-request")
     assert HANDLER.plan(ran(PASSED), found, analysis(NOTHING_FAILED), posting_to()) == (expected,)
 
 
-def test_a_run_that_passes_in_a_later_attempt_was_flaky() -> None:
+def test_a_run_that_passes_in_a_later_attempt_is_flaky() -> None:
     again = replace(RUN, conclusion="success", run_attempt=2)
     found = facts(again, record=FakeRecord(ends=(ended(run_id=70, run_number=41, head_sha=RUN.head_sha),)))
     assert HANDLER.comment_variables(ran(again), found, NOTHING_FAILED)["flaky"] is True
@@ -277,30 +282,30 @@ def test_a_run_that_passes_in_a_later_attempt_was_flaky() -> None:
         ended(run_number=43),
         ended(passed=True),
     ],
-    ids=["another branch", "set off otherwise", "a later one", "a pass"],
+    ids=["another branch", "another trigger", "a later one", "a pass"],
 )
-def test_a_pass_takes_nothing_back_but_the_failure_right_before_it(before: RunEnd) -> None:
-    unasked = HANDLER.unasked(facts(PASSED, record=FakeRecord(ends=(before,))))
-    assert unasked is not None
-    assert unasked.reply is None
+def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunEnd) -> None:
+    skipped = HANDLER.unasked(facts(PASSED, record=FakeRecord(ends=(before,))))
+    assert skipped is not None
+    assert skipped.reply is None
 
 
-def test_what_was_taken_back_once_is_not_taken_back_with_every_pass() -> None:
-    """Or each push would edit the comment."""
+def test_a_second_passed_run_does_not_update_the_comment() -> None:
+    """Otherwise each push would edit the comment."""
     known = FakeRecord(ends=(ended(run_number=39), ended(run_number=40, passed=True)))
-    unasked = HANDLER.unasked(facts(PASSED, record=known))
-    assert unasked is not None
-    assert unasked.reply is None
+    skipped = HANDLER.unasked(facts(PASSED, record=known))
+    assert skipped is not None
+    assert skipped.reply is None
 
 
-def test_a_stale_pass_leaves_it_to_the_next_one_to_take_back() -> None:
+def test_a_passed_run_of_an_older_commit_is_not_recorded() -> None:
     old = replace(PASSED, head_sha="older")
     found = facts(old, record=FakeRecord(ends=(ended(),)))
     assert found.stale
     assert HANDLER.happened(ran(old), found) == Happened()
 
 
-# --- what came later -------------------------------------------------------------------------------------------------
+# --- later runs ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -313,60 +318,60 @@ def test_a_stale_pass_leaves_it_to_the_next_one_to_take_back() -> None:
         (ended(run_number=42, branch="main"), None),
         (ended(run_number=42, event="push"), None),
     ],
-    ids=["a run", "an attempt", "itself", "an earlier run", "another branch", "set off otherwise"],
+    ids=["a run", "an attempt", "itself", "an earlier run", "another branch", "another trigger"],
 )
-def test_what_a_later_run_says_counts_in_whatever_order_github_tells(later: RunEnd, why: str | None) -> None:
+def test_a_later_run_or_attempt_supersedes_the_run(later: RunEnd, why: str | None) -> None:
     assert HANDLER.outdated(ran(RUN), facts(), FakeRecord(ends=(later,))) == why
 
 
-# --- what is said ----------------------------------------------------------------------------------------------------
+# --- the comment -----------------------------------------------------------------------------------------------------
 
 
-def told(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
+def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
     return HANDLER.comment_variables(ran(RUN), found, workflow_analysis(**reply))
 
 
-def test_a_cause_is_shown_by_the_line_that_it_quotes() -> None:
+def test_the_quoted_log_line_is_found() -> None:
     expected = Quoted("test", "Run pytest", 4, "E       assert area(2) == 4", JOB.html_url)
-    assert told(facts(), quote="E assert area(2) == 4")["shown_by"] == expected
+    assert variables(facts(), quote="E assert area(2) == 4")["shown_by"] == expected
 
 
 @pytest.mark.parametrize("quote", ["", "Segmentation fault", "assert", "##[error]"])
-def test_a_quote_that_no_log_has_leaves_a_guess(quote: str) -> None:
-    assert told(facts(), quote=quote)["shown_by"] is None
+def test_a_quote_that_no_log_contains_is_not_found(quote: str) -> None:
+    assert variables(facts(), quote=quote)["shown_by"] is None
 
 
-def test_places_that_neither_a_log_nor_the_change_names_are_left_out() -> None:
+def test_places_outside_of_logs_and_changed_files_are_left_out() -> None:
     real = ("area.py", "tests/test_area.py", ".github/workflows/tests.yml")
     made_up = ("made/up.py", "", "rea.py", "t", "tests/test_a", "est_area.py")
     where = [{"path": path, "line": None, "why": "Here."} for path in (*real, *made_up)]
-    kept = told(facts(), where=where)["places"]
-    assert isinstance(kept, tuple)
-    assert tuple(place.path for place in kept if isinstance(place, Place)) == real
+    places = variables(facts(), where=where)["places"]
+    assert isinstance(places, tuple)
+    assert tuple(place.path for place in places if isinstance(place, Place)) == real
 
 
-def test_each_workflow_has_a_section_of_its_own() -> None:
+def test_each_workflow_has_its_own_section() -> None:
     found = facts()
-    said = analysis(workflow_analysis())
+    answered = analysis(workflow_analysis())
     expected = KeepComment("workflows", "Hello.", create=True, section="workflow-5-pull-request")
-    assert HANDLER.plan(ran(RUN), found, said, posting_to()) == (expected,)
+    assert HANDLER.plan(ran(RUN), found, answered, posting_to()) == (expected,)
     silent = HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(worth_saying=False)), posting_to())
     assert silent == (replace(expected, create=False),)
     assert HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(), comment=None), posting_to()) == ()
 
 
-def test_a_workflow_that_could_not_be_started_is_said_without_claude() -> None:
+def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     run = replace(RUN, conclusion="startup_failure")
     found = facts(run, reader(PULL, jobs={}))
-    unasked = HANDLER.unasked(found)
-    assert unasked is not None
-    assert unasked.reply == NOT_STARTED
+    skipped = HANDLER.unasked(found)
+    assert skipped is not None
+    assert skipped.reply == NOT_STARTED
     (action,) = HANDLER.plan(ran(run), found, replace(analysis(), comment="Could not start."), posting_to())
     assert isinstance(action, KeepComment)
     assert action.create
 
 
-def test_steps_that_were_cut_short_are_read_like_failed_ones() -> None:
+def test_cancelled_steps_are_read_like_failed_ones() -> None:
     slow = job(conclusion="timed_out", steps=(step(1, "Set up job"), step(2, "Run pytest", "cancelled")))
-    (found,) = facts(of=reader(PULL, jobs={1: (slow,)})).steps
+    (found,) = facts(source=reader(PULL, jobs={1: (slow,)})).steps
     assert (found.step, found.conclusion, found.log) == ("Run pytest", "cancelled", "text")

@@ -1,4 +1,4 @@
-"""Threads, a GitHub to read from and analyses for the handlers' tests."""
+"""Issues, pull requests, a fake reader and analyses for the tests of handlers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pull_request(**known: Any) -> PullRequest:
 
 
 def event(thread: Issue | PullRequest) -> Event:
-    """The thread, just opened in octo/hello."""
+    """The issue or pull request, just opened in octo/hello."""
     is_issue = isinstance(thread, Issue)
     return Event(
         delivery="guid",
@@ -90,10 +90,10 @@ def review_comment(body: str = "This must be tested.", **known: Any) -> ReviewCo
     return replace(plain, **known)
 
 
-def reviewed(one: Review, thread: PullRequest | None = None) -> Event:
+def reviewed(submitted: Review, thread: PullRequest | None = None) -> Event:
     """The review, just submitted on the pull request."""
-    about = event(thread or pull_request())
-    return replace(about, name="pull_request_review", action="submitted", review=one, sender=one.user)
+    base = event(thread or pull_request())
+    return replace(base, name="pull_request_review", action="submitted", review=submitted, sender=submitted.user)
 
 
 def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> ChangedFile:
@@ -102,7 +102,7 @@ def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> Chan
 
 
 class FakeReader:
-    """One thread of a repository, as it is now, and what the repository has besides."""
+    """A fake reader with one issue or pull request, and other objects of the repository."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class FakeReader:
         releases: tuple[Release, ...] = (),
         comparison: Comparison | None = None,
     ) -> None:
-        """`jobs` by attempt; `logs` by job, one that is left away has expired; `pulls` by "owner:branch"."""
+        """`jobs` by attempt; `logs` by job (a missing log has expired); `pulls` by "owner:branch"."""
         self._now, self._files = now, files
         self._reviews, self._review_comments = reviews, review_comments
         self._comments, self._jobs, self._logs = comments, jobs or {}, logs or {}
@@ -218,7 +218,7 @@ def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
 
 
 def finding(**known: Any) -> Finding:
-    """A finding about line 2 of `PATCH`, the new one."""
+    """A finding about line 2 of the new file in `PATCH`."""
     plain = {
         "path": "area.py",
         "side": "RIGHT",

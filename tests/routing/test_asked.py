@@ -1,4 +1,4 @@
-"""What a comment asks of us, told by its words alone."""
+"""Recognition of questions in comments, and routing of comments and workflow runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import pytest
 
 from hls_handler.events import Account
 from hls_handler.routing import FAILED
-from hls_handler.routing.asked import LONGEST_READ, asks_account, asks_how_to_start, own_words
-from tests.routing.world import candidate, decide, no, settings, yes
+from hls_handler.routing.asked import (
+    MAX_SEARCHED_CHARACTERS,
+    addressed_to_bot,
+    asks_how_to_start,
+    strip_code_and_quotes,
+)
+from tests.routing.world import candidate, decide, ignored, prompt_for, settings
 
 WE = Account("hls-bot", 1, "User")
 COMMENTS = {"name": "octo/hello", "events": ["issue_comment"]}
@@ -33,7 +38,7 @@ COMMENTS = {"name": "octo/hello", "events": ["issue_comment"]}
         "> @ada said no\n\nHow could we help?",
     ],
 )
-def test_newcomers_who_ask_for_a_way_in_are_heard(text: str) -> None:
+def test_question_about_how_to_start_is_recognized(text: str) -> None:
     assert asks_how_to_start(text)
 
 
@@ -68,7 +73,7 @@ def test_newcomers_who_ask_for_a_way_in_are_heard(text: str) -> None:
         "an open HTML comment",
     ],
 )
-def test_who_asks_for_nothing_is_not_taken_for_a_newcomer(text: str) -> None:
+def test_other_text_is_not_a_question_about_how_to_start(text: str) -> None:
     assert not asks_how_to_start(text)
 
 
@@ -93,40 +98,44 @@ def test_who_asks_for_nothing_is_not_taken_for_a_newcomer(text: str) -> None:
         ("why does the build fail?", False),
     ],
 )
-def test_a_mention_counts_where_something_is_asked_with_it(text: str, asked: bool) -> None:
-    assert asks_account(text, "hls-bot") is asked
+def test_mention_with_a_request_is_addressed_to_the_bot(text: str, asked: bool) -> None:
+    assert addressed_to_bot(text, "hls-bot") is asked
 
 
-def test_only_the_beginning_of_a_long_comment_is_looked_at() -> None:
-    assert len(own_words("x" * 1_000_000)) == LONGEST_READ
-    assert not asks_how_to_start("x " * LONGEST_READ + "how can I start?")
+def test_only_the_beginning_of_a_long_comment_is_searched() -> None:
+    assert len(strip_code_and_quotes("x" * 1_000_000)) == MAX_SEARCHED_CHARACTERS
+    assert not asks_how_to_start("x " * MAX_SEARCHED_CHARACTERS + "how can I start?")
 
 
-def test_a_comment_that_asks_nothing_costs_nothing() -> None:
+def test_comment_without_a_question_is_ignored() -> None:
     by = settings(COMMENTS)
     reason = "the comment neither asks how to start nor asks @hls-bot anything"
-    assert no(candidate("issue_comment.created", comment_body="+1"), by, we=WE) == ("nothing asked", reason)
-    assert yes(candidate("issue_comment.created", comment_body="How can I start?"), by, we=WE) == "comments/answer"
-    assert yes(candidate("issue_comment.created", comment_body="@hls-bot why is that?"), by, we=WE)
+    assert ignored(candidate("issue_comment.created", comment_body="+1"), by, we=WE) == ("nothing asked", reason)
+    assert (
+        prompt_for(candidate("issue_comment.created", comment_body="How can I start?"), by, we=WE) == "comments/answer"
+    )
+    assert prompt_for(candidate("issue_comment.created", comment_body="@hls-bot why is that?"), by, we=WE)
 
 
-def test_while_we_are_unknown_the_worker_decides_who_is_mentioned() -> None:
+def test_any_mention_is_processed_while_the_bot_account_is_unknown() -> None:
     by = settings(COMMENTS)
-    assert yes(candidate("issue_comment.created", comment_body="@ada why is that?"), by, we=None)
-    assert no(candidate("issue_comment.created", comment_body="@ada why is that?"), by, we=WE)[0] == "nothing asked"
-    assert no(candidate("issue_comment.created", comment_body="+1"), by, we=None) == (
+    assert prompt_for(candidate("issue_comment.created", comment_body="@ada why is that?"), by, we=None)
+    assert (
+        ignored(candidate("issue_comment.created", comment_body="@ada why is that?"), by, we=WE)[0] == "nothing asked"
+    )
+    assert ignored(candidate("issue_comment.created", comment_body="+1"), by, we=None) == (
         "nothing asked",
         "the comment neither asks how to start nor asks HLS's account anything",
     )
 
 
 RUNS = {"name": "octo/hello", "events": ["workflow_run"]}
-TELLING = {"workflow_run.completed": ("workflows/analyze",)}
+RUN_PROMPTS = {"workflow_run.completed": ("workflows/analyze",)}
 
 
 @pytest.mark.parametrize("conclusion", ["failure", "timed_out", "startup_failure", "success"])
-def test_runs_that_failed_or_passed_are_worked_on(conclusion: str) -> None:
-    rule = decide(candidate("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=TELLING)
+def test_runs_that_failed_or_passed_are_processed(conclusion: str) -> None:
+    rule = decide(candidate("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=RUN_PROMPTS)
     assert getattr(rule, "prompt", None) == "workflows/analyze"
 
 
@@ -134,9 +143,9 @@ def test_runs_that_failed_or_passed_are_worked_on(conclusion: str) -> None:
     ("conclusion", "ended"),
     [("cancelled", "ended with cancelled"), ("skipped", "ended with skipped"), (None, "has not ended")],
 )
-def test_runs_that_ended_otherwise_are_not(conclusion: str | None, ended: str) -> None:
-    verdict = decide(candidate("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=TELLING)
-    assert (getattr(verdict, "kind", None), getattr(verdict, "reason", None)) == (
+def test_runs_with_another_conclusion_are_ignored(conclusion: str | None, ended: str) -> None:
+    result = decide(candidate("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=RUN_PROMPTS)
+    assert (getattr(result, "kind", None), getattr(result, "reason", None)) == (
         "nothing failed",
-        f"the workflow {ended}; prompts/workflows/analyze.j2 is for those that fail: {', '.join(FAILED)}",
+        f"the workflow run {ended}; prompts/workflows/analyze.j2 handles runs that failed: {', '.join(FAILED)}",
     )

@@ -1,4 +1,4 @@
-"""What routing knows of an event, at the door and in the worker."""
+"""The input of routing, built from the envelope and from the parsed event."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import pytest
 
 from hls_handler.clients.drafts import marker
 from hls_handler.errors import PayloadError
-from hls_handler.events import NAMED_BY, Sip, SippedAccount, parse_event, sip
+from hls_handler.events import NAMED_BY, EnvelopeAccount, Sip, parse_event, sip
 from hls_handler.routing import MARKER, Candidate, from_event, from_sip
 from hls_handler.sandbox import recorded
 
-THREADS = [name for name in recorded.names() if recorded.load(name).event in NAMED_BY]
+RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in NAMED_BY]
 
 
-def whole(event: str, payload: dict[str, Any]) -> Candidate:
+def from_parsed(event: str, payload: dict[str, Any]) -> Candidate:
     return from_event(parse_event(event, "guid", json.dumps(payload).encode()))
 
 
-def test_recorded_events_of_threads_are_there() -> None:
-    assert len(THREADS) > 60
+def test_recordings_exist() -> None:
+    assert len(RECORDINGS) > 60
 
 
-@pytest.mark.parametrize("name", THREADS)
-def test_door_and_worker_know_the_same_of_a_recorded_event(name: str) -> None:
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_envelope_and_event_give_the_same_input(name: str) -> None:
     payload = recorded.load(name)
-    at_the_door = from_sip(payload.event, sip(payload.body))
-    assert at_the_door == from_event(parse_event(payload.event, "guid", payload.body))
-    assert at_the_door.key == payload.key
+    received = from_sip(payload.event, sip(payload.body))
+    assert received == from_event(parse_event(payload.event, "guid", payload.body))
+    assert received.key == payload.key
 
 
-def test_an_issue_is_known_by_its_title_labels_author_and_sender() -> None:
+def test_input_has_title_labels_author_and_sender_of_an_issue() -> None:
     body = {
         "action": "edited",
         "repository": {"id": 1, "full_name": "octo/hello"},
@@ -59,47 +59,47 @@ def test_an_issue_is_known_by_its_title_labels_author_and_sender() -> None:
         changed=frozenset({"body"}),
     )
     assert from_sip("issues", sip(json.dumps(body).encode())) == expected
-    assert whole("issues", body) == expected
+    assert from_parsed("issues", body) == expected
 
 
 @pytest.mark.parametrize("event", ["issues", "pull_request"])
 @pytest.mark.parametrize("action", ["labeled", "unlabeled"])
-def test_the_label_that_an_event_is_about_is_known(event: str, action: str) -> None:
+def test_input_has_the_label_that_was_added_or_removed(event: str, action: str) -> None:
     payload = recorded.load(f"{event}.{action}").payload
     payload["label"] = {"name": "Priority-High"}
     assert from_sip(event, sip(json.dumps(payload).encode())).label == "Priority-High"
-    assert whole(event, payload).label == "Priority-High"
+    assert from_parsed(event, payload).label == "Priority-High"
     payload["action"] = "edited"
     assert from_sip(event, sip(json.dumps(payload).encode())).label is None
-    assert whole(event, payload).label is None
+    assert from_parsed(event, payload).label is None
     payload = {**payload, "action": action, "label": None}
     assert from_sip(event, sip(json.dumps(payload).encode())).label is None
-    assert whole(event, payload).label is None
+    assert from_parsed(event, payload).label is None
 
 
-def test_a_draft_pull_request_is_known_as_one() -> None:
+def test_input_marks_a_draft_pull_request() -> None:
     payload = recorded.load("pull_request.opened").payload
     assert isinstance(payload["pull_request"], dict)
     payload["pull_request"]["draft"] = True
     assert from_sip("pull_request", sip(json.dumps(payload).encode())).draft
-    assert whole("pull_request", payload).draft
+    assert from_parsed("pull_request", payload).draft
 
 
-def test_an_event_without_anything_is_still_a_candidate() -> None:
+def test_input_of_an_empty_envelope() -> None:
     assert from_sip("meta", Sip()) == Candidate("meta", None, None, "", sender_is_bot=False)
 
 
 @pytest.mark.parametrize(
     ("account", "is_bot"),
     [
-        (SippedAccount("mona", "User"), False),
-        (SippedAccount("acme", "Organization"), False),
-        (SippedAccount("dependabot[bot]", "Bot"), True),
-        (SippedAccount("old-app[bot]", "User"), True),
+        (EnvelopeAccount("mona", "User"), False),
+        (EnvelopeAccount("acme", "Organization"), False),
+        (EnvelopeAccount("dependabot[bot]", "Bot"), True),
+        (EnvelopeAccount("old-app[bot]", "User"), True),
     ],
     ids=["person", "organization", "bot", "bot by name"],
 )
-def test_a_bot_is_known_by_type_or_by_name(account: SippedAccount, is_bot: bool) -> None:
+def test_bot_is_recognized_by_type_or_by_name(account: EnvelopeAccount, is_bot: bool) -> None:
     assert from_sip("push", Sip(sender=account)).sender_is_bot is is_bot
 
 
@@ -113,16 +113,16 @@ def test_a_bot_is_known_by_type_or_by_name(account: SippedAccount, is_bot: bool)
     ],
     ids=["our comment", "a review", "a ghost's", "none"],
 )
-def test_the_worker_knows_who_wrote_the_comment_that_an_event_is_about(
+def test_input_has_author_and_text_of_the_comment_or_review(
     part: dict[str, Any], author: str | None, marked: bool
 ) -> None:
     body = {"repository": {"id": 1, "full_name": "octo/hello"}, "action": "created", **part}
-    known = whole("commit_comment", body)
-    assert (known.comment_author, MARKER in known.comment_body) == (author, marked)
+    candidate = from_parsed("commit_comment", body)
+    assert (candidate.comment_author, MARKER in candidate.comment_body) == (author, marked)
 
 
 @pytest.mark.parametrize(
-    "misfit",
+    "invalid",
     [
         {"body": [1]},
         {"title": 7},
@@ -135,12 +135,12 @@ def test_the_worker_knows_who_wrote_the_comment_that_an_event_is_about(
         {"html_url": 0},
         {"author_association": None},
     ],
-    ids=lambda misfit: str(misfit),
+    ids=lambda invalid: str(invalid),
 )
-def test_what_the_worker_cannot_read_the_door_does_not_take(misfit: dict[str, Any]) -> None:
+def test_both_parsers_reject_invalid_fields(invalid: dict[str, Any]) -> None:
     payload = recorded.load("issues.opened").payload
     assert isinstance(payload["issue"], dict)
-    payload["issue"] |= misfit
+    payload["issue"] |= invalid
     body = json.dumps(payload).encode()
     with pytest.raises(PayloadError, match="the payload does not fit issues"):
         parse_event("issues", "guid", body)

@@ -1,4 +1,4 @@
-"""Which changes of labels are let in as feedback, and which are not worth keeping."""
+"""Recognition of label corrections: accepted and ignored label changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hls_handler.events import Account
 from hls_handler.routing import Candidate, Feedback, Ignored, Rule, as_feedback
 from hls_handler.settings.effective import RepositoryTable
-from tests.routing.world import PROMPTS, FakeCatalogue, candidate, decide, no, settings
+from tests.routing.world import PROMPTS, FakeCatalogue, candidate, decide, ignored, settings
 
 WE = Account("hls-bot", 99, "User")
 NO_PROMPT = {key: names for key, names in PROMPTS.items() if key != "issues.labeled"}
@@ -21,21 +21,21 @@ def changed(label: str | None = "bug", key: str = "issues.labeled", **known: Any
 
 @pytest.mark.parametrize("events", [["issues"], ["issues.opened"], ["issues.unlabeled", "push"]])
 @pytest.mark.parametrize("key", ["issues.labeled", "issues.unlabeled"])
-def test_a_persons_change_is_let_in_wherever_any_event_of_issues_is(events: list[str], key: str) -> None:
+def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(events: list[str], key: str) -> None:
     by = settings({"name": "octo/hello", "events": events})
-    verdict = decide(changed("Priority-High", key), by, prompts=NO_PROMPT, we=WE)
-    assert isinstance(verdict, Feedback)
-    assert (verdict.event_key, verdict.field) == (key, "priority")
-    assert verdict.why(by.sources) == (
-        "hls.yaml:10 (repositories[0].events) has the thread's events, and people's changes of priority labels are "
-        "feedback"
+    result = decide(changed("Priority-High", key), by, prompts=NO_PROMPT, we=WE)
+    assert isinstance(result, Feedback)
+    assert (result.event_key, result.field) == (key, "priority")
+    assert result.why(by.sources) == (
+        "hls.yaml:10 (repositories[0].events) enables events of this kind, and changes of priority labels by people "
+        "are corrections"
     )
 
 
-def test_so_is_that_of_a_pull_request_for_its_own_fields() -> None:
+def test_label_change_of_a_pull_request_is_a_correction_for_its_own_fields() -> None:
     by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
     assert isinstance(decide(changed("type/docs", "pull_request.labeled"), by), Feedback)
-    assert no(changed("bug", "pull_request.labeled"), by)[0] == "event not enabled"
+    assert ignored(changed("bug", "pull_request.labeled"), by)[0] == "event not enabled"
 
 
 @pytest.mark.parametrize(
@@ -52,41 +52,41 @@ def test_so_is_that_of_a_pull_request_for_its_own_fields() -> None:
     ],
     ids=[
         "a label of no field",
-        "a field of facts",
+        "a field that Claude does not fill in",
         "no label at all",
-        "our own doing",
+        "our own action",
         "a bot's",
-        "asked by a label to leave it alone",
-        "asked in the title",
+        "skip label",
+        "skip marker in the title",
         "another repository",
     ],
 )
-def test_what_cannot_be_feedback_is_ignored_at_the_door(label: str | None, known: dict[str, Any], kind: str) -> None:
-    verdict = decide(changed(label, **known), prompts=NO_PROMPT, we=WE)
-    assert isinstance(verdict, Ignored)
-    assert verdict.kind == kind
+def test_other_label_changes_are_ignored(label: str | None, known: dict[str, Any], kind: str) -> None:
+    result = decide(changed(label, **known), prompts=NO_PROMPT, we=WE)
+    assert isinstance(result, Ignored)
+    assert result.kind == kind
 
 
-def test_a_bot_is_not_listened_to_even_where_its_threads_are_worked_on() -> None:
+def test_label_change_by_a_bot_is_ignored_even_if_events_of_bots_are_processed() -> None:
     by = settings(features={"bots": True})
-    verdict = decide(changed(sender="labeler[bot]", sender_is_bot=True), by, prompts=NO_PROMPT)
-    assert verdict == Ignored("other bot", "labeler[bot] is a bot: what bots do about labels is not taken for feedback")
+    result = decide(changed(sender="labeler[bot]", sender_is_bot=True), by, prompts=NO_PROMPT)
+    assert result == Ignored("other bot", "labeler[bot] is a bot; label changes by bots do not count as corrections")
 
 
-def test_a_persons_change_on_a_bots_thread_is_feedback() -> None:
+def test_label_change_by_a_person_on_an_issue_of_a_bot_is_a_correction() -> None:
     assert isinstance(decide(changed(author="renovate[bot]", author_is_bot=True), prompts=NO_PROMPT), Feedback)
 
 
-def test_a_thread_without_any_enabled_event_gives_no_feedback() -> None:
-    assert no(changed(), settings({"name": "octo/hello", "events": ["pull_request"]}))[0] == "event not enabled"
-    assert no(changed(), settings({"name": "octo/hello", "enabled": False}))[0] == "repository disabled"
+def test_label_change_is_ignored_if_no_event_of_its_kind_is_enabled() -> None:
+    assert ignored(changed(), settings({"name": "octo/hello", "events": ["pull_request"]}))[0] == "event not enabled"
+    assert ignored(changed(), settings({"name": "octo/hello", "enabled": False}))[0] == "repository disabled"
 
 
-def test_other_events_that_have_a_label_are_none() -> None:
-    assert no(changed(key="issues.pinned"))[0] == "no prompt"
+def test_other_actions_with_a_label_are_no_corrections() -> None:
+    assert ignored(changed(key="issues.pinned"))[0] == "no prompt"
 
 
-def test_a_prompt_for_changes_of_labels_goes_first_and_the_change_is_feedback_besides() -> None:
+def test_label_change_with_a_prompt_of_its_own_is_processed_and_also_a_correction() -> None:
     by = settings()
     rule = decide(changed(), by, we=WE)
     assert isinstance(rule, Rule)

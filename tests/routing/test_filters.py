@@ -1,4 +1,4 @@
-"""Enabled events that are left alone all the same: our own doing, bots, drafts, edits, and people who said no."""
+"""Enabled events that filters ignore: own actions, bots, drafts, irrelevant edits, and skip requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hls_handler.events import Account
 from hls_handler.routing import MARKER, asked_to_skip
 from hls_handler.settings.model import Settings
-from tests.routing.world import candidate, decide, no, settings, yes
+from tests.routing.world import candidate, decide, ignored, prompt_for, settings
 
 OWNER = Account("hubot", 1, "User")  # a personal token's account
 APP = Account("hls[bot]", 2, "Bot")
@@ -18,8 +18,8 @@ EVERYTHING = {"name": "octo/hello", "events": ["issues", "pull_request", "issue_
 
 
 @pytest.mark.parametrize("changed", [{"title"}, {"body"}, {"title", "body"}, {"body", "base"}])
-def test_an_edit_of_title_or_body_is_worked_on(changed: set[str]) -> None:
-    assert yes(candidate("issues.edited", changed=frozenset(changed))) == "issues/analyze"
+def test_edit_of_title_or_body_is_processed(changed: set[str]) -> None:
+    assert prompt_for(candidate("issues.edited", changed=frozenset(changed))) == "issues/analyze"
 
 
 @pytest.mark.parametrize(
@@ -30,16 +30,16 @@ def test_an_edit_of_title_or_body_is_worked_on(changed: set[str]) -> None:
     ],
     ids=["base", "nothing"],
 )
-def test_an_edit_of_anything_else_is_not(key: str, changed: set[str], what: str, file: str) -> None:
-    reason = f"{key} changed {what}, and {file} is asked again only when title or body change"
-    assert no(candidate(key, changed=frozenset(changed))) == ("nothing relevant changed", reason)
+def test_other_edits_are_ignored(key: str, changed: set[str], what: str, file: str) -> None:
+    reason = f"{key} changed {what}; {file} runs again only when the title or body changes"
+    assert ignored(candidate(key, changed=frozenset(changed))) == ("nothing relevant changed", reason)
 
 
-def test_rule_17_what_a_bot_account_of_ours_does_is_ignored() -> None:
+def test_rule_17_actions_of_our_bot_account_are_ignored() -> None:
     by = settings(EVERYTHING, features={"bots": True})
-    ours = "hls[bot] is HLS's own account, whose token stands at hls.yaml:4 (github.token); what it does "
-    ours += "there itself is not worked on, or HLS would answer itself"
-    assert no(candidate(sender="HLS[bot]", sender_is_bot=True), by, we=APP) == ("own account", ours)
+    reason = "hls[bot] is the account of HLS, whose token is set at hls.yaml:4 (github.token); its own actions are "
+    reason += "ignored, because otherwise HLS would answer itself"
+    assert ignored(candidate(sender="HLS[bot]", sender_is_bot=True), by, we=APP) == ("own account", reason)
 
 
 @pytest.mark.parametrize(
@@ -50,22 +50,25 @@ def test_rule_17_what_a_bot_account_of_ours_does_is_ignored() -> None:
     ],
     ids=["sent", "opened"],
 )
-def test_rule_17_issues_that_our_bot_account_sends_or_opened_are_ignored(known: dict[str, Any]) -> None:
-    assert no(candidate(**known), settings(features={"bots": True}), we=APP)[0] == "own account"
+def test_rule_17_issues_of_our_bot_account_are_ignored(known: dict[str, Any]) -> None:
+    assert ignored(candidate(**known), settings(features={"bots": True}), we=APP)[0] == "own account"
 
 
-def test_rule_17_issues_and_pull_requests_by_the_owner_of_our_token_are_worked_on() -> None:
-    """A personal token's owner opens the first test issue."""
-    assert yes(candidate(sender="hubot", author="hubot"), we=OWNER) == "issues/analyze"
-    assert yes(candidate("pull_request.opened", sender="hubot", author="hubot"), we=OWNER) == "pull_requests/analyze"
+def test_rule_17_issues_and_pull_requests_by_the_owner_of_the_token_are_processed() -> None:
+    """The owner of a personal token usually opens the first test issue."""
+    assert prompt_for(candidate(sender="hubot", author="hubot"), we=OWNER) == "issues/analyze"
+    assert (
+        prompt_for(candidate("pull_request.opened", sender="hubot", author="hubot"), we=OWNER)
+        == "pull_requests/analyze"
+    )
     edited = candidate("issues.edited", sender="hubot", author="mona", changed=frozenset({"body"}))
-    assert yes(edited, we=OWNER) == "issues/analyze"
+    assert prompt_for(edited, we=OWNER) == "issues/analyze"
 
 
-def test_rule_17_labels_that_our_account_set_are_ignored_and_other_peoples_are_not() -> None:
-    assert no(candidate("issues.labeled", sender="Hubot"), we=OWNER)[0] == "own account"
-    assert no(candidate("pull_request.unlabeled", sender="hubot"), we=OWNER)[0] == "own account"
-    assert yes(candidate("issues.labeled", sender="mona"), we=OWNER) == "issues/triage"
+def test_rule_17_label_events_of_our_account_are_ignored() -> None:
+    assert ignored(candidate("issues.labeled", sender="Hubot"), we=OWNER)[0] == "own account"
+    assert ignored(candidate("pull_request.unlabeled", sender="hubot"), we=OWNER)[0] == "own account"
+    assert prompt_for(candidate("issues.labeled", sender="mona"), we=OWNER) == "issues/triage"
 
 
 COMMENT = {"sender": "hubot", "comment_author": "hubot"}
@@ -84,24 +87,24 @@ COMMENT = {"sender": "hubot", "comment_author": "hubot"}
     ids=[
         "ours",
         "ours, edited by another",
-        "a command of our owner",
-        "a stranger's copy of our marker",
+        "a command of the owner",
+        "our marker copied by another account",
         "our bot's",
-        "a copy for our bot",
+        "our marker copied, bot account",
     ],
 )
-def test_rule_17_a_comment_is_ours_by_author_and_marker_together(
+def test_rule_17_own_comment_is_recognized_by_author_and_marker(
     known: dict[str, Any], we: Account, kind: str | None
 ) -> None:
     asks = {**known, "comment_body": f"How can I start? {known['comment_body']}"}
-    verdict = decide(candidate("issue_comment.created", **asks), settings(EVERYTHING), we=we)
-    assert getattr(verdict, "kind", None) == kind
+    result = decide(candidate("issue_comment.created", **asks), settings(EVERYTHING), we=we)
+    assert getattr(result, "kind", None) == kind
 
 
-def test_rule_17_nobody_is_taken_for_us_while_we_are_unknown() -> None:
-    """Then the worker decides."""
-    assert yes(candidate("issues.labeled", sender="hubot"), we=None) == "issues/triage"
-    assert yes(candidate(sender="hls[bot]", sender_is_bot=True), settings(features={"bots": True}), we=None)
+def test_rule_17_no_action_is_ours_while_the_bot_account_is_unknown() -> None:
+    """The worker decides later."""
+    assert prompt_for(candidate("issues.labeled", sender="hubot"), we=None) == "issues/triage"
+    assert prompt_for(candidate(sender="hls[bot]", sender_is_bot=True), settings(features={"bots": True}), we=None)
 
 
 @pytest.mark.parametrize(
@@ -114,12 +117,14 @@ def test_rule_17_nobody_is_taken_for_us_while_we_are_unknown() -> None:
 )
 def test_rule_17_other_bots_are_ignored_unless_settings_allow_them(known: dict[str, Any], bot: str) -> None:
     by = settings(features={"bots": False}, lines={"features.bots": 30})
-    assert no(candidate(**known), by, we=OWNER) == (
+    assert ignored(candidate(**known), by, we=OWNER) == (
         "other bot",
-        f"{bot} is a bot; set features.bots to true at hls.yaml:30 to work on what bots do",
+        f"{bot} is a bot; set features.bots to true at hls.yaml:30 to process events of bots",
     )
-    assert yes(candidate(**known), settings(features={"bots": True})) == "issues/analyze"
-    assert yes(candidate(**known), settings({"name": "octo/hello", "features": {"bots": True}})) == "issues/analyze"
+    assert prompt_for(candidate(**known), settings(features={"bots": True})) == "issues/analyze"
+    assert (
+        prompt_for(candidate(**known), settings({"name": "octo/hello", "features": {"bots": True}})) == "issues/analyze"
+    )
 
 
 DRAFT = candidate("pull_request.synchronize", draft=True)
@@ -141,15 +146,15 @@ DRAFT = candidate("pull_request.synchronize", draft=True)
     ids=["by default", "by the repository's entry"],
 )
 def test_a_draft_is_ignored(by: Settings, change: str) -> None:
-    assert no(DRAFT, by) == (
+    assert ignored(DRAFT, by) == (
         "draft",
         f"the pull request is a draft; mark it ready for review, or {change}",
     )
 
 
-def test_a_draft_is_worked_on_where_settings_say_so_or_once_it_is_ready() -> None:
-    assert yes(DRAFT, settings(features={"drafts": True})) == "pull_requests/analyze"
-    assert yes(candidate("pull_request.ready_for_review", draft=False)) == "pull_requests/analyze"
+def test_a_draft_is_processed_if_enabled_or_once_it_is_ready() -> None:
+    assert prompt_for(DRAFT, settings(features={"drafts": True})) == "pull_requests/analyze"
+    assert prompt_for(candidate("pull_request.ready_for_review", draft=False)) == "pull_requests/analyze"
 
 
 @pytest.mark.parametrize(
@@ -159,23 +164,23 @@ def test_a_draft_is_worked_on_where_settings_say_so_or_once_it_is_ready() -> Non
             "Crash",
             ("bug", "Skip-HLS"),
             (
-                "the label skip-hls asks HLS to leave this thread alone; remove the label, then edit title or text, or "
-                "close and reopen it, to have it worked on"
+                "the label skip-hls asks HLS to skip this conversation; remove the label, then edit the title or text, "
+                "or close and reopen it, to have it processed"
             ),
         ),
         (
             "Crash [SKIP hls]",
             (),
-            "[skip hls] in the title asks HLS to leave this thread alone; take it out to have it worked on",
+            "[skip hls] in the title asks HLS to skip this conversation; remove it to have it processed",
         ),
     ],
     ids=["label", "title"],
 )
-def test_people_can_ask_to_be_left_alone(title: str, labels: tuple[str, ...], reason: str) -> None:
-    assert no(candidate(title=title, labels=labels)) == ("asked to skip", reason)
+def test_label_or_title_can_skip_a_conversation(title: str, labels: tuple[str, ...], reason: str) -> None:
+    assert ignored(candidate(title=title, labels=labels)) == ("asked to skip", reason)
     assert asked_to_skip(title, labels) == reason
 
 
 @pytest.mark.parametrize("title", ["skip hls", "[skip  hls]", "[skip ci]", ""])
-def test_other_titles_and_labels_ask_for_nothing(title: str) -> None:
+def test_similar_titles_and_labels_do_not_skip(title: str) -> None:
     assert asked_to_skip(title, ("skip", "hls", "skip-hls-not")) is None

@@ -1,4 +1,4 @@
-"""Settings, a prompt library and candidates for routing's tests."""
+"""Settings, a fake prompt library and routing inputs for the tests of routing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LABEL_FIELDS: Mapping[str, Mapping[str, str]] = {
 
 
 class FakeCatalogue:
-    """A prompt library of names alone."""
+    """A prompt library that has names only."""
 
     def __init__(self, prompts: Mapping[str, tuple[str, ...]] = PROMPTS) -> None:
         self._prompts = prompts
@@ -57,7 +57,7 @@ class FakeCatalogue:
 
 
 def settings(*entries: Mapping[str, Any], lines: Mapping[str, int] | None = None, **sections: Any) -> Settings:
-    """Settings for these entries of `repositories` ("octo/hello" with its default events if there are none)."""
+    """Settings with these entries of `repositories`; without any, "octo/hello" with the default events."""
     built = Settings.model_validate(
         {
             "github": {"token": "t", "webhook_secret": "0123456789abcdef"},
@@ -71,7 +71,7 @@ def settings(*entries: Mapping[str, Any], lines: Mapping[str, int] | None = None
 
 
 def candidate(key: str = "issues.opened", **known: Any) -> Candidate:
-    """A person's event in octo/hello, unless `known` says otherwise."""
+    """A person's event in octo/hello, unless `known` overrides it."""
     event, _, action = key.partition(".")
     person = {"repository": "octo/hello", "sender": "mona", "sender_is_bot": False, "author": "mona"}
     return Candidate(event=event, action=action or None, **{**person, **known})
@@ -88,15 +88,15 @@ def decide(
     return route(event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), we=we)
 
 
-def no(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> tuple[str, str]:
-    """Kind and reason of an event that is not worked on."""
-    verdict = decide(event, by, we=we)
-    assert isinstance(verdict, Ignored), verdict
-    return verdict.kind, verdict.reason
+def ignored(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> tuple[str, str]:
+    """Kind and reason of an event that is ignored."""
+    result = decide(event, by, we=we)
+    assert isinstance(result, Ignored), result
+    return result.kind, result.reason
 
 
-def yes(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> str:
-    """The prompt of an event that is worked on."""
-    verdict = decide(event, by, we=we)
-    assert isinstance(verdict, Rule), verdict
-    return verdict.prompt
+def prompt_for(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> str:
+    """The prompt of an event that is processed."""
+    result = decide(event, by, we=we)
+    assert isinstance(result, Rule), result
+    return result.prompt

@@ -452,7 +452,7 @@ def test_a_review_without_words_corrects_what_we_said_and_costs_nothing(make_wor
     finished = one.run()
     assert finished is not None
     assert finished.state == "done"
-    assert (finished.reason or "").startswith("the review has no words to read, so Claude was not asked; ")
+    assert (finished.reason or "").startswith("the review has no text, so Claude was not asked; ")
     assert one.claude.asked == []
     assert one.github.labels == {2: ()}
     assert one.github.comments[2] == "**Review by `Codertocat`**, of commit ec26c3e57c\n\nNothing is left to do."
@@ -487,5 +487,7 @@ def test_what_the_author_says_in_a_review_is_not_worked_on(make_world: MakeWorld
     one.github.pull_requests = {2: event.pull_request}
     one.github.reviews_of = {2: (event.review,)}
     one.accept("pull_request_review.submitted")
-    assert one.run() == Finished(GUID, "done", "the author of the pull request wrote it: it asks nothing of the author")
+    assert one.run() == Finished(
+        GUID, "done", "the review is by the author of the pull request, so Claude was not asked"
+    )
     assert (one.claude.asked, one.github.comments, one.github.labels) == ([], {}, {})

@@ -83,14 +83,14 @@ def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(mak
         (
             "enabled: false",
             "repository disabled",
-            "Codertocat/Hello-World is switched off by .github/hls.yaml:1 (enabled); set it to true to work on it",
+            "Codertocat/Hello-World is switched off by .github/hls.yaml:1 (enabled); set it to true to process it",
         ),
         (
             "\n\nprompts: {use: {issues: false}}",
             "prompt switched off",
             (
                 ".github/hls.yaml:3 (prompts.use.issues) switches the prompt for issues.opened off; remove that line "
-                "to work on it"
+                "to process it"
             ),
         ),
     ],
@@ -161,7 +161,7 @@ def test_it_is_asked_for_once_in_five_minutes(make_world: MakeWorld) -> None:
     one.github.files_at[AT] = file("enabled: false")
     one.later(290)
     one.accept(guid="g2")
-    assert one.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; our comment says so already")
+    assert one.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date")
     one.later(20)
     one.accept(guid="g3")
     assert (one.run() or Finished("", "dead", "")).state == "ignored"
