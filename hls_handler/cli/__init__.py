@@ -1,6 +1,7 @@
-"""The commands: each prints and sets the exit code; what it prints about is decided elsewhere.
+"""Command-line interface: each command prints its findings and sets the exit code; other packages do the work.
 
-Exit codes of all commands: 0 done; 1 done, and it found or met trouble; 2 called wrongly, or settings cannot be used.
+Exit codes of all commands: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or unusable
+settings.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from hls_handler.cli.why import why
 
 app = typer.Typer(
     name="hls",
-    help="HLS turns GitHub events into useful, quiet, trustworthy work by Claude.\n\n"
-    "Exit codes: 0 done; 1 done, and it found or met trouble; 2 called wrongly, or settings cannot be used.",
+    help="HLS turns GitHub events into labels and comments with the help of Claude.\n\n"
+    "Exit codes: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or unusable settings.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

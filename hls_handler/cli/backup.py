@@ -1,4 +1,4 @@
-"""`hls backup`: a copy of the database, made while the service runs."""
+"""`hls backup`: copy the database while the service runs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load
-from hls_handler.cli.say import say
+from hls_handler.cli.say import print_line
 from hls_handler.errors import StoreUnavailable
 from hls_handler.store import back_up
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy to make; its folder must be there.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to create; its folder must exist.")],
     config: Config = None,
 ) -> None:
     """Copy the SQLite database to FILE.
 
-    Works while the service runs, which does not wait for it. The copy is of one moment, checked, and readable by its
-    user alone; it never takes the place of a file that is there. PostgreSQL has pg_dump for that.
+    Works while the service runs and does not block it. The copy is a consistent snapshot, is checked for integrity,
+    and is readable only by the current user. An existing file is never overwritten. Use pg_dump for PostgreSQL.
 
-    Exit codes: 0 copied; 1 it could not be copied, and nothing is left of it; 2 called wrongly, or the settings cannot
-    be used.
+    Exit codes: 0 copied; 1 the copy failed, and no partial file is left; 2 usage error or unusable settings.
     """
     settings = load(config)
     try:
         size = back_up(settings.storage.url, file)
     except StoreUnavailable as exc:
         fail(f"{settings.sources.where('storage.url')}: {exc}")
-    say(f"{file}: {size} bytes")
+    print_line(f"{file}: {size} bytes")

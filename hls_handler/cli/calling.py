@@ -1,4 +1,4 @@
-"""How `hls` is called from where the user is: as it can be pasted into the same shell."""
+"""The command with which the user can run `hls` from the current directory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def how_to_call(
+def find_hls_command(
     python: Path = Path(sys.executable),
     folder: Path | None = None,
     which: Callable[[str], str | None] = shutil.which,
 ) -> str:
-    """ "hls" if the shell finds this installation's, else ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler".
+    """Return the command to paste into the shell: "hls" if it is on PATH and belongs to this installation.
 
-    `python` is the interpreter that runs, `folder` where the user is.
+    Otherwise ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler". `folder` defaults to the current directory.
     """
     script = python.with_name("hls")
     found = which("hls")

@@ -1,4 +1,4 @@
-"""`hls check`: everything that can be known to be wrong before an event comes."""
+"""`hls check`: report the problems of settings, prompts and credentials before any event arrives."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import typer
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli.options import DOTENV, Config, config_path
-from hls_handler.cli.prompt_fields import shown_fields, shown_labels
-from hls_handler.cli.say import say
+from hls_handler.cli.prompt_fields import format_custom_fields, list_labels
+from hls_handler.cli.say import print_line
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_refusals import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect
@@ -31,65 +31,66 @@ from hls_handler.settings.uses import all_uses
 
 def check(
     config: Config = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask GitHub and Claude.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not connect to GitHub and Claude.")] = False,
 ) -> None:
-    """Name every problem of settings, prompts and credentials.
+    """Report every problem of settings, prompts and credentials.
 
-    Every prompt is rendered over every recorded payload of its events. If GitHub and Claude answer, the token, its
-    permissions in each repository that settings name in full, the key and the model are checked too. One line for each
-    finding, with file and line; and one for each prompt with fields or labels of its own, which says what they are.
+    Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
+    token, its permissions in each repository that the settings name without wildcards, the Claude API key and the
+    models. Prints one line for each problem, with file and line number, and one line for each prompt that defines
+    its own fields or labels.
 
-    Exit codes: 0 nothing found; 1 something was found; 2 the settings file itself cannot be used.
+    Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
     path = config_path(config)
     try:
         settings = load_settings(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
         for problem in exc.problems:
-            say(problem)
+            print_line(problem)
         raise typer.Exit(2) from None
-    library, findings = _prompts(settings)
+    library, findings = _load_prompts(settings)
     findings += settings.warnings
-    findings += [*_retired(library), *_misnamed(settings, library)]
+    findings += [*_find_retired_models(library), *_find_unknown_prompts(settings, library)]
     if not offline:
-        # The way to both is said by the same variables: what is wrong with it is told once.
-        findings += dict.fromkeys([*_github(settings), *_claude(settings, library)])
-    for line in _own_fields(library):
-        say(line)
+        # Both connections use the same proxy variables: a problem with those is printed only once.
+        findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
+    for line in _describe_custom_fields(library):
+        print_line(line)
     for finding in findings:
-        say(finding)
+        print_line(finding)
     if findings:
         raise typer.Exit(1)
     prompts = len(library.prompts) if library else 0
-    say(f"{path}: settings and {prompts} prompts are fine" + ("" if offline else "; GitHub and Claude answer"))
+    print_line(f"{path}: settings and {prompts} prompts are fine" + ("" if offline else "; GitHub and Claude answer"))
 
 
-def _prompts(settings: Settings) -> tuple[Library | None, list[str]]:
+def _load_prompts(settings: Settings) -> tuple[Library | None, list[str]]:
     try:
         return load_checked(settings), []
     except PromptError as exc:
         return None, list(exc.problems)
 
 
-def _own_fields(library: Library | None) -> Iterator[str]:
-    """What front matters make of reply types and labels, so that one can see whether it is what was meant."""
+def _describe_custom_fields(library: Library | None) -> Iterator[str]:
+    """Yield one line for each prompt whose front matter changes the reply's fields or labels."""
     for prompt in library.prompts.values() if library else ():
         if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
-            fields = "; ".join(shown_fields(prompt)) or "those of the reply type"
-            labels = "; ".join(f"{field}: {names}" for field, names in shown_labels(prompt.reply_model)) or "none"
+            fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
+            labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
             yield f"{prompt.path}: fields {fields}. Labels {labels}"
 
 
-def _retired(library: Library | None) -> Iterator[str]:
-    """Prompts that ask a model which is gone. (Settings' own model is warned about, and replaced.)"""
+def _find_retired_models(library: Library | None) -> Iterator[str]:
+    """Yield prompts with a retired model. (A retired `claude.model` is a settings warning and is replaced.)"""
     for prompt in library.prompts.values() if library else ():
         retired = find_retired(prompt.model) if prompt.model else None
         if retired is not None:
             yield f"{prompt.path}: model: {retired.sentence}"
 
 
-def _misnamed(settings: Settings, library: Library | None) -> Iterator[str]:
-    """Prompts that settings choose and nobody wrote: their events would be ignored, or run without their shadow."""
+def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
+    """Yield prompts that the settings name but that do not exist; their events would be ignored or lack the shadow."""
     if library is None:
         return
     for use in all_uses(settings):
@@ -98,7 +99,7 @@ def _misnamed(settings: Settings, library: Library | None) -> Iterator[str]:
             yield f"{where}: there is no prompt {use.prompt!r}; {nearest(use.prompt, library.prompts)}"
 
 
-def _github(settings: Settings) -> Iterator[str]:
+def _check_github(settings: Settings) -> Iterator[str]:
     try:
         github = connect(settings.github, observe=RateMeter().observe, now=lambda: datetime.now(UTC))
     except SettingsError as exc:
@@ -106,12 +107,12 @@ def _github(settings: Settings) -> Iterator[str]:
         return
     where = settings.sources.where("github.token")
     try:
-        we = github.who_am_i()
-        say(f"GitHub: the token is that of {we.login} ({we.type})")
+        account = github.who_am_i()
+        print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
         for index, repository in enumerate(settings.repositories):
-            if repository.enabled and not any(sign in repository.name for sign in "*?["):
-                at = settings.sources.where(f"repositories[{index}].name")
-                yield from (f"{at}: {sentence}" for sentence in github.access(repository.name).missing)
+            if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
+                entry = settings.sources.where(f"repositories[{index}].name")
+                yield from (f"{entry}: {sentence}" for sentence in github.access(repository.name).missing)
     except DependencyDown as exc:
         yield f"{where}: {exc}; {exc.remedy}"
     except HlsError as exc:
@@ -120,7 +121,7 @@ def _github(settings: Settings) -> Iterator[str]:
         github.close()
 
 
-def _claude(settings: Settings, library: Library | None) -> Iterator[str]:
+def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
     try:
         claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     except SettingsError as exc:
@@ -128,14 +129,14 @@ def _claude(settings: Settings, library: Library | None) -> Iterator[str]:
         return
     models = {settings.claude.model: settings.sources.where("claude.model")}
     for prompt in library.prompts.values() if library else ():
-        if prompt.model is not None and find_retired(prompt.model) is None:  # those `_retired` names
+        if prompt.model is not None and find_retired(prompt.model) is None:  # retired ones are reported above
             models.setdefault(prompt.model, prompt.path)
     with closing(claude):
         for model, where in models.items():
             try:
                 status = claude.lookup_model(model)
             except DependencyDown as exc:
-                if exc.remedy not in (MODEL_REMEDY, PERMISSION_REMEDY):  # the same for every model
+                if exc.remedy not in (MODEL_REMEDY, PERMISSION_REMEDY):  # not about the model: the same for every one
                     yield f"{settings.sources.where('claude.api_key')}: {exc}; {exc.remedy}"
                     return
                 yield f"{where}: {exc}; {exc.remedy}"

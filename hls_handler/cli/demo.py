@@ -1,4 +1,4 @@
-"""`hls demo`: the real service against a sandbox GitHub and a Claude, the sandbox's or the real one."""
+"""`hls demo`: run the real service against a sandbox GitHub and either a sandbox or the real Claude."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hls_handler.cli.calling import how_to_call
+from hls_handler.cli.calling import find_hls_command
 from hls_handler.cli.demo_claude import (
     KEY_VARIABLE,
-    bill,
-    find_real_claude,
-    require_answer,
+    estimate_story_cost,
+    format_claude_section,
+    load_claude_settings,
     require_budget,
-    section,
+    require_claude_access,
 )
 from hls_handler.cli.options import Config
-from hls_handler.cli.say import say, say_lines
-from hls_handler.cli.send import Answer, deliver
+from hls_handler.cli.say import print_line, print_lines
+from hls_handler.cli.send import Response, post_webhook
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.cli.story import Story, tell
 from hls_handler.cli.subjects import with_remedy
@@ -43,11 +43,11 @@ from hls_handler.store import Store, hold_exclusively
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
 SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
-PATIENCE_S = 60.0
-UP_AGAIN_S = 10.0
+DELIVERY_TIMEOUT_S = 60.0
+RESTART_TIMEOUT_S = 10.0
 
 SETTINGS = """\
-# Written by `hls demo` at each start, since the sandbox's addresses change; yours are in config/settings.yaml.
+# Written by `hls demo` at each start, because the sandbox's addresses change. Your settings: config/settings.yaml.
 server: {{host: 127.0.0.1, port: {port}}}
 github:
   token: {token}
@@ -57,7 +57,7 @@ github:
   slowest_write_s: 3
 claude: {claude}
 storage: {{url: "{storage_url}"}}
-prompts: {{directory: [{own_prompts}, prompts]}}
+prompts: {{directory: [{prompts_folder}, prompts]}}
 limits: {{retry_backoff_s: 1, settle_s: 1}}
 repositories:
   - name: "*/*"
@@ -65,10 +65,10 @@ repositories:
     comments: {{post_to: {{workflow_run: 14, release: 14, push: 14}}}}
 """
 
-OWN_PROMPTS = FOLDER / "prompts"
+PROMPTS_FOLDER = FOLDER / "prompts"
 PUSH_PROMPT = """\
 ---
-description: What a push brings, as an example of an event without a handler of its own
+description: Summarise a push; an example of an event without its own handler
 on: [push]
 reply: generic_analysis
 ---
@@ -79,89 +79,90 @@ What does the push to {{ event.ref }} change for those who use the project?
 {% endblock %}
 """
 
-CANNED = '{{api_key: {api_key}, base_url: "{url}", requests_per_second: 5}}'
+SANDBOX_CLAUDE = '{{api_key: {api_key}, base_url: "{url}", requests_per_second: 5}}'
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End when all is shown.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier demos did.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the last event.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the data of earlier demos first.")] = False,
     claude: Annotated[
-        str, typer.Option(metavar="sandbox|real", help="Who answers: the sandbox with canned answers, or Claude.")
+        str, typer.Option(metavar="sandbox|real", help="Get replies from the sandbox (canned) or from the real Claude.")
     ] = "sandbox",
     config: Config = None,
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
-    The sandbox is a stand-in GitHub and a stand-in Claude on this machine. Recorded payloads are signed and sent
-    over HTTP, and what came of each is shown. The answers of the stand-in Claude are canned: they show how HLS
-    works, not how well Claude does. Afterwards the demo stays up, with addresses to open, until Ctrl-C; `hls send
-    NAME --config data/demo/settings.yaml` sends it more.
+    The sandbox is a stand-in for GitHub and Claude on this machine. Recorded payloads are signed and sent over HTTP,
+    and the result of each is printed. The replies of the stand-in Claude are canned: they show how HLS works, not how
+    good Claude's replies are. The demo then keeps running and prints addresses to open, until Ctrl-C; `hls send NAME
+    --config data/demo/settings.yaml` sends more events to it.
 
-    With --claude real, GitHub is the stand-in still, and the questions go to Claude, with the claude section of the
-    settings, or with ANTHROPIC_API_KEY where there are none. It costs money: how much at most is said before it begins.
+    With --claude real, GitHub is still the stand-in, but the questions go to Claude, with the claude section of the
+    settings, or with ANTHROPIC_API_KEY if there is no settings file. This costs money: the maximum is printed first.
 
-    Exit codes: 0 everything went as it should; 1 something did not; 2 it could not start, or not go on.
+    Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
+    stop.
     """
     if claude not in ("sandbox", "real"):
-        raise typer.BadParameter("one of sandbox, real", param_hint="--claude")
-    real = find_real_claude(config) if claude == "real" else None
+        raise typer.BadParameter("must be one of sandbox, real", param_hint="--claude")
+    real = load_claude_settings(config) if claude == "real" else None
     raise typer.Exit(run_demo(once=once, fresh=fresh, real=real))
 
 
 def run_demo(*, once: bool, fresh: bool, real: Claude | None = None) -> int:
-    """The exit code, as `demo` says it. `real` is how to ask the real Claude; without it the sandbox answers."""
+    """Return the exit code documented in `demo`. `real` holds the real Claude's settings; None uses the sandbox."""
     try:
         return _run(once=once, fresh=fresh, real=real)
     except HlsError as exc:
-        say(f"the demo cannot run: {with_remedy(exc)}")
+        print_line(f"the demo cannot run: {with_remedy(exc)}")
         return 2
 
 
 def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
-    with hold_exclusively(STORAGE_URL):  # before anything of a running demo is written over
+    with hold_exclusively(STORAGE_URL):  # fail before overwriting the files of a running demo
         pass
     if real is not None:
-        require_answer(real)
+        require_claude_access(real)
     if fresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
     with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
-        for wanted in (8000, 0):
-            settings = _settings(sandbox, port=_free_port(wanted), real=real)
-            if wanted:
-                _introduce(settings, real)
-            key = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, say=say, variables=key) as service:
+        for preferred in (8000, 0):
+            settings = _write_settings(sandbox, port=_find_free_port(preferred), real=real)
+            if preferred:
+                _print_intro(settings, real)
+            variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
+            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, say=print_line, variables=variables) as service:
                 if service.wait_until_up():
-                    well = _play(settings, sandbox, service)
+                    succeeded = _send_story(settings, sandbox, service)
                     if not once:
-                        _stay(settings, sandbox, service, costs=real is not None)
-                    return 0 if well else 1
+                        _keep_running(settings, sandbox, service, costs=real is not None)
+                    return 0 if succeeded else 1
                 if not service.lost_its_port:
                     break
-        say(f"the service did not start; its last words, from {LOG}:")
-        say_lines(service.last_words())
+        print_line(f"the service did not start; the end of its log ({LOG}):")
+        print_lines(service.last_words())
     return 2
 
 
-def _introduce(settings: Settings, real: Claude | None) -> None:
-    """Say who answers, and what that costs. Raises `SettingsError` when it would take more than the hour's budget."""
+def _print_intro(settings: Settings, real: Claude | None) -> None:
+    """Print whether Claude is real, and the cost. Raises `SettingsError` if the hourly budget does not suffice."""
     if real is None:
-        say("Demo: GitHub and Claude are stand-ins on this machine, and the answers of Claude are canned.")
+        print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
     with closing(Store.open(settings.storage.url)) as store:
         asked = store.calls_last_hour()
-    needed = bill(real, load_checked(settings))
-    require_budget(real, needed, asked=asked)
-    say(f"Demo: GitHub is a stand-in on this machine, and Claude is the one at {real.base_url} ({real.model}).")
-    say(f"It asks Claude {needed.sentence}.")
+    cost = estimate_story_cost(real, load_checked(settings))
+    require_budget(real, cost, asked=asked)
+    print_line(f"Demo: GitHub is a stand-in on this machine; Claude is the real one at {real.base_url} ({real.model}).")
+    print_line(f"It asks Claude {cost.sentence}.")
 
 
-def _settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
-    """Written and read back, since the service and `hls send` read them too."""
-    push_prompt = OWN_PROMPTS / "push" / "tell.j2"
-    if not push_prompt.exists():  # whoever changed it wants to see what comes of it
+def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
+    """Write the settings file, which the service and `hls send` read too, and load it."""
+    push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
+    if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
         push_prompt.write_text(PUSH_PROMPT)
     SETTINGS_FILE.write_text(
@@ -170,69 +171,74 @@ def _settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
             token=sandbox.token,
             secret=secrets.token_hex(20),
             github_url=sandbox.github_url,
-            claude=CANNED.format(api_key=sandbox.api_key, url=sandbox.claude_url) if real is None else section(real),
+            claude=SANDBOX_CLAUDE.format(api_key=sandbox.api_key, url=sandbox.claude_url)
+            if real is None
+            else format_claude_section(real),
             storage_url=STORAGE_URL,
-            own_prompts=OWN_PROMPTS,
+            prompts_folder=PROMPTS_FOLDER,
         )
     )
     return load_settings(SETTINGS_FILE, {}, dotenv=None)
 
 
-def _play(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    """Send the story's payloads one after the other and show what came of each; whether all went well."""
+def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
+    """Send the payloads of the story one by one and print each result. Return True if all succeeded."""
     console = Console(highlight=False, emoji=False, markup=False)
-    patience_s = PATIENCE_S + 2 * settings.claude.timeout_s  # an event may take two questions
-    well = True
+    timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # an event may need two questions
+    all_succeeded = True
     with closing(Store.open(settings.storage.url)) as store:
-        told = 0
+        number = 0
         for name in recorded.DERIVED:
             payload = recorded.load(name)
             sandbox.state.plant(payload.event, payload.payload)
             if name not in recorded.STORY:
                 continue
-            told += 1
+            number += 1
             guid = str(uuid.uuid4())
-            console.rule(f"{told} of {len(recorded.STORY)}: {payload.key} ({name})", align="left")
-            answer = _deliver(settings, payload, service, guid=guid)
-            if answer.status != 202:
-                say(f"  the service answered {answer.status}: {answer.body}")
-                well = False
+            console.rule(f"{number} of {len(recorded.STORY)}: {payload.key} ({name})", align="left")
+            response = _send_with_retries(settings, payload, service, guid=guid)
+            if response.status != 202:
+                print_line(f"  the service answered {response.status}: {response.body}")
+                all_succeeded = False
                 continue
-            story = _wait(store, guid, service, patience_s=patience_s)
-            if story is None:
-                say(f"  not finished within {patience_s:g} s, so the rest is left out; see {LOG}")
-                well = False
+            report = _wait_for_end(store, guid, service, timeout_s=timeout_s)
+            if report is None:
+                print_line(f"  not finished within {timeout_s:g} s; the remaining events are skipped; see {LOG}")
+                all_succeeded = False
                 break
-            _show(story)
-            well = well and _ended_well(story)
+            _print_report(report)
+            all_succeeded = all_succeeded and _has_succeeded(report)
     console.rule()
-    return well
+    return all_succeeded
 
 
-def _ended_well(story: Story) -> bool:
-    """On data of an earlier demo, some is overtaken by what came after it then, or was said already."""
-    return story.delivery.state in ("done", "superseded")
+def _has_succeeded(report: Story) -> bool:
+    """Accept superseded deliveries: with the data of an earlier demo, newer events exist already."""
+    return report.delivery.state in ("done", "superseded")
 
 
-def _deliver(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Answer:
-    """Send it, and again where the service was killed meanwhile; what it took before that it knows as a duplicate."""
-    body, until = recorded.unique(payload.body), time.monotonic() + UP_AGAIN_S
-    lost = False  # whether an answer may have been
+def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
+    """Send the payload; repeat if the service is killed (a duplicate then means that the first was accepted)."""
+    body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
+    response_lost = False  # True if an earlier request may have been accepted
     while True:
         try:
-            answer = deliver(settings, payload.event, body, guid=guid)
-            known = lost and isinstance(answer.body, dict) and answer.body.get("status") == "duplicate"
-            return Answer(202, answer.body) if known else answer
+            response = post_webhook(settings, payload.event, body, guid=guid)
+            response_body = response.body
+            accepted_before = (
+                response_lost and isinstance(response_body, dict) and response_body.get("status") == "duplicate"
+            )
+            return Response(202, response_body) if accepted_before else response
         except (OSError, http.client.HTTPException) as exc:
-            lost = True
+            response_lost = True
             if time.monotonic() > until:
-                return Answer(0, f"no answer: {exc}")
-            time.sleep(0.1)  # a process that was killed refuses connections before it is known to have ended
+                return Response(0, f"no response: {exc}")
+            time.sleep(0.1)  # a killed process refuses connections before its exit can be observed
             service.revive()
 
 
-def _wait(store: Store, guid: str, service: ServiceProcess, *, patience_s: float) -> Story | None:
-    until = time.monotonic() + patience_s
+def _wait_for_end(store: Store, guid: str, service: ServiceProcess, *, timeout_s: float) -> Story | None:
+    until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         row = store.delivery(guid)
         if row is not None and row.state not in OPEN_STATES:
@@ -242,43 +248,45 @@ def _wait(store: Store, guid: str, service: ServiceProcess, *, patience_s: float
     return None
 
 
-def _show(story: Story) -> None:
-    row = story.delivery
-    say(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
-    for answered in story.answers:
+def _print_report(report: Story) -> None:
+    row = report.delivery
+    print_line(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
+    for answered in report.answers:
         usage = answered.usage
         tokens_in = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
         cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
-        say(f"  prompt    {answered.prompt_id}: {tokens_in} tokens in, {usage.output_tokens} out, {cost}")
-    say(f"  labels    {', '.join(story.labels) or 'none added'}")
-    lines = (story.comment or "").splitlines()
-    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # as GitHub shows it
-    say(f"  comment   {comment[0] if comment else 'none'}")
+        print_line(f"  prompt    {answered.prompt_id}: {tokens_in} tokens in, {usage.output_tokens} out, {cost}")
+    print_line(f"  labels    {', '.join(report.labels) or 'none added'}")
+    lines = (report.comment or "").splitlines()
+    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # as rendered on GitHub
+    print_line(f"  comment   {comment[0] if comment else 'none'}")
     for line in comment[1:3]:
-        say(f"            {line}")
-    say("  took      " + ", ".join(f"{step.name} {step.took_s * 1000:.0f} ms" for step in story.times))
+        print_line(f"            {line}")
+    print_line("  took      " + ", ".join(f"{step.name} {step.took_s * 1000:.0f} ms" for step in report.times))
 
 
-def _stay(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:
+def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
-    hls, config = how_to_call(), f"--config {SETTINGS_FILE}"
+    hls, config = find_hls_command(), f"--config {SETTINGS_FILE}"
     try:
-        say("The demo stays up; open:")
-        say(f"  {sandbox.page_url}   the threads, as a contributor would see them")
-        say(f"  {base}/stats   what was done")
-        say(f"  {base}/health   how the parts are")
-        more = "each costs; or a payload of your own" if costs else "or a payload of your own"
-        say(f"Send it more:   {hls} send demo/question {config}      ({more}: ./event.json)")
-        say(f"Ask it why:     {hls} why {sandbox.state.threads()[0].key} {config}")
-        say(f"Try its memory: kill -9 {service.pid}, and see the service go on.   Ctrl-C ends the demo.")
+        print_line("The demo keeps running. Open:")
+        print_line(f"  {sandbox.page_url}   the issues and pull requests, as a contributor would see them")
+        print_line(f"  {base}/stats   statistics")
+        print_line(f"  {base}/health   state of the components")
+        hint = "each costs money; or your own payload" if costs else "or your own payload"
+        print_line(f"Send an event:   {hls} send demo/question {config}      ({hint}: ./event.json)")
+        print_line(f"See the reasons: {hls} why {sandbox.state.threads()[0].key} {config}")
+        print_line(
+            f"Test a crash:    kill -9 {service.pid}; the service is restarted and continues.   Ctrl-C ends the demo."
+        )
         service.supervise()
     except KeyboardInterrupt:
-        say("ending the demo")
+        print_line("ending the demo")
 
 
-def _free_port(wanted: int) -> int:
-    """The wanted port if nobody listens on it, else another."""
-    for port in (wanted, 0):
+def _find_free_port(preferred: int) -> int:
+    """Return the preferred port if it is free, else another free one."""
+    for port in (preferred, 0):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

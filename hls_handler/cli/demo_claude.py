@@ -1,4 +1,4 @@
-"""The real Claude in the demo: whose key is used, and what the story's questions cost at most."""
+"""Settings, access check and maximum cost of the real Claude in `hls demo`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from hls_handler.cli.estimate import Estimate, estimate, of_prompt
-from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, load_without_credentials, need, refuse
+from hls_handler.cli.estimate import Estimate, estimate, estimate_from_tokens
+from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, abort, load_without_credentials, require_credential
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_refusals import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
@@ -29,55 +29,55 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.work.variables import template_variables
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
-OTHERWISE = "leave --claude real away"
-KEY_IN_FILE = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
-"""In place of the key in the demo's settings file: the service gets it by the variable, and nobody else needs it."""
+KEY_ALTERNATIVE = "omit --claude real"
+KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
+"""Stands for the key in the demo's settings file: only the service needs the key, and gets it as a variable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
-    """What the story asks of Claude at most."""
+class StoryCost:
+    """Upper bound of the questions and the cost of the whole story."""
 
     questions: int
-    at_most_usd: float | None  # each asked twice, all replies at their longest; None where a price is not known
+    max_usd: float | None  # every question asked twice with replies of max_tokens; None if a price is unknown
 
     @property
     def sentence(self) -> str:
-        asks = f"up to {self.questions} questions"
-        if self.at_most_usd is None:
-            return f"{asks}; the price of a model that it asks is not known here"
-        most = f"about {self.at_most_usd:.4f} USD at most"
-        return f"{asks}; {most}, with every reply at its longest and each asked a second time"
+        questions = f"up to {self.questions} questions"
+        if self.max_usd is None:
+            return f"{questions}; the price of at least one model is unknown"
+        cost = f"about {self.max_usd:.4f} USD at most"
+        return f"{questions}; {cost}, if every reply has the maximum length and every question is asked twice"
 
 
-def find_real_claude(config: Path | None) -> ClaudeSettings:
-    """The claude section of the settings file, if there is one, else the defaults with the key from the environment.
+def load_claude_settings(config: Path | None) -> ClaudeSettings:
+    """Return the claude section of the settings file or, without a file, the defaults and the environment's key.
 
-    Exits with 2 when there is no key, or when the settings cannot be used.
+    Exits with 2 if there is no key or the settings cannot be used.
     """
     if config is not None or os.environ.get("HLS_CONFIG") or DEFAULT_CONFIG.is_file():
         settings = load_without_credentials(config)
-        need(settings, "claude.api_key", otherwise=OTHERWISE)
+        require_credential(settings, "claude.api_key", alternative=KEY_ALTERNATIVE)
         return settings.claude
     try:
         key = read_environment(os.environ, DOTENV).get(KEY_VARIABLE, "").strip()
     except SettingsError as exc:
-        refuse(exc.problems)
+        abort(exc.problems)
     if not key:
-        refuse([f"{KEY_VARIABLE} is not set; set it in the environment or in .env, or {OTHERWISE}"])
+        abort([f"{KEY_VARIABLE} is not set; set it in the environment or in .env, or {KEY_ALTERNATIVE}"])
     return ClaudeSettings(api_key=SecretStr(key))
 
 
-def section(claude: ClaudeSettings) -> str:
-    """For the demo's settings file: all but the key."""
+def format_claude_section(claude: ClaudeSettings) -> str:
+    """Return the claude section for the demo's settings file, as JSON and without the key."""
     keys = claude.model_dump(mode="json", exclude={"api_key", "temperature"})
-    return json.dumps({"api_key": KEY_IN_FILE, **keys})
+    return json.dumps({"api_key": KEY_PLACEHOLDER, **keys})
 
 
-def require_answer(claude: ClaudeSettings) -> None:
-    """Raises `DependencyDown` for a key or an address that is of no use, before anything waits for it.
+def require_claude_access(claude: ClaudeSettings) -> None:
+    """Raise `DependencyDown` if the key is rejected or the address is not reachable.
 
-    Not every service that answers questions tells of its models, so an unknown one is no reason.
+    An unknown model is accepted, because compatible services need not have an endpoint that lists their models.
     """
     with closing(Claude(claude, clock=time.monotonic, now=lambda: datetime.now(UTC))) as client:
         try:
@@ -87,19 +87,18 @@ def require_answer(claude: ClaudeSettings) -> None:
                 raise
 
 
-def bill(claude: ClaudeSettings, library: Library) -> Bill:
-    """Of the whole story, with the prompts at hand."""
+def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
     estimates = [one for name in recorded.STORY for one in _estimates(claude, library, name)]
-    known = [one.twice_usd for one in estimates if one.twice_usd is not None]
-    return Bill(len(estimates), sum(known) if len(known) == len(estimates) else None)
+    known = [one.max_usd_with_correction for one in estimates if one.max_usd_with_correction is not None]
+    return StoryCost(len(estimates), sum(known) if len(known) == len(estimates) else None)
 
 
-def require_budget(claude: ClaudeSettings, bill: Bill, *, asked: int) -> None:
-    """Raises `SettingsError` when the story would have to wait for claude.calls_per_hour; `asked` within the hour."""
-    if asked + bill.questions > claude.calls_per_hour:
-        most = f"claude.calls_per_hour allows {claude.calls_per_hour}"
-        problem = f"it asks up to {bill.questions} questions, {asked} were asked within the hour, and {most}"
-        raise SettingsError([f"{problem}; wait, or raise it"])
+def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:
+    """Raise `SettingsError` if the story would exceed claude.calls_per_hour. `asked`: calls of the last hour."""
+    if asked + cost.questions > claude.calls_per_hour:
+        limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
+        problem = f"it asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"
+        raise SettingsError([f"{problem}; wait, or raise claude.calls_per_hour"])
 
 
 def _estimates(claude: ClaudeSettings, library: Library, name: str) -> Iterator[Estimate]:
@@ -110,9 +109,9 @@ def _estimates(claude: ClaudeSettings, library: Library, name: str) -> Iterator[
     if prompt is None or handler.unasked(facts) is not None:
         return
     variables = template_variables(event, handler, facts, prompt=prompt, dry_run=False)
-    first = estimate(claude, render(library, prompt, variables, key=b"bill"))
+    first = estimate(claude, render(library, prompt, variables, key=b"estimate"))
     yield first
     tokens = first.input_tokens
     for follower in library.followers(prompt):
-        tokens += first.max_tokens  # the reply that it sees
-        yield of_prompt(claude, library.prompts[follower], input_tokens=tokens)
+        tokens += first.max_tokens  # the prompt contains the first reply
+        yield estimate_from_tokens(claude, library.prompts[follower], input_tokens=tokens)

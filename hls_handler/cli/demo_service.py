@@ -1,6 +1,7 @@
-"""`hls serve` for the demo: ends as soon as the demo is gone, however that came about.
+"""`hls serve` as a child process of the demo: exits as soon as the demo has ended.
 
-The demo holds the other end of standard input and never writes: reading it ends when the demo does, even by SIGKILL.
+The demo holds the other end of standard input and never writes to it, so a read returns when the demo ends, even by
+SIGKILL.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import threading
 from hls_handler.cli import app
 
 
-def _end_with_the_demo() -> None:
+def _exit_with_demo() -> None:
     os.read(0, 1)
-    os._exit(1)  # at once: the stand-ins went with the demo, so no step could end well, and each is remembered
+    os._exit(1)  # no shutdown: the stand-ins are gone, so no step could succeed; the checkpoints are stored
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_the_demo, name="demo-watcher", daemon=True).start()
+    threading.Thread(target=_exit_with_demo, name="demo-watcher", daemon=True).start()
     app(["serve", "--config", sys.argv[1]])

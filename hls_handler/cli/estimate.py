@@ -1,4 +1,4 @@
-"""What one question to Claude is likely to cost, before it is asked."""
+"""Cost estimate for one question to Claude, made before it is asked."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from hls_handler.settings.retired import current_model
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    model: str  # the one that is asked
-    max_tokens: int  # longest reply
+    model: str  # after replacement of a retired one
+    max_tokens: int  # limit of the reply
     input_tokens: int  # estimated, uncached
-    cheapest_usd: float | None  # at list price, without a reply; None for a model without a known price
-    dearest_usd: float | None  # with the longest reply
+    min_usd: float | None  # at list price, without a reply; None if the model's price is unknown
+    max_usd: float | None  # with a reply of max_tokens
 
     @property
-    def twice_usd(self) -> float | None:
-        """With the longest reply, which is of no use, and a second question that shows it."""
-        if self.dearest_usd is None:
+    def max_usd_with_correction(self) -> float | None:
+        """Cost of two questions: a reply of max_tokens fails validation and is part of the second question."""
+        if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens
-        again = cost_usd(Usage(self.model, input_tokens=tokens, output_tokens=self.max_tokens))
-        return None if again is None else self.dearest_usd + again
+        second_usd = cost_usd(Usage(self.model, input_tokens=tokens, output_tokens=self.max_tokens))
+        return None if second_usd is None else self.max_usd + second_usd
 
 
 def estimate(settings: Claude, rendered: Rendered) -> Estimate:
     schema = json.dumps(request_schema(rendered.schema), indent=2)
     tokens = sum(estimate_tokens(text) for text in (rendered.system, rendered.task, schema))
-    return of_prompt(settings, rendered.prompt, input_tokens=tokens)
+    return estimate_from_tokens(settings, rendered.prompt, input_tokens=tokens)
 
 
-def of_prompt(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
-    """The same where the question is not known yet, but for its size."""
+def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
+    """Estimate the cost of a question of which only the size is known."""
     model = current_model(prompt.model or settings.model)
     max_tokens = prompt.max_tokens or settings.max_tokens
     return Estimate(
         model=model,
         max_tokens=max_tokens,
         input_tokens=input_tokens,
-        cheapest_usd=cost_usd(Usage(model, input_tokens=input_tokens)),
-        dearest_usd=cost_usd(Usage(model, input_tokens=input_tokens, output_tokens=max_tokens)),
+        min_usd=cost_usd(Usage(model, input_tokens=input_tokens)),
+        max_usd=cost_usd(Usage(model, input_tokens=input_tokens, output_tokens=max_tokens)),
     )

@@ -1,4 +1,4 @@
-"""`hls config explain`: what holds for one repository, and which line says so."""
+"""`hls config explain`: print the effective settings of one repository and the source of each value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load
-from hls_handler.cli.own_settings import Own, check_repository, load_prompts, own_settings
-from hls_handler.cli.say import say
+from hls_handler.cli.own_settings import (
+    LoadedRepositorySettings,
+    check_repository,
+    load_prompts,
+    load_repository_settings,
+)
+from hls_handler.cli.say import print_line
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.routing import RELABELS, Candidate, Feedback, Ignored, Rule, route, route_by
 from hls_handler.routing.candidate import REVIEW_REQUESTED
@@ -21,38 +26,44 @@ from hls_handler.settings.provenance import held
 from hls_handler.settings.repository import PATH
 
 config_commands = typer.Typer(
-    help="Ask which settings hold, and which line says so.", no_args_is_help=True, rich_markup_mode=None
+    help="Explain settings and check a repository's settings file.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 config_commands.command("check-repository")(check_repository)
 
 PERSON = "somebody"
-PROVIDED = "provided that a person does it, on a thread that is no draft and does not ask HLS to leave it alone"
-PROVIDED_TOO = {
-    "edited": ", and that title or text change",
-    REVIEW_REQUESTED: ", and that the review is asked of HLS",
-    **dict.fromkeys(RELABELS, ", and that HLS has set a label of the same field there"),
+CONDITIONS = "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS"
+EXTRA_CONDITIONS = {
+    "edited": ", and the title or text changes",
+    REVIEW_REQUESTED: ", and the review is requested from HLS",
+    **dict.fromkeys(RELABELS, ", and HLS has set a label of the same field there"),
 }
 
 
 @config_commands.command()
 def explain(
     repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository.")],
-    event: Annotated[str | None, typer.Option(metavar="KEY", help="An event, such as issues.opened.")] = None,
-    live: Annotated[bool, typer.Option("--live", help="Read the repository's own file from GitHub now.")] = False,
+    event: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="An event, such as issues.opened: show whether and how HLS would process it."),
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Read .github/hls.yaml from GitHub now.")] = False,
     config: Config = None,
 ) -> None:
-    """Tell what holds for one repository, and why.
+    """Show one repository's settings and their sources.
 
-    First the entry of `repositories` that decides, and why it wins over others that match; then each value with the
-    line that says so, or `default`. With --event also by which prompt such an event would be worked on, or why it
-    would be ignored: an event of a person, on a thread that is no draft and does not ask HLS to leave it alone.
+    Prints the entry of `repositories` that applies and why it has precedence over other matching entries, then each
+    value with the file and line that sets it, or `default`. With --event, also prints which prompt would be used for
+    such an event, or why it would be ignored, assuming an event triggered by a person on an issue or pull request that
+    is not a draft and has not opted out of HLS.
 
-    The repository's own file, .github/hls.yaml, is laid over that as the service read it last, or, with --live, as
-    GitHub has it now. Else nothing is asked of GitHub, nothing ever of Claude, and no secret is shown.
+    The settings in the repository's .github/hls.yaml are included: the version that the service last read or, with
+    --live, the current version on GitHub. GitHub is contacted only with --live, Claude never. Secrets are not shown.
 
-    Exit codes: 0 told, and with --event it would be worked on; 1 no entry matches, or the event would be ignored;
-    2 called wrongly, or settings, the database or, with --event, prompts cannot be used.
+    Exit codes: 0 printed, and with --event the event would be processed; 1 no entry matches, or the event would be
+    ignored; 2 usage error, or unusable settings, database or (with --event) prompts.
     """
     if not REPOSITORY_NAME.fullmatch(repository):
         raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
@@ -64,41 +75,42 @@ def explain(
     matching = table.matching(repository)
     if not matching:
         where = settings.sources.where("repositories")
-        fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to work on it")
+        fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
     secrets = secret_values(settings)
-    own = own_settings(settings, matching[0], repository, live=live)
-    laid, both = laid_over(matching[0], own.settings), settings.beside(Sources(PATH, own.settings.lines))
-    for line in _lines(both, (laid, *matching[1:]), own):
-        say(masked(line, secrets))
+    own = load_repository_settings(settings, matching[0], repository, live=live)
+    effective = laid_over(matching[0], own.settings)
+    merged = settings.beside(Sources(PATH, own.settings.lines))
+    for line in _format_settings(merged, (effective, *matching[1:]), own):
+        print_line(masked(line, secrets))
     if event is None:
         return
-    candidate = _by_a_person(event, repository)
+    candidate = _event_by_person(event, repository)
     library = load_prompts(settings)
-    verdict = route(candidate, settings=settings, table=table, catalogue=library, we=None)
-    if isinstance(verdict, Rule):
-        settings = both
-        verdict = route_by(candidate, laid, settings=settings, catalogue=library, we=None)
-    say(masked(f"{event} = {_told(settings, verdict)}", secrets))
-    if isinstance(verdict, Ignored):
+    result = route(candidate, settings=settings, table=table, catalogue=library, we=None)
+    if isinstance(result, Rule):
+        settings = merged
+        result = route_by(candidate, effective, settings=settings, catalogue=library, we=None)
+    print_line(masked(f"{event} = {_format_result(settings, result)}", secrets))
+    if isinstance(result, Ignored):
         raise typer.Exit(1)
-    if isinstance(verdict, Rule) and verdict.shadow is not None:
-        where = settings.sources.where(verdict.shadow.chosen_by)
-        say(masked(f"  beside it, in its shadow: {verdict.shadow.prompt}   {where}", secrets))
-    say(f"  {PROVIDED}{PROVIDED_TOO.get(candidate.action or '', '')}")
+    if isinstance(result, Rule) and result.shadow is not None:
+        where = settings.sources.where(result.shadow.chosen_by)
+        print_line(masked(f"  shadow prompt: {result.shadow.prompt}   {where}", secrets))
+    print_line(f"  {CONDITIONS}{EXTRA_CONDITIONS.get(candidate.action or '', '')}")
 
 
-def _lines(settings: Settings, matching: tuple[Effective, ...], own: Own) -> list[str]:
+def _format_settings(settings: Settings, matching: tuple[Effective, ...], own: LoadedRepositorySettings) -> list[str]:
     chosen, *others = matching
     lines = [f"name = {chosen.pattern}   {settings.sources.where(f'{chosen.key}.name')}"]
     for other in others:
         where = settings.sources.where(f"{other.key}.name")
-        lines.append(f"  wins over {other.pattern}   {where}: {why_before(chosen, other)}")
-    lines.append(f"{PATH} = {own.told}")
+        lines.append(f"  has precedence over {other.pattern}   {where}: {why_before(chosen, other)}")
+    lines.append(f"{PATH} = {own.status}")
     return [*lines, *(str(value) for value in held(settings, chosen))]
 
 
-def _by_a_person(key: str, repository: str) -> Candidate:
-    """An event that only settings and prompts could keep out."""
+def _event_by_person(key: str, repository: str) -> Candidate:
+    """Build an event that can be ignored only because of settings and prompts."""
     name, _, action = key.partition(".")
     return Candidate(
         event=name,
@@ -112,8 +124,8 @@ def _by_a_person(key: str, repository: str) -> Candidate:
     )
 
 
-def _told(settings: Settings, verdict: Rule | Feedback | Ignored) -> str:
-    if isinstance(verdict, Ignored):
-        return f"ignored ({verdict.kind})   {verdict.reason}"
-    told = "feedback, no prompt" if isinstance(verdict, Feedback) else verdict.prompt
-    return f"{told}   {verdict.why(settings.sources)}"
+def _format_result(settings: Settings, result: Rule | Feedback | Ignored) -> str:
+    if isinstance(result, Ignored):
+        return f"ignored ({result.kind})   {result.reason}"
+    prompt = "feedback, no prompt" if isinstance(result, Feedback) else result.prompt
+    return f"{prompt}   {result.why(settings.sources)}"

@@ -1,4 +1,4 @@
-"""What the commands share: the `--config` option, and settings that were loaded or complained about."""
+"""The `--config` option, and functions that load settings or open the store and exit on errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from hls_handler.cli.say import say
+from hls_handler.cli.say import print_line
 from hls_handler.errors import HlsError, SettingsError
 from hls_handler.settings.credentials import find_missing, missing_credentials, with_stand_ins
 from hls_handler.settings.load import load_settings
@@ -26,7 +26,7 @@ Config = Annotated[
         "--config",
         "-c",
         metavar="PATH",
-        help="The settings file. Default: $HLS_CONFIG, else config/settings.yaml.",
+        help="Settings file. Default: $HLS_CONFIG, else config/settings.yaml.",
         show_default=False,
     ),
 ]
@@ -37,44 +37,44 @@ def config_path(config: Path | None) -> Path:
 
 
 def load(config: Path | None) -> Settings:
-    """The settings; exits with 2 and all problems, a line each, when they cannot be used."""
+    """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2."""
     try:
         return load_settings(config_path(config), os.environ, dotenv=DOTENV)
     except SettingsError as exc:
-        refuse(exc.problems)
+        abort(exc.problems)
 
 
 def load_without_credentials(config: Path | None) -> Settings:
-    """The same, but a credential that is not set is no problem yet: `credentials.find_missing` tells of it."""
+    """Load the settings; unset credentials are accepted, and `credentials.find_missing` finds them later."""
     path = config_path(config)
     try:
         if not missing_credentials(os.environ, DOTENV):
             return load(config)
         return load_settings(path, with_stand_ins(os.environ, DOTENV), dotenv=DOTENV)
     except SettingsError as exc:
-        refuse(exc.problems)
+        abort(exc.problems)
 
 
-def need(settings: Settings, key: Literal["github.token", "claude.api_key"], *, otherwise: str) -> None:
-    """Exits with 2 when this credential is not set; `otherwise` says how to do without it."""
+def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
+    """Exit with 2 if this credential is not set. `alternative` completes "set it, or ..."."""
     secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
     missing = find_missing(secret)
     if missing is not None:
         where = settings.sources.where(key)
-        refuse([f"{where}: {missing} is not set; set it in the environment or in .env, or {otherwise}"])
+        abort([f"{where}: {missing} is not set; set it in the environment or in .env, or {alternative}"])
 
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
-    """The store, beside a running service, closed at the end; exits with 2 when it cannot be used."""
-    with _refusing(settings), closing(Store.open(settings.storage.url)) as store:
+    """Open the store, also while the service runs, and close it at the end; exits with 2 on errors."""
+    with _abort_on_store_error(settings), closing(Store.open(settings.storage.url)) as store:
         yield store
 
 
 @contextmanager
-def open_store_if_any(settings: Settings) -> Iterator[Store | None]:
-    """The same, but None where there is no database yet, and then none is made."""
-    with _refusing(settings):
+def open_existing_store(settings: Settings) -> Iterator[Store | None]:
+    """Open the store if the database exists, else yield None; never creates a database."""
+    with _abort_on_store_error(settings):
         exists = database_exists(settings.storage.url)
     if not exists:
         yield None
@@ -84,21 +84,21 @@ def open_store_if_any(settings: Settings) -> Iterator[Store | None]:
 
 
 @contextmanager
-def _refusing(settings: Settings) -> Iterator[None]:
+def _abort_on_store_error(settings: Settings) -> Iterator[None]:
     try:
         yield
     except HlsError as exc:
-        refuse([f"{settings.sources.where('storage.url')}: {exc}"])
+        abort([f"{settings.sources.where('storage.url')}: {exc}"])
 
 
-def refuse(problems: Sequence[str]) -> NoReturn:
-    """Say what is wrong, a line each, on standard error; exit 2."""
+def abort(problems: Sequence[str]) -> NoReturn:
+    """Print the problems to standard error, one per line, and exit with 2."""
     for problem in problems:
-        say(problem, err=True)
+        print_line(problem, err=True)
     raise typer.Exit(2)
 
 
 def fail(problem: str) -> NoReturn:
-    """Say what went wrong on standard error; exit 1."""
-    say(problem, err=True)
+    """Print the problem to standard error and exit with 1."""
+    print_line(problem, err=True)
     raise typer.Exit(1)

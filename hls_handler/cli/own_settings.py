@@ -1,4 +1,4 @@
-"""A repository's own settings file for commands: as read last, as GitHub has it now, or before it is pushed."""
+"""Load a repository's .github/hls.yaml from the database or GitHub, and `hls config check-repository`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load_without_credentials, open_store_if_any, refuse
-from hls_handler.cli.say import say
+from hls_handler.cli.options import Config, abort, fail, load_without_credentials, open_existing_store
+from hls_handler.cli.say import print_line
 from hls_handler.clients.looking import look
 from hls_handler.errors import PromptError, SettingsError, StepFailed
 from hls_handler.prompting.library import Library
@@ -29,64 +29,66 @@ from hls_handler.work.repository_settings import known_now, own_file, with_promp
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class LoadedRepositorySettings:
     settings: OwnSettings
-    told: str  # how it came to hold, or why it does not
+    status: str  # version and age, or the reason why there are no repository settings
 
 
-def own_settings(settings: Settings, effective: Effective, repository: str, *, live: bool) -> Own:
-    """The repository's own file as far as it is known, or as it is now. Exits with 1 where GitHub does not tell."""
+def load_repository_settings(
+    settings: Settings, effective: Effective, repository: str, *, live: bool
+) -> LoadedRepositorySettings:
+    """Return the settings that the service last read or, with `live`, those on GitHub; exits with 1 if that fails."""
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.feature_key("repository_settings", settings))
-        return Own(NOTHING_SAID, f"not heeded   {where}")
-    with open_store_if_any(settings) as store:
-        known = store.known_file_of(repository) if store else None
+        return LoadedRepositorySettings(NOTHING_SAID, f"ignored, because switched off   {where}")
+    with open_existing_store(settings) as store:
+        stored = store.known_file_of(repository) if store else None
     if live:
         try:
             github = look(settings.github, now=lambda: datetime.now(UTC))
-            known = known_now(github.reader(repository).find_file(PATH, ref=None), known)
+            stored = known_now(github.reader(repository).find_file(PATH, ref=None), stored)
         except (StepFailed, SettingsError) as exc:
             fail(str(exc))
-    if known is None:
-        return Own(NOTHING_SAID, "not read yet; --live reads it from GitHub")
-    file = own_file(known)
+    if stored is None:
+        return LoadedRepositorySettings(NOTHING_SAID, "not read yet; --live reads it from GitHub")
+    file = own_file(stored)
     if file.own.says.prompts.use:
         file = replace(file, own=with_prompts_of(load_prompts(settings), file))
-    when = "now" if live else f"{known.age_s:.0f} s ago"
-    return Own(file.own, f"{file.told() or 'there is none'}   read {when}")
+    when = "now" if live else f"{stored.age_s:.0f} s ago"
+    return LoadedRepositorySettings(file.own, f"{file.told() or 'the file does not exist'}   read {when}")
 
 
 def load_prompts(settings: Settings) -> Library:
-    """Exits with 2 when the prompts cannot be used."""
+    """Load the prompt library that the settings name; exits with 2 if it cannot be used."""
     try:
         return load_checked(settings)
     except PromptError as exc:
-        refuse(exc.problems)
+        abort(exc.problems)
 
 
 def check_repository(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file, before it is pushed.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to check.")],
     config: Config = None,
 ) -> None:
-    """Name all that is wrong in a .github/hls.yaml.
+    """Report the problems of a .github/hls.yaml.
 
-    Each problem has its line. The prompts that it may choose are those of the library that the operator's settings
-    name; credentials need not be set. Nothing is asked of GitHub and Claude.
+    Prints each problem with its line number. Prompts are checked against the library that the operator's settings
+    name. Credentials need not be set; GitHub and Claude are not contacted.
 
-    Exit codes: 0 the file can be used; 1 something in it is wrong; 2 called wrongly, or the file cannot be read, or
-    the operator's settings or prompts cannot be used.
+    Exit codes: 0 no problems; 1 problems found; 2 usage error, unreadable file, or unusable operator settings or
+    prompts.
     """
     settings = load_without_credentials(config)
     try:
         own = read_repository_file(text_of(file.read_bytes(), str(file)), str(file))
     except OSError as exc:
-        refuse([f"{file}: cannot be read: {exc.strerror}"])
+        abort([f"{file}: cannot be read: {exc.strerror}"])
     except SettingsError as exc:
         own = OwnSettings(problems=exc.problems)
     if not own.problems:
         own = with_prompts_of(load_prompts(settings), OwnFile(own, version=None), called=str(file))
     for problem in own.problems:
-        say(problem, err=True)
+        print_line(problem, err=True)
     if own.problems:
         raise typer.Exit(1)
-    say(f"{file} can be used")
+    print_line(f"{file} can be used")

@@ -1,4 +1,4 @@
-"""`hls pause` and `hls resume`: deliveries queue up, of everything or of one repository, until they may go on."""
+"""`hls pause` and `hls resume`: stop and restart the processing of all deliveries or of one repository's."""
 
 from __future__ import annotations
 
@@ -10,85 +10,85 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load, open_store
-from hls_handler.cli.say import say
+from hls_handler.cli.say import print_line
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.store import Store
 from hls_handler.work.pauses import resuming, told
 
-Which = Annotated[
+RepositoryArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[OWNER/REPO]", help="One repository; without it, everything.", show_default=False),
+    typer.Argument(metavar="[OWNER/REPO]", help="The repository; without it, all repositories.", show_default=False),
 ]
 
 
 def pause(
-    repository: Which = None,
+    repository: RepositoryArgument = None,
     reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why, for whoever sees it in /health.", show_default=False)
+        str | None, typer.Option(metavar="TEXT", help="The reason, shown in /health.", show_default=False)
     ] = None,
     config: Config = None,
 ) -> None:
-    """Begin no more work, on everything or on one repository.
+    """Stop processing, for all repositories or one.
 
-    Webhooks are still accepted and queue up; what is being worked on ends. It holds for all machines on this database
-    and over restarts, until `hls resume`; meanwhile /health is degraded, so that nobody forgets it. Works whether the
-    service runs or not. Paused once more, it gets the new reason.
+    Webhooks are still accepted and queued; running deliveries are finished. The pause applies to all machines that use
+    this database and survives restarts, until `hls resume`. Meanwhile /health is degraded, so that the pause is not
+    forgotten. Works whether or not the service runs. Pausing again replaces the reason.
 
-    Exit codes: 0 paused; 2 called wrongly, or the settings or the database cannot be used.
+    Exit codes: 0 paused; 2 usage error, or unusable settings or database.
     """
-    _require_name(repository)
+    _require_repository_name(repository)
     with open_store(load(config)) as store:
-        store.pause(repository, reason=signed(reason))
-        held = next(one for one in store.pauses() if _is_of(one.repository, repository))
+        store.pause(repository, reason=add_author(reason))
+        current = next(one for one in store.pauses() if _is_same_repository(one.repository, repository))
         queued, running = store.open_deliveries(repository)
-        known = repository is None or _ever_came(store, repository)
-    say(f"{told(held)}; {resuming(held)} ends that")
-    say(f"{queued} queued, and what comes will wait, too; {running} being worked on, which will end as ever")
+        known = repository is None or _has_sent_webhooks(store, repository)
+    print_line(f"{told(current)}; {resuming(current)} ends the pause")
+    print_line(f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish")
     if not known:
-        say(f"no webhook of {repository} ever came: is it written so?")
+        print_line(f"no webhook was ever received from {repository}; check the spelling")
 
 
-def resume(repository: Which = None, config: Config = None) -> None:
-    """Let the work go on that `hls pause` held back.
+def resume(repository: RepositoryArgument = None, config: Config = None) -> None:
+    """Resume the processing that `hls pause` stopped.
 
-    Without a repository the pause of everything ends; that of one repository stays until it is named. A running
-    service begins within seconds.
+    Without a repository, ends the pause of everything; a pause of a single repository remains until that repository is
+    named. A running service continues within seconds.
 
-    Exit codes: 0 goes on; 1 it was not paused, or something else holds it; 2 called wrongly, or the settings or the
-    database cannot be used.
+    Exit codes: 0 resumed; 1 it was not paused, or another pause still applies; 2 usage error, or unusable settings or
+    database.
     """
-    _require_name(repository)
+    _require_repository_name(repository)
     with open_store(load(config)) as store:
         ended, others = store.resume(repository), store.pauses()
         queued, _ = store.open_deliveries(repository)
     name = repository or "everything"
     for other in others:
-        say(f"{told(other)}; {resuming(other)} ends that")
+        print_line(f"{told(other)}; {resuming(other)} ends the pause")
     if not ended:
         fail(f"{name} was not paused")
     if any(other.repository is None for other in others):
-        fail(f"{name} is not paused for itself any more, and waits for everything")
-    say(f"{name} goes on: {queued} queued")
+        fail(f"the pause of {name} has ended, but its deliveries wait because everything is paused")
+    print_line(f"{name} resumed: {queued} queued")
 
 
-def signed(reason: str | None) -> str:
-    """The reason with who gave it and where: the person behind sudo, not the user that they became."""
+def add_author(reason: str | None) -> str:
+    """Append the user and the host to the reason; under sudo, the user who called sudo."""
     try:
-        who = os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in a container
-        who = "somebody"
-    by = f"by {who} on {socket.gethostname()}"
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in a container
+        user = "unknown user"
+    by = f"by {user} on {socket.gethostname()}"
     return f"{reason} ({by})" if reason else by
 
 
-def _require_name(repository: str | None) -> None:
+def _require_repository_name(repository: str | None) -> None:
     if repository is not None and not REPOSITORY_NAME.fullmatch(repository):
         raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
 
 
-def _is_of(one: str | None, other: str | None) -> bool:
+def _is_same_repository(one: str | None, other: str | None) -> bool:
     return (one and one.lower()) == (other and other.lower())
 
 
-def _ever_came(store: Store, repository: str) -> bool:
+def _has_sent_webhooks(store: Store, repository: str) -> bool:
     return any(name == "repository" and label.lower() == repository.lower() for name, label in store.counters())

@@ -1,4 +1,4 @@
-"""Asking a prompt again, about deliveries that are done: which they are, what it costs, and what came of it."""
+"""Run a prompt again on finished deliveries and compare the replies (`hls prompts compare --ask`)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 import typer
 
 from hls_handler.analysis import Usage
-from hls_handler.cli.options import fail, refuse
-from hls_handler.cli.prompt_finding import find_library, find_prompt
-from hls_handler.cli.say import say
+from hls_handler.cli.options import abort, fail
+from hls_handler.cli.prompt_finding import get_prompt, load_library
+from hls_handler.cli.say import print_line
 from hls_handler.clients.claude import Claude, request_schema
 from hls_handler.clients.prices import cost_usd
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
@@ -32,104 +32,108 @@ from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a person wants to have asked."""
+class RerunRequest:
+    """Arguments of `hls prompts compare --ask`."""
 
-    prompt: str  # a name or an id
-    other: str | None  # of the deliveries that this prompt answered; None: whichever did
-    since: datetime  # of those that came since then
-    most: int  # that many of them, the newest first
-    agreed: bool  # to the cost, whatever it is
-    quiet: bool  # on standard output, where JSON is to stand
+    prompt: str  # name or id
+    other: str | None  # only deliveries that this prompt answered; None: any prompt
+    since: datetime  # only deliveries received since then
+    limit: int  # maximum number of deliveries, newest first
+    confirmed: bool  # do not ask for confirmation of the cost
+    to_stderr: bool  # print messages to standard error, because standard output is for JSON
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is to be asked."""
+    """The questions to ask."""
 
     prompt: Prompt
     library: Library
     key: bytes
-    chosen: tuple[tuple[Stored, Rendered], ...]
-    failed: int  # could not even be rendered
+    questions: tuple[tuple[Stored, Rendered], ...]
+    failed: int  # number of deliveries for which the prompt could not be rendered
 
 
-def ask_again(settings: Settings, store: Store, wanted: Wanted) -> Comparison:
-    """Tell the cost, have it agreed to, and ask. Exits with 1 if it is not agreed to, and with 2 if it cannot be."""
-    plan = _plan(settings, store, wanted)
-    if not plan.chosen:
+def rerun_prompt(settings: Settings, store: Store, request: RerunRequest) -> Comparison:
+    """Print the cost, ask for confirmation, and ask Claude.
+
+    Exits with 1 if the user declines, and with 2 if standard input is not a terminal and `confirmed` is not set.
+    """
+    plan = _plan(settings, store, request)
+    if not plan.questions:
         return Comparison((), +Counter(failed=plan.failed))
-    say(_announcement(settings, plan), err=wanted.quiet)
-    if not wanted.agreed:
+    print_line(_describe_cost(settings, plan), err=request.to_stderr)
+    if not request.confirmed:
         if not sys.stdin.isatty():
-            refuse(["nobody is there to agree to that; say --yes"])
-        if not typer.confirm("Ask?", err=wanted.quiet):
-            fail("not asked")
+            abort(["standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it"])
+        if not typer.confirm("Ask Claude?", err=request.to_stderr):
+            fail("Claude was not asked")
     try:
         claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     except SettingsError as exc:
-        refuse(exc.problems)
+        abort(exc.problems)
     with closing(claude):
-        return _answers(plan, claude, pause_s=1 / settings.claude.requests_per_second)
+        return _ask_all(plan, claude, pause_s=1 / settings.claude.requests_per_second)
 
 
-def _plan(settings: Settings, store: Store, wanted: Wanted) -> _Plan:
-    library = find_library(settings)
-    prompt = find_prompt(library, wanted.prompt)
+def _plan(settings: Settings, store: Store, request: RerunRequest) -> _Plan:
+    library = load_library(settings)
+    prompt = get_prompt(library, request.prompt)
     if not prompt.on:
-        refuse([f"{prompt.name} is for no event of its own: it sees the reply of another, so compare that one"])
+        abort(
+            [f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead"]
+        )
     key, table = store.secret(PROMPT_SECRET), RepositoryTable(settings)
-    chosen: list[tuple[Stored, Rendered]] = []
+    questions: list[tuple[Stored, Rendered]] = []
     failed = 0
-    for row in store.deliveries_with_step("ask", since=wanted.since):
-        found = stored_for(store, row, prompt, library, table)
-        if found is None or not (wanted.other is None or is_named(wanted.other, found.posted.ran.prompt_id)):
+    for row in store.deliveries_with_step("ask", since=request.since):
+        stored = stored_for(store, row, prompt, library, table)
+        if stored is None or not (request.other is None or is_named(request.other, stored.posted.ran.prompt_id)):
             continue
         try:
-            chosen.append((found, rendered(found, library, key)))
+            questions.append((stored, rendered(stored, library, key)))
         except PromptError as exc:
-            _say_failed(found, exc)
+            _print_failure(stored, exc)
             failed += 1
-        if len(chosen) == wanted.most:
+        if len(questions) == request.limit:
             break
-    return _Plan(prompt, library, key, tuple(chosen), failed)
+    return _Plan(prompt, library, key, tuple(questions), failed)
 
 
-def _announcement(settings: Settings, plan: _Plan) -> str:
-    """What it will cost, before it does."""
-    prompt, count = plan.prompt, len(plan.chosen)
+def _describe_cost(settings: Settings, plan: _Plan) -> str:
+    prompt, count = plan.prompt, len(plan.questions)
     model = current_model(prompt.model or settings.claude.model)
     tokens = sum(
         estimate_tokens(text)
-        for _, request in plan.chosen
-        for text in (request.system, request.task, json.dumps(request_schema(request.schema)))
+        for _, question in plan.questions
+        for text in (question.system, question.task, json.dumps(request_schema(question.schema)))
     )
-    longest = count * (prompt.max_tokens or settings.claude.max_tokens)
-    cheapest = cost_usd(Usage(model, input_tokens=tokens))
-    dearest = cost_usd(Usage(model, input_tokens=tokens, output_tokens=longest))
-    cost = "unknown cost" if cheapest is None or dearest is None else f"{cheapest:.6f} to {dearest:.6f} USD"
-    more = f", and more where {prompt.then.prompt} follows" if prompt.then is not None else ""
-    times = f"{count} time{'s' * (count != 1)}"
-    return f"{prompt.id} would be asked {times}, by {model}: about {tokens} tokens in; {cost}{more}; nothing is posted"
+    output_tokens = count * (prompt.max_tokens or settings.claude.max_tokens)
+    min_usd = cost_usd(Usage(model, input_tokens=tokens))
+    max_usd = cost_usd(Usage(model, input_tokens=tokens, output_tokens=output_tokens))
+    cost = "unknown cost" if min_usd is None or max_usd is None else f"{min_usd:.6f} to {max_usd:.6f} USD"
+    follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
+    questions = f"{count} question{'s' * (count != 1)}"
+    return f"{prompt.id}: {questions} to {model}, about {tokens} input tokens; {cost}{follow_up}; nothing is posted"
 
 
-def _answers(plan: _Plan, claude: Claude, *, pause_s: float) -> Comparison:
+def _ask_all(plan: _Plan, claude: Claude, *, pause_s: float) -> Comparison:
     pairs: list[Pair] = []
     left_out = Counter(failed=plan.failed)
-    for number, (stored, _) in enumerate(plan.chosen):
+    for number, (stored, _) in enumerate(plan.questions):
         if number:
             time.sleep(pause_s)
         try:
             pairs.append(pair(stored.row, run_again(stored, plan.library, claude, plan.key), stored.posted))
-        except DependencyDown as exc:  # which holds for the others as well
-            say(f"{exc}; {exc.remedy}", err=True)
-            left_out["not asked"] = len(plan.chosen) - number
+        except DependencyDown as exc:  # the remaining questions would fail, too
+            print_line(f"{exc}; {exc.remedy}", err=True)
+            left_out["not asked"] = len(plan.questions) - number
             break
         except (StepFailed, PromptError) as exc:
-            _say_failed(stored, exc)
+            _print_failure(stored, exc)
             left_out["failed"] += 1
     return Comparison(tuple(pairs), +left_out)
 
 
-def _say_failed(stored: Stored, exc: Exception) -> None:
-    say(f"{stored.row.guid[:8]}: {exc}", err=True)
+def _print_failure(stored: Stored, exc: Exception) -> None:
+    print_line(f"{stored.row.guid[:8]}: {exc}", err=True)

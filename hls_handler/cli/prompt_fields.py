@@ -1,4 +1,4 @@
-"""What a prompt's front matter makes of its reply type: the author's fields, and the labels, in lines for people."""
+"""Format the custom fields and the labels that a prompt's front matter defines."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hls_handler.prompting.offers import in_words
 from hls_handler.prompting.prompt import Prompt
 
 
-def own_fields(prompt: Prompt) -> tuple[str, ...]:
-    """The fields that the prompt's front matter adds, and those that have other values than the shipped ones."""
+def custom_field_names(prompt: Prompt) -> tuple[str, ...]:
+    """Return the fields that the front matter adds to the reply type or gives other values."""
     shipped = members(REPLY_TYPES[prompt.reply])
     return tuple(name for name, hint in members(prompt.reply_model).items() if shipped.get(name) != hint)
 
 
-def shown_fields(prompt: Prompt) -> list[str]:
-    """ "component: one of payments, search, none" for each of `own_fields`."""
+def format_custom_fields(prompt: Prompt) -> list[str]:
+    """Return "component: one of payments, search, none" for each custom field."""
     hints = members(prompt.reply_model)
-    return [f"{name}: {in_words(hints[name])}" for name in own_fields(prompt)]
+    return [f"{name}: {in_words(hints[name])}" for name in custom_field_names(prompt)]
 
 
-def shown_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
-    """Each field that becomes labels, and all that it may become: ("priority", "priority-high, priority-medium")."""
+def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
+    """Yield each field that sets labels with its possible labels: ("priority", "priority-high, priority-medium")."""
     for field, rule in model.label_rules.items():
         yield field, ", ".join(labels_of(rule, model.model_fields[field].annotation))

@@ -1,4 +1,4 @@
-"""What a prompt came to, in lines for people: of its version at hand, and in brackets of earlier ones."""
+"""Format a prompt's statistics: those of the current version and, in parentheses, those of earlier versions."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from hls_handler.store import FieldFeedback, PromptRow
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """The calls of the version at hand, and of all earlier versions together; None where there are none."""
+class VersionStats:
+    """Calls of the current version and of all earlier versions together; None if there were none."""
 
-    now: PromptRow | None
+    current: PromptRow | None
     earlier: PromptRow | None
 
     @classmethod
-    def of(cls, prompt_id: str, rows: Iterable[PromptRow]) -> Self:
+    def from_rows(cls, prompt_id: str, rows: Iterable[PromptRow]) -> Self:
         name = prompt_id.partition("@")[0]
-        alike = [row for row in rows if row.prompt_id.partition("@")[0] == name]
-        now = next((row for row in alike if row.prompt_id == prompt_id), None)
-        return cls(now, _together([row for row in alike if row.prompt_id != prompt_id]))
+        of_prompt = [row for row in rows if row.prompt_id.partition("@")[0] == name]
+        current = next((row for row in of_prompt if row.prompt_id == prompt_id), None)
+        return cls(current, _add_up([row for row in of_prompt if row.prompt_id != prompt_id]))
 
 
-def shown_figures(figures: Figures) -> Iterator[str]:
-    """A line each for answers, cost and last error, and one for an error of earlier versions."""
-    now, earlier = figures.now, figures.earlier
-    brackets = f" (earlier versions: {earlier.answers})" if earlier is not None else ""
-    yield f"answers     {now.answers if now is not None else 0}{brackets}"
-    brackets = f" (earlier versions: {_cost(earlier)})" if earlier is not None else ""
-    yield f"cost        {_cost(now)}{brackets}"
-    yield f"last error  {_error(now)}"
+def format_stats(stats: VersionStats) -> Iterator[str]:
+    """Yield one line each for answers, cost, last error and the last error of earlier versions."""
+    current, earlier = stats.current, stats.earlier
+    in_parentheses = f" (earlier versions: {earlier.answers})" if earlier is not None else ""
+    yield f"answers     {current.answers if current is not None else 0}{in_parentheses}"
+    in_parentheses = f" (earlier versions: {_cost(earlier)})" if earlier is not None else ""
+    yield f"cost        {_cost(current)}{in_parentheses}"
+    yield f"last error  {_error(current)}"
     if earlier is not None:
         yield f"            (earlier versions: {_error(earlier)})"
 
 
-def shown_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFeedback]]) -> Iterator[str]:
-    """A line for each field that any version had labels set of: "priority    6 of 40 labels corrected (15 %)"."""
+def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFeedback]]) -> Iterator[str]:
+    """Yield one line for each field with labels: "corrected   priority: 6 of 40 labels, 15%"."""
     name = prompt_id.partition("@")[0]
-    alike = [(version, fields) for version, fields in feedback.items() if version.partition("@")[0] == name]
+    versions = [(version, fields) for version, fields in feedback.items() if version.partition("@")[0] == name]
     title = "corrected"
-    for field in dict.fromkeys(field for _, fields in alike for field in fields):
-        now = feedback.get(prompt_id, {}).get(field, FieldFeedback(0, 0))
-        past = [fields[field] for version, fields in alike if version != prompt_id and field in fields]
-        earlier = FieldFeedback(sum(one.set for one in past), sum(one.corrected for one in past))
-        brackets = f" (earlier versions: {_share(earlier)})" if past else ""
-        yield f"{title:<12}{field}: {_share(now)}{brackets}"
+    for field in dict.fromkeys(field for _, fields in versions for field in fields):
+        current = feedback.get(prompt_id, {}).get(field, FieldFeedback(0, 0))
+        earlier_fields = [fields[field] for version, fields in versions if version != prompt_id and field in fields]
+        earlier = FieldFeedback(sum(one.set for one in earlier_fields), sum(one.corrected for one in earlier_fields))
+        in_parentheses = f" (earlier versions: {_share(earlier)})" if earlier_fields else ""
+        yield f"{title:<12}{field}: {_share(current)}{in_parentheses}"
         title = ""
 
 
@@ -54,7 +54,7 @@ def _share(one: FieldFeedback) -> str:
     return f"{one.corrected} of {one.set} labels" + (f", {one.share:.0%}" if one.set else "")
 
 
-def _together(rows: list[PromptRow]) -> PromptRow | None:
+def _add_up(rows: list[PromptRow]) -> PromptRow | None:
     if not rows:
         return None
     errors = {row.last_error_at: row.last_error for row in rows if row.last_error_at is not None}
@@ -80,7 +80,7 @@ def _cost(row: PromptRow | None) -> str:
 
 
 def _error(row: PromptRow | None) -> str:
-    """One line, whoever wrote it."""
+    """Return the last error in one line, with line breaks replaced by spaces."""
     if row is None or row.last_error is None or row.last_error_at is None:
         return "none"
     return f"{row.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {' '.join(row.last_error.split())}"

@@ -1,4 +1,4 @@
-"""`hls prompts try`: for prompt authors, what Claude would be asked and would answer, before anybody else sees it."""
+"""`hls prompts try`: run one event through the pipeline with dry run on, and print every step for prompt authors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 import typer
 from pydantic import SecretStr
 
-from hls_handler.cli.options import Config, fail, load_without_credentials, need, refuse
-from hls_handler.cli.prompt_finding import find_library, find_prompt
-from hls_handler.cli.prompt_tried import document, show
-from hls_handler.cli.say import say_lines
-from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, find_subject, with_remedy
-from hls_handler.cli.trying import Tried, Try
+from hls_handler.cli.options import Config, abort, fail, load_without_credentials, require_credential
+from hls_handler.cli.prompt_finding import get_prompt, load_library
+from hls_handler.cli.prompt_tried import print_result, to_dict
+from hls_handler.cli.say import print_lines
+from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, with_remedy
+from hls_handler.cli.trying import TryResult, TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.looking import look
 from hls_handler.errors import HlsError, PayloadError
@@ -27,93 +27,100 @@ from hls_handler.settings.model import Settings
 from hls_handler.store import Store, ThreadKnowledge, database_exists
 from hls_handler.work.pipeline import Ended
 
-WhichClaude = Literal["real", "sandbox"]
-CLAUDES: tuple[WhichClaude, ...] = ("real", "sandbox")
+ClaudeSource = Literal["real", "sandbox"]
+CLAUDE_SOURCES: tuple[ClaudeSource, ...] = ("real", "sandbox")
 
-KEYLESS = "use --claude sandbox, whose answers are canned"
-TOKENLESS = "try a payload, which needs none: issues.opened"
+SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
+PAYLOAD_ALTERNATIVE = "try a payload, which needs none: issues.opened"
 
 
 def try_(
     subject: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
     prompt: Annotated[
         str | None,
-        typer.Option(help="Another prompt than the event's, also where the service would leave the event alone."),
+        typer.Option(help="Use this prompt instead of the event's own, even if the service would ignore the event."),
     ] = None,
-    event: Annotated[str | None, typer.Option(help="The event's name, where a file does not tell it.")] = None,
+    event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     claude: Annotated[
-        str, typer.Option(metavar="real|sandbox", help="Who answers: Claude, or the sandbox with canned answers.")
+        str, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
     ] = "real",
-    full: Annotated[bool, typer.Option("--full", help="Print the system message whole.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole system message.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     config: Config = None,
 ) -> None:
-    """Try a prompt out on an event, with Claude's real answer.
+    """Try a prompt on an event, with a real reply from Claude.
 
-    Prints by which rule and prompt the service would work on the event, or why it would leave it alone; what Claude is
-    asked; the reply; the labels and the comment that would come of it on GitHub; tokens and cost. It is the service's
-    own pipeline with features.dry_run on. Nothing is written to GitHub or to the service's database. Claude's answer
-    costs money, also where claude.calls_per_hour is used up.
+    Prints the rule and the prompt that the service would use for the event, or why it would ignore it; the question to
+    Claude; the reply; the labels and the comment that would be written to GitHub; tokens and cost. It runs the
+    service's own pipeline with features.dry_run on. Nothing is written to GitHub or to the service's database. Claude's
+    reply costs money; the service's claude.calls_per_hour is neither checked nor used up by it.
 
-    Of a payload, the facts come from the built-in sandbox, or with --live from GitHub. For an issue or a pull request,
-    an `opened` event is made of what GitHub shows of it. With --prompt, a thread that is closed or locked is tried as
-    if it were open.
+    For a payload, the facts come from the built-in sandbox or, with --live, from GitHub. For an issue or a pull
+    request, an `opened` event is built from its current state on GitHub. With --prompt, a closed or locked issue or
+    pull request is treated as if it were open.
 
-    Exit codes: 0 tried; 1 nothing would be done with the event, or something went wrong on the way; 2 called wrongly,
-    or settings or prompts cannot be used.
+    Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error, or unusable
+    settings or prompts.
     """
-    who = next((known for known in CLAUDES if known == claude), None)
-    if who is None:
-        raise typer.BadParameter(f"one of {', '.join(CLAUDES)}", param_hint="--claude")
+    source = next((one for one in CLAUDE_SOURCES if one == claude), None)
+    if source is None:
+        raise typer.BadParameter(f"must be one of {', '.join(CLAUDE_SOURCES)}", param_hint="--claude")
     settings = load_without_credentials(config)
-    if who == "real":
-        need(settings, "claude.api_key", otherwise=KEYLESS)
-    library = find_library(settings)
-    chosen = None if prompt is None else find_prompt(library, prompt)
-    looked_at = find_subject(subject, event, live=live, settings=settings, instead=TOKENLESS)
+    if source == "real":
+        require_credential(settings, "claude.api_key", alternative=SANDBOX_ALTERNATIVE)
+    library = load_library(settings)
+    named_prompt = None if prompt is None else get_prompt(library, prompt)
+    chosen = load_subject(subject, event, live=live, settings=settings, alternative=PAYLOAD_ALTERNATIVE)
     notes: list[str] = []
-    tried = _tried(settings, library, looked_at, chosen, who, notes)
+    tried = _try(settings, library, chosen, named_prompt, source, notes)
     if as_json:
-        say_lines(json.dumps(document(looked_at, tried, notes, claude=who), indent=2))
+        print_lines(json.dumps(to_dict(chosen, tried, notes, claude=source), indent=2))
     else:
-        show(looked_at, tried, notes, sources=settings.sources, full=full, canned=who == "sandbox")
+        print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=source == "sandbox")
     if not isinstance(tried.end, Ended):
         raise typer.Exit(1)
 
 
-def _tried(
-    settings: Settings, library: Library, subject: Subject, prompt: Prompt | None, who: WhichClaude, notes: list[str]
-) -> Tried:
-    """Exits with 2 for a body that is no such event, and with 1 where GitHub does not say who we are."""
+def _try(
+    settings: Settings,
+    library: Library,
+    subject: Subject,
+    prompt: Prompt | None,
+    source: ClaudeSource,
+    notes: list[str],
+) -> TryResult:
+    """Run the event. Exits with 2 if the body does not fit the event, and with 1 if the bot account is unknown."""
 
-    def remembered(event: Event, number: int, we: Account) -> ThreadKnowledge:
+    def load_history(event: Event, number: int, account: Account) -> ThreadKnowledge:
         try:
-            return _remembered(settings, event, number, we) if subject.live else NOTHING
+            return _load_history(settings, event, number, account) if subject.live else NO_HISTORY
         except HlsError as exc:
-            notes.append(f"what the service remembers of this thread is not known here: {exc}")
-            return NOTHING
+            notes.append(f"the service's stored data about this issue or pull request could not be read: {exc}")
+            return NO_HISTORY
 
-    with ExitStack() as held:
-        needs_sandbox = who == "sandbox" or not subject.live
-        sandbox = held.enter_context(Sandbox()) if needs_sandbox else None
+    with ExitStack() as stack:
+        needs_sandbox = source == "sandbox" or not subject.live
+        sandbox = stack.enter_context(Sandbox()) if needs_sandbox else None
         settings_used = settings
         if sandbox is not None:
             sandbox.state.plant(subject.event, subject.payload)
-            settings_used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=who == "sandbox")
+            settings_used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
         try:
             github = look(settings_used.github, now=_utc_now, as_if_open=prompt is not None)
-            held.enter_context(closing(github))
-            asked = Claude(settings_used.claude, clock=time.monotonic, now=_utc_now)
-            held.enter_context(closing(asked))
-            attempt = Try(settings, library, github, asked, remembered, pause=time.sleep, clock=time.monotonic)
-            tried = attempt.run(subject, prompt)
+            stack.enter_context(closing(github))
+            claude = Claude(settings_used.claude, clock=time.monotonic, now=_utc_now)
+            stack.enter_context(closing(claude))
+            runner = TryRunner(settings, library, github, claude, load_history, pause=time.sleep, clock=time.monotonic)
+            tried = runner.run(subject, prompt)
         except PayloadError as exc:
-            refuse([f"{subject.name}: {exc}"])
+            abort([f"{subject.name}: {exc}"])
         except HlsError as exc:
             fail(with_remedy(exc))
-        if subject.live and tried.by is not None and tried.event.thread is None:
-            notes.append("what the service remembers of the thread and of earlier failures is not known here")
+        if subject.live and tried.rule is not None and tried.event.thread is None:
+            notes.append(
+                "the service's stored data about the issue or pull request and about earlier failures is not used here"
+            )
         return tried
 
 
@@ -122,23 +129,23 @@ def _utc_now() -> datetime:
 
 
 def _with_stand_ins(settings: Settings, sandbox: Sandbox, *, github: bool, claude: bool) -> Settings:
-    """The settings with the sandbox in the place of GitHub, of Claude, or of both."""
+    """Return the settings with the sandbox in place of GitHub, Claude, or both."""
     parts: dict[str, object] = {}
     if github:
-        there = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url}
-        parts["github"] = settings.github.model_copy(update=there)
+        sandbox_access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url}
+        parts["github"] = settings.github.model_copy(update=sandbox_access)
     if claude:
-        there = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}
-        parts["claude"] = settings.claude.model_copy(update=there)
+        sandbox_access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}
+        parts["claude"] = settings.claude.model_copy(update=sandbox_access)
     return settings.model_copy(update=parts)
 
 
-NOTHING = ThreadKnowledge(labels={}, comments={})
+NO_HISTORY = ThreadKnowledge(labels={}, comments={})
 
 
-def _remembered(settings: Settings, event: Event, number: int, we: Account) -> ThreadKnowledge:
-    """From the service's database, where there is one; it is only read."""
+def _load_history(settings: Settings, event: Event, number: int, account: Account) -> ThreadKnowledge:
+    """Read what the service stored about this issue or pull request; empty if there is no database."""
     if not database_exists(settings.storage.url):
-        return NOTHING
+        return NO_HISTORY
     with closing(Store.open_as_it_is(settings.storage.url)) as store:
-        return store.known_of_thread(event.repository.id, number, we.login)
+        return store.known_of_thread(event.repository.id, number, account.login)

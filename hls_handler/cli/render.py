@@ -1,4 +1,4 @@
-"""`hls render`: exactly what Claude would be asked about an event, without asking."""
+"""`hls render`: print the exact request to Claude for an event, without sending it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from hls_handler.cli.estimate import estimate
 from hls_handler.cli.options import Config, fail, load_without_credentials
-from hls_handler.cli.prompt_finding import find_library, find_prompt
-from hls_handler.cli.say import say_lines
-from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, find_subject, open_reader, with_remedy
+from hls_handler.cli.prompt_finding import get_prompt, load_library
+from hls_handler.cli.say import print_lines
+from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, open_reader, with_remedy
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events import parse_event
@@ -27,76 +27,79 @@ from hls_handler.settings.globs import NOTHING_LEFT_OUT
 from hls_handler.settings.model import Settings
 from hls_handler.work.variables import template_variables
 
-KEY = b"render"
-"""Makes the delimiters of strangers' text the same at each call, so that two renderings can be compared."""
+DELIMITER_KEY = b"render"
+"""Fixed secret, so that the delimiters of untrusted text are the same in every call and outputs can be compared."""
 
-INSTEAD = "render a payload, which needs none: issues.opened"
+PAYLOAD_ALTERNATIVE = "render a payload, which needs none: issues.opened"
 
 
 def render(
     subject: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
-    prompt: Annotated[str | None, typer.Option(help="Another prompt than the event's: issues/analyze.")] = None,
-    event: Annotated[str | None, typer.Option(help="The event's name, where a file does not tell it.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Use this prompt instead of the event's own: issues/analyze.")
+    ] = None,
+    event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     config: Config = None,
 ) -> None:
-    """Print exactly what Claude would be asked about an event.
+    """Print the exact request to Claude for an event.
 
     Claude is not asked and nothing is written. Facts that a handler would read from GitHub come from the built-in
-    sandbox; with --live, and for the address of an issue or a pull request, they are read from GitHub with
-    github.token. Shown are the system message, the user message with strangers' text between its delimiters, the JSON
-    schema of the reply, and an estimate of tokens and cost. A prompt that `then` leads to sees a reply of Claude,
-    so it cannot be rendered before there is one.
+    sandbox; with --live, and for the URL of an issue or a pull request, they are read from GitHub with github.token.
+    Prints the system message, the user message with untrusted text between delimiters, the JSON schema of the reply,
+    and an estimate of tokens and cost. A prompt that follows another one with `then` cannot be rendered, because it
+    needs Claude's reply to the first.
 
-    Exit codes: 0 printed; 1 nothing would be asked, and why; 2 called wrongly, or settings or prompts cannot be used.
+    Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or unusable settings or
+    prompts.
     """
     settings = load_without_credentials(config)
-    chosen = find_subject(subject, event, live=live, settings=settings, instead=INSTEAD)
-    library = find_library(settings)
-    say_lines(report(settings, _rendered(settings, library, chosen, prompt)))
+    chosen = load_subject(subject, event, live=live, settings=settings, alternative=PAYLOAD_ALTERNATIVE)
+    library = load_library(settings)
+    print_lines(format_request(settings, _render(settings, library, chosen, prompt)))
 
 
-def _rendered(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> Rendered:
+def _render(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> Rendered:
     handler = handler_for(chosen.event)
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
         folders = " or ".join(map(str, settings.prompts.folders.values()))
-        fail(f"no prompt in {folders} has {chosen.key} in its `on:`; name one with --prompt")
-    name = find_prompt(library, name).name
+        fail(f"no prompt in {folders} has {chosen.key} in its `on:`; choose one with --prompt")
+    name = get_prompt(library, name).name
     try:
-        parsed = parse_event(chosen.event, DELIVERY, chosen.body)
-        holds = RepositoryTable(settings).find(parsed.repository.full_name)
-        with open_reader(chosen, parsed.repository.full_name, settings) as reader:
-            budget = Budget(settings.claude.input_tokens, left_out=holds.paths if holds else NOTHING_LEFT_OUT)
-            facts = handler.gather(parsed, reader, NOTHING_KNOWN, budget)
-        idle = handler.unasked(facts)
-        if idle is not None:
-            fail(idle.reason)
+        parsed_event = parse_event(chosen.event, DELIVERY, chosen.body)
+        effective = RepositoryTable(settings).find(parsed_event.repository.full_name)
+        with open_reader(chosen, parsed_event.repository.full_name, settings) as reader:
+            budget = Budget(settings.claude.input_tokens, left_out=effective.paths if effective else NOTHING_LEFT_OUT)
+            facts = handler.gather(parsed_event, reader, NOTHING_KNOWN, budget)
+        skipped = handler.unasked(facts)
+        if skipped is not None:
+            fail(skipped.reason)
         variables = template_variables(
-            parsed,
+            parsed_event,
             handler,
             facts,
             prompt=name,
-            dry_run=(holds or settings).features.dry_run,
-            comments=(holds or settings).comments,
+            dry_run=(effective or settings).features.dry_run,
+            comments=(effective or settings).comments,
         )
-        return render_prompt(library, name, variables, key=KEY)
+        return render_prompt(library, name, variables, key=DELIMITER_KEY)
     except HlsError as exc:
         fail(with_remedy(exc))
 
 
-def report(settings: Settings, rendered: Rendered) -> str:
-    """The whole request as text, and what it is likely to cost."""
-    prompt, likely = rendered.prompt, estimate(settings.claude, rendered)
+def format_request(settings: Settings, rendered: Rendered) -> str:
+    """Return the request as text, with an estimate of its tokens and cost."""
+    prompt, expected = rendered.prompt, estimate(settings.claude, rendered)
     cost = "unknown"
-    if likely.cheapest_usd is not None and likely.dearest_usd is not None:
-        cost = f"{likely.cheapest_usd:.6f} to {likely.dearest_usd:.6f} USD"
+    if expected.min_usd is not None and expected.max_usd is not None:
+        cost = f"{expected.min_usd:.6f} to {expected.max_usd:.6f} USD"
     effort = f", effort {prompt.effort}" if prompt.effort else ""
     return "\n".join(
         [
             f"prompt      {prompt.id} ({prompt.path})",
-            f"model       {likely.model}, max_tokens {likely.max_tokens}{effort}",
-            f"estimate    about {likely.input_tokens} input tokens; {cost} (the reply at its longest), uncached",
+            f"model       {expected.model}, max_tokens {expected.max_tokens}{effort}",
+            f"estimate    about {expected.input_tokens} input tokens; {cost} (with the longest reply), uncached",
             "",
             "--- system ---",
             rendered.system,

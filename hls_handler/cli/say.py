@@ -1,4 +1,4 @@
-"""What the commands print: every line of theirs goes out here, so that no text of a stranger acts on a terminal."""
+"""Output of all commands, with escape sequences made visible so that untrusted text cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import typer
 from hls_handler.untrusted.terminal import printable, printable_lines
 
 
-def say(line: str, *, err: bool = False) -> None:
-    """One line, whatever the text in it."""
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print exactly one line; newlines and control characters in it are escaped."""
     typer.echo(printable(line), err=err)
 
 
-def say_lines(text: str) -> None:
-    """A text of many lines, where nothing of our own comes after it that its lines could be taken for."""
+def print_lines(text: str) -> None:
+    """Print text of several lines; only newlines and tabs stay unescaped.
+
+    Use it only where a line of untrusted text cannot be mistaken for later output of the command.
+    """
     typer.echo(printable_lines(text))

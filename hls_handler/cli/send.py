@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load, refuse
-from hls_handler.cli.payloads import PAYLOAD_HELP, find_payload
-from hls_handler.cli.say import say, say_lines
+from hls_handler.cli.options import Config, abort, fail, load
+from hls_handler.cli.payloads import PAYLOAD_HELP, load_payload
+from hls_handler.cli.say import print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key, sip
 from hls_handler.sandbox import recorded
@@ -22,64 +22,64 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, webhook_secrets
 from hls_handler.web.webhook import sign
 
-EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     status: int
     body: Any  # parsed JSON, or text
 
 
 def send(
     payload: Annotated[str | None, typer.Argument(metavar="EVENT.json|NAME", help=PAYLOAD_HELP)] = None,
-    event: Annotated[str | None, typer.Option(help="The event's name, where a file does not tell it.")] = None,
+    event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
     verbatim: Annotated[
-        bool, typer.Option("--verbatim", help="Send the body as it is: the second time it is ignored as a replay.")
+        bool, typer.Option("--verbatim", help="Send the body unchanged; the service ignores a second one as a replay.")
     ] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Print the names of the recorded payloads and end.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print the names of the recorded payloads and exit.")] = False,
     config: Config = None,
 ) -> None:
     """Sign a payload and post it as GitHub would.
 
-    It goes to the running service. The address and the secret are taken from the settings file. The body is made
-    unique, since a body that came before is ignored as a replay; --verbatim leaves it alone. Against the demo, the
-    thread is planted in its sandbox GitHub first, so that there is something to comment on.
+    It is sent to the running service, with the address and the webhook secret of the settings file. The body is made
+    unique, because the service ignores a repeated body as a replay; --verbatim leaves it unchanged. If the service
+    uses the demo's sandbox, the issue or pull request is created there first, so that HLS can comment on it.
 
-    Exit codes: 0 the service took it; 1 it refused, or did not answer; 2 called wrongly.
+    Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage error.
     """
     if list_:
         for name in recorded.names():
-            say(name)
+            print_line(name)
         return
     if payload is None:
         raise typer.BadParameter("name a payload, or use --list", param_hint="EVENT.json|NAME")
     settings = load(config)
-    chosen = find_payload(payload, event)
+    chosen = load_payload(payload, event)
     body = chosen.body if verbatim else recorded.unique(chosen.body)
     try:
         plant_in_sandbox(settings, chosen, body)
-        answer = deliver(settings, chosen.event, body)
+        response = post_webhook(settings, chosen.event, body)
     except PayloadError as exc:
-        refuse([f"{chosen.name}: {exc}"])
+        abort([f"{chosen.name}: {exc}"])
     except (OSError, http.client.HTTPException) as exc:
-        fail(f"{address(settings)} did not answer ({exc}); is `hls serve` running with the same settings?")
-    say(f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {answer.status}")
-    say_lines(json.dumps(answer.body, indent=2) if not isinstance(answer.body, str) else answer.body)
-    if answer.status >= 300:
+        fail(f"{webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the same settings?")
+    print_line(f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {response.status}")
+    print_lines(json.dumps(response.body, indent=2) if not isinstance(response.body, str) else response.body)
+    if response.status >= 300:
         raise typer.Exit(1)
 
 
-def address(settings: Settings) -> str:
-    """Where the service listens, as it can be called from here."""
-    host = EVERY_ADDRESS.get(settings.server.host, settings.server.host)
+def webhook_url(settings: Settings) -> str:
+    """Return the URL of the webhook endpoint, with a loopback address if the service listens on all addresses."""
+    host = WILDCARD_HOSTS.get(settings.server.host, settings.server.host)
     bracketed = f"[{host}]" if ":" in host else host
     return f"http://{bracketed}:{settings.server.port}{settings.server.webhook_path}"
 
 
-def deliver(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Answer:
-    """Post one signed webhook. Raises `PayloadError`, OSError and http.client's errors."""
+def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Response:
+    """Sign and post one webhook. Raises `PayloadError`, OSError and http.client's errors."""
     secret = _secret(settings, body)
     headers = {
         "Content-Type": "application/json",
@@ -88,11 +88,11 @@ def deliver(settings: Settings, event: str, body: bytes, *, guid: str | None = N
         "X-GitHub-Delivery": guid or str(uuid.uuid4()),
         "X-Hub-Signature-256": sign(secret, body).decode("ascii"),
     }
-    return _post(address(settings), body, headers)
+    return _post(webhook_url(settings), body, headers)
 
 
 def plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    """Where GitHub is the built-in sandbox, make the payload's thread exist there. Elsewhere, nothing."""
+    """Create the payload's issue or pull request in the sandbox; do nothing if github.base_url is not loopback."""
     parts = urlsplit(settings.github.base_url)
     if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         return
@@ -101,14 +101,14 @@ def plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
 
 
 def _secret(settings: Settings, body: bytes) -> bytes:
-    """The first secret that is valid for the payload's repository."""
+    """Return the first webhook secret that is valid for the payload's repository."""
     repository = sip(body).repository
     effective = RepositoryTable(settings).find(repository.full_name) if repository else None
     secrets = effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)
     return secrets[0]
 
 
-def _post(url: str, body: bytes, headers: dict[str, str]) -> Answer:
+def _post(url: str, body: bytes, headers: dict[str, str]) -> Response:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
     try:
@@ -118,6 +118,6 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> Answer:
     finally:
         connection.close()
     try:
-        return Answer(response.status, json.loads(raw))
+        return Response(response.status, json.loads(raw))
     except ValueError:
-        return Answer(response.status, raw)
+        return Response(response.status, raw)

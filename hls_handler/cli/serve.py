@@ -1,4 +1,4 @@
-"""`hls serve`: the service itself."""
+"""`hls serve`: run the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 import uvicorn
 
 from hls_handler.app import Role, Service, configure_logs
-from hls_handler.cli.options import DOTENV, Config, config_path, fail, refuse
+from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail
 from hls_handler.errors import SettingsError, StartLater
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
@@ -26,39 +26,40 @@ log = logging.getLogger(__name__)
 
 SIGNAL_POLL_S = 0.1
 
-Part = Annotated[
+RoleOption = Annotated[
     Role,
     typer.Option(
         "--role",
-        help="all: take webhooks in and work on them; web: take them in only; worker: work only, and answer no more "
-        "than /health and /stats. web and worker need a PostgreSQL that they share.",
+        help="all: receive webhooks and process them; web: only receive them; worker: only process them, and serve "
+        "only /health and /stats. web and worker need a shared PostgreSQL database.",
     ),
 ]
 
 
-def serve(config: Config = None, role: Part = "all") -> None:
-    """Receive webhooks and work on them until SIGTERM or Ctrl-C.
+def serve(config: Config = None, role: RoleOption = "all") -> None:
+    """Receive and process webhooks until SIGTERM or Ctrl-C.
 
-    At SIGTERM no new work begins, running steps may end within limits.shutdown_s, and the rest goes on at the next
-    start, or on another machine. Only one `hls serve` may hold an SQLite database; any number may share a PostgreSQL.
+    On SIGTERM no new step begins, running steps have limits.shutdown_s to finish, and unfinished deliveries continue
+    after the next start or on another machine. Only one `hls serve` can use an SQLite database; any number can share a
+    PostgreSQL database.
 
-    Exit codes: 0 ended as it was told to; 1 the database cannot be used now, and a later start may succeed; 2 the
-    settings, the prompts or the port cannot be used. Every reason is printed, a line each.
+    Exit codes: 0 stopped by a signal; 1 the database is currently unusable, and a later start may succeed; 2 the
+    settings, the prompts or the port cannot be used. Every reason is printed on a line of its own.
     """
     raise typer.Exit(run_service(config_path(config), partial(Service, role=role)))
 
 
 def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
-    """Serve the settings of a file until told to end; the exit code. `make` builds the service."""
+    """Run the service with a settings file until a signal, then return the exit code. `make` builds the service."""
     try:
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
-        refuse(exc.problems)
+        abort(exc.problems)
     settings = file.first
     configure_logs(settings)
     problems: list[str] = []
     service = sock = None
-    later = False
+    can_start_later = False
     try:
         sock = listen(settings)
     except SettingsError as exc:
@@ -66,14 +67,14 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
     try:
         service = make(file)
     except SettingsError as exc:
-        later = isinstance(exc, StartLater) and not problems
+        can_start_later = isinstance(exc, StartLater) and not problems
         problems += exc.problems
     if service is None or sock is None:
         if sock is not None:
             sock.close()
-        if later:
+        if can_start_later:
             fail(problems[0])
-        refuse(problems)
+        abort(problems)
     server = make_server(service.web, service.settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         # For a signal before uvicorn runs, and after: uvicorn raises its signals again when it has ended, and the

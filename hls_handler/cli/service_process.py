@@ -1,4 +1,4 @@
-"""The service as a process of its own, for the demo: started, waited for, and started again when it was killed."""
+"""The service as a child process of the demo, restarted when it ends."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Self
 from hls_handler.errors import HlsError
 from hls_handler.settings.model import Settings
 
-START_S = 30.0
-STARTS = 20
-"""How often a service that ends by itself is started again before the demo gives up."""
+START_TIMEOUT_S = 30.0
+MAX_STARTS = 20
+"""Starts of the service before the demo gives up."""
 
 
-SERVING = b'"message": "serving"'
-"""What it logs once it listens."""
+READY_MARKER = b'"message": "serving"'
+"""Part of the log line that the service writes once it listens."""
 
 
-class EndsAlways(HlsError):
-    """The service ends by itself, however often it is started."""
+class RestartLimitReached(HlsError):
+    """The service has ended after each of `MAX_STARTS` starts."""
 
 
 class ServiceProcess:
-    """`hls serve` over one settings file, with its log in a file."""
+    """A process that runs `hls serve` with one settings file and writes its log to a file."""
 
     def __init__(
         self,
@@ -39,8 +39,8 @@ class ServiceProcess:
         say: Callable[[str], None],
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """`variables` are laid over the environment of this process: what shall stand in no file."""
-        self._path, self._settings, self._log, self._say = path, settings, log, say
+        """Start the process. `variables` are added to its environment: values that must not be written to a file."""
+        self._path, self._settings, self._log, self._print_line = path, settings, log, say
         self._environ = {**os.environ, **(variables or {})}
         self._starts = 0
         self._process = self._start()
@@ -60,47 +60,47 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_until_up(self) -> bool:
-        """Whether it said that it is serving before it ended or the patience did: another one may have its port."""
-        until = time.monotonic() + START_S
+        """Wait until the service listens. Return False if it ended (its port may be in use) or needs too long."""
+        until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self._process.poll() is None:
-            if SERVING in self._said():
+            if READY_MARKER in self._new_log():
                 return True
             time.sleep(0.1)
         return False
 
     @property
     def lost_its_port(self) -> bool:
-        """Whether it ended because somebody else was faster to listen there."""
-        return b"cannot listen on" in self._said()
+        """True if the process ended because its port was already in use."""
+        return b"cannot listen on" in self._new_log()
 
     def last_words(self) -> str:
-        """The end of what the log says since the newest start; earlier demos wrote to the same file."""
-        return "\n".join(self._said().decode(errors="replace").splitlines()[-20:])
+        """Return the last 20 log lines since the latest start; the file also contains earlier demos."""
+        return "\n".join(self._new_log().decode(errors="replace").splitlines()[-20:])
 
     def revive(self) -> None:
-        """Start it again if it has ended, and wait until it is up. Raises `EndsAlways` if that does not help."""
+        """Restart the process if it has ended, and wait until it listens. Raises `RestartLimitReached`."""
         code = self._process.poll()
         if code is not None:
-            self._start_again(code)
+            self._restart(code)
             self.wait_until_up()
 
     def supervise(self) -> None:
-        """Return never; Ctrl-C raises KeyboardInterrupt, and a service that ends again and again `EndsAlways`."""
+        """Restart the process whenever it ends; never returns. Raises KeyboardInterrupt and `RestartLimitReached`."""
         while True:
-            self._start_again(self._process.wait())
+            self._restart(self._process.wait())
 
-    def _said(self) -> bytes:
-        """What the log says since the newest start."""
+    def _new_log(self) -> bytes:
+        """Return the log since the latest start."""
         return self._log.read_bytes()[self._log_start :]
 
-    def _start_again(self, code: int) -> None:
-        if self._starts == STARTS:
-            raise EndsAlways(f"the service ended {STARTS} times; see {self._log}")
+    def _restart(self, code: int) -> None:
+        if self._starts == MAX_STARTS:
+            raise RestartLimitReached(f"the service ended {MAX_STARTS} times; see {self._log}")
         if self._process.stdin is not None:
             self._process.stdin.close()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._process = self._start()
-        self._say(f"the service {how}; it was started again (now {self.pid}) and goes on where it was")
+        self._print_line(f"the service {end}; it was started again (process {self.pid}) and continues where it stopped")
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1

@@ -1,4 +1,4 @@
-"""The story of one delivery, read from the store: what every command that tells about deliveries tells."""
+"""Everything that the store has about one delivery, for the commands that print deliveries."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class StepTime:
 @dataclass(frozen=True, slots=True)
 class Story:
     delivery: DeliveryRow
-    rule: str | None  # the sentence that let it in; None if it never came so far
-    own_settings: str | None  # a sentence about the repository's own settings file; None where there is none
-    told: Outcome | None  # what became of telling about its problems
-    not_shown: tuple[str, ...]  # what of the event Claude was not shown, a sentence each
-    answers: tuple[Answered, ...]  # of the prompts that went to work, not of their shadow
+    rule: str | None  # the sentence of the rule that accepted it; None if it was not routed
+    own_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
+    told: Outcome | None  # result of the comment about problems in .github/hls.yaml
+    not_shown: tuple[str, ...]  # sentences about content that was left out of the prompt
+    answers: tuple[Answered, ...]  # without the shadow prompt's
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     times: tuple[StepTime, ...]
     shadow: Shadowed | None = None
-    held_by: Pause | None = None  # what holds a queued one back
+    held_by: Pause | None = None  # the pause that blocks a queued delivery
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels that this delivery set, or would have set."""
+        """Labels that this delivery set or, in a dry run, would have set."""
         return tuple(label for outcome in self.outcomes for label in outcome.added)
 
     @property
     def comment(self) -> str | None:
-        """The comment as it was written, or would have been."""
+        """Body of the last comment that was written or, in a dry run, would have been written."""
         bodies = [outcome.body for outcome in self.outcomes if outcome.action == "comment" and outcome.body]
         return bodies[-1] if bodies else None
 
@@ -53,11 +53,11 @@ def tell(store: Store, delivery: DeliveryRow) -> Story:
     not_shown = [NOT_SHOWN.decode(step) for (name, _), step in ordered if name == NOT_SHOWN.name]
     answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < SHADOW_STEPS]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
-    own = OWN_FILE.decode(steps.get((OWN_FILE.name, 0)))
+    repository_file = OWN_FILE.decode(steps.get((OWN_FILE.name, 0)))
     return Story(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
-        own_settings=own.told() if own is not None else None,
+        own_settings=repository_file.told() if repository_file is not None else None,
         told=TOLD.decode(steps.get((TOLD.name, 0))),
         not_shown=tuple(sentence for sentence in not_shown if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),

@@ -1,4 +1,4 @@
-"""What a command is asked to look at: a recorded payload, a file with one, or an issue or pull request on GitHub."""
+"""Load the event that a command line names: a recorded payload, a file, or an issue or pull request on GitHub."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from hls_handler.cli.options import fail, need, refuse
-from hls_handler.cli.payloads import find_payload
+from hls_handler.cli.options import abort, fail, require_credential
+from hls_handler.cli.payloads import load_payload
 from hls_handler.clients.looking import look
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import REPOSITORY_NAME, event_key
@@ -22,19 +22,19 @@ from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Settings
 
 SUBJECT_HELP = (
-    "A recorded payload by name (issues.opened, demo/question, ...), a file with one (./event.json), or an issue or a "
-    "pull request on GitHub (https://github.com/OWNER/REPO/issues/7, OWNER/REPO#7). `hls send --list` prints the names."
+    "Name of a recorded payload (issues.opened, demo/question, ...), a JSON file (./event.json), or an issue or pull "
+    "request on GitHub (https://github.com/OWNER/REPO/issues/7, OWNER/REPO#7). `hls send --list` prints the names."
 )
-LIVE_HELP = "Read the facts about a payload from GitHub, too. (Those about an address always are.)"
+LIVE_HELP = "Read the facts about a payload from GitHub. (Facts about a GitHub URL always are.)"
 
-SHORT = re.compile(r"(?P<repository>[^\s#:]+)#(?P<number>[1-9][0-9]{0,8})")
-PAGE = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?:issues|pull)/(?P<number>[1-9][0-9]{0,8})(?:/.*)?")
-PORTS = {"https": 443, "http": 80}
+SHORT_NAME = re.compile(r"(?P<repository>[^\s#:]+)#(?P<number>[1-9][0-9]{0,8})")
+WEB_PATH = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?:issues|pull)/(?P<number>[1-9][0-9]{0,8})(?:/.*)?")
+DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An event. `live`: the facts about it are read from GitHub; else from the built-in sandbox."""
+    """An event. If `live`, the facts about it are read from GitHub, else from the built-in sandbox."""
 
     name: str  # as given
     event: str  # "issues"
@@ -44,102 +44,102 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """ "issues.opened", or "push" where there is no action."""
+        """ "issues.opened", or "push" for an event without an action."""
         return event_key(self.event, self.action)
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The body, parsed afresh."""
+        """The body, parsed again at each access."""
         parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
     @property
     def origin(self) -> str:
-        """Where it is from, and where its facts are, as half a sentence."""
+        """ "demo/bug; facts from the built-in sandbox"."""
         facts = "facts from GitHub" if self.live else "facts from the built-in sandbox"
         return f"{self.name}; {facts}"
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadName:
+class ConversationRef:
     repository: str  # "owner/repo"
     number: int
 
 
-def find_subject(given: str, event: str | None, *, live: bool, settings: Settings, instead: str) -> Subject:
-    """Exits with 2 when there is no such thing or the token is missing, with 1 when GitHub does not show it.
+def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
+    """Load the event. Exits with 2 if it does not exist or the token is not set, with 1 if GitHub returns an error.
 
-    `instead` says what to do where there is no token.
+    `alternative` completes the message about the missing token: "set it, or ...".
     """
-    thread = find_thread(given, base_url=settings.github.base_url)
-    if thread is None:
-        payload = find_payload(given, event)
+    conversation = find_conversation(given, base_url=settings.github.base_url)
+    if conversation is None:
+        payload = load_payload(given, event)
         if live:
-            need(settings, "github.token", otherwise=instead)
+            require_credential(settings, "github.token", alternative=alternative)
         return Subject(payload.name, payload.event, payload.action, live, payload.body)
     if event is not None:
-        refuse(["--event says what a file is; of an issue or a pull request, the event is always the `opened` one"])
-    need(settings, "github.token", otherwise=instead)
+        abort(["--event is only for files; for an issue or a pull request, the event is always `opened`"])
+    require_credential(settings, "github.token", alternative=alternative)
     try:
         with closing(look(settings.github, now=lambda: datetime.now(UTC))) as github:
-            opened = github.opened(thread.repository, thread.number)
+            opened = github.opened(conversation.repository, conversation.number)
     except HlsError as exc:
         fail(with_remedy(exc))
     return Subject(given, opened.event, "opened", True, json.dumps(opened.payload).encode())
 
 
-def find_thread(given: str, *, base_url: str) -> ThreadName | None:
-    """The issue or pull request that is meant; None for what looks like none. Exits with 2 where it is elsewhere."""
+def find_conversation(given: str, *, base_url: str) -> ConversationRef | None:
+    """Parse a URL or "owner/repo#7"; None for other text. Exits with 2 for a URL that is wrong or on another host."""
     if given.startswith(("https://", "http://")):
-        return _of_address(given, base_url)
-    match = SHORT.fullmatch(given)
+        return _parse_url(given, base_url)
+    match = SHORT_NAME.fullmatch(given)
     if match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
         return None
-    return ThreadName(match["repository"], int(match["number"]))
+    return ConversationRef(match["repository"], int(match["number"]))
 
 
-def _of_address(given: str, base_url: str) -> ThreadName:
-    home = web_host(base_url)
-    address = _parts(given)
-    match = PAGE.fullmatch(address.path) if address is not None else None
-    if address is None or match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
-        example = f"https://{home}/OWNER/REPO/issues/7"
-        refuse([f"{given} is not the address of an issue or a pull request; those look like {example} or .../pull/13"])
-    if _place(address).removeprefix("www.") != home:
-        refuse([f"{given} is not on {home}, whose API github.base_url names ({base_url}); set github.base_url for it"])
-    return ThreadName(match["repository"], int(match["number"]))
+def _parse_url(given: str, base_url: str) -> ConversationRef:
+    host = web_host(base_url)
+    url = _split_url(given)
+    match = WEB_PATH.fullmatch(url.path) if url is not None else None
+    if url is None or match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
+        example = f"https://{host}/OWNER/REPO/issues/7"
+        abort([f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13"])
+    if _host_and_port(url).removeprefix("www.") != host:
+        abort([f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url"])
+    return ConversationRef(match["repository"], int(match["number"]))
 
 
 def web_host(base_url: str) -> str:
-    """Where people see what an API tells: "github.com" of https://api.github.com.
+    """Return the host of the web pages for an API's base URL: "github.com" for https://api.github.com.
 
     On a GitHub Enterprise Server the API is a path of the same host (https://HOST/api/v3); for Enterprise Cloud with
     data residency it has a host of its own (https://api.SUBDOMAIN.ghe.com).
     https://docs.github.com/en/enterprise-server/rest/using-the-rest-api/getting-started-with-the-rest-api
     """
-    address = _parts(base_url)
-    if address is None:
-        refuse([f"github.base_url: {base_url} is not an address such as https://api.github.com"])
-    return _place(address) if address.path.strip("/") else _place(address).removeprefix("api.")
+    url = _split_url(base_url)
+    if url is None:
+        abort([f"github.base_url: {base_url} is not a URL such as https://api.github.com"])
+    return _host_and_port(url) if url.path.strip("/") else _host_and_port(url).removeprefix("api.")
 
 
-def _parts(address: str) -> SplitResult | None:
+def _split_url(url: str) -> SplitResult | None:
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(url)
         return parts if parts.hostname and (parts.port is None or parts.port > 0) else None
-    except ValueError:  # a port that is no number, half an IPv6 address
+    except ValueError:  # an invalid port or IPv6 url
         return None
 
 
-def _place(address: SplitResult) -> str:
-    """Host and port, the port only where it is not the scheme's own."""
-    host = address.hostname or ""
-    return host if address.port in (None, PORTS.get(address.scheme)) else f"{host}:{address.port}"
+def _host_and_port(url: SplitResult) -> str:
+    """Return the host, with the port unless it is the default of the scheme."""
+    host = url.hostname or ""
+    return host if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"
 
 
 @contextmanager
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
-    """What a handler reads the subject's facts from."""
+    """Open the reader for the facts: GitHub's, or the sandbox's with the payload loaded."""
     if subject.live:
         with closing(look(settings.github, now=lambda: datetime.now(UTC))) as github:
             yield github.reader(repository)
@@ -150,5 +150,5 @@ def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterat
 
 
 def with_remedy(error: HlsError) -> str:
-    """The error's sentence, with what to do about it where the error knows that."""
+    """Return the error's message with its remedy, if it has one."""
     return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)

@@ -1,4 +1,4 @@
-"""A try: one event through the service's own pipeline, over a store that is thrown away and a GitHub only looked at."""
+"""Run one event through the service's pipeline with a temporary store and a read-only GitHub client."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from hls_handler.work.pipeline import Ended, go_through
 from hls_handler.work.ports import Claude, Now, Tools
 
 LEASE_S = 86_400.0
-"""Nobody else works on the store of a try, so its lease need not be renewed."""
+"""A day, so that the lease need not be renewed; no other worker uses the temporary store."""
 
 
 @dataclass(slots=True)
 class Question:
-    """One request to Claude."""
+    """One request to Claude and its reply."""
 
     rendered: Rendered
     model: str
-    correction: Unusable | None  # the reply before, which Claude was asked to mend
-    answer: Answered | Unusable | None = None  # None where none came
+    correction: Unusable | None  # the previous reply, which failed validation
+    answer: Answered | Unusable | None = None  # None if the call failed
 
 
 @dataclass(slots=True)
-class Watched:
-    """Claude, and all that it was asked."""
+class RecordingClaude:
+    """A Claude client that records every question."""
 
     claude: Claude
     questions: list[Question] = field(default_factory=list)
@@ -63,64 +63,68 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TryResult:
+    """Result of a try: what the service would do with the event, the questions to Claude, and the planned writes."""
+
     event: Event
-    verdict: Rule | Ignored  # what the service would make of the event
-    as_if_open: bool  # whether a thread that is closed or locked was taken for one that is neither
-    by: Rule | None = None  # the rule that it was tried by; None: it was not
+    routed: Rule | Ignored  # the service's decision about the event
+    as_if_open: bool  # a closed or locked issue or pull request was treated as open
+    rule: Rule | None = None  # the rule of the try; None: the event was not tried
     questions: tuple[Question, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     end: Ended | Overtaken | Wait | StepFailed | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """What a try works with. `remembered` is what the service did on a thread as this account."""
+class TryRunner:
+    """Runs tries. `load_history` returns what the service stored about an issue or pull request for a bot account."""
 
     settings: Settings
     library: Library
-    github: Looking  # cannot write, whatever it is told
+    github: Looking  # read-only
     claude: Claude
-    remembered: Callable[[Event, int, Account], ThreadKnowledge]
+    load_history: Callable[[Event, int, Account], ThreadKnowledge]
     pause: Callable[[float], object]  # seconds
     clock: Callable[[], float]  # seconds, monotonic
-    open_store: Callable[[str], Store] = Store.open  # the one that is thrown away, by its address
+    open_store: Callable[[str], Store] = Store.open  # opens the temporary store by its URL
 
-    def run(self, subject: Subject, prompt: Prompt | None) -> Tried:
-        """Try the event out; with `prompt`, even if the service would leave it alone or take another one.
+    def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
+        """Try the event; with `prompt`, use that prompt even if the service would ignore the event or use another one.
 
-        Raises `PayloadError` for a body that is no such event, and `DependencyDown` where GitHub does not say who we
-        are. What goes wrong later is the end of the try.
+        Raises `PayloadError` if the body does not fit the event, and `DependencyDown` if GitHub does not return the bot
+        account. Later errors are in the result's `end`.
         """
         check_payload(subject.event, sip(subject.body))
         event = parse_event(subject.event, DELIVERY, subject.body)
-        we = self.github.who_am_i()
+        account = self.github.who_am_i()
         now = Now(self.settings, RepositoryTable(self.settings), self.library)
-        verdict = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=we)
-        if isinstance(verdict, Feedback):
-            verdict = Ignored("no prompt", f"{verdict.why(self.settings.sources)}; no prompt is asked about them")
-        rule = verdict if isinstance(verdict, Rule) else None
+        routed = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=account)
+        if isinstance(routed, Feedback):
+            routed = Ignored("no prompt", f"{routed.why(self.settings.sources)}; no prompt is used for them")
+        rule = routed if isinstance(routed, Rule) else None
         if prompt is not None:
-            effective = rule.effective if rule else _effective(self.settings, event.repository.full_name)
+            effective = rule.effective if rule else _effective_settings(self.settings, event.repository.full_name)
             rule = Rule(event.key, prompt.name, effective, prompt.path)
         if rule is None:
-            return Tried(event, verdict, as_if_open=False)
-        rule = _dry(rule)
-        watched = Watched(self.claude)
+            return TryResult(event, routed, as_if_open=False)
+        rule = _with_dry_run(rule)
+        claude = RecordingClaude(self.claude)
         with (
             TemporaryDirectory(prefix="hls-try-") as folder,
             closing(self.open_store(f"sqlite:///{folder}/try.db")) as store,
         ):
-            lease = _claim(store, subject, rule)
-            tools = self._tools(store, watched, now, we)
-            if event.thread is not None:  # else it is known only with the facts
-                _learn(store.memory(lease, we.login), self.remembered(event, event.thread.number, we))
-            end = _to_the_end(Job(lease, tools, now, event, we, rule, handler_for(event.name), {}))
+            lease = _store_and_claim(store, subject, rule)
+            tools = self._tools(store, claude, now, account)
+            if event.thread is not None:  # otherwise the number is known only after reading the facts
+                _copy_history(
+                    store.memory(lease, account.login), self.load_history(event, event.thread.number, account)
+                )
+            end = _run_pipeline(Job(lease, tools, now, event, account, rule, handler_for(event.name), {}))
             row = store.delivery(lease.guid)
             outcomes = tell(store, row).outcomes if row else ()
-        return Tried(event, verdict, self.github.as_if_open, rule, tuple(watched.questions), outcomes, end)
+        return TryResult(event, routed, self.github.as_if_open, rule, tuple(claude.questions), outcomes, end)
 
-    def _tools(self, store: Store, claude: Claude, now: Now, we: Account) -> Tools:
+    def _tools(self, store: Store, claude: Claude, now: Now, account: Account) -> Tools:
         return Tools(
             store=store,
             leases=NoRival(),
@@ -128,7 +132,7 @@ class Try:
             claude=claude,
             health=Health(store.now),
             now=lambda: now,
-            we=lambda _github: we,
+            we=lambda _github: account,
             stopping=lambda: False,
             pause=self.pause,
             jitter=lambda: 0.0,
@@ -136,8 +140,8 @@ class Try:
         )
 
 
-def _to_the_end(job: Job) -> Ended | Overtaken | Wait | StepFailed:
-    """What becomes of it. A turn (the pace of calls) is waited for, a used-up budget is not."""
+def _run_pipeline(job: Job) -> Ended | Overtaken | Wait | StepFailed:
+    """Run the job to its end. Waits for a slot of the rate limiter, but not for an exhausted hourly budget."""
     while True:
         try:
             ended = go_through(replace(job, steps=job.tools.store.steps(job.lease.guid)))
@@ -148,27 +152,27 @@ def _to_the_end(job: Job) -> Ended | Overtaken | Wait | StepFailed:
         except (Overtaken, StepFailed) as exc:
             return exc
         else:
-            job.tools.store.remember(job.lease, *ended.kept)  # for whoever tells of it
+            job.tools.store.remember(job.lease, *ended.kept)  # read by `tell`
             return ended
 
 
-def _effective(settings: Settings, repository: str) -> Effective:
-    """What holds for a repository; what would hold if it were simply named, where no entry matches."""
+def _effective_settings(settings: Settings, repository: str) -> Effective:
+    """Return the repository's settings; if no entry matches it, those of an added entry with only its name."""
     found = RepositoryTable(settings).find(repository)
     if found is not None:
         return found
     named = settings.model_copy(update={"repositories": (*settings.repositories, Repository(name=repository))})
     effective = RepositoryTable(named).find(repository)
-    assert effective is not None  # an entry of the very name
+    assert effective is not None  # the added entry matches
     return effective
 
 
-def _dry(rule: Rule) -> Rule:
+def _with_dry_run(rule: Rule) -> Rule:
     features = rule.effective.features.model_copy(update={"dry_run": True})
     return replace(rule, effective=replace(rule.effective, features=features))
 
 
-def _claim(store: Store, subject: Subject, rule: Rule) -> Lease:
+def _store_and_claim(store: Store, subject: Subject, rule: Rule) -> Lease:
     head = WebhookHeaders(subject.event, DELIVERY, signature=b"", is_form=False, content_length=None)
     new = new_delivery(head, sip(subject.body), rule, subject.body, request_id="try", settle_s=0)
     store.accept([new], replay_window_h=0)
@@ -177,10 +181,10 @@ def _claim(store: Store, subject: Subject, rule: Rule) -> Lease:
     return lease
 
 
-def _learn(memory: ThreadMemory, known: ThreadKnowledge) -> None:
-    """What was remembered elsewhere is remembered here."""
-    memory.intend_labels(name for name, state in known.labels.items() if state == "intended")
-    memory.confirm_labels(name for name, state in known.labels.items() if state == "ours")
-    memory.labels_gone(name for name, state in known.labels.items() if state == "gone")
-    for family, comment in known.comments.items():
+def _copy_history(memory: ThreadMemory, history: ThreadKnowledge) -> None:
+    """Copy the service's stored labels and comments into the temporary store."""
+    memory.intend_labels(name for name, state in history.labels.items() if state == "intended")
+    memory.confirm_labels(name for name, state in history.labels.items() if state == "ours")
+    memory.labels_gone(name for name, state in history.labels.items() if state == "gone")
+    for family, comment in history.comments.items():
         memory.remember_comment(family, comment.comment_id, comment.body_digest)

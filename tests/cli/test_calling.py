@@ -1,4 +1,4 @@
-"""How `hls` is called from where the user is."""
+"""The command with which the user can run `hls`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.calling import how_to_call
+from hls_handler.cli.calling import find_hls_command
 
 
 @pytest.fixture
@@ -17,27 +17,27 @@ def python(tmp_path: Path) -> Path:
     return folder / "python"
 
 
-def nowhere(_name: str) -> None:
+def not_on_path(_name: str) -> None:
     return None
 
 
-def test_from_a_fresh_clone_it_is_called_by_its_path(python: Path, tmp_path: Path) -> None:
-    assert how_to_call(python, tmp_path / "checkout", nowhere) == ".venv/bin/hls"
+def test_relative_path_inside_the_checkout(python: Path, tmp_path: Path) -> None:
+    assert find_hls_command(python, tmp_path / "checkout", not_on_path) == ".venv/bin/hls"
 
 
-def test_from_elsewhere_it_is_called_by_its_whole_path(python: Path, tmp_path: Path) -> None:
-    assert how_to_call(python, tmp_path / "checkout" / "docs", nowhere) == f"{tmp_path}/checkout/.venv/bin/hls"
+def test_absolute_path_outside_the_checkout(python: Path, tmp_path: Path) -> None:
+    assert find_hls_command(python, tmp_path / "checkout" / "docs", not_on_path) == f"{tmp_path}/checkout/.venv/bin/hls"
 
 
-def test_where_the_shell_finds_it_the_name_is_enough(python: Path, tmp_path: Path) -> None:
-    assert how_to_call(python, tmp_path, lambda _: str(python.with_name("hls"))) == "hls"
+def test_name_alone_if_it_is_on_path(python: Path, tmp_path: Path) -> None:
+    assert find_hls_command(python, tmp_path, lambda _: str(python.with_name("hls"))) == "hls"
 
 
-def test_a_program_of_the_same_name_elsewhere_is_not_it(python: Path, tmp_path: Path) -> None:
+def test_another_program_of_the_same_name_on_path_is_not_used(python: Path, tmp_path: Path) -> None:
     (tmp_path / "hls").touch()
-    assert how_to_call(python, tmp_path, lambda _: str(tmp_path / "hls")) == "checkout/.venv/bin/hls"
+    assert find_hls_command(python, tmp_path, lambda _: str(tmp_path / "hls")) == "checkout/.venv/bin/hls"
 
 
-def test_without_its_script_it_is_called_as_a_module(python: Path, tmp_path: Path) -> None:
+def test_module_if_the_script_is_missing(python: Path, tmp_path: Path) -> None:
     python.with_name("hls").unlink()
-    assert how_to_call(python, tmp_path, nowhere) == "checkout/.venv/bin/python -m hls_handler"
+    assert find_hls_command(python, tmp_path, not_on_path) == "checkout/.venv/bin/python -m hls_handler"

@@ -1,4 +1,4 @@
-"""`hls config explain`: what holds for one repository, and what would become of an event there."""
+"""`hls config explain`: the settings of one repository, and how an event there would be processed."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def explain(path: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["config", "explain", *arguments, "--config", str(path)])
 
 
-def said(path: Path, *arguments: str) -> list[str]:
+def lines(path: Path, *arguments: str) -> list[str]:
     return explain(path, *arguments).stdout.replace(f"{path.parent}/", "").splitlines()
 
 
-def test_every_value_is_told_with_the_entry_that_wins(path: Path) -> None:
+def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path: Path) -> None:
     assert explain(path, "octo/widgets").exit_code == 0
-    assert said(path, "octo/widgets") == [
+    assert lines(path, "octo/widgets") == [
         "name = octo/widgets   hls.yaml:7 (repositories[1].name)",
-        "  wins over octo/*   hls.yaml:4 (repositories[0].name): a whole name against a pattern",
+        "  has precedence over octo/*   hls.yaml:4 (repositories[0].name): a whole name against a pattern",
         ".github/hls.yaml = not read yet; --live reads it from GitHub",
         "enabled = true   default",
         'events = ["issues.edited", "issues.opened"]   hls.yaml:10 (repositories[1].events)',
@@ -70,26 +70,27 @@ def test_every_value_is_told_with_the_entry_that_wins(path: Path) -> None:
     ]
 
 
-def test_rule_19_no_secret_is_told(path: Path) -> None:
+def test_rule_19_no_secret_is_printed(path: Path) -> None:
     assert "marker" not in explain(path, "octo/widgets", "--event", "issues.opened").output
 
 
-def test_a_repository_that_is_switched_off_is_explained_as_well(path: Path) -> None:
+def test_a_disabled_repository_is_explained_too(path: Path) -> None:
     assert explain(path, "octo/asleep").exit_code == 0
-    assert "enabled = false   hls.yaml:12 (repositories[2].enabled)" in said(path, "octo/asleep")
+    assert "enabled = false   hls.yaml:12 (repositories[2].enabled)" in lines(path, "octo/asleep")
 
 
-def test_a_repository_that_no_entry_matches_is_told_what_to_add(path: Path) -> None:
+def test_a_repository_without_an_entry_is_reported_with_the_line_to_add(path: Path) -> None:
     for arguments in ((), ("--event", "issues.opened")):
-        told = explain(path, "other/thing", *arguments)
-        assert (told.exit_code, told.stdout) == (1, "")
-        assert told.stderr == (
-            f"no entry of {path}:3 (repositories) matches other/thing; add `- name: other/thing` there to work on it\n"
+        result = explain(path, "other/thing", *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            f"no entry of {path}:3 (repositories) matches other/thing; "
+            "add `- name: other/thing` there to process its events\n"
         )
 
 
 @pytest.mark.parametrize(
-    ("repository", "event", "verdict", "provided"),
+    ("repository", "event", "decision", "condition"),
     [
         (
             "octo/widgets",
@@ -107,7 +108,7 @@ def test_a_repository_that_no_entry_matches_is_told_what_to_add(path: Path) -> N
                 "issues/analyze   hls.yaml:10 (repositories[1].events) enables issues.edited, "
                 "and prompts/issues/analyze.j2 is for it"
             ),
-            ", and that title or text change",
+            ", and the title or text changes",
         ),
         (
             "octo/others",
@@ -116,25 +117,25 @@ def test_a_repository_that_no_entry_matches_is_told_what_to_add(path: Path) -> N
                 "pull_requests/analyze   hls.yaml:5 (repositories[0].events) enables pull_request.review_requested, "
                 "and prompts/pull_requests/analyze.j2 is for it"
             ),
-            ", and that the review is asked of HLS",
+            ", and the review is requested from HLS",
         ),
     ],
 )
-def test_an_event_that_would_be_worked_on_is_told_by_which_prompt_and_line(
-    path: Path, repository: str, event: str, verdict: str, provided: str
+def test_an_accepted_event_is_explained_with_prompt_and_line(
+    path: Path, repository: str, event: str, decision: str, condition: str
 ) -> None:
     assert explain(path, repository, "--event", event).exit_code == 0
-    assert said(path, repository, "--event", event)[-2:] == [
-        f"{event} = {verdict}",
+    assert lines(path, repository, "--event", event)[-2:] == [
+        f"{event} = {decision}",
         (
-            "  provided that a person does it, on a thread that is no draft and does not ask HLS to leave it alone"
-            f"{provided}"
+            "  if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS"
+            f"{condition}"
         ),
     ]
 
 
 @pytest.mark.parametrize(
-    ("repository", "event", "verdict"),
+    ("repository", "event", "decision"),
     [
         (
             "octo/widgets",
@@ -170,13 +171,13 @@ def test_an_event_that_would_be_worked_on_is_told_by_which_prompt_and_line(
         ),
     ],
 )
-def test_an_event_that_would_be_ignored_is_told_why(path: Path, repository: str, event: str, verdict: str) -> None:
+def test_an_ignored_event_is_explained_with_the_reason(path: Path, repository: str, event: str, decision: str) -> None:
     assert explain(path, repository, "--event", event).exit_code == 1
-    assert said(path, repository, "--event", event)[-1] == f"{event} = {verdict}"
+    assert lines(path, repository, "--event", event)[-1] == f"{event} = {decision}"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (("octo",), "write it as owner/repo"),
         (("octo/widgets/more",), "write it as owner/repo"),
@@ -186,46 +187,48 @@ def test_an_event_that_would_be_ignored_is_told_why(path: Path, repository: str,
         (("octo/widgets", "--event", "watch"), "write watch. and one of started"),
     ],
 )
-def test_a_wrong_call_is_told_what_is_right(path: Path, arguments: tuple[str, ...], complaint: str) -> None:
-    told = explain(path, *arguments)
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert complaint in told.stderr
+def test_a_usage_error_names_what_is_expected(path: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = explain(path, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
 
 
-def test_settings_that_cannot_be_used_are_named(path: Path) -> None:
+def test_unusable_settings_are_reported(path: Path) -> None:
     path.write_text(SETTINGS.replace("enabled", "enabeld"))
-    told = explain(path, "octo/widgets")
-    assert told.exit_code == 2
-    assert told.stderr == (f"{path}:12: repositories[2].enabeld: unknown key; did you mean repositories[2].enabled?\n")
+    result = explain(path, "octo/widgets")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"{path}:12: repositories[2].enabeld: unknown key; did you mean repositories[2].enabled?\n"
+    )
 
 
-def test_prompts_that_cannot_be_used_matter_only_where_an_event_is_asked_about(path: Path) -> None:
+def test_unusable_prompts_are_reported_only_with_event(path: Path) -> None:
     path.write_text(f"{SETTINGS}prompts: {{directory: nowhere}}\n")
     assert explain(path, "octo/widgets").exit_code == 0
-    told = explain(path, "octo/widgets", "--event", "issues.opened")
-    assert told.exit_code == 2
-    assert told.stdout == explain(path, "octo/widgets").stdout
-    assert told.stderr == f"{path}:13 (prompts.directory): there is no folder nowhere\n"
+    result = explain(path, "octo/widgets", "--event", "issues.opened")
+    assert result.exit_code == 2
+    assert result.stdout == explain(path, "octo/widgets").stdout
+    assert result.stderr == f"{path}:13 (prompts.directory): there is no folder nowhere\n"
 
 
-def test_folders_of_a_list_that_are_missing_are_named_each_with_its_line(path: Path) -> None:
+def test_each_missing_prompt_folder_is_reported_with_its_line(path: Path) -> None:
     path.write_text(f"{SETTINGS}prompts:\n  directory:\n    - nowhere\n    - prompts\n    - neither\n")
-    told = explain(path, "octo/widgets", "--event", "issues.opened")
-    assert told.stderr == (
+    result = explain(path, "octo/widgets", "--event", "issues.opened")
+    assert result.stderr == (
         f"{path}:15 (prompts.directory[0]): there is no folder nowhere\n"
         f"{path}:17 (prompts.directory[2]): there is no folder neither\n"
     )
 
 
-def test_a_shadow_is_told_beside_the_prompt_of_an_event(path: Path) -> None:
+def test_the_shadow_of_an_event_is_printed_with_its_prompt(path: Path) -> None:
     path.write_text(f"{SETTINGS}prompts:\n  use:\n    issues.opened: {{prompt: issues/respond, shadow: true}}\n")
     assert 'prompts.use.issues.opened = {"prompt": "issues/respond", "shadow": true}   hls.yaml:15' in "\n".join(
-        said(path, "octo/widgets")
+        lines(path, "octo/widgets")
     )
-    assert said(path, "octo/widgets", "--event", "issues.opened")[-3:-1] == [
+    assert lines(path, "octo/widgets", "--event", "issues.opened")[-3:-1] == [
         (
             "issues.opened = issues/analyze   hls.yaml:10 (repositories[1].events) enables issues.opened, "
             "and prompts/issues/analyze.j2 is for it"
         ),
-        "  beside it, in its shadow: issues/respond   hls.yaml:15 (prompts.use.issues.opened)",
+        "  shadow prompt: issues/respond   hls.yaml:15 (prompts.use.issues.opened)",
     ]

@@ -1,4 +1,4 @@
-"""`hls config check-repository`: what is wrong in a repository's own settings file, before it is pushed."""
+"""`hls config check-repository`: the problems of a .github/hls.yaml."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def check(tmp_path: Path, content: bytes | None) -> Result:
     return CliRunner().invoke(app, ["config", "check-repository", str(file), "--config", "config/settings.yaml"])
 
 
-def test_a_good_file_can_be_used_and_no_credentials_are_needed(tmp_path: Path) -> None:
-    told = check(tmp_path, b"prompts: {use: {issues.opened: issues/analyze}}\n")
-    assert (told.exit_code, told.stdout) == (0, f"{tmp_path}/mine.yaml can be used\n")
+def test_a_valid_file_is_accepted_without_credentials(tmp_path: Path) -> None:
+    result = check(tmp_path, b"prompts: {use: {issues.opened: issues/analyze}}\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/mine.yaml can be used\n")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"\nlables: {}\n", ":2: lables: unknown key; did you mean labels?"),
         (b"limits: {}\n", ":1: limits: can only be set by the operator, in HLS's own settings; remove it"),
@@ -39,11 +39,14 @@ def test_a_good_file_can_be_used_and_no_credentials_are_needed(tmp_path: Path) -
     ],
     ids=["unknown key", "operator's", "unknown prompt", "binary", "huge"],
 )
-def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, content: bytes, said: str) -> None:
-    told = check(tmp_path, content)
-    assert (told.exit_code, told.stdout, told.stderr) == (1, "", f"{tmp_path}/mine.yaml{said}\n")
+def test_each_problem_is_printed_with_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
+    result = check(tmp_path, content)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{tmp_path}/mine.yaml{message}\n")
 
 
-def test_a_file_that_is_not_there_is_a_wrong_call(tmp_path: Path) -> None:
-    told = check(tmp_path, None)
-    assert (told.exit_code, told.stderr) == (2, f"{tmp_path}/mine.yaml: cannot be read: No such file or directory\n")
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    result = check(tmp_path, None)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"{tmp_path}/mine.yaml: cannot be read: No such file or directory\n",
+    )

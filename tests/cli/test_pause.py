@@ -1,4 +1,4 @@
-"""`hls pause` and `hls resume`, beside a service or without one; and where else a pause is told."""
+"""`hls pause` and `hls resume`, and the other commands that show a pause."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from hls_handler.cli.pause import signed
+from hls_handler.cli.pause import add_author
 from hls_handler.store import Store
 from tests.settings.files import SMALLEST, VARIABLES
 from tests.store.builders import accept, claim, queued
@@ -45,26 +45,26 @@ def waiting(url: str) -> None:
         accept(store, queued("waits", number=7), queued("other", repository="octo/docs", repository_id=2, number=8))
 
 
-def plain(output: str) -> str:
+def normalized(output: str) -> str:
     return re.sub(r" \(by \S+ on \S+\)", "", re.sub(SINCE, "since T", output))
 
 
 @pytest.mark.usefixtures("waiting")
-def test_a_pause_says_what_it_holds_and_what_ends_it(hls: Hls) -> None:
-    ended = hls("pause", "Octo/Widgets", "--reason", "a migration")
-    assert (ended.exit_code, plain(ended.output)) == (
+def test_pause_prints_what_waits_and_how_to_resume(hls: Hls) -> None:
+    result = hls("pause", "Octo/Widgets", "--reason", "a migration")
+    assert (result.exit_code, normalized(result.output)) == (
         0,
         (
-            "Octo/Widgets is paused since T: a migration; `hls resume Octo/Widgets` ends that\n"
-            "1 queued, and what comes will wait, too; 1 being worked on, which will end as ever\n"
+            "Octo/Widgets is paused since T: a migration; `hls resume Octo/Widgets` ends the pause\n"
+            "1 queued, which will wait, as will new deliveries; 1 running, which will finish\n"
         ),
     )
     resumed = hls("resume", "octo/widgets")
-    assert (resumed.exit_code, resumed.output) == (0, "octo/widgets goes on: 1 queued\n")
+    assert (resumed.exit_code, resumed.output) == (0, "octo/widgets resumed: 1 queued\n")
 
 
 @pytest.mark.usefixtures("waiting")
-def test_nothing_new_is_begun_until_it_ends(hls: Hls, url: str) -> None:
+def test_no_delivery_is_claimed_until_resume(hls: Hls, url: str) -> None:
     assert hls("pause").exit_code == 0
     with closing(Store.open(url)) as store:
         assert store.claim(worker="w", lease_s=30, max_crashes=9) is None
@@ -72,72 +72,74 @@ def test_nothing_new_is_begun_until_it_ends(hls: Hls, url: str) -> None:
         assert store.claim(worker="w", lease_s=30, max_crashes=9) is not None
 
 
-def test_a_pause_that_is_there_gets_the_new_reason(hls: Hls) -> None:
+def test_pausing_again_replaces_the_reason(hls: Hls) -> None:
     hls("pause", "--reason", "one")
-    ended = hls("pause", "--reason", "two")
-    assert (ended.exit_code, plain(ended.output).splitlines()[0]) == (
+    result = hls("pause", "--reason", "two")
+    assert (result.exit_code, normalized(result.output).splitlines()[0]) == (
         0,
-        "everything is paused since T: two; `hls resume` ends that",
+        "everything is paused since T: two; `hls resume` ends the pause",
     )
 
 
-def test_what_still_holds_is_told_when_something_resumes(hls: Hls) -> None:
+def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
     hls("pause", "octo/widgets", "--reason", "one")
     hls("pause", "--reason", "all")
-    ended = hls("resume", "octo/widgets")
-    assert (ended.exit_code, plain(ended.output)) == (
+    result = hls("resume", "octo/widgets")
+    assert (result.exit_code, normalized(result.output)) == (
         1,
         (
-            "everything is paused since T: all; `hls resume` ends that\n"
-            "octo/widgets is not paused for itself any more, and waits for everything\n"
+            "everything is paused since T: all; `hls resume` ends the pause\n"
+            "the pause of octo/widgets has ended, but its deliveries wait because everything is paused\n"
         ),
     )
     hls("pause", "octo/docs", "--reason", "two")
-    ended = hls("resume")
-    assert (ended.exit_code, plain(ended.output)) == (
+    result = hls("resume")
+    assert (result.exit_code, normalized(result.output)) == (
         0,
-        ("octo/docs is paused since T: two; `hls resume octo/docs` ends that\neverything goes on: 0 queued\n"),
+        ("octo/docs is paused since T: two; `hls resume octo/docs` ends the pause\neverything resumed: 0 queued\n"),
     )
 
 
-def test_what_is_not_paused_does_not_resume(hls: Hls) -> None:
-    ended = hls("resume", "octo/widgets")
-    assert (ended.exit_code, ended.output) == (1, "octo/widgets was not paused\n")
+def test_resume_of_an_unpaused_repository_fails(hls: Hls) -> None:
+    result = hls("resume", "octo/widgets")
+    assert (result.exit_code, result.output) == (1, "octo/widgets was not paused\n")
 
 
 @pytest.mark.usefixtures("waiting")
-def test_a_name_that_nothing_ever_came_from_is_doubted(hls: Hls) -> None:
-    assert hls("pause", "octo/wigdets").output.endswith("no webhook of octo/wigdets ever came: is it written so?\n")
-    assert "ever came" not in hls("pause", "Octo/Docs").output
+def test_a_repository_without_any_webhook_gets_a_hint_about_the_spelling(hls: Hls) -> None:
+    assert hls("pause", "octo/wigdets").output.endswith(
+        "no webhook was ever received from octo/wigdets; check the spelling\n"
+    )
+    assert "ever received" not in hls("pause", "Octo/Docs").output
 
 
 @pytest.mark.parametrize("name", ["widgets", "octo/*", "https://github.com/octo/widgets", ""])
-def test_what_names_no_repository_is_called_wrongly(hls: Hls, name: str) -> None:
+def test_an_invalid_repository_name_is_a_usage_error(hls: Hls, name: str) -> None:
     assert (hls("pause", name).exit_code, hls("resume", name).exit_code) == (2, 2)
 
 
 @pytest.mark.usefixtures("waiting")
-def test_the_list_and_the_story_tell_what_a_delivery_waits_for(hls: Hls) -> None:
+def test_list_and_why_show_the_pause_of_a_waiting_delivery(hls: Hls) -> None:
     hls("pause", "octo/widgets", "--reason", "a migration")
-    listed = plain(hls("deliveries", "list").output)
+    listed = normalized(hls("deliveries", "list").output)
     assert listed.count("\n    octo/widgets is paused since T: a migration\n") == 1
-    told = plain(hls("why", "octo/widgets#7").output)
-    assert "It waits: octo/widgets is paused since T: a migration; `hls resume octo/widgets` ends that.\n" in told
+    result = normalized(hls("why", "octo/widgets#7").output)
+    assert "Waiting: octo/widgets is paused since T: a migration; `hls resume octo/widgets` ends the pause.\n" in result
     assert "paused" not in hls("why", "octo/docs#8").output
 
 
-def test_who_paused_is_kept_with_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_and_host_are_stored_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
-    assert re.fullmatch(r"a migration \(by \S+ on \S+\)", signed("a migration"))
-    assert re.fullmatch(r"by \S+ on \S+", signed(None))
+    assert re.fullmatch(r"a migration \(by \S+ on \S+\)", add_author("a migration"))
+    assert re.fullmatch(r"by \S+ on \S+", add_author(None))
     monkeypatch.setenv("SUDO_USER", "mona")
-    assert re.fullmatch(r"a migration \(by mona on \S+\)", signed("a migration"))
+    assert re.fullmatch(r"a migration \(by mona on \S+\)", add_author("a migration"))
 
 
 @pytest.mark.usefixtures("waiting")
-def test_what_is_paused_is_not_said_to_run_when_it_is_to_be_tried_again(hls: Hls) -> None:
+def test_retry_of_a_paused_delivery_says_that_it_waits(hls: Hls) -> None:
     hls("pause", "octo/docs", "--reason", "a move")
-    assert plain(hls("deliveries", "retry", "other").output) == (
-        "other is queued, and waits: octo/docs is paused since T: a move; `hls resume octo/docs` ends that\n"
+    assert normalized(hls("deliveries", "retry", "other").output) == (
+        "other is queued but waits: octo/docs is paused since T: a move; `hls resume octo/docs` ends the pause\n"
     )
-    assert hls("deliveries", "retry", "waits").output == "waits is queued; a running service takes it within seconds\n"
+    assert hls("deliveries", "retry", "waits").output == "waits is queued; a running service starts it within seconds\n"

@@ -1,4 +1,4 @@
-"""`hls prompts compare`: what is told of two prompts, and what is said where there is nothing to tell."""
+"""`hls prompts compare`: the output, and the message if there is nothing to compare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hls_handler.actions import LabelWish
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.cli.prompt_compare import parse_since
-from hls_handler.cli.prompt_comparison import comparison_document, shown_comparison
+from hls_handler.cli.prompt_comparison import comparison_to_dict, format_comparison
 from hls_handler.deliveries import SHADOW_STEPS
 from hls_handler.store import Store
 from hls_handler.work.comparison import Comparison, Pair, Side
@@ -45,8 +45,8 @@ def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
     return lambda *arguments: CliRunner().invoke(app, ["prompts", "compare", *arguments])
 
 
-def keep(store: Store, guid: str, result: Shadowed) -> None:
-    """A delivery of issue 7 that is done, with a shadow and what both took."""
+def add_delivery(store: Store, guid: str, result: Shadowed) -> None:
+    """Store a finished delivery of issue 7 with a shadow and the usage of both prompts."""
     lease = begin(store, guid, number=7)
     for index, prompt_id in ((0, "issues/analyze@111111"), (SHADOW_STEPS, "issues/strict@222222")):
         call = store.begin_call(
@@ -65,23 +65,23 @@ def keep(store: Store, guid: str, result: Shadowed) -> None:
 
 
 @pytest.fixture
-def kept(hls: Hls, tmp_path: Path) -> Hls:
-    """Over a database with three deliveries: other labels, the same, and a shadow that failed."""
+def hls_with_data(hls: Hls, tmp_path: Path) -> Hls:
+    """The command with a database of three deliveries: different labels, the same labels, and a failed shadow."""
     with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
-        keep(store, "11111111-a", Shadowed("issues/strict", "done", None, STRICT, POSTED))
+        add_delivery(store, "11111111-a", Shadowed("issues/strict", "done", None, STRICT, POSTED))
         same = Ran("issues/strict@222222", POSTED.labels, speaks=True)
-        keep(store, "22222222-b", Shadowed("issues/strict", "done", None, same, POSTED))
-        keep(store, "33333333-c", Shadowed("issues/strict", "failed", "Claude answered 400", None, POSTED))
+        add_delivery(store, "22222222-b", Shadowed("issues/strict", "done", None, same, POSTED))
+        add_delivery(store, "33333333-c", Shadowed("issues/strict", "failed", "Claude answered 400", None, POSTED))
     return hls
 
 
-def test_a_shadow_is_compared_with_what_was_posted(kept: Hls) -> None:
-    told = kept("issues/strict")
-    assert (told.exit_code, told.stderr) == (0, "")
-    assert told.stdout == (
+def test_a_shadow_is_compared_with_what_was_posted(hls_with_data: Hls) -> None:
+    result = hls_with_data("issues/strict")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
         "issues/strict@222222 against issues/analyze@111111\n"
         "\n"
-        "delivery  event          thread          speaks    tokens      USD                 labels\n"
+        "delivery  event          thread          comments  tokens      USD                 labels\n"
         "22222222  issues.opened  octo/widgets#7  yes, yes  1150, 1050  0.250000, 0.250000  the same\n"
         "11111111  issues.opened  octo/widgets#7  no, yes   1150, 1050  0.250000, 0.250000  "
         "priority-high, not priority-low\n"
@@ -90,14 +90,14 @@ def test_a_shadow_is_compared_with_what_was_posted(kept: Hls) -> None:
         "same labels  1\n"
         "differing    1: priority in 1\n"
         "                1  priority-high, not priority-low\n"
-        "speaks       1, against 2; differing in 1\n"
+        "comments     1, against 2; differing in 1\n"
         "mean tokens  1150, against 1050\n"
         "mean cost    0.250000 USD, against 0.250000 USD\n"
     )
 
 
-def test_the_same_is_told_as_json(kept: Hls) -> None:
-    document = json.loads(kept("issues/strict", "--json", "--since", "24h", "--with", "issues/analyze").stdout)
+def test_comparison_as_json(hls_with_data: Hls) -> None:
+    document = json.loads(hls_with_data("issues/strict", "--json", "--since", "24h", "--with", "issues/analyze").stdout)
     deliveries = document.pop("deliveries")
     assert document == {
         "prompt": {"ids": ["issues/strict@222222"], "spoke": 1, "mean_tokens": 1150, "mean_cost_usd": 0.25},
@@ -133,14 +133,14 @@ def test_the_same_is_told_as_json(kept: Hls) -> None:
     }
 
 
-def test_labels_that_one_side_lacks_and_costs_that_nobody_knows_are_told_so() -> None:
+def test_missing_labels_and_unknown_costs_are_printed_as_such() -> None:
     one, other = Side(Ran("a@1", (BUG,), True), 1, None), Side(Ran("b@2", (LOW,), True), 2, None)
     compared = Comparison((Pair("g1", "issues.opened", "o/r\x1b[2J#7", one, other),), {})
-    lines = list(shown_comparison(compared))
+    lines = list(format_comparison(compared))
     assert lines[3].endswith("unknown, unknown  bug, not none; no priority, not priority-low")
     assert "o/r\\x1b[2J#7" in lines[3]
     assert lines[-1] == "mean cost    unknown, against unknown"
-    assert comparison_document(compared)["prompt"] == {
+    assert comparison_to_dict(compared)["prompt"] == {
         "ids": ("a@1",),
         "spoke": 1,
         "mean_tokens": 1.0,
@@ -149,47 +149,50 @@ def test_labels_that_one_side_lacks_and_costs_that_nobody_knows_are_told_so() ->
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (
             ["issues/other@3f9c2a"],
             (
-                "no delivery of the last 7d was answered by issues/other@3f9c2a in the shadow: name it in prompts.use "
-                "as {prompt: issues/other, shadow: true} and wait for events, or ask it now about deliveries that are "
-                "done, with --ask; what it said of other deliveries cannot be compared\n"
+                "there is no delivery of the last 7d on which issues/other@3f9c2a ran as a shadow; set an event of "
+                "prompts.use to {prompt: issues/other, shadow: true} and wait for such events, or ask the prompt now "
+                "about finished deliveries with --ask; no other deliveries can be compared\n"
             ),
         ),
         (
             ["issues/strict", "--with", "issues/respond", "--since", "30m"],
-            "no delivery of the last 30m was answered by issues/strict and issues/respond in the shadow: name it",
+            (
+                "there is no delivery of the last 30m on which issues/strict and issues/respond ran, one as the "
+                "other's shadow; set an event of prompts.use"
+            ),
         ),
         (["issues/analyze", "--ask", "--yes"], "no delivery of the last 7d could be compared\n"),
     ],
     ids=["never ran", "not against this one", "none is stored"],
 )
-def test_where_there_is_nothing_to_compare_it_is_said_what_to_do(kept: Hls, given: list[str], told: str) -> None:
-    compared = kept(*given)
+def test_message_if_there_is_nothing_to_compare(hls_with_data: Hls, given: list[str], message: str) -> None:
+    compared = hls_with_data(*given)
     assert (compared.exit_code, compared.stdout) == (1, "")
-    assert compared.stderr.startswith(told)
+    assert compared.stderr.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
-        (["issues/respond", "--ask"], "issues/respond is for no event of its own: it sees the reply of another"),
+        (["issues/respond", "--ask"], "issues/respond has no events of its own, because it follows another prompt"),
         (
             ["issues/strict", "--ask"],
             "there is no prompt issues/strict; there are comments/reply, issues/analyze, issues/respond",
         ),
-        (["issues/analyze@000000", "--ask"], "issues/analyze@000000 is another version; the one at hand is"),
+        (["issues/analyze@000000", "--ask"], "issues/analyze@000000 is another version; the current one is"),
         (["issues/strict", "--since", "a week"], "write it as 7d, 24h or 30m"),
         (["issues/strict", "--most", "0"], "greater than or equal to 1"),
     ],
 )
-def test_a_wrong_call_is_told_what_is_right(kept: Hls, given: list[str], told: str) -> None:
-    compared = kept(*given)
+def test_a_usage_error_names_what_is_expected(hls_with_data: Hls, given: list[str], message: str) -> None:
+    compared = hls_with_data(*given)
     assert (compared.exit_code, compared.stdout) == (2, "")
-    assert told in compared.stderr
+    assert message in compared.stderr
 
 
 @pytest.mark.parametrize(
@@ -201,6 +204,6 @@ def test_a_span_is_a_number_with_its_unit(given: str, span: timedelta) -> None:
 
 
 @pytest.mark.parametrize("given", ["7", "d", "7 d", "-1d", "1w", "1.5d", "999999d", ""])
-def test_anything_else_is_no_span(given: str) -> None:
+def test_an_invalid_span_is_a_usage_error(given: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_since(given)

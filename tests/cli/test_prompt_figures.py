@@ -1,26 +1,26 @@
-"""What a prompt came to: the version at hand, and all earlier ones together."""
+"""Statistics of a prompt: of the current version, and of all earlier ones together."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hls_handler.cli.prompt_figures import Figures, shown_feedback, shown_figures
+from hls_handler.cli.prompt_figures import VersionStats, format_feedback, format_stats
 from hls_handler.store import FieldFeedback, PromptRow
 
 
 def shown(*rows: PromptRow) -> list[str]:
-    return list(shown_figures(Figures.of("issues/analyze@aaaaaa", rows)))
+    return list(format_stats(VersionStats.from_rows("issues/analyze@aaaaaa", rows)))
 
 
 def at(hour: int) -> datetime:
     return datetime(2026, 11, 20, hour, tzinfo=UTC)
 
 
-def test_a_prompt_that_was_never_used_came_to_nothing() -> None:
+def test_a_prompt_that_was_never_used_has_zero_answers_and_cost() -> None:
     assert shown() == ["answers     0", "cost        0.000000 USD", "last error  none"]
 
 
-def test_of_earlier_versions_the_latest_error_counts() -> None:
+def test_the_latest_error_of_earlier_versions_is_shown() -> None:
     assert shown(
         PromptRow("issues/analyze@000000", 1, 0.25, 0, "the later one", at(11)),
         PromptRow("issues/analyze@111111", 2, 0.5, 2, "the earlier one", at(10)),
@@ -34,19 +34,19 @@ def test_of_earlier_versions_the_latest_error_counts() -> None:
     ]
 
 
-def test_corrected_labels_are_told_by_field_with_those_of_earlier_versions_in_brackets() -> None:
+def test_corrected_labels_are_shown_by_field_with_earlier_versions_in_parentheses() -> None:
     feedback = {
         "issues/analyze@000000": {"priority": FieldFeedback(10, 5), "kind": FieldFeedback(3, 0)},
         "issues/analyze@111111": {"priority": FieldFeedback(10, 1)},
         "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(4, 0)},
         "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
     }
-    assert list(shown_feedback("issues/analyze@aaaaaa", feedback)) == [
+    assert list(format_feedback("issues/analyze@aaaaaa", feedback)) == [
         "corrected   priority: 6 of 40 labels, 15% (earlier versions: 6 of 20 labels, 30%)",
         "            kind: 0 of 0 labels (earlier versions: 0 of 3 labels, 0%)",
         "            component: 0 of 4 labels, 0%",
     ]
 
 
-def test_a_prompt_that_sets_no_labels_has_no_line_about_them() -> None:
-    assert list(shown_feedback("comments/reply@aaaaaa", {})) == []
+def test_a_prompt_that_sets_no_labels_has_no_line_about_corrections() -> None:
+    assert list(format_feedback("comments/reply@aaaaaa", {})) == []

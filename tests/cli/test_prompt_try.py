@@ -1,4 +1,4 @@
-"""`hls prompts try`: what Claude is asked and answers, and what would come of it, with nothing written anywhere."""
+"""`hls prompts try`: prints questions, replies and planned writes, and writes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
 from hls_handler.cli.subjects import Subject
-from hls_handler.cli.trying import Try
+from hls_handler.cli.trying import TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.drafts import marker
 from hls_handler.clients.looking import look
@@ -55,7 +55,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the user is: without credentials, with the shipped prompts."""
+    """Current directory without credentials, with the shipped prompts."""
     (tmp_path / "prompts").symlink_to(Path("prompts").resolve())
     monkeypatch.chdir(tmp_path)
     for variable in ("HLS_CONFIG", *CREDENTIALS):
@@ -74,7 +74,7 @@ def try_(folder: Path, sandbox: Sandbox) -> Hls:
 
 
 def tried(try_: Hls, *arguments: str) -> Any:
-    """The JSON of a try."""
+    """Run a try and return its JSON output."""
     result = try_(*arguments, "--json")
     assert result.stderr == ""
     return json.loads(result.stdout)
@@ -88,11 +88,11 @@ def writes(sandbox: Sandbox) -> list[str]:
     return [seen.path for seen in sandbox.seen.all("github") if seen.writes]
 
 
-def test_an_issue_is_tried_by_its_address_and_nothing_is_written(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
+def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
     before = sorted(folder.iterdir())
-    told = try_(page(sandbox, "issues", 11))
-    assert (told.exit_code, told.stderr) == (0, "")
-    first, rule, *lines = told.stdout.splitlines()
+    result = try_(page(sandbox, "issues", 11))
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, rule, *lines = result.stdout.splitlines()
     assert first == f"event       issues.opened of {REPOSITORY}#11 ({page(sandbox, 'issues', 11)}; facts from GitHub)"
     assert rule == (
         "rule        settings.yaml:4 (repositories[0].events) enables issues.opened, and "
@@ -111,49 +111,49 @@ def test_an_issue_is_tried_by_its_address_and_nothing_is_written(try_: Hls, sand
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_pull_request_is_told_from_an_issue_by_github(try_: Hls, sandbox: Sandbox) -> None:
+def test_issues_and_pull_requests_are_distinguished_by_github(try_: Hls, sandbox: Sandbox) -> None:
     for given in (page(sandbox, "issues", 13), f"{REPOSITORY}#13"):
-        told = tried(try_, given)
-        assert (told["event"], told["facts"]) == ("pull_request.opened", "github")
-        assert told["outcomes"][0]["added"] == ["size/medium", "type/feature"]
+        result = tried(try_, given)
+        assert (result["event"], result["facts"]) == ("pull_request.opened", "github")
+        assert result["outcomes"][0]["added"] == ["size/medium", "type/feature"]
 
 
-def test_what_is_shown_was_asked_and_answered(try_: Hls, sandbox: Sandbox) -> None:
-    told = tried(try_, f"{REPOSITORY}#12")
+def test_the_printed_questions_and_replies_are_those_of_the_requests(try_: Hls, sandbox: Sandbox) -> None:
+    result = tried(try_, f"{REPOSITORY}#12")
     asked = [json.loads(seen.body) if isinstance(seen.body, str) else seen.body for seen in sandbox.seen.all("claude")]
-    assert [question["prompt_id"].partition("@")[0] for question in told["questions"]] == [
+    assert [question["prompt_id"].partition("@")[0] for question in result["questions"]] == [
         "issues/analyze",
         "issues/respond",
     ]
-    for question, request in zip(told["questions"], asked, strict=True):
+    for question, request in zip(result["questions"], asked, strict=True):
         assert request["system"][0]["text"] == question["system"]
         assert request["messages"] == [{"role": "user", "content": question["task"]}]
         REPLY_TYPES[question["reply_type"]].model_validate(question["reply"])
-    assert told["cost_usd"] == pytest.approx(sum(question["cost_usd"] for question in told["questions"]))
-    assert told["outcomes"][-1]["body"].endswith(marker("issues"))
+    assert result["cost_usd"] == pytest.approx(sum(question["cost_usd"] for question in result["questions"]))
+    assert result["outcomes"][-1]["body"].endswith(marker("issues"))
 
 
-def test_the_system_message_is_whole_where_that_is_asked_for(try_: Hls) -> None:
+def test_full_prints_the_whole_system_message(try_: Hls) -> None:
     short, full = try_("issues.opened").stdout, try_("issues.opened", "--full").stdout
     assert "Return the JSON object" not in short
     assert "the first 8 of" not in full
     assert len(full.splitlines()) - len(short.splitlines()) == 74 - 8
 
 
-def test_a_strangers_line_cannot_be_taken_for_one_of_ours(try_: Hls, folder: Path) -> None:
+def test_untrusted_text_cannot_imitate_a_line_of_output(try_: Hls, folder: Path) -> None:
     payload = recorded.load("issues.opened").payload
     issue: Any = payload["issue"]
-    issue["body"] = "Hm.\ncost        0 answers\x1b[2J\n─── on GitHub"
+    issue["body"] = "Hm.\ncost        0 answers\x1b[2J\n─── changes on GitHub"
     (folder / "event.json").write_text(json.dumps(payload))
-    told = try_("./event.json", "--claude", "sandbox").stdout
-    assert "\n│ cost        0 answers" in told
-    assert "\ncost        0 answers" not in told
-    assert "\n─── on GitHub" not in told
-    assert "\x1b" not in told
+    result = try_("./event.json", "--claude", "sandbox").stdout
+    assert "\n│ cost        0 answers" in result
+    assert "\ncost        0 answers" not in result
+    assert "\n─── changes on GitHub" not in result
+    assert "\x1b" not in result
 
 
-def test_our_comment_would_be_edited_and_what_a_person_did_is_respected(try_: Hls, sandbox: Sandbox) -> None:
-    """Also what only the service's database knows: which labels are ours, and which a person took away."""
+def test_the_existing_comment_would_be_edited_and_label_corrections_are_respected(try_: Hls, sandbox: Sandbox) -> None:
+    """Includes facts from the service's database: which labels HLS set, and which a person removed."""
     thread = sandbox.state.thread(REPOSITORY, 11)
     assert thread is not None
     comment = sandbox.state.create_comment(thread, f"Old news.\n{marker('issues')}", by=BOT)
@@ -183,18 +183,18 @@ def test_a_comment_that_a_person_deleted_would_not_come_back(try_: Hls) -> None:
     assert (commented["kind"], commented["body"]) == ("declined", None)
 
 
-def test_a_database_that_cannot_be_read_is_noted_and_the_try_goes_on(try_: Hls, folder: Path) -> None:
+def test_an_unreadable_database_is_noted_and_the_try_continues(try_: Hls, folder: Path) -> None:
     (folder / "hls.db").write_bytes(b"this is no database" * 100)
-    told = tried(try_, f"{REPOSITORY}#11")
-    assert told["end"]["state"] == "done"
-    (note,) = told["notes"]
-    assert note.startswith("what the service remembers of this thread is not known here: the database sqlite:///hls.db")
+    result = tried(try_, f"{REPOSITORY}#11")
+    assert result["end"]["state"] == "done"
+    (note,) = result["notes"]
+    assert note.startswith(
+        "the service's stored data about this issue or pull request could not be read: the database sqlite:///hls.db"
+    )
     assert (folder / "hls.db").read_bytes() == b"this is no database" * 100
 
 
-def test_an_event_that_would_be_ignored_is_told_why_and_tried_all_the_same_with_a_prompt(
-    try_: Hls, sandbox: Sandbox
-) -> None:
+def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(try_: Hls, sandbox: Sandbox) -> None:
     alone = try_("issues.pinned")
     assert alone.exit_code == 1
     assert alone.stdout.splitlines()[1:] == [
@@ -203,61 +203,67 @@ def test_an_event_that_would_be_ignored_is_told_why_and_tried_all_the_same_with_
             "settings.yaml:4 (repositories[0].events); add it there to process it"
         ),
         "─" * 80,
-        "ignored     the service would leave it alone, as said above; --prompt NAME tries it all the same",
-        "cost        none, since Claude was not asked",
+        "ignored     the service would ignore this event, see above; use --prompt NAME to try it anyway",
+        "cost        none, because Claude was not asked",
     ]
     assert sandbox.seen.all("claude") == ()
-    told = try_("issues.pinned", "--prompt", "issues/analyze")
-    assert told.exit_code == 0
-    assert "prompt      issues/analyze (prompts/issues/analyze.j2), as --prompt says" in told.stdout.splitlines()
+    result = try_("issues.pinned", "--prompt", "issues/analyze")
+    assert result.exit_code == 0
+    assert "prompt      issues/analyze (prompts/issues/analyze.j2), chosen with --prompt" in result.stdout.splitlines()
 
 
-def test_another_prompt_takes_the_place_of_the_routed_one(try_: Hls) -> None:
-    told = tried(try_, "issues.opened", "--prompt", "issues/respond")
-    assert (told["prompt"], told["named_by_option"], told["ignored"]) == ("issues/respond", True, None)
-    assert [question["reply_type"] for question in told["questions"]] == ["issue_response"]
+def test_the_prompt_option_replaces_the_routed_prompt(try_: Hls) -> None:
+    result = tried(try_, "issues.opened", "--prompt", "issues/respond")
+    assert (result["prompt"], result["named_by_option"], result["ignored"]) == ("issues/respond", True, None)
+    assert [question["reply_type"] for question in result["questions"]] == ["issue_response"]
 
 
-def test_a_repository_that_no_entry_matches_can_be_tried_with_a_prompt(try_: Hls, folder: Path) -> None:
+def test_a_repository_without_an_entry_can_be_tried_with_a_prompt(try_: Hls, folder: Path) -> None:
     (folder / "settings.yaml").write_text((folder / "settings.yaml").read_text().replace("Codertocat", "octo"))
     assert tried(try_, "issues.opened")["ignored"]["kind"] == "repository not configured"
     assert tried(try_, "issues.opened", "--prompt", "issues/analyze")["end"]["state"] == "done"
 
 
-def test_a_closed_thread_is_left_alone_and_tried_as_if_it_were_open_with_a_prompt(try_: Hls, sandbox: Sandbox) -> None:
+def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug").payload
     issue: Any = payload["issue"]
     sandbox.state.plant("issues", {**payload, "action": "closed", "issue": {**issue, "state": "closed"}})
     alone = try_(f"{REPOSITORY}#11")
     assert alone.exit_code == 1
     assert (
-        f"superseded  the issue {REPOSITORY}#11 was closed meanwhile; --prompt NAME tries it all the same\n"
+        f"superseded  the issue {REPOSITORY}#11 was closed meanwhile; use --prompt NAME to try it anyway\n"
         in alone.stdout
     )
-    told = try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze")
-    assert told.exit_code == 0
-    assert "note        the thread is closed or locked, and is tried as if it were neither\n" in told.stdout
+    result = try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze")
+    assert result.exit_code == 0
+    assert (
+        "note        the issue or pull request is closed or locked; it is treated as if it were open\n" in result.stdout
+    )
 
 
-def test_people_who_ask_to_be_left_alone_are_with_a_prompt_too(try_: Hls, sandbox: Sandbox) -> None:
+def test_an_opt_out_is_respected_with_a_prompt_too(try_: Hls, sandbox: Sandbox) -> None:
     thread = sandbox.state.thread(REPOSITORY, 11)
     assert thread is not None
     sandbox.state.create_label(REPOSITORY, "skip-hls", "ededed", None)
     sandbox.state.add_labels(thread, ("skip-hls",), by=BOT)
-    told = tried(try_, f"{REPOSITORY}#11", "--prompt", "issues/analyze")
-    assert (told["ignored"]["kind"], told["end"]["state"], told["questions"]) == ("asked to skip", "superseded", [])
-    assert "--prompt" not in told["end"]["reason"]
+    result = tried(try_, f"{REPOSITORY}#11", "--prompt", "issues/analyze")
+    assert (result["ignored"]["kind"], result["end"]["state"], result["questions"]) == (
+        "asked to skip",
+        "superseded",
+        [],
+    )
+    assert "--prompt" not in result["end"]["reason"]
 
 
-def test_a_reply_that_does_not_validate_is_shown_with_what_was_wrong_and_with_the_second_try(folder: Path) -> None:
+def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(folder: Path) -> None:
     replies = [lambda _asked: {"worth_saying": True}, canned]
     with Sandbox(answer=lambda asked: replies.pop(0)(asked)) as sandbox:
         (folder / "settings.yaml").write_text(SETTINGS.format(sandbox=sandbox))
-        told = CliRunner().invoke(app, ["prompts", "try", "issues.opened", "--config", "settings.yaml"])
-    assert told.exit_code == 0
-    assert "reply       cannot be used: " in told.stdout
-    assert "correction  what Claude was told of its last reply\n" in told.stdout
-    assert "\ncost        2 answers, " in told.stdout
+        result = CliRunner().invoke(app, ["prompts", "try", "issues.opened", "--config", "settings.yaml"])
+    assert result.exit_code == 0
+    assert "reply       invalid: " in result.stdout
+    assert "correction  what Claude was told about its previous reply\n" in result.stdout
+    assert "\ncost        2 answers, " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -268,21 +274,21 @@ def test_a_reply_that_does_not_validate_is_shown_with_what_was_wrong_and_with_th
             Fault(effect="status", status=529, stand_in="claude", method="POST"),
             (
                 "overloaded error; wait: Claude is temporarily unavailable (https://status.claude.com); "
-                "the service would try again"
+                "the service would retry"
             ),
         ),
     ],
     ids=["refusal", "outage"],
 )
-def test_what_goes_wrong_is_told_with_what_to_do(try_: Hls, sandbox: Sandbox, fault: Fault, end: str) -> None:
+def test_a_failure_is_printed_with_its_remedy(try_: Hls, sandbox: Sandbox, fault: Fault, end: str) -> None:
     sandbox.faults.add(fault)
-    told = try_("issues.opened")
-    assert told.exit_code == 1
-    (failed,) = [line for line in told.stdout.splitlines() if line.startswith("failed      ")]
+    result = try_("issues.opened")
+    assert result.exit_code == 1
+    (failed,) = [line for line in result.stdout.splitlines() if line.startswith("failed      ")]
     assert failed.endswith(end)
 
 
-def test_a_template_that_breaks_on_this_event_is_named_and_nothing_is_asked(
+def test_a_template_that_fails_for_this_event_is_reported_and_claude_is_not_asked(
     try_: Hls, sandbox: Sandbox, folder: Path
 ) -> None:
     (folder / "prompts").unlink()
@@ -295,27 +301,27 @@ def test_a_template_that_breaks_on_this_event_is_named_and_nothing_is_asked(
     issue: Any = payload["issue"]
     issue["title"] = "Odd"
     (folder / "event.json").write_text(json.dumps(payload))
-    told = try_("./event.json")
-    assert told.exit_code == 1
-    assert "failed      prompts/issues/mine.j2:6: " in told.stdout
+    result = try_("./event.json")
+    assert result.exit_code == 1
+    assert "failed      prompts/issues/mine.j2:6: " in result.stdout
     assert sandbox.seen.all("claude") == ()
 
 
-def test_without_credentials_a_payload_is_tried_on_canned_answers(folder: Path) -> None:
+def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path) -> None:
     (folder / "settings.yaml").write_text(f"{SMALLEST}    events: [issues]\n")
     hls = CliRunner()
-    told = hls.invoke(app, ["prompts", "try", "issues.opened", "-c", "settings.yaml", "--claude", "sandbox"])
-    assert told.exit_code == 1  # of another repository than the one that settings name
-    told = hls.invoke(
+    result = hls.invoke(app, ["prompts", "try", "issues.opened", "-c", "settings.yaml", "--claude", "sandbox"])
+    assert result.exit_code == 1  # the settings do not name its repository
+    result = hls.invoke(
         app,
         ["prompts", "try", "demo/bug", "-c", "settings.yaml", "--claude", "sandbox", "--prompt", "issues/analyze"],
     )
-    assert told.exit_code == 0
-    assert told.stdout.endswith("; canned answers of the sandbox: nothing was paid\n")
+    assert result.exit_code == 0
+    assert result.stdout.endswith("; these were canned answers of the sandbox: nothing was paid\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (
             ["issues.opened"],
@@ -341,45 +347,43 @@ def test_without_credentials_a_payload_is_tried_on_canned_answers(folder: Path) 
     ],
     ids=["key", "token", "token for live facts"],
 )
-def test_a_credential_that_is_needed_and_not_set_is_named_with_the_way_round_it(
-    folder: Path, arguments: list[str], complaint: str
-) -> None:
+def test_a_missing_credential_is_reported_with_an_alternative(folder: Path, arguments: list[str], message: str) -> None:
     (folder / "settings.yaml").write_text(SMALLEST)
-    told = CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
-    assert (told.exit_code, told.stdout, told.stderr) == (2, "", complaint)
+    result = CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "complaint"),
+    ("arguments", "code", "message"),
     [
         (["issues.opened", "--claude", "opus"], 2, "one of real, sandbox"),
         (["issues.opened", "--prompt", "issues/nope"], 2, "there is no prompt issues/nope; there are "),
-        (["Codertocat/Hello-World#11", "--event", "issues"], 2, "--event says what a file is; "),
+        (["Codertocat/Hello-World#11", "--event", "issues"], 2, "--event is only for files; "),
         (["Codertocat/Hello-World#999"], 1, "GET /repos/Codertocat/Hello-World/issues/999: 404 "),
         (["demo/bugg"], 2, "did you mean demo/bug"),
         (["./event.json"], 2, "event.json: the payload does not "),
     ],
 )
-def test_a_wrong_call_is_told_what_is_right(
-    try_: Hls, folder: Path, arguments: list[str], code: int, complaint: str
+def test_a_usage_error_names_what_is_expected(
+    try_: Hls, folder: Path, arguments: list[str], code: int, message: str
 ) -> None:
     (folder / "event.json").write_text('{"issue": {"number": 1}}')
-    told = try_(*arguments)
-    assert (told.exit_code, told.stdout) == (code, "")
-    assert complaint in told.stderr
+    result = try_(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
 
 
-def test_facts_about_a_payload_are_read_from_github_where_that_is_asked_for(try_: Hls, sandbox: Sandbox) -> None:
+def test_live_reads_the_facts_about_a_payload_from_github(try_: Hls, sandbox: Sandbox) -> None:
     edited = recorded.load("demo/bug").payload
     issue: Any = edited["issue"]
     sandbox.state.plant("issues", {**edited, "issue": {**issue, "title": "Only GitHub knows this title"}})
-    told = tried(try_, "demo/bug", "--live")
-    assert (told["facts"], "Only GitHub knows this title" in told["questions"][0]["task"]) == ("github", True)
-    told = tried(try_, "demo/bug")
-    assert (told["facts"], "Only GitHub knows this title" in told["questions"][0]["task"]) == ("sandbox", False)
+    result = tried(try_, "demo/bug", "--live")
+    assert (result["facts"], "Only GitHub knows this title" in result["questions"][0]["task"]) == ("github", True)
+    result = tried(try_, "demo/bug")
+    assert (result["facts"], "Only GitHub knows this title" in result["questions"][0]["task"]) == ("sandbox", False)
 
 
-def test_a_second_question_waits_for_its_turn(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path: Path) -> None:
     settings = load(tmp_path, SETTINGS.format(sandbox=sandbox).replace("second: 100", "second: 0.1"))
     payload = recorded.load("demo/question")
     later: list[timedelta] = []
@@ -387,34 +391,34 @@ def test_a_second_question_waits_for_its_turn(sandbox: Sandbox, tmp_path: Path) 
         closing(look(settings.github, now=lambda: NOON)) as github,
         closing(Claude(settings.claude, clock=lambda: 0.0, now=lambda: NOON)) as claude,
     ):
-        told = Try(
+        result = TryRunner(
             settings,
             load_checked(settings),
             github,
             claude,
-            remembered=lambda _event, _number, _we: ThreadKnowledge(labels={}, comments={}),
+            load_history=lambda _event, _number, _we: ThreadKnowledge(labels={}, comments={}),
             pause=lambda seconds: later.append(timedelta(seconds=seconds)),
             clock=lambda: 0.0,
             open_store=partial(Store.open, skew=lambda: sum(later, timedelta())),
         ).run(Subject(payload.name, payload.event, payload.action, True, payload.body), None)
-    assert len(told.questions) == 2
-    assert isinstance(told.end, Ended)
+    assert len(result.questions) == 2
+    assert isinstance(result.end, Ended)
     assert sum(later, timedelta()) > timedelta(seconds=9)
 
 
-def test_a_used_up_budget_is_not_waited_for(try_: Hls, folder: Path) -> None:
+def test_an_exhausted_hourly_budget_ends_the_try(try_: Hls, folder: Path) -> None:
     settings = (folder / "settings.yaml").read_text().replace("second: 100", "second: 100, calls_per_hour: 1")
     (folder / "settings.yaml").write_text(settings)
-    told = tried(try_, "demo/question")
-    assert (len(told["questions"]), told["end"]["state"]) == (1, "failed")
-    assert "claude.calls_per_hour allows 1 calls" in told["end"]["reason"]
+    result = tried(try_, "demo/question")
+    assert (len(result["questions"]), result["end"]["state"]) == (1, "failed")
+    assert "claude.calls_per_hour allows 1 calls" in result["end"]["reason"]
 
 
-def test_a_token_that_github_refuses_is_told_with_what_to_do(try_: Hls, folder: Path, sandbox: Sandbox) -> None:
+def test_a_rejected_token_is_reported_with_its_remedy(try_: Hls, folder: Path, sandbox: Sandbox) -> None:
     settings = (folder / "settings.yaml").read_text().replace(sandbox.token, "ghp_wrong")
     (folder / "settings.yaml").write_text(settings)
-    told = try_("issues.opened", "--live")
-    assert (told.exit_code, told.stdout) == (1, "")
-    assert told.stderr == (
+    result = try_("issues.opened", "--live")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
         "GET /user: 401 Bad credentials; set github.token to a valid token: this one is wrong, expired or revoked\n"
     )

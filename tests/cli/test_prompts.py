@@ -1,4 +1,4 @@
-"""`hls prompts`: what there is, what it came to, what it can name, where it differs, and what is said in trouble."""
+"""`hls prompts list`, `vars`, `show` and `diff`, and their error messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Hls = Callable[..., Result]
 
 @pytest.fixture
 def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
-    """`hls prompts` in a folder with settings and a library of one's own; its paths are cut short."""
+    """`hls prompts` in a folder with settings and a library of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
     (tmp_path / "settings.yaml").write_text(SETTINGS)
@@ -68,7 +68,7 @@ def call(
 # --- list ------------------------------------------------------------------------------------------------------------
 
 
-def test_prompts_are_listed_with_what_they_are_for_and_from_and_no_database_is_made(hls: Hls, tmp_path: Path) -> None:
+def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path: Path) -> None:
     listed = hls("list")
     assert (listed.exit_code, listed.stderr) == (0, "")
     assert re.sub("@[0-9a-f]{6}", "@", listed.stdout) == (
@@ -78,19 +78,19 @@ def test_prompts_are_listed_with_what_they_are_for_and_from_and_no_database_is_m
         "issues/more@\n"
         "  for         after issues/mine\n"
         "  from        lib/issues/more.j2, your own; from the shipped library: base.j2\n"
-        "settings.yaml:4 (storage.url): there is no database yet, so no answers, costs and errors\n"
+        "settings.yaml:4 (storage.url): there is no database yet, so there are no statistics\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
 
-def test_a_prompt_that_only_runs_in_the_shadow_is_listed_as_such(hls: Hls, tmp_path: Path) -> None:
+def test_list_marks_a_prompt_that_runs_only_as_a_shadow(hls: Hls, tmp_path: Path) -> None:
     shadow = "prompts:\n  directory: lib\n  use: {issues.opened: {prompt: issues/strict, shadow: true}}\n"
     (tmp_path / "settings.yaml").write_text(SETTINGS.replace("prompts: {directory: lib}\n", shadow))
     write(tmp_path / "lib", {"issues/strict.j2": f"{FRONT}---\n{TASK}"})
-    assert "  for         issues.opened; only in the shadow of another\n" in hls("list").stdout
+    assert "  for         issues.opened; only as a shadow\n" in hls("list").stdout
 
 
-def test_prompts_of_several_folders_are_listed_with_the_one_they_are_from(hls: Hls, tmp_path: Path) -> None:
+def test_list_shows_the_folder_of_each_prompt(hls: Hls, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(SETTINGS.replace("directory: lib", "directory: [own, lib]"))
     write(tmp_path / "own", {"issues/more.j2": f"{TASK}Kindly.\n"})
     listed = hls("list").stdout
@@ -102,7 +102,9 @@ def test_prompts_of_several_folders_are_listed_with_the_one_they_are_from(hls: H
     assert "--- front matter (lib/issues/more.j2) ---\n" in hls("show", "issues/more").stdout
 
 
-def test_figures_are_of_the_version_at_hand_and_in_brackets_of_earlier_ones(hls: Hls, tmp_path: Path) -> None:
+def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_parentheses(
+    hls: Hls, tmp_path: Path
+) -> None:
     mine = identity(hls, "issues/mine")
     with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
         lease = begin(store, "g1")
@@ -132,7 +134,7 @@ def test_figures_are_of_the_version_at_hand_and_in_brackets_of_earlier_ones(hls:
     )
 
 
-def test_a_cost_that_nobody_knows_is_not_said_to_be_nothing(hls: Hls, tmp_path: Path) -> None:
+def test_an_unknown_cost_is_not_shown_as_zero(hls: Hls, tmp_path: Path) -> None:
     mine = identity(hls, "issues/mine")
     with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
         lease = begin(store, "g1")
@@ -143,7 +145,7 @@ def test_a_cost_that_nobody_knows_is_not_said_to_be_nothing(hls: Hls, tmp_path: 
     assert re.search(r"  last error  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: no answer\n", listed)
 
 
-def test_a_database_that_cannot_be_used_is_named_with_the_setting(hls: Hls, tmp_path: Path) -> None:
+def test_an_unusable_database_is_reported_with_its_setting(hls: Hls, tmp_path: Path) -> None:
     (tmp_path / "hls.db").write_text("no database, but a text that is long enough to be looked at")
     listed = hls("list")
     assert listed.exit_code == 2
@@ -151,7 +153,7 @@ def test_a_database_that_cannot_be_used_is_named_with_the_setting(hls: Hls, tmp_
     assert listed.stdout == ""
 
 
-def test_an_address_of_no_database_is_named_with_the_setting(hls: Hls, tmp_path: Path) -> None:
+def test_an_invalid_database_url_is_reported_with_its_setting(hls: Hls, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(SETTINGS.replace("sqlite:///hls.db", "postgresql+psycopg://u@h:port/d"))
     listed = hls("list")
     assert listed.exit_code == 2
@@ -162,10 +164,10 @@ def test_an_address_of_no_database_is_named_with_the_setting(hls: Hls, tmp_path:
 
 
 def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(hls: Hls) -> None:
-    told = hls("vars", "pull_requests")
-    assert (told.exit_code, told.stderr) == (0, "")
-    lines = told.stdout.splitlines()
-    assert lines[0] == "Prompts and comments about pull_request see:"
+    result = hls("vars", "pull_requests")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Variables of prompts and comments about pull_request:"
     for line in (
         "  pull_request.number                 -           whole number   2",
         "  pull_request.title                  stranger's  text           Update the README with new information.",
@@ -173,46 +175,48 @@ def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(h
         "  pull_request.draft                  -           true or false  false",
         "  size                                ours        one of small, medium, large  small",
     ):
-        assert line in lines[: lines.index("Only comments see:")]
-    below = lines[lines.index("Only comments see:") :]
+        assert line in lines[: lines.index("Variables of comments only:")]
+    below = lines[lines.index("Variables of comments only:") :]
     assert "  findings[].severity                 ours        one of critical, high, medium, low  critical" in below
-    assert "Comments see, and prompts that a `then` leads to, where the reply is pull_request_analysis:" in below
+    assert (
+        "Variables of comments, and of prompts that follow with `then`, if the reply is pull_request_analysis:" in below
+    )
     assert "  analysis.worth_saying               -           true or false  true" in below
 
 
 def test_an_example_is_one_short_line(hls: Hls) -> None:
-    told = hls("vars", "pull_requests").stdout
-    assert "stranger's  text           This is a pretty simple change that we need to pull into ...\n" in told
-    assert "\\n" not in told  # the line breaks of patches
-    assert max(len(line.split("  ")[-1].strip()) for line in told.splitlines() if line.startswith("  ")) <= 60
+    result = hls("vars", "pull_requests").stdout
+    assert "stranger's  text           This is a pretty simple change that we need to pull into ...\n" in result
+    assert "\\n" not in result  # the line breaks of patches
+    assert max(len(line.split("  ")[-1].strip()) for line in result.splitlines() if line.startswith("  ")) <= 60
 
 
 @pytest.mark.parametrize(
     ("family", "event"), [("issues", "issues"), ("pull_requests", "pull_request"), ("reviews", "pull_request_review")]
 )
-def test_a_family_is_known_by_its_own_name_and_by_its_events(hls: Hls, family: str, event: str) -> None:
+def test_a_family_is_found_by_its_name_and_by_its_event(hls: Hls, family: str, event: str) -> None:
     by_family, by_event = hls("vars", family), hls("vars", event)
     assert (by_family.exit_code, by_event.exit_code) == (0, 0)
     assert by_family.stdout == by_event.stdout
-    assert by_event.stdout.startswith(f"Prompts and comments about {event} see:\n")
+    assert by_event.stdout.startswith(f"Variables of prompts and comments about {event}:\n")
 
 
-def test_an_unknown_family_names_the_known_ones(hls: Hls) -> None:
-    told = hls("vars", "issue")
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert told.stderr == (
-        "there is no family 'issue'; there are issues, pull_requests, reviews, workflows, comments, releases, and each "
-        "other event of GitHub's, such as push\n"
+def test_the_error_for_an_unknown_family_lists_the_families(hls: Hls) -> None:
+    result = hls("vars", "issue")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "there is no family 'issue'; there are issues, pull_requests, reviews, workflows, comments, releases, and "
+        "every other GitHub event, such as push\n"
     )
 
 
-def test_who_mends_a_prompt_can_look_variables_up(hls: Hls, tmp_path: Path) -> None:
+def test_vars_works_while_a_prompt_is_broken(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
-    told = hls("vars", "issues")
-    assert told.exit_code == 0
-    assert "  issue.title  " in told.stdout
-    assert told.stdout.endswith(
-        "\nthe prompts cannot be used, so their own fields and labels are missing here; hls check says what is wrong\n"
+    result = hls("vars", "issues")
+    assert result.exit_code == 0
+    assert "  issue.title  " in result.stdout
+    assert result.stdout.endswith(
+        "\nthe prompts have errors, so the fields and labels that they define are missing here; see `hls check`\n"
     )
 
 
@@ -225,28 +229,28 @@ labels: {areas: "area/{value}", kind: {bug: defect}, priority: false, difficulty
 """
 
 
-def test_what_comments_see_is_listed_with_the_fields_and_labels_of_authors(hls: Hls, tmp_path: Path) -> None:
+def test_vars_lists_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")})
-    told = hls("vars", "issues").stdout
+    result = hls("vars", "issues").stdout
     assert (
-        "\nLabels that come of issue_analysis:\n"
+        "\nLabels set by issue_analysis:\n"
         "  kind                                bug, enhancement, question, documentation, maintenance\n"
-    ) in told
-    assert re.sub(r"(analysis.version .* text ).*", r"\1", told).endswith(
+    ) in result
+    assert re.sub(r"(analysis.version .* text ).*", r"\1", result).endswith(
         "\n"
-        "They see besides, or with other values, where issues/own was asked:\n"
+        "Additional or changed variables after issues/own:\n"
         "  analysis.component                  ours        one of payments, search, none  none\n"
         "  analysis.areas[]                    ours        one of api, docs\n"
         "  analysis.version                    stranger's  text \n"
         "\n"
-        "Labels that come of issues/own:\n"
+        "Labels set by issues/own:\n"
         "  kind                                defect\n"
         "  component                           component-payments, component-search\n"
         "  areas                               area/api, area/docs\n"
     )
 
 
-def test_a_prompt_is_shown_with_its_own_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
+def test_show_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")})
     shown = hls("show", "issues/own").stdout
     assert (
@@ -261,7 +265,7 @@ def test_a_prompt_is_shown_with_its_own_fields_and_labels(hls: Hls, tmp_path: Pa
     ) in shown
 
 
-def test_check_says_what_fields_and_labels_a_prompt_has_of_its_own(hls: Hls, tmp_path: Path) -> None:
+def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
     write(tmp_path / "lib", files)
     checked = CliRunner().invoke(app, ["check", "--offline"])
@@ -279,7 +283,7 @@ def test_check_says_what_fields_and_labels_a_prompt_has_of_its_own(hls: Hls, tmp
 # --- show ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_prompt_is_shown_with_the_lines_of_its_files(hls: Hls) -> None:
+def test_show_prints_the_files_with_line_numbers(hls: Hls) -> None:
     mine = identity(hls, "issues/mine")
     for given in ("issues/mine", mine):
         shown = hls("show", given)
@@ -307,10 +311,10 @@ def test_a_prompt_is_shown_with_the_lines_of_its_files(hls: Hls) -> None:
         )
 
 
-def test_the_front_matter_that_was_taken_over_is_shown_with_its_file(hls: Hls, tmp_path: Path) -> None:
+def test_show_prints_the_file_of_inherited_front_matter(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/respond.j2": "{# \x1b[2J #}\n\nAnswer {{ issue.title }}"})
     shown = hls("show", "issues/respond")
-    assert shown.exit_code == 2  # nothing leads to it here, and the shipped front matter names no event
+    assert shown.exit_code == 2  # no prompt is followed by it here, and the shipped front matter names no event
     write(tmp_path / "lib", {"issues/analyze.j2": "Say {{ issue.title }}"})
     (tmp_path / "lib/issues/mine.j2").unlink()
     (tmp_path / "lib/issues/mine.comment.md.j2").unlink()
@@ -323,17 +327,17 @@ def test_the_front_matter_that_was_taken_over_is_shown_with_its_file(hls: Hls, t
     )
 
 
-def test_the_id_of_another_version_is_not_shown_as_if_it_were_the_one_at_hand(hls: Hls) -> None:
+def test_show_rejects_the_id_of_another_version(hls: Hls) -> None:
     shown = hls("show", "issues/mine@000000")
     assert (shown.exit_code, shown.stdout) == (1, "")
     mine = identity(hls, "issues/mine")
-    assert shown.stderr == f"issues/mine@000000 is another version; the one at hand is {mine}\n"
+    assert shown.stderr == f"issues/mine@000000 is another version; the current one is {mine}\n"
 
 
 # --- diff ------------------------------------------------------------------------------------------------------------
 
 
-def test_two_prompts_are_compared_over_all_their_files(hls: Hls) -> None:
+def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
     compared = hls("diff", "issues/mine", "issues/more")
     assert (compared.exit_code, compared.stderr) == (1, "")
     assert compared.stdout == (
@@ -356,7 +360,7 @@ def test_two_prompts_are_compared_over_all_their_files(hls: Hls) -> None:
     )
 
 
-def test_a_prompt_alone_is_compared_with_the_shipped_one_of_its_name(hls: Hls, tmp_path: Path) -> None:
+def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Path) -> None:
     shipped = (SHIPPED / "reviews/analyze.j2").read_text()
     assert shipped.count("# Your task") == 1
     write(tmp_path / "lib", {"reviews/analyze.j2": shipped.replace("# Your task", "# Thy task")})
@@ -368,48 +372,51 @@ def test_a_prompt_alone_is_compared_with_the_shipped_one_of_its_name(hls: Hls, t
     assert changed == ["-# Your tas", "+# Thy task"]
 
 
-def test_prompts_without_a_difference_are_said_to_be_the_same(hls: Hls, tmp_path: Path) -> None:
+def test_diff_without_differences(hls: Hls, tmp_path: Path) -> None:
     words = (SHIPPED / "reviews/analyze.j2").read_text().split("---\n", 2)[2]
     write(tmp_path / "lib", {"reviews/analyze.j2": words})
     alone, twice = hls("diff", "reviews/analyze"), hls("diff", "issues/mine", "issues/mine")
-    assert (alone.exit_code, alone.stdout) == (0, "the same: reviews/analyze and the shipped one\n")
-    assert (twice.exit_code, twice.stdout) == (0, "the same: issues/mine and issues/mine\n")
+    assert (alone.exit_code, alone.stdout) == (0, "no differences: reviews/analyze and the shipped prompt\n")
+    assert (twice.exit_code, twice.stdout) == (0, "no differences: issues/mine and issues/mine\n")
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (
             ["issues/mine"],
-            f"no shipped prompt is called issues/mine; there are {SHIPPED_NAMES}; name a second prompt of your own\n",
+            (
+                f"there is no shipped prompt issues/mine; there are {SHIPPED_NAMES}; "
+                "name the other prompt as second argument\n"
+            ),
         ),
         (["issues/mine", "issues/nine"], "there is no prompt issues/nine; there are issues/mine, issues/more\n"),
         (["nothing\x1b[2J"], "there is no prompt nothing\\x1b[2J; there are issues/mine, issues/more\n"),
     ],
     ids=["not shipped", "unknown", "hostile"],
 )
-def test_what_cannot_be_compared_is_no_difference(hls: Hls, given: list[str], told: str) -> None:
+def test_diff_of_an_unknown_prompt_is_a_usage_error(hls: Hls, given: list[str], message: str) -> None:
     compared = hls("diff", *given)
-    assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", told)
+    assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", message)
 
 
-def test_the_id_of_another_version_cannot_be_compared(hls: Hls) -> None:
+def test_diff_rejects_the_id_of_another_version(hls: Hls) -> None:
     compared = hls("diff", "issues/mine", "issues/more@000000")
     assert (compared.exit_code, compared.stdout) == (2, "")
-    assert compared.stderr.startswith("issues/more@000000 is another version; the one at hand is issues/more@")
+    assert compared.stderr.startswith("issues/more@000000 is another version; the current one is issues/more@")
 
 
-# --- trouble ---------------------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "command", [["list"], ["show", "issues/mine"], ["diff", "issues/mine"]], ids=["list", "show", "diff"]
 )
-def test_broken_prompts_are_named_with_file_and_line(hls: Hls, tmp_path: Path, command: list[str]) -> None:
+def test_prompt_errors_are_reported_with_file_and_line(hls: Hls, tmp_path: Path, command: list[str]) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
-    told = hls(*command)
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in told.stderr
+    result = hls(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -417,8 +424,8 @@ def test_broken_prompts_are_named_with_file_and_line(hls: Hls, tmp_path: Path, c
     [["list"], ["vars", "issues"], ["show", "issues/mine"], ["diff", "issues/mine"]],
     ids=["list", "vars", "show", "diff"],
 )
-def test_settings_that_cannot_be_used_are_named(hls: Hls, tmp_path: Path, command: list[str]) -> None:
+def test_unusable_settings_are_reported(hls: Hls, tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompt: {{}}\n")
-    told = hls(*command)
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert told.stderr.startswith("settings.yaml:6: prompt: unknown key")
+    result = hls(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("settings.yaml:6: prompt: unknown key")

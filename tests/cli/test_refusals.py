@@ -1,4 +1,4 @@
-"""What ends a command that cannot do its work: a sentence and the exit code that its help names, never a traceback."""
+"""Errors that end a command: a message and the documented exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hls(*arguments: str) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the user is; whatever the machine's own environment names, these settings are used."""
+    """Current directory; HLS_CONFIG of the machine is removed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HLS_CONFIG", raising=False)
     return tmp_path
@@ -43,7 +43,7 @@ def config(folder: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def database(folder: Path) -> Path:
-    """A dead delivery, and one on thread octo/widgets#7 that remembers a step."""
+    """A database with a dead delivery, and one of octo/widgets#7 with a checkpoint."""
     with closing(Store.open(f"sqlite:///{folder}/hls.db")) as store:
         bury(store, "dead-1")
         store.remember(begin(store, "guid-1", number=7), Remembered("route", 0, 1, '"settings.yaml:3"', 0.01))
@@ -66,13 +66,11 @@ def test_a_payload_of_another_shape_is_not_sent(folder: Path, config: tuple[str,
 
 
 @pytest.mark.parametrize("command", ["send", "render"])
-def test_a_payload_that_is_nested_without_end_is_not_json_for_us(
-    folder: Path, config: tuple[str, str], command: str
-) -> None:
+def test_a_payload_that_is_nested_too_deeply_is_rejected(folder: Path, config: tuple[str, str], command: str) -> None:
     (folder / "event.json").write_text("[" * 200_000)
-    refused = hls(command, "./event.json", *config)
-    assert refused.exit_code == 2
-    assert refused.stderr == "event.json is not JSON: it is nested too deeply\n"
+    result = hls(command, "./event.json", *config)
+    assert result.exit_code == 2
+    assert result.stderr == "event.json is not JSON: it is nested too deeply\n"
 
 
 @pytest.mark.parametrize(
@@ -80,27 +78,27 @@ def test_a_payload_that_is_nested_without_end_is_not_json_for_us(
     [("deliveries", "list"), ("deliveries", "show", "guid-1"), ("why", "octo/widgets#7")],
     ids=["list", "show", "why"],
 )
-def test_a_database_that_breaks_while_it_is_read_is_named_with_the_setting(
+def test_a_database_error_during_a_read_is_reported_with_its_setting(
     config: tuple[str, str], database: Path, command: tuple[str, ...]
 ) -> None:
     with changed(database) as connection:
         connection.execute("ALTER TABLE deliveries RENAME TO elsewhere")
-    told = hls(*command, *config)
-    assert told.exit_code == 2
-    assert told.stderr == (
+    result = hls(*command, *config)
+    assert result.exit_code == 2
+    assert result.stderr == (
         "settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: no such table: deliveries; "
         "see whether it is whole\n"
     )
 
 
-def test_a_database_that_refuses_a_write_is_named_with_the_setting(config: tuple[str, str], database: Path) -> None:
+def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tuple[str, str], database: Path) -> None:
     with changed(database) as connection:
         connection.execute(
             "CREATE TRIGGER full BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
         )
-    told = hls("deliveries", "retry", "dead-1", *config)
-    assert told.exit_code == 2
-    assert told.stderr == (
+    result = hls("deliveries", "retry", "dead-1", *config)
+    assert result.exit_code == 2
+    assert result.stderr == (
         "settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: the disk is full; "
         "free disk space\n"
     )
@@ -108,38 +106,38 @@ def test_a_database_that_refuses_a_write_is_named_with_the_setting(config: tuple
 
 @pytest.mark.parametrize("command", [("deliveries", "show", "guid-1"), ("why", "octo/widgets#7")], ids=["show", "why"])
 @pytest.mark.parametrize(
-    ("damaged", "finding"),
+    ("damaged", "problem"),
     [
         (b"no zstd", "error determining content size from frame header"),
         (pack(b"\xff"), "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],
     ids=["not packed", "no text"],
 )
-def test_a_damaged_step_is_said_to_be_one(
-    config: tuple[str, str], database: Path, command: tuple[str, ...], damaged: bytes, finding: str
+def test_a_damaged_checkpoint_is_reported(
+    config: tuple[str, str], database: Path, command: tuple[str, ...], damaged: bytes, problem: str
 ) -> None:
     with changed(database) as connection:
         connection.execute("UPDATE steps SET value = ?", (damaged,))
-    told = hls(*command, *config)
-    assert told.exit_code == 2
-    assert told.stderr == (
-        f"settings.yaml:4 (storage.url): a stored value cannot be read ({finding}): the database may be damaged; "
+    result = hls(*command, *config)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"settings.yaml:4 (storage.url): a stored value cannot be read ({problem}): the database may be damaged; "
         "restore a copy of it\n"
     )
 
 
-def test_a_demo_whose_github_cannot_be_read_does_not_start(folder: Path) -> None:
+def test_the_demo_does_not_start_with_an_unreadable_sandbox_state(folder: Path) -> None:
     (folder / "data" / "demo").mkdir(parents=True)
     (folder / "data" / "demo" / "github.json").write_text("{")
-    told = hls("demo", "--once")
-    assert told.exit_code == 2
-    assert told.output.startswith(
+    result = hls("demo", "--once")
+    assert result.exit_code == 2
+    assert result.output.startswith(
         "the demo cannot run: data/demo/github.json is not a state of the sandbox: delete it to begin afresh ("
     )
 
 
-def test_a_demo_that_may_not_write_does_not_say_that_another_one_is_running(folder: Path) -> None:
+def test_a_demo_without_write_access_does_not_report_another_running_demo(folder: Path) -> None:
     (folder / "data").write_text("a file where the folder should be")
-    told = hls("demo", "--once")
-    assert told.exit_code == 2
-    assert told.output.startswith("the demo cannot run: the database sqlite:///data/demo/hls.db cannot be opened: ")
+    result = hls("demo", "--once")
+    assert result.exit_code == 2
+    assert result.output.startswith("the demo cannot run: the database sqlite:///data/demo/hls.db cannot be opened: ")

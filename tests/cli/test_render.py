@@ -1,4 +1,4 @@
-"""What `hls render` says of the request: the model that is asked, and what that one costs."""
+"""`hls render`: the model and the estimated cost of the request."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueResponse
-from hls_handler.cli.render import report
+from hls_handler.cli.render import format_request
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import Rendered
 from tests.settings.files import SMALLEST, load
 
 
-def asking(model: str | None) -> Rendered:
+def rendered(model: str | None) -> Rendered:
     prompt = Prompt(
         name="issues/respond",
         id="issues/respond@3f9c2a",
@@ -40,9 +40,9 @@ def asking(model: str | None) -> Rendered:
     ],
     ids=["of settings", "of the prompt", "retired"],
 )
-def test_the_model_that_is_asked_is_shown_with_its_price(
+def test_the_model_is_printed_with_its_estimated_cost(
     tmp_path: Path, model: str | None, shown: str, costs: str
 ) -> None:
-    _, second, third, *_ = report(load(tmp_path, SMALLEST), asking(model)).splitlines()
+    _, second, third, *_ = format_request(load(tmp_path, SMALLEST), rendered(model)).splitlines()
     assert second == f"model       {shown}, max_tokens 4000"
-    assert third == f"estimate    about 221 input tokens; {costs} (the reply at its longest), uncached"
+    assert third == f"estimate    about 221 input tokens; {costs} (with the longest reply), uncached"

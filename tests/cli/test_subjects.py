@@ -1,11 +1,11 @@
-"""What a command is asked to look at: which thread an address names, and on which GitHub."""
+"""Parsing of the issue or pull request that a command line names, and of the GitHub host."""
 
 from __future__ import annotations
 
 import pytest
 import typer
 
-from hls_handler.cli.subjects import ThreadName, find_thread, web_host
+from hls_handler.cli.subjects import ConversationRef, find_conversation, web_host
 
 GITHUB = "https://api.github.com"
 
@@ -22,20 +22,20 @@ GITHUB = "https://api.github.com"
     ],
     ids=["github.com", "port said", "server", "server with port", "data residency", "sandbox"],
 )
-def test_the_pages_of_an_api_are_where_people_see_them(base_url: str, host: str) -> None:
+def test_web_host_of_an_api(base_url: str, host: str) -> None:
     assert web_host(base_url) == host
 
 
 @pytest.mark.parametrize(
-    ("given", "base_url", "thread"),
+    ("given", "base_url", "conversation"),
     [
-        ("https://github.com/octo/widgets/issues/7", GITHUB, ThreadName("octo/widgets", 7)),
-        ("https://github.com/octo/widgets/pull/13", GITHUB, ThreadName("octo/widgets", 13)),
-        ("https://www.GitHub.com/octo/widgets/pull/13/files", GITHUB, ThreadName("octo/widgets", 13)),
-        ("https://github.com/octo/widgets/issues/7?x=1#issuecomment-5", GITHUB, ThreadName("octo/widgets", 7)),
-        ("octo/widgets#7", GITHUB, ThreadName("octo/widgets", 7)),
-        ("https://ghe.example.com/a/b/issues/1", "https://ghe.example.com/api/v3", ThreadName("a/b", 1)),
-        ("a/b#1", "https://ghe.example.com/api/v3", ThreadName("a/b", 1)),
+        ("https://github.com/octo/widgets/issues/7", GITHUB, ConversationRef("octo/widgets", 7)),
+        ("https://github.com/octo/widgets/pull/13", GITHUB, ConversationRef("octo/widgets", 13)),
+        ("https://www.GitHub.com/octo/widgets/pull/13/files", GITHUB, ConversationRef("octo/widgets", 13)),
+        ("https://github.com/octo/widgets/issues/7?x=1#issuecomment-5", GITHUB, ConversationRef("octo/widgets", 7)),
+        ("octo/widgets#7", GITHUB, ConversationRef("octo/widgets", 7)),
+        ("https://ghe.example.com/a/b/issues/1", "https://ghe.example.com/api/v3", ConversationRef("a/b", 1)),
+        ("a/b#1", "https://ghe.example.com/api/v3", ConversationRef("a/b", 1)),
         ("issues.opened", GITHUB, None),
         ("demo/question", GITHUB, None),
         ("./octo/widgets#7.json", GITHUB, None),
@@ -43,18 +43,20 @@ def test_the_pages_of_an_api_are_where_people_see_them(base_url: str, host: str)
         ("../..#7", GITHUB, None),
     ],
 )
-def test_a_thread_is_found_by_its_page_or_its_short_name(given: str, base_url: str, thread: ThreadName | None) -> None:
-    assert find_thread(given, base_url=base_url) == thread
+def test_an_issue_is_found_by_url_or_short_name(
+    given: str, base_url: str, conversation: ConversationRef | None
+) -> None:
+    assert find_conversation(given, base_url=base_url) == conversation
 
 
 @pytest.mark.parametrize(
-    ("given", "base_url", "complaint"),
+    ("given", "base_url", "message"),
     [
         (
             "https://github.com/octo/widgets",
             GITHUB,
             (
-                "https://github.com/octo/widgets is not the address of an issue or a pull request; those look like "
+                "https://github.com/octo/widgets is not the URL of an issue or a pull request, such as "
                 "https://github.com/OWNER/REPO/issues/7 or .../pull/13"
             ),
         ),
@@ -62,15 +64,15 @@ def test_a_thread_is_found_by_its_page_or_its_short_name(given: str, base_url: s
             "https://ghe.example.com:x/a/b/issues/1",
             "https://ghe.example.com/api/v3",
             (
-                "https://ghe.example.com:x/a/b/issues/1 is not the address of an issue or a pull request; those look "
-                "like https://ghe.example.com/OWNER/REPO/issues/7 or .../pull/13"
+                "https://ghe.example.com:x/a/b/issues/1 is not the URL of an issue or a pull request, "
+                "such as https://ghe.example.com/OWNER/REPO/issues/7 or .../pull/13"
             ),
         ),
         (
             "https://github.com/../../issues/7",
             GITHUB,
             (
-                "https://github.com/../../issues/7 is not the address of an issue or a pull request; those look like "
+                "https://github.com/../../issues/7 is not the URL of an issue or a pull request, such as "
                 "https://github.com/OWNER/REPO/issues/7 or .../pull/13"
             ),
         ),
@@ -78,16 +80,16 @@ def test_a_thread_is_found_by_its_page_or_its_short_name(given: str, base_url: s
             "https://github.com/a/b/issues/1",
             "https://ghe.example.com/api/v3",
             (
-                "https://github.com/a/b/issues/1 is not on ghe.example.com, whose API github.base_url names "
-                "(https://ghe.example.com/api/v3); set github.base_url for it"
+                "https://github.com/a/b/issues/1 is not on ghe.example.com, the host of github.base_url "
+                "(https://ghe.example.com/api/v3); change github.base_url"
             ),
         ),
     ],
-    ids=["no thread", "no address", "leads elsewhere", "another GitHub"],
+    ids=["no conversation", "no address", "leads elsewhere", "another GitHub"],
 )
-def test_another_address_is_refused_with_what_is_right(
-    given: str, base_url: str, complaint: str, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_url_is_rejected_with_the_expected_form(
+    given: str, base_url: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended:
-        find_thread(given, base_url=base_url)
-    assert (ended.value.exit_code, capsys.readouterr().err) == (2, f"{complaint}\n")
+        find_conversation(given, base_url=base_url)
+    assert (ended.value.exit_code, capsys.readouterr().err) == (2, f"{message}\n")

@@ -70,7 +70,8 @@ def test_send_plants_signs_and_posts_and_why_tells_the_story(service: Service, s
     assert told.returncode == 0
     assert f"{service.settings}:" in told.stdout  # the line of settings that let it in
     assert "prompts/issues/analyze.j2" in told.stdout
-    assert "Claude said: bug, priority high" in told.stdout
+    assert "Claude's reply to issues/analyze@" in told.stdout
+    assert ": bug, priority high" in told.stdout
     assert "Comment: commented" in told.stdout
     assert "1 call to Claude" in told.stdout
 
@@ -122,7 +123,7 @@ def test_a_dead_delivery_is_listed_shown_and_run_again_while_the_service_runs(
     assert len(thread.comments) == 1
     again = hls("deliveries", "retry", guid, *config)
     assert again.returncode == 1
-    assert "only a dead delivery, or one that waits, can be run again" in again.stderr
+    assert "only a dead or a waiting delivery can be run again" in again.stderr
 
 
 def test_render_shows_exactly_what_claude_is_asked(service: Service, sandbox: Sandbox) -> None:
@@ -177,7 +178,7 @@ def test_render_names_the_nearest_payload(service: Service) -> None:
 def test_check_finds_nothing_wrong_where_nothing_is(service: Service) -> None:
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "the token is that of hls-bot" in checked.stdout
+    assert "the token belongs to hls-bot" in checked.stdout
     assert checked.stdout.endswith("settings and 7 prompts are fine; GitHub and Claude answer\n")
 
 
@@ -249,7 +250,7 @@ def test_check_says_that_a_key_is_refused(make_service: MakeService, sandbox: Sa
 def test_the_demo_shows_the_main_job_and_ends_well(tmp_path: Path) -> None:
     (tmp_path / "prompts").symlink_to(ROOT / "prompts")
     told, requests = demo_until_it_stays(tmp_path)
-    assert "the answers of Claude are canned" in told
+    assert "Claude's replies are canned" in told
     assert "labels    bug, priority-high" in told
     assert "added component-database; removed component-backend" in told
     assert "pull_requests/analyze@" in told
@@ -274,7 +275,8 @@ repositories: [{{name: octo/widgets}}]
     assert told.returncode == 0, told.stdout + told.stderr
     first, second, *_ = told.stdout.splitlines()
     assert first == (
-        f"Demo: GitHub is a stand-in on this machine, and Claude is the one at {sandbox.claude_url} (claude-haiku-5-5)."
+        "Demo: GitHub is a stand-in on this machine; "
+        f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
     )
     assert second.startswith("It asks Claude up to 18 questions; about 0.0")
     asked = [request for request in sandbox.seen.all("claude") if request.writes]
@@ -283,7 +285,7 @@ repositories: [{{name: octo/widgets}}]
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
     again = hls(*real, cwd=tmp_path)
     assert again.returncode == 2
-    assert f"{len(asked)} were asked within the hour, and claude.calls_per_hour allows 25" in again.stdout
+    assert f"{len(asked)} were asked in the last hour, and claude.calls_per_hour allows 25" in again.stdout
     assert len([request for request in sandbox.seen.all("claude") if request.writes]) == len(asked)
 
 

@@ -63,7 +63,7 @@ def test_the_demo_prints_commands_whole_and_its_service_dies_with_it(demo: subpr
         if "Ctrl-C ends the demo" in line:
             break
     bin_ = Path(sys.executable).parent
-    (sends,) = [line for line in said if line.startswith("Send it more: ")]
+    (sends,) = [line for line in said if line.startswith("Send an event: ")]
     assert re.search(rf" (hls|{bin_}/hls) send demo/question --config data/demo/settings.yaml ", sends)
     demo.kill()
     assert is_free(f"sqlite:///{folder}/data/demo/hls.db")

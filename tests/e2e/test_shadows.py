@@ -57,18 +57,21 @@ def test_a_shadow_runs_beside_and_is_compared_with_what_was_posted(
     }
 
     told = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
-    assert "In its shadow issues/strict@" in told
-    assert "2 calls to Claude (of these 1 by the shadow)" in told
+    assert "Shadow prompt issues/strict@" in told
+    assert "2 calls to Claude (1 of them for the shadow prompt)" in told
     compared = hls(service, "prompts", "compare", "issues/strict")
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "same labels  1\n" in compared.stdout
 
     refused = hls(service, "prompts", "compare", "issues/strict", "--ask")
-    assert (refused.returncode, refused.stderr) == (2, "nobody is there to agree to that; say --yes\n")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it\n",
+    )
     assert calls(sandbox) == 2
     asked = hls(service, "prompts", "compare", "issues/strict", "--ask", "--yes", "--json")
     assert asked.returncode == 0
-    assert "would be asked 1 time, by claude-haiku-5-5: about " in asked.stderr
+    assert ": 1 question to claude-haiku-5-5, about " in asked.stderr
     document = json.loads(asked.stdout)
     assert (document["compared"], document["same_labels"]) == (1, 1)
     assert calls(sandbox) == 3

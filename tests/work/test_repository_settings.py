@@ -72,7 +72,7 @@ def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(mak
         "comments are switched off by .github/hls.yaml:3 (features.auto_commenting)",
     )
     assert one.github.comments == {}
-    assert "  Of the repository's own: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
+    assert "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
         sentences(tell(one.store, one.row()))
     )
 
