@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hls_handler.prompting.effort import MAX_CHARACTERS
+from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.untrusted.cleaning import Code, cap, for_prompt
 from hls_handler.untrusted.markdown import for_cell
 from hls_handler.untrusted.stranger import Stranger, shown_as

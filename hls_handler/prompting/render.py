@@ -14,8 +14,7 @@ from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
 from hls_handler.analysis import Reply
-from hls_handler.prompting.effort import MAX_CHARACTERS, TooLongError
-from hls_handler.prompting.environment import AUTHOR_ERRORS, collect, place_of
+from hls_handler.prompting.environment import AUTHOR_ERRORS, MAX_CHARACTERS, RenderLimitError, collect, place_of
 from hls_handler.prompting.folder import BASE, SUFFIX
 from hls_handler.prompting.hints import TEXT_OPERATIONS
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
@@ -123,7 +122,7 @@ def _admit(placeholders: Exchange, variables: Mapping[str, object]) -> dict[str,
 def _fill_placeholders(placeholders: Exchange, rendered: str, file: str) -> str:
     text = placeholders.settle(rendered, template=file)
     if len(text) > MAX_CHARACTERS:
-        raise TooLongError(f"shows more than {MAX_CHARACTERS:,} characters; cut long texts with excerpt(n)")
+        raise RenderLimitError(f"shows more than {MAX_CHARACTERS:,} characters; cut long texts with excerpt(n)")
     return text
 
 

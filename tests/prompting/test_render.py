@@ -12,7 +12,7 @@ from hls_handler.analysis import IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.effort import MAX_CHARACTERS
+from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.render import render, render_comment, render_footer
 from tests.prompting.samples import (
     ANALYSIS,
