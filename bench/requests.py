@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Iterator
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.web.webhook import sign
 
 SECRET = "a-secret-for-measurements"

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bench.in_memory import InMemory
 from bench.row import Row, median, spread
 from hls_handler.deliveries import NewDelivery
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.store import Store
 from hls_handler.work.conclusion import attempt
 from tests.work.fakes import FakeClaude, FakeGithub

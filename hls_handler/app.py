@@ -34,7 +34,6 @@ from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
-from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import adopt_way_out
 from hls_handler.settings.file import SettingsFile
@@ -51,6 +50,7 @@ from hls_handler.work.identity import WhoWeAre
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.kept import Kept
 from hls_handler.work.leases import Leases
+from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.pauses import document
 from hls_handler.work.ports import Now, Tools

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,7 +37,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "rich": ("cli",),
     "yaml": ("prompting", "settings"),
     "pythonjsonlogger": ("logs",),
-    "hls_handler.sandbox": ("__main__", "app", "cli", "sandbox"),
+    "hls_handler.sandbox": ("cli", "sandbox"),
     "hls_handler.app": ("app", "cli", "sandbox"),
 }
 
@@ -98,6 +100,12 @@ def test_imports_point_down_the_table_or_sideways() -> None:
         and LAYER_OF[room_of(imported)] > LAYER_OF[room_of(module)]
     ]
     assert upwards == []
+
+
+def test_serving_loads_no_module_of_the_sandbox() -> None:
+    code = "import sys, hls_handler.app, hls_handler.cli; print([m for m in sys.modules if 'hls_handler.sandbox' in m])"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert printed == "[]\n"
 
 
 def test_no_two_rooms_import_each_other() -> None:

@@ -20,7 +20,7 @@ from hls_handler.events import (
     parse_event,
     sip,
 )
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 
 
 @pytest.mark.parametrize("name", ["owner/repo", "Some-One_x/.github", "o/..a", "o/...", "o/a.b-c_d"])

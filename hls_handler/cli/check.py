@@ -22,11 +22,11 @@ from hls_handler.clients.rate import RateMeter
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.problems import nearest
-from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.retired import find_retired
 from hls_handler.settings.uses import all_uses
+from hls_handler.work.library import load_checked
 
 
 def check(

@@ -10,7 +10,7 @@ import time
 import uuid
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -32,13 +32,15 @@ from hls_handler.cli.story import Story, tell
 from hls_handler.cli.subjects import with_remedy
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import Recorded
-from hls_handler.sandbox.samples import load_checked
-from hls_handler.sandbox.server import Sandbox
+from hls_handler.prompting import recorded
+from hls_handler.prompting.recorded import Recorded
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.store import Store, hold_exclusively
+from hls_handler.work.library import load_checked
+
+if TYPE_CHECKING:
+    from hls_handler.sandbox.server import Sandbox
 
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
@@ -127,6 +129,8 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
         shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
+    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+
     with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
         for preferred in (8000, 0):
             settings = _write_settings(sandbox, port=_find_free_port(preferred), real=real)

@@ -20,10 +20,9 @@ from hls_handler.clients.claude_refusals import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
+from hls_handler.prompting import recorded
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import render
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.samples import facts_of
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.work.variables import template_variables
@@ -105,6 +104,8 @@ def _estimates(claude: ClaudeSettings, library: Library, name: str) -> Iterator[
     payload = recorded.load(name)
     handler = handler_for(payload.event)
     prompt = next(iter(library.on(payload.key) or library.on(payload.event)), None)
+    from hls_handler.sandbox.samples import facts_of  # here: `hls serve` does not need it
+
     event, facts = facts_of(payload, handler, Budget(input_tokens=claude.input_tokens))
     if prompt is None or handler.unasked(facts) is not None:
         return

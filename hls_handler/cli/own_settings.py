@@ -14,7 +14,6 @@ from hls_handler.cli.say import print_line
 from hls_handler.clients.looking import look
 from hls_handler.errors import PromptError, SettingsError, StepFailed
 from hls_handler.prompting.library import Library
-from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.effective import Effective
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
@@ -25,6 +24,7 @@ from hls_handler.settings.repository import (
     read_repository_file,
     text_of,
 )
+from hls_handler.work.library import load_checked
 from hls_handler.work.repository_settings import known_now, own_file, with_prompts_of
 
 

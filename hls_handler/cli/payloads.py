@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hls_handler.cli.options import abort
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import Recorded, UnknownPayload
+from hls_handler.prompting import recorded
+from hls_handler.prompting.recorded import Recorded, UnknownPayload
 
 PAYLOAD_HELP = (
     "Name of a recorded payload (issues.opened, demo/question, ...) or a JSON file (./event.json). "

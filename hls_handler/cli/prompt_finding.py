@@ -9,8 +9,8 @@ from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.makeup import Makeup
-from hls_handler.sandbox.samples import load_checked, load_shipped
 from hls_handler.settings.model import Settings
+from hls_handler.work.library import load_checked, load_shipped
 
 
 def _abort_with(problem: str) -> NoReturn:

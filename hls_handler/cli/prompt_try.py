@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import SecretStr
@@ -22,10 +22,12 @@ from hls_handler.clients.looking import look
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Account, Event
 from hls_handler.prompting.library import Library, Prompt
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Settings
 from hls_handler.store import Store, ThreadKnowledge, database_exists
 from hls_handler.work.pipeline import Ended
+
+if TYPE_CHECKING:
+    from hls_handler.sandbox.server import Sandbox
 
 ClaudeSource = Literal["real", "sandbox"]
 CLAUDE_SOURCES: tuple[ClaudeSource, ...] = ("real", "sandbox")
@@ -101,6 +103,8 @@ def _try(
 
     with ExitStack() as stack:
         needs_sandbox = source == "sandbox" or not subject.live
+        from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+
         sandbox = stack.enter_context(Sandbox()) if needs_sandbox else None
         settings_used = settings
         if sandbox is not None:

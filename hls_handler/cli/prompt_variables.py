@@ -11,7 +11,6 @@ from hls_handler.prompting.family import Family
 from hls_handler.prompting.offers import Offer, offers
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.variables import COMMENT, COMMON
-from hls_handler.sandbox.examples import comment_examples
 
 MAX_EXAMPLE_CHARS = 60
 NAME_WIDTH, OWNER_WIDTH, TYPE_WIDTH = 34, 10, 13
@@ -24,6 +23,8 @@ def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budg
     examples = (variables for _, variables in family.samples())
     yield from _format_section(f"Variables of prompts and comments about {event}", offers(prompts_see, examples))
     kinds = sorted(family.replies)
+    from hls_handler.sandbox.examples import comment_examples  # here: `hls serve` does not need it
+
     comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}
     only_comments = {**COMMENT, **family.comment_variables}
     yield ""

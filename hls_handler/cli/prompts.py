@@ -19,8 +19,8 @@ from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.makeup import Makeup, differences, origin
-from hls_handler.sandbox.samples import SHIPPED, families
 from hls_handler.store import feedback_in
+from hls_handler.work.library import SHIPPED, families
 
 prompts = typer.Typer(
     help="List, show, compare and try prompts.",
@@ -80,7 +80,7 @@ def vars_(
     """
     settings = load(config)
     budget = Budget(input_tokens=settings.claude.input_tokens)
-    by_event = families(budget)
+    by_event = families()
     event = next((event for event, one in by_event.items() if family in (event, one.name)), None)
     if event is None:
         names = ", ".join(dict.fromkeys(by_event[event].name for event in HANDLERS))

@@ -21,10 +21,10 @@ from hls_handler.handlers.record import NOTHING_KNOWN
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import Rendered
 from hls_handler.prompting.render import render as render_prompt
-from hls_handler.sandbox.samples import DELIVERY
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.globs import NOTHING_LEFT_OUT
 from hls_handler.settings.model import Settings
+from hls_handler.work.library import GUID
 from hls_handler.work.variables import template_variables
 
 DELIMITER_KEY = b"render"
@@ -67,7 +67,7 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
         fail(f"no prompt in {folders} has {chosen.key} in its `on:`; choose one with --prompt")
     name = get_prompt(library, name).name
     try:
-        parsed_event = parse_event(chosen.event, DELIVERY, chosen.body)
+        parsed_event = parse_event(chosen.event, GUID, chosen.body)
         effective = RepositoryTable(settings).find(parsed_event.repository.full_name)
         with open_reader(chosen, parsed_event.repository.full_name, settings) as reader:
             budget = Budget(settings.claude.input_tokens, left_out=effective.paths if effective else NOTHING_LEFT_OUT)

@@ -16,8 +16,8 @@ from hls_handler.cli.payloads import PAYLOAD_HELP, load_payload
 from hls_handler.cli.say import print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key, sip
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import Recorded
+from hls_handler.prompting import recorded
+from hls_handler.prompting.recorded import Recorded
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, webhook_secrets
 from hls_handler.web.webhook import sign

@@ -17,8 +17,6 @@ from hls_handler.clients.looking import look
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import REPOSITORY_NAME, event_key
 from hls_handler.handlers.reader import Reader
-from hls_handler.sandbox.facts import SandboxReader
-from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Settings
 
 SUBJECT_HELP = (
@@ -144,6 +142,9 @@ def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterat
         with closing(look(settings.github, now=lambda: datetime.now(UTC))) as github:
             yield github.reader(repository)
         return
+    from hls_handler.sandbox.facts import SandboxReader  # here: `hls serve` does not need it
+    from hls_handler.sandbox.state import State
+
     state = State()
     state.plant(subject.event, subject.payload)
     yield SandboxReader(state, repository)

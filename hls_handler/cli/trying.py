@@ -19,7 +19,6 @@ from hls_handler.handlers import handler_for
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.render import Rendered
 from hls_handler.routing import Feedback, Ignored, Rule, from_event, route
-from hls_handler.sandbox.samples import DELIVERY
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.store import Store, ThreadKnowledge, ThreadMemory
@@ -28,6 +27,7 @@ from hls_handler.web.webhook import WebhookHeaders
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.leases import NoRival
+from hls_handler.work.library import GUID
 from hls_handler.work.pipeline import Ended, go_through
 from hls_handler.work.ports import Claude, Now, Tools
 
@@ -95,7 +95,7 @@ class TryRunner:
         account. Later errors are in the result's `end`.
         """
         check_payload(subject.event, sip(subject.body))
-        event = parse_event(subject.event, DELIVERY, subject.body)
+        event = parse_event(subject.event, GUID, subject.body)
         account = self.github.who_am_i()
         now = Now(self.settings, RepositoryTable(self.settings), self.library)
         routed = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=account)
@@ -173,7 +173,7 @@ def _with_dry_run(rule: Rule) -> Rule:
 
 
 def _store_and_claim(store: Store, subject: Subject, rule: Rule) -> Lease:
-    head = WebhookHeaders(subject.event, DELIVERY, signature=b"", is_form=False, content_length=None)
+    head = WebhookHeaders(subject.event, GUID, signature=b"", is_form=False, content_length=None)
     new = new_delivery(head, sip(subject.body), rule, subject.body, request_id="try", settle_s=0)
     store.accept([new], replay_window_h=0)
     lease = store.claim(worker="try", lease_s=LEASE_S, max_crashes=1)

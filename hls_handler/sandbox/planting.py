@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from hls_handler.sandbox import recorded, releases, reviews, runs, told
+from hls_handler.prompting import recorded
+from hls_handler.sandbox import releases, reviews, runs, told
 from hls_handler.sandbox.patches import made_up_files
 from hls_handler.sandbox.world import Account, Comment, Document, Edit, Happening, Repository, Thread, World
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from hls_handler.sandbox import recorded, told
+from hls_handler.prompting import recorded
+from hls_handler.sandbox import told
 from hls_handler.sandbox.world import Document, Release, World
 
 NOTHING = "0" * 40

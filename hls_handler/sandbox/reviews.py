@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from hls_handler.sandbox import recorded, told
+from hls_handler.prompting import recorded
+from hls_handler.sandbox import told
 from hls_handler.sandbox.world import Document, Review, Thread, World
 
 TEXTS = frozenset({"path", "diff_hunk", "body"})

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hls_handler.sandbox import recorded, told
+from hls_handler.prompting import recorded
+from hls_handler.sandbox import told
 from hls_handler.sandbox.world import Attempt, Document, Job, Run, World
 
 MOST_ATTEMPTS = 50  # of a payload that claims to be a later one: the attempts before it are made up

@@ -1,100 +1,49 @@
-"""Recorded payloads as what templates see: every prompt is rendered over them before it may be used."""
+"""Facts about recorded events, gathered from the sandbox's state.
+
+`python -m hls_handler.sandbox.samples` stores them for the check of prompts at every start (`work/library.py`).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hls_handler.errors import HlsError, PromptError
+from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget, Handler
 from hls_handler.handlers.record import Blank, Correction
-from hls_handler.prompting.family import Family
-from hls_handler.prompting.library import Library, load_library
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
+from hls_handler.prompting.recorded import Recorded
 from hls_handler.sandbox.facts import SandboxReader
-from hls_handler.sandbox.recorded import Recorded
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
-from hls_handler.settings.model import Settings
-from hls_handler.settings.uses import chosen_events, mere_shadows
-from hls_handler.work.variables import template_variables
-
-SHIPPED = Path(__file__).parent.parent.parent / "prompts"
-"""The library that comes with HLS, beside the package."""
+from hls_handler.settings.model import Claude
+from hls_handler.work.library import FACTS, GUID
+from hls_handler.work.memory import facts_codec
 
 RECORD = Blank(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""What is remembered before each sample: something of everything that templates may show."""
-
-DELIVERY = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+"""Stored history before each event: a value for everything that templates may show."""
 
 
-def load_checked(settings: Settings) -> Library:
-    """The library that settings name, tried out on every recorded payload. Raises `PromptError` with all problems."""
-    budget = Budget(input_tokens=settings.claude.input_tokens)
-    folders, where = settings.prompts.folders, settings.sources.where
-    missing = [f"{where(key)}: there is no folder {folder}" for key, folder in folders.items() if not folder.is_dir()]
-    if missing:
-        raise PromptError(missing)
-    return load_library(
-        *folders.values(),
-        families=families(budget),
-        shipped=SHIPPED,
-        chosen=chosen_events(settings),
-        shadows=mere_shadows(settings),
-    )
+def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
+    """Return the event and what its handler gathers from the sandbox's state. Raises the errors of `gather`.
 
-
-def library_basis(settings: Settings) -> tuple[object, ...]:
-    """All that `load_checked` takes from settings: where it is the same, they lead to the same library."""
-    where = settings.sources.where("prompts.directory")
-    return settings.prompts, settings.claude.input_tokens, chosen_events(settings), mere_shadows(settings), where
-
-
-def load_shipped(settings: Settings) -> Library:
-    """The library that HLS comes with, as these settings would have it. Raises `PromptError` with all problems."""
-    budget = Budget(input_tokens=settings.claude.input_tokens)
-    return load_library(SHIPPED, families=families(budget), chosen=chosen_events(settings))
-
-
-def families(budget: Budget) -> Mapping[str, Family]:
-    """By event name, one for each event that GitHub sends."""
-    return {
-        event: Family(
-            name=handler.family,
-            variables=handler.variable_types,
-            comment_variables=handler.comment_variable_types,
-            actions=frozenset(ACTIONS[event].split()),
-            replies=handler.replies,
-            samples=partial(_samples, event, budget),
-        )
-        for event, handler in ((event, handler_for(event)) for event in ACTIONS)
-    }
-
-
-@cache  # they never change, and a library is loaded anew at each change of a file
-def _samples(event_name: str, budget: Budget) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """Closed, locked and deleted threads are left out: no prompt ever sees one."""
-    handler = handler_for(event_name)
-    samples: list[tuple[str, Mapping[str, object]]] = []
-    for sample in recorded.for_event(event_name):
-        try:
-            event, facts = facts_of(sample, handler, budget)
-        except HlsError:
-            continue
-        prompt = f"{handler.family}/sample"
-        variables = template_variables(event, handler, facts, prompt=prompt, dry_run=False)
-        samples.append((sample.name, variables))
-    return tuple(samples)
+    Before an event of the demo's story, the earlier events have happened.
+    """
+    state = State(begin=_before(sample.name))
+    state.plant(sample.event, sample.payload)
+    event = parse_event(sample.event, GUID, sample.body)
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)
 
 
 @cache
 def _before(name: str) -> World:
-    """The sandbox's world before an event of the story; an empty one before any other."""
+    """Return the sandbox's world before an event of the story; an empty one before any other event."""
     earlier = recorded.before(name)
     if not earlier:
         return World()
@@ -103,12 +52,29 @@ def _before(name: str) -> World:
     return state.world
 
 
-def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
-    """The event and what its handler gathers over the sandbox's state. Raises what `gather` raises.
+def recorded_facts(event_name: str) -> Mapping[str, object]:
+    """Return the facts about the recorded events of this name as JSON values, by sample name.
 
-    Before an event of the story, the others before it have happened.
+    There are none about closed, locked and deleted conversations, which no handler processes.
     """
-    state = State(begin=_before(sample.name))
-    state.plant(sample.event, sample.payload)
-    event = parse_event(sample.event, DELIVERY, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)
+    handler, budget = handler_for(event_name), Budget(Claude.model_fields["input_tokens"].default)
+    found: dict[str, object] = {}
+    for sample in recorded.for_event(event_name):
+        try:
+            _, facts = facts_of(sample, handler, budget)
+        except HlsError:
+            continue
+        found[sample.name] = json.loads(facts_codec(handler).encode(facts, index=0, took_s=0.0).value)
+    return found
+
+
+def write_facts(folder: Path = FACTS) -> None:
+    folder.mkdir(exist_ok=True)
+    for event_name in ACTIONS:
+        found = recorded_facts(event_name)
+        if found:
+            (folder / f"{event_name}.json").write_text(f"{json.dumps(found, indent=1)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_facts()

@@ -19,9 +19,9 @@ from hls_handler.cli.demo_claude import (
     require_claude_access,
 )
 from hls_handler.errors import DependencyDown, SettingsError
-from hls_handler.sandbox.samples import load_checked
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Claude
+from hls_handler.work.library import load_checked
 from tests.settings.files import SMALLEST, load
 
 KEY = "claude-key-marker-3"

@@ -20,13 +20,13 @@ from hls_handler.cli.trying import TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.drafts import marker
 from hls_handler.clients.looking import look
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
-from hls_handler.sandbox.samples import load_checked
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from hls_handler.store import Store, ThreadKnowledge
+from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import Ended
 from tests.sandbox.conftest import plant_story
 from tests.settings.files import SMALLEST, load

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.deliveries import Lease
-from hls_handler.sandbox.samples import SHIPPED
 from hls_handler.store import Store
+from hls_handler.work.library import SHIPPED
 from tests.prompting.samples import write
 from tests.store.builders import asked, begin
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 
 OWNER = "Codertocat"
 _NAME, _ID = b"Hello-World", b"186853002"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.store import tables
 from tests.crash.lives import Soon

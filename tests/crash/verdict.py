@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from tests.crash.picture import differences
 from tests.crash.stories import OWNER, Story
 from tests.crash.sweep import AtDeath, Run

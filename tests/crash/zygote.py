@@ -22,9 +22,9 @@ from hls_handler.app import Service
 from hls_handler.cli.options import DOTENV
 from hls_handler.cli.serve import run_service
 from hls_handler.prompting.prompt import Library
-from hls_handler.sandbox.samples import library_basis, load_checked
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
+from hls_handler.work.library import library_basis, load_checked
 from tests.crash.tally import Tally, watch_commits
 from tests.e2e.nursery import import_all, live, say
 

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hls_handler.cli import app
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService, violations

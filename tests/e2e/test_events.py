@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Thread
 from tests.e2e.conftest import MakeService

@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 from typing import Any
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Account
 from hls_handler.store import FieldFeedback, feedback_in

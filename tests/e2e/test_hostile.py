@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as effort
 from hypothesis import strategies as some
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, Waiting
 from tests.web.hostility import (

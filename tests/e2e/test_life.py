@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService

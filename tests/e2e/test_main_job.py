@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import urlencode
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.effects import Effects
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService

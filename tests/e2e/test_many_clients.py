@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.attackers import BODY, HEADERS, LARGE_BODY, SILENCE, Attack, Attackers
 from tests.e2e.service import Service, free_port, settings_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Comment, Thread
 from tests.e2e.service import Service

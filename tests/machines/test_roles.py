@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.app import Role, Service
 from hls_handler.errors import SettingsError
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.file import SettingsFile
 from tests.e2e.service import Service as Process

@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.analysis import REPLY_TYPES, GenericAnalysis
 from hls_handler.errors import PromptError
-from hls_handler.handlers.handler import Budget
+from hls_handler.prompting import recorded
 from hls_handler.prompting.filters import COMMENT_FILTERS, PROMPT_FILTERS
 from hls_handler.prompting.frontmatter import FrontMatter
 from hls_handler.prompting.hints import ListOf, has_members, members, normalize_hint
@@ -18,9 +18,8 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import COMMENT, COMMON
 from hls_handler.routing import Rule, Shadow, route
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.samples import families, load_checked
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.work.library import families, load_checked
 from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, push_variables, write
 from tests.routing.world import candidate
 from tests.settings.files import SMALLEST
@@ -60,7 +59,7 @@ def test_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
 def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None:
     """It is rendered with the recorded payloads, as by `hls check`."""
     assert list(ANOTHER_EVENT) == ["deployment_status/watch.j2"]
-    library = load_library(write(tmp_path, ANOTHER_EVENT), families=families(Budget(10_000)), shipped=SHIPPED)
+    library = load_library(write(tmp_path, ANOTHER_EVENT), families=families(), shipped=SHIPPED)
     assert library.on("deployment_status.created") == ("deployment_status/watch",)
     variables = {**push_variables(), "event": recorded.load("deployment_status.created").payload}
     asked = render(library, "deployment_status/watch", variables, key=KEY).task

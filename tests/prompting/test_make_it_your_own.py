@@ -27,11 +27,12 @@ from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget, Handler
 from hls_handler.handlers.wishes import keep_labels
+from hls_handler.prompting import recorded
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.plausible import sample_values
 from hls_handler.prompting.render import render, render_comment
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.samples import facts_of, load_checked
+from hls_handler.sandbox.samples import facts_of
+from hls_handler.work.library import load_checked
 from hls_handler.work.variables import template_variables
 from tests.prompting.samples import KEY, SHIPPED, write
 from tests.settings.files import SMALLEST, load

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler.prompting.library import Library
-from hls_handler.sandbox.samples import SHIPPED, load_checked
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
+from hls_handler.work.library import SHIPPED, load_checked
 
 GENERIC = ("push", "deployment_status", "discussion")
 PROMPT = """\

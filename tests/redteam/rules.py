@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, select
 
 from hls_handler.events import Account, parse_event
 from hls_handler.handlers.labelling import CATALOGUE
+from hls_handler.prompting import recorded
 from hls_handler.routing import Ignored, from_event, route
-from hls_handler.sandbox import recorded
 from hls_handler.sandbox.effects import effects_of
 from hls_handler.sandbox.reading import text_of
 from hls_handler.sandbox.seen import Seen

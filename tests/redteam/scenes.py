@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from typing import Any
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import Account, Job
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hls_handler.prompting import recorded
 from hls_handler.review.patch import Hunk, Line, Patch, numbered, parse_numbered, parse_patch
-from hls_handler.sandbox import recorded
 
 TWO_HUNKS = """\
 @@ -10,3 +10,4 @@ def area():

@@ -10,8 +10,8 @@ import pytest
 from hls_handler.clients.drafts import marker
 from hls_handler.errors import PayloadError
 from hls_handler.events import NAMED_BY, EnvelopeAccount, Sip, parse_event, sip
+from hls_handler.prompting import recorded
 from hls_handler.routing import MARKER, Candidate, from_event, from_sip
-from hls_handler.sandbox import recorded
 
 RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in NAMED_BY]
 

@@ -13,7 +13,7 @@ import anthropic
 import github
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 
 REPOSITORY = "Codertocat/Hello-World"

@@ -8,7 +8,7 @@ import anthropic
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, CommentReply, GenericAnalysis, ReleaseAnalysis, WorkflowAnalysis
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Reading
 

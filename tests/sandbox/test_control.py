@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github, plant_story
 

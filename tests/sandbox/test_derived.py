@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from hls_handler.events import WireComment, WireRelease, WireWorkflowRun, WorkflowRun, parse_event
+from hls_handler.prompting import recorded
+from hls_handler.prompting.recorded import DERIVED, PAYLOADS, STORY
 from hls_handler.review.patch import parse_patch
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import DERIVED, PAYLOADS, STORY
 from hls_handler.sandbox.state import State
 
 CHANGES = (PAYLOADS / "CHANGES.md").read_text()

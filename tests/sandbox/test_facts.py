@@ -14,7 +14,7 @@ from hls_handler.clients.api import Api
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import ChangedFile, Reader
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State

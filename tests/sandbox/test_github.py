@@ -9,7 +9,7 @@ from typing import Any
 import github
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github, github_client, plant_story
 

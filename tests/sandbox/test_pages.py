@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Account
 from tests.sandbox.conftest import REPOSITORY, Answer, ask, plant_story

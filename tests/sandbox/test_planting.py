@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.planting import plant
 from hls_handler.sandbox.world import Account, Thread, World
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.events import NAMED_BY
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.recorded import DERIVED, PAYLOADS, UnknownPayload
+from hls_handler.prompting import recorded
+from hls_handler.prompting.recorded import DERIVED, PAYLOADS, UnknownPayload
 
 
 def test_all_329_recorded_payloads_of_58_events_have_a_name() -> None:

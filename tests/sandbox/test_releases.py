@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.state import State
 from tests.sandbox.conftest import REPOSITORY
 

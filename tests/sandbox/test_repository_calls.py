@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from hls_handler.clients.api import Api
 from hls_handler.clients.reader import GithubReader
 from hls_handler.handlers.reader import FileAtRef, NoLog
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github

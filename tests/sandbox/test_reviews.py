@@ -10,7 +10,7 @@ from typing import Any
 import github
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.planting import plant
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State

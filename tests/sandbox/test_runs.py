@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Attempt, Run
 from tests.sandbox.conftest import REPOSITORY

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.effects import Effects
 from hls_handler.sandbox.state import BOT, State, StateError
 from hls_handler.sandbox.world import Account, Thread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from tests.web.fakes import GUID, Surroundings, ask, headers, settings
 
 EVERYWHERE = settings(repositories=[{"name": "*/*"}])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hls_handler.deliveries import Finished, NewDelivery
 from hls_handler.events import Account, Label
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.store import FieldFeedback, feedback_in
 from tests.work.fakes import HLS, ISSUE
 from tests.work.world import MakeWorld, World, settings

@@ -15,9 +15,9 @@ from hls_handler.events import NAMED_BY, parse_event, sip
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Budget
 from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Rule, from_event, from_sip, route
-from hls_handler.sandbox import recorded
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable

@@ -11,7 +11,7 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent
 from hls_handler.events import parse_event
-from hls_handler.sandbox import recorded
+from hls_handler.prompting import recorded
 from hls_handler.settings.model import Features, Prompts
 from hls_handler.work.shadow import SHADOWED, Ran
 from tests.prompting.samples import write

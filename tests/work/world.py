@@ -15,10 +15,9 @@ from hls_handler.analysis import IssueAnalysis
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS
+from hls_handler.prompting import recorded
 from hls_handler.prompting.library import Library
 from hls_handler.routing import Rule, from_event, route
-from hls_handler.sandbox import recorded
-from hls_handler.sandbox.samples import load_checked
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
 from hls_handler.store import DeliveryRow, Store
@@ -26,6 +25,7 @@ from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.leases import NoRival
+from hls_handler.work.library import load_checked
 from hls_handler.work.ports import Now, Tools
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
 

@@ -1,0 +1,97 @@
+"""The prompt library that settings name, checked against recorded events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+
+from hls_handler.deliveries import Remembered
+from hls_handler.errors import HlsError, PromptError
+from hls_handler.events import parse_event
+from hls_handler.handlers import handler_for
+from hls_handler.prompting import recorded
+from hls_handler.prompting.family import Family
+from hls_handler.prompting.library import Library, load_library
+from hls_handler.settings.github_events import ACTIONS
+from hls_handler.settings.model import Settings
+from hls_handler.settings.uses import chosen_events, mere_shadows
+from hls_handler.work.memory import facts_codec
+from hls_handler.work.variables import template_variables
+
+SHIPPED = Path(__file__).parent.parent.parent / "prompts"
+"""The prompt library that HLS ships, next to the package."""
+
+FACTS = recorded.PAYLOADS / "facts"
+"""The facts that a handler gathers about each recorded event, one file for each event name: {sample name: facts}.
+
+`python -m hls_handler.sandbox.samples` makes them; a test fails if they are out of date.
+"""
+
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+
+
+def load_checked(settings: Settings) -> Library:
+    """Load the library that settings name and render it with every recorded event.
+
+    Raises `PromptError` with all problems.
+    """
+    folders, where = settings.prompts.folders, settings.sources.where
+    missing = [f"{where(key)}: there is no folder {folder}" for key, folder in folders.items() if not folder.is_dir()]
+    if missing:
+        raise PromptError(missing)
+    return load_library(
+        *folders.values(),
+        families=families(),
+        shipped=SHIPPED,
+        chosen=chosen_events(settings),
+        shadows=mere_shadows(settings),
+    )
+
+
+def library_basis(settings: Settings) -> tuple[object, ...]:
+    """Return everything that `load_checked` reads from settings: if it is equal, so is the library."""
+    where = settings.sources.where("prompts.directory")
+    return settings.prompts, chosen_events(settings), mere_shadows(settings), where
+
+
+def load_shipped(settings: Settings) -> Library:
+    """Load the shipped library for the events of these settings. Raises `PromptError` with all problems."""
+    return load_library(SHIPPED, families=families(), chosen=chosen_events(settings))
+
+
+def families() -> Mapping[str, Family]:
+    """Return a family for each event that GitHub sends, by event name."""
+    return {
+        event: Family(
+            name=handler.family,
+            variables=handler.variable_types,
+            comment_variables=handler.comment_variable_types,
+            actions=frozenset(ACTIONS[event].split()),
+            replies=handler.replies,
+            samples=partial(_samples, event),
+        )
+        for event, handler in ((event, handler_for(event)) for event in ACTIONS)
+    }
+
+
+@cache
+def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    """Return name and template variables of each recorded event.
+
+    There are no facts about closed, locked and deleted conversations, because no prompt ever gets one.
+    """
+    handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
+    stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
+    samples: list[tuple[str, Mapping[str, object]]] = []
+    for name, plain in stored.items():
+        sample = recorded.load(name)
+        step = Remembered("gather", 0, handler.facts_version, json.dumps(plain))
+        facts = facts_codec(handler).decode(step)
+        if facts is None:
+            raise HlsError(f"{file} does not fit {handler.name}: make it with python -m hls_handler.sandbox.samples")
+        event = parse_event(sample.event, GUID, sample.body)
+        prompt = f"{handler.family}/sample"
+        samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)))
+    return tuple(samples)
