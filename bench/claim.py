@@ -19,7 +19,7 @@ from sqlalchemy import create_engine
 
 from bench.row import Row, median, percentile, spread
 from hls_handler.deliveries import Lease, NewDelivery
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from tests.postgres import running_cluster
 
 DONE, QUEUED, THREADS, LONGEST = 100_000, 10_000, 1_000, 2_000
@@ -32,7 +32,7 @@ _BATCH = 250
 _LONG = 1_000_000
 _numbers = itertools.count(1)
 
-Fill = Callable[[Store], None]
+Fill = Callable[[Storage], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def measure(folder: Path) -> tuple[Row, ...]:
 
 def _measured(case: Case, full_url: str, empty_url: str) -> Row:
     with ExitStack() as opened:
-        full, empty = (opened.enter_context(closing(Store.open(url))) for url in (full_url, empty_url))
+        full, empty = (opened.enter_context(closing(Storage.open(url))) for url in (full_url, empty_url))
         _add_done(full, full_url)
         case.fill(full)
         _settle(full_url)
@@ -79,14 +79,14 @@ def _measured(case: Case, full_url: str, empty_url: str) -> Row:
     return Row(f"claim, {database}, {case.name}", median(ratios), "at most", REQUIRED, AIM, how)
 
 
-def _claim(store: Store) -> float:
+def _claim(store: Storage) -> float:
     """How long one took; what is claimed is finished, and as much is queued anew."""
     _queue(store, [_delivery(number=next(_numbers) % THREADS)])
     begun = time.perf_counter()
-    lease = store.claim(worker="bench", lease_s=600, max_crashes=10)
+    lease = store.queue.claim(worker="bench", lease_s=600, max_crashes=10)
     took_s = time.perf_counter() - begun
     assert lease is not None, "nothing to claim"
-    store.finish(lease, "done", reason="measured", took_s=0.1)
+    store.queue.finish(lease, "done", reason="measured", took_s=0.1)
     return took_s
 
 
@@ -108,8 +108,8 @@ def _delivery(*, number: int, priority: int = 0, repository_id: int = 1) -> NewD
     )
 
 
-def _queue(store: Store, batch: list[NewDelivery]) -> None:
-    store.accept(batch, replay_window_h=72)
+def _queue(store: Storage, batch: list[NewDelivery]) -> None:
+    store.queue.accept(batch, replay_window_h=72)
 
 
 def _batches(deliveries: Iterator[NewDelivery]) -> Iterator[list[NewDelivery]]:
@@ -117,13 +117,13 @@ def _batches(deliveries: Iterator[NewDelivery]) -> Iterator[list[NewDelivery]]:
         yield batch
 
 
-def _begin(store: Store) -> Lease:
-    lease = store.claim(worker="another", lease_s=36_000, max_crashes=10)
+def _begin(store: Storage) -> Lease:
+    lease = store.queue.claim(worker="another", lease_s=36_000, max_crashes=10)
     assert lease is not None
     return lease
 
 
-def _add_done(store: Store, url: str) -> None:
+def _add_done(store: Storage, url: str) -> None:
     """Through the door as ignored, which ends them at once; then the rows are given what finished ones have."""
     ignored = (
         NewDelivery(
@@ -161,14 +161,14 @@ def _run(url: str, statement: str) -> None:
     engine.dispose()
 
 
-def _others(store: Store) -> None:
+def _others(store: Storage) -> None:
     """The rest of the queue, over the other threads."""
     rest = (_delivery(number=at % (THREADS - 1)) for at in range(QUEUED - LONGEST))
     for batch in _batches(rest):
         _queue(store, batch)
 
 
-def _behind_a_long_thread(store: Store) -> None:
+def _behind_a_long_thread(store: Storage) -> None:
     """The long thread goes before all others by age and priority, and waits for its own first one, which runs."""
     for batch in _batches(_delivery(number=_LONG, priority=1) for _ in range(LONGEST + 1)):
         _queue(store, batch)
@@ -176,26 +176,26 @@ def _behind_a_long_thread(store: Store) -> None:
     _others(store)
 
 
-def _beside_a_long_thread(store: Store) -> None:
+def _beside_a_long_thread(store: Storage) -> None:
     """The long thread came last, and its first is not begun."""
     _others(store)
     for batch in _batches(_delivery(number=_LONG) for _ in range(LONGEST)):
         _queue(store, batch)
 
 
-def _behind_what_waits(store: Store) -> None:
+def _behind_what_waits(store: Storage) -> None:
     """2,000 threads whose first one waits for another try stand before all others."""
     for batch in _batches(_delivery(number=_LONG + at, priority=1) for at in range(LONGEST)):
         _queue(store, batch)
     until = store.now() + timedelta(hours=10)
     for _ in range(LONGEST):
-        store.postpone(_begin(store), at=until, reason="measured", failed=True, counts=False)
+        store.queue.reschedule(_begin(store), at=until, reason="measured", failed=True, counts=False)
     _others(store)
 
 
-def _behind_a_pause(store: Store) -> None:
+def _behind_a_pause(store: Storage) -> None:
     """All that is queued but what is claimed belongs to a repository that is paused."""
-    store.pause("octo/widgets-2", reason="measured")
+    store.pauses.pause("octo/widgets-2", reason="measured")
     paused = (_delivery(number=at % THREADS, priority=1, repository_id=2) for at in range(QUEUED))
     for batch in _batches(paused):
         _queue(store, batch)

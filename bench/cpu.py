@@ -16,7 +16,7 @@ from bench.requests import webhooks
 from bench.row import Row
 from bench.service import deliver, issues, service, wait_until_idle
 from bench.standin import stand_in
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 
 DELIVERIES, WORKERS = 200, 4
 AIM_MS = 4.0
@@ -28,7 +28,7 @@ def measure(folder: Path) -> tuple[Row, ...]:
     with stand_in() as there:
         with (
             service(folder, **there.where, storage_url=url, concurrency=WORKERS) as ours,
-            closing(Store.open(url)) as store,
+            closing(Storage.open(url)) as store,
         ):
             for number in (WORKERS * 3, DELIVERIES):  # the first ones import, connect and make labels
                 deliveries = list(islice(endless, number))

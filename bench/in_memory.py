@@ -17,8 +17,8 @@ from typing import Any
 from hls_handler.deliveries import Lease, NewDelivery, Remembered
 from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
 from hls_handler.handlers.record import Blank, Happened
-from hls_handler.store import Later
-from hls_handler.store.corrections import Noted
+from hls_handler.history.corrections import Noted
+from hls_handler.queue.delivery_queue import Newer
 
 
 @dataclass
@@ -89,8 +89,8 @@ class InMemory:
     def note(self, _lease: Lease, _happened: Happened) -> None:
         pass
 
-    def later(self, _lease: Lease, _prompt: str) -> Later:
-        return Later(head_sha=None, is_closed=False, is_answered=False)
+    def later(self, _lease: Lease, _prompt: str) -> Newer:
+        return Newer(head_sha=None, is_closed=False, is_answered=False)
 
     def begin_call(self, lease: Lease, *, kept: Sequence[Remembered], **call: object) -> int:
         self.remember(lease, *kept)

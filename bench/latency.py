@@ -21,7 +21,7 @@ from bench.row import Row, median, percentile, spread
 from bench.service import deliver, issues, service
 from bench.standin import StandIn, stand_in
 from bench.work import CLAUDE_S, GITHUB_S
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 
 WORKERS = 5
 ROUNDS, ACCEPTS, PAUSE_S = 7, 150, 0.01
@@ -46,7 +46,7 @@ def _measured(folder: Path, name: str, *, github_s: float, claude_s: float, at_w
         pinned_away() as core,
         stand_in(github_s=github_s, claude_s=claude_s) as there,
         service(folder, **there.where, storage_url=url, concurrency=WORKERS + 1, core=core) as ours,
-        closing(Store.open(url)) as store,
+        closing(Storage.open(url)) as store,
         closing(socket.create_connection(("127.0.0.1", ours.port))) as connection,
     ):
         of_one_thread = _of_one_thread(*next(endless))
@@ -104,25 +104,25 @@ def _begin(there: StandIn, ours: Subject, deliveries: list[tuple[str, bytes]]) -
     deliver(ours, deliveries)
 
 
-def _work_off(there: StandIn, ours: Subject, store: Store, deliveries: list[tuple[str, bytes]]) -> None:
+def _work_off(there: StandIn, ours: Subject, store: Storage, deliveries: list[tuple[str, bytes]]) -> None:
     done = _done(store)
     _begin(there, ours, deliveries)
     _wait_until_done(store, done + len(deliveries))
 
 
-def _done(store: Store) -> int:
-    return store.counters().get(("outcome", "done"), 0)
+def _done(store: Storage) -> int:
+    return store.statistics.counters().get(("outcome", "done"), 0)
 
 
-def _wait_until_done(store: Store, number: int) -> None:
+def _wait_until_done(store: Storage, number: int) -> None:
     until = time.monotonic() + PATIENCE_S
     while _done(store) < number:
         assert time.monotonic() < until, f"{_done(store)} of {number} done after {PATIENCE_S:g} s"
         time.sleep(0.05)
 
 
-def _wait(store: Store, *, running: int) -> None:
+def _wait(store: Storage, *, running: int) -> None:
     until = time.monotonic() + PATIENCE_S
-    while store.queue_figures().running < running:
+    while store.deliveries.queue_state().running < running:
         assert time.monotonic() < until, f"no {running} were worked on after {PATIENCE_S:g} s"
         time.sleep(0.02)

@@ -41,7 +41,7 @@ class _Load:
 
 class _Connection(asyncio.Protocol):
     def __init__(self, load: _Load, closed: asyncio.Future[None]) -> None:
-        self._load, self._closed = load, closed
+        self._load, self._is_closed = load, closed
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -64,9 +64,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            self._closed.set_exception(exc)
+            self._is_closed.set_exception(exc)
         else:
-            self._closed.set_result(None)
+            self._is_closed.set_result(None)
 
     def _send_next(self) -> None:
         request = self._load.next_request()

@@ -23,7 +23,7 @@ from locust.exception import StopUser
 from bench.process import Subject
 from bench.requests import SECRET, webhooks
 from bench.standin import StandIn
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.web.webhook import sign
 
 ACKNOWLEDGEMENT, END_TO_END = "acknowledgement", "end to end"
@@ -35,7 +35,7 @@ _OPEN = ("queued", "running")
 class Watch:
     """Looks into the service's store until deliveries are finished."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Storage) -> None:
         self._store = store
         self._waiting: dict[str, AsyncResult] = {}
 
@@ -47,7 +47,7 @@ class Watch:
     def look(self) -> None:
         while True:
             gevent.sleep(LOOK_S)
-            for row in self._store.deliveries(limit=MOST):
+            for row in self._store.deliveries.newest(limit=MOST):
                 if row.state not in _OPEN and row.guid in self._waiting:
                     self._waiting.pop(row.guid).set(row.state)
 
@@ -57,7 +57,7 @@ class World:
 
     def __init__(self, environ: dict[str, str]) -> None:
         self.stand_in = StandIn(Subject(int(environ["HLS_LOAD_STAND_IN"]), 0))
-        self.watch = Watch(Store.open_as_it_is(environ["HLS_LOAD_STORE"]))
+        self.watch = Watch(Storage.open_read_only(environ["HLS_LOAD_STORE"]))
         self.pull_requests: Iterator[tuple[str, bytes]] = (one for one in webhooks() if one[0] == "pull_request")
         self.each = int(environ["HLS_LOAD_EACH"])
         self.at_work = itertools.count(1)

@@ -17,7 +17,7 @@ from bench.requests import webhooks
 from bench.row import Row
 from bench.service import deliver, service, wait_until_idle
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 
 FEW, MANY = 500, 5_000
 GROWTH, GROWTH_AIM = 1.2, 1.05
@@ -31,7 +31,7 @@ def measure(folder: Path) -> tuple[Row, ...]:
     url = f"sqlite:///{folder / 'memory.db'}"
     with running("bench.imports") as imports:
         imports_kb = imports.resident_kb
-    with Sandbox(rate_limit=10**9) as sandbox, closing(Store.open(url)) as store:
+    with Sandbox(rate_limit=10**9) as sandbox, closing(Storage.open(url)) as store:
         few_kb = 0
         with service(
             folder,
@@ -50,7 +50,7 @@ def measure(folder: Path) -> tuple[Row, ...]:
                 if sent == FEW:
                     few_kb = ours.resident_kb
             many_kb = ours.resident_kb
-        done = store.counters().get(("outcome", "done"), 0)
+        done = store.statistics.counters().get(("outcome", "done"), 0)
     assert done == MANY, f"{done} of {MANY} were done"
     took_s = time.monotonic() - begun
     how = f"{many_kb / 1024:.0f} MB after {MANY}, {few_kb / 1024:.0f} MB after {FEW}; {MANY} done in {took_s:.0f} s"

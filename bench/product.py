@@ -19,10 +19,11 @@ from bench.requests import SECRET
 from bench.serving import serve_on
 from hls_handler.clients.rate import RateLimit
 from hls_handler.events import Sip
+from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.store import AcceptQueue, Store
+from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.web.server import make_server
 from hls_handler.work.health import Health
@@ -40,9 +41,9 @@ def product(url: str) -> uvicorn.Server:
         }
     )
     table = RepositoryTable(settings)
-    store = Store.open(settings.storage.url)
+    store = Storage.open(settings.storage.url)
     accepts = AcceptQueue(
-        store, replay_window_h=lambda: settings.limits.replay_window_h, on_commit=lambda _accepted: None
+        store.queue, replay_window_h=lambda: settings.limits.replay_window_h, on_commit=lambda _accepted: None
     )
 
     async def routed(event: str, sip: Sip) -> Rule | Feedback | Ignored:
@@ -59,8 +60,8 @@ def product(url: str) -> uvicorn.Server:
         accept=accepts.accept,
         count_ping=lambda: None,
         outcome=Outcomes().expect,
-        counters=store.counters,
-        queue=lambda: asdict(store.queue_figures()),
+        counters=store.statistics.counters,
+        queue=lambda: asdict(store.deliveries.queue_state()),
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,

@@ -21,7 +21,7 @@ from bench.row import columns
 from bench.service import service
 from bench.standin import stand_in
 from bench.work import CLAUDE_S, GITHUB_S
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 
 AT_ONCE = (10, 50, 100)
 EACH = 3  # pull requests that one contributor opens, one after the other
@@ -84,8 +84,8 @@ def _load(folder: Path, at_once: int) -> Loaded:
         environment = {**os.environ, **environ, "PYTHONPATH": str(Path.cwd())}
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=PATIENCE_S, check=False)
         written = [asked for asked in there.requests() if asked["method"] == "POST" and _COMMENT in asked["path"]]
-        with closing(Store.open_as_it_is(url)) as store:
-            done = store.counters().get(("outcome", "done"), 0)
+        with closing(Storage.open_read_only(url)) as store:
+            done = store.statistics.counters().get(("outcome", "done"), 0)
     comments = Counter(Counter(asked["path"] for asked in written).values())
     return Loaded(at_once, json.loads(result.read_text(encoding="utf-8")), done, comments)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.load import trial
 from bench.process import Subject, ended, free_port, wait_until_listening
 from bench.requests import SECRET, signed_request
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 
 PATIENCE_S = 1_200.0
 
@@ -83,11 +83,11 @@ def deliver(to: Subject, deliveries: Iterable[tuple[str, bytes]], *, connections
     assert dict(sent.statuses) == {202: len(requests)}, f"not all were taken: {dict(sent.statuses)}"
 
 
-def wait_until_idle(store: Store) -> None:
+def wait_until_idle(store: Storage) -> None:
     """Until nothing is left to do, by the service's own store."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        figures = store.queue_figures()
+        figures = store.deliveries.queue_state()
         if not figures.queued and not figures.running:
             return
         time.sleep(0.1)

@@ -19,7 +19,7 @@ from bench.in_memory import InMemory
 from bench.row import Row, median, spread
 from hls_handler.deliveries import NewDelivery
 from hls_handler.prompting import recorded
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.conclusion import attempt
 from tests.work.fakes import FakeClaude, FakeGithub
 from tests.work.world import BUG, World, settings
@@ -35,7 +35,7 @@ def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES)
     in_memory = InMemory()
     given = settings()
     given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 100_000})})
-    with closing(Store.open(f"sqlite:///{folder / 'steps.db'}")) as store:
+    with closing(Storage.open(f"sqlite:///{folder / 'steps.db'}")) as store:
         ours, without = (World(one, FakeGithub(), FakeClaude([BUG]), given) for one in (store, _as(in_memory)))
         for world in (ours, without):
             _worked_off(world, deliveries)
@@ -43,15 +43,15 @@ def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES)
         for _ in range(rounds):
             kept.append(_worked_off(ours, deliveries))
             forgotten.append(_worked_off(without, deliveries))
-        newest = store.deliveries(state="done", limit=1)[0]
-        assert len(store.steps(newest.guid)) == STEPS, f"{len(store.steps(newest.guid))} steps"
+        newest = store.deliveries.newest(state="done", limit=1)[0]
+        assert len(store.checkpoints.load(newest.guid)) == STEPS, f"{len(store.checkpoints.load(newest.guid))} steps"
     ratios = [remembering / not_at_all for remembering, not_at_all in zip(kept, forgotten, strict=True)]
     how = f"{median(kept):.0f}/s to {median(forgotten):.0f}/s of {WORKERS} workers, {STEPS} steps; {spread(ratios)}"
     return (Row("deliveries/s that remember to in memory", median(ratios), "at least", REQUIRED, AIM, how),)
 
 
-def _as(in_memory: InMemory) -> Store:
-    return cast(Store, in_memory)
+def _as(in_memory: InMemory) -> Storage:
+    return cast(Storage, in_memory)
 
 
 def _worked_off(world: World, deliveries: int) -> float:
@@ -68,13 +68,13 @@ def _worked_off(world: World, deliveries: int) -> float:
         body=payload.body,
     )
     numbers = list(itertools.islice(_numbers, deliveries))
-    world.store.accept(
+    world.store.queue.accept(
         [replace(new, guid=str(n), number=n, digest=str(n).encode()) for n in numbers], replay_window_h=72
     )
     done: list[str] = []
 
     def work() -> None:
-        while (lease := world.store.claim(worker="bench", lease_s=600, max_crashes=10)) is not None:
+        while (lease := world.store.queue.claim(worker="bench", lease_s=600, max_crashes=10)) is not None:
             finished = attempt(lease, world.tools())
             assert finished is not None, "it waits or has failed"
             done.append(finished.guid)

@@ -17,7 +17,7 @@ from bench.requests import webhooks
 from bench.row import Row, median, spread
 from bench.service import deliver, issues, service, wait_until_idle
 from bench.standin import StandIn, stand_in
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 
 CLAUDE_S, GITHUB_S = 2.0, 0.05
 GITHUB_CALLS = 5
@@ -38,7 +38,7 @@ def _measured(folder: Path, workers: int) -> Row:
         pinned_away() as core,
         stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as there,
         service(folder, **there.where, storage_url=url, concurrency=workers, commenting=False, core=core) as ours,
-        closing(Store.open(url)) as store,
+        closing(Storage.open(url)) as store,
     ):
         _work_off(there, ours, store, list(islice(endless, workers)))  # labels are made, clients connect
         before_s = ours.cpu_s
@@ -53,17 +53,17 @@ def _measured(folder: Path, workers: int) -> Row:
     return Row(f"deliveries/s, {workers} workers", median(shares), "at least", required, aim, how)
 
 
-def _work_off(there: StandIn, ours: Subject, store: Store, deliveries: list[tuple[str, bytes]]) -> None:
+def _work_off(there: StandIn, ours: Subject, store: Storage, deliveries: list[tuple[str, bytes]]) -> None:
     there.plant(deliveries)
     there.forget_requests()
     deliver(ours, deliveries)
     wait_until_idle(store)
 
 
-def _speed(there: StandIn, ours: Subject, store: Store, deliveries: list[tuple[str, bytes]]) -> float:
+def _speed(there: StandIn, ours: Subject, store: Storage, deliveries: list[tuple[str, bytes]]) -> float:
     """Deliveries a second, from the first that was accepted to the last that was finished, by the store's clock."""
     _work_off(there, ours, store, deliveries)
-    rows = store.deliveries(state="done", limit=len(deliveries))
+    rows = store.deliveries.newest(state="done", limit=len(deliveries))
     assert len(rows) == len(deliveries), "not all were done"
     asked = [request["path"] for request in there.requests()]  # also how they are, every minute
     assert asked.count("/v1/messages") == len(deliveries), "Claude was not asked once for each"

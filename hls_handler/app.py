@@ -28,11 +28,15 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate import RateMeter
 from hls_handler.clients.way import proxy_secrets
+from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import Dependency, PromptError, SettingsError, StartLater, StoreUnavailable
 from hls_handler.events import Sip
 from hls_handler.prompting.live import LiveLibrary
 from hls_handler.prompting.prompt import Library
+from hls_handler.queue.group_commit import AcceptQueue
+from hls_handler.queue.leases import HeldLeases
+from hls_handler.queue.notifier import Notifier
 from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import adopt_way_out
@@ -42,14 +46,13 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.succession import Succession
-from hls_handler.store import AcceptQueue, Bell, Store, hold_exclusively, is_shared
+from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.kept import Kept
-from hls_handler.work.leases import Leases
 from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.pauses import document
@@ -114,17 +117,19 @@ class Service:
         self._secrets = set(secret_values(settings))  # all that ever held
         self._mended = threading.Event()  # whether what waits may go on now
         self._renewal = Renewal(file, first, make=self._make_in_force, follow=self._follow, health=self._health)
-        self._leases = Leases(self._store, lease_s=lambda: self.settings().limits.lease_s)
+        self._leases = HeldLeases(
+            lambda lease, s: self._store.queue.renew(lease, lease_s=s), lease_s=lambda: self.settings().limits.lease_s
+        )
         self._workers = None if role == "web" else self._make_workers()
         self._accepts = AcceptQueue(
-            self._store,
+            self._store.queue,
             replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=self._committed,
         )
-        self._bell = Bell(settings.storage.url, rang=self._rang)
+        self._bell = Notifier(settings.storage.url, on_wake_up=self._rang)
         self._probe = Probe(self._make_checks(settings), self._health)
         self._watcher = Watcher(self._look, self._health)
-        self._retention = Retention(self._store, self.settings)
+        self._retention = Retention(self._store.retention, self.settings)
         self._web = WebApplication(
             settings,
             table=first.table,
@@ -145,7 +150,7 @@ class Service:
 
     def _make_workers(self) -> Workers:
         return Workers(
-            store=self._store,
+            queue=self._store.queue,
             leases=self._leases,
             limits=lambda: self.settings().limits,
             name=f"{socket.gethostname()}-{os.getpid()}",
@@ -239,7 +244,7 @@ class Service:
             return
         self._mended.clear()  # before: what is mended meanwhile is for the next time
         try:
-            self._store.wait_no_more()
+            self._store.queue.reschedule_waiting()
         except StoreUnavailable:
             self._mended.set()
             raise
@@ -267,7 +272,7 @@ class Service:
 
     def _look_for_ends(self) -> None:
         with suppress(StoreUnavailable):  # who waits asks again in a second, and is answered "queued" at last
-            self._outcomes.look(self._store.ends)
+            self._outcomes.look(self._store.deliveries.finished)
 
     def _finished(self, end: Finished) -> None:
         self._outcomes.tell(end)
@@ -281,7 +286,7 @@ class Service:
             accept=self._accepts.accept,
             count_ping=lambda: self._accepts.count(PING),
             outcome=self._outcomes.expect,
-            counters=self._store.counters,
+            counters=self._store.statistics.counters,
             queue=self._queue,
             rate_limit=lambda: self._rates.use.rate_limit,
             health=self._health,
@@ -289,8 +294,8 @@ class Service:
         )
 
     def _queue(self) -> dict[str, object]:
-        pauses = [document(pause) for pause in self._store.pauses()]
-        return {**asdict(self._store.queue_figures()), "paused": pauses}
+        pauses = [document(pause) for pause in self._store.pauses.active()]
+        return {**asdict(self._store.deliveries.queue_state()), "paused": pauses}
 
     async def _route(self, event: str, sip: Sip) -> Rule | Feedback | Ignored:
         """With the prompts as they were read last; before a no for want of one, with the files as they are now."""
@@ -327,7 +332,9 @@ class Service:
             log.warning("stopped with deliveries still running; they go on at the next start", extra={"busy": busy})
 
 
-def _openings(settings: Settings, load: Callable[[Settings], Library], role: Role) -> tuple[InForce, Store, ExitStack]:
+def _openings(
+    settings: Settings, load: Callable[[Settings], Library], role: Role
+) -> tuple[InForce, Storage, ExitStack]:
     """What can fail at the start for reasons that the operator mends: each is tried, and all problems are named.
 
     Closing the stack closes the store and lets go of its file.
@@ -344,11 +351,11 @@ def _openings(settings: Settings, load: Callable[[Settings], Library], role: Rol
                 where = settings.sources.where("storage.url")
                 raise SettingsError([*problems, f"{where}: --role {role} {NOT_SHARED}"])
             alone = held.enter_context(hold_exclusively(settings.storage.url))
-            store = Store.open(settings.storage.url)
+            store = Storage.open(settings.storage.url)
             held.callback(store.close)
             if alone:
-                store.release_all_leases()
-            store.wait_no_more(forget_servers=alone)
+                store.queue.release_all_leases()
+            store.queue.reschedule_waiting(forget_servers=alone)
             we = _who_we_are(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
@@ -363,5 +370,5 @@ def _live(settings: Settings, load: Callable[[Settings], Library], *, before: Li
     return LiveLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
 
 
-def _who_we_are(settings: Settings, store: Store) -> WhoWeAre:
+def _who_we_are(settings: Settings, store: Storage) -> WhoWeAre:
     return WhoWeAre(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)

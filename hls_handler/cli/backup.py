@@ -9,8 +9,8 @@ import typer
 
 from hls_handler.cli.options import Config, fail, load
 from hls_handler.cli.say import print_line
+from hls_handler.db.backup import back_up
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store import back_up
 
 
 def backup(

@@ -12,7 +12,7 @@ from hls_handler.cli.story import tell
 from hls_handler.cli.why import sentences
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
-from hls_handler.store import DeliveryRow
+from hls_handler.history.statistics import DeliveryRow
 from hls_handler.work.pauses import holding, resuming, told
 
 deliveries = typer.Typer(
@@ -45,8 +45,8 @@ def list_(
     if state is not None and wanted is None:
         raise typer.BadParameter(f"must be one of {', '.join(STATES)}", param_hint="--state")
     with open_store(load(config)) as store:
-        rows = store.deliveries(state=wanted, repository=repository, limit=limit)
-        pauses = store.pauses()
+        rows = store.deliveries.newest(state=wanted, repository=repository, limit=limit)
+        pauses = store.pauses.active()
     if not rows:
         print_line("no deliveries")
         return
@@ -71,7 +71,7 @@ def show(guid: Guid, config: Config = None) -> None:
     database.
     """
     with open_store(load(config)) as store:
-        report = tell(store, _require_found(store.delivery(guid), guid))
+        report = tell(store, _require_found(store.deliveries.find(guid), guid))
     for sentence in sentences(report):
         print_line(sentence)
     if report.comment is not None:
@@ -90,9 +90,9 @@ def retry(guid: Guid, config: Config = None) -> None:
     settings = load(config)
     body_days_source = settings.sources.where("storage.body_days")
     with open_store(settings) as store:
-        row = _require_found(store.delivery(guid), guid)
-        state = store.requeue(row.guid)
-        pause = holding(row.repository, store.pauses())
+        row = _require_found(store.deliveries.find(guid), guid)
+        state = store.queue.retry(row.guid)
+        pause = holding(row.repository, store.pauses.active())
     if row.state not in ("dead", "queued"):
         fail(f"{row.guid} is {state or row.state}; only a dead or a waiting delivery can be run again")
     if state in ("dead", None):

@@ -30,13 +30,14 @@ from hls_handler.cli.send import Response, post_webhook
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.cli.story import Story, tell
 from hls_handler.cli.subjects import with_remedy
+from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude, Settings
-from hls_handler.store import Store, hold_exclusively
+from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ def _print_intro(settings: Settings, real: Claude | None) -> None:
     if real is None:
         print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
-    with closing(Store.open(settings.storage.url)) as store:
-        asked = store.calls_last_hour()
+    with closing(Storage.open(settings.storage.url)) as store:
+        asked = store.calls.count_last_hour()
     cost = estimate_story_cost(real, load_checked(settings))
     require_budget(real, cost, asked=asked)
     print_line(f"Demo: GitHub is a stand-in on this machine; Claude is the real one at {real.base_url} ({real.model}).")
@@ -190,7 +191,7 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
     console = Console(highlight=False, emoji=False, markup=False)
     timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # an event may need two questions
     all_succeeded = True
-    with closing(Store.open(settings.storage.url)) as store:
+    with closing(Storage.open(settings.storage.url)) as store:
         number = 0
         for name in recorded.DERIVED:
             payload = recorded.load(name)
@@ -241,10 +242,10 @@ def _send_with_retries(settings: Settings, payload: Recorded, service: ServicePr
             service.revive()
 
 
-def _wait_for_end(store: Store, guid: str, service: ServiceProcess, *, timeout_s: float) -> Story | None:
+def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout_s: float) -> Story | None:
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
-        row = store.delivery(guid)
+        row = store.deliveries.find(guid)
         if row is not None and row.state not in OPEN_STATES:
             return tell(store, row)
         service.revive()

@@ -11,11 +11,12 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from hls_handler.cli.say import print_line
+from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError
 from hls_handler.settings.credentials import find_missing, missing_credentials, with_stand_ins
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
-from hls_handler.store import Store, database_exists
+from hls_handler.storage import Storage
 
 DEFAULT_CONFIG = Path("config/settings.yaml")
 DOTENV = Path(".env")
@@ -65,14 +66,14 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[Store]:
+def open_store(settings: Settings) -> Iterator[Storage]:
     """Open the store, also while the service runs, and close it at the end; exits with 2 on errors."""
-    with _abort_on_store_error(settings), closing(Store.open(settings.storage.url)) as store:
+    with _abort_on_store_error(settings), closing(Storage.open(settings.storage.url)) as store:
         yield store
 
 
 @contextmanager
-def open_existing_store(settings: Settings) -> Iterator[Store | None]:
+def open_existing_store(settings: Settings) -> Iterator[Storage | None]:
     """Open the store if the database exists, else yield None; never creates a database."""
     with _abort_on_store_error(settings):
         exists = database_exists(settings.storage.url)

@@ -42,7 +42,7 @@ def load_repository_settings(
         where = settings.sources.where(effective.feature_key("repository_settings", settings))
         return LoadedRepositorySettings(NOTHING_SAID, f"ignored, because switched off   {where}")
     with open_existing_store(settings) as store:
-        stored = store.known_file_of(repository) if store else None
+        stored = store.repository_files.find_by_name(repository) if store else None
     if live:
         try:
             github = look(settings.github, now=lambda: datetime.now(UTC))

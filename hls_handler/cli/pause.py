@@ -12,7 +12,7 @@ import typer
 from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.say import print_line
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.pauses import resuming, told
 
 RepositoryArgument = Annotated[
@@ -38,9 +38,9 @@ def pause(
     """
     _require_repository_name(repository)
     with open_store(load(config)) as store:
-        store.pause(repository, reason=add_author(reason))
-        current = next(one for one in store.pauses() if _is_same_repository(one.repository, repository))
-        queued, running = store.open_deliveries(repository)
+        store.pauses.pause(repository, reason=add_author(reason))
+        current = next(one for one in store.pauses.active() if _is_same_repository(one.repository, repository))
+        queued, running = store.deliveries.count_open(repository)
         known = repository is None or _has_sent_webhooks(store, repository)
     print_line(f"{told(current)}; {resuming(current)} ends the pause")
     print_line(f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish")
@@ -59,8 +59,8 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     """
     _require_repository_name(repository)
     with open_store(load(config)) as store:
-        ended, others = store.resume(repository), store.pauses()
-        queued, _ = store.open_deliveries(repository)
+        ended, others = store.pauses.resume(repository), store.pauses.active()
+        queued, _ = store.deliveries.count_open(repository)
     name = repository or "everything"
     for other in others:
         print_line(f"{told(other)}; {resuming(other)} ends the pause")
@@ -90,5 +90,7 @@ def _is_same_repository(one: str | None, other: str | None) -> bool:
     return (one and one.lower()) == (other and other.lower())
 
 
-def _has_sent_webhooks(store: Store, repository: str) -> bool:
-    return any(name == "repository" and label.lower() == repository.lower() for name, label in store.counters())
+def _has_sent_webhooks(store: Storage, repository: str) -> bool:
+    return any(
+        name == "repository" and label.lower() == repository.lower() for name, label in store.statistics.counters()
+    )

@@ -25,7 +25,7 @@ from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.retired import current_model
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.asking import PROMPT_SECRET
 from hls_handler.work.comparison import Comparison, Pair, is_named, pair
 from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
@@ -54,7 +54,7 @@ class _Plan:
     failed: int  # number of deliveries for which the prompt could not be rendered
 
 
-def rerun_prompt(settings: Settings, store: Store, request: RerunRequest) -> Comparison:
+def rerun_prompt(settings: Settings, store: Storage, request: RerunRequest) -> Comparison:
     """Print the cost, ask for confirmation, and ask Claude.
 
     Exits with 1 if the user declines, and with 2 if standard input is not a terminal and `confirmed` is not set.
@@ -76,17 +76,17 @@ def rerun_prompt(settings: Settings, store: Store, request: RerunRequest) -> Com
         return _ask_all(plan, claude, pause_s=1 / settings.claude.requests_per_second)
 
 
-def _plan(settings: Settings, store: Store, request: RerunRequest) -> _Plan:
+def _plan(settings: Settings, store: Storage, request: RerunRequest) -> _Plan:
     library = load_library(settings)
     prompt = get_prompt(library, request.prompt)
     if not prompt.on:
         abort(
             [f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead"]
         )
-    key, table = store.secret(PROMPT_SECRET), RepositoryTable(settings)
+    key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
     questions: list[tuple[Stored, Rendered]] = []
     failed = 0
-    for row in store.deliveries_with_step("ask", since=request.since):
+    for row in store.deliveries.with_checkpoint("ask", since=request.since):
         stored = stored_for(store, row, prompt, library, table)
         if stored is None or not (request.other is None or is_named(request.other, stored.posted.ran.prompt_id)):
             continue

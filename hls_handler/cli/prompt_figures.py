@@ -6,18 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from hls_handler.store import FieldFeedback, PromptRow
+from hls_handler.history.calls import PromptStats
+from hls_handler.history.corrections import FieldFeedback
 
 
 @dataclass(frozen=True, slots=True)
 class VersionStats:
     """Calls of the current version and of all earlier versions together; None if there were none."""
 
-    current: PromptRow | None
-    earlier: PromptRow | None
+    current: PromptStats | None
+    earlier: PromptStats | None
 
     @classmethod
-    def from_rows(cls, prompt_id: str, rows: Iterable[PromptRow]) -> Self:
+    def from_rows(cls, prompt_id: str, rows: Iterable[PromptStats]) -> Self:
         name = prompt_id.partition("@")[0]
         of_prompt = [row for row in rows if row.prompt_id.partition("@")[0] == name]
         current = next((row for row in of_prompt if row.prompt_id == prompt_id), None)
@@ -27,8 +28,8 @@ class VersionStats:
 def format_stats(stats: VersionStats) -> Iterator[str]:
     """Yield one line each for answers, cost, last error and the last error of earlier versions."""
     current, earlier = stats.current, stats.earlier
-    in_parentheses = f" (earlier versions: {earlier.answers})" if earlier is not None else ""
-    yield f"answers     {current.answers if current is not None else 0}{in_parentheses}"
+    in_parentheses = f" (earlier versions: {earlier.replies})" if earlier is not None else ""
+    yield f"answers     {current.replies if current is not None else 0}{in_parentheses}"
     in_parentheses = f" (earlier versions: {_cost(earlier)})" if earlier is not None else ""
     yield f"cost        {_cost(current)}{in_parentheses}"
     yield f"last error  {_error(current)}"
@@ -54,14 +55,14 @@ def _share(one: FieldFeedback) -> str:
     return f"{one.corrected} of {one.set} labels" + (f", {one.share:.0%}" if one.set else "")
 
 
-def _add_up(rows: list[PromptRow]) -> PromptRow | None:
+def _add_up(rows: list[PromptStats]) -> PromptStats | None:
     if not rows:
         return None
     errors = {row.last_error_at: row.last_error for row in rows if row.last_error_at is not None}
     last_error_at = max(errors, default=None)
-    return PromptRow(
+    return PromptStats(
         prompt_id="",
-        answers=sum(row.answers for row in rows),
+        replies=sum(row.replies for row in rows),
         cost_usd=sum(row.cost_usd for row in rows),
         calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
         last_error=None if last_error_at is None else errors[last_error_at],
@@ -69,7 +70,7 @@ def _add_up(rows: list[PromptRow]) -> PromptRow | None:
     )
 
 
-def _cost(row: PromptRow | None) -> str:
+def _cost(row: PromptStats | None) -> str:
     if row is None:
         return "0.000000 USD"
     unknown = row.calls_of_unknown_cost
@@ -79,7 +80,7 @@ def _cost(row: PromptRow | None) -> str:
     return f"{row.cost_usd:.6f} USD, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
 
 
-def _error(row: PromptRow | None) -> str:
+def _error(row: PromptStats | None) -> str:
     """Return the last error in one line, with line breaks replaced by spaces."""
     if row is None or row.last_error is None or row.last_error_at is None:
         return "none"

@@ -19,11 +19,13 @@ from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, load_subj
 from hls_handler.cli.trying import TryResult, TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.looking import look
+from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Account, Event
+from hls_handler.history.conversations import ConversationState
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.settings.model import Settings
-from hls_handler.store import Store, ThreadKnowledge, database_exists
+from hls_handler.storage import Storage
 from hls_handler.work.pipeline import Ended
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def _try(
 ) -> TryResult:
     """Run the event. Exits with 2 if the body does not fit the event, and with 1 if the bot account is unknown."""
 
-    def load_history(event: Event, number: int, account: Account) -> ThreadKnowledge:
+    def load_history(event: Event, number: int, account: Account) -> ConversationState:
         try:
             return _load_history(settings, event, number, account) if subject.live else NO_HISTORY
         except HlsError as exc:
@@ -144,12 +146,12 @@ def _with_stand_ins(settings: Settings, sandbox: Sandbox, *, github: bool, claud
     return settings.model_copy(update=parts)
 
 
-NO_HISTORY = ThreadKnowledge(labels={}, comments={})
+NO_HISTORY = ConversationState(labels={}, comments={})
 
 
-def _load_history(settings: Settings, event: Event, number: int, account: Account) -> ThreadKnowledge:
+def _load_history(settings: Settings, event: Event, number: int, account: Account) -> ConversationState:
     """Read what the service stored about this issue or pull request; empty if there is no database."""
     if not database_exists(settings.storage.url):
         return NO_HISTORY
-    with closing(Store.open_as_it_is(settings.storage.url)) as store:
-        return store.known_of_thread(event.repository.id, number, account.login)
+    with closing(Storage.open_read_only(settings.storage.url)) as store:
+        return store.conversations.find(event.repository.id, number, account.login)

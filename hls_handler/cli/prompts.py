@@ -17,9 +17,9 @@ from hls_handler.cli.prompt_variables import format_variables
 from hls_handler.cli.say import print_line, print_lines
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Budget
+from hls_handler.history.corrections import feedback_in
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.makeup import Makeup, differences, origin
-from hls_handler.store import feedback_in
 from hls_handler.work.library import SHIPPED, families
 
 prompts = typer.Typer(
@@ -46,8 +46,8 @@ def list_(config: Config = None) -> None:
     settings = load(config)
     library = load_library(settings)
     with open_existing_store(settings) as store:
-        rows = None if store is None else store.prompt_figures()
-        feedback = {} if store is None else feedback_in(store.counters())
+        rows = None if store is None else store.calls.prompt_stats()
+        feedback = {} if store is None else feedback_in(store.statistics.counters())
     for prompt in library.prompts.values():
         print_line(prompt.id)
         print_line(f"  for         {_format_triggers(library, prompt)}")

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Answered
 from hls_handler.deliveries import SHADOW_STEPS
-from hls_handler.store import CallRow, DeliveryRow, Pause, Store
+from hls_handler.history.calls import CallRow
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.queue.pauses import Pause
+from hls_handler.storage import Storage
 from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, retell_answer
 from hls_handler.work.pauses import holding
 from hls_handler.work.repository_settings import OWN_FILE
@@ -47,8 +50,8 @@ class Story:
         return bodies[-1] if bodies else None
 
 
-def tell(store: Store, delivery: DeliveryRow) -> Story:
-    steps = store.steps(delivery.guid)
+def tell(store: Storage, delivery: DeliveryRow) -> Story:
+    steps = store.checkpoints.load(delivery.guid)
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
     not_shown = [NOT_SHOWN.decode(step) for (name, _), step in ordered if name == NOT_SHOWN.name]
     answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < SHADOW_STEPS]
@@ -62,12 +65,12 @@ def tell(store: Store, delivery: DeliveryRow) -> Story:
         not_shown=tuple(sentence for sentence in not_shown if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
-        calls=tuple(store.calls(delivery.guid)),
+        calls=tuple(store.calls.calls_of(delivery.guid)),
         times=tuple(
             StepTime(_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER
         ),
         shadow=SHADOWED.decode(steps.get((SHADOWED.name, 0))),
-        held_by=holding(delivery.repository, store.pauses()) if delivery.state == "queued" else None,
+        held_by=holding(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )
 
 

@@ -16,17 +16,18 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import Overtaken, StepFailed, Wait
 from hls_handler.events import Account, Event, parse_event, sip
 from hls_handler.handlers import handler_for
+from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.render import Rendered
+from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Feedback, Ignored, Rule, from_event, route
 from hls_handler.settings.effective import Effective, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
-from hls_handler.store import Store, ThreadKnowledge, ThreadMemory
+from hls_handler.storage import Storage
 from hls_handler.web.delivery import check_payload, new_delivery
 from hls_handler.web.webhook import WebhookHeaders
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
-from hls_handler.work.leases import NoRival
 from hls_handler.work.library import GUID
 from hls_handler.work.pipeline import Ended, go_through
 from hls_handler.work.ports import Claude, Now, Tools
@@ -83,10 +84,10 @@ class TryRunner:
     library: Library
     github: Looking  # read-only
     claude: Claude
-    load_history: Callable[[Event, int, Account], ThreadKnowledge]
+    load_history: Callable[[Event, int, Account], ConversationState]
     pause: Callable[[float], object]  # seconds
     clock: Callable[[], float]  # seconds, monotonic
-    open_store: Callable[[str], Store] = Store.open  # opens the temporary store by its URL
+    open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
 
     def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
         """Try the event; with `prompt`, use that prompt even if the service would ignore the event or use another one.
@@ -117,20 +118,21 @@ class TryRunner:
             tools = self._tools(store, claude, now, account)
             if event.thread is not None:  # otherwise the number is known only after reading the facts
                 _copy_history(
-                    store.memory(lease, account.login), self.load_history(event, event.thread.number, account)
+                    store.conversations.history(lease, account.login),
+                    self.load_history(event, event.thread.number, account),
                 )
             end = _run_pipeline(Job(lease, tools, now, event, account, rule, handler_for(event.name), {}))
-            row = store.delivery(lease.guid)
+            row = store.deliveries.find(lease.guid)
             outcomes = tell(store, row).outcomes if row else ()
         return TryResult(event, routed, self.github.as_if_open, rule, tuple(claude.questions), outcomes, end)
 
-    def _tools(self, store: Store, claude: Claude, now: Now, account: Account) -> Tools:
+    def _tools(self, store: Storage, claude: Claude, now: Now, account: Account) -> Tools:
         return Tools(
             store=store,
-            leases=NoRival(),
+            leases=ExclusiveLease(),
             github=self.github,
             claude=claude,
-            health=Health(store.now),
+            health=Health(store.database.current_time),
             now=lambda: now,
             we=lambda _github: account,
             stopping=lambda: False,
@@ -144,7 +146,7 @@ def _run_pipeline(job: Job) -> Ended | Overtaken | Wait | StepFailed:
     """Run the job to its end. Waits for a slot of the rate limiter, but not for an exhausted hourly budget."""
     while True:
         try:
-            ended = go_through(replace(job, steps=job.tools.store.steps(job.lease.guid)))
+            ended = go_through(replace(job, steps=job.tools.store.checkpoints.load(job.lease.guid)))
         except Wait as wait:
             if wait.holdup is not None:
                 return wait
@@ -152,7 +154,7 @@ def _run_pipeline(job: Job) -> Ended | Overtaken | Wait | StepFailed:
         except (Overtaken, StepFailed) as exc:
             return exc
         else:
-            job.tools.store.remember(job.lease, *ended.kept)  # read by `tell`
+            job.tools.store.checkpoints.save(job.lease, *ended.kept)  # read by `tell`
             return ended
 
 
@@ -172,16 +174,16 @@ def _with_dry_run(rule: Rule) -> Rule:
     return replace(rule, effective=replace(rule.effective, features=features))
 
 
-def _store_and_claim(store: Store, subject: Subject, rule: Rule) -> Lease:
+def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
     head = WebhookHeaders(subject.event, GUID, signature=b"", is_form=False, content_length=None)
     new = new_delivery(head, sip(subject.body), rule, subject.body, request_id="try", settle_s=0)
-    store.accept([new], replay_window_h=0)
-    lease = store.claim(worker="try", lease_s=LEASE_S, max_crashes=1)
+    store.queue.accept([new], replay_window_h=0)
+    lease = store.queue.claim(worker="try", lease_s=LEASE_S, max_crashes=1)
     assert lease is not None  # the only delivery of a new store
     return lease
 
 
-def _copy_history(memory: ThreadMemory, history: ThreadKnowledge) -> None:
+def _copy_history(memory: ConversationHistory, history: ConversationState) -> None:
     """Copy the service's stored labels and comments into the temporary store."""
     memory.intend_labels(name for name, state in history.labels.items() if state == "intended")
     memory.confirm_labels(name for name, state in history.labels.items() if state == "ours")

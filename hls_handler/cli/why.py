@@ -38,7 +38,9 @@ def why(
     settings = load(config)
     keep_days_source = settings.sources.where("storage.keep_days")
     with open_store(settings) as store:
-        reports = [tell(store, row) for row in store.thread(match["repository"], int(match["number"]))]
+        reports = [
+            tell(store, row) for row in store.deliveries.of_conversation(match["repository"], int(match["number"]))
+        ]
     if not reports:
         fail(
             f"nothing was received for {thread}, or was deleted ({keep_days_source}); the webhook's Recent Deliveries "

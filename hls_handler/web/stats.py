@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hls_handler.clients.rate import RateLimit
+from hls_handler.db.counters import BUCKETS_S
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store import BUCKETS_S, feedback_in
+from hls_handler.history.corrections import feedback_in
 
 Counters = Mapping[tuple[str, str], int]
 

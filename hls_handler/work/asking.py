@@ -9,9 +9,9 @@ from functools import partial
 from hls_handler.analysis import Analysis, Answered, Reply, Unusable
 from hls_handler.deliveries import SHADOW_STEPS
 from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
+from hls_handler.history.calls import UNAVAILABLE
 from hls_handler.prompting.fields import unasked_reply
 from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
-from hls_handler.store import UNAVAILABLE
 from hls_handler.work.job import Job
 from hls_handler.work.memory import NOT_SHOWN, UNUSABLE, keep_answer, recall_answer
 
@@ -42,12 +42,12 @@ def analyse(
         if answered is None:
             answered = _ask(job, name, variables, index)
         else:
-            store.save_analysis(job.lease, index=index, answered=answered)
+            store.calls.save_analysis(job.lease, index=index, reply=answered)
         answers.append(answered)
         variables = {**variables, "analysis": answered.reply}
         last, name = name, library.next_after(name, answered.reply)
     if is_recalled:  # perhaps another version's prompts, or other settings', had led on from there
-        store.set_status(job.lease, analysis="done", analysis_error=None)
+        store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     return _with_comment(job, last, tuple(answers), {**variables, **comment_variables(answers[-1].reply)})
 
 
@@ -58,13 +58,13 @@ def without_asking(
     comment_variables: Callable[[Reply], Mapping[str, object]],
 ) -> Analysis:
     """An analysis without Claude: `reply` is ours, and stands in for Claude's in the comment's template alone."""
-    job.tools.store.set_status(job.lease, analysis="done", analysis_error=None)
+    job.tools.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     reply = unasked_reply(reply, job.now.library.prompts[job.rule.prompt].reply_model)
     return _with_comment(job, job.rule.prompt, (), {**variables, "analysis": reply, **comment_variables(reply)})
 
 
 def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variables: Mapping[str, object]) -> Analysis:
-    library, key = job.now.library, job.tools.store.secret(PROMPT_SECRET)
+    library, key = job.now.library, job.tools.store.database.secret(PROMPT_SECRET)
     with _authors_fault():
         comment = render_comment(library, prompt, variables, key=key)
         footer = render_footer(library, prompt, variables, key=key) if job.handler.has_sections else ""
@@ -73,7 +73,7 @@ def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variable
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Answered:
     with _authors_fault():
-        rendered = render(job.now.library, name, variables, key=job.tools.store.secret(PROMPT_SECRET))
+        rendered = render(job.now.library, name, variables, key=job.tools.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
         job.note(NOT_SHOWN, index + 1, _cut(rendered))
     first = UNUSABLE.decode(job.steps.get(("unusable", index)))
@@ -87,7 +87,7 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> An
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, Answered):
         return answer
-    job.tools.store.forget(job.lease, "unusable")  # a later retry by hand begins anew
+    job.tools.store.checkpoints.delete(job.lease, "unusable")  # a later retry by hand begins anew
     raise _unusable(job, rendered, index, answer)
 
 
@@ -111,7 +111,7 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
     """One paced, counted and recorded call. The result is remembered before anything else is done with it."""
     store, claude = job.tools.store, job.now.settings.claude
     begin = partial(
-        store.begin_call,
+        store.calls.begin,
         job.lease,
         index=index,
         prompt_id=rendered.prompt.id,
@@ -120,14 +120,14 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         requests_per_second=claude.requests_per_second,
         calls_per_hour=claude.calls_per_hour,
     )
-    call = job.in_turn(lambda: begin(kept=job.take_pending()))
+    call = job.in_turn(lambda: begin(changes=job.take_pending()))
     job.tools.leases.require(job.lease)  # a call that nobody may use is not to be paid for
     asked_at = job.tools.health.moment()
     try:
         answer = job.tools.claude.ask(rendered, correction=correction)
     except StepFailed as exc:
         outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.maybe_done else "failed"
-        store.end_call(job.lease, call, outcome=outcome, usage=None, error=str(exc))
+        store.calls.end(job.lease, call, outcome=outcome, usage=None, error=str(exc))
         if isinstance(exc, Permanent):
             _tell_health(job, index, str(exc), "do what the message says; the next good reply ends this")
         raise
@@ -137,20 +137,20 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
         prompt = rendered.prompt
         recalled = recall_answer(kept, reply_type=prompt.reply, model=prompt.reply_model)
         assert recalled is not None
-        store.end_call(
+        store.calls.end(
             job.lease,
             call,
             outcome="ok",
             usage=answer.usage,
             error=None,
-            kept=[*job.take_pending(), kept],
-            answered=recalled,
+            changes=[*job.take_pending(), kept],
+            reply=recalled,
             is_last=_is_last(job, prompt.name, recalled.reply),
         )
         return recalled
     step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
     keeps = [step] if correction is None and answer.why == "invalid" else []
-    store.end_call(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, kept=keeps)
+    store.calls.end(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, changes=keeps)
     unusable = UNUSABLE.decode(step)  # without credentials: Claude is shown it again
     assert unusable is not None
     return unusable

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 
 from hls_handler.errors import Dependency, DependencyDown, HlsError
+from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.settings.model import Settings
-from hls_handler.store import CLAUDE_PACE, Store
+from hls_handler.storage import Storage
 from hls_handler.work.in_force import InForce, Renewal
 from hls_handler.work.job import GITHUB_PACE
 from hls_handler.work.pauses import resuming, told
@@ -21,13 +22,17 @@ STUCK_S = 600.0
 
 
 def checks(
-    store: Store, renewal: Renewal, *, github: Callable[[Settings], Github], lookup_model: Callable[[Settings], object]
+    store: Storage,
+    renewal: Renewal,
+    *,
+    github: Callable[[Settings], Github],
+    lookup_model: Callable[[Settings], object],
 ) -> list[Check]:
     """`github` and `lookup_model` (which raises `DependencyDown`) use clients of the probe's own."""
 
     def look_at_store() -> dict[str, int]:
-        store.check_writable()
-        return store.size()
+        store.database.check_writable()
+        return store.database.size()
 
     def look_at_github() -> None:
         _not_held(store, "github", GITHUB_PACE)
@@ -35,9 +40,9 @@ def checks(
         now.we.refresh(github(now.settings))
 
     def look_at_claude() -> None:
-        _not_held(store, "claude", CLAUDE_PACE)
+        _not_held(store, "claude", CLAUDE_RATE_LIMIT)
         settings = renewal.latest.settings
-        calls, most = store.calls_last_hour(), settings.claude.calls_per_hour
+        calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
         if calls >= most:
             remedy = "wait, or raise claude.calls_per_hour"
             message = f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
@@ -58,16 +63,16 @@ def checks(
     ]
 
 
-def _not_held(store: Store, dependency: Dependency, pace: str) -> None:
-    until = store.held_until(pace)
+def _not_held(store: Storage, dependency: Dependency, pace: str) -> None:
+    until = store.rate_limiter.held_until(pace)
     if until is not None:
         message = f"nothing is asked of it until {until:%H:%M:%S} UTC, as it said or after its last trouble"
         raise DependencyDown(message, dependency=dependency, remedy="wait, or mend what the log says")
 
 
-def _queue(store: Store) -> None:
+def _queue(store: Storage) -> None:
     """A queue that nobody empties is trouble; one that waits for a turn is not. A pause is what people forget."""
-    figures, pauses = store.queue_figures(), store.pauses()
+    figures, pauses = store.deliveries.queue_state(), store.pauses.active()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
         if not figures.running:
@@ -79,10 +84,10 @@ def _queue(store: Store) -> None:
         raise Found(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
 
 
-def _silence(store: Store, now: InForce) -> None:
+def _silence(store: Storage, now: InForce) -> None:
     expected = expectations(now.settings)
-    heard, at = store.last_webhooks(), store.now()
-    since = store.expected_since(one.name for one in expected)
+    heard, at = store.statistics.last_webhooks(), store.now()
+    since = store.statistics.expected_since(one.name for one in expected)
     silences = [
         find_silence(
             one,

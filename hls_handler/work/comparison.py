@@ -10,7 +10,9 @@ from typing import TypeVar
 
 from hls_handler.analysis import Usage
 from hls_handler.events import event_key
-from hls_handler.store import CallRow, DeliveryRow, Store
+from hls_handler.history.calls import CallRow
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.storage import Storage
 from hls_handler.work.shadow import SHADOWED, Ran
 
 
@@ -80,7 +82,7 @@ class Comparison:
         return sum(pair.one.ran.speaks != pair.other.ran.speaks for pair in self.pairs)
 
 
-def recorded(store: Store, prompt: str, other: str | None, *, since: datetime) -> Comparison:
+def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
     """Prompts against their shadows, over the deliveries that came since then.
 
     `prompt` is a name or an id. Without `other` it is a shadow, and held against what was posted, whichever that is;
@@ -88,11 +90,11 @@ def recorded(store: Store, prompt: str, other: str | None, *, since: datetime) -
     """
     pairs: list[Pair] = []
     left_out: Counter[str] = Counter()
-    for row in store.deliveries_with_step(SHADOWED.name, since=since):
-        shadowed = SHADOWED.decode(store.steps(row.guid).get((SHADOWED.name, 0)))
+    for row in store.deliveries.with_checkpoint(SHADOWED.name, since=since):
+        shadowed = SHADOWED.decode(store.checkpoints.load(row.guid).get((SHADOWED.name, 0)))
         if shadowed is None:
             continue
-        calls = store.calls(row.guid)
+        calls = store.calls.calls_of(row.guid)
         posted = side(shadowed.posted, [call for call in calls if not call.of_shadow])
         if shadowed.ran is None:
             is_meant = is_named(prompt.partition("@")[0], shadowed.prompt)

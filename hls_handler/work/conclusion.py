@@ -8,7 +8,7 @@ from datetime import timedelta
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import DependencyDown, LeaseLost, Overtaken, Retryable, StepFailed, StoreUnavailable, Wait
 from hls_handler.handlers import handler_for
-from hls_handler.store import CLAUDE_PACE
+from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.work.health import Health
 from hls_handler.work.job import GITHUB_PACE
 from hls_handler.work.pipeline import Ended, work_on
@@ -53,26 +53,26 @@ def _finish(lease: Lease, tools: Tools, result: Ended | Overtaken | Wait | StepF
     took_s = (store.now() - lease.received_at).total_seconds()
     match result:
         case Ended():
-            store.finish(
+            store.queue.finish(
                 lease,
                 result.state,
                 reason=result.reason,
                 kind=result.kind,
                 handler=result.handler,
                 took_s=took_s,
-                kept=result.kept,
+                changes=result.kept,
                 posting=result.posting,
             )
             log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
             return Finished(lease.guid, result.state, result.reason)
         case Overtaken():
-            store.finish(lease, "superseded", reason=str(result), handler=_handler_of(lease), took_s=took_s)
+            store.queue.finish(lease, "superseded", reason=str(result), handler=_handler_of(lease), took_s=took_s)
             log.info("delivery superseded", extra={"reason": str(result)})
             return Finished(lease.guid, "superseded", str(result))
         case Wait():
             if result.holdup is not None:
                 tools.health.trouble(result.holdup, str(result), "wait, or raise the limit that the message names")
-            store.postpone(lease, at=result.at, reason=str(result), failed=False, counts=False)
+            store.queue.reschedule(lease, at=result.at, reason=str(result), failed=False, counts=False)
             return None
         case StepFailed():
             return _failed(lease, tools, result)
@@ -84,7 +84,7 @@ def _handler_of(lease: Lease) -> str:
 
 def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:
     store, now = tools.store, tools.store.now()
-    row = store.delivery(lease.guid)  # as it is now: a step that was done meanwhile began the time anew
+    row = store.deliveries.find(lease.guid)  # as it is now: a step that was done meanwhile began the time anew
     down = isinstance(error, DependencyDown)
     decision = after_failure(
         error,
@@ -97,14 +97,14 @@ def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:
     )
     if isinstance(error, DependencyDown):
         tools.health.trouble(error.dependency, str(error), error.remedy)
-        pace = {"github": GITHUB_PACE, "claude": CLAUDE_PACE}[error.dependency]
+        pace = {"github": GITHUB_PACE, "claude": CLAUDE_RATE_LIMIT}[error.dependency]
         told = error.not_before if error.for_all else None
         until = told or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
-        store.hold_pace(pace, until)  # nobody else needs to find out by asking too
+        store.rate_limiter.hold(pace, until)  # nobody else needs to find out by asking too
     if isinstance(decision, GiveUp):
-        store.bury(lease, reason=decision.reason, handler=_handler_of(lease))
+        store.queue.dead_letter(lease, reason=decision.reason, handler=_handler_of(lease))
         log.error("delivery is dead", extra={"reason": decision.reason})
         return Finished(lease.guid, "dead", decision.reason)
-    store.postpone(lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts)
+    store.queue.reschedule(lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts)
     log.warning("delivery failed and is tried again", extra={"reason": str(error), "at": decision.at.isoformat()})
     return None

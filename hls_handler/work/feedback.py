@@ -7,17 +7,18 @@ import logging
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.corrections import COUNTED_DAYS, Word
+from hls_handler.history.corrections import Noted
 from hls_handler.prompting.library import Library
 from hls_handler.routing import Feedback
-from hls_handler.store import Noted, Store
+from hls_handler.storage import Storage
 
 log = logging.getLogger(__name__)
 
 
-def hear(store: Store, lease: Lease, event: Event, we: Account, feedback: Feedback, library: Library) -> Noted:
+def hear(store: Storage, lease: Lease, event: Event, we: Account, feedback: Feedback, library: Library) -> Noted:
     """Note what a person's change of a label says about ours. Nothing is read from GitHub: the event has it all."""
     assert event.thread is not None  # parse_event refuses a change of a thread's labels without the thread
-    noted = store.feedback(lease, we.login).heard(
+    noted = store.corrections.of(lease, we.login).record_change(
         feedback.field,
         _names(event.thread),
         at=lease.received_at,
@@ -28,10 +29,10 @@ def hear(store: Store, lease: Lease, event: Event, we: Account, feedback: Feedba
     return _logged(noted)
 
 
-def look(store: Store, lease: Lease, we: Account, thread: Issue | PullRequest, library: Library) -> None:
+def look(store: Storage, lease: Lease, we: Account, thread: Issue | PullRequest, library: Library) -> None:
     """Note what people have made of our labels, by the thread as it is now."""
     is_pull_request = isinstance(thread, PullRequest)
-    noted = store.feedback(lease, we.login).seen(
+    noted = store.corrections.of(lease, we.login).record_current(
         _names(thread),
         title=thread.title,
         pull_request=is_pull_request,

@@ -11,7 +11,7 @@ import hmac
 import threading
 
 from hls_handler.events import Account
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.ports import Github
 
 FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in the store, not a secret)
@@ -20,13 +20,13 @@ FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in 
 class WhoWeAre:
     """The account behind one token at one address. Thread-safe."""
 
-    def __init__(self, store: Store, *, token: str, base_url: str) -> None:
+    def __init__(self, store: Storage, *, token: str, base_url: str) -> None:
         self._store = store
         self._fingerprint = hmac.new(
-            store.secret(FINGERPRINT_SECRET), f"{base_url}\n{token}".encode(), hashlib.sha256
+            store.database.secret(FINGERPRINT_SECRET), f"{base_url}\n{token}".encode(), hashlib.sha256
         ).hexdigest()
         self._lock = threading.Lock()
-        self._account = store.identity(self._fingerprint)
+        self._account = store.bot_accounts.find(self._fingerprint)
 
     @property
     def known(self) -> Account | None:
@@ -49,6 +49,6 @@ class WhoWeAre:
     def _learn(self, github: Github) -> Account:
         found = github.who_am_i()
         if found != self._account:
-            self._store.remember_identity(self._fingerprint, found)
+            self._store.bot_accounts.save(self._fingerprint, found)
             self._account = found
         return found

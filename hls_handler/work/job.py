@@ -11,10 +11,10 @@ from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import LeaseLost, StepFailed, StoreUnavailable, Wait
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler, Thread
+from hls_handler.queue.changes import Change
+from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import OwnFile
-from hls_handler.store import Keepable
-from hls_handler.work.leases import LEAST
 from hls_handler.work.memory import Codec
 from hls_handler.work.ports import Now, Tools
 
@@ -33,7 +33,7 @@ class Job:
     steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
     thread: Thread | None = None  # where it is said; known once the facts are
     own_file: OwnFile | None = None  # the repository's own settings, which are laid over those of `rule` and `now`
-    pending: list[Keepable] = field(default_factory=list)  # is kept with the delivery's next write to the store
+    pending: list[Change] = field(default_factory=list)  # is kept with the delivery's next write to the store
 
     def about(self, thread: Thread | None) -> Job:
         """The same job, from now on for a thread: what was queued under none counts, locks and remembers under it."""
@@ -71,7 +71,7 @@ class Job:
         if codec.decode(self.steps.get((codec.name, index))) != sentence:
             self.pending.append(codec.encode(sentence, index=index, took_s=0.0))
 
-    def take_pending(self) -> tuple[Keepable, ...]:
+    def take_pending(self) -> tuple[Change, ...]:
         """What is to be kept since somebody last asked, for the write that is made now."""
         pending = tuple(self.pending)
         self.pending.clear()
@@ -101,7 +101,7 @@ class Job:
 
     def before_reads(self) -> None:
         """Raise `Wait` as long as GitHub said to leave it alone: reading on is what gets a token banned."""
-        until = self.tools.store.held_until(GITHUB_PACE)
+        until = self.tools.store.rate_limiter.held_until(GITHUB_PACE)
         if until is not None:
             raise Wait("GitHub is in trouble, or told us to wait", at=until)
 
@@ -110,13 +110,13 @@ class Job:
 
         With it goes enough of the lease for the write to end in. `write` is the lock of what may not come twice.
         """
-        github, take = self.now.settings.github, self.tools.store.take_turn
+        github, take = self.now.settings.github, self.tools.store.rate_limiter.take_slot
         self.in_turn(
             lambda: take(
                 self.lease,
                 GITHUB_PACE,
                 interval_s=github.min_seconds_between_writes,
-                kept=self.take_pending(),
+                changes=self.take_pending(),
                 write=write,
                 slowest_write_s=github.slowest_write_s,
             )
@@ -125,7 +125,7 @@ class Job:
 
     def still_ours(self) -> None:
         """Raise `LeaseLost` right before bytes leave, if we slept since the turn was taken: this asks nobody."""
-        self.tools.leases.require(self.lease, least=LEAST)
+        self.tools.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 
     @contextmanager
     def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
@@ -137,9 +137,9 @@ class Job:
         except StepFailed as exc:
             self._keep_pending()
             if part == "analysis":
-                self.tools.store.set_status(self.lease, analysis="failed", analysis_error=str(exc))
+                self.tools.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
             else:
-                self.tools.store.set_status(self.lease, posting="failed", posting_error=str(exc))
+                self.tools.store.queue.set_status(self.lease, posting="failed", posting_error=str(exc))
             raise
         except Exception:
             self._keep_pending()
@@ -147,7 +147,7 @@ class Job:
 
     def _keep_pending(self) -> None:
         if self.pending:
-            self.tools.store.remember(self.lease, *self.take_pending())
+            self.tools.store.checkpoints.save(self.lease, *self.take_pending())
 
 
 GITHUB_PACE = "github"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hls_handler.store import Pause
+from hls_handler.queue.pauses import Pause
 
 
 def holding(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:

@@ -21,9 +21,10 @@ from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.corrections import attributed
 from hls_handler.handlers.handler import Budget, Thread, Unasked, still_welcome
+from hls_handler.queue.changes import Change
+from hls_handler.queue.checkpoints import Posted
 from hls_handler.routing import Feedback, Ignored, as_feedback, from_event, route
 from hls_handler.settings.model import Settings
-from hls_handler.store import Keepable, Posted
 from hls_handler.work.asking import analyse, without_asking
 from hls_handler.work.feedback import hear, told
 from hls_handler.work.job import Job
@@ -47,7 +48,7 @@ class Ended:
     kind: str | None = None  # of an ignored one: what it is counted under
     handler: str | None = None  # "IssueHandler"
     posting: Posted | None = None  # what became of it, where anything was to be posted
-    kept: tuple[Keepable, ...] = ()  # what is to be kept with the end
+    kept: tuple[Change, ...] = ()  # what is to be kept with the end
 
 
 def work_on(lease: Lease, tools: Tools) -> Ended:
@@ -107,7 +108,7 @@ def _at_its_thread(job: Job, facts: Any, unasked: Unasked | None) -> Job | Ended
         return job if nowhere is None else Ended("done", nowhere, handler=job.handler.name)
     if job.lease.number is not None:
         return job.about(thread)
-    job.tools.store.note_thread(job.lease, thread.number)  # so that who asks about the thread is told of it
+    job.tools.store.queue.set_posted_on(job.lease, thread.number)  # so that who asks about the thread is told of it
     job = job.about(thread)
     busy = _too_busy(job.lease, job.tools, job.now.settings, job.steps)
     if busy is None and thread.is_appointed:
@@ -153,7 +154,7 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
     feedback = as_feedback(candidate, rule.effective, now.library, settings=now.settings, we=we)
     if isinstance(feedback, Feedback):  # beside being worked on by a prompt
         hear(tools.store, lease, event, we, feedback, now.library)
-    steps: Steps = tools.store.steps(lease.guid) if lease.attempt > 1 else {}
+    steps: Steps = tools.store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     busy = _too_busy(lease, tools, now.settings, steps)
     if busy is not None:
         return busy
@@ -167,14 +168,14 @@ def _route(lease: Lease, event: Event, tools: Tools) -> Job | Ended:
 
 def _not_overtaken(job: Job, facts: Any) -> None:
     """Raises `Overtaken` where our own record knows that what was found out is over, or something newer is queued."""
-    later = job.tools.store.later(job.lease, job.rule.prompt)
+    later = job.tools.store.queue.find_newer(job.lease, job.rule.prompt)
     if later.head_sha is not None and job.handler.outdated_by_a_push:
         raise Overtaken(f"a newer push came meanwhile: {later.head_sha[:10]}")
     if later.is_closed:
         raise Overtaken("the thread was closed meanwhile")
     if later.is_answered and job.handler.outdated_by_an_answer:
         raise Overtaken("a newer event of this thread was answered meanwhile")
-    record = job.tools.store.record(job.lease, job.we.login)
+    record = job.tools.store.repositories.record(job.lease, job.we.login)
     why = job.handler.outdated(job.event, facts, record)
     if why is not None:
         raise Overtaken(why)
@@ -195,7 +196,7 @@ def _welcome_there(job: Job, thread: Thread) -> None:
 
 def _too_busy(lease: Lease, tools: Tools, settings: Settings, steps: Steps) -> Ended | None:
     """The ceiling of a thread, which stops loops. What is paid for is posted all the same."""
-    runs, most = tools.store.thread_runs_last_hour(lease), settings.limits.thread_runs_per_hour
+    runs, most = tools.store.calls.count_conversation_runs(lease), settings.limits.thread_runs_per_hour
     if runs < most or ("ask", 0) in steps:
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
@@ -212,9 +213,9 @@ def _gather(job: Job) -> Any:
     def read() -> Any:
         job.before_reads()
         reader = job.tools.github.reader(event.repository.full_name)
-        record = job.tools.store.record(job.lease, job.we.login)
+        record = job.tools.store.repositories.record(job.lease, job.we.login)
         facts = handler.gather(event, reader, record, budget)
-        job.tools.store.note(job.lease, handler.happened(event, facts))
+        job.tools.store.repositories.save(job.lease, handler.happened(event, facts))
         job.tools.health.ok("github")
         return facts
 

@@ -12,11 +12,12 @@ from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import LabelState
 from hls_handler.handlers.reader import Reader
+from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import LabelsOfARepository, Settings
-from hls_handler.store import Store, ThreadMemory
+from hls_handler.storage import Storage
 from hls_handler.work.health import Health
 
 
@@ -44,7 +45,7 @@ class Github(Protocol):
         repository: str,
         *,
         we: Account,
-        memory: ThreadMemory,
+        memory: ConversationHistory,
         before_write: Callable[[], None],
         still_ours: Callable[[], None],
         dry_run: bool,
@@ -82,7 +83,7 @@ class Now:
 class Tools:
     """What one worker works with."""
 
-    store: Store
+    store: Storage
     leases: Holding
     github: Github
     claude: Claude

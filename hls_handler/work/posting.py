@@ -11,7 +11,9 @@ from typing import Literal, assert_never
 from hls_handler.actions import COMMENTED, EDITED, SAID, Action, KeepComment, KeepLabels, Outcome
 from hls_handler.errors import DependencyDown, StepFailed
 from hls_handler.handlers.handler import Thread, still_welcome
-from hls_handler.store import Posted, ThreadMemory
+from hls_handler.history.conversations import ConversationHistory
+from hls_handler.queue.changes import WriteCompleted
+from hls_handler.queue.checkpoints import Posted
 from hls_handler.work.feedback import look
 from hls_handler.work.job import Job
 from hls_handler.work.memory import BEFORE, OUTCOME, WRITING, Writing
@@ -79,8 +81,8 @@ def writer_for(job: Job, *, before_write: Callable[[], None] | None = None) -> W
     )
 
 
-def _memory(job: Job) -> ThreadMemory:
-    return job.tools.store.memory(job.lease, identity=job.we.login, pending=job.pending)
+def _memory(job: Job) -> ConversationHistory:
+    return job.tools.store.conversations.history(job.lease, job.we.login, pending=job.pending)
 
 
 def keep_comment(
@@ -103,16 +105,16 @@ def keep_comment(
             job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
         job.before_write(name)
 
-    job.tools.store.lock(job.lease, name, ttl_s=LOCK_S, kept=job.take_pending())
+    job.tools.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.take_pending())
     not_overtaken()
-    answered = job.tools.store.answered(job.lease, name)
+    completed = WriteCompleted(job.lease.guid, name)
     try:
         outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
     except StepFailed as exc:
         if not (isinstance(exc, DependencyDown) and exc.maybe_done):
-            job.pending.append(answered)
+            job.pending.append(completed)
         raise
-    job.pending.append(answered)  # also what an earlier round of ours began, which this one has found
+    job.pending.append(completed)  # also what an earlier round of ours began, which this one has found
     if begun is None or outcome.detail != SAID:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)

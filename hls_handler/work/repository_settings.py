@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.errors import Permanent, Retryable, SettingsError, Wait
 from hls_handler.handlers.reader import FileAtRef
+from hls_handler.history.repositories import KnownFile
 from hls_handler.prompting.library import Library
 from hls_handler.routing import Ignored, from_event, route_by
 from hls_handler.settings.effective import laid_over
@@ -24,7 +25,6 @@ from hls_handler.settings.repository import (
     read_repository_file,
     text_of,
 )
-from hls_handler.store import KnownFile
 from hls_handler.untrusted.redaction import redact
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
@@ -130,7 +130,7 @@ def _family(event: str) -> str:
 def _look(job: Job) -> tuple[KnownFile | None, str | None]:
     """What is known of the file, looked at anew if that is long ago; and why that was not possible."""
     store, repository, we = job.tools.store, job.event.repository, job.we.login
-    known = store.known_file(repository.id, we)
+    known = store.repository_files.find(repository.id, we)
     if known is not None and known.age_s < FRESH_S:
         return known, None
     try:
@@ -146,7 +146,7 @@ def _look(job: Job) -> tuple[KnownFile | None, str | None]:
             raise
         return known, str(exc)
     known = known_now(found, known)
-    store.keep_file(job.lease, repository.id, repository.full_name, we, known)
+    store.repository_files.save(job.lease, repository.id, repository.full_name, we, known)
     problems = own_file(known).own.problems
     if problems:
         log.warning("the repository's own settings cannot be used", extra={"problems": list(problems)})

@@ -12,11 +12,12 @@ from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
+from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.store import DeliveryRow, Store
+from hls_handler.storage import Storage
 from hls_handler.work.comparison import Side, side
 from hls_handler.work.memory import OUTCOME, facts_codec, recall_answer, retell_answer
 from hls_handler.work.ports import Claude
@@ -37,11 +38,11 @@ class Stored:
 
 
 def stored_for(
-    store: Store, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
+    store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> Stored | None:
     """The delivery, if it is done and all is still there that the prompt would be asked about; else None."""
     handler = handler_for(row.event)
-    body = store.body(row.guid)
+    body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
     if row.state != "done" or not body or effective is None:
         return None
@@ -51,7 +52,7 @@ def stored_for(
         return None
     if event.key not in prompt.on and event.name not in prompt.on:
         return None
-    steps = store.steps(row.guid)
+    steps = store.checkpoints.load(row.guid)
     facts = facts_codec(handler).decode(steps.get(("gather", 0)))
     numbers = sorted(index for name, index in steps if name == "ask" and index < SHADOW_STEPS)
     answers = [answer for index in numbers if (answer := _answered(steps["ask", index], library)) is not None]
@@ -63,7 +64,7 @@ def stored_for(
     then = replace(rule, prompt=answers[0].prompt_id.partition("@")[0])
     analysis = Analysis(tuple(answers), comment="a comment" if commented else None)
     ran = came_to(analysis, handler.plan(event, facts, analysis, then))
-    calls = (call for call in store.calls(row.guid) if not call.of_shadow)
+    calls = (call for call in store.calls.calls_of(row.guid) if not call.of_shadow)
     return Stored(row, event, handler, facts, rule, side(ran, calls))
 
 

@@ -25,9 +25,9 @@ REST_S, REST_SHARE = 0.05, 9.0
 class ForgettingStore(Protocol):
     """What of the store this needs."""
 
-    def forget_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
+    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
-    def forget_bodies(self, *, after: timedelta, most: int) -> int | None: ...
+    def delete_bodies(self, *, after: timedelta, most: int) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Retention:
     def look(self) -> None:
         """Forget, batch after batch, all that is too old by the settings of now. Raises `StoreUnavailable`."""
         kept = spans(self._settings())
-        bodies = self._all(self._store.forget_bodies, kept.bodies)
-        deliveries = self._all(self._store.forget_deliveries, kept.deliveries)
+        bodies = self._all(self._store.delete_bodies, kept.bodies)
+        deliveries = self._all(self._store.delete_deliveries, kept.deliveries)
         if bodies or deliveries:
             log.info("old deliveries forgotten", extra={"deliveries": deliveries, "bodies": bodies})
 

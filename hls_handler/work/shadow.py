@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed, StoreUnavailable, Wait
+from hls_handler.history.calls import CLAUDE_RATE_LIMIT
+from hls_handler.queue.checkpoints import Posted
 from hls_handler.routing import Shadow
-from hls_handler.store import CLAUDE_PACE, Posted
 from hls_handler.work.asking import analyse
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
@@ -68,7 +69,7 @@ def run_shadow(job: Job, facts: Any, posted: Ran, posting: Posted | None) -> Non
     if shadow is None or SHADOWED.decode(job.steps.get((SHADOWED.name, 0))) is not None:
         return
     # What is posted is kept, and nobody waits for our comment's lock while Claude is asked.
-    job.tools.store.remember(job.lease, *job.take_pending(), posting=posting, unlock=True)
+    job.tools.store.checkpoints.save(job.lease, *job.take_pending(), posting=posting, unlock=True)
     result = _result(job, shadow, facts, posted)
     job.pending.append(SHADOWED.encode(result, index=0, took_s=0.0))
     log.info("shadow ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
@@ -83,7 +84,7 @@ def _result(job: Job, shadow: Shadow, facts: Any, posted: Ran) -> Shadowed:
         return Shadowed(shadow.prompt, "skipped", str(exc), None, posted)
     except (StepFailed, PromptError) as exc:
         if isinstance(exc, DependencyDown) and exc.for_all and exc.not_before is not None:
-            job.tools.store.hold_pace(CLAUDE_PACE, exc.not_before)  # the server's word to everybody
+            job.tools.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # the server's word to everybody
         return Shadowed(shadow.prompt, "failed", str(exc), None, posted)
     except Exception as exc:  # a defect of ours in what only watches must not undo what was posted
         log.exception("defect in a shadow")
@@ -96,7 +97,7 @@ def _asked(job: Job, shadow: Shadow, facts: Any) -> Ran:
     settings, handler, event = job.now.settings, job.handler, job.event
     if shadow.prompt not in job.now.library.prompts:
         raise Permanent(f"there is no prompt {shadow.prompt}, which {settings.sources.where(shadow.chosen_by)} names")
-    calls, most = job.tools.store.calls_last_hour(), settings.claude.calls_per_hour
+    calls, most = job.tools.store.calls.count_last_hour(), settings.claude.calls_per_hour
     if calls >= SHARE * most:
         raise Wait(
             f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: a shadow leaves the last "

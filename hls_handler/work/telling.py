@@ -37,7 +37,7 @@ def tell_of_problems(job: Job, thread: Thread) -> None:
 
 def _tell(job: Job, thread: Thread, file: OwnFile) -> Outcome:
     repository = job.event.repository
-    if not job.tools.store.may_tell(job.lease, repository.id, job.we.login, file.version or ""):
+    if not job.tools.store.repository_files.claim_report(job.lease, repository.id, job.we.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery tells of the settings file's problems")
     try:
         return keep_comment(job, thread, problems_comment(file.own.problems), index=BESIDE, not_overtaken=_always_news)

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import StoreUnavailable
 from hls_handler.logs import bound
+from hls_handler.queue.delivery_queue import DeliveryQueue
+from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
-from hls_handler.store import Store
 from hls_handler.work.conclusion import attempt, store_trouble
 from hls_handler.work.health import Health
 from hls_handler.work.idling import Idling
-from hls_handler.work.leases import Leases
 from hls_handler.work.ports import Tools
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ class Workers:
     def __init__(
         self,
         *,
-        store: Store,
-        leases: Leases,
+        queue: DeliveryQueue,
+        leases: HeldLeases,
         limits: Callable[[], Limits],
         name: str,
         make_toolbox: Callable[[threading.Event], Callable[[], Tools]],
@@ -41,7 +41,7 @@ class Workers:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`limits` gives those of now; of them `concurrency` is asked for once. A worker makes one toolbox."""
-        self._store, self._leases, self._limits, self._name = store, leases, limits, name
+        self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._make_toolbox, self._finished, self._health = make_toolbox, finished, health
         self._poll_s, self._clock = poll_s, clock
         self._stopping = threading.Event()
@@ -98,7 +98,7 @@ class Workers:
         if self._stopping.is_set():
             return  # told between two looks: that wake-up is in `seen` already, and nobody would wake us again
         limits, asked_at = self._limits(), self._leases.now()
-        lease = self._store.claim(
+        lease = self._queue.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
         )
         if lease is not None:
@@ -107,7 +107,7 @@ class Workers:
             self._health.answers("store")  # which has less to write than the door has
             self._work_on(lease, tools)
             return
-        idle_s = self._store.seconds_until_due(concurrency=limits.concurrency)
+        idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
         self._idling.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _work_on(self, lease: Lease, tools: Tools) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
 from hls_handler.cli.pause import add_author
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from tests.settings.files import SMALLEST, VARIABLES
 from tests.store.builders import accept, claim, queued
 
@@ -39,7 +39,7 @@ def hls(tmp_path: Path, url: str) -> Hls:
 @pytest.fixture
 def waiting(url: str) -> None:
     """Two deliveries of octo/widgets, one of them running; and one of octo/docs."""
-    with closing(Store.open(url)) as store:
+    with closing(Storage.open(url)) as store:
         accept(store, queued("running"))
         claim(store)
         accept(store, queued("waits", number=7), queued("other", repository="octo/docs", repository_id=2, number=8))
@@ -66,10 +66,10 @@ def test_pause_prints_what_waits_and_how_to_resume(hls: Hls) -> None:
 @pytest.mark.usefixtures("waiting")
 def test_no_delivery_is_claimed_until_resume(hls: Hls, url: str) -> None:
     assert hls("pause").exit_code == 0
-    with closing(Store.open(url)) as store:
-        assert store.claim(worker="w", lease_s=30, max_crashes=9) is None
+    with closing(Storage.open(url)) as store:
+        assert store.queue.claim(worker="w", lease_s=30, max_crashes=9) is None
         assert hls("resume").exit_code == 0
-        assert store.claim(worker="w", lease_s=30, max_crashes=9) is not None
+        assert store.queue.claim(worker="w", lease_s=30, max_crashes=9) is not None
 
 
 def test_pausing_again_replaces_the_reason(hls: Hls) -> None:

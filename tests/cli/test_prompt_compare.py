@@ -18,7 +18,7 @@ from hls_handler.cli import app
 from hls_handler.cli.prompt_compare import parse_since
 from hls_handler.cli.prompt_comparison import comparison_to_dict, format_comparison
 from hls_handler.deliveries import SHADOW_STEPS
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.comparison import Comparison, Pair, Side
 from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
 from tests.store.builders import begin
@@ -45,11 +45,11 @@ def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
     return lambda *arguments: CliRunner().invoke(app, ["prompts", "compare", *arguments])
 
 
-def add_delivery(store: Store, guid: str, result: Shadowed) -> None:
-    """Store a finished delivery of issue 7 with a shadow and the usage of both prompts."""
+def add_delivery(store: Storage, guid: str, result: Shadowed) -> None:
+    """Storage a finished delivery of issue 7 with a shadow and the usage of both prompts."""
     lease = begin(store, guid, number=7)
     for index, prompt_id in ((0, "issues/analyze@111111"), (SHADOW_STEPS, "issues/strict@222222")):
-        call = store.begin_call(
+        call = store.calls.begin(
             lease,
             index=index,
             prompt_id=prompt_id,
@@ -59,15 +59,15 @@ def add_delivery(store: Store, guid: str, result: Shadowed) -> None:
             calls_per_hour=200,
         )
         usage = Usage("m", input_tokens=1000 + index, output_tokens=50, cost_usd=0.25)
-        store.end_call(lease, call, outcome="ok", usage=usage, error=None)
-    store.remember(lease, SHADOWED.encode(result, index=0, took_s=0))
-    store.finish(lease, "done", reason=None, took_s=1)
+        store.calls.end(lease, call, outcome="ok", usage=usage, error=None)
+    store.checkpoints.save(lease, SHADOWED.encode(result, index=0, took_s=0))
+    store.queue.finish(lease, "done", reason=None, took_s=1)
 
 
 @pytest.fixture
 def hls_with_data(hls: Hls, tmp_path: Path) -> Hls:
     """The command with a database of three deliveries: different labels, the same labels, and a failed shadow."""
-    with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
         add_delivery(store, "11111111-a", Shadowed("issues/strict", "done", None, STRICT, POSTED))
         same = Ran("issues/strict@222222", POSTED.labels, speaks=True)
         add_delivery(store, "22222222-b", Shadowed("issues/strict", "done", None, same, POSTED))

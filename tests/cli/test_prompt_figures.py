@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from hls_handler.cli.prompt_figures import VersionStats, format_feedback, format_stats
-from hls_handler.store import FieldFeedback, PromptRow
+from hls_handler.history.calls import PromptStats
+from hls_handler.history.corrections import FieldFeedback
 
 
-def shown(*rows: PromptRow) -> list[str]:
+def shown(*rows: PromptStats) -> list[str]:
     return list(format_stats(VersionStats.from_rows("issues/analyze@aaaaaa", rows)))
 
 
@@ -22,10 +23,10 @@ def test_a_prompt_that_was_never_used_has_zero_answers_and_cost() -> None:
 
 def test_the_latest_error_of_earlier_versions_is_shown() -> None:
     assert shown(
-        PromptRow("issues/analyze@000000", 1, 0.25, 0, "the later one", at(11)),
-        PromptRow("issues/analyze@111111", 2, 0.5, 2, "the earlier one", at(10)),
-        PromptRow("issues/analyze@222222", 4, 0.0, 0, None, None),
-        PromptRow("issues/analyze@aaaaaa", 8, 0.125, 1, "now", at(9)),
+        PromptStats("issues/analyze@000000", 1, 0.25, 0, "the later one", at(11)),
+        PromptStats("issues/analyze@111111", 2, 0.5, 2, "the earlier one", at(10)),
+        PromptStats("issues/analyze@222222", 4, 0.0, 0, None, None),
+        PromptStats("issues/analyze@aaaaaa", 8, 0.125, 1, "now", at(9)),
     ) == [
         "answers     8 (earlier versions: 7)",
         "cost        0.125000 USD, and unknown for 1 call (earlier versions: 0.750000 USD, and unknown for 2 calls)",

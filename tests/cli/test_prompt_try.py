@@ -20,12 +20,13 @@ from hls_handler.cli.trying import TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.drafts import marker
 from hls_handler.clients.looking import look
+from hls_handler.history.conversations import ConversationState
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
-from hls_handler.store import Store, ThreadKnowledge
+from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import Ended
 from tests.sandbox.conftest import plant_story
@@ -158,8 +159,8 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
     assert thread is not None
     comment = sandbox.state.create_comment(thread, f"Old news.\n{marker('issues')}", by=BOT)
     sandbox.state.add_labels(thread, ("priority-low",), by=BOT)
-    with closing(Store.open("sqlite:///hls.db")) as store:
-        memory = store.memory(begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
+    with closing(Storage.open("sqlite:///hls.db")) as store:
+        memory = store.conversations.history(begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
         memory.confirm_labels(["priority-low", "bug"])
         memory.labels_gone(["bug"])
         memory.remember_comment("issues", comment.id, "digest")
@@ -169,16 +170,16 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
         "bug not added: a person removed it"
     )
     assert (commented["detail"], commented["comment_id"]) == ("would have edited our comment", comment.id)
-    with closing(Store.open("sqlite:///hls.db")) as store:
-        assert [row.guid for row in store.deliveries()] == ["g1"]
-        assert store.calls_last_hour() == 0
+    with closing(Storage.open("sqlite:///hls.db")) as store:
+        assert [row.guid for row in store.deliveries.newest()] == ["g1"]
+        assert store.calls.count_last_hour() == 0
     assert writes(sandbox) == []
 
 
 def test_a_comment_that_a_person_deleted_would_not_come_back(try_: Hls) -> None:
-    with closing(Store.open("sqlite:///hls.db")) as store:
+    with closing(Storage.open("sqlite:///hls.db")) as store:
         lease = begin(store, "g1", repository_id=REPOSITORY_ID, number=11)
-        store.memory(lease, BOT.login).remember_comment("issues", 4711, "digest")
+        store.conversations.history(lease, BOT.login).remember_comment("issues", 4711, "digest")
     commented = tried(try_, f"{REPOSITORY}#11")["outcomes"][1]
     assert (commented["kind"], commented["body"]) == ("declined", None)
 
@@ -396,10 +397,10 @@ def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path
             load_checked(settings),
             github,
             claude,
-            load_history=lambda _event, _number, _we: ThreadKnowledge(labels={}, comments={}),
+            load_history=lambda _event, _number, _we: ConversationState(labels={}, comments={}),
             pause=lambda seconds: later.append(timedelta(seconds=seconds)),
             clock=lambda: 0.0,
-            open_store=partial(Store.open, skew=lambda: sum(later, timedelta())),
+            open_store=partial(Storage.open, skew=lambda: sum(later, timedelta())),
         ).run(Subject(payload.name, payload.event, payload.action, True, payload.body), None)
     assert len(result.questions) == 2
     assert isinstance(result.end, Ended)

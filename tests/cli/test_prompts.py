@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.deliveries import Lease
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.library import SHIPPED
 from tests.prompting.samples import write
 from tests.store.builders import asked, begin
@@ -58,11 +58,11 @@ def identity(hls: Hls, name: str) -> str:
 
 
 def call(
-    store: Store, lease: Lease, prompt_id: str, *, cost_usd: float | None = None, error: str | None = None
+    store: Storage, lease: Lease, prompt_id: str, *, cost_usd: float | None = None, error: str | None = None
 ) -> None:
     call_id = asked(store, lease, prompt_id)
     usage = None if cost_usd is None else Usage("claude-haiku", cost_usd=cost_usd)
-    store.end_call(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
+    store.calls.end(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
 
 
 # --- list ------------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
     hls: Hls, tmp_path: Path
 ) -> None:
     mine = identity(hls, "issues/mine")
-    with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
         lease = begin(store, "g1")
         call(store, lease, mine, cost_usd=0.001)
         call(store, lease, mine, cost_usd=0.002)
@@ -136,7 +136,7 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
 
 def test_an_unknown_cost_is_not_shown_as_zero(hls: Hls, tmp_path: Path) -> None:
     mine = identity(hls, "issues/mine")
-    with closing(Store.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
         lease = begin(store, "g1")
         call(store, lease, mine)
         call(store, lease, mine, error="no answer")

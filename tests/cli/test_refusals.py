@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
+from hls_handler.db.compression import compress
 from hls_handler.deliveries import Remembered
-from hls_handler.store import Store
-from hls_handler.store.packed import pack
+from hls_handler.storage import Storage
 from tests.store.builders import begin, bury
 
 SETTINGS = """\
@@ -44,9 +44,9 @@ def config(folder: Path) -> tuple[str, str]:
 @pytest.fixture
 def database(folder: Path) -> Path:
     """A database with a dead delivery, and one of octo/widgets#7 with a checkpoint."""
-    with closing(Store.open(f"sqlite:///{folder}/hls.db")) as store:
+    with closing(Storage.open(f"sqlite:///{folder}/hls.db")) as store:
         bury(store, "dead-1")
-        store.remember(begin(store, "guid-1", number=7), Remembered("route", 0, 1, '"settings.yaml:3"', 0.01))
+        store.checkpoints.save(begin(store, "guid-1", number=7), Remembered("route", 0, 1, '"settings.yaml:3"', 0.01))
     return folder / "hls.db"
 
 
@@ -109,7 +109,7 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tu
     ("damaged", "problem"),
     [
         (b"no zstd", "error determining content size from frame header"),
-        (pack(b"\xff"), "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (compress(b"\xff"), "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],
     ids=["not packed", "no text"],
 )

@@ -12,37 +12,38 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, select
 
+from hls_handler.db import tables
+from hls_handler.db.compression import decompress_text
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Thread
-from hls_handler.store import tables
-from hls_handler.store.packed import unpack_text
 from tests.crash.stories import Stage
 
 Picture = Mapping[str, Any]
 
-_OF_DELIVERIES = (tables.steps, tables.calls, tables.analyses)
+_OF_DELIVERIES = (tables.checkpoints, tables.calls, tables.analyses)
 _OF_REPOSITORIES = (
     tables.labels,
     tables.comments,
     tables.corrections,
     tables.step_failures,
-    tables.run_ends,
+    tables.run_results,
     tables.repository_files,
-    tables.repository_file_tellings,
+    tables.repository_file_reports,
 )
 _NEVER_ALIKE = frozenset(
     {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
     | {
         "worker",
-        "rank",
+        "sort_key",
         "lease_until",
         "locked_until",
         "attempt",
         "crashes",
-        "progressed",
+        "has_progress",
         "body_digest",
         "digest",
         "took_s",
+        "duration_ms",
     }
 )
 _TIMES = ("_at", "_ms")
@@ -82,7 +83,7 @@ def in_store(engine: Engine, stage: Stage) -> Picture:
         found |= {
             t.name: _rows(connection, t, t.c.repository_id == stage.repository_id, stage) for t in _OF_REPOSITORIES
         }
-        found |= {t.name: _rows(connection, t, t.c.delivery_id.in_(ids), stage) for t in (tables.locks, tables.turns)}
+        found |= {t.name: _rows(connection, t, t.c.delivery_id.in_(ids), stage) for t in (tables.locks, tables.slots)}
     return found
 
 
@@ -110,7 +111,7 @@ def _cell(name: str, value: Any, stage: Stage) -> Any:
     if name == "body":
         return "kept" if value is not None else None
     if name == "value" and isinstance(value, bytes):
-        return _tree(json.loads(unpack_text(value)), stage)
+        return _tree(json.loads(decompress_text(value)), stage)
     if name == "reply":
         return _tree(json.loads(value), stage)
     return alike(value, stage) if isinstance(value, str) else value

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, func, select
 
+from hls_handler.db.tables import deliveries
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.store import Store
-from hls_handler.store.tables import deliveries
+from hls_handler.storage import Storage
 from tests.crash.lives import Life, Soon, Zygote
 from tests.crash.stories import Stage
 from tests.crash.tally import Tally
@@ -84,7 +84,7 @@ def write_settings(folder: Path, sandbox: Sandbox, *, limits: str, claude: str =
 class Rig:
     sandbox: Sandbox
     life: Life
-    store: Store
+    store: Storage
     engine: Engine  # of the same database, to look at its rows
     stages: int = field(default=0)
 
@@ -113,7 +113,7 @@ def rigged(
     storage_url = url or f"sqlite:///{folder}/hls.db"
     with Sandbox() as sandbox:
         settings = write_settings(folder, sandbox, limits=limits)
-        store = Store.open(storage_url)
+        store = Storage.open(storage_url)
         engine = create_engine(storage_url)
         port = free_port()
         tally_path = folder / "tally"

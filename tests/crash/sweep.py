@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
+from hls_handler.db import tables
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
-from hls_handler.store import tables
 from tests.crash.lives import Soon
 from tests.crash.picture import Picture, counted, in_store, on_github
 from tests.crash.rig import Rig
@@ -81,7 +81,7 @@ def run(rig: Rig, story: Story, kill: Kill | None) -> Run:
     tally.disarm()
     rig.sandbox.faults.clear()
     if died is not None:
-        rig.store.release_all_leases()  # as if the lease's time had passed; on SQLite the service does that itself
+        rig.store.queue.release_all_leases()  # on SQLite the service does that itself
         rig.life.start()
         if not answered:
             assert _deliver(rig, event, body, guid) == ("duplicate" if died.accepted else "queued")
@@ -163,7 +163,7 @@ def _replies(rig: Rig) -> int:
 
 
 def _at_death(rig: Rig, guid: str, *, answered: bool) -> AtDeath:
-    steps = rig.store.steps(guid)
+    steps = rig.store.checkpoints.load(guid)
     with rig.engine.connect() as connection:
         ended = connection.execute(
             select(tables.calls.c.finished_at)
@@ -172,7 +172,7 @@ def _at_death(rig: Rig, guid: str, *, answered: bool) -> AtDeath:
         ).scalars()
         open_calls = sum(one is None for one in ended)
     return AtDeath(
-        accepted=rig.store.delivery(guid) is not None,
+        accepted=rig.store.deliveries.find(guid) is not None,
         answered=answered,
         unrecorded_replies=_replies(rig) - sum(name == "ask" for name, _ in steps),
         open_calls=open_calls,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from tests.e2e.nursery import Born, nursery
 
 SECRET = "a-webhook-secret-for-tests"
@@ -176,14 +176,14 @@ class Service:
         waiting = Waiting(within_s)
         with closing(self.open_store()) as store:
             while waiting.more():
-                figures = store.queue_figures()
+                figures = store.deliveries.queue_state()
                 if figures.queued == 0 and figures.running == 0:
                     return
         raise AssertionError(f"still at work: {figures}\n{self.log.read_text()[-5000:]}")
 
-    def open_store(self) -> Store:
+    def open_store(self) -> Storage:
         """The service's own store, beside it."""
-        return Store.open(self.storage_url)
+        return Storage.open(self.storage_url)
 
 
 class Waiting:

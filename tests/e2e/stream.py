@@ -101,8 +101,8 @@ class Stream:
         """
         self.service.until_idle()
         with closing(self.service.open_store()) as store:
-            without = [told for told in self.of(202) if store.delivery(told.guid) is None]
-            stored = {told.guid for told in self.told if store.delivery(told.guid) is not None}
+            without = [told for told in self.of(202) if store.deliveries.find(told.guid) is None]
+            stored = {told.guid for told in self.told if store.deliveries.find(told.guid) is not None}
         assert without == []
         refused = [told for told in self.told[self.looked_at :] if told.status != 202]
         self.looked_at = len(self.told)
@@ -114,7 +114,7 @@ class Stream:
             assert answer.body["status"] == ("duplicate" if told.guid in stored else "queued"), answer
         self.service.until_idle()
         with closing(self.service.open_store()) as store:
-            states = {told.number: store.delivery(told.guid).state for told in self.told}  # type: ignore[union-attr]
+            states = {told.number: store.deliveries.find(told.guid).state for told in self.told}  # type: ignore[union-attr]
         assert set(states.values()) == {"done"}, states
         assert_each_done_once(self.sandbox, sorted(states))
         return sum(told.guid in stored for told in refused)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.store import DeliveryRow
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, Waiting
 
@@ -44,7 +44,7 @@ def read_again(service: Service, times: int = 1) -> None:
 
 def row(service: Service) -> DeliveryRow:
     with closing(service.open_store()) as store:
-        found = store.delivery(GUID)
+        found = store.deliveries.find(GUID)
     assert found is not None
     return found
 

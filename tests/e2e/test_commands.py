@@ -151,8 +151,8 @@ def test_a_try_tells_what_the_service_would_do_next_and_leaves_no_trace(service:
     assert "\ncomment     our comment is up to date\n" in told.stdout
     assert sandbox.state.thread("Codertocat/Hello-World", 12) == before
     with closing(service.open_store()) as store:
-        (row,) = store.deliveries()
-        assert len(store.calls(row.guid)) == store.calls_last_hour() == 2
+        (row,) = store.deliveries.newest()
+        assert len(store.calls.calls_of(row.guid)) == store.calls.count_last_hour() == 2
 
 
 def test_render_reads_what_github_shows_now(make_service: MakeService, sandbox: Sandbox) -> None:

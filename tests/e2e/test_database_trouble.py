@@ -125,7 +125,7 @@ def counters(service: Service) -> Counter[tuple[str, str]]:
     waiting = Waiting(30)
     while waiting.more():
         with suppress(StoreUnavailable), closing(service.open_store()) as store:
-            return Counter(store.counters())
+            return Counter(store.statistics.counters())
     raise AssertionError("the database does not answer")
 
 

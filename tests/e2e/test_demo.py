@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hls_handler.cli.service_process import ServiceProcess
+from hls_handler.db.files import hold_exclusively
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.load import load_settings
-from hls_handler.store import hold_exclusively
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import ROOT, Waiting
 

@@ -68,8 +68,8 @@ def test_a_failure_that_is_told_after_the_attempt_that_passed_is_not_posted(serv
     service.deliver("workflow_run", recorded.load("demo/tests-failed").body, guid="late")
     service.until_idle()
     store = service.open_store()
-    row = store.delivery("late")
-    told = [one.guid for one in store.thread(REPOSITORY, FEATURE)]
+    row = store.deliveries.find("late")
+    told = [one.guid for one in store.deliveries.of_conversation(REPOSITORY, FEATURE)]
     store.close()
     assert row is not None
     assert row.reason == "run 412, attempt 2, of the same workflow is later, and passed"
@@ -101,7 +101,7 @@ def test_a_failure_of_an_older_commit_is_recorded_and_not_posted(service: Servic
     service.deliver(payload.event, payload.body, guid="older")
     service.until_idle()
     store = service.open_store()
-    row = store.delivery("older")
+    row = store.deliveries.find("older")
     store.close()
     assert row is not None
     assert row.reason == "the pull request has newer commits than the run: failures are recorded, but not posted"

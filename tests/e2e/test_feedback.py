@@ -6,10 +6,10 @@ import json
 from contextlib import closing
 from typing import Any
 
+from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Account
-from hls_handler.store import FieldFeedback, feedback_in
 from tests.e2e.service import Service, Waiting
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
 
@@ -65,5 +65,5 @@ def test_a_label_that_a_person_changes_counts_and_the_next_issue_is_sorted_with_
 
     send(service, sandbox, "demo/bug-edited")  # the same is seen on the thread, and counted no second time
     with closing(service.open_store()) as store:
-        (fields,) = feedback_in(store.counters()).values()
+        (fields,) = feedback_in(store.statistics.counters()).values()
     assert fields["priority"] == FieldFeedback(set=2, corrected=1)

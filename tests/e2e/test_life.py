@@ -178,7 +178,7 @@ def test_a_database_that_another_serve_holds_is_refused(service: Service, make_s
     second = make_service(storage_url=service.storage_url)
     ended = run("serve", "--config", str(second.settings))
     assert ended.returncode == 1  # a later start may succeed: whoever supervises tries again
-    assert "is held by another serve" in ended.stderr
+    assert "is locked by another serve" in ended.stderr
 
 
 def test_some_credentials_only_are_refused_by_name(tmp_path: Path) -> None:

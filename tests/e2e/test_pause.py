@@ -13,7 +13,7 @@ from tests.e2e.service import Waiting
 def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service()
     with closing(service.open_store()) as store:
-        store.pause("Codertocat/Hello-World", reason="a migration")
+        store.pauses.pause("Codertocat/Hello-World", reason="a migration")
     service.start()
     event = recorded.load("demo/bug")
     sandbox.state.plant("issues", event.payload)
@@ -31,7 +31,7 @@ def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: M
     assert stats["paused"][0]["reason"] == "a migration"
     assert [request.path for request in sandbox.seen.all() if request.writes] == []
     with closing(service.open_store()) as store:
-        assert store.resume("codertocat/hello-world")
+        assert store.pauses.resume("codertocat/hello-world")
     service.until_idle()
     thread = sandbox.state.thread("Codertocat/Hello-World", 11)
     assert thread is not None

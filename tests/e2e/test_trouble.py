@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import Thread
-from hls_handler.store import DeliveryRow
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service, Waiting
 
@@ -39,7 +39,7 @@ def bug(sandbox: Sandbox) -> Thread:
 
 def row(service: Service) -> DeliveryRow:
     with closing(service.open_store()) as store:
-        found = store.delivery(GUID)
+        found = store.deliveries.find(GUID)
     assert found is not None
     return found
 
@@ -107,7 +107,7 @@ def test_a_write_whose_answer_is_lost_is_not_done_twice(
     assert len(bug(sandbox).comments) == 1
     assert label_events(bug(sandbox)) == sorted(bug(sandbox).labels)
     with closing(service.open_store()) as store:
-        assert ("recovered_by_retry", "") in store.counters()
+        assert ("recovered_by_retry", "") in store.statistics.counters()
 
 
 @pytest.mark.parametrize(

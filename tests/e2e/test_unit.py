@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hls_handler.queue.group_commit import _CLOSE_TIMEOUT_S
 from hls_handler.settings.model import Limits
-from hls_handler.store import Store
-from hls_handler.store.group import _CLOSE_WITHIN_S
+from hls_handler.storage import Storage
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import ROOT
 
@@ -41,7 +41,7 @@ def test_settings_that_cannot_be_used_are_not_tried_again_and_everything_else_is
 
 
 def test_the_service_is_given_the_time_that_it_takes_to_end() -> None:
-    assert float(unit()["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_WITHIN_S + 10
+    assert float(unit()["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_TIMEOUT_S + 10
 
 
 def test_the_service_has_a_user_of_its_own_and_may_write_its_database_only() -> None:
@@ -88,7 +88,7 @@ def test_the_line_for_cron_makes_a_copy_with_the_variables_of_the_service(tmp_pa
         folder.mkdir(parents=True)
     (etc / "environment").write_text("GITHUB_TOKEN=t\nGITHUB_WEBHOOK_SECRET=0123456789abcdef\nANTHROPIC_API_KEY=k\n")
     url = f"sqlite:///{lib}/hls.db"
-    Store.open(url).close()
+    Storage.open(url).close()
     own = (ROOT / "config" / "settings.yaml").read_text()
     preset = '# url: "sqlite:///data/hls.db"'
     assert preset in own

@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.store import DeliveryRow, Store
+from hls_handler.storage import Storage
 from tests.crash.lives import Life, Zygote
 from tests.e2e.service import Service, Waiting, free_port, settings_text
 
@@ -24,7 +25,7 @@ REPOSITORY = "Codertocat/Hello-World"
 @dataclass
 class Fleet:
     sandbox: Sandbox
-    store: Store
+    store: Storage
     url: str
     settings: Path
     lives: Sequence[Life]
@@ -54,7 +55,7 @@ class Fleet:
                 life.buried()
 
     def row(self, guid: str) -> DeliveryRow:
-        found = self.store.delivery(guid)
+        found = self.store.deliveries.find(guid)
         assert found is not None, f"{guid} is lost"
         return found
 
@@ -70,7 +71,7 @@ class Fleet:
 
     def until_idle(self, *, within_s: float = 120) -> None:
         def idle() -> bool:
-            figures = self.store.queue_figures()
+            figures = self.store.deliveries.queue_state()
             return figures.queued == 0 and figures.running == 0
 
         self.until(idle, within_s=within_s)
@@ -110,7 +111,7 @@ def fleet(sandbox: Sandbox, url: str, folder: Path, *, size: int, limits: str) -
     """A fleet whose processes are not started yet; whatever is left of them is killed at the end."""
     path = settings_for(sandbox, folder, limits=limits, port='"${PORT}"', url="${STORAGE_URL}")
     environ = {"PORT": "1", "STORAGE_URL": url}
-    with Zygote(path, environ, folder / "zygote.log") as zygote, closing(Store.open(url)) as store:
+    with Zygote(path, environ, folder / "zygote.log") as zygote, closing(Storage.open(url)) as store:
         lives = [Life(path, free_port(), folder / f"life-{n}.log", url, zygote=zygote) for n in range(size)]
         ships = Fleet(sandbox, store, url, path, lives)
         try:

@@ -14,10 +14,10 @@ from pathlib import Path
 from hls_handler import app
 from hls_handler.cli.serve import run_service
 from hls_handler.deliveries import Lease
-from hls_handler.work.leases import Leases
+from hls_handler.queue.leases import HeldLeases
 
 
-class Freezing(Leases):
+class Freezing(HeldLeases):
     frozen = False
 
     def secure(self, lease: Lease) -> None:
@@ -29,5 +29,5 @@ class Freezing(Leases):
 
 
 if __name__ == "__main__":
-    vars(app)["Leases"] = Freezing
+    vars(app)["HeldLeases"] = Freezing
     sys.exit(run_service(Path(sys.argv[2])))

@@ -47,12 +47,12 @@ def assert_in_order(ships: Fleet, guids: list[str]) -> None:
     assert [row.state for row in rows] == ["done"] * len(guids)
     for before, after in pairwise(rows):
         assert before.finished_at is not None
-        assert all(call.started_at >= before.finished_at for call in ships.store.calls(after.guid)), after.guid
+        assert all(call.started_at >= before.finished_at for call in ships.store.calls.calls_of(after.guid)), after.guid
 
 
 def test_four_processes_of_which_two_are_killed_lose_and_double_nothing_and_keep_the_order(ships: Fleet) -> None:
     chance = random.Random(SEED)
-    counted, written = ships.store.counters(), len(ships.writes())
+    counted, written = ships.store.statistics.counters(), len(ships.writes())
     everything: list[str] = []
     for life in ships.lives:
         life.start()
@@ -66,10 +66,10 @@ def test_four_processes_of_which_two_are_killed_lose_and_double_nothing_and_keep
             ships.assert_once(first + thread)
             everything += of_thread
         print(f"round {number}: {time.monotonic() - began:.1f} s")  # noqa: T201 (pytest shows it on failure)
-    counters = ships.store.counters()
+    counters = ships.store.statistics.counters()
     for name in (("webhooks", ""), ("outcome", "done")):
         assert counters[name] - counted.get(name, 0) == len(everything)
-    asked = [call.started_at for guid in everything for call in ships.store.calls(guid)]
+    asked = [call.started_at for guid in everything for call in ships.store.calls.calls_of(guid)]
     kills = 2 * ROUNDS
     assert len(everything) <= len(asked) <= len(everything) + 4 * kills  # a call that a kill cut off is made again
     assert_paced(asked)

@@ -18,7 +18,7 @@ STOPPED = "T"
 
 def in_a_call(fleet: Fleet, guid: str) -> bool:
     """Whether Claude is being asked for this delivery."""
-    return any(call.finished_at is None for call in fleet.store.calls(guid))
+    return any(call.finished_at is None for call in fleet.store.calls.calls_of(guid))
 
 
 def answer_slowly(sandbox: Sandbox, seconds: float) -> None:

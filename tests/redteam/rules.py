@@ -10,6 +10,8 @@ from urllib.parse import quote, unquote
 
 from sqlalchemy import create_engine, select
 
+from hls_handler.db.compression import decompress
+from hls_handler.db.tables import metadata
 from hls_handler.events import Account, parse_event
 from hls_handler.handlers.labelling import CATALOGUE
 from hls_handler.prompting import recorded
@@ -20,8 +22,6 @@ from hls_handler.sandbox.seen import Seen
 from hls_handler.sandbox.state import BOT
 from hls_handler.sandbox.world import Comment
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.store.packed import unpack
-from hls_handler.store.tables import metadata
 from tests.redteam.attacks import CALM
 from tests.redteam.siege import ATTACKED, SECRETS, Run
 from tests.untrusted.github_reading import dangers
@@ -270,7 +270,7 @@ def _stored(run: Run) -> Iterator[tuple[str, str, str]]:
             for row in connection.execute(select(table)).mappings():
                 for column, value in row.items():
                     if isinstance(value, bytes):
-                        plain = unpack(value) if value.startswith(ZSTD) else value
+                        plain = decompress(value) if value.startswith(ZSTD) else value
                         yield table.name, str(column), plain.decode("utf-8", "replace")
                     elif isinstance(value, str):
                         yield table.name, str(column), value

@@ -15,7 +15,9 @@ from pydantic import SecretStr
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import connect
 from hls_handler.events import sip
+from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import Library
+from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_sip, route
 from hls_handler.sandbox.seen import Seen
 from hls_handler.sandbox.server import Sandbox
@@ -23,13 +25,12 @@ from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
-from hls_handler.store import DeliveryRow, Store
+from hls_handler.storage import Storage
 from hls_handler.web.delivery import check_payload, new_delivery
 from hls_handler.web.webhook import WebhookHeaders
 from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.identity import WhoWeAre
-from hls_handler.work.leases import NoRival
 from hls_handler.work.ports import Now, Tools
 from tests.redteam.attacks import Attack, calm, rounds
 from tests.redteam.scenes import POST_TO, Happened, Home, Scene
@@ -116,14 +117,14 @@ def settings(sandbox: Sandbox) -> Settings:
 @contextmanager
 def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[Tools]:
     """A worker's tools, all of them real."""
-    given, store = settings(sandbox), Store.open(url)
+    given, store = settings(sandbox), Storage.open(url)
     github = connect(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     now = Now(given, RepositoryTable(given), library)
     try:
         yield Tools(
             store=store,
-            leases=NoRival(),
+            leases=ExclusiveLease(),
             github=github,
             claude=claude,
             health=Health(lambda: datetime.now(UTC)),
@@ -175,11 +176,11 @@ def deliver(
     assert isinstance(routed, Rule), routed
     head = WebhookHeaders(happened.event, guid, b"", is_form=False, content_length=None)
     new = new_delivery(head, sipped, routed, body, request_id=guid, settle_s=0)
-    tools.store.accept([new], replay_window_h=72)
-    lease = tools.store.claim(worker="red team", lease_s=60, max_crashes=10)
+    tools.store.queue.accept([new], replay_window_h=72)
+    lease = tools.store.queue.claim(worker="red team", lease_s=60, max_crashes=10)
     assert lease is not None
     meanwhile(sandbox.state)
     attempt(lease, tools)
-    row = tools.store.delivery(guid)
+    row = tools.store.deliveries.find(guid)
     assert row is not None
     return Delivered(home, happened, attacks, row, sandbox.seen.all("github"), sandbox.seen.all("claude"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from hls_handler.store import tables
+from hls_handler.db import tables
 
 _FINISHED = ("done", "ignored", "superseded")
 
@@ -41,13 +41,13 @@ def flaws(engine: Engine, told: Told, grown: Counter[tuple[str, str]]) -> Iterat
         of_rows = select(tables.calls).where(c.delivery_id.in_(ids))
         calls = [dict(call) for call in connection.execute(of_rows).mappings()]
         replies = connection.execute(
-            select(tables.steps.c.delivery_id, tables.steps.c.step_index).where(
-                tables.steps.c.delivery_id.in_(ids), tables.steps.c.name == "ask"
+            select(tables.checkpoints.c.delivery_id, tables.checkpoints.c.step_index).where(
+                tables.checkpoints.c.delivery_id.in_(ids), tables.checkpoints.c.name == "ask"
             )
         ).all()
         held = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (tables.locks, tables.turns)
+            for table in (tables.locks, tables.slots)
         }
     yield from _rows(rows, told)
     yield from (f"{count} rows are left in {name}" for name, count in held.items() if count)
@@ -63,7 +63,7 @@ def _rows(rows: Sequence[Mapping[str, Any]], told: Told) -> Iterator[str]:
     )
     last: dict[str, Mapping[str, Any]] = {}
     for row in rows:
-        key = row["thread_key"]
+        key = row["conversation_key"]
         if key is None or row["state"] != "done" or row["guid"] in told.redelivered:
             continue
         if key in last and last[key]["finished_at"] > row["finished_at"]:

@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, func, select
 
+from hls_handler.db.tables import deliveries
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.store.tables import deliveries
 from tests.crash.lives import Life, Soon, Zygote
 from tests.crash.rig import write_settings
 from tests.crash.stories import Stage

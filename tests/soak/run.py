@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from hls_handler.store.tables import deliveries
+from hls_handler.db.tables import deliveries
 from tests.crash.stories import Stage
 from tests.soak.books import Told, counters, flaws
 from tests.soak.fleet import CONCURRENCY, Fleet

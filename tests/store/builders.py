@@ -9,7 +9,7 @@ from typing import Any
 
 from hls_handler.analysis import Answered
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 
 
 class Skew:
@@ -59,46 +59,46 @@ def push(guid: str, sha: str, **other: Any) -> NewDelivery:
     return queued(guid, **(fields | {"supersedes": "older_commits"} | other))
 
 
-def accept(store: Store, *batch: NewDelivery) -> list[Accepted]:
-    return store.accept(batch, replay_window_h=72)
+def accept(store: Storage, *batch: NewDelivery) -> list[Accepted]:
+    return store.queue.accept(batch, replay_window_h=72)
 
 
-def claim(store: Store, *, worker: str = "worker", max_crashes: int = 10) -> Lease:
-    lease = store.claim(worker=worker, lease_s=30, max_crashes=max_crashes)
+def claim(store: Storage, *, worker: str = "worker", max_crashes: int = 10) -> Lease:
+    lease = store.queue.claim(worker=worker, lease_s=30, max_crashes=max_crashes)
     assert lease is not None, "nothing to claim"
     return lease
 
 
-def claim_nothing(store: Store) -> bool:
-    return store.claim(worker="worker", lease_s=30, max_crashes=10) is None
+def claim_nothing(store: Storage) -> bool:
+    return store.queue.claim(worker="worker", lease_s=30, max_crashes=10) is None
 
 
-def begin(store: Store, guid: str, **other: Any) -> Lease:
+def begin(store: Storage, guid: str, **other: Any) -> Lease:
     """Accept a delivery and claim it; nothing else may be due."""
     accept(store, queued(guid, **other))
     return claim(store)
 
 
-def bury(store: Store, guid: str) -> None:
+def bury(store: Storage, guid: str) -> None:
     """Accept a delivery and have it fail for good."""
-    store.bury(begin(store, guid), reason="issue is locked")
+    store.queue.dead_letter(begin(store, guid), reason="issue is locked")
 
 
-def state_of(store: Store, guid: str) -> str:
-    row = store.delivery(guid)
+def state_of(store: Storage, guid: str) -> str:
+    row = store.deliveries.find(guid)
     assert row is not None, f"{guid} is lost"
     return row.state
 
 
-def answered(store: Store, lease: Lease, answer: Answered, *, index: int = 0, is_last: bool = False) -> None:
+def answered(store: Storage, lease: Lease, answer: Answered, *, index: int = 0, is_last: bool = False) -> None:
     """Claude was asked, and answered so."""
     call_id = asked(store, lease, answer.prompt_id, index=index)
-    store.end_call(lease, call_id, outcome="ok", usage=answer.usage, error=None, answered=answer, is_last=is_last)
+    store.calls.end(lease, call_id, outcome="ok", usage=answer.usage, error=None, reply=answer, is_last=is_last)
 
 
-def asked(store: Store, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
+def asked(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
     """A call to Claude that has begun; its number."""
-    return store.begin_call(
+    return store.calls.begin(
         lease,
         index=index,
         prompt_id=prompt_id,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.store import Store
-from hls_handler.store.tables import metadata
+from hls_handler.db.tables import metadata
+from hls_handler.storage import Storage
 from tests.postgres import Cluster, postgres
 from tests.store.builders import Skew
 
@@ -19,7 +19,7 @@ __all__ = ["postgres"]
 def shared(postgres: Cluster) -> str:
     """A database with the tables in it: making one for each test takes longer than the test."""
     name = postgres.create()
-    Store.open(postgres.url(name)).close()
+    Storage.open(postgres.url(name)).close()
     return name
 
 
@@ -52,7 +52,7 @@ def skew() -> Skew:
 
 
 @pytest.fixture
-def store(url: str, skew: Skew) -> Iterator[Store]:
-    opened = Store.open(url, skew=skew)
+def store(url: str, skew: Skew) -> Iterator[Storage]:
+    opened = Storage.open(url, skew=skew)
     yield opened
     opened.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from hls_handler.analysis import Answered, FileSummary, Finding, IssueResponse, PullRequestAnalysis, Usage
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from tests.handlers.world import finding
 from tests.store.builders import answered, begin
 
@@ -33,20 +33,20 @@ def review(*findings: Finding) -> Answered:
     return Answered("pull_requests/analyze@aa", "pull_request_analysis", reply, Usage("claude-haiku-5-5"))
 
 
-def test_a_reply_is_kept_with_its_prompt_and_model(store: Store) -> None:
+def test_a_reply_is_kept_with_its_prompt_and_model(store: Storage) -> None:
     lease = begin(store, "g1")
     reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
     answered(store, lease, Answered("b@2", "issue_response", reply, Usage("m2")), index=1)
     answered(store, lease, review(), index=0)
-    first, second = store.analyses("g1")
+    first, second = store.calls.analyses_of("g1")
     assert (first.index, first.prompt_id, first.reply_type) == (0, "pull_requests/analyze@aa", "pull_request_analysis")
     assert (second.index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
     assert json.loads(second.reply) == {"worth_saying": True, "answer": "Use --force.", "certain": False}
 
 
-def test_reply_recorded_again_replaces_the_first(store: Store) -> None:
+def test_reply_recorded_again_replaces_the_first(store: Storage) -> None:
     lease = begin(store, "g1")
     answered(store, lease, review(FINDING, FINDING), index=0)
     answered(store, lease, review(FINDING), index=0)
-    (kept,) = store.analyses("g1")
+    (kept,) = store.calls.analyses_of("g1")
     assert len(json.loads(kept.reply)["findings"]) == 1

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.db.backup import back_up
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store import Store, back_up
+from hls_handler.storage import Storage
 from tests.store.builders import accept, begin, claim, queued
 
 
@@ -20,7 +21,7 @@ def url(path: Path) -> str:
 
 def test_a_copy_that_is_made_while_the_service_writes_is_whole_and_of_one_moment(tmp_path: Path) -> None:
     source, copy = tmp_path / "hls.db", tmp_path / "copy.db"
-    store = Store.open(url(source))
+    store = Storage.open(url(source))
     accept(store, *(queued(f"before-{number}") for number in range(200)))
     copied, written = threading.Event(), 0
     begun = threading.Event()
@@ -53,33 +54,33 @@ def test_a_copy_that_is_made_while_the_service_writes_is_whole_and_of_one_moment
 
 def test_what_is_put_back_is_worked_on_from_where_it_was(tmp_path: Path) -> None:
     source, copy = tmp_path / "hls.db", tmp_path / "copy.db"
-    store = Store.open(url(source))
+    store = Storage.open(url(source))
     lease = begin(store, "g1")
     back_up(url(source), copy)
-    store.finish(lease, "done", reason=None, took_s=0)
+    store.queue.finish(lease, "done", reason=None, took_s=0)
     accept(store, queued("g2"))
     store.close()
     copy.replace(source)
-    again = Store.open(url(source))
-    again.release_all_leases()
-    assert [(row.guid, row.state) for row in again.deliveries()] == [("g1", "running")]
+    again = Storage.open(url(source))
+    again.queue.release_all_leases()
+    assert [(row.guid, row.state) for row in again.deliveries.newest()] == [("g1", "running")]
     assert claim(again).guid == "g1"
     again.close()
 
 
 def test_a_copy_is_smaller_by_what_deleted_rows_left_free(tmp_path: Path) -> None:
-    store = Store.open(url(tmp_path / "hls.db"))
-    with store._database.writing() as connection:
+    store = Storage.open(url(tmp_path / "hls.db"))
+    with store.database.writing() as connection:
         connection.exec_driver_sql("CREATE TABLE heap AS SELECT zeroblob(1000000) AS bytes")
         connection.exec_driver_sql("DROP TABLE heap")
-    reusable = store.size()["reusable_bytes"]
+    reusable = store.database.size()["reusable_bytes"]
     store.close()
     assert reusable > 1_000_000
     assert back_up(url(tmp_path / "hls.db"), tmp_path / "copy.db") < (tmp_path / "hls.db").stat().st_size - 1_000_000
 
 
 def test_a_copy_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
-    Store.open(url(tmp_path / "hls.db")).close()
+    Storage.open(url(tmp_path / "hls.db")).close()
     (tmp_path / "copy.db").write_text("precious")
     with pytest.raises(StoreUnavailable, match=r"copy\.db exists: name another file"):
         back_up(url(tmp_path / "hls.db"), tmp_path / "copy.db")
@@ -92,14 +93,14 @@ def test_a_copy_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
         ("sqlite:///{}/none.db", "copy.db", r"there is no database .*none\.db to copy"),
         ("sqlite:///{}/hls.db", "nowhere/copy.db", r"nowhere/copy\.db cannot be written: No such file or directory"),
         ("sqlite:///{}/text.db", "copy.db", r"text\.db cannot be copied to .*copy\.db: file is not a database"),
-        ("postgresql+psycopg://mona:hunter2@db/hls", "copy.db", r"mona:\*\*\*@db/hls make one with .* pg_dump"),
+        ("postgresql+psycopg://mona:hunter2@db/hls", "copy.db", r"pg_dump for .*mona:\*\*\*@db/hls"),
     ],
     ids=["no database", "no folder", "another file", "postgresql"],
 )
 def test_what_cannot_be_copied_is_said_and_leaves_nothing_behind(
     tmp_path: Path, source: str, target: str, problem: str
 ) -> None:
-    Store.open(url(tmp_path / "hls.db")).close()
+    Storage.open(url(tmp_path / "hls.db")).close()
     (tmp_path / "text.db").write_text("no database" * 1000)
     with pytest.raises(StoreUnavailable, match=problem):
         back_up(source.format(tmp_path), tmp_path / target)
@@ -107,7 +108,7 @@ def test_what_cannot_be_copied_is_said_and_leaves_nothing_behind(
 
 
 def test_a_damaged_database_is_not_taken_for_a_good_copy(tmp_path: Path) -> None:
-    store = Store.open(url(tmp_path / "hls.db"))
+    store = Storage.open(url(tmp_path / "hls.db"))
     accept(store, *(queued(f"g{number}") for number in range(300)))
     store.close()
     content = bytearray((tmp_path / "hls.db").read_bytes())

@@ -9,10 +9,12 @@ from datetime import timedelta
 
 import pytest
 
+from hls_handler.db.counters import CounterWriter
+from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Lease
 from hls_handler.errors import StoreUnavailable
-from hls_handler.store import Bell, Store
-from hls_handler.store.tables import metadata
+from hls_handler.queue.notifier import Notifier
+from hls_handler.storage import Storage
 from tests.postgres import Cluster
 from tests.store.builders import accept, begin, bury, ignored, queued
 
@@ -40,7 +42,7 @@ class Heard:
 def listening(url: str) -> Iterator[Heard]:
     """Heard once already: at the start, for what was missed."""
     heard = Heard()
-    bell = Bell(url, rang=heard)
+    bell = Notifier(url, on_wake_up=heard)
     bell.start()
     try:
         heard.wait_for(1)
@@ -56,21 +58,21 @@ def url(postgres: Cluster, shared: str) -> str:
     return postgres.url(shared)
 
 
-NEWS: dict[str, Callable[[Store, Lease], object]] = {
+NEWS: dict[str, Callable[[Storage, Lease], object]] = {
     "accept": lambda store, _: accept(store, queued("new")),
-    "finish": lambda store, lease: store.finish(lease, "done", reason=None, took_s=1),
-    "bury": lambda store, lease: store.bury(lease, reason="locked"),
-    "postpone": lambda store, lease: store.postpone(
+    "finish": lambda store, lease: store.queue.finish(lease, "done", reason=None, took_s=1),
+    "bury": lambda store, lease: store.queue.dead_letter(lease, reason="locked"),
+    "postpone": lambda store, lease: store.queue.reschedule(
         lease, at=store.now() + timedelta(hours=1), reason="503", failed=False, counts=False
     ),
-    "requeue": lambda store, _: store.requeue("dead"),
-    "resume": lambda store, _: store.resume("octo/widgets"),
-    "wait_no_more": lambda store, _: store.wait_no_more(),
+    "requeue": lambda store, _: store.queue.retry("dead"),
+    "resume": lambda store, _: store.pauses.resume("octo/widgets"),
+    "wait_no_more": lambda store, _: store.queue.reschedule_waiting(),
 }
 
 
 @pytest.mark.parametrize("news", NEWS)
-def test_what_others_may_have_waited_for_is_heard(url: str, store: Store, news: str) -> None:
+def test_what_others_may_have_waited_for_is_heard(url: str, store: Storage, news: str) -> None:
     bury(store, "dead")
     lease = begin(store, "g1")
     with listening(url) as heard:
@@ -78,7 +80,7 @@ def test_what_others_may_have_waited_for_is_heard(url: str, store: Store, news: 
         heard.wait_for(2)
 
 
-def test_a_batch_rings_once_and_one_that_makes_no_work_not_at_all(url: str, store: Store) -> None:
+def test_a_batch_rings_once_and_one_that_makes_no_work_not_at_all(url: str, store: Storage) -> None:
     with listening(url) as heard:
         accept(store, ignored("i1"))
         accept(store, *(queued(f"g{n}") for n in range(50)))
@@ -89,10 +91,10 @@ def test_a_batch_rings_once_and_one_that_makes_no_work_not_at_all(url: str, stor
         assert heard.times == 3
 
 
-def test_what_is_rolled_back_was_never_rung(url: str, store: Store) -> None:
+def test_what_is_rolled_back_was_never_rung(url: str, store: Storage) -> None:
     def ring_in_vain() -> None:
-        with store._database.writing() as connection:
-            store._database.ring(connection)
+        with store.database.writing() as connection:
+            store.database.notify(connection)
             raise ZeroDivisionError
 
     with listening(url) as heard:
@@ -104,7 +106,7 @@ def test_what_is_rolled_back_was_never_rung(url: str, store: Store) -> None:
 
 
 def test_a_lost_connection_comes_back_and_looks_for_what_was_missed(
-    url: str, store: Store, postgres: Cluster, shared: str
+    url: str, store: Storage, postgres: Cluster, shared: str
 ) -> None:
     with listening(url) as heard:
         postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
@@ -115,7 +117,7 @@ def test_a_lost_connection_comes_back_and_looks_for_what_was_missed(
 
 def test_a_server_that_is_not_there_troubles_nobody(postgres: Cluster) -> None:
     heard = Heard()
-    bell = Bell(postgres.url("no_such_database"), rang=heard)
+    bell = Notifier(postgres.url("no_such_database"), on_wake_up=heard)
     bell.start()
     bell.stop()
     assert heard.times == 0
@@ -123,23 +125,26 @@ def test_a_server_that_is_not_there_troubles_nobody(postgres: Cluster) -> None:
 
 def test_on_sqlite_there_is_nobody_to_listen_to() -> None:
     threads = threading.active_count()
-    bell = Bell("sqlite:///data/hls.db", rang=Heard())
+    bell = Notifier("sqlite:///data/hls.db", on_wake_up=Heard())
     bell.start()
     assert threading.active_count() == threads
     bell.stop()
 
 
 @pytest.mark.parametrize("others", [0, 2])
-def test_a_machine_that_freezes_in_a_transaction_does_not_stop_the_others(url: str, store: Store, others: int) -> None:
+def test_a_machine_that_freezes_in_a_transaction_does_not_stop_the_others(
+    url: str, store: Storage, others: int
+) -> None:
     """It would hold the counters' locks for good: nobody could accept anything."""
-    frozen = Store.open(url)
+    frozen = Storage.open(url)
 
     def freeze() -> None:
-        with frozen._database.writing() as connection:
-            frozen._count(connection, {("webhooks", ""): 1} | {("event", f"e{n}"): 1 for n in range(others)})
+        with frozen.database.writing() as connection:
+            counts = {("webhooks", ""): 1} | {("event", f"e{n}"): 1 for n in range(others)}
+            CounterWriter(frozen.database).add(connection, counts)
             accept(store, queued("g1"))  # before the other one thaws
 
     with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
         freeze()
     frozen.close()
-    assert store.counters()["webhooks", ""] == 1
+    assert store.statistics.counters()["webhooks", ""] == 1

@@ -10,73 +10,75 @@ import pytest
 from sqlalchemy import Connection, event
 
 from hls_handler.deliveries import Lease, Remembered
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from tests.store.builders import accept, asked, begin, claim, queued
 
 STEP = Remembered("gather", 0, 1, "{}")
-Write = Callable[[Store, Lease], object]
+Write = Callable[[Storage, Lease], object]
 
 ON_THE_DISK: dict[str, Write] = {
     "a delivery, before its 202": lambda s, _: accept(s, queued("new")),
     "a call, before it is made": lambda s, lease: asked(s, lease, "p@1"),
-    "a turn, before GitHub is written to": lambda s, lease: s.take_turn(lease, "github", interval_s=0),
+    "a turn, before GitHub is written to": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=0),
     "a claim, which counts a crash of the machine": lambda s, _: claim(s),
-    "labels that are there": lambda s, lease: s.memory(lease, "hls").confirm_labels(["bug"]),
-    "a comment that is there": lambda s, lease: s.memory(lease, "hls").remember_comment("issues", 1, "digest"),
-    "an end": lambda s, lease: s.finish(lease, "done", reason=None, took_s=0),
-    "a death": lambda s, lease: s.bury(lease, reason="403"),
-    "a later time": lambda s, lease: s.postpone(lease, at=s.now(), reason="503", failed=True, counts=True),
-    "what a server said": lambda s, _: s.hold_pace("github", s.now() + timedelta(hours=1)),
-    "what an operator wished": lambda s, _: s.requeue("waiting"),
+    "labels that are there": lambda s, lease: s.conversations.history(lease, "hls").confirm_labels(["bug"]),
+    "a comment that is there": lambda s, lease: s.conversations.history(lease, "hls").remember_comment(
+        "issues", 1, "digest"
+    ),
+    "an end": lambda s, lease: s.queue.finish(lease, "done", reason=None, took_s=0),
+    "a death": lambda s, lease: s.queue.dead_letter(lease, reason="403"),
+    "a later time": lambda s, lease: s.queue.reschedule(lease, at=s.now(), reason="503", failed=True, counts=True),
+    "what a server said": lambda s, _: s.rate_limiter.hold("github", s.now() + timedelta(hours=1)),
+    "what an operator wished": lambda s, _: s.queue.retry("waiting"),
 }
 WITH_THE_NEXT: dict[str, Write] = {
-    "a longer lease": lambda s, lease: s.renew(lease, lease_s=30),
-    "a step": lambda s, lease: s.remember(lease, STEP),
-    "a step done again": lambda s, lease: s.forget(lease, "gather"),
-    "a lock": lambda s, lease: s.lock(lease, "thread", ttl_s=60),
-    "a status": lambda s, lease: s.set_status(lease, posting="failed", posting_error="403"),
-    "labels to come": lambda s, lease: s.memory(lease, "hls").intend_labels(["bug"]),
+    "a longer lease": lambda s, lease: s.queue.renew(lease, lease_s=30),
+    "a step": lambda s, lease: s.checkpoints.save(lease, STEP),
+    "a step done again": lambda s, lease: s.checkpoints.delete(lease, "gather"),
+    "a lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60),
+    "a status": lambda s, lease: s.queue.set_status(lease, posting="failed", posting_error="403"),
+    "labels to come": lambda s, lease: s.conversations.history(lease, "hls").intend_labels(["bug"]),
 }
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store.open(f"sqlite:///{tmp_path}/hls.db")
+def store(tmp_path: Path) -> Iterator[Storage]:
+    made = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     yield made
     made.close()
 
 
-def commits(store: Store, write: Callable[[], object]) -> set[str]:
+def commits(store: Storage, write: Callable[[], object]) -> set[str]:
     """How SQLite was told to commit while that was written."""
     seen: set[str] = set()
 
     def look(connection: Connection) -> None:
         seen.add({1: "NORMAL", 2: "FULL"}[connection.exec_driver_sql("PRAGMA synchronous").scalar_one()])
 
-    event.listen(store._database._engine, "commit", look)
+    event.listen(store.database._engine, "commit", look)
     write()
-    event.remove(store._database._engine, "commit", look)
+    event.remove(store.database._engine, "commit", look)
     return seen
 
 
 @pytest.mark.parametrize("what", ON_THE_DISK)
-def test_what_something_outside_depends_on_is_on_the_disk(store: Store, what: str) -> None:
+def test_what_something_outside_depends_on_is_on_the_disk(store: Storage, what: str) -> None:
     lease = begin(store, "g1", number=7)
     accept(store, queued("waiting"))
     assert commits(store, lambda: ON_THE_DISK[what](store, lease)) == {"FULL"}
 
 
 @pytest.mark.parametrize("what", WITH_THE_NEXT)
-def test_what_lies_between_goes_to_the_disk_with_the_next_of_those(store: Store, what: str) -> None:
+def test_what_lies_between_goes_to_the_disk_with_the_next_of_those(store: Storage, what: str) -> None:
     lease = begin(store, "g1", number=7)
     accept(store, queued("waiting"))
     assert commits(store, lambda: WITH_THE_NEXT[what](store, lease)) == {"NORMAL"}
 
 
-def test_a_reply_is_on_the_disk_before_anything_else_is_done_with_it(store: Store) -> None:
+def test_a_reply_is_on_the_disk_before_anything_else_is_done_with_it(store: Storage) -> None:
     lease = begin(store, "g1")
     call = asked(store, lease, "p@1")
     keep = Remembered("ask", 0, 1, "{}")
-    assert commits(store, lambda: store.end_call(lease, call, outcome="ok", usage=None, error=None, kept=[keep])) == {
-        "FULL"
-    }
+    assert commits(
+        store, lambda: store.calls.end(lease, call, outcome="ok", usage=None, error=None, changes=[keep])
+    ) == {"FULL"}

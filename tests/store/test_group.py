@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from hls_handler.db.counters import Counts
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import PayloadError, StoreUnavailable
-from hls_handler.store import AcceptQueue, Store
-from hls_handler.store.part import Counts
+from hls_handler.queue.group_commit import AcceptQueue
+from hls_handler.storage import Storage
 from tests.store.builders import accept, ignored, queued, state_of
 
 
@@ -62,18 +63,16 @@ def run_with(
     scenario: Scenario,
     *,
     on_commit: Committed | None = None,
-    answer_within_s: float = 60,
-    gather_s: float = 0.001,
-    most_waiting_bytes: int = 1_000_000,
+    timeout_s: float = 60,
+    max_waiting_bytes: int = 1_000_000,
 ) -> None:
     """Run a scenario on an event loop, and then let the queue's thread end."""
     queue = AcceptQueue(
         store,
         replay_window_h=lambda: 72,
         on_commit=on_commit or Committed(),
-        answer_within_s=answer_within_s,
-        gather_s=gather_s,
-        most_waiting_bytes=most_waiting_bytes,
+        timeout_s=timeout_s,
+        max_waiting_bytes=max_waiting_bytes,
     )
     try:
         asyncio.run(asyncio.wait_for(scenario(queue), timeout=60))
@@ -121,48 +120,6 @@ async def three_together(store: FakeStore, queue: AcceptQueue) -> None:
     store.commit(2)
     await in_commit(store)
     await asyncio.gather(*first, *others)
-
-
-def test_while_many_come_a_batch_waits_to_be_as_large_as_the_last() -> None:
-    store = FakeStore()
-
-    async def scenario(queue: AcceptQueue) -> None:
-        await three_together(store, queue)
-        store.commit(3)
-        tasks = []
-        for guid in ("g4", "g5", "g6"):
-            tasks += await waiting(queue, guid)
-            for _ in range(50):  # so that the committing thread has seen it
-                await asyncio.to_thread(int)
-        await asyncio.gather(*tasks)
-
-    run_with(store, scenario, gather_s=3600)
-    assert store.batches == [["g0"], ["g1", "g2", "g3"], ["g4", "g5", "g6"]]
-
-
-def test_who_comes_alone_after_many_waits_for_a_moment_only() -> None:
-    store = FakeStore()
-
-    async def scenario(queue: AcceptQueue) -> None:
-        await three_together(store, queue)
-        store.commit()
-        await asyncio.gather(*await waiting(queue, "g4"))
-
-    run_with(store, scenario, gather_s=0.001)
-    assert store.batches[2:] == [["g4"]]
-
-
-def test_closing_does_not_wait_for_a_larger_batch() -> None:
-    store = FakeStore()
-
-    async def scenario(queue: AcceptQueue) -> None:
-        await three_together(store, queue)
-        task = (await waiting(queue, "g4"))[0]
-        store.commit()
-        await asyncio.to_thread(queue.close)
-        assert (await task).guid == "g4"
-
-    run_with(store, scenario, gather_s=3600)
 
 
 def test_a_commit_that_fails_is_told_to_each_who_waits_and_the_next_is_tried() -> None:
@@ -231,7 +188,7 @@ def test_who_is_not_answered_in_time_is_told_no_and_not_stored_later() -> None:
         store.commit()
         assert (await after).guid == "g3"
 
-    run_with(store, scenario, answer_within_s=0.05)
+    run_with(store, scenario, timeout_s=0.05)
     assert store.batches == [["g1"], ["g3"]]
 
 
@@ -251,7 +208,7 @@ def test_what_waits_for_a_database_that_hangs_is_bounded() -> None:
         store.commit()
         await asyncio.gather(*tasks)
 
-    run_with(store, scenario, most_waiting_bytes=len(queued("g1").body) + 1)
+    run_with(store, scenario, max_waiting_bytes=len(queued("g1").body) + 1)
     assert store.batches == [["g0"], ["g1"], ["g3"]]
 
 
@@ -266,7 +223,7 @@ def test_who_has_given_up_waiting_makes_room_for_another() -> None:
                 await (await waiting(queue, guid))[0]
         store.commit()
 
-    run_with(store, scenario, answer_within_s=0.05, most_waiting_bytes=len(queued("g1").body) + 1)
+    run_with(store, scenario, timeout_s=0.05, max_waiting_bytes=len(queued("g1").body) + 1)
     assert store.batches == [["g0"]]
 
 
@@ -353,7 +310,7 @@ def test_closing_commits_what_waits_and_refuses_what_comes_later() -> None:
         await in_commit(store)
         tasks += await waiting(queue, "g1")
         closing = asyncio.create_task(asyncio.to_thread(queue.close))
-        while not queue._closed:
+        while not queue._is_closed:
             await asyncio.to_thread(int)
         store.commit(2)
         await closing
@@ -365,28 +322,28 @@ def test_closing_commits_what_waits_and_refuses_what_comes_later() -> None:
     assert store.batches == [["g0"], ["g1"]]
 
 
-def test_a_large_crowd_is_accepted_in_several_batches(store: Store) -> None:
+def test_a_large_crowd_is_accepted_in_several_batches(store: Storage) -> None:
     told = Committed()
 
     async def crowd(queue: AcceptQueue) -> list[Accepted]:
         news = [queued(f"g{i % 600}") for i in range(900)]
         return list(await asyncio.gather(*(queue.accept(new) for new in news)))
 
-    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=told)
+    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=told)
     answers = asyncio.run(crowd(queue))
     queue.close()
     assert [answer.outcome for answer in answers] == ["queued"] * 600 + ["duplicate"] * 300
-    assert len(store.deliveries(limit=1000)) == 600
+    assert len(store.deliveries.newest(limit=1000)) == 600
     assert max(len(guids) for guids in told.answers) <= 256
-    assert store.counters()["webhooks", ""] == 900
+    assert store.statistics.counters()["webhooks", ""] == 900
 
 
-def test_answers_and_counts_of_a_real_store(store: Store) -> None:
+def test_answers_and_counts_of_a_real_store(store: Storage) -> None:
     accept(store, queued("known"))
-    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=Committed())
+    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=Committed())
     queue.count({("outcome", "pong"): 1})
     assert asyncio.run(queue.accept(queued("known"))).outcome == "duplicate"
     assert asyncio.run(queue.accept(ignored("g1"))).reason == "not enabled in settings.yaml:3"
     queue.close()
     assert state_of(store, "g1") == "ignored"
-    assert store.counters()["outcome", "pong"] == 1
+    assert store.statistics.counters()["outcome", "pong"] == 1

@@ -9,14 +9,14 @@ import pytest
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import LabelState, Origin
-from hls_handler.store import Keepable, Store
-from hls_handler.store.counters import of_field
-from hls_handler.store.memory import KnownComment, ThreadKnowledge
+from hls_handler.history.conversations import ConversationState, KnownComment
+from hls_handler.queue.changes import Change, field_label
+from hls_handler.storage import Storage
 from tests.store.builders import begin
 
 
-def test_labels_go_from_intended_to_ours_to_gone(store: Store) -> None:
-    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+def test_labels_go_from_intended_to_ours_to_gone(store: Storage) -> None:
+    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
     assert memory.labels() == {}
     memory.intend_labels(["bug", "priority-high", "size/small"])
     memory.confirm_labels(["bug", "priority-high"])
@@ -24,24 +24,24 @@ def test_labels_go_from_intended_to_ours_to_gone(store: Store) -> None:
     assert memory.labels() == {"bug": "ours", "priority-high": "gone", "size/small": "intended"}
 
 
-def test_an_intent_replaces_whatever_was_remembered_of_the_label(store: Store) -> None:
-    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+def test_an_intent_replaces_whatever_was_remembered_of_the_label(store: Storage) -> None:
+    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
     memory.confirm_labels(["bug"])
     memory.labels_gone(["question"])
     memory.intend_labels(["bug", "question"])
     assert memory.labels() == {"bug": "intended", "question": "intended"}
 
 
-def test_forgotten_labels_are_no_longer_known(store: Store) -> None:
-    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+def test_forgotten_labels_are_no_longer_known(store: Storage) -> None:
+    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
     memory.confirm_labels(["bug", "question", "bug"])
     memory.forget_labels(["bug", "never seen"])
     memory.forget_labels([])
     assert memory.labels() == {"question": "ours"}
 
 
-def test_a_comment_is_remembered_for_each_family(store: Store) -> None:
-    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+def test_a_comment_is_remembered_for_each_family(store: Storage) -> None:
+    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
     assert memory.comment("issues") is None
     memory.remember_comment("issues", 11, "first")
     memory.remember_comment("issues", 12, "second")
@@ -56,37 +56,37 @@ def test_a_comment_is_remembered_for_each_family(store: Store) -> None:
     ids=["other repository", "other thread", "other account"],
 )
 def test_memory_belongs_to_a_thread_and_an_identity(
-    store: Store, repository_id: int, number: int, identity: str
+    store: Storage, repository_id: int, number: int, identity: str
 ) -> None:
     lease = begin(store, "g1", number=7)
-    memory = store.memory(lease, "hls[bot]")
+    memory = store.conversations.history(lease, "hls[bot]")
     memory.confirm_labels(["bug"])
     memory.remember_comment("issues", 11, "digest")
     same_thread = (repository_id, number) == (1, 7)
     other_lease = lease if same_thread else begin(store, "g2", repository_id=repository_id, number=number)
-    other = store.memory(other_lease, identity)
+    other = store.conversations.history(other_lease, identity)
     assert (other.labels(), other.comment("issues")) == ({}, None)
     other.forget_labels(["bug"])
     assert memory.labels() == {"bug": "ours"}
 
 
-NEXT: dict[str, Callable[[Store, Lease, Sequence[Keepable]], object]] = {
-    "what is remembered": lambda s, lease, kept: s.remember(lease, *kept),
-    "a turn": lambda s, lease, kept: s.take_turn(lease, "github", interval_s=0, kept=kept),
-    "a lock": lambda s, lease, kept: s.lock(lease, "thread", ttl_s=60, kept=kept),
-    "a call": lambda s, lease, kept: s.begin_call(
-        lease, index=0, prompt_id="p@1", model="m", sender=None, requests_per_second=1, calls_per_hour=1, kept=kept
+NEXT: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
+    "what is remembered": lambda s, lease, kept: s.checkpoints.save(lease, *kept),
+    "a turn": lambda s, lease, kept: s.rate_limiter.take_slot(lease, "github", interval_s=0, changes=kept),
+    "a lock": lambda s, lease, kept: s.locks.acquire(lease, "thread", ttl_s=60, changes=kept),
+    "a call": lambda s, lease, kept: s.calls.begin(
+        lease, index=0, prompt_id="p@1", model="m", sender=None, requests_per_second=1, calls_per_hour=1, changes=kept
     ),
-    "the end": lambda s, lease, kept: s.finish(lease, "done", reason=None, took_s=1, kept=kept),
+    "the end": lambda s, lease, kept: s.queue.finish(lease, "done", reason=None, took_s=1, changes=kept),
 }
 
 
 @pytest.mark.parametrize("what", NEXT)
-def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store: Store, what: str) -> None:
+def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store: Storage, what: str) -> None:
     lease = begin(store, "g1", number=7)
-    store.memory(lease, "hls[bot]").confirm_labels(["old", "older"])
-    waiting: list[Keepable] = []
-    memory = store.memory(lease, "hls[bot]", pending=waiting)
+    store.conversations.history(lease, "hls[bot]").confirm_labels(["old", "older"])
+    waiting: list[Change] = []
+    memory = store.conversations.history(lease, "hls[bot]", pending=waiting)
     memory.intend_labels(["bug", "size/small", "question"], {"bug": Origin("kind", "issues/analyze@1")})
     memory.confirm_labels(["bug"])
     memory.labels_gone(["old"])
@@ -95,40 +95,40 @@ def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store
     memory.remember_comment("issues", 11, "digest")
     labels: dict[str, LabelState] = {"old": "gone", "bug": "ours", "size/small": "intended"}
     assert (memory.labels(), memory.comment("issues")) == (labels, KnownComment(11, "digest"))
-    assert store.known_of_thread(1, 7, "hls[bot]").labels == {"old": "ours", "older": "ours"}
+    assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "ours", "older": "ours"}
     NEXT[what](store, lease, waiting)
-    known = ThreadKnowledge(labels=labels, comments={"issues": KnownComment(11, "digest")})
-    assert store.known_of_thread(1, 7, "hls[bot]") == known
-    assert store.counters()["label_set", of_field("issues/analyze@1", "kind")] == 1
+    known = ConversationState(labels=labels, comments={"issues": KnownComment(11, "digest")})
+    assert store.conversations.find(1, 7, "hls[bot]") == known
+    assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1
 
 
-def test_memory_outlives_the_delivery(store: Store) -> None:
+def test_memory_outlives_the_delivery(store: Storage) -> None:
     first = begin(store, "g1", number=7)
-    store.memory(first, "hls[bot]").confirm_labels(["bug"])
-    store.finish(first, "done", reason=None, took_s=1)
-    assert store.memory(begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "ours"}
+    store.conversations.history(first, "hls[bot]").confirm_labels(["bug"])
+    store.queue.finish(first, "done", reason=None, took_s=1)
+    assert store.conversations.history(begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "ours"}
 
 
-def test_a_delivery_about_no_thread_has_no_memory_of_one(store: Store) -> None:
-    with pytest.raises(ValueError, match="g1 is about no issue or pull request"):
-        store.memory(begin(store, "g1", number=None), "hls[bot]")
+def test_a_delivery_about_no_thread_has_no_memory_of_one(store: Storage) -> None:
+    with pytest.raises(ValueError, match="g1 has no issue or pull request"):
+        store.conversations.history(begin(store, "g1", number=None), "hls[bot]")
 
 
-def test_the_account_behind_a_credential_is_asked_for_once(store: Store) -> None:
-    assert store.identity("fingerprint") is None
-    store.remember_identity("fingerprint", Account("old-name", 5, "User"))
-    store.remember_identity("fingerprint", Account("hls[bot]", 5, "Bot"))
-    assert store.identity("fingerprint") == Account("hls[bot]", 5, "Bot")
-    assert store.identity("other") is None
+def test_the_account_behind_a_credential_is_asked_for_once(store: Storage) -> None:
+    assert store.bot_accounts.find("fingerprint") is None
+    store.bot_accounts.save("fingerprint", Account("old-name", 5, "User"))
+    store.bot_accounts.save("fingerprint", Account("hls[bot]", 5, "Bot"))
+    assert store.bot_accounts.find("fingerprint") == Account("hls[bot]", 5, "Bot")
+    assert store.bot_accounts.find("other") is None
 
 
-def test_whoever_only_looks_is_told_all_of_one_thread_without_a_lease(store: Store) -> None:
-    memory = store.memory(begin(store, "g1", number=7), "hls[bot]")
+def test_whoever_only_looks_is_told_all_of_one_thread_without_a_lease(store: Storage) -> None:
+    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
     memory.intend_labels(["bug", "size/small"])
     memory.confirm_labels(["bug"])
     memory.remember_comment("issues", 11, "digest")
-    store.memory(begin(store, "g2", number=8), "hls[bot]").confirm_labels(["other thread"])
-    assert store.known_of_thread(1, 7, "hls[bot]") == ThreadKnowledge(
+    store.conversations.history(begin(store, "g2", number=8), "hls[bot]").confirm_labels(["other thread"])
+    assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
         labels={"bug": "ours", "size/small": "intended"}, comments={"issues": KnownComment(11, "digest")}
     )
-    assert store.known_of_thread(1, 7, "mona") == ThreadKnowledge(labels={}, comments={})
+    assert store.conversations.find(1, 7, "mona") == ConversationState(labels={}, comments={})

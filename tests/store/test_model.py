@@ -29,10 +29,11 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 from sqlalchemy import Engine, create_engine
 
+from hls_handler.db.tables import metadata
 from hls_handler.deliveries import PULL_REQUEST, WISH, Lease, NewDelivery, Remembered, State
 from hls_handler.errors import LeaseLost, Wait
-from hls_handler.store import DeliveryRow, Store
-from hls_handler.store.tables import metadata
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.storage import Storage
 from tests.store.builders import Skew, ignored, queued
 from tests.store.model import EDGES, Call, Entry, Model
 
@@ -101,15 +102,15 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.seen: dict[str, State] = {}
         self.turn_taken_at, self.last_turn_at = -1e9, -1e9
 
-    def open(self) -> Store:
-        return Store.open(self.url, skew=self.clock)
+    def open(self) -> Storage:
+        return Storage.open(self.url, skew=self.clock)
 
     def teardown(self) -> None:
         for guid, entry in self.model.entries.items():
-            steps = {name: step.value for (name, _), step in self.store.steps(guid).items()}
+            steps = {name: step.value for (name, _), step in self.store.checkpoints.load(guid).items()}
             assert steps == entry.steps
             if entry.state == "queued":
-                assert self.store.body(guid) == entry.new.body
+                assert self.store.deliveries.body(guid) == entry.new.body
         self.store.close()
 
     # the door
@@ -167,7 +168,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         return queued(guid, **fields | ({"body": was.body} if was.body else {})) if wanted else ignored(guid, **fields)
 
     def accept(self, batch: list[NewDelivery]) -> None:
-        answers = self.store.accept(batch, replay_window_h=REPLAY_WINDOW_S / 3600)
+        answers = self.store.queue.accept(batch, replay_window_h=REPLAY_WINDOW_S / 3600)
         for answer, expected in zip(answers, self.model.accept(batch), strict=True):
             assert answer.outcome == expected.outcome
             assert (answer.guid, answer.state) in expected.repeated
@@ -187,10 +188,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.claim()
 
     def claim(self) -> None:
-        lease = self.store.claim(worker="w", lease_s=LEASE_S, max_crashes=MAX_CRASHES, concurrency=CONCURRENCY)
+        lease = self.store.queue.claim(worker="w", lease_s=LEASE_S, max_crashes=MAX_CRASHES, concurrency=CONCURRENCY)
         expected = self.model.claim(concurrency=CONCURRENCY)
         until_due_s = self.model.seconds_until_due(concurrency=CONCURRENCY)
-        found_s = self.store.seconds_until_due(concurrency=CONCURRENCY)
+        found_s = self.store.queue.seconds_until_due(concurrency=CONCURRENCY)
         assert (found_s is None) == (until_due_s is None)
         assert found_s is None or until_due_s is None or abs(found_s - until_due_s) < NEAR_S
         if lease is None:
@@ -253,12 +254,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if lease is None:
             return
         value = f'"under {lease.attempt} at {self.model.now}"'
-        if how == "renew" and self.lands(lease, lambda: self.store.renew(lease, lease_s=LEASE_S)):
+        if how == "renew" and self.lands(lease, lambda: self.store.queue.renew(lease, lease_s=LEASE_S)):
             self.model.renew(lease.guid)
         step = Remembered("ask", 0, 1, value)
-        if how == "remember" and self.lands(lease, lambda: self.store.remember(lease, step)):
+        if how == "remember" and self.lands(lease, lambda: self.store.checkpoints.save(lease, step)):
             self.model.remember(lease.guid, [step])
-        if how == "forget" and self.lands(lease, lambda: self.store.forget(lease, "ask")):
+        if how == "forget" and self.lands(lease, lambda: self.store.checkpoints.delete(lease, "ask")):
             self.model.entries[lease.guid].steps.pop("ask", None)
 
     @rule(drawn=drawn, state=some.sampled_from(["done", "done", "ignored", "superseded", "dead", "dead"]))
@@ -269,11 +270,11 @@ class StoreAgainstModel(RuleBasedStateMachine):
         kind = "no permission" if state == "ignored" else None
         handler = "IssueHandler"
         kept: tuple[Remembered, ...] = ()
-        end = partial(self.store.bury, lease, reason="locked", handler=handler)
+        end = partial(self.store.queue.dead_letter, lease, reason="locked", handler=handler)
         if state in ("done", "ignored", "superseded"):
             kept = self.some_steps(lease, drawn)
             end = partial(
-                self.store.finish, lease, state, reason=None, kind=kind, handler=handler, took_s=1.0, kept=kept
+                self.store.queue.finish, lease, state, reason=None, kind=kind, handler=handler, took_s=1.0, changes=kept
             )
         if self.lands(lease, end):
             self.model.entries[lease.guid].steps |= {step.name: step.value for step in kept}
@@ -286,12 +287,14 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if lease is None:
             return
         at = self.store.now() + timedelta(seconds=by_s)
-        postpone = partial(self.store.postpone, lease, at=at, reason="503", failed=failed, counts=failed and counts)
+        postpone = partial(
+            self.store.queue.reschedule, lease, at=at, reason="503", failed=failed, counts=failed and counts
+        )
         if self.lands(lease, postpone):
             self.model.postpone(lease.guid, by_s=by_s, failed=failed, counts=failed and counts)
 
     def ask_what_is_newer(self, lease: Lease) -> None:
-        later = self.store.later(lease, "issues/analyze")
+        later = self.store.queue.find_newer(lease, "issues/analyze")
         assert (later.head_sha, later.is_closed) == (self.model.newer_head(lease), self.model.closed_since(lease))
 
     # turns, locks and calls
@@ -302,7 +305,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if lease is None:
             return
         now, held_until, kept = self.model.now, self.model.held_until.get("github", -1e9), self.some_steps(lease, drawn)
-        take = partial(self.store.take_turn, lease, "github", interval_s=TURNS_APART_S, kept=kept)
+        take = partial(self.store.rate_limiter.take_slot, lease, "github", interval_s=TURNS_APART_S, changes=kept)
         try:
             took = self.lands(lease, take)
         except Wait as wait:
@@ -320,7 +323,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             self.last_turn_at = max(self.last_turn_at, now)
 
     def a_server_says_to_wait(self, pace: str) -> None:
-        self.store.hold_pace(pace, self.store.now() + timedelta(seconds=HOLD_S))
+        self.store.rate_limiter.hold(pace, self.store.now() + timedelta(seconds=HOLD_S))
         self.model.hold_pace(pace, for_s=HOLD_S)
         if pace == "github":
             self.last_turn_at = max(self.last_turn_at, self.model.now + HOLD_S - TURNS_APART_S)
@@ -332,12 +335,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
             return
         kept = self.some_steps(lease, drawn)
         if give_back:
-            if self.lands(lease, lambda: self.store.remember(lease, *kept, unlock=True)):
+            if self.lands(lease, lambda: self.store.checkpoints.save(lease, *kept, unlock=True)):
                 self.keeps(lease, kept)
                 self.model.unlock(lease.guid)
             return
         try:
-            landed = self.lands(lease, lambda: self.store.lock(lease, "comment", ttl_s=LOCK_S, kept=kept))
+            landed = self.lands(lease, lambda: self.store.locks.acquire(lease, "comment", ttl_s=LOCK_S, changes=kept))
         except Wait:
             assert not self.model.lock(lease.guid, "comment", ttl_s=LOCK_S)
             self.keeps(lease, kept)
@@ -379,7 +382,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert self.seconds(wait.at) > self.model.now
 
     def begin_call(self, lease: Lease, kept: Sequence[Remembered]) -> int:
-        return self.store.begin_call(
+        return self.store.calls.begin(
             lease,
             index=0,
             prompt_id="issues/analyze@1",
@@ -387,13 +390,13 @@ class StoreAgainstModel(RuleBasedStateMachine):
             sender=None,
             requests_per_second=1e9,
             calls_per_hour=CALLS_PER_HOUR,
-            kept=kept,
+            changes=kept,
         )
 
     def end_call(self, call_id: int, outcome: str) -> None:
         """Once, whoever holds the lease by now: the money is spent."""
         known = self.model.calls[call_id]
-        self.store.end_call(known.lease, call_id, outcome=outcome, usage=None, error=None)
+        self.store.calls.end(known.lease, call_id, outcome=outcome, usage=None, error=None)
         if known.outcome is None:
             known.outcome = outcome
             self.model.counters.update([("claude_calls", outcome), ("prompt_calls", "issues/analyze@1")])
@@ -406,11 +409,11 @@ class StoreAgainstModel(RuleBasedStateMachine):
         repository = None if first else "octo/widgets"
         match what:
             case "pause":
-                assert self.store.pause(repository, reason=None) == ((repository or "") not in self.model.paused)
+                assert self.store.pauses.pause(repository, reason=None) == ((repository or "") not in self.model.paused)
                 self.model.paused.add(repository or "")
             case "resume":
                 for name in [repository, *(paused or None for paused in sorted(self.model.paused))]:
-                    assert self.store.resume(name) == ((name or "") in self.model.paused)
+                    assert self.store.pauses.resume(name) == ((name or "") in self.model.paused)
                     self.model.paused.discard(name or "")
             case "reopen":
                 self.store.close()
@@ -424,7 +427,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def an_operator_runs_it_again(self, guid: str) -> None:
         dead = [key for key, entry in self.model.entries.items() if entry.state == "dead"]
         guid = dead[-1] if dead else guid
-        assert self.store.requeue(guid) == self.model.requeue(guid)
+        assert self.store.queue.retry(guid) == self.model.requeue(guid)
 
     @rule(ticks=some.sampled_from([1, 4, 9, 9, 9, 41, 60, 600]))
     def time_passes(self, ticks: int) -> None:
@@ -432,9 +435,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.model.now += ticks * TICK_S
 
     def the_only_service_starts(self) -> None:
-        assert self.store.release_all_leases() == self.model.release_all_leases()
-        assert self.store.wait_no_more() == self.model.wait_no_more()
-        assert (self.store.held_until("github"), self.store.held_until("claude")) == (None, None)
+        assert self.store.queue.release_all_leases() == self.model.release_all_leases()
+        assert self.store.queue.reschedule_waiting() == self.model.wait_no_more()
+        assert (self.store.rate_limiter.held_until("github"), self.store.rate_limiter.held_until("claude")) == (
+            None,
+            None,
+        )
         self.last_turn_at = self.turn_taken_at
 
     # what holds after each
@@ -447,7 +453,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.time_passes(1)
 
     def compare_deliveries(self) -> None:
-        rows = {row.guid: row for row in self.store.deliveries(limit=1000)}
+        rows = {row.guid: row for row in self.store.deliveries.newest(limit=1000)}
         assert self.answered <= rows.keys(), "a delivery that was answered 202 is lost"
         assert rows.keys() == self.model.entries.keys()
         for guid, row in rows.items():
@@ -461,7 +467,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.seen = {guid: row.state for guid, row in rows.items()}
 
     def compare_counters(self) -> None:
-        counters = Counter(self.store.counters())
+        counters = Counter(self.store.statistics.counters())
         took_ms = counters.pop(("processing_ms", ""), 0)
         assert took_ms > -1000 * NEAR_S * (1 + counters["processing_count", ""])
         buckets = {key: counters.pop(key) for key in list(counters) if key[0] == "processing_le"}
@@ -474,7 +480,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert counters["webhooks", ""] >= len(self.seen) + repeated
         ignored_by_reason = sum(value for (name, _), value in counters.items() if name == "ignored")
         assert ignored_by_reason == counters["outcome", "ignored"]
-        assert self.store.calls_last_hour() == self.model.calls_last_hour()
+        assert self.store.calls.count_last_hour() == self.model.calls_last_hour()
 
     def compare(self, row: DeliveryRow, entry: Entry) -> None:
         found = (row.state, row.attempt, row.attempts, row.failures, row.crashes, row.number, row.head_sha)
@@ -510,7 +516,7 @@ def test_the_store_does_what_a_simple_model_of_it_does(url: str) -> None:
 
 def emptied(url: str, engine: Engine) -> str:
     """Making a database for each example takes longer than the example."""
-    Store.open(url).close()
+    Storage.open(url).close()
     with engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())

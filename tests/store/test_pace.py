@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.store.clock import HOUR_MS
-from hls_handler.store.pace import Pace, Turn, budget_frees_at, next_turn
+from hls_handler.db.clock import HOUR_MS
+from hls_handler.history.calls import budget_frees_at
+from hls_handler.queue.rate_limiter import RateLimitState, Slot, next_slot
 
 NOW = 1_000_000
 
@@ -17,18 +18,34 @@ NOW = 1_000_000
 @pytest.mark.parametrize(
     ("pace", "reserved", "expected"),
     [
-        (Pace(0, 0, 0), None, Turn(True, NOW, Pace(NOW + 1000, 0, NOW))),
-        (Pace(NOW + 1, 0, NOW - 999), None, Turn(False, NOW + 1, Pace(NOW + 1001, 0, NOW - 999))),
-        (Pace(NOW + 9000, 0, NOW - 1000), NOW, Turn(True, NOW, Pace(NOW + 9000, 0, NOW))),
-        (Pace(NOW + 9000, 0, NOW), NOW + 500, Turn(False, NOW + 1000, Pace(NOW + 9000, 0, NOW))),
-        (Pace(NOW + 9000, 0, NOW - 1000), NOW + 500, Turn(False, NOW + 500, Pace(NOW + 9000, 0, NOW - 1000))),
-        (Pace(NOW + 9000, 0, 0), NOW - 3000, Turn(True, NOW - 3000, Pace(NOW + 9000, 0, NOW))),
-        (Pace(NOW + 9000, 0, 0), NOW - 3001, Turn(False, NOW + 9000, Pace(NOW + 10_000, 0, 0))),
-        (Pace(NOW + 500, 0, 0), NOW - 100, Turn(True, NOW - 100, Pace(NOW + 1000, 0, NOW))),
-        (Pace(NOW + 400, 0, NOW - 300), NOW - 600, Turn(False, NOW + 700, Pace(NOW + 1700, 0, NOW - 300))),
-        (Pace(NOW + 60_000, NOW + 60_000, 0), NOW, Turn(False, NOW + 60_000, Pace(NOW + 61_000, NOW + 60_000, 0))),
-        (Pace(NOW + 70_000, NOW, 0), NOW, Turn(True, NOW, Pace(NOW + 70_000, NOW, NOW))),
-        (Pace(0, NOW + 60_000, 0), None, Turn(False, NOW + 60_000, Pace(NOW + 61_000, NOW + 60_000, 0))),
+        (RateLimitState(0, 0, 0), None, Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW))),
+        (RateLimitState(NOW + 1, 0, NOW - 999), None, Slot(False, NOW + 1, RateLimitState(NOW + 1001, 0, NOW - 999))),
+        (RateLimitState(NOW + 9000, 0, NOW - 1000), NOW, Slot(True, NOW, RateLimitState(NOW + 9000, 0, NOW))),
+        (RateLimitState(NOW + 9000, 0, NOW), NOW + 500, Slot(False, NOW + 1000, RateLimitState(NOW + 9000, 0, NOW))),
+        (
+            RateLimitState(NOW + 9000, 0, NOW - 1000),
+            NOW + 500,
+            Slot(False, NOW + 500, RateLimitState(NOW + 9000, 0, NOW - 1000)),
+        ),
+        (RateLimitState(NOW + 9000, 0, 0), NOW - 3000, Slot(True, NOW - 3000, RateLimitState(NOW + 9000, 0, NOW))),
+        (RateLimitState(NOW + 9000, 0, 0), NOW - 3001, Slot(False, NOW + 9000, RateLimitState(NOW + 10_000, 0, 0))),
+        (RateLimitState(NOW + 500, 0, 0), NOW - 100, Slot(True, NOW - 100, RateLimitState(NOW + 1000, 0, NOW))),
+        (
+            RateLimitState(NOW + 400, 0, NOW - 300),
+            NOW - 600,
+            Slot(False, NOW + 700, RateLimitState(NOW + 1700, 0, NOW - 300)),
+        ),
+        (
+            RateLimitState(NOW + 60_000, NOW + 60_000, 0),
+            NOW,
+            Slot(False, NOW + 60_000, RateLimitState(NOW + 61_000, NOW + 60_000, 0)),
+        ),
+        (RateLimitState(NOW + 70_000, NOW, 0), NOW, Slot(True, NOW, RateLimitState(NOW + 70_000, NOW, NOW))),
+        (
+            RateLimitState(0, NOW + 60_000, 0),
+            None,
+            Slot(False, NOW + 60_000, RateLimitState(NOW + 61_000, NOW + 60_000, 0)),
+        ),
     ],
     ids=[
         "free",
@@ -45,15 +62,15 @@ NOW = 1_000_000
         "held, none reserved",
     ],
 )
-def test_next_turn(pace: Pace, reserved: int | None, expected: Turn) -> None:
-    assert next_turn(pace, reserved=reserved, interval_ms=1000, now=NOW) == expected
+def test_next_slot(pace: RateLimitState, reserved: int | None, expected: Slot) -> None:
+    assert next_slot(pace, reserved=reserved, interval_ms=1000, now=NOW) == expected
 
 
 def test_turns_reserved_one_after_the_other_are_an_interval_apart() -> None:
-    pace, slots = Pace(0, 0, 0), []
+    pace, slots = RateLimitState(0, 0, 0), []
     for _ in range(4):
-        turn = next_turn(pace, reserved=None, interval_ms=250, now=NOW)
-        pace = turn.pace
+        turn = next_slot(pace, reserved=None, interval_ms=250, now=NOW)
+        pace = turn.after
         slots.append(turn.slot_at)
     assert slots == [NOW, NOW + 250, NOW + 500, NOW + 750]
 
@@ -61,41 +78,41 @@ def test_turns_reserved_one_after_the_other_are_an_interval_apart() -> None:
 @pytest.mark.parametrize(
     ("pace", "interval_ms", "expected"),
     [
-        (Pace(NOW + 20, 0, NOW), 5, Turn(True, NOW + 20, Pace(NOW + 25, 0, NOW + 20))),
-        (Pace(NOW + 21, 0, NOW), 5, Turn(False, NOW + 21, Pace(NOW + 26, 0, NOW))),
-        (Pace(NOW + 19, 0, NOW - 1), 20, Turn(False, NOW + 19, Pace(NOW + 39, 0, NOW - 1))),
-        (Pace(NOW, NOW + 1, NOW - 9), 5, Turn(False, NOW + 1, Pace(NOW + 6, NOW + 1, NOW - 9))),
+        (RateLimitState(NOW + 20, 0, NOW), 5, Slot(True, NOW + 20, RateLimitState(NOW + 25, 0, NOW + 20))),
+        (RateLimitState(NOW + 21, 0, NOW), 5, Slot(False, NOW + 21, RateLimitState(NOW + 26, 0, NOW))),
+        (RateLimitState(NOW + 19, 0, NOW - 1), 20, Slot(False, NOW + 19, RateLimitState(NOW + 39, 0, NOW - 1))),
+        (RateLimitState(NOW, NOW + 1, NOW - 9), 5, Slot(False, NOW + 1, RateLimitState(NOW + 6, NOW + 1, NOW - 9))),
     ],
     ids=["close", "not close enough", "turns that are far apart are not taken early", "held for a moment more"],
 )
-def test_turns_close_together_are_taken_a_little_early(pace: Pace, interval_ms: int, expected: Turn) -> None:
-    assert next_turn(pace, reserved=None, interval_ms=interval_ms, now=NOW) == expected
+def test_turns_close_together_are_taken_a_little_early(pace: RateLimitState, interval_ms: int, expected: Slot) -> None:
+    assert next_slot(pace, reserved=None, interval_ms=interval_ms, now=NOW) == expected
 
 
 @given(st.lists(st.integers(0, 3), min_size=100, max_size=300))
 def test_turns_that_are_taken_early_are_not_more_in_the_end(moves: list[int]) -> None:
     """One who asks again as soon as it had its turn, or was told to wait."""
-    now, pace, taken = NOW, Pace(0, 0, 0), 0
+    now, pace, taken = NOW, RateLimitState(0, 0, 0), 0
     reserved = None
     for later in moves:
         now += later
-        turn = next_turn(pace, reserved=reserved, interval_ms=7, now=now)
-        pace, reserved = turn.pace, None if turn.go else turn.slot_at
-        taken += turn.go
+        turn = next_slot(pace, reserved=reserved, interval_ms=7, now=now)
+        pace, reserved = turn.after, None if turn.is_now else turn.slot_at
+        taken += turn.is_now
     assert taken <= (now - NOW + 20) // 7 + 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3000)), min_size=5, max_size=60))
 def test_turns_are_taken_an_interval_apart_however_late_everybody_is(moves: list[tuple[int, int]]) -> None:
     """Five who ask again and again, each after a while of its own."""
-    now, pace = NOW, Pace(0, 0, 0)
+    now, pace = NOW, RateLimitState(0, 0, 0)
     reserved: dict[int, int] = {}
     taken: list[int] = []
     for who, later in moves:
         now += later
-        turn = next_turn(pace, reserved=reserved.pop(who, None), interval_ms=1000, now=now)
-        pace = turn.pace
-        if turn.go:
+        turn = next_slot(pace, reserved=reserved.pop(who, None), interval_ms=1000, now=now)
+        pace = turn.after
+        if turn.is_now:
             taken.append(now)
         else:
             assert turn.slot_at > now

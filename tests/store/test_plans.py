@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from tests.store.builders import accept, claim, push, queued
 
 
@@ -37,15 +37,24 @@ def statements() -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("ask", "indexes"),
     [
-        (claim, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_thread"}),
-        (Store.seconds_until_due, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_thread"}),
+        (claim, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"}),
+        (
+            lambda store: store.queue.seconds_until_due(),
+            {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"},
+        ),
         (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_digest"}),
-        (lambda store: accept(store, queued("g3", number=7, supersedes="thread")), {"ix_deliveries_thread"}),
-        (lambda store: store.deliveries(state="dead"), {"ix_deliveries_dead"}),
-        (lambda store: store.thread("octo/widgets", 7), {"ix_deliveries_number", "ix_deliveries_said_on"}),
-        (Store.calls_last_hour, {"ix_calls_started"}),
-        (Store.prompt_figures, {"ix_calls_prompt"}),
-        (Store.queue_figures, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"}),
+        (lambda store: accept(store, queued("g3", number=7, supersedes="thread")), {"ix_deliveries_conversation"}),
+        (lambda store: store.deliveries.newest(state="dead"), {"ix_deliveries_dead"}),
+        (
+            lambda store: store.deliveries.of_conversation("octo/widgets", 7),
+            {"ix_deliveries_number", "ix_deliveries_posted_on"},
+        ),
+        (lambda store: store.calls.count_last_hour(), {"ix_calls_started"}),
+        (lambda store: store.calls.prompt_stats(), {"ix_calls_prompt"}),
+        (
+            lambda store: store.deliveries.queue_state(),
+            {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"},
+        ),
     ],
     ids=[
         "claim",
@@ -60,9 +69,9 @@ def statements() -> Iterator[list[str]]:
     ],
 )
 def test_questions_that_are_asked_often_go_by_an_index(
-    tmp_path: Path, ask: Callable[[Store], object], indexes: set[str]
+    tmp_path: Path, ask: Callable[[Storage], object], indexes: set[str]
 ) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/hls.db")
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     accept(store, push("g1", "aaa"), queued("g2"))
     with statements() as seen:
         ask(store)
@@ -76,7 +85,7 @@ def test_questions_that_are_asked_often_go_by_an_index(
     connection.close()
     store.close()
     # A walk through all that was ever done, though by an index.
-    assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_thread" in plan] == []
+    assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_conversation" in plan] == []
     assert indexes <= {word for plan in plans for word in plan.split()}
     scans = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and "CONSTANT" not in plan]
-    assert scans in ([], ["SCAN forgotten_calls"])  # which has a row for each prompt
+    assert scans in ([], ["SCAN deleted_calls"])  # which has a row for each prompt

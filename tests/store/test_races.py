@@ -18,7 +18,7 @@ import pytest
 
 from hls_handler.deliveries import Lease, Remembered
 from hls_handler.errors import LeaseLost, Wait
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from tests.postgres import Cluster
 from tests.store.builders import ALIKE, accept, begin, claim, claim_nothing, push, queued, state_of
 
@@ -37,7 +37,7 @@ def at_once(threads: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(run, range(threads)))
 
 
-def test_eight_workers_take_each_delivery_once_and_each_thread_in_order(store: Store) -> None:
+def test_eight_workers_take_each_delivery_once_and_each_thread_in_order(store: Storage) -> None:
     accept(store, *(queued(f"{i:03}", number=i % 20) for i in range(200)))
     lock = threading.Lock()
     order: dict[int | None, list[str]] = defaultdict(list)
@@ -46,9 +46,9 @@ def test_eight_workers_take_each_delivery_once_and_each_thread_in_order(store: S
 
     def work(number: int) -> None:
         while True:
-            lease = store.claim(worker=f"w{number}", lease_s=300, max_crashes=3)
+            lease = store.queue.claim(worker=f"w{number}", lease_s=300, max_crashes=3)
             if lease is None:
-                if store.seconds_until_due() is None:
+                if store.queue.seconds_until_due() is None:
                     return
                 continue
             with lock:
@@ -57,41 +57,41 @@ def test_eight_workers_take_each_delivery_once_and_each_thread_in_order(store: S
                 together.append(running[lease.number])
             with lock:
                 running[lease.number] -= 1
-            store.finish(lease, "done", reason=None, took_s=0)
+            store.queue.finish(lease, "done", reason=None, took_s=0)
 
     at_once(8, work)
     assert dict(order) == {n: [f"{i:03}" for i in range(n, 200, 20)] for n in range(20)}
     assert set(together) == {1}
-    assert store.counters()["outcome", "done"] == 200
+    assert store.statistics.counters()["outcome", "done"] == 200
 
 
-def test_machines_that_accept_and_work_at_once_keep_each_thread_in_order(url: str, store: Store) -> None:
+def test_machines_that_accept_and_work_at_once_keep_each_thread_in_order(url: str, store: Storage) -> None:
     """Each has a store of its own, and does a step between what is noted as a beginning and as an end."""
-    machines = [Store.open(url) for _ in range(4)]
+    machines = [Storage.open(url) for _ in range(4)]
     noting = threading.Lock()
     accepted: dict[int | None, list[str]] = defaultdict(list)
     history: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
 
-    def send(machine: Store, name: str) -> None:
+    def send(machine: Storage, name: str) -> None:
         for i in range(10):
             with noting:  # so that the order of acceptance is known
                 accept(machine, queued(f"{name}-{i}", number=i % 3))
                 accepted[i % 3].append(f"{name}-{i}")
             work(machine)
 
-    def work(machine: Store) -> bool:
-        lease = machine.claim(worker="w", lease_s=300, max_crashes=3, concurrency=2)
+    def work(machine: Storage) -> bool:
+        lease = machine.queue.claim(worker="w", lease_s=300, max_crashes=3, concurrency=2)
         if lease is None:
             return False
         history[lease.number].append(("begins", lease.guid))
-        machine.remember(lease, Remembered("ask", 0, 1, "{}"))
+        machine.checkpoints.save(lease, Remembered("ask", 0, 1, "{}"))
         history[lease.number].append(("ends", lease.guid))
-        machine.finish(lease, "done", reason=None, took_s=0)
+        machine.queue.finish(lease, "done", reason=None, took_s=0)
         return True
 
     def live(number: int) -> None:
         send(machines[number], f"m{number}")
-        while machines[number].seconds_until_due() is not None:
+        while machines[number].queue.seconds_until_due() is not None:
             work(machines[number])
 
     at_once(4, live)
@@ -100,11 +100,11 @@ def test_machines_that_accept_and_work_at_once_keep_each_thread_in_order(url: st
     for number in range(3):
         in_order = [(what, guid) for guid in accepted[number] for what in ("begins", "ends")]
         assert history[number] == in_order
-    assert store.counters()["outcome", "done"] == store.counters()["webhooks", ""] == 40
+    assert store.statistics.counters()["outcome", "done"] == store.statistics.counters()["webhooks", ""] == 40
 
 
-def test_the_same_delivery_sent_to_all_doors_at_once_is_stored_once(url: str, store: Store) -> None:
-    doors = [Store.open(url) for _ in range(4)]
+def test_the_same_delivery_sent_to_all_doors_at_once_is_stored_once(url: str, store: Storage) -> None:
+    doors = [Storage.open(url) for _ in range(4)]
 
     def send(number: int) -> list[str]:
         return [accept(doors[number], queued(f"g{i}"))[0].outcome for i in range(10)]
@@ -113,11 +113,11 @@ def test_the_same_delivery_sent_to_all_doors_at_once_is_stored_once(url: str, st
     for door in doors:
         door.close()
     assert Counter(outcome for door in outcomes for outcome in door) == {"queued": 10, "duplicate": 30}
-    assert len(store.deliveries()) == 10
+    assert len(store.deliveries.newest()) == 10
 
 
-def test_a_body_replayed_at_all_doors_at_once_is_worked_on_once(url: str, store: Store) -> None:
-    doors = [Store.open(url) for _ in range(4)]
+def test_a_body_replayed_at_all_doors_at_once_is_worked_on_once(url: str, store: Storage) -> None:
+    doors = [Storage.open(url) for _ in range(4)]
 
     def send(number: int) -> str:
         return accept(doors[number], queued(f"door-{number}", **ALIKE))[0].outcome
@@ -128,8 +128,8 @@ def test_a_body_replayed_at_all_doors_at_once_is_worked_on_once(url: str, store:
     assert sorted(map(str, outcomes)) == ["queued", "replay", "replay", "replay"]
 
 
-def test_doors_workers_and_pushes_at_once_do_not_lock_each_other_out(url: str, store: Store) -> None:
-    others = [Store.open(url) for _ in range(3)]
+def test_doors_workers_and_pushes_at_once_do_not_lock_each_other_out(url: str, store: Storage) -> None:
+    others = [Storage.open(url) for _ in range(3)]
 
     def door(number: int) -> None:
         for i in range(15):
@@ -137,35 +137,35 @@ def test_doors_workers_and_pushes_at_once_do_not_lock_each_other_out(url: str, s
 
     def worker() -> None:
         for _ in range(30):
-            lease = store.claim(worker="w", lease_s=300, max_crashes=3)
+            lease = store.queue.claim(worker="w", lease_s=300, max_crashes=3)
             if lease is not None:
-                store.finish(lease, "done", reason=None, handler="H", took_s=0)
+                store.queue.finish(lease, "done", reason=None, handler="H", took_s=0)
 
     at_once(6, lambda n: door(n) if n < 3 else worker())
     for other in others:
         other.close()
-    assert len(store.deliveries(limit=1000)) == 90
-    counters = store.counters()
+    assert len(store.deliveries.newest(limit=1000)) == 90
+    counters = store.statistics.counters()
     assert counters["webhooks", ""] == 90
-    while (lease := store.claim(worker="w", lease_s=300, max_crashes=3)) is not None:
-        store.finish(lease, "done", reason=None, took_s=0)
-    counters = store.counters()
+    while (lease := store.queue.claim(worker="w", lease_s=300, max_crashes=3)) is not None:
+        store.queue.finish(lease, "done", reason=None, took_s=0)
+    counters = store.statistics.counters()
     assert counters["outcome", "done"] + counters["outcome", "superseded"] == 90
 
 
 def test_writers_of_one_process_wait_for_each_other_and_not_for_sqlite(tmp_path: Path) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/hls.db", busy_timeout_s=0)
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", busy_timeout_s=0)
     at_once(8, lambda number: [accept(store, queued(f"{number}-{i}")) for i in range(20)])
-    assert len(store.deliveries(limit=1000)) == 160
+    assert len(store.deliveries.newest(limit=1000)) == 160
     store.close()
 
 
-def test_turns_asked_for_at_once_are_all_different(store: Store) -> None:
+def test_turns_asked_for_at_once_are_all_different(store: Storage) -> None:
     leases = [begin(store, f"g{i}") for i in range(6)]
 
     def ask(number: int) -> object:
         try:
-            store.take_turn(leases[number], "github", interval_s=600)
+            store.rate_limiter.take_slot(leases[number], "github", interval_s=600)
         except Wait as wait:
             return wait.at
         return None
@@ -175,12 +175,12 @@ def test_turns_asked_for_at_once_are_all_different(store: Store) -> None:
     assert len(set(slots)) == 6
 
 
-def test_the_last_call_of_the_hour_is_begun_once(store: Store) -> None:
+def test_the_last_call_of_the_hour_is_begun_once(store: Storage) -> None:
     leases = [begin(store, f"g{i}") for i in range(4)]
 
     def ask(number: int) -> object:
         try:
-            return store.begin_call(
+            return store.calls.begin(
                 leases[number],
                 index=0,
                 prompt_id="p@1",
@@ -193,15 +193,15 @@ def test_the_last_call_of_the_hour_is_begun_once(store: Store) -> None:
             return wait.holdup
 
     assert Counter(type(outcome) for outcome in at_once(4, ask)) == {int: 1, str: 3}
-    assert store.calls_last_hour() == 1
+    assert store.calls.count_last_hour() == 1
 
 
-def test_a_lock_asked_for_at_once_is_had_by_one(store: Store) -> None:
+def test_a_lock_asked_for_at_once_is_had_by_one(store: Storage) -> None:
     leases = [begin(store, f"g{i}") for i in range(4)]
 
     def ask(number: int) -> object:
         try:
-            store.lock(leases[number], "thread", ttl_s=60)
+            store.locks.acquire(leases[number], "thread", ttl_s=60)
         except Wait:
             return False
         return True
@@ -209,26 +209,26 @@ def test_a_lock_asked_for_at_once_is_had_by_one(store: Store) -> None:
     assert sorted(map(bool, at_once(4, ask))) == [False, False, False, True]
 
 
-def test_a_lease_is_ended_once(store: Store) -> None:
+def test_a_lease_is_ended_once(store: Storage) -> None:
     lease = begin(store, "g1")
 
     def end(_number: int) -> object:
         try:
-            store.finish(lease, "done", reason=None, took_s=0)
+            store.queue.finish(lease, "done", reason=None, took_s=0)
         except LeaseLost:
             return False
         return True
 
     assert sorted(map(bool, at_once(4, end))) == [False, False, False, True]
-    assert store.counters()["outcome", "done"] == 1
+    assert store.statistics.counters()["outcome", "done"] == 1
 
 
 def test_a_race_that_only_the_database_sees_ends_with_nothing_claimed(postgres: Cluster) -> None:
     """Another machine's claim on the same thread is not committed yet when this one looks."""
     name = postgres.create()
-    store = Store.open(postgres.url(name))
+    store = Storage.open(postgres.url(name))
     accept(store, queued("g1", number=7))
-    store.bury(claim(store), reason="locked")
+    store.queue.dead_letter(claim(store), reason="locked")
     accept(store, queued("g2", number=7))
     address = postgres.url(name).replace("+psycopg", "")
     with psycopg.connect(address) as other, psycopg.connect(address, autocommit=True) as watcher:
@@ -246,7 +246,7 @@ def test_a_race_that_only_the_database_sees_ends_with_nothing_claimed(postgres: 
 
 
 @pytest.mark.parametrize("kills", [4])
-def test_what_was_answered_survives_kill_9_and_is_worked_on_to_its_end(url: str, store: Store, kills: int) -> None:
+def test_what_was_answered_survives_kill_9_and_is_worked_on_to_its_end(url: str, store: Storage, kills: int) -> None:
     answered: set[str] = set()
     remembered: set[str] = set()
     for life in range(kills):
@@ -269,15 +269,15 @@ def test_what_was_answered_survives_kill_9_and_is_worked_on_to_its_end(url: str,
             if line.endswith("\n"):
                 what, guid = line.split()
                 (answered if what == "answered" else remembered).add(guid)
-    stored = {row.guid: row for row in store.deliveries(limit=100_000)}
+    stored = {row.guid: row for row in store.deliveries.newest(limit=100_000)}
     assert answered <= stored.keys()
-    assert all(store.steps(guid) for guid in remembered)
-    store.release_all_leases()
+    assert all(store.checkpoints.load(guid) for guid in remembered)
+    store.queue.release_all_leases()
     leases: list[Lease] = []
-    while (lease := store.claim(worker="after", lease_s=300, max_crashes=20)) is not None:
+    while (lease := store.queue.claim(worker="after", lease_s=300, max_crashes=20)) is not None:
         assert lease.body == b'{"delivery": "%s"}' % lease.guid.encode()
-        store.finish(lease, "done", reason=None, took_s=0)
+        store.queue.finish(lease, "done", reason=None, took_s=0)
         leases.append(lease)
-    assert {row.state for row in store.deliveries(limit=100_000)} == {"done"}
-    assert store.counters()["outcome", "done"] == store.counters()["webhooks", ""] == len(stored)
+    assert {row.state for row in store.deliveries.newest(limit=100_000)} == {"done"}
+    assert store.statistics.counters()["outcome", "done"] == store.statistics.counters()["webhooks", ""] == len(stored)
     assert sum(lease.crashes for lease in leases) <= 4 * kills  # four workers a life

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from hls_handler.store import Store
-from hls_handler.store.tables import keys
+from hls_handler.db.tables import secrets
+from hls_handler.storage import Storage
 from tests.postgres import Cluster
 from tests.store.builders import Skew, accept, begin, queued
 
@@ -19,49 +19,49 @@ MB = 1_000_000
 
 def test_the_size_of_an_sqlite_database_is_told_with_the_room_it_has(tmp_path: Path) -> None:
     skew = Skew()
-    store = Store.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
-    before = store.size()
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
+    before = store.database.size()
     lease = begin(store, "g1", body=os.urandom(MB))
-    after = store.size()
+    after = store.database.size()
     assert before.keys() == {"database_bytes", "reusable_bytes", "disk_free_bytes"}
     assert before["reusable_bytes"] == 0
     assert after["database_bytes"] - before["database_bytes"] > MB
     assert after["disk_free_bytes"] > 0
-    store.finish(lease, "done", reason=None, took_s=0)
+    store.queue.finish(lease, "done", reason=None, took_s=0)
     skew.pass_by(days=2)
-    assert store.forget_bodies(after=timedelta(days=1), most=1) == 1
-    assert store.size()["reusable_bytes"] > 0.9 * MB
+    assert store.retention.delete_bodies(after=timedelta(days=1), most=1) == 1
+    assert store.database.size()["reusable_bytes"] > 0.9 * MB
     store.close()
 
 
 def test_what_was_freed_is_used_again(tmp_path: Path) -> None:
     skew = Skew()
-    store = Store.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
     for number in range(4):
-        store.finish(begin(store, f"g{number}", body=os.urandom(MB)), "done", reason=None, took_s=0)
+        store.queue.finish(begin(store, f"g{number}", body=os.urandom(MB)), "done", reason=None, took_s=0)
         skew.pass_by(days=91)
-        assert store.forget_deliveries(after=timedelta(days=90), most=5) == 1
+        assert store.retention.delete_deliveries(after=timedelta(days=90), most=5) == 1
     store.close()  # all that is in the log beside it goes into the file
     assert MB < (tmp_path / "hls.db").stat().st_size < 2.5 * MB
 
 
 def test_the_size_of_a_postgresql_database_is_told(postgres: Cluster) -> None:
-    store = Store.open(postgres.url(postgres.create()))
-    (figure,) = store.size().items()
+    store = Storage.open(postgres.url(postgres.create()))
+    (figure,) = store.database.size().items()
     store.close()
     assert figure[0] == "database_bytes"
     assert figure[1] > MB
 
 
 def test_the_write_ahead_log_is_cut_once_a_reader_that_stayed_is_gone(tmp_path: Path) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/hls.db")
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     accept(store, queued("g1"))
     reader = sqlite3.connect(tmp_path / "hls.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM deliveries").fetchone()
     for name in ("one", "two"):
-        with store._database.writing() as connection:
-            connection.execute(insert(keys).values(name=name, value=bytes(15 * MB)))
+        with store.database.writing() as connection:
+            connection.execute(insert(secrets).values(name=name, value=bytes(15 * MB)))
     log = tmp_path / "hls.db-wal"
     assert log.stat().st_size > 30 * MB  # nothing of it may go while somebody reads what was before
     reader.close()

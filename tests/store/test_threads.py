@@ -8,16 +8,17 @@ import pytest
 
 from hls_handler.analysis import Answered, IssueResponse, Usage
 from hls_handler.deliveries import NewDelivery
-from hls_handler.store import Later, Store
+from hls_handler.queue.delivery_queue import Newer
+from hls_handler.storage import Storage
 from tests.store.builders import accept, answered, begin, claim, ignored, push, queued
 
 PROMPT = "issues/analyze"
 REPLY = IssueResponse(worth_saying=True, answer="42", certain=True)
 
 
-def _work_on_push(store: Store) -> None:
+def _work_on_push(store: Storage) -> None:
     accept(store, push("earlier", "eee"))
-    store.finish(claim(store), "done", reason=None, took_s=1)
+    store.queue.finish(claim(store), "done", reason=None, took_s=1)
     accept(store, push("g1", "aaa"))
 
 
@@ -36,21 +37,21 @@ def _work_on_push(store: Store) -> None:
     ids=["nothing", "a push", "same commit", "two pushes", "pushed back", "other thread", "other event", "ignored"],
 )
 def test_newer_head_is_the_commit_that_the_thread_is_at_now(
-    store: Store, newer: list[NewDelivery], head: str | None
+    store: Storage, newer: list[NewDelivery], head: str | None
 ) -> None:
     _work_on_push(store)
     lease = claim(store)
     accept(store, *newer)
-    assert store.later(lease, PROMPT).head_sha == head
+    assert store.queue.find_newer(lease, PROMPT).head_sha == head
 
 
-def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Store) -> None:
+def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Storage) -> None:
     accept(store, push("g1", "aaa"))
-    store.bury(claim(store), reason="locked")
+    store.queue.dead_letter(claim(store), reason="locked")
     accept(store, push("g2", "bbb"))
-    store.finish(claim(store), "done", reason=None, took_s=1)
-    store.requeue("g1")
-    assert store.later(claim(store), PROMPT).head_sha == "bbb"
+    store.queue.finish(claim(store), "done", reason=None, took_s=1)
+    store.queue.retry("g1")
+    assert store.queue.find_newer(claim(store), PROMPT).head_sha == "bbb"
 
 
 @pytest.mark.parametrize(
@@ -69,13 +70,13 @@ def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Store) -> N
     ],
 )
 def test_closed_since_follows_what_happened_to_the_thread(
-    store: Store, later: list[tuple[str, str]], closed: bool
+    store: Storage, later: list[tuple[str, str]], closed: bool
 ) -> None:
     accept(store, ignored("before", number=7, action="closed"))
     lease = begin(store, "g1", number=7, action="reopened")
     accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(later)))
     accept(store, ignored("elsewhere", number=8, action="closed"))
-    assert store.later(lease, PROMPT).is_closed is closed
+    assert store.queue.find_newer(lease, PROMPT).is_closed is closed
 
 
 @pytest.mark.parametrize(
@@ -92,23 +93,23 @@ def test_closed_since_follows_what_happened_to_the_thread(
     ids=["the same", "changed since", "longer name", "like it", "a shadow's", "dry run", "not posted"],
 )
 def test_a_newer_event_that_the_same_prompt_answered_is_known(
-    store: Store, prompt_id: str, index: int, posting: Literal["done", "dry_run", "failed"], is_answered: bool
+    store: Storage, prompt_id: str, index: int, posting: Literal["done", "dry_run", "failed"], is_answered: bool
 ) -> None:
-    store.bury(begin(store, "older", number=7), reason="issue is locked")
+    store.queue.dead_letter(begin(store, "older", number=7), reason="issue is locked")
     lease = begin(store, "newer", number=7)
     answered(store, lease, Answered(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
-    store.set_status(lease, posting=posting)
-    store.finish(lease, "done", reason=None, took_s=1)
-    store.requeue("older")
+    store.queue.set_status(lease, posting=posting)
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    store.queue.retry("older")
     older = claim(store)
     assert older.guid == "older"
-    assert store.later(older, PROMPT).is_answered is is_answered
-    store.finish(older, "done", reason=None, took_s=1)
-    assert store.later(begin(store, "newest", number=7), PROMPT).is_answered is False
+    assert store.queue.find_newer(older, PROMPT).is_answered is is_answered
+    store.queue.finish(older, "done", reason=None, took_s=1)
+    assert store.queue.find_newer(begin(store, "newest", number=7), PROMPT).is_answered is False
 
 
-def test_a_delivery_without_a_thread_is_never_overtaken(store: Store) -> None:
+def test_a_delivery_without_a_thread_is_never_overtaken(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
-    assert store.later(lease, PROMPT) == Later(head_sha=None, is_closed=False, is_answered=False)
-    assert store.thread_runs_last_hour(lease) == 0
+    assert store.queue.find_newer(lease, PROMPT) == Newer(head_sha=None, is_closed=False, is_answered=False)
+    assert store.calls.count_conversation_runs(lease) == 0

@@ -7,7 +7,8 @@ import sys
 import threading
 
 from hls_handler.deliveries import Remembered
-from hls_handler.store import AcceptQueue, Store
+from hls_handler.queue.group_commit import AcceptQueue
+from hls_handler.storage import Storage
 from tests.store.builders import queued
 
 
@@ -17,16 +18,16 @@ def say(lock: threading.Lock, what: str, guid: str) -> None:
         sys.stdout.flush()
 
 
-def work(store: Store, wake: threading.Event, lock: threading.Lock) -> None:
+def work(store: Storage, wake: threading.Event, lock: threading.Lock) -> None:
     while True:
-        lease = store.claim(worker="victim", lease_s=300, max_crashes=20)
+        lease = store.queue.claim(worker="victim", lease_s=300, max_crashes=20)
         if lease is None:
-            wake.wait(store.seconds_until_due())
+            wake.wait(store.queue.seconds_until_due())
             wake.clear()
             continue
-        store.remember(lease, Remembered("gather", 0, 1, "{}"))
+        store.checkpoints.save(lease, Remembered("gather", 0, 1, "{}"))
         say(lock, "remembered", lease.guid)
-        store.finish(lease, "done", reason=None, took_s=0)
+        store.queue.finish(lease, "done", reason=None, took_s=0)
 
 
 async def send(queue: AcceptQueue, lock: threading.Lock, life: str) -> None:
@@ -41,11 +42,11 @@ async def send(queue: AcceptQueue, lock: threading.Lock, life: str) -> None:
 
 def main() -> None:
     url, life = sys.argv[1:]
-    store, wake, lock = Store.open(url), threading.Event(), threading.Lock()
-    store.release_all_leases()
+    store, wake, lock = Storage.open(url), threading.Event(), threading.Lock()
+    store.queue.release_all_leases()
     for _ in range(4):
         threading.Thread(target=work, args=(store, wake, lock), daemon=True).start()
-    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=lambda _: wake.set())
+    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=lambda _: wake.set())
     asyncio.run(send(queue, lock, life))
 
 

@@ -12,9 +12,9 @@ from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labelling import LabelState
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
+from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.render import Rendered
 from hls_handler.settings.model import Labels
-from hls_handler.store import ThreadMemory
 
 HLS = Account(login="hls-bot", id=99, type="Bot")
 OCTOCAT = Account(login="octocat", id=1, type="User")
@@ -79,7 +79,7 @@ class FakeGithub:
         repository: str,
         *,
         we: Account,
-        memory: ThreadMemory,
+        memory: ConversationHistory,
         before_write: Callable[[], None],
         still_ours: Callable[[], None],
         dry_run: bool,
@@ -153,7 +153,7 @@ class FakeReader:
 @dataclass
 class FakeWriter:
     github: FakeGithub
-    memory: ThreadMemory
+    memory: ConversationHistory
     before_write: Callable[[], None]
     dry_run: bool
 

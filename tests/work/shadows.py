@@ -64,7 +64,7 @@ def shaded(
 
 
 def kept(one: World) -> Shadowed:
-    found = SHADOWED.decode(one.store.steps(GUID).get((SHADOWED.name, 0)))
+    found = SHADOWED.decode(one.store.checkpoints.load(GUID).get((SHADOWED.name, 0)))
     assert found is not None
     return found
 

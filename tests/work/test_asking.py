@@ -27,8 +27,8 @@ def test_a_call_that_may_have_been_paid_for_uses_up_the_budget(
     one = make_world(failure, BUG, given=given)
     one.accept()
     one.run()
-    assert [call.outcome for call in one.store.calls(GUID)] == [outcome]
-    assert one.store.calls_last_hour() == counted
+    assert [call.outcome for call in one.store.calls.calls_of(GUID)] == [outcome]
+    assert one.store.calls.count_last_hour() == counted
     one.later(60)
     one.run()
     assert (len(one.claude.asked), one.row().state) == (asked, state)
@@ -41,7 +41,7 @@ def test_run_again_by_hand_after_two_unusable_replies_claude_is_asked_as_if_for_
     one.accept()
     one.run()
     assert one.row().state == "dead"
-    one.store.requeue(GUID)
+    one.store.queue.retry(GUID)
     one.run()
     assert one.row().state == "done"
     assert [correction is None for correction in one.claude.corrections] == [True, False, True, False]
@@ -71,5 +71,5 @@ def test_a_call_whose_answer_came_after_the_lease_is_paid_for_all_the_same(make_
     one.claude = TooSlow([])
     assert one.run() is None
     assert one.row().state == "running"
-    assert one.store.steps(GUID).keys() == {("route", 0), ("gather", 0)}
-    assert [(call.outcome, call.cost_usd) for call in one.store.calls(GUID)] == [("ok", 0.00014)]
+    assert one.store.checkpoints.load(GUID).keys() == {("route", 0), ("gather", 0)}
+    assert [(call.outcome, call.cost_usd) for call in one.store.calls.calls_of(GUID)] == [("ok", 0.00014)]

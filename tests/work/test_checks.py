@@ -13,7 +13,7 @@ from hls_handler.prompting.live import LiveLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.checks import checks
 from hls_handler.work.health import ComponentHealth, Health
 from hls_handler.work.identity import WhoWeAre
@@ -26,7 +26,7 @@ from tests.work.fakes import CLAUDE_DOWN, HLS, FakeGithub
 from tests.work.world import NOON, MakeWorld, World
 
 
-def renewal_of(folder: Path, store: Store, text: str = SMALLEST) -> Renewal:
+def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> Renewal:
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
@@ -65,7 +65,7 @@ def test_github_is_asked_who_we_are_and_claude_for_its_model(make_world: MakeWor
 @pytest.mark.parametrize("component", ["github", "claude"])
 def test_what_is_held_is_not_asked(make_world: MakeWorld, tmp_path: Path, component: str) -> None:
     one = make_world()
-    one.store.hold_pace(component, one.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
+    one.store.rate_limiter.hold(component, one.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
 
     def unused(_settings: Settings) -> Github:
         raise AssertionError("it was asked")
@@ -110,7 +110,7 @@ def test_webhooks_that_settings_expect_and_that_do_not_come_are_told(make_world:
     assert silent.message.endswith("settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h")
     assert silent.remedy is not None
     assert "Recent Deliveries" in silent.remedy
-    one.store.accept([ignored("g")], replay_window_h=0)
+    one.store.queue.accept([ignored("g")], replay_window_h=0)
     assert webhooks(one, tmp_path, EXPECTING).state == "healthy"
 
 
@@ -132,8 +132,8 @@ def test_a_pause_is_told_so_that_nobody_forgets_it(make_world: MakeWorld, tmp_pa
     one = make_world(stands_still=True)
     one.skew.append(timedelta(seconds=30))
     one.accept()
-    one.store.pause("codertocat/hello-world", reason="a migration")
-    one.store.pause(None, reason=None)
+    one.store.pauses.pause("codertocat/hello-world", reason="a migration")
+    one.store.pauses.pause(None, reason=None)
     one.skew.append(timedelta(hours=1))  # longer than anything may be due that is not paused
     assert queue(one, tmp_path) == ComponentHealth(
         "degraded",
@@ -142,8 +142,8 @@ def test_a_pause_is_told_so_that_nobody_forgets_it(make_world: MakeWorld, tmp_pa
         "a migration; 1 of 1 queued wait for that",
         "when that is over: `hls resume`, `hls resume codertocat/hello-world`",
     )
-    one.store.resume(None)
-    one.store.resume("Codertocat/Hello-World")
+    one.store.pauses.resume(None)
+    one.store.pauses.resume("Codertocat/Hello-World")
     stuck = queue(one, tmp_path)
     assert stuck.message is not None
     assert stuck.message.startswith("1 deliveries are due, the oldest for 3600 s, and nobody works: start `hls serve`")

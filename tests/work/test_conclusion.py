@@ -35,7 +35,7 @@ def test_an_outage_is_given_up_on_once_it_has_lasted_too_long(make_world: MakeWo
     reason = "still failing after 2 h (limits.give_up_after_h), last: Claude answered 529"
     assert one.run() == Finished(GUID, "dead", reason)
     assert (one.row().state, one.row().reason) == ("dead", reason)
-    assert one.store.counters()["handler", "IssueHandler:dead"] == 1
+    assert one.store.statistics.counters()["handler", "IssueHandler:dead"] == 1
 
 
 def test_a_step_that_is_done_meanwhile_begins_that_time_anew(make_world: MakeWorld) -> None:
@@ -56,8 +56,8 @@ def test_nobody_asks_again_before_the_time_that_the_server_named(make_world: Mak
     one = make_world()
     until = one.store.now() + timedelta(hours=1)
     fail(one, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until))
-    assert one.store.held_until(dependency) == until
-    assert one.store.held_until(OTHER[dependency]) is None
+    assert one.store.rate_limiter.held_until(dependency) == until
+    assert one.store.rate_limiter.held_until(OTHER[dependency]) is None
     asked = (len(one.claude.asked), one.github.asked.count("write labels"))
     one.accept(guid="second", thread=7)
     assert one.run() is None
@@ -72,7 +72,7 @@ def test_a_write_whose_end_nobody_knows_keeps_its_own_delivery_waiting_and_no_ot
     until = one.store.now() + timedelta(seconds=60)
     fail(one, DependencyDown("no answer", dependency="github", remedy="wait", not_before=until, for_all=False))
     assert one.row().due_at == until
-    held_until = one.store.held_until("github")
+    held_until = one.store.rate_limiter.held_until("github")
     assert held_until is not None
     assert held_until <= one.store.now() + timedelta(seconds=5)
 
@@ -84,7 +84,7 @@ def test_without_a_time_from_the_server_nobody_asks_for_the_first_pause(
     one = make_world(given=settings(limits={"retry_backoff_s": 300}))
     before = one.store.now()
     fail(one, DependencyDown("503", dependency=dependency, remedy="wait"))
-    until = one.store.held_until(dependency)
+    until = one.store.rate_limiter.held_until(dependency)
     assert until is not None
     assert before <= until - timedelta(seconds=300) <= one.store.now()
 

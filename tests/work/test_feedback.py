@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hls_handler.deliveries import Finished, NewDelivery
 from hls_handler.events import Account, Label
+from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting import recorded
-from hls_handler.store import FieldFeedback, feedback_in
 from tests.work.fakes import HLS, ISSUE
 from tests.work.world import MakeWorld, World, settings
 
@@ -31,7 +31,7 @@ def change(
     payload |= {"action": action, "label": {"name": label}, "issue": issue}
     if by is not None:
         payload["sender"] = {"login": by.login, "id": by.id, "type": by.type}
-    one.store.accept(
+    one.store.queue.accept(
         [
             NewDelivery(
                 guid=guid,
@@ -65,7 +65,7 @@ def prompt_id(one: World) -> str:
 
 
 def feedback(one: World, field: str) -> FieldFeedback:
-    return feedback_in(one.store.counters())[prompt_id(one)][field]
+    return feedback_in(one.store.statistics.counters())[prompt_id(one)][field]
 
 
 def test_a_label_that_a_person_takes_away_counts_for_the_prompt_without_asking_anybody(make_world: MakeWorld) -> None:
@@ -134,7 +134,7 @@ def test_a_dry_run_sets_nothing_and_so_nothing_of_it_can_be_corrected(make_world
     change(one, "unlabeled", "priority-low")
     one.run()
     assert one.row("changed").reason_kind == "no label of ours"
-    assert feedback_in(one.store.counters()) == {}
+    assert feedback_in(one.store.statistics.counters()) == {}
 
 
 def test_a_bots_change_is_no_feedback_neither_told_nor_seen(make_world: MakeWorld) -> None:

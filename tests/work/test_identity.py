@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
-from hls_handler.store import Store
+from hls_handler.storage import Storage
 from hls_handler.work.identity import WhoWeAre
 from tests.work.fakes import HLS, FakeGithub
 
@@ -19,17 +19,17 @@ RENAMED = Account(login="hls-new", id=99, type="Bot")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path}/hls.db")
+def store(tmp_path: Path) -> Iterator[Storage]:
+    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     yield opened
     opened.close()
 
 
-def who_we_are(store: Store, *, token: str = "t1", base_url: str = API) -> WhoWeAre:
+def who_we_are(store: Storage, *, token: str = "t1", base_url: str = API) -> WhoWeAre:
     return WhoWeAre(store, token=token, base_url=base_url)
 
 
-def test_github_is_asked_once_even_over_a_restart(store: Store) -> None:
+def test_github_is_asked_once_even_over_a_restart(store: Storage) -> None:
     we, github = who_we_are(store), FakeGithub()
     assert [we.ask(github), we.ask(github), who_we_are(store).ask(github)] == [HLS, HLS, HLS]
     assert (we.known, who_we_are(store).known) == (HLS, HLS)
@@ -37,7 +37,7 @@ def test_github_is_asked_once_even_over_a_restart(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("token", "base_url"), [("t2", API), ("t1", "https://github.example/api/v3")])
-def test_another_token_or_another_github_may_be_another_account(store: Store, token: str, base_url: str) -> None:
+def test_another_token_or_another_github_may_be_another_account(store: Storage, token: str, base_url: str) -> None:
     who_we_are(store).ask(FakeGithub())
     other = who_we_are(store, token=token, base_url=base_url)
     assert other.known is None
@@ -45,7 +45,7 @@ def test_another_token_or_another_github_may_be_another_account(store: Store, to
     assert who_we_are(store).known == HLS
 
 
-def test_a_renamed_account_is_known_by_its_new_login(store: Store) -> None:
+def test_a_renamed_account_is_known_by_its_new_login(store: Storage) -> None:
     we, github = who_we_are(store), FakeGithub()
     we.refresh(github)
     assert we.known == HLS
@@ -55,7 +55,7 @@ def test_a_renamed_account_is_known_by_its_new_login(store: Store) -> None:
     assert github.asked == ["who_am_i", "who_am_i"]
 
 
-def test_who_we_are_stays_known_while_github_is_down(store: Store) -> None:
+def test_who_we_are_stays_known_while_github_is_down(store: Storage) -> None:
     we, github = who_we_are(store), FakeGithub()
     we.ask(github)
     github.failing = [DependencyDown("GitHub answered 502", dependency="github", remedy="wait")]
@@ -64,7 +64,7 @@ def test_who_we_are_stays_known_while_github_is_down(store: Store) -> None:
     assert we.known == HLS
 
 
-def test_whoever_knows_who_we_are_does_not_wait_for_github(store: Store) -> None:
+def test_whoever_knows_who_we_are_does_not_wait_for_github(store: Storage) -> None:
     hangs, let_go = threading.Event(), threading.Event()
 
     def hang(_call: str) -> None:

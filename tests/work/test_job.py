@@ -34,8 +34,8 @@ def test_a_step_is_done_once(make_world: MakeWorld) -> None:
     one.accept()
     job = one.job()
     assert job.once(COUNT, 0, lambda: 7) == 7
-    one.store.remember(job.lease, *job.take_pending())
-    later = replace(job, steps=one.store.steps(GUID))
+    one.store.checkpoints.save(job.lease, *job.take_pending())
+    later = replace(job, steps=one.store.checkpoints.load(GUID))
     assert later.once(COUNT, 0, never) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
 
@@ -46,9 +46,9 @@ def test_what_was_done_and_noted_is_kept_before_the_next_write_on_github(make_wo
     job = one.job()
     job.note(RULE, 0, "settings.yaml:3 lets it in")
     job.once(COUNT, 0, lambda: 7)
-    assert one.store.steps(GUID) == {}
+    assert one.store.checkpoints.load(GUID) == {}
     job.before_write()
-    assert one.store.steps(GUID).keys() == {("route", 0), ("count", 0)}
+    assert one.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
     assert job.take_pending() == ()
 
 
@@ -56,11 +56,11 @@ def test_what_was_done_is_kept_by_a_turn_that_has_to_be_waited_for(make_world: M
     one = make_world()
     one.accept()
     job = one.job()
-    one.store.hold_pace(GITHUB_PACE, one.store.now() + timedelta(hours=1))
+    one.store.rate_limiter.hold(GITHUB_PACE, one.store.now() + timedelta(hours=1))
     job.once(COUNT, 0, lambda: 7)
     with pytest.raises(Wait):
         job.before_write()
-    assert one.store.steps(GUID).keys() == {("count", 0)}
+    assert one.store.checkpoints.load(GUID).keys() == {("count", 0)}
 
 
 def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_github(make_world: MakeWorld) -> None:
@@ -68,7 +68,7 @@ def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_githu
     kept: list[tuple[str, list[str]]] = []
 
     def look(what: str) -> None:
-        kept.append((what, sorted(name for name, _ in one.store.steps(GUID))))
+        kept.append((what, sorted(name for name, _ in one.store.checkpoints.load(GUID))))
 
     one.github.meanwhile = one.claude.meanwhile = look
     one.accept()
@@ -81,7 +81,7 @@ def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_githu
         ("write labels", ["ask", "before", "gather", "route"]),
         ("write comment", ["apply", "ask", "before", "gather", "route", "writing"]),
     ]
-    assert len(one.store.steps(GUID)) == 7
+    assert len(one.store.checkpoints.load(GUID)) == 7
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_note_is_kept_by_the_end_of_a_part(make_world: MakeWorld, end: Excepti
     with suppress(Wait, Overtaken, Permanent), job.recorded("analysis"):
         job.note(RULE, 0, "settings.yaml:3 lets it in")
         raise end
-    assert one.store.steps(GUID).keys() == {("route", 0)}
+    assert one.store.checkpoints.load(GUID).keys() == {("route", 0)}
 
 
 class Over:
@@ -130,7 +130,7 @@ def test_a_service_that_stops_begins_no_step(make_world: MakeWorld) -> None:
     one = make_world()
     with pytest.raises(Wait, match="the service is stopping"):
         stopped(one).once(COUNT, 0, never)
-    assert one.store.steps(GUID) == {}
+    assert one.store.checkpoints.load(GUID) == {}
 
 
 def test_a_service_that_stops_takes_no_turn(make_world: MakeWorld) -> None:
@@ -213,7 +213,7 @@ def test_a_turn_that_comes_after_the_end_of_the_service_is_not_taken(make_world:
 def test_nothing_is_read_while_github_is_left_alone(make_world: MakeWorld) -> None:
     one = make_world()
     until = one.store.now() + timedelta(hours=1)
-    one.store.hold_pace("github", until)
+    one.store.rate_limiter.hold("github", until)
     one.accept()
     with pytest.raises(Wait) as raised:
         one.job().before_reads()

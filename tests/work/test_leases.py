@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
 
 import pytest
 
+from hls_handler.db.clock import EPOCH
 from hls_handler.deliveries import Lease
 from hls_handler.errors import HlsError, LeaseLost, StoreUnavailable
-from hls_handler.store import Store
-from hls_handler.store.clock import EPOCH
-from hls_handler.work.leases import LEAST, Leases, machine_seconds
+from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE, HeldLeases, machine_seconds
 
 
 @dataclass
 class Renewals:
-    """What `Leases` needs of a store; time passes by while it is asked."""
+    """What `HeldLeases` needs of a store; time passes by while it is asked."""
 
     now: float = 0.0
     takes_s: float = 0.0
@@ -54,14 +52,18 @@ def lease(guid: str = "g1", attempt: int = 1) -> Lease:
     )
 
 
-def held(renewals: Renewals, *leases: Lease, lease_s: float = 30) -> Leases:
-    one = Leases(cast(Store, renewals), lease_s=lambda: lease_s, clock=lambda: renewals.now)
+def held(renewals: Renewals, *leases: Lease, lease_s: float = 30) -> HeldLeases:
+    one = HeldLeases(
+        lambda lease, seconds: renewals.renew(lease, lease_s=seconds),
+        lease_s=lambda: lease_s,
+        clock=lambda: renewals.now,
+    )
     for each in leases or (lease(),):
         one.add(each, asked_at=one.now(), lease_s=lease_s)
     return one
 
 
-def holds(leases: Leases, *, least: float = 0.0, of: Lease | None = None) -> bool:
+def holds(leases: HeldLeases, *, least: float = 0.0, of: Lease | None = None) -> bool:
     try:
         leases.require(of or lease(), least=least)
     except LeaseLost:
@@ -77,7 +79,7 @@ def test_a_lease_ends_by_the_machines_own_clock(asleep_s: float, may_go_on: bool
     renewals = Renewals()
     leases = held(renewals)
     renewals.now = asleep_s
-    assert (holds(leases), holds(leases, least=LEAST)) == (may_go_on, may_begin_a_write)
+    assert (holds(leases), holds(leases, least=MIN_SHARE_FOR_WRITE)) == (may_go_on, may_begin_a_write)
     assert renewals.asked == []
 
 
@@ -134,7 +136,7 @@ def test_a_write_renews_a_lease_that_runs_short_and_no_other() -> None:
     leases.secure(lease())
     assert renewals.asked == ["g1/1"]
     renewals.now = 27
-    assert holds(leases, least=LEAST)
+    assert holds(leases, least=MIN_SHARE_FOR_WRITE)
 
 
 def test_a_write_whose_renewal_takes_too_long_does_not_begin() -> None:

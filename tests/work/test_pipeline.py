@@ -103,8 +103,8 @@ def test_a_condition_that_fails_on_a_reply_costs_one_call(make_world: MakeWorld,
     one.later(60)
     assert one.run() is None
     assert len(one.claude.asked) == 1
-    assert [(call.outcome, call.cost_usd is None) for call in one.store.calls(GUID)] == [("ok", False)]
-    assert ("ask", 0) in one.store.steps(GUID)
+    assert [(call.outcome, call.cost_usd is None) for call in one.store.calls.calls_of(GUID)] == [("ok", False)]
+    assert ("ask", 0) in one.store.checkpoints.load(GUID)
 
 
 def test_an_authors_fields_become_labels_and_stand_in_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_rule_11_a_second_reply_that_does_not_validate_ends_it_and_nothing_is_po
     one.accept(guid="second", thread=2)
     one.run()
     assert one.health.snapshot().components["claude"].state == "healthy"
-    assert [call.outcome for call in one.store.calls(GUID)] == ["invalid", "invalid"]
+    assert [call.outcome for call in one.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
 
 
 def test_an_outage_between_the_two_tries_does_not_pay_for_the_first_again(make_world: MakeWorld) -> None:
@@ -328,7 +328,7 @@ def test_an_older_event_that_failed_is_not_posted_over_what_a_newer_one_came_to(
     assert one.run() is not None
     labels, comments = dict(one.github.labels), dict(one.github.comments)
     assert "The guide says committ, too." in comments[1]
-    one.store.requeue(GUID)
+    one.store.queue.retry(GUID)
     assert one.run() == Finished(GUID, "superseded", "a newer event of this thread was answered meanwhile")
     assert (one.github.labels, one.github.comments) == (labels, comments)
     assert len(one.claude.asked) == 2
@@ -386,7 +386,7 @@ def test_an_edit_that_changed_neither_title_nor_body_is_ignored_in_the_worker_to
     finished = one.run()
     assert finished is not None
     assert finished.state == "ignored"
-    assert one.store.body(GUID) is None
+    assert one.store.deliveries.body(GUID) is None
 
 
 def test_rule_17_too_many_runs_of_one_thread_within_an_hour_are_ignored(make_world: MakeWorld) -> None:
@@ -408,7 +408,7 @@ def test_a_delivery_whose_answer_is_paid_for_is_posted_however_often_its_thread_
     one.later(3601)
     one.accept(guid="second")
     one.run()
-    one.store.requeue(GUID)
+    one.store.queue.retry(GUID)
     assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert len(one.claude.asked) == 2
 
@@ -437,7 +437,7 @@ def test_rule_10_credentials_in_an_issue_reach_neither_claude_nor_what_is_rememb
     one.accept()
     one.run()
     assert token not in one.claude.asked[0].task
-    assert all(token not in step.value for step in one.store.steps(GUID).values())
+    assert all(token not in step.value for step in one.store.checkpoints.load(GUID).values())
 
 
 def test_a_review_without_words_corrects_what_we_said_and_costs_nothing(make_world: MakeWorld) -> None:
@@ -457,7 +457,7 @@ def test_a_review_without_words_corrects_what_we_said_and_costs_nothing(make_wor
     assert one.github.labels == {2: ()}
     assert one.github.comments[2] == "**Review by `Codertocat`**, of commit ec26c3e57c\n\nNothing is left to do."
     assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
-    assert one.store.calls(GUID) == []
+    assert one.store.calls.calls_of(GUID) == []
 
 
 def test_a_review_without_words_leaves_the_authors_own_fields_empty(make_world: MakeWorld, tmp_path: Path) -> None:

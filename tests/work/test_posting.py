@@ -25,12 +25,12 @@ def test_a_comment_waits_for_whoever_holds_its_lock(make_world: MakeWorld) -> No
     one.accept(guid="holder", thread=7)
     holder = one.claim()
     assert holder is not None
-    one.store.lock(holder, LOCK, ttl_s=20)
+    one.store.locks.acquire(holder, LOCK, ttl_s=20)
     one.accept()
     assert one.run() is None
     assert one.row().reason == "waits for delivery holder, which holds 186853002#1/issues"
     assert one.github.comments == {}
-    one.store.remember(holder, unlock=True)
+    one.store.checkpoints.save(holder, unlock=True)
     one.later(2)
     assert one.run() is not None
     assert list(one.github.comments) == [1]
@@ -59,7 +59,7 @@ def test_the_lock_is_given_back_at_the_end(make_world: MakeWorld) -> None:
     one.accept(guid="second", thread=7)
     second = one.claim()
     assert second is not None
-    one.store.lock(second, LOCK, ttl_s=20)  # raises Wait while the first holds it
+    one.store.locks.acquire(second, LOCK, ttl_s=20)  # raises Wait while the first holds it
     assert list(one.github.comments) == [1]
 
 
@@ -79,9 +79,9 @@ def test_an_outcome_that_is_remembered_of_another_action_is_not_taken_for_this_o
     one.accept()
     job = one.job()
     labelled = OUTCOME.encode(Outcome("labels", "changed", "added bug", added=("bug",)), index=0, took_s=0)
-    one.store.remember(job.lease, labelled)
+    one.store.checkpoints.save(job.lease, labelled)
     thanks = KeepComment(family="issues", body="Thanks.", create=True)
-    job = replace(job, steps=one.store.steps(GUID))
+    job = replace(job, steps=one.store.checkpoints.load(GUID))
     (outcome,) = post(job, Thread(1, is_pull_request=False), (thanks,), not_overtaken=lambda: None)
     assert (outcome.action, outcome.kind) == ("comment", "created")
     assert one.github.comments == {1: "Thanks."}
@@ -118,7 +118,7 @@ def test_a_comment_that_had_no_answer_is_not_looked_for_before_it_must_be_there(
     assert one.run() is None
     asked = len(one.github.asked)
     one.later(31)
-    one.store.wait_no_more()
+    one.store.queue.reschedule_waiting()
     assert one.run() is None
     assert [call for call in one.github.asked[asked:] if "comment" in call] == []
     assert "github.slowest_write_s" in (one.row().reason or "")
@@ -133,7 +133,7 @@ def test_nothing_is_read_before_posting_while_github_is_left_alone(make_world: M
     assert one.run() is None
     one.later(60)
     until = one.store.now() + timedelta(hours=1)
-    one.store.hold_pace("github", until)
+    one.store.rate_limiter.hold("github", until)
     assert one.run() is None
     assert one.github.asked == ["issue 1"]  # from before
     assert (one.row().due_at, one.row().posting_status, len(one.claude.asked)) == (until, None, 2)

@@ -17,18 +17,6 @@ from tests.work.remembered.shapes import Shape, codecs, facts_codecs, shapes
 
 REMAKE = "python -m tests.work.remembered.make"
 
-DONE_AGAIN = {
-    ("gather of issues", 1, "b9c0204cae925c57"),
-    ("gather of issues", 1, "18b8dba7df4d963c"),
-    ("gather of pull_request", 1, "1df6e009ef4cc332"),
-    ("gather of pull_request", 2, "a41646dcc8045589"),
-    ("gather of pull_request_review", 1, "2e71d6df164a0973"),  # without `only_replies`, which is needed
-    ("gather of workflow_run", 1, "eef441405655c4bd"),  # these three without `failed`, which is needed
-    ("gather of workflow_run", 1, "7f60d59e10f17a09"),
-    ("gather of workflow_run", 1, "79474f314536a09c"),
-}
-"""What the code of now does not understand. Reading from GitHub again costs nothing."""
-
 
 def name_of(shape: Shape) -> str:
     return f"{shape.kind} {shape.version} {shape.digest}"
@@ -60,8 +48,7 @@ def recalled(known: Known, shape: Shape) -> Any:
 def test_every_shape_that_landed_is_understood_whole_or_done_again(known: Known, shape: Shape) -> None:
     said = json.loads(shape.value)
     whole = said["reply"] if shape.kind.startswith("ask for ") else said
-    expected = None if (shape.kind, shape.version, shape.digest) in DONE_AGAIN else whole
-    assert recalled(known, shape) == expected
+    assert recalled(known, shape) == whole
 
 
 @pytest.mark.parametrize("shape", {one.kind: one for one in stored()}.values(), ids=name_of)

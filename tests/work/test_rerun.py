@@ -78,10 +78,14 @@ def test_it_is_asked_with_what_was_read_from_github_then(make_world: MakeWorld, 
 
 def test_what_it_comes_to_is_told_and_nothing_is_kept(make_world: MakeWorld, tmp_path: Path) -> None:
     one = worked(make_world, tmp_path / "own", BUG)
-    steps = one.store.steps(GUID)
+    steps = one.store.checkpoints.load(GUID)
     made = again(one, MINOR)
     assert (nameless(made.ran).labels, made.ran.speaks, made.tokens) == (MINOR_LABELS, False, 1000)
-    assert (one.store.steps(GUID), len(one.store.calls(GUID)), len(one.store.analyses(GUID))) == (steps, 1, 1)
+    assert (
+        one.store.checkpoints.load(GUID),
+        len(one.store.calls.calls_of(GUID)),
+        len(one.store.calls.analyses_of(GUID)),
+    ) == (steps, 1, 1)
 
 
 def test_it_goes_on_to_where_its_then_leads(make_world: MakeWorld, tmp_path: Path) -> None:

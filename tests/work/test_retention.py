@@ -27,10 +27,10 @@ class FakeStore:
         self.others = False  # another process is at it
         self.took_s, self.now = took_s, 0.0
 
-    def forget_deliveries(self, *, after: timedelta, most: int) -> int | None:
+    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
         return self._forget("deliveries", after, most)
 
-    def forget_bodies(self, *, after: timedelta, most: int) -> int | None:
+    def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
         return self._forget("bodies", after, most)
 
     def clock(self) -> float:
@@ -115,11 +115,11 @@ class FailingStore(FakeStore):
         self.trouble: Iterator[Exception] = iter([KeyError("a defect of ours"), StoreUnavailable("locked")])
         self.looks: SimpleQueue[str] = SimpleQueue()
 
-    def forget_bodies(self, *, after: timedelta, most: int) -> int | None:
+    def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
         self.looks.put("look")
         for error in self.trouble:
             raise error
-        return super().forget_bodies(after=after, most=most)
+        return super().delete_bodies(after=after, most=most)
 
 
 def test_it_goes_on_whatever_it_meets(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,11 +38,11 @@ def test_while_a_shadow_is_asked_what_is_posted_is_kept_and_nobody_waits_for_its
     seen: list[object] = []
 
     def look(_what: str) -> None:
-        if ("apply", 1) in one.store.steps(GUID):
+        if ("apply", 1) in one.store.checkpoints.load(GUID):
             one.accept(guid="second", thread=7)
             second = one.claim()
             assert second is not None
-            one.store.lock(second, "186853002#1/issues", ttl_s=20)  # raises Wait while the first holds it
+            one.store.locks.acquire(second, "186853002#1/issues", ttl_s=20)  # raises Wait while the first holds it
             seen.append((one.row().state, one.row().posting_status))
 
     one.claude.meanwhile = look
@@ -62,14 +62,14 @@ def test_what_a_shadow_came_to_is_kept_beside_what_was_posted(make_world: MakeWo
 def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
     one = shaded(make_world, tmp_path / "own", BUG, MINOR)
     one.run()
-    told = [(row.prompt_id.partition("@")[0], row.of_shadow) for row in one.store.analyses(GUID)]
+    told = [(row.prompt_id.partition("@")[0], row.of_shadow) for row in one.store.calls.analyses_of(GUID)]
     assert told == [("issues/analyze", False), ("issues/strict", True)]
-    assert [(call.outcome, call.of_shadow) for call in one.store.calls(GUID)] == [("ok", False), ("ok", True)]
-    counted = one.store.counters()
-    strict = one.store.analyses(GUID)[1].prompt_id
+    assert [(call.outcome, call.of_shadow) for call in one.store.calls.calls_of(GUID)] == [("ok", False), ("ok", True)]
+    counted = one.store.statistics.counters()
+    strict = one.store.calls.analyses_of(GUID)[1].prompt_id
     assert (counted["prompt_calls", strict], counted["prompt_shadow_calls", strict]) == (1, 1)
     assert counted["prompt_cost_micro_usd", strict] == 140
-    assert one.store.calls_last_hour() == 2
+    assert one.store.calls.count_last_hour() == 2
 
 
 def test_a_shadow_goes_on_to_where_its_then_leads(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_shadow_goes_on_to_where_its_then_leads(make_world: MakeWorld, tmp_pat
     names = [asked.prompt.name for asked in one.claude.asked]
     assert names == ["issues/analyze", "issues/strict", "issues/respond"]
     assert kept(one).ran is not None
-    assert [row.of_shadow for row in one.store.analyses(GUID)] == [False, True, True]
+    assert [row.of_shadow for row in one.store.calls.analyses_of(GUID)] == [False, True, True]
     assert "README" in one.github.comments[1]
 
 
@@ -108,8 +108,8 @@ def test_a_shadow_that_fails_is_recorded_as_failed_and_is_nobody_elses_trouble(
     assert reason in (kept(one).reason or "")
     assert (one.row().failures, one.row().attempts, one.row().analysis_status) == (0, 0, "done")
     assert one.health.snapshot().components["claude"].state == "healthy"
-    assert one.store.held_until("claude") is None
-    assert one.store.calls(GUID)[-1].error is not None
+    assert one.store.rate_limiter.held_until("claude") is None
+    assert one.store.calls.calls_of(GUID)[-1].error is not None
 
 
 def test_a_template_of_a_shadow_that_breaks_on_this_event_is_recorded(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_what_claudes_server_said_to_everybody_holds_for_everybody(make_world: M
     busy = DependencyDown("429", dependency="claude", remedy="wait", not_before=until)
     one.claude.replies = [BUG, busy]
     assert one.run() == POSTED
-    assert one.store.held_until("claude") is not None
+    assert one.store.rate_limiter.held_until("claude") is not None
 
 
 def test_near_the_hourly_brake_a_shadow_is_skipped_and_deliveries_go_on(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_near_the_hourly_brake_a_shadow_is_skipped_and_deliveries_go_on(make_wor
         "strict",
         "analyze",
     ]
-    third = SHADOWED.decode(one.store.steps("third").get((SHADOWED.name, 0)))
+    third = SHADOWED.decode(one.store.checkpoints.load("third").get((SHADOWED.name, 0)))
     assert third is not None
     assert (third.state, third.ran) == ("skipped", None)
     assert third.reason == (
@@ -240,4 +240,4 @@ def test_what_claude_is_not_asked_about_has_no_shadow(make_world: MakeWorld, tmp
     one.run()
     one.accept("pull_request_review.submitted", guid="review")
     assert one.run() is not None
-    assert (SHADOWED.name, 0) not in one.store.steps("review")
+    assert (SHADOWED.name, 0) not in one.store.checkpoints.load("review")

@@ -15,9 +15,10 @@ import pytest
 
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import LeaseLost, StoreUnavailable
+from hls_handler.queue.delivery_queue import DeliveryQueue
+from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
-from hls_handler.store import Store
-from hls_handler.work.leases import Leases
+from hls_handler.storage import Storage
 from hls_handler.work.ports import Tools
 from hls_handler.work.workers import Workers
 from tests.work.world import GUID, MakeWorld, World, settings
@@ -34,7 +35,7 @@ def nothing(*_what: object) -> None:
 class Queue:
     """What workers need of a store: the real one's queue, and a moment at each step for what a test wants to happen."""
 
-    store: Store
+    store: Storage
     before_claim: Callable[[], None] = nothing
     when_claimed: Callable[[Lease], None] = nothing
     when_idle: Callable[[], None] = nothing
@@ -44,7 +45,9 @@ class Queue:
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int) -> Lease | None:
         self.before_claim()
-        lease = self.store.claim(worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency)
+        lease = self.store.queue.claim(
+            worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency
+        )
         if lease is not None:
             self.when_claimed(lease)
         return lease
@@ -117,8 +120,8 @@ def crew(
 
     ends: SimpleQueue[Finished] = SimpleQueue()
     workers = Workers(
-        store=cast(Store, queue),
-        leases=Leases(cast(Store, queue), lease_s=lambda: lease_s),
+        queue=cast(DeliveryQueue, queue),
+        leases=HeldLeases(lambda lease, seconds: queue.renew(lease, lease_s=seconds), lease_s=lambda: lease_s),
         limits=lambda: Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
         name="w",
         make_toolbox=make_toolbox,

@@ -15,16 +15,17 @@ from hls_handler.analysis import IssueAnalysis
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS
+from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import Library
+from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_event, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
-from hls_handler.store import DeliveryRow, Store
+from hls_handler.storage import Storage
 from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
-from hls_handler.work.leases import NoRival
 from hls_handler.work.library import load_checked
 from hls_handler.work.ports import Now, Tools
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
@@ -72,7 +73,7 @@ def library() -> Library:
 class World:
     """One delivery of an opened issue at a time, worked on by hand."""
 
-    store: Store
+    store: Storage
     github: FakeGithub
     claude: FakeClaude
     settings: Settings
@@ -94,7 +95,7 @@ class World:
         """`thread` and `action` make it another one for the queue; what it is about stays the same."""
         payload = recorded.load(name)
         number = thread or (1 if payload.event == "issues" else 2)
-        self.store.accept(
+        self.store.queue.accept(
             [
                 NewDelivery(
                     guid=guid,
@@ -114,7 +115,7 @@ class World:
         )
 
     def claim(self) -> Lease | None:
-        return self.store.claim(worker="w", lease_s=30, max_crashes=10)
+        return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
 
     def run(self) -> Finished | None:
         """One attempt at the next delivery that is due."""
@@ -130,7 +131,7 @@ class World:
         now, event = tools.now(), parse_event(lease.event, lease.guid, lease.body)
         rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=HLS)
         assert isinstance(rule, Rule)
-        return Job(lease, tools, now, event, HLS, rule, HANDLERS[event.name], self.store.steps(lease))
+        return Job(lease, tools, now, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease))
 
     def pause(self, seconds: float) -> None:
         self.paused_s.append(seconds)
@@ -140,14 +141,14 @@ class World:
         self.skew.append(timedelta(seconds=seconds))
 
     def row(self, guid: str = GUID) -> DeliveryRow:
-        found = self.store.delivery(guid)
+        found = self.store.deliveries.find(guid)
         assert found is not None
         return found
 
     def tools(self) -> Tools:
         return Tools(
             store=self.store,
-            leases=NoRival(),
+            leases=ExclusiveLease(),
             github=self.github,
             claude=self.claude,
             health=self.health,
@@ -170,7 +171,7 @@ def world(
     def ahead() -> timedelta:
         return sum(skew, NOON - datetime.now(UTC) if stands_still else timedelta())
 
-    store = Store.open(f"sqlite:///{tmp_path}/hls.db", skew=ahead)
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=ahead)
     try:
         yield World(store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew)
     finally:

@@ -1,0 +1,330 @@
+"""One database: connections, transactions, the writer lock of SQLite, and translated errors."""
+
+from __future__ import annotations
+
+import secrets as random_bytes
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import URL, Connection, Table, false, func, select, text
+from sqlalchemy import exc as sql
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hls_handler.db.clock import from_ms, now_ms
+from hls_handler.db.postgresql import (
+    NO_POOLER,
+    OpenConnections,
+    disable_timeout,
+    is_starting,
+    postgresql_engine,
+    require_timeouts,
+)
+from hls_handler.db.sqlite import (
+    enable_write_ahead_log,
+    prepare_to_write,
+    require_in_place,
+    require_returning,
+    sqlite_engine,
+)
+from hls_handler.db.tables import deliveries, secrets
+from hls_handler.errors import StoreUnavailable
+
+_CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(7246174)")
+"""The number identifies claims; no other program on the same PostgreSQL is likely to use it."""
+
+_WRITER_LOCK_S = 5.0
+"""Time limit for a writer that waits for the other writers of this process."""
+
+Insert = sqlite.Insert | postgresql.Insert
+
+CHANNEL: Final = "hls_wake_up"
+"""The channel of PostgreSQL on which processes wake each other; notifications have no payload."""
+
+_NOTIFY = text(f"NOTIFY {CHANNEL}")
+
+_PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may have room for less
+
+_REMEDIES = (
+    ("locked", "another program is writing to it: stop that one, or wait until it is done"),
+    ("lock timeout", "another program has locked its tables: stop that one, or wait until it is done"),
+    ("disk is full", "free disk space"),
+    ("No space left", "free disk space where PostgreSQL keeps its data"),
+    ("could not extend", "free disk space where PostgreSQL keeps its data"),
+    ("too many clients", "raise PostgreSQL's max_connections, or let fewer programs connect"),
+    ("connection slots", "raise PostgreSQL's max_connections, or let fewer programs connect"),
+    ("too many connections", "raise the limit of connections that the database or its user has"),
+    ("QueuePool", "see whether the database is overloaded, or lower limits.concurrency"),
+    ("starting up", "wait until it has started"),
+    ("recovery mode", "wait until it has recovered; its own log says why"),
+    ("shutting down", "wait until it is started again"),
+    ("administrator command", "wait: the administrator of PostgreSQL ended the connection"),
+    ("did not answer", "see whether the server hangs, or the network on the way to it"),
+    ("timeout expired", "see whether the server hangs, or the network on the way to it"),
+    ("disk I/O", "check the disk: reading or writing fails"),
+    ("readonly", "let the user that runs HLS write to the file and its folder"),
+    ("unable to open", "put the file back if it is gone, and let the user that runs HLS write to it and its folder"),
+    ("not a database", "the file is not an SQLite database: move it away, or name another one in storage.url"),
+    ("malformed", "the file is damaged: restore a copy of it"),
+    ("password", "check the user and the password in storage.url"),
+    ("permission", "let the database user of storage.url write to the database"),
+    ("read-only", "name a server in storage.url that accepts writes"),
+    ("role ", "create the user that storage.url names, or name another"),
+    ('database "', "create the database that storage.url names"),
+    ("startup parameter", NO_POOLER),
+)
+
+
+class Conflict(StoreUnavailable):
+    """A constraint of the database rejected a write: another writer was faster."""
+
+
+class NotReady(StoreUnavailable):
+    """The database server is starting and will accept connections later."""
+
+
+class Database:
+    """One engine. Every statement runs in a transaction of `reading` or `writing`; both raise `StoreUnavailable`."""
+
+    def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
+        """`skew` is added to the database's clock, for tests. `busy_timeout_s` limits the wait for another process that
+        writes to the same SQLite file.
+        """
+        self.shown_url: Final = masked(url)
+        self.now: Final = now_ms(skew)
+        self.file: Final = sqlite_file(url)
+        self._skew = skew
+        self._select_now = select(self.now)
+        self._connections = OpenConnections()
+        is_sqlite = self.file is not None
+        self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
+        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}
+        self._writer = threading.Lock()
+        self._secrets: dict[str, bytes] = {}
+
+    def prepare(self) -> None:
+        """Connect for the first time and check what HLS needs. Raises `NotReady` while a server is starting."""
+        if self.file is not None:
+            require_returning(sqlite3.sqlite_version_info)
+        with self._translated(), self._engine.connect() as connection:
+            if self.file is None:
+                require_timeouts(connection, self.shown_url)
+            elif not enable_write_ahead_log(connection):
+                raise StoreUnavailable(
+                    f"the database {self.shown_url} cannot be used: its disk does not allow a write-ahead log; "
+                    "put the file on a local disk"
+                )
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads one consistent state; on SQLite it neither waits for writers nor blocks them."""
+        with self._translated(), self._engine.connect() as connection:
+            if self.file is not None:
+                require_in_place(connection, self.file)
+            yield connection
+
+    @contextmanager
+    def writing(self, *, durable: bool = True, has_timeout: bool = True) -> Iterator[Connection]:
+        """A transaction that is committed when the block ends and rolled back when it raises.
+
+        After an error nothing is written, unless the response to the commit itself was lost. Without `has_timeout`, it
+        waits for a PostgreSQL server without limit.
+
+        A commit that is not `durable` survives the end of the process, but SQLite does not wait for the disk: if the
+        machine fails, commits since the last durable one may be lost. PostgreSQL always waits, because its server may
+        fail while a worker lives, and would forget the worker's claim.
+        """
+        with self._translated():
+            if self.file is not None:
+                with self._writing_to_file(self.file, durable=durable) as connection:
+                    yield connection
+                return
+            with self._engine.connect() as connection:
+                if not has_timeout:
+                    disable_timeout(connection)
+                yield connection
+                connection.commit()
+
+    def insert(self, table: Table) -> Insert:
+        """An INSERT with ON CONFLICT, which SQLAlchemy has for both dialects, but not in its common part."""
+        return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
+
+    def insert_rows(
+        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False
+    ) -> None:
+        """Insert rows with the same columns; with `if_new`, rows that already exist stay unchanged.
+
+        RETURNING makes SQLAlchemy send one INSERT with many VALUES. psycopg's executemany would send a pipeline, after
+        which PostgreSQL does not enforce idle_in_transaction_session_timeout: a frozen process would keep its locks.
+        """
+        if not rows:
+            return
+        insert = self._inserts.get((table.name, if_new))
+        if insert is None:
+            new = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
+            insert = self._inserts[table.name, if_new] = new.returning(*table.primary_key.columns)
+        connection.execute(insert, list(rows))
+
+    def lock_claims(self, connection: Connection) -> None:
+        """Let no other process claim until the transaction ends; on SQLite the transaction itself does that."""
+        if self.file is None:
+            connection.execute(_CLAIM_LOCK)
+
+    def notify(self, connection: Connection) -> None:
+        """Wake the other processes when this transaction is committed; no other process serves an SQLite database."""
+        if self.file is None:
+            connection.execute(_NOTIFY)
+
+    def now_in(self, connection: Connection) -> int:
+        """The database's time in milliseconds; SQLite's clock is that of this machine."""
+        return self._machine_ms() if self.file is not None else connection.execute(self._select_now).scalar_one()
+
+    def current_time(self) -> datetime:
+        """The database's time, aware UTC."""
+        if self.file is not None:
+            return from_ms(self._machine_ms())
+        with self.reading() as connection:
+            return from_ms(self.now_in(connection))
+
+    def check_writable(self) -> None:
+        """Write as many bytes as a delivery has and delete them. Raises `StoreUnavailable` if that fails."""
+        probe = self.insert(secrets).values(name=_PROBE, value=random_bytes.token_bytes(_PROBE_BYTES))
+        no_rows = deliveries.update().where(false()).values(reason=None)  # fails if another program locks the table
+        with self.writing() as connection:
+            connection.execute(no_rows)
+            connection.execute(
+                probe.on_conflict_do_update(index_elements=["name"], set_={"value": probe.excluded["value"]})
+            )
+        with self.writing() as connection:
+            connection.execute(secrets.delete().where(secrets.c.name == _PROBE))
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes, created at the first call: the same for every process on this database."""
+        known = self._secrets.get(name)
+        if known is not None:
+            return known
+        fresh = {"name": name, "value": random_bytes.token_bytes(32)}
+        with self.writing() as connection:
+            self.insert_rows(connection, secrets, [fresh], if_new=True)
+            value: bytes = connection.execute(select(secrets.c.value).where(secrets.c.name == name)).scalar_one()
+        return self._secrets.setdefault(name, value)
+
+    def size(self) -> dict[str, int]:
+        """The size in bytes: `database_bytes`, and for SQLite `reusable_bytes` (free pages inside the file) and
+        `disk_free_bytes` (of the file system). Raises `StoreUnavailable`.
+        """
+        with self.reading() as connection:
+            if self.file is None:
+                of_server = func.pg_database_size(func.current_database())
+                return {"database_bytes": connection.execute(select(of_server)).scalar_one()}
+            pages = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+            page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        try:
+            return {
+                "database_bytes": sum(_sizes_of_files(self.file)),
+                "reusable_bytes": pages * page_bytes,
+                "disk_free_bytes": shutil.disk_usage(self.file.parent).free,
+            }
+        except OSError as exc:
+            raise StoreUnavailable(f"the size of {self.file} cannot be read: {exc.strerror}") from exc
+
+    def close(self) -> None:
+        """Close all connections. Threads that still use the database reopen them."""
+        self._connections.end_waits()
+        self._engine.dispose()
+
+    def _machine_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self._skew() // timedelta(milliseconds=1)
+
+    @contextmanager
+    def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
+        """A transaction under the process's writer lock: without it, writers starve in SQLite's busy timeout."""
+        if not self._writer.acquire(timeout=_WRITER_LOCK_S):
+            raise TimeoutError(f"other writes have not ended for {_WRITER_LOCK_S:g} s")
+        try:
+            with self._engine.connect() as connection:
+                require_in_place(connection, file)
+                prepare_to_write(connection, durable=durable)
+                yield connection
+                connection.commit()
+                if durable:
+                    require_in_place(connection, file, after_writing=True)
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as exc:
+            locked = f"{exc}; see whether another program locks it"
+            raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
+        except (sql.IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError) as exc:
+            raise Conflict(self._message(exc)) from None  # PostgreSQL's details show the whole row
+        except (sql.SQLAlchemyError, sqlite3.Error, psycopg.Error) as exc:
+            raise (NotReady if is_starting(_cause(exc)) else StoreUnavailable)(self._message(exc)) from exc
+
+    def _message(self, exc: Exception) -> str:
+        cause = _cause(exc)
+        first_line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        default = (
+            "see whether PostgreSQL runs where storage.url says" if self.file is None else "see whether it is intact"
+        )
+        remedy = next((remedy for sign, remedy in _REMEDIES if sign.lower() in first_line.lower()), default)
+        return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
+
+
+def _sizes_of_files(path: Path) -> Iterator[int]:
+    """Sizes of the file and of those that SQLite keeps next to it while it is in use."""
+    yield path.stat().st_size
+    for suffix in ("-wal", "-shm"):
+        try:
+            yield path.with_name(f"{path.name}{suffix}").stat().st_size
+        except FileNotFoundError:
+            continue
+
+
+def _cause(exc: Exception) -> BaseException:
+    """The driver's own error, if SQLAlchemy has wrapped one."""
+    return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
+
+
+def parse_url(url: str) -> URL:
+    """Parse `storage.url`. Raises `StoreUnavailable` for other databases."""
+    try:
+        parsed = make_url(url)
+    except (sql.ArgumentError, ValueError) as exc:
+        raise StoreUnavailable(_UNSUPPORTED) from exc
+    if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed
+    if parsed.drivername == "postgresql+psycopg":
+        return parsed
+    raise StoreUnavailable(_UNSUPPORTED)
+
+
+_UNSUPPORTED = (
+    "storage.url must be sqlite:///relative/path, sqlite:////absolute/path or "
+    "postgresql+psycopg://user:password@host/database"
+)
+
+
+def masked(url: URL) -> str:
+    """The address without passwords."""
+    hidden = {name: "hidden" for name in ("password", "sslpassword") if name in url.query}
+    if hidden:
+        url = url.update_query_dict(hidden)
+    return url.render_as_string(hide_password=True)
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite database; None for PostgreSQL."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None

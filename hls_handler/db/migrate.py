@@ -1,0 +1,75 @@
+"""Migration of the tables by the process that opens the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from hls_handler.db.database import Database
+from hls_handler.errors import StoreUnavailable
+
+VERSION_TABLE = "hls_version"
+_NO_TIMEOUTS = "; ".join(
+    f"SET LOCAL {bound} = 0" for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+)
+_BEFORE_0_2_0 = frozenset(f"{number:04}" for number in range(1, 9))
+_ADVISORY_LOCK = 7_246_173  # identifies migrations of HLS
+
+
+def migrate(database: Database) -> None:
+    """Migrate the tables to the newest version in one transaction.
+
+    Raises `StoreUnavailable` for tables of a newer HLS or of one before 0.2.0.
+    """
+    config = _config()
+    scripts = ScriptDirectory.from_config(config)
+    with database.writing(has_timeout=False) as connection:
+        if connection.dialect.name == "postgresql":  # SQLite's transaction has the only writer's lock already
+            # Another process may be migrating, and changes of large tables take long.
+            connection.execute(text(_NO_TIMEOUTS))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+        found = _version(connection)
+        newest = scripts.get_current_head()
+        if found == newest:
+            return
+        if found in _BEFORE_0_2_0:
+            raise StoreUnavailable(
+                f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables are version "
+                f"{found}), which cannot be upgraded: name a new database in storage.url"
+            )
+        if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+            raise StoreUnavailable(
+                f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
+                f"HLS knows them up to {newest}): upgrade HLS, restore the backup from before the upgrade, or "
+                "name another database in storage.url"
+            )
+        config.attributes["connection"] = connection
+        config.attributes["version_table"] = VERSION_TABLE
+        command.upgrade(config, "head")
+
+
+def require_current(database: Database) -> None:
+    """Raise `StoreUnavailable` if the tables are not of the newest version; change nothing."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    with database.reading() as connection:
+        found = _version(connection)
+    if found != newest:
+        raise StoreUnavailable(
+            f"the database {database.shown_url} has tables of version {found}, this HLS reads those of {newest}: use "
+            "the HLS that serves it, or start this one on it, which migrates the tables"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()

@@ -1,0 +1,148 @@
+"""PostgreSQL: an engine on which every wait for the server has a time limit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Mapping
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import psycopg
+from psycopg.abc import PQGen
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from hls_handler.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+RESPONSE_TIMEOUT_S = 12.0
+"""Time limit for a response, longer than the server's own statement_timeout. Without it, a connection whose other end
+is gone without notice (a frozen server, a proxy or firewall that dropped it) is waited for without end."""
+
+_ARGUMENTS: Mapping[str, object] = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds, as the next
+    "options": "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=4000"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    " -c enable_seqscan=off -c jit=off",
+}
+"""Connection arguments; those in `storage.url` take precedence.
+
+The timeouts turn a hanging server and a locked table into errors, because a thread cannot be interrupted, and let the
+server end the session of a process that is frozen or gone inside a transaction, which would keep its locks.
+
+Sequential scans and JIT are disabled: while a table is small, the server plans a prepared statement to read all of it,
+and keeps that plan when the table has grown, until it collects statistics again."""
+
+NO_POOLER = "name the PostgreSQL server itself in storage.url: through a pooler, nothing bounds how long HLS waits"
+
+_STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
+
+
+class ResponseTimeout(psycopg.OperationalError):
+    """The server did not respond in time. The connection is closed, because a late response would confuse the next."""
+
+
+class TimedConnection(psycopg.Connection[Any]):
+    """A connection that is closed if the server does not respond within `timeout_s`; None waits without limit."""
+
+    timeout_s: float | None = RESPONSE_TIMEOUT_S
+
+    def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        try:
+            return super().wait(self._with_timeout(gen), *args, **kwargs)
+        except ResponseTimeout:
+            self.close()
+            raise
+
+    def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
+        """Wrap psycopg's wait, which resumes the generator several times a second."""
+        began = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and self.timeout_s is not None and time.monotonic() - began > self.timeout_s:
+                    raise ResponseTimeout(f"the server did not answer within {self.timeout_s:g} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+class OpenConnections:
+    """All open connections."""
+
+    def __init__(self) -> None:
+        self._open: WeakSet[TimedConnection] = WeakSet()
+        self._lock = threading.Lock()
+
+    def connect(self, *args: Any, **kwargs: Any) -> TimedConnection:
+        connection = TimedConnection.connect(*args, **kwargs)
+        with self._lock:
+            self._open.add(connection)
+        return connection
+
+    def end_waits(self) -> None:
+        """End the waits of all threads, which would keep the process from ending."""
+        with self._lock:
+            waiting = tuple(self._open)
+        for connection in waiting:
+            connection.timeout_s = 0.0
+
+
+def postgresql_engine(url: URL, connections: OpenConnections) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args=_arguments(url),
+        pool_size=8,
+        max_overflow=24,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> TimedConnection:
+        return connections.connect(*args, **kwargs)
+
+    return engine
+
+
+def disable_timeout(connection: Connection) -> None:
+    """Let this connection's statements take any time; it does not go back into the pool."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, TimedConnection)
+    driver.timeout_s = None
+    connection.detach()
+
+
+def is_starting(exc: BaseException) -> bool:
+    """Return whether the server is starting; that error has no code, only a message."""
+    return isinstance(exc, psycopg.OperationalError) and any(words in str(exc) for words in _STARTING)
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """Return the arguments of `psycopg.connect` for a connection outside the engine."""
+    _, arguments = create_engine(url).dialect.create_connect_args(url)
+    return {**arguments, **_arguments(url)}
+
+
+def require_timeouts(connection: Connection, shown_url: str) -> None:
+    """Raise `StoreUnavailable` if locks and idle transactions have no time limit, as behind a pooler."""
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
+        if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
+            raise StoreUnavailable(f"the database {shown_url} cannot be used: {name} is 0 there; {NO_POOLER}")
+
+
+def _arguments(url: URL) -> dict[str, object]:
+    """Return our arguments that the URL does not set. Options of the URL follow ours, and the last one counts."""
+    own = url.query.get("options", ())
+    options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])
+    return {name: value for name, value in _ARGUMENTS.items() if name not in url.query} | {"options": options}

@@ -1,0 +1,130 @@
+"""SQLite: the engine, and checks that the file in use is still in place."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from hls_handler.errors import StoreUnavailable
+
+_USELESS_AFTER = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
+)
+"""Errors that last as long as the connection: one opened while the file was read-only stays read-only."""
+
+_SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
+
+_PUT_BACK = "put it back, or stop HLS, restore a copy and start it"
+
+_CHECKPOINT_PAGES = 4_000
+"""Pages of 4 kB in the write-ahead log before a checkpoint. SQLite's default of 1,000 copies the index pages, which
+nearly every webhook changes, too often.
+"""
+
+_LARGEST_IDLE_WAL_BYTES = 16_777_216
+"""Size to which SQLite truncates its write-ahead log when no reader needs it any more."""
+
+
+_RETURNING_SINCE = (3, 35)
+
+
+def require_returning(version: tuple[int, ...]) -> None:
+    """Raise `StoreUnavailable` for an SQLite without RETURNING."""
+    if version < _RETURNING_SINCE:
+        found, needed = (".".join(map(str, one)) for one in (version, _RETURNING_SINCE))
+        raise StoreUnavailable(f"this Python has SQLite {found}, and HLS needs {needed}: use a newer Python")
+
+
+def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
+    """Return an engine that never creates the file: an empty one would be a database without our tables."""
+    engine = create_engine(
+        url,
+        connect_args={"timeout": busy_timeout_s, "isolation_level": None},
+        pool_size=8,
+        max_overflow=-1,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = sqlite3.connect(f"file:{quote(args[0])}?mode=rw", **{**kwargs, "uri": True})
+        return connection
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[True]}")
+        entry.info["durable"] = True
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL_BYTES}")
+        entry.info["file"] = _file_id(Path(url.database or ""))
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+    @event.listens_for(engine, "handle_error")
+    def drop(context: ExceptionContext) -> None:
+        context.is_disconnect = context.is_disconnect or makes_connections_useless(context.original_exception)
+
+    return engine
+
+
+def makes_connections_useless(exc: BaseException) -> bool:
+    """Return whether the error makes all connections that are open now unusable."""
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _USELESS_AFTER
+
+
+def enable_write_ahead_log(connection: Connection) -> bool:
+    """Switch the file to a write-ahead log; return whether its disk allows that."""
+    (mode,) = _driver(connection).execute("PRAGMA journal_mode = WAL").fetchone()
+    return bool(mode == "wal")
+
+
+def prepare_to_write(connection: Connection, *, durable: bool) -> None:
+    """Let the connection's transaction take the write lock when it begins; if `durable`, its commit waits for the disk.
+
+    Commits that do not wait are written in order and reach the disk with the next one that waits.
+    """
+    if connection.info["durable"] != durable:
+        _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
+        connection.info["durable"] = durable
+    connection.execution_options(writes=True)
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    """Return the driver's connection, for PRAGMAs that SQLite rejects or ignores inside a transaction."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:
+    """Raise `StoreUnavailable` and invalidate the connection if its file was removed or replaced.
+
+    SQLite continues to write to a removed file, and everything written is lost when the last connection is closed.
+    """
+    if _file_id(path) != connection.info["file"]:
+        missing = path
+    elif after_writing and _file_id(wal := path.with_name(f"{path.name}-wal")) is None:
+        missing = wal
+    else:
+        return
+    connection.invalidate()
+    raise StoreUnavailable(f"the database sqlite:///{path} cannot be used: {missing} was removed; {_PUT_BACK}")
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (on the way of every webhook)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

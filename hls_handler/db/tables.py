@@ -1,0 +1,365 @@
+"""The tables of the database, the same on SQLite and PostgreSQL.
+
+Times are milliseconds since the epoch (UTC) by the database's clock, durations milliseconds, money micro-USD. A test
+compares the tables with the migrations.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData()
+
+Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite increments automatically only an INTEGER
+
+
+class UntrustedString(TypeDecorator[str]):
+    """Text that may contain untrusted characters; NUL and lone surrogates, which no database stores, are replaced."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        if value is None or value.isprintable():
+            return value
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _delivery() -> Column[int]:
+    return Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False)
+
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Id, primary_key=True),  # the order of acceptance
+    Column("guid", Text, nullable=False, unique=True),
+    Column("event", UntrustedString, nullable=False),
+    Column("action", UntrustedString),
+    Column("request_id", UntrustedString, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", UntrustedString),  # why it waits, or why it ended in this state
+    Column("reason_kind", UntrustedString),  # the reason that ignored deliveries are counted under
+    Column("repository_id", BigInteger),
+    Column("repository", UntrustedString),
+    Column("installation", BigInteger),
+    Column("number", BigInteger),
+    Column("head_sha", UntrustedString),
+    Column("sender", UntrustedString),
+    Column("conversation_key", Text),  # "186853002#7"; at most one of a key runs at a time
+    Column("posted_on", BigInteger),  # number of the conversation that gets the comment of an event without one
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("sort_key", BigInteger, nullable=False, server_default="0"),  # the smallest is claimed first
+    Column("received_at", BigInteger, nullable=False),  # first receipt
+    Column("queued_at", BigInteger, nullable=False),  # last time, by the receiver or an operator
+    Column("due_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("duration_ms", BigInteger),  # of the last attempt
+    Column("handler", Text),
+    Column("worker", Text),
+    Column("lease_until", BigInteger),  # while running
+    Column("attempt", Integer, nullable=False, server_default="0"),  # incremented by every claim; the fencing token
+    Column("attempts", Integer, nullable=False, server_default="0"),  # failures that count against max_attempts
+    Column("failures", Integer, nullable=False, server_default="0"),  # all failures, including outages
+    Column("crashes", Integer, nullable=False, server_default="0"),  # leases that ended without a new checkpoint
+    Column("has_progress", Boolean, nullable=False, server_default=false()),  # a checkpoint was saved under this lease
+    Column("first_failure_at", BigInteger),
+    Column("analysis_status", Text),
+    Column("analysis_error", UntrustedString),
+    Column("posting_status", Text),
+    Column("posting_error", UntrustedString),
+    Column("digest", LargeBinary),  # SHA-256 of the body
+    Column("body", LargeBinary),  # zstd; the last column, so that SQLite reads the others without it
+    CheckConstraint(
+        "state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')", name="ck_deliveries_state"
+    ),
+)
+
+_QUEUED, _RUNNING, _DEAD = text("state = 'queued'"), text("state = 'running'"), text("state = 'dead'")
+_QUEUED_COMMIT = text("state = 'queued' AND event = 'pull_request'")
+_POSTED_ELSEWHERE = text("posted_on IS NOT NULL")
+_HAS_DIGEST = text("digest IS NOT NULL")
+_FINISHED = text("finished_at IS NOT NULL")
+_HAS_OLD_BODY = text("finished_at IS NOT NULL AND body IS NOT NULL")
+
+Index(
+    "ix_deliveries_queued",
+    deliveries.c.sort_key,
+    deliveries.c.id,
+    deliveries.c.due_at,  # this and the next only to make the index covering
+    deliveries.c.conversation_key,
+    sqlite_where=_QUEUED,
+    postgresql_where=_QUEUED,
+)
+Index("ix_deliveries_lease", deliveries.c.lease_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
+Index("ix_deliveries_conversation", deliveries.c.conversation_key, deliveries.c.state, deliveries.c.id)
+Index(
+    "uq_deliveries_one_running_per_conversation",
+    deliveries.c.conversation_key,
+    unique=True,
+    sqlite_where=_RUNNING,
+    postgresql_where=_RUNNING,
+)
+Index(
+    "ix_deliveries_commit",
+    deliveries.c.conversation_key,
+    deliveries.c.state,  # constant here, but without it SQLite uses the index above
+    deliveries.c.head_sha,
+    sqlite_where=_QUEUED_COMMIT,
+    postgresql_where=_QUEUED_COMMIT,
+)
+Index("ix_deliveries_dead", deliveries.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
+Index("ix_deliveries_number", deliveries.c.repository, deliveries.c.number)
+Index("ix_deliveries_digest", deliveries.c.digest, sqlite_where=_HAS_DIGEST, postgresql_where=_HAS_DIGEST)
+Index(
+    "ix_deliveries_posted_on",
+    deliveries.c.repository,
+    deliveries.c.posted_on,
+    sqlite_where=_POSTED_ELSEWHERE,
+    postgresql_where=_POSTED_ELSEWHERE,
+)
+Index("ix_deliveries_finished", deliveries.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
+Index(
+    "ix_deliveries_finished_with_body",
+    deliveries.c.finished_at,
+    sqlite_where=_HAS_OLD_BODY,
+    postgresql_where=_HAS_OLD_BODY,
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("name", UntrustedString, primary_key=True),  # "owner/repo" in lower case, or "*" for everything
+    Column("repository", UntrustedString),  # as the operator wrote it; NULL for everything
+    Column("reason", UntrustedString),
+    Column("paused_at", BigInteger, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("step_index", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("saved_at", BigInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),  # JSON, zstd
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _delivery(),
+    Column("step_index", Integer, nullable=False),  # 100 and above: shadow prompts
+    Column("conversation_key", Text),
+    Column("prompt_id", UntrustedString, nullable=False),
+    Column("model", UntrustedString, nullable=False),
+    Column("sender", UntrustedString),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),  # NULL: in progress, or its worker died
+    Column("outcome", Text),
+    Column("error", UntrustedString),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("cache_read_tokens", BigInteger),
+    Column("cost_micro_usd", BigInteger),
+    Column("duration_ms", BigInteger),
+    Index("ix_calls_delivery", "delivery_id"),
+    Index("ix_calls_started", "started_at"),
+    # All columns but the first only to make the index covering for sums.
+    Index("ix_calls_prompt", "prompt_id", "outcome", "cost_micro_usd", "id"),
+)
+
+deleted_calls = Table(
+    "deleted_calls",
+    metadata,
+    Column("prompt_id", UntrustedString, primary_key=True),
+    Column("replies", BigInteger, nullable=False),
+    Column("cost_micro_usd", BigInteger, nullable=False),
+    Column("calls_of_unknown_cost", BigInteger, nullable=False),
+    Column("last_error", UntrustedString),
+    Column("last_error_at", BigInteger),
+)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _delivery(),
+    Column("step_index", Integer, nullable=False),  # 100 and above: shadow prompts
+    Column("prompt_id", UntrustedString, nullable=False),
+    Column("reply_type", Text, nullable=False),
+    Column("model", UntrustedString, nullable=False),
+    Column("reply", UntrustedString, nullable=False),  # JSON
+    Column("analysed_at", BigInteger, nullable=False),
+    UniqueConstraint("delivery_id", "step_index", name="uq_analyses_step"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bot_login", Text, primary_key=True),  # of the account that set it
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", UntrustedString, primary_key=True),
+    Column("state", Text, nullable=False),  # "intended", "ours", "gone"
+    Column("changed_at", BigInteger, nullable=False),
+    Column("field", UntrustedString),  # its group, if a reply asked for it; NULL if it came from facts
+    Column("prompt_id", UntrustedString),  # of that reply; NULL as above
+    Column("set_at", BigInteger),  # when it was confirmed on GitHub; NULL before
+)
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bot_login", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("label", UntrustedString, primary_key=True),  # the label that we set
+    Column("field", UntrustedString, nullable=False),  # its group
+    Column("corrected_to", UntrustedString, nullable=False),  # the label that people set instead; "" for none
+    Column("title", UntrustedString, nullable=False),  # beginning of the conversation's title
+    Column("prompt_id", UntrustedString, nullable=False),
+    Column("is_pull_request", Boolean, nullable=False),
+    Column("set_at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Index("ix_corrections_newest", "repository_id", "bot_login", "recorded_at"),
+)
+
+comments = Table(
+    "comments",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bot_login", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("family", Text, primary_key=True),
+    Column("comment_id", BigInteger, nullable=False),
+    Column("body_digest", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+step_failures = Table(
+    "step_failures",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("job", UntrustedString, primary_key=True),
+    Column("step", UntrustedString, primary_key=True),
+    Column("workflow_id", BigInteger, nullable=False),
+    Column("branch", UntrustedString, nullable=False),
+    Column("head_sha", UntrustedString, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Index("ix_step_failures_workflow", "repository_id", "workflow_id", "recorded_at"),
+)
+
+repository_files = Table(
+    "repository_files",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bot_login", Text, primary_key=True),
+    Column("repository", UntrustedString, nullable=False),
+    Column("read_at", BigInteger, nullable=False),
+    Column("version", Text),  # the blob's SHA, or the type of another object at the path; NULL: nothing is there
+    Column("text", UntrustedString),  # redacted; NULL if it cannot be read
+    Column("error", UntrustedString),  # why it cannot be read although something is there
+    Column("valid_version", Text),  # of the last valid one; NULL when the file was removed
+    Column("valid_text", UntrustedString),
+)
+
+repository_file_reports = Table(
+    "repository_file_reports",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bot_login", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("guid", Text, nullable=False),  # the delivery that reports it
+    Column("reported_at", BigInteger, nullable=False),
+)
+
+run_results = Table(
+    "run_results",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("workflow_id", BigInteger, nullable=False),
+    Column("event", UntrustedString, nullable=False),
+    Column("branch", UntrustedString, nullable=False),
+    Column("run_number", BigInteger, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("head_sha", UntrustedString, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Index("ix_run_results_workflow", "repository_id", "workflow_id", "run_number"),
+)
+
+bot_accounts = Table(
+    "bot_accounts",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),  # of the credential, never the credential itself
+    Column("login", UntrustedString, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("account_type", UntrustedString, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _delivery(),
+    Column("locked_until", BigInteger, nullable=False),
+    Index("ix_locks_delivery", "delivery_id"),
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("next_at", BigInteger, nullable=False),  # the first slot that is not reserved
+    Column("held_until", BigInteger, nullable=False),  # slots before this are void, because the server said so
+    Column("last_slot_at", BigInteger, nullable=False),  # when the last slot was used
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("rate_limit", Text, primary_key=True),
+    Column("slot_at", BigInteger, nullable=False),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("label", UntrustedString, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)

@@ -1,0 +1,412 @@
+"""Calls to Claude: started within rate limit and budget, recorded with their cost, and their validated replies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, func, literal_column, select, true
+
+from hls_handler.analysis import Answered, Usage
+from hls_handler.db.clock import HOUR_MS, from_ms, maybe_from_ms
+from hls_handler.db.database import Database
+from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, slots
+from hls_handler.deliveries import SHADOW_STEPS, Lease
+from hls_handler.errors import Wait
+from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, prepare
+from hls_handler.queue.leases import OWN_ID, lost
+from hls_handler.queue.rate_limiter import RateLimiter
+
+CLAUDE_RATE_LIMIT = "claude"
+"""The rate limit that is held when Claude's server says to wait."""
+
+_BUDGET = "claude.calls_per_hour"
+SUCCESS, UNAVAILABLE = "ok", "unavailable"
+"""Outcomes of calls: a valid reply; not accepted by Claude, which costs nothing and does not count for the budget."""
+
+_c, _d = calls.c, deliveries.c
+_COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
+_OF_LAST_HOUR = and_(_c.started_at > bindparam("since"), _COUNTS)
+_COUNT_LAST_HOUR = select(func.count()).select_from(calls).where(_OF_LAST_HOUR)
+_STARTS = select(_c.started_at).where(_OF_LAST_HOUR).order_by(_c.started_at)
+_DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
+_COUNT_RESERVED = (
+    select(func.count()).select_from(slots).where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > bindparam("now"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call. Without `finished_at` it is in progress, or its worker died."""
+
+    id: int
+    index: int
+    prompt_id: str
+    model: str
+    sender: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    error: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_write_tokens: int | None
+    cache_read_tokens: int | None
+    cost_usd: float | None
+    took_s: float | None
+
+    @property
+    def of_shadow(self) -> bool:
+        return self.index >= SHADOW_STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRow:
+    """One validated reply."""
+
+    index: int
+    prompt_id: str
+    reply_type: str  # a key of `analysis.REPLY_TYPES`
+    model: str
+    reply: str  # JSON
+    analysed_at: datetime
+
+    @property
+    def of_shadow(self) -> bool:
+        return self.index >= SHADOW_STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStats:
+    """All calls by one version of a prompt."""
+
+    prompt_id: str  # "issues/analyze@3f9c2a"
+    replies: int  # valid ones
+    cost_usd: float  # of the calls whose cost is known
+    calls_of_unknown_cost: int  # no known price, or no reply yet; calls that Claude did not accept cost nothing
+    last_error: str | None
+    last_error_at: datetime | None
+
+
+def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
+    """Return when a call is allowed within `limit` an hour, after `ahead` others; None for now.
+
+    `started` are the start times of the calls of the last hour in ms, oldest first. Each waiting delivery gets its own
+    time, so that not all come back at once.
+    """
+    if len(started) < limit:
+        return None
+    leaving = len(started) - limit + ahead
+    hours, index = divmod(leaving, len(started))
+    return started[index] + (hours + 1) * HOUR_MS
+
+
+class ClaudeCalls:
+    def __init__(self, database: Database, writer: DeliveryWriter, rate_limiter: RateLimiter) -> None:
+        self._database, self._writer, self._rate_limiter = database, writer, rate_limiter
+        now = database.now
+        self._begin = calls.insert().values(started_at=now).returning(_c.id)
+        self._end = (
+            calls.update()
+            .where(_c.id == bindparam("of_call"), _c.delivery_id == OWN_ID, _c.finished_at.is_(None))
+            .values(finished_at=now)
+            .returning(_c.prompt_id, _c.step_index)
+        )
+        self._runs = select(func.count(distinct(_c.delivery_id))).where(
+            _c.conversation_key == bindparam("of_conversation"),
+            _c.started_at > now - HOUR_MS,
+            _c.delivery_id != OWN_ID,
+        )
+        new = database.insert(analyses).values(analysed_at=now)
+        replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
+        self._save_analysis = new.on_conflict_do_update(
+            index_elements=["delivery_id", "step_index"], set_={name: new.excluded[name] for name in replaced}
+        )
+
+    def begin(
+        self,
+        lease: Lease,
+        *,
+        index: int,
+        prompt_id: str,
+        model: str,
+        sender: str | None,
+        requests_per_second: float,
+        calls_per_hour: int,
+        changes: Sequence[Change] = (),
+    ) -> int:
+        """Record the start of a call and return its id. Raises `Wait` if rate limit or budget do not allow it yet.
+
+        The changes are stored in either case. The budget counts every call that started within an hour, also those that
+        failed or never ended, but not those that Claude did not accept. Raises `LeaseLost`.
+        """
+        prepared = prepare(changes)
+        with self._database.writing() as connection:
+            row_id = self._writer.require(connection, lease, prepared)
+            state = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT)  # or two workers would get the last call
+            now = self._database.now_in(connection)
+            wait = self._check_budget(connection, row_id, calls_per_hour, now)
+            if wait is None:
+                interval_s = 1 / requests_per_second
+                slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
+                wait = None if slot.is_now else Wait("waits for its turn to ask Claude", at=from_ms(slot.slot_at))
+            if wait is None:
+                call = {
+                    "delivery_id": row_id,
+                    "step_index": index,
+                    "conversation_key": lease.thread_key,
+                    "prompt_id": prompt_id,
+                    "model": model,
+                    "sender": sender,
+                }
+                call_id: int = connection.execute(self._begin, call).scalar_one()
+                return call_id
+        raise wait
+
+    def end(
+        self,
+        lease: Lease,
+        call_id: int,
+        *,
+        outcome: str,
+        usage: Usage | None,
+        error: str | None,
+        changes: Sequence[Change] = (),
+        reply: Answered | None = None,
+        is_last: bool = False,
+    ) -> None:
+        """Record the outcome of a call; one that has ended already stays unchanged.
+
+        The cost is recorded even if the lease is lost, because it was paid. Its changes and the reply are stored in the
+        same transaction, so that there is no reply without its cost; `is_last` marks the analysis as done. These need
+        the lease: raises `LeaseLost`.
+        """
+        columns: dict[str, object] = {}
+        if usage is not None:
+            columns = {
+                "model": usage.model,
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
+                "cache_read_tokens": usage.cache_read_tokens,
+                "cost_micro_usd": _micro_usd(usage.cost_usd),
+                "duration_ms": round(usage.took_s * 1000),
+            }
+        statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
+        needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
+        terms = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error, **columns}
+        with self._database.writing() as connection:
+            row_id = self._writer.find(connection, lease, prepared, **statuses) if needs_lease else None
+            ended = connection.execute(self._end, terms).first()
+            if ended is not None:
+                if row_id is not None and reply is not None:
+                    connection.execute(self._save_analysis, _analysis(row_id, ended.step_index, reply))
+                is_shadow = ended.step_index >= SHADOW_STEPS
+                counts = _count_call(ended.prompt_id, outcome, usage, is_shadow=is_shadow)
+                self._writer.counters.add(connection, counts)
+        if needs_lease and row_id is None:
+            raise lost(lease)
+
+    def save_analysis(self, lease: Lease, *, index: int, reply: Answered) -> None:
+        """Store a reply from a checkpoint, in place of an earlier one with this index. Raises `LeaseLost`."""
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease, NO_CHANGES)
+            connection.execute(self._save_analysis, _analysis(row_id, index, reply))
+
+    def count_last_hour(self) -> int:
+        """Return how much of the hourly budget is used."""
+        recent = select(func.count()).select_from(calls).where(_c.started_at > self._database.now - HOUR_MS, _COUNTS)
+        with self._database.reading() as connection:
+            return connection.execute(recent).scalar_one()
+
+    def count_conversation_runs(self, lease: Lease) -> int:
+        """Return how many other deliveries of the conversation called Claude within the last hour."""
+        terms = {"of_conversation": lease.thread_key or "", "of_guid": lease.guid}
+        with self._database.reading() as connection:
+            runs: int = connection.execute(self._runs, terms).scalar_one()
+        return runs
+
+    def calls_of(self, guid: str) -> list[CallRow]:
+        """Return a delivery's calls in the order of their start."""
+        query = select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == guid)
+        with self._database.reading() as connection:
+            return [_call(row) for row in connection.execute(query.order_by(_c.started_at, _c.id))]
+
+    def analyses_of(self, guid: str) -> list[AnalysisRow]:
+        """Return the replies about a delivery, first reply first."""
+        query = select(analyses).join(deliveries, _d.id == analyses.c.delivery_id).where(_d.guid == guid)
+        with self._database.reading() as connection:
+            return [
+                AnalysisRow(
+                    index=row.step_index,
+                    prompt_id=row.prompt_id,
+                    reply_type=row.reply_type,
+                    model=row.model,
+                    reply=row.reply,
+                    analysed_at=from_ms(row.analysed_at),
+                )
+                for row in connection.execute(query.order_by(analyses.c.step_index))
+            ]
+
+    def prompt_stats(self) -> list[PromptStats]:
+        """Return statistics of each version of a prompt that was ever used, in the order of their ids."""
+        with self._database.reading() as connection:
+            rows = sum_calls(connection, true(), with_deleted=True)
+        totals: dict[str, PromptTotals] = {}
+        for row in rows:
+            before = totals.get(row.prompt_id)
+            totals[row.prompt_id] = row if before is None else before.plus(row)
+        return [
+            PromptStats(
+                prompt_id=one.prompt_id,
+                replies=one.replies,
+                cost_usd=one.cost_micro_usd / 1_000_000,
+                calls_of_unknown_cost=one.calls_of_unknown_cost,
+                last_error=one.last_error,
+                last_error_at=maybe_from_ms(one.last_error_at),
+            )
+            for _, one in sorted(totals.items())
+        ]
+
+    def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Wait | None:
+        """Return why the hourly budget does not allow a call now, after reserving a time for it; None if it does."""
+        connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
+        if connection.execute(_COUNT_LAST_HOUR, {"since": now - HOUR_MS}).scalar_one() < calls_per_hour:
+            return None
+        started = connection.execute(_STARTS, {"since": now - HOUR_MS}).scalars().all()
+        ahead = connection.execute(_COUNT_RESERVED, {"now": now}).scalar_one()
+        frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=ahead)
+        if frees_at is None:
+            return None
+        self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
+        at = from_ms(frees_at)
+        return Wait(
+            f"the hourly budget is used up: claude.calls_per_hour allows {calls_per_hour} calls, the next one at "
+            f"{at:%H:%M:%S} UTC; raise it, or wait",
+            at=at,
+            holdup="claude",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTotals:
+    """Sums of the calls by one version of a prompt, with the column names of `deleted_calls`."""
+
+    prompt_id: str
+    replies: int
+    cost_micro_usd: int
+    calls_of_unknown_cost: int
+    last_error: str | None
+    last_error_at: int | None
+
+    def plus(self, other: PromptTotals) -> PromptTotals:
+        later = max(self, other, key=lambda row: -1 if row.last_error_at is None else row.last_error_at)
+        return PromptTotals(
+            prompt_id=self.prompt_id,
+            replies=self.replies + other.replies,
+            cost_micro_usd=self.cost_micro_usd + other.cost_micro_usd,
+            calls_of_unknown_cost=self.calls_of_unknown_cost + other.calls_of_unknown_cost,
+            last_error=later.last_error,
+            last_error_at=later.last_error_at,
+        )
+
+
+def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False) -> list[PromptTotals]:
+    """Return the sums of calls by prompt; those of deleted calls are separate rows.
+
+    One statement reads both: between two, retention could delete calls, which would be counted twice.
+    """
+    existing = (
+        select(
+            _c.prompt_id,
+            func.count().filter(_c.outcome == SUCCESS).label("replies"),
+            func.sum(_c.cost_micro_usd).label("cost_micro_usd"),
+            func.count()
+            .filter(_c.cost_micro_usd.is_(None), _c.outcome.is_distinct_from(UNAVAILABLE))
+            .label("calls_of_unknown_cost"),
+            func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
+            literal_column("NULL").label("last_error"),
+            literal_column("NULL").label("last_error_at"),
+        )
+        .where(which)
+        .group_by(_c.prompt_id)
+    )
+    deleted = deleted_calls.c
+    of_deleted = select(
+        deleted.prompt_id,
+        deleted.replies,
+        deleted.cost_micro_usd,
+        deleted.calls_of_unknown_cost,
+        literal_column("NULL").label("failed_id"),
+        deleted.last_error,
+        deleted.last_error_at,
+    )
+    rows = connection.execute(existing.union_all(of_deleted) if with_deleted else existing).all()
+    failed_ids = [row.failed_id for row in rows if row.failed_id is not None]
+    errors = select(_c.id, _c.error, _c.finished_at).where(_c.id.in_(failed_ids))
+    failed = {row.id: row for row in connection.execute(errors)} if failed_ids else {}
+    return [
+        PromptTotals(
+            prompt_id=row.prompt_id,
+            replies=row.replies,
+            cost_micro_usd=int(row.cost_micro_usd or 0),
+            calls_of_unknown_cost=row.calls_of_unknown_cost,
+            last_error=failed[row.failed_id].error if row.failed_id in failed else row.last_error,
+            last_error_at=failed[row.failed_id].finished_at if row.failed_id in failed else row.last_error_at,
+        )
+        for row in rows
+    ]
+
+
+def _analysis(row_id: int, index: int, reply: Answered) -> dict[str, object]:
+    return {
+        "delivery_id": row_id,
+        "step_index": index,
+        "prompt_id": reply.prompt_id,
+        "reply_type": reply.reply_type,
+        "model": reply.usage.model,
+        "reply": reply.reply.model_dump_json(),
+    }
+
+
+def _call(row: Any) -> CallRow:
+    return CallRow(
+        id=row.id,
+        index=row.step_index,
+        prompt_id=row.prompt_id,
+        model=row.model,
+        sender=row.sender,
+        started_at=from_ms(row.started_at),
+        finished_at=maybe_from_ms(row.finished_at),
+        outcome=row.outcome,
+        error=row.error,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cache_write_tokens=row.cache_write_tokens,
+        cache_read_tokens=row.cache_read_tokens,
+        cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000,
+        took_s=None if row.duration_ms is None else row.duration_ms / 1000,
+    )
+
+
+def _micro_usd(cost_usd: float | None) -> int | None:
+    return None if cost_usd is None else round(cost_usd * 1_000_000)
+
+
+def _count_call(prompt_id: str, outcome: str, usage: Usage | None, *, is_shadow: bool) -> Counter[tuple[str, str]]:
+    counts = Counter({("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1})
+    if is_shadow:
+        counts["prompt_shadow_calls", prompt_id] = 1
+    if usage is not None:
+        counts["tokens", "input"] = usage.input_tokens
+        counts["tokens", "output"] = usage.output_tokens
+        counts["tokens", "cache_write"] = usage.cache_write_tokens
+        counts["tokens", "cache_read"] = usage.cache_read_tokens
+        cost = _micro_usd(usage.cost_usd)
+        if cost is not None:
+            counts["cost_micro_usd", ""] = cost
+            counts["prompt_cost_micro_usd", prompt_id] = cost
+    return counts

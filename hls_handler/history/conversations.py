@@ -1,0 +1,176 @@
+"""Labels and comments that we wrote on conversations, and the bot accounts that wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import and_, bindparam, select
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import bot_accounts, comments, labels
+from hls_handler.deliveries import Lease
+from hls_handler.events import Account
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
+from hls_handler.queue.changes import (
+    Change,
+    CommentChange,
+    ConversationRef,
+    DeliveryWriter,
+    LabelChange,
+    prepare,
+)
+
+C = TypeVar("C", LabelChange, CommentChange)
+
+_OF_CONVERSATION = ("repository_id", "bot_login", "number")
+_LABELS = select(labels.c.name, labels.c.state).where(
+    and_(*(labels.c[name] == bindparam(name) for name in _OF_CONVERSATION))
+)
+_COMMENTS = select(comments).where(*(comments.c[name] == bindparam(name) for name in _OF_CONVERSATION))
+_COMMENT = select(comments.c.comment_id, comments.c.body_digest).where(
+    *(comments.c[name] == bindparam(name) for name in (*_OF_CONVERSATION, "family"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownComment:
+    """A comment of ours, as it was last written."""
+
+    comment_id: int
+    body_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    """Everything stored about our labels and comments on one conversation."""
+
+    labels: Mapping[str, LabelState]
+    comments: Mapping[str, KnownComment]  # by prompt family
+
+
+class ConversationHistory:
+    """Our labels and comments on the lease's conversation.
+
+    Changes are appended to `pending`, for the delivery's next transaction, and reads include them; without `pending`
+    each change is stored at once and raises `LeaseLost`.
+    """
+
+    def __init__(
+        self, database: Database, writer: DeliveryWriter, lease: Lease, bot_login: str, pending: list[Change] | None
+    ) -> None:
+        if lease.repository_id is None or lease.number is None:
+            raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
+        self._database, self._writer, self._lease, self._pending = database, writer, lease, pending
+        self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
+
+    def labels(self) -> dict[str, LabelState]:
+        """Labels that we started to add ("intended"), added ("ours"), or that a person removed ("gone")."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_LABELS, self._conversation.columns)
+            states: dict[str, LabelState] = {row.name: row.state for row in rows}
+        for change in self._changes(LabelChange):
+            for name in change.names:
+                states.pop(name, None)
+                if change.state is not None:
+                    states[name] = change.state
+        return states
+
+    def intend_labels(self, names: Iterable[str], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
+        """Record that we are about to add these: if the response is lost, they count as ours once they are there."""
+        self._change_labels(names, "intended", origins=origins)
+
+    def confirm_labels(self, names: Iterable[str]) -> None:
+        """Record that we added these. Those that a reply asked for are counted."""
+        self._change_labels(names, "ours", durable=True)
+
+    def labels_gone(self, names: Iterable[str]) -> None:
+        """Record that a person removed these labels of ours, so that they are not added again."""
+        self._change_labels(names, "gone")
+
+    def forget_labels(self, names: Iterable[str]) -> None:
+        """Delete the state of labels that we removed ourselves."""
+        self._change_labels(names, None)
+
+    def comment(self, family: str) -> KnownComment | None:
+        """Return our comment of a prompt family, whether or not it still exists on GitHub."""
+        for change in reversed(self._changes(CommentChange)):
+            if change.family == family:
+                return KnownComment(change.comment_id, change.body_digest)
+        with self._database.reading() as connection:
+            row = connection.execute(_COMMENT, {**self._conversation.columns, "family": family}).first()
+        return None if row is None else KnownComment(row.comment_id, row.body_digest)
+
+    def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
+        """Record our comment of the family and its content."""
+        self._store(CommentChange(self._conversation, family, comment_id, body_digest), durable=True)
+
+    def _change_labels(
+        self,
+        names: Iterable[str],
+        state: LabelState | None,
+        *,
+        origins: Mapping[str, Origin] = NO_ORIGINS,
+        durable: bool = False,
+    ) -> None:
+        self._store(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins), durable=durable)
+
+    def _store(self, change: LabelChange | CommentChange, *, durable: bool) -> None:
+        if self._pending is not None:
+            self._pending.append(change)
+            return
+        with self._database.writing(durable=durable) as connection:
+            self._writer.require(connection, self._lease, prepare([change]))
+
+    def _changes(self, kind: type[C]) -> Sequence[C]:
+        """Changes that are not stored yet, oldest first."""
+        return [change for change in self._pending or () if isinstance(change, kind)]
+
+
+class Conversations:
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer = database, writer
+
+    def history(self, lease: Lease, bot_login: str, *, pending: list[Change] | None = None) -> ConversationHistory:
+        """Return our history of the lease's conversation as one account.
+
+        With `pending`, the caller makes sure that the changes are stored before the next request to GitHub or Claude.
+        """
+        return ConversationHistory(self._database, self._writer, lease, bot_login, pending)
+
+    def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
+        """Return what is stored about a conversation, without a lease."""
+        columns = ConversationRef(repository_id, bot_login, number).columns
+        with self._database.reading() as connection:
+            label_rows = connection.execute(_LABELS, columns).all()
+            comment_rows = connection.execute(_COMMENTS, columns).all()
+        return ConversationState(
+            labels={row.name: row.state for row in label_rows},
+            comments={row.family: KnownComment(row.comment_id, row.body_digest) for row in comment_rows},
+        )
+
+
+class BotAccounts:
+    """The accounts of credentials, by the credential's fingerprint."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, fingerprint: str) -> Account | None:
+        """Return the account behind a credential, if GitHub was asked before."""
+        query = select(bot_accounts).where(bot_accounts.c.fingerprint == fingerprint)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Account(login=row.login, id=row.account_id, type=row.account_type)
+
+    def save(self, fingerprint: str, account: Account) -> None:
+        columns: dict[str, Any] = {
+            "login": account.login,
+            "account_id": account.id,
+            "account_type": account.type,
+            "seen_at": self._database.now,
+        }
+        new = self._database.insert(bot_accounts).values(fingerprint=fingerprint, **columns)
+        with self._database.writing() as connection:
+            connection.execute(new.on_conflict_do_update(index_elements=["fingerprint"], set_=columns))

@@ -1,0 +1,219 @@
+"""Stored history of repositories: workflow results, corrections, comments, and the repository's settings file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Select, bindparam, func, select
+
+from hls_handler.db.clock import HOUR_MS
+from hls_handler.db.database import Database
+from hls_handler.db.tables import (
+    comments,
+    corrections,
+    repository_file_reports,
+    repository_files,
+    run_results,
+    step_failures,
+)
+from hls_handler.deliveries import Lease
+from hls_handler.handlers.record import Correction, Failure, Happened, RunEnd
+from hls_handler.queue.changes import DeliveryWriter, field_of
+
+DAY_MS = 24 * HOUR_MS
+KEPT_DAYS = 30
+MAX_FAILURES = MAX_RESULTS = 500
+MAX_CORRECTIONS_PER_ISSUE = 20
+"""An issue with more corrections than this may hide those of another."""
+
+_f, _r, _c = step_failures.c, run_results.c, corrections.c
+_file, _report = repository_files.c, repository_file_reports.c
+
+_COMMENT = select(comments.c.comment_id).where(
+    *(comments.c[name] == bindparam(name) for name in ("repository_id", "bot_login", "number", "family"))
+)
+_CORRECTIONS = (
+    select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
+    .where(
+        _c.repository_id == bindparam("repository_id"),
+        _c.bot_login == bindparam("bot_login"),
+        _c.is_pull_request.is_(False),
+    )
+    .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.field)
+    .limit(bindparam("most"))
+)
+
+
+class RepositoryRecord:
+    """Implements `handlers.record.Record` for the lease's repository and one account."""
+
+    def __init__(self, database: Database, lease: Lease, bot_login: str) -> None:
+        self._database, self._repository_id, self._bot_login = database, lease.repository_id, bot_login
+
+    @property
+    def account(self) -> str:
+        return self._bot_login
+
+    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
+        query = (
+            select(_f.workflow_id, _f.run_id, _f.attempt, _f.job, _f.step, _f.branch, _f.head_sha)
+            .where(
+                _f.repository_id == self._repository_id,
+                _f.workflow_id == workflow_id,
+                _f.recorded_at > self._database.now - min(days, KEPT_DAYS) * DAY_MS,
+            )
+            .order_by(_f.recorded_at.desc(), _f.run_id.desc(), _f.attempt.desc(), _f.job, _f.step)
+            .limit(MAX_FAILURES)
+        )
+        with self._database.reading() as connection:
+            return tuple(Failure(**row._mapping) for row in connection.execute(query))
+
+    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+        columns = (_r.workflow_id, _r.event, _r.branch, _r.run_id, _r.run_number, _r.attempt, _r.passed, _r.head_sha)
+        query = (
+            select(*columns)
+            .where(
+                _r.repository_id == self._repository_id,
+                _r.workflow_id == workflow_id,
+                _r.recorded_at > self._database.now - KEPT_DAYS * DAY_MS,
+            )
+            .order_by(_r.run_number.desc(), _r.attempt.desc())
+            .limit(MAX_RESULTS)
+        )
+        with self._database.reading() as connection:
+            return tuple(RunEnd(**row._mapping) for row in connection.execute(query))
+
+    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+        terms = {
+            "repository_id": self._repository_id,
+            "bot_login": self._bot_login,
+            "most": most * MAX_CORRECTIONS_PER_ISSUE,
+        }
+        newest: dict[int, Correction] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(_CORRECTIONS, terms):
+                correction = Correction(field_of(row.field), row.label, row.corrected_to, row.title)
+                newest.setdefault(row.number, correction)
+        return tuple(newest.values())[:most]
+
+    def has_comment(self, number: int, family: str) -> bool:
+        terms = {
+            "repository_id": self._repository_id,
+            "bot_login": self._bot_login,
+            "number": number,
+            "family": family,
+        }
+        with self._database.reading() as connection:
+            return connection.execute(_COMMENT, terms).first() is not None
+
+
+class Repositories:
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer = database, writer
+
+    def record(self, lease: Lease, bot_login: str) -> RepositoryRecord:
+        """Return the history of the lease's repository as one account."""
+        return RepositoryRecord(self._database, lease, bot_login)
+
+    def save(self, lease: Lease, happened: Happened) -> None:
+        """Store results of runs and failed steps for 30 days; existing rows stay unchanged. Raises `LeaseLost`."""
+        if lease.repository_id is None or not (happened.ends or happened.failures):
+            return
+        with self._database.writing(durable=False) as connection:
+            self._writer.fence.require(connection, lease)
+            now = self._database.now_in(connection)
+            for table, rows in (
+                (step_failures, [asdict(failure) for failure in happened.failures]),
+                (run_results, [asdict(end) for end in happened.ends]),
+            ):
+                columns = {"repository_id": lease.repository_id, "recorded_at": now}
+                of_repository = table.c.repository_id == lease.repository_id
+                is_old = table.c.recorded_at <= now - KEPT_DAYS * DAY_MS
+                connection.execute(table.delete().where(of_repository, is_old))
+                self._database.insert_rows(connection, table, [columns | row for row in rows], if_new=True)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """The settings file of a repository as it was last read, and its last valid version."""
+
+    version: str | None  # the blob's SHA, or the type of another object at the path; None: nothing is there
+    text: str | None  # None if it cannot be read
+    flaw: str | None = None  # why it cannot be read although something is there
+    good_version: str | None = None
+    good_text: str | None = None
+    age_s: float = 0.0  # since it was read
+
+
+class RepositoryFiles:
+    """One settings file for each repository and account."""
+
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer = database, writer
+        age_ms = (database.now - _file.read_at).label("age_ms")
+        newest = select(repository_files, age_ms).order_by(_file.read_at.desc()).limit(1)
+        mine = (_file.repository_id == bindparam("of_repository"), _file.bot_login == bindparam("of_login"))
+        self._by_id = newest.where(*mine)
+        self._by_name = newest.where(func.lower(_file.repository) == bindparam("of_name"))
+
+    def find(self, repository_id: int, bot_login: str) -> KnownFile | None:
+        """Return the file as it was last read; None if it never was."""
+        return self._find(self._by_id, {"of_repository": repository_id, "of_login": bot_login})
+
+    def find_by_name(self, repository: str) -> KnownFile | None:
+        """Return the file as any account last read it, by name in any case: commands know neither id nor login."""
+        return self._find(self._by_name, {"of_name": repository.lower()})
+
+    def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: KnownFile) -> None:
+        """Store the file that was just read. Raises `LeaseLost`."""
+        columns = {
+            "repository": repository,
+            "read_at": self._database.now,
+            "version": file.version,
+            "text": file.text,
+            "error": file.flaw,
+            "valid_version": file.good_version,
+            "valid_text": file.good_text,
+        }
+        new = self._database.insert(repository_files).values(
+            repository_id=repository_id, bot_login=bot_login, **columns
+        )
+        with self._database.writing() as connection:
+            self._writer.fence.require(connection, lease)
+            connection.execute(new.on_conflict_do_update(index_elements=["repository_id", "bot_login"], set_=columns))
+
+    def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
+        """Return whether this delivery reports the problems of a version: only the first that asks does.
+
+        Raises `LeaseLost`.
+        """
+        claim = self._database.insert(repository_file_reports).values(
+            repository_id=repository_id,
+            bot_login=bot_login,
+            version=version,
+            guid=lease.guid,
+            reported_at=self._database.now,
+        )
+        reporter = select(_report.guid).where(
+            _report.repository_id == repository_id, _report.bot_login == bot_login, _report.version == version
+        )
+        with self._database.writing() as connection:
+            self._writer.fence.require(connection, lease)
+            connection.execute(claim.on_conflict_do_nothing())
+            return bool(connection.execute(reporter).scalar_one() == lease.guid)
+
+    def _find(self, query: Select[Any], terms: Mapping[str, object]) -> KnownFile | None:
+        with self._database.reading() as connection:
+            row = connection.execute(query, terms).first()
+        if row is None:
+            return None
+        return KnownFile(
+            row.version,
+            row.text,
+            row.error,
+            row.valid_version,
+            row.valid_text,
+            age_s=max(row.age_ms / 1000, 0.0),
+        )

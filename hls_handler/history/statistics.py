@@ -1,0 +1,243 @@
+"""Deliveries as rows, the state of the queue and all counters, for commands, `/stats` and `/health`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, exists, func, select
+
+from hls_handler.db.clock import from_ms, maybe_from_ms, to_ms
+from hls_handler.db.compression import decompress
+from hls_handler.db.counters import EXPECTED_SINCE, LAST_WEBHOOK
+from hls_handler.db.database import Database
+from hls_handler.db.tables import checkpoints, counters, deliveries
+from hls_handler.deliveries import OPEN_STATES, Finished, State
+from hls_handler.queue.pauses import is_paused
+from hls_handler.queue.states import count_deliveries, literal
+
+_c = deliveries.c
+_COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery without its body. Times are aware UTC, by the database's clock."""
+
+    guid: str
+    event: str
+    action: str | None
+    request_id: str
+    state: State
+    reason: str | None  # why it waits, or why it ended in this state
+    reason_kind: str | None  # the kind of reason that ignored deliveries are counted under
+    repository_id: int | None
+    repository: str | None  # "owner/repo"
+    installation: int | None
+    number: int | None
+    head_sha: str | None
+    sender: str | None
+    priority: int
+    received_at: datetime  # first receipt
+    queued_at: datetime  # last time, by the receiver or an operator
+    due_at: datetime
+    finished_at: datetime | None
+    took_s: float | None  # of the last attempt
+    handler: str | None
+    worker: str | None  # while running
+    lease_until: datetime | None  # while running
+    attempt: int  # claims so far
+    attempts: int  # failures that count against max_attempts
+    failures: int  # all failures
+    crashes: int
+    first_failure_at: datetime | None
+    analysis_status: str | None  # "done", "failed"
+    analysis_error: str | None
+    posting_status: str | None  # "done", "failed", "dry_run"
+    posting_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """The queue at one moment; `/stats` shows these names."""
+
+    queued: int
+    due: int  # of the queued ones, those that no pause holds back; some may wait for another of their conversation
+    held: int  # of the queued ones, those that a pause holds back
+    running: int
+    dead: int
+    oldest_due_s: float | None  # how long the oldest due delivery has been due
+    waiting_reason: str | None  # why the first delivery that is not due yet waits
+
+
+class Deliveries:
+    """Read-only queries."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def newest(
+        self, *, state: State | None = None, repository: str | None = None, limit: int = 50
+    ) -> list[DeliveryRow]:
+        """Return the newest deliveries, newest first, optionally of one state or one repository ("owner/repo")."""
+        query = select(*_COLUMNS).order_by(_c.id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(_c.state == literal(state))
+        if repository is not None:
+            query = query.where(_c.repository == repository)
+        return self._rows(query)
+
+    def find(self, guid_or_prefix: str) -> DeliveryRow | None:
+        """Return the delivery with this GUID, or the only one whose GUID begins with it; else None."""
+        exact = self._rows(select(*_COLUMNS).where(_c.guid == guid_or_prefix))
+        found = exact or self._rows(
+            select(*_COLUMNS).where(_c.guid.startswith(guid_or_prefix, autoescape=True)).limit(2)
+        )
+        return found[0] if len(found) == 1 else None
+
+    def finished(self, guids: Collection[str]) -> list[Finished]:
+        """Return the final states of those deliveries that have ended."""
+        query = select(_c.guid, _c.state, _c.reason).where(_c.guid.in_(guids), _c.state.not_in(OPEN_STATES))
+        with self._database.reading() as connection:
+            return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
+
+    def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
+        """Return all deliveries about an issue or pull request, and those that were answered on it, oldest first."""
+        about, answered = (
+            select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
+        )
+        return self._rows(select(*_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
+
+    def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
+        """Return the deliveries received since then that have a checkpoint of this name, newest first."""
+        has_checkpoint = exists().where(checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name)
+        query = select(*_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
+        return self._rows(query.order_by(_c.id.desc()))
+
+    def body(self, guid: str) -> bytes | None:
+        """Return the body as received; None if the delivery is unknown or its body is not stored."""
+        with self._database.reading() as connection:
+            stored = connection.execute(select(_c.body).where(_c.guid == guid)).scalar()
+        return None if stored is None else decompress(stored)
+
+    def queue_state(self) -> QueueState:
+        held = is_paused(deliveries)
+        is_due = and_(_c.due_at <= self._database.now, ~held)
+        is_queued = _c.state == literal("queued")
+        waiting = (
+            select(
+                func.count(),
+                func.count().filter(is_due),
+                func.count().filter(held),
+                func.min(_c.due_at).filter(is_due),
+                self._database.now,
+            )
+            .select_from(deliveries)
+            .where(is_queued)
+        )
+        reason = (
+            select(_c.reason)
+            .where(is_queued, _c.reason.is_not(None), _c.due_at > self._database.now)
+            .order_by(_c.sort_key, _c.id)
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            queued, due, held_back, oldest, now = connection.execute(waiting).one()
+            return QueueState(
+                queued=queued,
+                due=due,
+                held=held_back,
+                running=connection.execute(count_deliveries(deliveries, "running")).scalar_one(),
+                dead=connection.execute(count_deliveries(deliveries, "dead")).scalar_one(),
+                oldest_due_s=None if oldest is None else (now - oldest) / 1000,
+                waiting_reason=connection.execute(reason).scalar(),
+            )
+
+    def count_open(self, repository: str | None) -> tuple[int, int]:
+        """Return how many deliveries are queued and running, of "owner/repo" in any case, or of all."""
+        query = select(
+            func.count().filter(_c.state == literal("queued")), func.count().filter(_c.state == literal("running"))
+        ).where(_c.state.in_((literal("queued"), literal("running"))))
+        if repository is not None:
+            query = query.where(func.lower(_c.repository) == repository.lower())
+        with self._database.reading() as connection:
+            queued, running = connection.execute(query).one()
+        return queued, running
+
+    def _rows(self, query: Select[Any]) -> list[DeliveryRow]:
+        with self._database.reading() as connection:
+            return [_delivery(row) for row in connection.execute(query)]
+
+
+class Statistics:
+    """Counters, and the times of webhooks, which are rows of the same table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        """Return all counters by name and label ("" if a counter has only one)."""
+        is_number = counters.c.name.not_in((LAST_WEBHOOK, EXPECTED_SINCE))
+        query = select(counters.c.name, counters.c.label, counters.c.value).where(is_number)
+        with self._database.reading() as connection:
+            return {(row.name, row.label): row.value for row in connection.execute(query)}
+
+    def last_webhooks(self) -> dict[str, datetime]:
+        """Return the time of the last verified webhook by repository ("owner/repo"); "" is that of all, pings too."""
+        return self._times(LAST_WEBHOOK)
+
+    def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
+        """Return since when webhooks are expected under each of these names: since this was first called with it."""
+        wanted = set(names)
+        known = self._times(EXPECTED_SINCE)
+        missing = sorted(wanted - known.keys())
+        if missing:
+            with self._database.writing() as connection:
+                now = self._database.now_in(connection)
+                rows = [{"name": EXPECTED_SINCE, "label": name, "value": now} for name in missing]
+                self._database.insert_rows(connection, counters, rows, if_new=True)
+            known = self._times(EXPECTED_SINCE)
+        return {name: known[name] for name in wanted}
+
+    def _times(self, name: str) -> dict[str, datetime]:
+        query = select(counters.c.label, counters.c.value).where(counters.c.name == name)
+        with self._database.reading() as connection:
+            return {row.label: from_ms(row.value) for row in connection.execute(query)}
+
+
+def _delivery(row: Row[Any]) -> DeliveryRow:
+    return DeliveryRow(
+        guid=row.guid,
+        event=row.event,
+        action=row.action,
+        request_id=row.request_id,
+        state=row.state,
+        reason=row.reason,
+        reason_kind=row.reason_kind,
+        repository_id=row.repository_id,
+        repository=row.repository,
+        installation=row.installation,
+        number=row.number,
+        head_sha=row.head_sha,
+        sender=row.sender,
+        priority=row.priority,
+        received_at=from_ms(row.received_at),
+        queued_at=from_ms(row.queued_at),
+        due_at=from_ms(row.due_at),
+        finished_at=maybe_from_ms(row.finished_at),
+        took_s=None if row.duration_ms is None else row.duration_ms / 1000,
+        handler=row.handler,
+        worker=row.worker,
+        lease_until=maybe_from_ms(row.lease_until),
+        attempt=row.attempt,
+        attempts=row.attempts,
+        failures=row.failures,
+        crashes=row.crashes,
+        first_failure_at=maybe_from_ms(row.first_failure_at),
+        analysis_status=row.analysis_status,
+        analysis_error=row.analysis_error,
+        posting_status=row.posting_status,
+        posting_error=row.posting_error,
+    )

@@ -1,0 +1,1 @@
+"""The delivery queue: accept, claim, checkpoints, locks, rate limits, leases, wake-up, retention."""

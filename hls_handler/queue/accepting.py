@@ -1,0 +1,290 @@
+"""Acceptance of deliveries: a batch in one transaction, each GUID and each body once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import CompoundSelect, Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from hls_handler.db.clock import HOUR_MS
+from hls_handler.db.compression import compress
+from hls_handler.db.counters import COUNTED_BY_RECEIVER, LAST_WEBHOOK, CounterWriter, Counts, count_end
+from hls_handler.db.database import Database
+from hls_handler.db.tables import deliveries, slots
+from hls_handler.deliveries import Accepted, NewDelivery, State
+from hls_handler.errors import PayloadError
+from hls_handler.events import event_key
+from hls_handler.queue.states import literal, sort_key
+
+_ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # if GitHub sends them again
+_RECORD_WEBHOOK_EVERY_MS = 1000
+_OVER_64_BITS = 2**63
+
+_c = deliveries.c
+_older, _newer = deliveries.alias("older"), deliveries.alias("newer")
+_BY_GUID = (
+    select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest)
+    .where(_c.guid.in_(bindparam("guids", expanding=True)))
+    .order_by(_c.id)
+    .with_for_update(read=True, key_share=True)  # if retention is deleting one, wait: then it is new
+)
+_BY_DIGEST = select(_c.digest, _c.guid, _c.state).where(
+    _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
+)
+_ROUTE_AGAIN = (
+    deliveries.update()
+    .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
+    .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
+)
+_OLDER_OF_CONVERSATION = (
+    select(_older.c.id)
+    .where(_older.c.conversation_key == bindparam("of_conversation"), _older.c.state == literal("queued"))
+    .where(_older.c.id < select(_newer.c.id).where(_newer.c.guid == bindparam("by_guid")).scalar_subquery())
+)
+_OLDER_PUSHES = _OLDER_OF_CONVERSATION.where(_older.c.event == literal_column("'pull_request'"))
+# Two ranges of an index, unlike !=, which would visit many events of one commit one by one.
+_OLDER_COMMITS = union_all(
+    _OLDER_PUSHES.where(_older.c.head_sha < bindparam("sha")), _OLDER_PUSHES.where(_older.c.head_sha > bindparam("sha"))
+)
+
+
+def _supersede_statement(older: Select[int] | CompoundSelect[int]) -> ReturningUpdate[Any]:
+    return (
+        deliveries.update()
+        .where(_c.id.in_(older), _c.state == literal("queued"))
+        .values(state="superseded", reason=bindparam("why"), finished_at=bindparam("now"))
+        .returning(_c.id, _c.repository)
+    )
+
+
+_SUPERSEDE = {
+    "thread": _supersede_statement(_OLDER_OF_CONVERSATION),
+    "older_commits": _supersede_statement(_OLDER_COMMITS),
+}
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The fields of a stored delivery that tell whether a new one with its GUID is the same delivery again."""
+
+    state: State
+    event: str
+    repository_id: int | None
+    number: int | None
+    digest: bytes | None  # None: the body was not stored
+
+    def is_same_as(self, new: NewDelivery) -> bool:
+        """The GUID is not signed: whoever knows one and holds any secret could replace another delivery."""
+        digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
+        return digest_fits and (self.event, self.repository_id, self.number) == (
+            new.event,
+            new.repository_id,
+            new.number,
+        )
+
+
+@dataclass(slots=True)
+class Duplicates:
+    """Rows that already exist for the GUIDs and bodies of a batch, and the earlier deliveries of the batch itself."""
+
+    stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
+    bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
+    rejects_replays: bool = True
+
+    def add(self, new: NewDelivery) -> None:
+        digest = new.digest if new.state == "queued" else None
+        self.stored[new.guid] = Stored(new.state, new.event, new.repository_id, new.number, digest)
+        if digest and self.rejects_replays:
+            self.bodies.setdefault(digest, {})[new.guid] = new.state
+
+
+class BatchAcceptor:
+    def __init__(self, database: Database, counters: CounterWriter) -> None:
+        self._database, self._counters = database, counters
+        self._last_webhooks: dict[str, int] = {}  # that this process has recorded
+
+    def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
+        """See `DeliveryQueue.accept`."""
+        for new in batch:
+            require_storable(new)
+        rows = [_row(new) for new in batch]
+        first_counts, later_counts = _count_arrivals(batch, counts or {})
+        with self._database.writing() as connection:
+            self._counters.add(connection, first_counts)
+            now = self._database.now_in(connection)
+            recorded = self._record_webhooks(connection, first_counts, now)
+            existing = find_existing(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
+            known_guids = frozenset(existing.stored)
+            outcomes = decide_outcomes(batch, existing)
+            stored = {new.guid: i for i, new in enumerate(batch) if outcomes[i].outcome in ("queued", "ignored")}
+            for i in stored.values():
+                rows[i] |= _times(batch[i], now)
+            _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, known_guids, now)
+            superseding = _superseding([batch[i] for i in stored.values()], known_guids)
+            later_counts += _supersede(connection, superseding, now)
+            self._counters.add(connection, later_counts + _count_outcomes(batch, outcomes))
+            if any(outcome.outcome == "queued" for outcome in outcomes):
+                self._database.notify(connection)
+        self._last_webhooks.update(recorded)
+        return outcomes
+
+    def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
+        """Record the time of the last webhook, in total and of each repository, at most once a second."""
+        labels = {label for name, label in counted if name in ("webhooks", "repository")}
+        due = {
+            label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
+        }
+        self._counters.set_times(connection, LAST_WEBHOOK, due)
+        return due
+
+
+def require_storable(new: NewDelivery) -> None:
+    """Raise `PayloadError` for a number that no database stores: it would make the whole batch fail."""
+    for name, number in (("repository.id", new.repository_id), ("installation.id", new.installation)):
+        if number is not None and not -_OVER_64_BITS <= number < _OVER_64_BITS:
+            raise PayloadError(f"the payload does not have GitHub's shape: {name} does not fit 64 bits")
+    if new.number is not None and not 0 <= new.number < _OVER_64_BITS:
+        raise PayloadError("the payload does not have GitHub's shape: number does not fit 63 bits")
+
+
+def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:
+    """Read existing rows. Bodies queued longer than `window_ms` before `now` are not replays; with 0, none is."""
+    found = Duplicates(rejects_replays=window_ms > 0)
+    for row in connection.execute(_BY_GUID, {"guids": [new.guid for new in batch]}):
+        found.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
+    digests = {new.digest for new in batch if new.state == "queued" and new.digest}
+    if found.rejects_replays and digests:
+        for body in connection.execute(_BY_DIGEST, {"digests": list(digests), "since": now - window_ms}):
+            found.bodies.setdefault(body.digest, {})[body.guid] = body.state
+    return found
+
+
+def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
+    """Return the outcome of each delivery of a batch; earlier ones count as existing for later ones."""
+    outcomes = []
+    for new in batch:
+        outcome = _decide(new, existing)
+        outcomes.append(outcome)
+        if outcome.outcome in ("queued", "ignored"):
+            existing.add(new)
+    return outcomes
+
+
+def _decide(new: NewDelivery, existing: Duplicates) -> Accepted:
+    stored = existing.stored.get(new.guid)
+    if stored is not None and not (stored.state in _ROUTED_AGAIN and stored.is_same_as(new)):
+        return Accepted("duplicate", stored.state, new.guid)
+    if new.state == "queued" and new.digest:
+        first = next((guid for guid in existing.bodies.get(new.digest, {}) if guid != new.guid), None)
+        if first is not None:
+            return Accepted("replay", existing.bodies[new.digest][first], first)
+    return Accepted(new.state, new.state, new.guid, new.reason)
+
+
+def _row(new: NewDelivery) -> dict[str, object]:
+    queued = new.state == "queued"
+    return {
+        "guid": new.guid,
+        "event": new.event,
+        "action": new.action,
+        "request_id": new.request_id,
+        "state": new.state,
+        "reason": new.reason,
+        "reason_kind": new.reason_kind,
+        "repository_id": new.repository_id,
+        "repository": new.repository,
+        "installation": new.installation,
+        "number": new.number,
+        "head_sha": new.head_sha,
+        "sender": new.sender,
+        "conversation_key": new.thread_key,
+        "priority": new.priority,
+        "digest": new.digest if queued else None,
+        "body": compress(new.body) if queued and new.body else None,
+    }
+
+
+def _times(new: NewDelivery, now: int) -> dict[str, object]:
+    is_queued = new.state == "queued"
+    reason = (
+        f"waits {new.settle_s:g} s for a newer push (limits.settle_s)" if is_queued and new.settle_s else new.reason
+    )
+    return {
+        "queued_at": now,
+        "due_at": now + round(new.settle_s * 1000),
+        "sort_key": sort_key(now, new.priority),
+        "finished_at": None if is_queued else now,
+        "reason": reason,
+    }
+
+
+def _store(
+    database: Database,
+    connection: Connection,
+    rows: Mapping[str, dict[str, object]],
+    known_guids: frozenset[str],
+    now: int,
+) -> None:
+    """Insert the rows of new GUIDs; deliveries that came again start from the beginning."""
+    new = [row | {"received_at": now} for guid, row in rows.items() if guid not in known_guids]
+    database.insert_rows(connection, deliveries, new)
+    for guid in sorted(known_guids & rows.keys()):
+        connection.execute(_ROUTE_AGAIN, rows[guid] | {"known_guid": guid})
+
+
+def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> list[NewDelivery]:
+    """Return the deliveries that supersede others.
+
+    Of several that supersede the same, the last is enough, unless it came again: then it may be older than the rest.
+    """
+    newest = {
+        (new.thread_key, new.supersedes, new.head_sha, new.guid if new.guid in known_guids else None): new
+        for new in batch
+        if new.supersedes != "nothing" and new.thread_key is not None
+    }
+    return list(newest.values())
+
+
+def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
+    """End the queued deliveries that newer ones supersede; return what is to be counted."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for new in newer:
+        if new.supersedes == "thread":
+            why = f"{event_key(new.event, new.action)} ended the work on this thread (delivery {new.guid})"
+        else:
+            why = f"a newer commit, {new.head_sha}, was pushed before this one's turn came (delivery {new.guid})"
+        terms = {"of_conversation": new.thread_key, "by_guid": new.guid, "why": why, "now": now, "sha": new.head_sha}
+        superseded = connection.execute(_SUPERSEDE[new.supersedes], terms).all()
+        for old in superseded:
+            counts.update(count_end("superseded", repository=old.repository))
+        if superseded:
+            connection.execute(slots.delete().where(slots.c.delivery_id.in_([old.id for old in superseded])))
+    return counts
+
+
+def _count_arrivals(
+    batch: Sequence[NewDelivery], also: Counts
+) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """Return what is counted before a batch is looked up, and what of `also` is counted after that."""
+    arrivals: Counter[tuple[str, str]] = Counter()
+    for new in batch:
+        arrivals["webhooks", ""] += 1
+        arrivals["event", event_key(new.event, new.action)] += 1
+        if new.repository is not None:
+            arrivals["repository", new.repository] += 1
+    before = Counter({key: n for key, n in also.items() if key[0] in COUNTED_BY_RECEIVER})
+    return arrivals + before, Counter({key: n for key, n in also.items() if key not in before})
+
+
+def _count_outcomes(batch: Sequence[NewDelivery], outcomes: Sequence[Accepted]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for new, outcome in zip(batch, outcomes, strict=True):
+        if outcome.outcome in ("duplicate", "replay"):
+            counts["outcome", outcome.outcome] += 1
+        elif outcome.outcome == "ignored":
+            counts += count_end("ignored", repository=new.repository, kind=new.reason_kind)
+    return counts

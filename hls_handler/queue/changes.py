@@ -1,0 +1,212 @@
+"""Pending changes of a delivery: values that are stored in the delivery's next transaction, whatever that is for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hls_handler.db.compression import compress_text
+from hls_handler.db.counters import CounterWriter
+from hls_handler.db.database import Database, Insert
+from hls_handler.db.tables import checkpoints, comments, labels
+from hls_handler.deliveries import Lease, Remembered
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
+from hls_handler.queue.leases import COMPLETE_WRITE, PENDING, Fence, lost, terms_of
+
+LABEL_SET = "label_set"
+"""Counter of labels that we set because of a reply, by prompt and field."""
+
+_NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRef:
+    """A conversation as one account."""
+
+    repository_id: int
+    bot_login: str
+    number: int
+
+    @property
+    def columns(self) -> dict[str, object]:
+        return {"repository_id": self.repository_id, "bot_login": self.bot_login, "number": self.number}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """The new state of labels of a conversation; None deletes what is stored of them."""
+
+    conversation: ConversationRef
+    names: tuple[str, ...]
+    state: LabelState | None
+    origins: Mapping[str, Origin] = field(default_factory=lambda: NO_ORIGINS)  # of "intended" labels
+
+
+@dataclass(frozen=True, slots=True)
+class CommentChange:
+    """Our comment of one family on a conversation, as it was written."""
+
+    conversation: ConversationRef
+    family: str
+    comment_id: int
+    body_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCompleted:
+    """A write under a lock got its response: it takes no effect any more that a read does not show."""
+
+    guid: str
+    lock: str
+
+
+Change = Remembered | LabelChange | CommentChange | WriteCompleted
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Changes whose checkpoints are compressed, which is done before a transaction: all other writers wait for it."""
+
+    checkpoints: Sequence[Mapping[str, object]] = ()
+    others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
+
+
+NO_CHANGES = Prepared()
+
+
+def prepare(changes: Sequence[Change]) -> Prepared:
+    rows = {
+        (step.name, step.index): {
+            "name": step.name,
+            "step_index": step.index,
+            "version": step.version,
+            "duration_ms": round(step.took_s * 1000),
+            "value": compress_text(step.value),
+        }
+        for step in changes
+        if isinstance(step, Remembered)
+    }
+    return Prepared(list(rows.values()), [change for change in changes if not isinstance(change, Remembered)])
+
+
+class DeliveryWriter:
+    """Writes the pending changes of a delivery inside a transaction, if its lease is still valid."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.fence = Fence(database)
+        self.counters = CounterWriter(database)
+        new = database.insert(checkpoints).values(saved_at=database.now)
+        replaced = ("version", "duration_ms", "saved_at", "value")
+        self._save: ReturningInsert[Any] = new.on_conflict_do_update(
+            index_elements=["delivery_id", "name", "step_index"], set_={name: new.excluded[name] for name in replaced}
+        ).returning(checkpoints.c.name)
+        self._labels: Mapping[LabelState, ReturningInsert[Any]] = {
+            "intended": self._upsert_labels(keep_if_null=("field", "prompt_id")),
+            "ours": self._upsert_labels(set_once=("set_at",)),
+            "gone": self._upsert_labels(),
+        }
+        new_comment = database.insert(comments).values(changed_at=database.now)
+        self._comment: Insert = new_comment.on_conflict_do_update(
+            index_elements=["repository_id", "bot_login", "number", "family"],
+            set_={name: new_comment.excluded[name] for name in ("comment_id", "body_digest", "changed_at")},
+        )
+
+    def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
+        """Store the changes and `statuses` (columns of the delivery); return its row id, or None without the lease.
+
+        Checkpoints count as progress, other changes do not: a delivery that always fails at the same write must end.
+        """
+        terms = terms_of(lease)
+        held = connection.execute(self.fence.select, terms).first()
+        if held is None:
+            return None
+        if statuses or (prepared.checkpoints and not held.has_progressed):  # an UPDATE writes the body again
+            connection.execute(self.fence.mark_progress, {**terms, **statuses})
+        row_id: int = held.id
+        self.counters.add(connection, self.apply(connection, row_id, prepared))
+        return row_id
+
+    def require(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int:
+        """As `find`. Raises `LeaseLost`."""
+        row_id = self.find(connection, lease, prepared, **statuses)
+        if row_id is None:
+            raise lost(lease)
+        return row_id
+
+    def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
+        """Store the changes of a delivery whose lease was checked; return what is to be counted."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for change in prepared.others:
+            match change:
+                case LabelChange():
+                    counts += self._change_labels(connection, change)
+                case CommentChange():
+                    row = {"family": change.family, "comment_id": change.comment_id, "body_digest": change.body_digest}
+                    connection.execute(self._comment, change.conversation.columns | row)
+                case WriteCompleted():
+                    connection.execute(COMPLETE_WRITE, {"of_write": PENDING + change.lock, "of_guid": change.guid})
+                case _:
+                    assert_never(change)
+        if prepared.checkpoints:
+            connection.execute(self._save, [{"delivery_id": row_id, **row} for row in prepared.checkpoints])
+        return counts
+
+    def _change_labels(self, connection: Connection, change: LabelChange) -> Counter[tuple[str, str]]:
+        """Labels are written in one order, so that no two transactions wait for each other."""
+        names, columns = sorted(set(change.names)), change.conversation.columns
+        if not names:
+            return Counter()
+        if change.state is None:
+            connection.execute(labels.delete().where(_of(change.conversation), labels.c.name.in_(names)))
+            return Counter()
+        first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "ours" else []
+        rows = [{**columns, "name": name, "state": change.state, **_origin_columns(change, name)} for name in names]
+        connection.execute(self._labels[change.state], rows)
+        return Counter((LABEL_SET, field_label(row.prompt_id, row.field)) for row in first_set if row.name in names)
+
+    def _upsert_labels(self, *, keep_if_null: Sequence[str] = (), set_once: Sequence[str] = ()) -> ReturningInsert[Any]:
+        """An upsert that replaces the state, keeps the columns `keep_if_null` if the new value is NULL, and sets the
+        times `set_once` if they were NULL.
+        """
+        now = self._database.now
+        new = self._database.insert(labels).values(changed_at=now, **dict.fromkeys(set_once, now))
+        return new.on_conflict_do_update(
+            index_elements=["repository_id", "bot_login", "number", "name"],
+            set_={name: new.excluded[name] for name in ("state", "changed_at")}
+            | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keep_if_null}
+            | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in set_once},
+        ).returning(labels.c.name)
+
+
+_ITS_LABELS = and_(*(labels.c[name] == bindparam(name) for name in ("repository_id", "bot_login", "number")))
+_SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
+    _ITS_LABELS, labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
+)
+
+
+def _of(conversation: ConversationRef) -> Any:
+    return and_(*(labels.c[name] == value for name, value in conversation.columns.items()))
+
+
+def _origin_columns(change: LabelChange, name: str) -> Mapping[str, str | None]:
+    """Only an upsert of intended labels has these columns."""
+    if change.state != "intended":
+        return {}
+    origin = change.origins.get(name)
+    return _NO_ORIGIN if origin is None else {"field": origin.field, "prompt_id": origin.prompt_id}
+
+
+def field_label(prompt_id: str, group: str) -> str:
+    """The label of a counter for one field: "issues/analyze@3f9c2a:priority". All groups of a list count as one."""
+    return f"{prompt_id}:{field_of(group)}"
+
+
+def field_of(group: str) -> str:
+    """The field that a group of labels comes from: "areas" of "areas area/api"."""
+    return group.partition(" ")[0]

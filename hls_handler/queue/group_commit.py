@@ -1,0 +1,159 @@
+"""Group commit: deliveries that arrive during one commit are stored together in the next transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from hls_handler.db.counters import Counts
+from hls_handler.deliveries import Accepted, NewDelivery
+from hls_handler.errors import StoreUnavailable
+from hls_handler.queue.accepting import require_storable
+
+_MAX_BATCH = 256
+COMMIT_TIMEOUT_S = 6.0
+"""GitHub waits at most 10 s for the response."""
+_CLOSE_TIMEOUT_S = 3.0
+"""When the queue is closed, no request waits any more; only counts are left."""
+MAX_WAITING_BYTES = 100_000_000
+"""Limit for bodies that wait for a slow database; more are rejected at once."""
+
+
+class BatchStore(Protocol):
+    """The part of `DeliveryQueue` that this module uses."""
+
+    def accept(
+        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
+    ) -> list[Accepted]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    new: NewDelivery
+    result: asyncio.Future[Accepted]
+    loop: asyncio.AbstractEventLoop
+
+
+class AcceptQueue:
+    """Stores deliveries for an event loop without blocking it: its own thread commits them in batches."""
+
+    def __init__(
+        self,
+        store: BatchStore,
+        *,
+        replay_window_h: Callable[[], float],
+        on_commit: Callable[[list[Accepted]], None],
+        timeout_s: float = COMMIT_TIMEOUT_S,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        """`replay_window_h` returns the current setting. `on_commit` is called in the committing thread after each
+        commit, before the callers get their results.
+        """
+        self._store, self._replay_window_h, self._on_commit = store, replay_window_h, on_commit
+        self._timeout_s, self._max_waiting_bytes = timeout_s, max_waiting_bytes
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts_are_new = False  # those of a failed commit wait for the next batch
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="accept", daemon=True)
+        self._thread.start()
+
+    async def accept(self, new: NewDelivery) -> Accepted:
+        """Return when the delivery is committed. Cancelling the caller does not remove the delivery.
+
+        Raises `StoreUnavailable` if it could not be stored within `timeout_s`; it is then not stored any more unless
+        the commit had begun. Raises `PayloadError` for a number that no database stores.
+        """
+        require_storable(new)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(new, loop.create_future(), loop)
+        with self._changed:
+            if self._is_closed:
+                raise StoreUnavailable("the service is shutting down: send the delivery again")
+            if self._waiting and self._waiting_bytes + len(new.body) > self._max_waiting_bytes:
+                problem = f"{len(self._waiting)} deliveries wait for the database already: see why it is slow"
+                raise StoreUnavailable(problem)
+            self._waiting.append(waiting)
+            self._waiting_bytes += len(new.body)
+            if len(self._waiting) == 1:
+                self._changed.notify()
+        timer = loop.call_later(self._timeout_s, self._time_out, waiting)
+        try:
+            return await waiting.result
+        finally:
+            timer.cancel()
+
+    def count(self, counts: Counts) -> None:
+        """Increment counters with the next commit; return at once. A crash before that loses them."""
+        with self._changed:
+            self._counts.update(counts)
+            self._counts_are_new = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Commit what waits and end the thread, unless the database hangs. Later deliveries are rejected."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join(timeout=_CLOSE_TIMEOUT_S)
+
+    def _time_out(self, waiting: _Waiting) -> None:
+        with self._changed:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+                self._waiting_bytes -= len(waiting.new.body)
+        if not waiting.result.done():
+            problem = f"the database did not answer within {self._timeout_s:g} s: see whether it hangs, is locked"
+            problem += " by another program, or cannot be reached"
+            waiting.result.set_exception(StoreUnavailable(problem))
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._counts_are_new or self._is_closed)
+                if not self._waiting and not self._counts_are_new:
+                    return
+                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+                self._waiting_bytes -= sum(len(waiting.new.body) for waiting in batch)
+                counts, self._counts, self._counts_are_new = self._counts, Counter(), False
+            self._commit(batch, counts)
+
+    def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
+        try:
+            results = self._store.accept(
+                [waiting.new for waiting in batch], replay_window_h=self._replay_window_h(), counts=counts
+            )
+            self._on_commit(results)
+        except Exception as exc:  # noqa: BLE001 (the top of the thread: each caller gets the error, the next batch runs)
+            with self._changed:
+                self._counts.update(counts)
+            _resolve(batch, [exc] * len(batch))
+        else:
+            _resolve(batch, results)
+
+
+def _resolve(batch: Sequence[_Waiting], results: Sequence[Accepted | Exception]) -> None:
+    """Give each caller its result, with one wake-up for each event loop."""
+    for loop in {waiting.loop for waiting in batch}:
+        resolved = [
+            (waiting.result, result) for waiting, result in zip(batch, results, strict=True) if waiting.loop is loop
+        ]
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_set_results, resolved)
+
+
+def _set_results(resolved: Sequence[tuple[asyncio.Future[Accepted], Accepted | Exception]]) -> None:
+    for future, result in resolved:
+        if future.done():  # its caller was cancelled
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,214 @@
+"""Leases of claimed deliveries: the fence around a worker's writes, expiry by two clocks, and pending writes.
+
+The database decides who holds a delivery, and every write to the database is fenced. GitHub has no fence: a process
+that was frozen between its last check of the lease and a request would post what another process has posted meanwhile.
+Therefore a lease has a second expiry time, by a clock of this machine that also runs while the machine sleeps. It
+counts from before the lease was requested, so it is never later than the database's, and is checked right before bytes
+leave.
+
+A write to GitHub without a response may still take effect. It is recorded as a pending write before it begins, and
+keeps the lock of its comment until it can no longer take effect (docs/adr/0007-many-machines.md has a diagram).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, bindparam, literal_column, not_, or_, select
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+
+from hls_handler.db.clock import has_passed
+from hls_handler.db.database import Database
+from hls_handler.db.tables import deliveries, locks
+from hls_handler.deliveries import Lease
+from hls_handler.errors import LeaseLost, StoreUnavailable
+from hls_handler.queue.states import literal
+
+log = logging.getLogger(__name__)
+
+MIN_SHARE_FOR_WRITE = 1 / 2
+"""Share of a lease's time that must be left when a write to GitHub begins, so that the write has ended before another
+machine may claim the delivery. Of `limits.lease_s` (30) these are 15 s, the time limit of a request."""
+
+RENEW_BELOW_SHARE = 0.6
+"""With less than this left, a lease is renewed before a write; the renewal thread normally prevents that."""
+
+FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
+"""With more than this left, the renewal thread does not renew yet: most deliveries end before they need it."""
+
+PENDING = "written "
+"""Prefix of a lock's name for the pending write under that lock."""
+
+_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
+_c = deliveries.c
+OWN_ID = select(_c.id).where(_c.guid == bindparam("of_guid")).scalar_subquery()
+"""The row id of the delivery that a statement is executed for."""
+
+
+class Fence:
+    """The condition that a lease is still valid, for statements executed with `terms_of(lease)`."""
+
+    def __init__(self, database: Database) -> None:
+        self.is_held: ColumnElement[bool] = and_(
+            _c.guid == bindparam("held_guid"),
+            _c.attempt == bindparam("held_attempt"),
+            _c.state == literal("running"),
+            _c.lease_until > database.now,
+        )
+        is_marked = and_(_c.has_progress, _c.crashes == literal_column("0"), _c.first_failure_at.is_(None))
+        self.select: Select[Any] = (
+            select(_c.id, is_marked.label("has_progressed")).where(self.is_held).with_for_update()
+        )
+        progress = {"has_progress": True, "crashes": 0, "first_failure_at": None}
+        self.mark_progress: ReturningUpdate[Any] = (
+            deliveries.update().where(self.is_held).values(progress).returning(_c.id)
+        )
+
+    def require(self, connection: Connection, lease: Lease) -> int:
+        """Return the row id of the lease's delivery, which stays leased until the transaction ends.
+
+        Raises `LeaseLost`.
+        """
+        row_id: int | None = connection.execute(self.select, terms_of(lease)).scalar()
+        if row_id is None:
+            raise lost(lease)
+        return row_id
+
+
+def terms_of(lease: Lease) -> dict[str, object]:
+    return {"held_guid": lease.guid, "held_attempt": lease.attempt}
+
+
+def lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another may hold it")
+
+
+def release_locks(connection: Connection, delivery_id: int) -> None:
+    """Delete the locks of a delivery that is not running any more; its pending writes stay."""
+    connection.execute(_RELEASE, {"of_delivery": delivery_id})
+
+
+class LockStatements:
+    """Statements on the table of locks, used for locks and for pending writes."""
+
+    def __init__(self, database: Database) -> None:
+        now, new = database.now, database.insert(locks)
+        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
+        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
+        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
+            where=is_free,
+        ).returning(locks.c.name)
+        self._pending_until = select(locks.c.locked_until).where(
+            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
+        )
+
+    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
+        """Record a pending write under the lock `name`; return None, or until when another one is pending (ms)."""
+        begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
+        if connection.execute(self.take, begun).first() is not None:
+            return None
+        return self.pending_until(connection, name)  # we held the lock, and it expired
+
+    def pending_until(self, connection: Connection, name: str) -> int | None:
+        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
+        return until
+
+
+COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
+
+
+def machine_seconds() -> float:
+    """Seconds that also pass while the machine sleeps, if the system has such a clock (Linux); else monotonic."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class HeldLeases:
+    """The leases of this process by GUID and attempt, with their expiry by the machine's clock. Thread-safe."""
+
+    def __init__(
+        self,
+        renew: Callable[[Lease, float], object],
+        *,
+        lease_s: Callable[[], float],
+        clock: Callable[[], float] = machine_seconds,
+    ) -> None:
+        """`renew` extends a lease in the database by seconds; `lease_s` returns the current setting."""
+        self._renew_in_database, self._lease_s, self._clock = renew, lease_s, clock
+        self._lock = threading.Lock()
+        self._held: dict[tuple[str, int], tuple[Lease, float, float]] = {}  # expiry, and the time it was granted for
+
+    def now(self) -> float:
+        """The time before a lease is requested, for `add`."""
+        return self._clock()
+
+    def add(self, lease: Lease, *, asked_at: float, lease_s: float) -> None:
+        with self._lock:
+            self._held[lease.guid, lease.attempt] = (lease, asked_at + lease_s, lease_s)
+
+    def remove(self, lease: Lease) -> None:
+        with self._lock:
+            self._held.pop((lease.guid, lease.attempt), None)
+
+    def renew_all(self) -> bool:
+        """Renew leases that are not fresh any more, and drop lost ones; return whether the database responded."""
+        now = self._clock()
+        with self._lock:
+            due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
+        responded = True
+        for lease in due:
+            try:
+                self._renew(lease)
+            except LeaseLost:
+                self.remove(lease)
+            except StoreUnavailable as exc:
+                responded = False
+                log.warning("lease could not be renewed", extra={"delivery": lease.guid, "error": str(exc)})
+        return responded
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        """Raise `LeaseLost` unless more than the share `least` of the lease's time is left. Makes no request."""
+        left_s, given_s = self._left(lease)
+        if left_s <= least * given_s:
+            raise LeaseLost(
+                f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s left by this "
+                "machine's clock, which is not enough to begin anything: another may hold it by then"
+            )
+
+    def secure(self, lease: Lease) -> None:
+        """Make sure that enough time is left for a write; renew the lease if not.
+
+        Raises `LeaseLost` and `StoreUnavailable`.
+        """
+        left_s, given_s = self._left(lease)
+        if left_s < RENEW_BELOW_SHARE * given_s:
+            self._renew(lease)
+        self.require(lease, least=MIN_SHARE_FOR_WRITE)
+
+    def _left(self, lease: Lease) -> tuple[float, float]:
+        with self._lock:
+            held = self._held.get((lease.guid, lease.attempt))
+        return (0.0, 0.0) if held is None else (held[1] - self._clock(), held[2])
+
+    def _renew(self, lease: Lease) -> None:
+        asked_at, lease_s = self._clock(), self._lease_s()
+        self._renew_in_database(lease, lease_s)
+        with self._lock:
+            key = (lease.guid, lease.attempt)
+            if key in self._held:  # else it was given back meanwhile
+                self._held[key] = (self._held[key][0], asked_at + lease_s, lease_s)
+
+
+class ExclusiveLease:
+    """In place of `HeldLeases` where no other process can claim the delivery: on a temporary database."""
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        pass
+
+    def secure(self, lease: Lease) -> None:
+        pass

@@ -1,0 +1,76 @@
+"""Wake-up across the processes that share a PostgreSQL database (LISTEN and NOTIFY).
+
+It only saves time: without a notification, workers poll every few seconds. So a lost connection is not an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import selectors
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psycopg
+
+from hls_handler.db.database import CHANNEL, parse_url, sqlite_file
+from hls_handler.db.postgresql import connect_arguments
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
+
+
+class Notifier:
+    """A thread that listens on its own connection and calls `on_wake_up` when a process has committed a change.
+
+    On SQLite, which one process uses, it does nothing.
+    """
+
+    def __init__(self, url: str, *, on_wake_up: Callable[[], None]) -> None:
+        """`on_wake_up` is called in the notifier's thread, also for changes of this process, and after each connect."""
+        self._on_wake_up = on_wake_up
+        self._ended = threading.Event()
+        self._end_reader, self._end_writer = os.pipe()
+        self._thread = None
+        address = parse_url(url)
+        if sqlite_file(address) is None:
+            arguments = connect_arguments(address)
+            self._thread = threading.Thread(target=self._loop, args=(arguments,), name="notifier", daemon=True)
+
+    def start(self) -> None:
+        if self._thread is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread, and wait a moment for it."""
+        self._ended.set()
+        os.close(self._end_writer)  # wakes the thread
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+
+    def _loop(self, arguments: Mapping[str, Any]) -> None:
+        retry_s = FIRST_RETRY_S
+        while not self._ended.is_set():
+            try:
+                with psycopg.connect(**arguments, autocommit=True) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    retry_s = FIRST_RETRY_S
+                    self._listen(connection)
+            except (psycopg.Error, OSError) as exc:
+                log.info("no wake-ups from other processes for a while", extra={"why": str(exc).strip()})
+                self._ended.wait(retry_s * random.uniform(0.5, 1.0))  # noqa: S311 (spread, not a secret)
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+    def _listen(self, connection: psycopg.Connection[Any]) -> None:
+        """Call once at the beginning, because notifications before LISTEN were missed."""
+        with selectors.DefaultSelector() as either:
+            either.register(connection.fileno(), selectors.EVENT_READ)
+            either.register(self._end_reader, selectors.EVENT_READ)
+            while not self._ended.is_set():
+                self._on_wake_up()
+                either.select()
+                for _ in connection.notifies(timeout=0):
+                    pass

@@ -1,0 +1,65 @@
+"""Pauses: the operator holds back all work, or that of one repository, while deliveries are queued."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, FromClause, exists, func, literal_column, or_, select
+
+from hls_handler.db.clock import from_ms
+from hls_handler.db.database import Database
+from hls_handler.db.tables import pauses
+
+_EVERYTHING = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    repository: str | None  # "owner/repo"; None: everything
+    reason: str | None
+    paused_at: datetime  # aware UTC
+
+
+class Pauses:
+    """Pauses survive restarts and apply to all machines; running deliveries finish."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def pause(self, repository: str | None, *, reason: str | None) -> bool:
+        """Let no delivery of a repository ("owner/repo", in any case) or of any start; False if it was paused already.
+
+        A new reason replaces the earlier one.
+        """
+        new = self._database.insert(pauses).values(
+            name=_name(repository), repository=repository, reason=reason, paused_at=self._database.now
+        )
+        with self._database.writing() as connection:
+            known = connection.execute(select(pauses.c.name).where(pauses.c.name == _name(repository))).first()
+            connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"reason": reason}))
+        return known is None
+
+    def resume(self, repository: str | None) -> bool:
+        """End a pause; False if there was none. The pause of everything and those of repositories are independent."""
+        with self._database.writing() as connection:
+            deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
+            self._database.notify(connection)
+        return deleted.rowcount > 0
+
+    def active(self) -> list[Pause]:
+        """Return the pauses: that of everything first, then repositories by name."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(pauses).order_by(pauses.c.name)).all()
+        return [Pause(row.repository, row.reason, from_ms(row.paused_at)) for row in rows]
+
+
+def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
+    """The condition that a delivery may not start. One without a repository is held back only by the general pause."""
+    # Neither subquery depends on the delivery, so each is evaluated once.
+    named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
+    return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))
+
+
+def _name(repository: str | None) -> str:
+    return _EVERYTHING if repository is None else repository.lower()

@@ -1,0 +1,159 @@
+"""Rate limits across all workers: slots that are an interval apart, and pauses that a server dictated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, bindparam, select
+
+from hls_handler.db.clock import FURTHEST_MS, from_ms, has_passed, to_ms
+from hls_handler.db.database import Database
+from hls_handler.db.tables import rate_limits, slots
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Wait
+from hls_handler.queue.changes import Change, DeliveryWriter, prepare
+from hls_handler.queue.leases import LockStatements
+
+_LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
+_EARLY_MS = 20  # if slots are closer together than this, one may be used that much early: asking again takes longer
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitState:
+    """One rate limit; times are milliseconds by the database's clock."""
+
+    next_at: int  # the first slot that is not reserved
+    held_until: int  # slots before this are void, because the server said so
+    last_slot_at: int  # when the last slot was used, which may be later than it began
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot that may be used now (`is_now`) or is to be waited for, and the state of the rate limit after it."""
+
+    is_now: bool
+    slot_at: int
+    after: RateLimitState
+
+
+def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
+    """Use or reserve a slot. A slot reserved before is used up when its time has come.
+
+    Slots are used `interval_ms` apart, however late the one before was used. A reserved slot is lost if the server
+    holds the rate limit beyond it or if it was missed by far: after a downtime, not everything happens at once.
+    """
+    if (
+        max(state.next_at, state.held_until, state.last_slot_at) > now + FURTHEST_MS
+    ):  # the clock was set back since then
+        state, reserved = RateLimitState(now, 0, 0), None
+    is_mine = reserved is not None and reserved >= state.held_until and now <= reserved + interval_ms + _LATE_MS
+    begins_at = reserved if is_mine and reserved is not None else max(state.next_at, state.held_until, now)
+    slot_at = max(begins_at, state.last_slot_at + interval_ms)
+    early_ms = _EARLY_MS if interval_ms < _EARLY_MS else 0
+    is_now = slot_at - early_ms <= now and state.held_until <= now
+    used_at = max(slot_at, now)
+    next_at = max(state.next_at, used_at + interval_ms)
+    return Slot(is_now, slot_at, RateLimitState(next_at, state.held_until, used_at if is_now else state.last_slot_at))
+
+
+_SELECT = (
+    select(rate_limits.c.next_at, rate_limits.c.held_until, rate_limits.c.last_slot_at)
+    .where(rate_limits.c.name == bindparam("of_name"))
+    .with_for_update()
+)
+_UPDATE = rate_limits.update().where(rate_limits.c.name == bindparam("of_name"))
+_MINE = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == bindparam("of_name"))
+_TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
+
+
+class RateLimiter:
+    def __init__(self, database: Database, writer: DeliveryWriter, statements: LockStatements) -> None:
+        self._database, self._writer, self._locks = database, writer, statements
+        self._select_held = select(rate_limits.c.held_until).where(
+            rate_limits.c.name == bindparam("of_name"), ~has_passed(rate_limits.c.held_until, database.now)
+        )
+
+    def take_slot(
+        self,
+        lease: Lease,
+        name: str,
+        *,
+        interval_s: float,
+        changes: Sequence[Change] = (),
+        write: str | None = None,
+        slowest_write_s: float = 0.0,
+    ) -> None:
+        """Return if the delivery may use a slot of this rate limit now; slots are `interval_s` apart for all workers.
+
+        Otherwise reserve a slot and raise `Wait`: postpone the delivery until then and call again. The changes are
+        stored in either case. Raises `LeaseLost`.
+
+        `write` is the lock under which the slot is used to write: for `slowest_write_s` nobody gets that lock, even
+        after a crash or a restart, unless `WriteCompleted` is stored before.
+        """
+        prepared = prepare(changes)
+        with self._database.writing() as connection:
+            row_id = self._writer.require(connection, lease, prepared)
+            state = self.lock(connection, name)
+            slot = self.use_slot(connection, row_id, name, interval_s, state, self._database.now_in(connection))
+            pending_until = None
+            if slot.is_now and write is not None:
+                ttl_ms = int(slowest_write_s * 1000)
+                pending_until = self._locks.begin_write(connection, row_id, write, ttl_ms=ttl_ms)
+        if not slot.is_now:
+            raise Wait(f"waits for its turn ({name})", at=from_ms(slot.slot_at))
+        if pending_until is not None:
+            raise write_pending(pending_until)
+
+    def hold(self, name: str, until: datetime) -> None:
+        """Allow no slot before `until`, because the server said so. Slots reserved before it are void."""
+        until_ms = to_ms(until)
+        with self._database.writing() as connection:
+            state = self.lock(connection, name)
+            held_until = max(state.held_until, until_ms)
+            self._update(connection, name, RateLimitState(max(state.next_at, until_ms), held_until, state.last_slot_at))
+
+    def held_until(self, name: str) -> datetime | None:
+        """Return until when the server wants no requests; None if it accepts them."""
+        with self._database.reading() as connection:
+            until: int | None = connection.execute(self._select_held, {"of_name": name}).scalar()
+        return None if until is None else from_ms(until)
+
+    def lock(self, connection: Connection, name: str) -> RateLimitState:
+        """Lock a rate limit until the transaction ends; read the time after that."""
+        row = connection.execute(_SELECT, {"of_name": name}).first()
+        if row is None:
+            fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
+            self._database.insert_rows(connection, rate_limits, [fresh], if_new=True)
+            row = connection.execute(_SELECT, {"of_name": name}).one()
+        return RateLimitState(*row)
+
+    def use_slot(
+        self, connection: Connection, row_id: int, name: str, interval_s: float, state: RateLimitState, now: int
+    ) -> Slot:
+        """Use or reserve the next slot of a locked rate limit, in a transaction that has checked the lease."""
+        slot = next_slot(
+            state,
+            reserved=connection.execute(_TAKE_RESERVED, {"of_delivery": row_id, "of_name": name}).scalar(),
+            interval_ms=round(interval_s * 1000),
+            now=now,
+        )
+        self._update(connection, name, slot.after)
+        if not slot.is_now:
+            self.reserve(connection, row_id, name, slot.slot_at)
+        return slot
+
+    def reserve(self, connection: Connection, row_id: int, name: str, slot_at: int) -> None:
+        reserved = {"delivery_id": row_id, "rate_limit": name, "slot_at": slot_at}
+        self._database.insert_rows(connection, slots, [reserved])
+
+    def _update(self, connection: Connection, name: str, after: RateLimitState) -> None:
+        values = {"next_at": after.next_at, "held_until": after.held_until, "last_slot_at": after.last_slot_at}
+        connection.execute(_UPDATE, {"of_name": name, **values})
+
+
+def write_pending(until: int) -> Wait:
+    message = "an earlier write without a response may still take effect on GitHub (github.slowest_write_s)"
+    return Wait(message, at=from_ms(until))
