@@ -1,7 +1,6 @@
-"""A store that remembers in dictionaries what the pipeline of an issue needs, and forgets all at its end.
+"""A storage in dictionaries with the methods that an issue's delivery calls when nothing fails.
 
-It takes the place of the product's own store in `bench.steps`, to tell what keeping things costs. The methods are those
-that an issue's delivery calls when nothing fails; whatever else is asked of it is an error.
+`bench.steps` compares it with the real storage. Any other method is an error.
 """
 
 from __future__ import annotations
@@ -14,33 +13,40 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hls_handler.deliveries import Lease, NewDelivery, Remembered
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
-from hls_handler.handlers.record import Blank, Happened
-from hls_handler.history.corrections import Noted
+from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelState
+from hls_handler.handlers.record import EmptyHistory
+from hls_handler.history.corrections import CorrectionResult
+from hls_handler.queue.changes import Change
 from hls_handler.queue.delivery_queue import Newer
 
 
 @dataclass
 class InMemory:
-    """Its methods are named as the store's, and take what those take."""
+    """Every object of the storage at once: no two of them have a method of the same name that the pipeline calls."""
 
-    queued: deque[NewDelivery] = field(default_factory=deque)
-    remembered: dict[str, dict[tuple[str, int], Remembered]] = field(default_factory=dict)
-    calls: dict[int, Any] = field(default_factory=dict)
+    waiting: deque[NewDelivery] = field(default_factory=deque)
+    saved: dict[str, dict[tuple[str, int], Checkpoint]] = field(default_factory=dict)
+    call_rows: dict[int, Any] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
-    threads: dict[int | None, InMemoryThread] = field(default_factory=dict)
-    locks: dict[str, threading.Lock] = field(default_factory=dict)
-    locked: dict[str, list[str]] = field(default_factory=dict)
+    histories: dict[int | None, InMemoryHistory] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
+    _locked: dict[str, list[str]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
+    @property
+    def queue(self) -> InMemory:
+        return self
+
+    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = repositories = queue
+
     def accept(self, batch: Sequence[NewDelivery], **_window: object) -> None:
-        self.queued.extend(batch)
+        self.waiting.extend(batch)
 
     def claim(self, *, lease_s: float, **_who: object) -> Lease | None:
         try:
-            new = self.queued.popleft()
+            new = self.waiting.popleft()
         except IndexError:
             return None
         self.states[new.guid] = "running"
@@ -70,82 +76,80 @@ class InMemory:
     def secret(self, _name: str) -> bytes:
         return b"k" * 32
 
-    def steps(self, guid: str) -> dict[tuple[str, int], Remembered]:
-        return dict(self.remembered.get(guid, {}))
+    def load(self, guid: str) -> dict[tuple[str, int], Checkpoint]:
+        return dict(self.saved.get(guid, {}))
 
-    def remember(self, lease: Lease, *kept: Remembered | None) -> None:
-        for step in filter(None, kept):
-            self.remembered.setdefault(lease.guid, {})[step.name, step.index] = step
+    def save(self, lease: Lease, *changes: Change, unlock: bool = False, **_posting: object) -> None:
+        for change in changes:
+            if isinstance(change, Checkpoint):
+                self.saved.setdefault(lease.guid, {})[change.name, change.index] = change
+        if unlock:
+            self._release(lease)
 
-    def thread_runs_last_hour(self, _lease: Lease) -> int:
+    def count_conversation_runs(self, _lease: Lease) -> int:
         return 0
 
-    def held_until(self, _pace: str) -> datetime | None:
+    def held_until(self, _name: str) -> datetime | None:
         return None
 
-    def record(self, _lease: Lease, identity: str) -> Blank:
-        return Blank(identity)
+    def record(self, _lease: Lease, bot_login: str) -> EmptyHistory:
+        return EmptyHistory(bot_login)
 
-    def note(self, _lease: Lease, _happened: Happened) -> None:
-        pass
-
-    def later(self, _lease: Lease, _prompt: str) -> Newer:
+    def find_newer(self, _lease: Lease, _prompt: str) -> Newer:
         return Newer(head_sha=None, is_closed=False, is_answered=False)
 
-    def begin_call(self, lease: Lease, *, kept: Sequence[Remembered], **call: object) -> int:
-        self.remember(lease, *kept)
+    def begin(self, lease: Lease, *, changes: Sequence[Change], **call: object) -> int:
+        self.save(lease, *changes)
         number = next(self._numbers)
-        self.calls[number] = (lease.guid, call)
+        self.call_rows[number] = (lease.guid, call)
         return number
 
-    def end_call(self, lease: Lease, call_id: int, *, kept: Sequence[Remembered] = (), **end: object) -> None:
-        self.calls[call_id] = (*self.calls[call_id], end)
-        self.remember(lease, *kept)
+    def end(self, lease: Lease, call_id: int, *, changes: Sequence[Change] = (), **end: object) -> None:
+        self.call_rows[call_id] = (*self.call_rows[call_id], end)
+        self.save(lease, *changes)
 
     def set_status(self, lease: Lease, **status: object) -> None:
         self.statuses.setdefault(lease.guid, {}).update(status)
 
-    def memory(self, lease: Lease, identity: str, *, pending: object = None) -> InMemoryThread:  # noqa: ARG002 (nothing is lost)
-        assert identity, "somebody's"
-        return self.threads.setdefault(lease.number, InMemoryThread())
+    def history(self, lease: Lease, _bot_login: str, **_pending: object) -> InMemoryHistory:
+        return self.histories.setdefault(lease.number, InMemoryHistory())
 
-    feedback = memory
+    of = history
 
-    def take_turn(self, lease: Lease, _pace: str, *, kept: Sequence[Remembered], **_why: object) -> None:
-        self.remember(lease, *kept)
+    def take_slot(self, lease: Lease, _name: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
+        self.save(lease, *changes)
 
-    def lock(self, lease: Lease, name: str, *, ttl_s: float, kept: Sequence[Remembered]) -> None:
-        self.remember(lease, *kept)
-        self.locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
-        self.locked.setdefault(lease.guid, []).append(name)
+    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
+        self.save(lease, *changes)
+        self._locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
+        self._locked.setdefault(lease.guid, []).append(name)
 
-    def answered(self, _lease: Lease, _write: str) -> None:
-        return None
-
-    def finish(self, lease: Lease, state: str, *, kept: Sequence[Remembered], **_why: object) -> None:
-        self.remember(lease, *kept)
+    def finish(self, lease: Lease, state: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
+        self.save(lease, *changes, unlock=True)
         self.states[lease.guid] = state
-        for name in self.locked.pop(lease.guid, ()):
-            self.locks[name].release()
+
+    def _release(self, lease: Lease) -> None:
+        for name in self._locked.pop(lease.guid, ()):
+            self._locks[name].release()
 
 
 @dataclass
-class InMemoryThread:
-    """What is remembered of one thread."""
+class InMemoryHistory:
+    """The history and the corrections of one conversation."""
 
     states: dict[str, LabelState] = field(default_factory=dict)
 
     def labels(self) -> dict[str, LabelState]:
         return dict(self.states)
 
-    def intend_labels(self, names: Iterable[str], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:  # noqa: ARG002 (as the store has it)
+    def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:  # noqa: ARG002 (the real signature)
         self.states.update(dict.fromkeys(names, "intended"))
 
-    def confirm_labels(self, names: Iterable[str]) -> None:
+    def mark_labels_set(self, names: Iterable[str]) -> None:
         self.states.update(dict.fromkeys(names, "ours"))
 
     def comment(self, _family: str) -> None:
         return None
 
-    def seen(self, _shown: Iterable[str], **_thread: object) -> Noted:
-        return Noted(0, ())
+    def record_current(self, _shown: Iterable[str], **_conversation: object) -> CorrectionResult:
+        return CorrectionResult(0, ())

@@ -18,9 +18,9 @@ from starlette.applications import Starlette
 from bench.requests import SECRET
 from bench.serving import serve_on
 from hls_handler.clients.rate import RateLimit
-from hls_handler.events import Sip
+from hls_handler.events import WebhookEnvelope
 from hls_handler.queue.group_commit import AcceptQueue
-from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
+from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -46,8 +46,8 @@ def product(url: str) -> uvicorn.Server:
         store.queue, replay_window_h=lambda: settings.limits.replay_window_h, on_commit=lambda _accepted: None
     )
 
-    async def routed(event: str, sip: Sip) -> Rule | Feedback | Ignored:
-        return route(from_sip(event, sip), settings=settings, table=table, catalogue=_OnePrompt(), we=None)
+    async def routed(event: str, sip: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
+        return route(from_envelope(event, sip), settings=settings, table=table, catalogue=_OnePrompt(), bot=None)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -75,7 +75,7 @@ class _OnePrompt:
     def on(self, _event_key: str) -> tuple[str, ...]:
         return ("measured/analyze",)
 
-    def label_fields(self, _event: str) -> Mapping[str, str]:
+    def label_groups(self, _event: str) -> Mapping[str, str]:
         return {}
 
     def file(self, name: str) -> str:

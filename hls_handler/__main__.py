@@ -16,11 +16,11 @@ def main() -> None:
     try:
         from hls_handler.cli import app
         from hls_handler.cli.options import DOTENV
-        from hls_handler.settings.environment import adopt_way_out
+        from hls_handler.settings.environment import export_proxy_settings
 
         gc.freeze()
         gc.enable()
-        adopt_way_out(os.environ, DOTENV)
+        export_proxy_settings(os.environ, DOTENV)
         app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

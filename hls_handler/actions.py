@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class LabelWish:
+class RequestedLabel:
     """A label that an analysis asks for. An issue or pull request keeps at most one label of each group."""
 
     name: str  # "priority-high"
@@ -16,17 +16,17 @@ class LabelWish:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepLabels:
+class EnsureLabels:
     """Set these labels on the conversation, and remove our other labels in `groups`."""
 
-    wishes: tuple[LabelWish, ...]
+    requested: tuple[RequestedLabel, ...]
     groups: tuple[str, ...]  # every group that the analysis covers, including those without a label now
-    known: tuple[LabelWish, ...] = ()  # labels that may belong to these groups, apart from the shipped ones
+    known: tuple[RequestedLabel, ...] = ()  # labels that may belong to these groups, apart from the shipped ones
     said: Mapping[str, str] = field(default_factory=dict)  # group -> id of the prompt whose reply has the field
 
 
 @dataclass(frozen=True, slots=True)
-class KeepComment:
+class EnsureComment:
     """Set the text of our one comment of this family to `body`. If `create` is false, edit an existing comment only.
 
     If several sources share one comment (reviewers, workflows), `section` names the source: only its section is
@@ -40,12 +40,12 @@ class KeepComment:
     footer: str = ""  # only with `section`: Markdown, scrubbed
 
 
-Action = KeepLabels | KeepComment
+Action = EnsureLabels | EnsureComment
 
 OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
 
 
-COMMENTED, EDITED, SAID = "commented", "edited our comment", "our comment is up to date"
+COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = "commented", "edited our comment", "our comment is up to date"
 """Texts of `Outcome.detail` for a comment that was created, edited, or already up to date."""
 
 

@@ -192,7 +192,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ValidReply:
     """A reply that passed validation."""
 
     prompt_id: str  # "issues/analyze@3f9c2a"
@@ -202,7 +202,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
+class UnusableReply:
     """A response of Claude that cannot be used. It was billed nevertheless."""
 
     prompt_id: str
@@ -216,7 +216,7 @@ class Unusable:
 class Analysis:
     """All replies of Claude about one event, in order, and the comment rendered from them."""
 
-    answers: tuple[Answered, ...]  # empty if Claude was not asked
+    answers: tuple[ValidReply, ...]  # empty if Claude was not asked
     comment: str | None  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
     footer: str = ""  # the footer alone, for comments with sections; scrubbed
 

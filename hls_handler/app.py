@@ -26,37 +26,37 @@ from starlette.applications import Starlette
 from hls_handler import logs
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
-from hls_handler.clients.rate import RateMeter
-from hls_handler.clients.way import proxy_secrets
+from hls_handler.clients.rate import RateLimitMonitor
+from hls_handler.clients.way import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.deliveries import Accepted, Finished
-from hls_handler.errors import Dependency, PromptError, SettingsError, StartLater, StoreUnavailable
-from hls_handler.events import Sip
-from hls_handler.prompting.live import LiveLibrary
+from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
+from hls_handler.events import WebhookEnvelope
+from hls_handler.prompting.live import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
-from hls_handler.routing import Feedback, Ignored, Rule, from_sip, route
+from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.environment import adopt_way_out
+from hls_handler.settings.environment import export_proxy_settings
 from hls_handler.settings.file import SettingsFile
-from hls_handler.settings.masking import secret_values
+from hls_handler.settings.masking import collect_secrets
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
-from hls_handler.settings.succession import Succession
+from hls_handler.settings.reload import SettingsReload
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
-from hls_handler.work.identity import WhoWeAre
-from hls_handler.work.in_force import InForce, Renewal
-from hls_handler.work.kept import Kept
+from hls_handler.work.identity import BotAccount
+from hls_handler.work.in_force import ActiveConfig, ConfigReloader
+from hls_handler.work.kept import CachedClient
 from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.pauses import document
-from hls_handler.work.ports import Now, Tools
+from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from hls_handler.work.probe import Check, Probe
 from hls_handler.work.retention import Retention
 from hls_handler.work.watcher import Watcher
@@ -64,8 +64,8 @@ from hls_handler.work.workers import Workers
 
 log = logging.getLogger(__name__)
 
-GithubOf = Kept[GithubSettings, Github]
-ClaudeOf = Kept[ClaudeSettings, Claude]
+GithubOf = CachedClient[GithubSettings, Github]
+ClaudeOf = CachedClient[ClaudeSettings, Claude]
 
 Role = Literal["all", "web", "worker"]
 """What a process does: `web` takes webhooks in and works on none, `worker` works and takes none in, `all` does both."""
@@ -75,13 +75,13 @@ NOT_SHARED = (
     "needs a database that processes can share, and one process holds an SQLite file: name a postgresql+psycopg:// "
     "address, or serve without --role"
 )
-MEND_PROMPTS = "mend the file that the message names; `hls check` tries all prompts out"
+PROMPTS_REMEDY = "mend the file that the message names; `hls check` tries all prompts out"
 
 
 def create() -> Starlette:
     """The application for an ASGI server of one's own. Raises `SettingsError` with all problems."""
     path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
-    adopt_way_out(os.environ, dotenv)
+    export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
     configure_logs(file.first)
     return Service(file).web
@@ -93,7 +93,9 @@ def _utc_now() -> datetime:
 
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
     """`earlier` are secrets that these settings do not hold any more: they stay masked."""
-    secrets = sorted({*secret_values(settings), *proxy_secrets(), *earlier}, key=lambda secret: (-len(secret), secret))
+    secrets = sorted(
+        {*collect_secrets(settings), *proxy_passwords(), *earlier}, key=lambda secret: (-len(secret), secret)
+    )
     logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
 
 
@@ -112,11 +114,11 @@ class Service:
         self._load = load
         first, self._store, self._held = _openings(settings, load, role)
         self._health = Health(_utc_now)
-        self._rates = RateMeter()
+        self._rates = RateLimitMonitor()
         self._outcomes = Outcomes()
-        self._secrets = set(secret_values(settings))  # all that ever held
+        self._secrets = set(collect_secrets(settings))  # all that ever held
         self._mended = threading.Event()  # whether what waits may go on now
-        self._renewal = Renewal(file, first, make=self._make_in_force, follow=self._follow, health=self._health)
+        self._renewal = ConfigReloader(file, first, make=self._make_in_force, follow=self._follow, health=self._health)
         self._leases = HeldLeases(
             lambda lease, s: self._store.queue.renew(lease, lease_s=s), lease_s=lambda: self.settings().limits.lease_s
         )
@@ -162,8 +164,8 @@ class Service:
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         """One thread's own, made at once: they are not shared, and a token that no client takes is told here."""
         observe = self._rates.observe
-        github: GithubOf = Kept(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
-        claude: ClaudeOf = Kept(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
+        github: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
+        claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
         github.of(settings.github)
         claude.of(settings.claude)
         return github, claude
@@ -178,20 +180,20 @@ class Service:
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
         )
 
-    def _make_toolbox(self, stopping: threading.Event) -> Callable[[], Tools]:
+    def _make_toolbox(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         """A worker's own. What it gives is for one delivery: clients, settings and prompts of one moment."""
         github, claude = self._clients(self.settings())
 
-        def tools() -> Tools:
+        def tools() -> WorkerContext:
             in_force, now = self._now()
-            return Tools(
+            return WorkerContext(
                 store=self._store,
                 leases=self._leases,
                 github=github.of(now.settings.github),
                 claude=claude.of(now.settings.claude),
                 health=self._health,
                 now=lambda: now,
-                we=in_force.we.ask,
+                bot=in_force.bot.ask,
                 stopping=stopping.is_set,
                 pause=stopping.wait,
                 jitter=random.random,
@@ -200,18 +202,18 @@ class Service:
 
         return tools
 
-    def _now(self) -> tuple[InForce, Now]:
+    def _now(self) -> tuple[ActiveConfig, DeliveryConfig]:
         in_force = self._renewal.current()
         library = in_force.prompts.current()
-        if in_force.prompts.trouble is None:
+        if in_force.prompts.report_problem is None:
             self._health.ok("prompts")
         else:
-            self._health.trouble("prompts", in_force.prompts.trouble, MEND_PROMPTS)
-        return in_force, Now(in_force.settings, in_force.table, library)
+            self._health.report_problem("prompts", in_force.prompts.report_problem, PROMPTS_REMEDY)
+        return in_force, DeliveryConfig(in_force.settings, in_force.table, library)
 
-    def _make_in_force(self, settings: Settings, before: InForce) -> InForce:
+    def _make_in_force(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         """Masks come first: from here on the new secrets are in use. Prompts that cannot be used stay as they were."""
-        self._secrets.update(secret_values(settings))
+        self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, earlier=self._secrets)
         github, claude = self._clients(settings)
         github.close()
@@ -219,14 +221,14 @@ class Service:
         same = settings.github.token == before.settings.github.token
         same = same and settings.github.base_url == before.settings.github.base_url
         same_library = library_basis(settings) == library_basis(before.settings)
-        return InForce(
+        return ActiveConfig(
             settings=settings,
             table=RepositoryTable(settings),
             prompts=before.prompts if same_library else _live(settings, self._load, before=before.prompts.latest),
-            we=before.we if same else _who_we_are(settings, self._store),
+            bot=before.bot if same else _who_we_are(settings, self._store),
         )
 
-    def _follow(self, in_force: InForce, step: Succession) -> None:
+    def _follow(self, in_force: ActiveConfig, step: SettingsReload) -> None:
         configure_logs(in_force.settings, earlier=self._secrets)
         self._web.apply(in_force.settings, in_force.table)
         for warning in in_force.settings.warnings:
@@ -276,7 +278,7 @@ class Service:
 
     def _finished(self, end: Finished) -> None:
         self._outcomes.tell(end)
-        made = self._rates.take_new()
+        made = self._rates.take_request_count()
         if made:
             self._accepts.count({("github_requests", ""): made})
 
@@ -297,10 +299,10 @@ class Service:
         pauses = [document(pause) for pause in self._store.pauses.active()]
         return {**asdict(self._store.deliveries.queue_state()), "paused": pauses}
 
-    async def _route(self, event: str, sip: Sip) -> Rule | Feedback | Ignored:
+    async def _route(self, event: str, sip: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
         """With the prompts as they were read last; before a no for want of one, with the files as they are now."""
         now = self._renewal.latest
-        decide = partial(route, from_sip(event, sip), settings=now.settings, table=now.table, we=now.we.known)
+        decide = partial(route, from_envelope(event, sip), settings=now.settings, table=now.table, bot=now.bot.known)
         rule = decide(catalogue=now.prompts.latest)
         if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
             return decide(catalogue=await anyio.to_thread.run_sync(now.prompts.current))
@@ -334,13 +336,13 @@ class Service:
 
 def _openings(
     settings: Settings, load: Callable[[Settings], Library], role: Role
-) -> tuple[InForce, Storage, ExitStack]:
+) -> tuple[ActiveConfig, Storage, ExitStack]:
     """What can fail at the start for reasons that the operator mends: each is tried, and all problems are named.
 
     Closing the stack closes the store and lets go of its file.
     """
     problems: list[str] = []
-    live = store = we = None
+    live = store = bot = None
     with ExitStack() as held:
         try:
             live = _live(settings, load, before=None)
@@ -356,19 +358,19 @@ def _openings(
             if alone:
                 store.queue.release_all_leases()
             store.queue.reschedule_waiting(forget_servers=alone)
-            we = _who_we_are(settings, store)
+            bot = _who_we_are(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
             if live is not None:
-                raise StartLater(problems) from exc
-        if live is None or store is None or we is None:
+                raise DatabaseUnavailable(problems) from exc
+        if live is None or store is None or bot is None:
             raise SettingsError(problems)
-        return InForce(settings, RepositoryTable(settings), live, we), store, held.pop_all()
+        return ActiveConfig(settings, RepositoryTable(settings), live, bot), store, held.pop_all()
 
 
-def _live(settings: Settings, load: Callable[[Settings], Library], *, before: Library | None) -> LiveLibrary:
-    return LiveLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
+def _live(settings: Settings, load: Callable[[Settings], Library], *, before: Library | None) -> ReloadingLibrary:
+    return ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
 
 
-def _who_we_are(settings: Settings, store: Storage) -> WhoWeAre:
-    return WhoWeAre(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)
+def _who_we_are(settings: Settings, store: Storage) -> BotAccount:
+    return BotAccount(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)

@@ -11,10 +11,10 @@ from msgspec.structs import force_setattr
 
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
-SHADOW_STEPS = 100
+FIRST_SHADOW_STEP = 100
 """First step index of a shadow prompt, so that its steps never collide with those of the delivery's own prompts."""
 
-WISH, PULL_REQUEST, REST = 2, 1, 0
+PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
 """Priorities: requests of a person to the bot, then events about pull requests, then all others."""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
@@ -39,16 +39,16 @@ class NewDelivery(msgspec.Struct, frozen=True):
     number: int | None = None  # of the issue or pull request
     head_sha: str | None = None
     sender: str | None = None  # login
-    priority: int = REST  # higher goes first
+    priority: int = PRIORITY_OTHER  # higher goes first
     settle_s: float = 0.0  # minimum wait after storing: a newer delivery may supersede this one meanwhile
     digest: bytes | None = None  # SHA-256 of the body; None if ignored
     body: bytes = b""  # as received; empty if ignored
     supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued deliveries of the same conversation
-    thread_key: str | None = None
+    conversation_key: str | None = None
     """Computed, never passed: deliveries with the same key are processed one after the other."""
 
     def __post_init__(self) -> None:
-        force_setattr(self, "thread_key", _thread_key(self.repository_id, self.number))
+        force_setattr(self, "conversation_key", _thread_key(self.repository_id, self.number))
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -86,12 +86,12 @@ class Lease:
         return replace(self, number=number)
 
     @property
-    def thread_key(self) -> str | None:
+    def conversation_key(self) -> str | None:
         return _thread_key(self.repository_id, self.number)
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class Checkpoint:
     """The stored result of a step, as versioned JSON."""
 
     name: str  # "gather"

@@ -2,21 +2,22 @@
 
 HlsError
 ├── SettingsError          the operator corrects a file; the service does not start
-│   └── StartLater         the settings are valid, but the database is unavailable at the moment
+│   └── DatabaseUnavailable the settings are valid, but the database is unavailable at the moment
 ├── PromptError            the prompt author corrects a template; the last valid version stays in use
 │   ├── BrokenTemplateError one template could not be rendered (prompting/problems.py)
-│   └── TornToken          a template split the placeholder of an untrusted text (untrusted/tokens.py)
+│   └── BrokenPlaceholder  a template split the placeholder of an untrusted text (untrusted/tokens.py)
 ├── PayloadError           the body does not match the event that its header names: 400
-├── Refused                a request that is rejected with 4xx (web/refusal.py)
+├── Rejected               a request that is rejected with 4xx (web/webhook.py)
 ├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause
-│   ├── NotReady           the database server is starting (store/database.py)
-│   └── Conflict           a constraint of the database rejected a write (store/database.py)
-├── DamagedError           a stored value cannot be read: the operator restores a backup (store/packed.py)
-├── EndsAlways             the demo's service exits however often it is restarted (cli/service_process.py)
-├── Found                  a check of the probe found a problem: /health shows it to the operator (work/probe.py)
+│   ├── NotReady           the database server is starting (db/database.py)
+│   └── Conflict           a constraint of the database rejected a write (db/database.py)
+├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
+├── DamagedError           a stored value cannot be read: the operator restores a backup (db/compression.py)
+├── RestartLimitReached    the demo's service exits however often it is restarted (cli/service_process.py)
+├── ProblemFound           a check of the probe found a problem: /health shows it to the operator (work/probe.py)
 ├── LeaseLost              another worker has claimed the delivery: stop, and write nothing
-├── Wait                   not a failure: the delivery is postponed (rate limiter, budget, a held lock)
-├── Overtaken              a newer event supersedes this work
+├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
+├── Superseded             a newer event supersedes this work
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, locked conversation, rejected reply
     └── Retryable          the same call may succeed later
@@ -47,7 +48,7 @@ class SettingsError(HlsError):
         self.problems = tuple(problems)
 
 
-class StartLater(SettingsError):
+class DatabaseUnavailable(SettingsError):
     """The service cannot start because the database is unavailable; a later start may succeed without a change."""
 
 
@@ -71,20 +72,20 @@ class LeaseLost(HlsError):
     """The lease on a delivery has expired and another worker may hold it: stop, and write nothing."""
 
 
-class Wait(HlsError):
+class Postponed(HlsError):
     """The delivery is postponed; nothing failed, and no attempt is counted.
 
-    `at` is aware UTC, by the database's clock. `holdup` is the dependency that causes a delay which the operator
+    `at` is aware UTC, by the database's clock. `waiting_for` is the dependency that causes a delay which the operator
     should know about (Claude's hourly budget is used up); None for an ordinary wait.
     """
 
-    def __init__(self, message: str, *, at: datetime, holdup: Dependency | None = None) -> None:
+    def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None = None) -> None:
         super().__init__(message)
         self.at = at
-        self.holdup: Dependency | None = holdup
+        self.waiting_for: Dependency | None = waiting_for
 
 
-class Overtaken(HlsError):
+class Superseded(HlsError):
     """A newer event (a push, a closed issue) supersedes this work; the message is stored as the reason."""
 
 
@@ -107,9 +108,8 @@ class Retryable(StepFailed):
 class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
-    `remedy` is one sentence for the operator about what to do; `/health` shows it. `maybe_done`: no response arrived,
-    but the request may have been executed and billed. `for_all`: `not_before` applies to all calls, not only to this
-    one.
+    `remedy` is one sentence for the operator about what to do; `/health` shows it. `may_have_succeeded`: no response
+    arrived, but the request may have been executed and billed. `applies_to_all_calls`: so does `not_before`.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class DependencyDown(Retryable):
         dependency: Dependency,
         remedy: str,
         not_before: datetime | None = None,
-        maybe_done: bool = False,
-        for_all: bool = True,
+        may_have_succeeded: bool = False,
+        applies_to_all_calls: bool = True,
     ) -> None:
         super().__init__(message, not_before=not_before)
-        self.for_all = for_all
+        self.applies_to_all_calls = applies_to_all_calls
         self.dependency: Dependency = dependency
         self.remedy = remedy
-        self.maybe_done = maybe_done
+        self.may_have_succeeded = may_have_succeeded

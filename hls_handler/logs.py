@@ -22,7 +22,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS, LogData
 from pythonjsonlogger.json import JsonFormatter
 
 from hls_handler.untrusted.redaction import mask_secrets, redact
-from hls_handler.untrusted.terminal import printable
+from hls_handler.untrusted.terminal import escape_unprintable
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
@@ -145,10 +145,10 @@ class TextLines(logging.Formatter):
         fields = "".join(f"  {k}={_format_value(v)}" for k, v in record.__dict__.items() if k not in _NON_FIELDS)
         ids = " ".join(f"{name}={value}" for name, value in record.__dict__.get("ids", {}).items())
         line = f"{time} {record.levelname:<8} {where:<16} {record.getMessage()}{fields}{f'  [{ids}]' if ids else ''}"
-        shown = printable(self._clean(line))
+        shown = escape_unprintable(self._clean(line))
         if record.exc_info:
             trace = self._clean(self.formatException(record.exc_info))
-            shown = "\n".join([shown, *(printable(part) for part in trace.split("\n"))])
+            shown = "\n".join([shown, *(escape_unprintable(part) for part in trace.split("\n"))])
         return shown
 
 

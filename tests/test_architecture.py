@@ -16,7 +16,7 @@ PACKAGE = Path("hls_handler")
 LAYERS: Mapping[int, tuple[str, ...]] = {
     5: ("__main__", "cli", "app", "sandbox"),
     4: ("web", "work"),
-    3: ("clients", "store"),
+    3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
     1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs"),
 }
@@ -26,10 +26,10 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "github": ("clients",),
     "anthropic": ("clients",),
     "genai_prices": ("clients", "sandbox"),
-    "sqlalchemy": ("store",),
-    "alembic": ("store",),
-    "psycopg": ("store",),
-    "sqlite3": ("store",),
+    "sqlalchemy": ("db", "history", "queue"),
+    "alembic": ("db",),
+    "psycopg": ("db", "queue"),
+    "sqlite3": ("db",),
     "starlette": ("app", "sandbox", "web"),
     "uvicorn": ("app", "cli", "sandbox", "web"),
     "jinja2": ("prompting", "sandbox"),

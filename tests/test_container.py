@@ -119,12 +119,16 @@ def test_one_takes_webhooks_in_and_two_work_on_one_database() -> None:
 
 def context_of_the_build() -> Iterator[Path]:
     """The files that the image gets of the copied paths."""
-    left_out = [line[3:].strip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:3] == "**/"]
+    ignored_paths = [
+        line[3:].strip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:3] == "**/"
+    ]
     for name in copied():
         path = ROOT / name
         for file in [path] if path.is_file() else sorted(path.rglob("*")):
             parts = file.relative_to(ROOT).parts
-            if file.is_file() and not any(fnmatch.fnmatch(part, pattern) for part in parts for pattern in left_out):
+            if file.is_file() and not any(
+                fnmatch.fnmatch(part, pattern) for part in parts for pattern in ignored_paths
+            ):
                 yield file
 
 

@@ -20,9 +20,9 @@ from hls_handler.clients.rate import RateLimit
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.reference import Key, Reference
-from hls_handler.settings.repository import allowed_keys, read_repository_file
+from hls_handler.settings.reload import NEEDS_RESTART
+from hls_handler.settings.repository import list_repository_keys, parse_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
-from hls_handler.settings.succession import NEEDS_RESTART
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.health import Health
 from tests.settings.files import VARIABLES, problems, with_value
@@ -71,9 +71,9 @@ def example(key: Key) -> str:
 def test_the_example_of_a_repositorys_own_settings_has_every_key_and_no_mistake() -> None:
     example = re.search(r"```yaml\n(.*?)```", README.split("## Settings in the repository")[1], re.DOTALL)
     assert example is not None
-    own = read_repository_file(example[1])
+    own = parse_repository_file(example[1])
     assert own.problems == ()
-    assert set(allowed_keys()) <= set(own.lines)
+    assert set(list_repository_keys()) <= set(own.lines)
     Draft202012Validator(repository_schema()).validate(yaml.safe_load(example[1]))
 
 

@@ -17,8 +17,8 @@ from hls_handler.events import (
     WireRelease,
     WireWorkflowRun,
     WorkflowRun,
+    parse_envelope,
     parse_event,
-    sip,
 )
 from hls_handler.prompting import recorded
 
@@ -66,7 +66,7 @@ REPOSITORY = {"id": 1, "full_name": "octo/widgets"}
 
 def test_both_parsers_accept_a_deleted_sender() -> None:
     body = json.dumps({"repository": REPOSITORY, "sender": None}).encode()
-    assert sip(body).sender is None
+    assert parse_envelope(body).sender is None
     assert parse_event("push", "guid", body).sender == Account(login="ghost", id=10137, type="User")
 
 
@@ -77,7 +77,7 @@ def test_both_parsers_read_null_labels_as_no_labels(event: str, object_name: str
     ends = {"head": {"sha": "1f0c"}, "base": {"sha": "2e1b"}}
     item = {"number": 7, "title": "Help", "labels": None, **(ends if event == "pull_request" else {})}
     body = json.dumps({"repository": REPOSITORY, object_name: item}).encode()
-    envelope, parsed = sip(body).thread, parse_event(event, "guid", body).thread
+    envelope, parsed = parse_envelope(body).thread, parse_event(event, "guid", body).thread
     assert envelope is not None
     assert envelope.labels is None
     assert parsed is not None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.ci.lines import LogLine
-from hls_handler.untrusted.cleaning import Code
+from hls_handler.untrusted.cleaning import CodeText
 
 State = Literal["text", "empty", "binary", "elsewhere"]
 """`elsewhere`: the step's lines could not be identified, and another excerpt shows the log of the whole job."""
@@ -48,9 +48,9 @@ class Excerpt:
         return self.last_line - self.first_line + 1 if self.first_line else 0
 
 
-def numbered(excerpt: Excerpt) -> Code:
+def numbered(excerpt: Excerpt) -> CodeText:
     """Return the excerpt as Claude sees it, in the format of the module's docstring. Every omission is visible."""
-    return Code("\n".join(_numbered_lines(excerpt)))
+    return CodeText("\n".join(_numbered_lines(excerpt)))
 
 
 def _numbered_lines(excerpt: Excerpt) -> Iterator[str]:

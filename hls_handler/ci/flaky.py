@@ -17,9 +17,9 @@ from typing import Literal, Protocol
 
 from hls_handler.ci.steps import FAILED
 
-Verdict = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
+FailureClass = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
 
-LATELY_DAYS = 7
+RECENT_DAYS = 7
 """Failures on other branches count for this long."""
 
 MIN_OTHER_BRANCHES = 2  # other than this one; a single one may contain the same change
@@ -50,11 +50,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class FailureClassification:
-    verdict: Verdict
+    verdict: FailureClass
     evidence: str  # a sentence, or ""; it contains names of branches, which are untrusted text
 
 
-def judge(
+def classify_failure(
     job: str, step: str, *, attempts: Iterable[Attempt], failures: Iterable[Failure], default_branch: str
 ) -> FailureClassification:
     """Classify the failure. `attempts` are those of the run, `failures` those of other branches."""
@@ -77,7 +77,7 @@ def judge(
 def _describe_branches(branches: list[str]) -> str:
     count = f"{len(branches)} other {'branch' if len(branches) == 1 else 'branches'}"
     named = ", ".join(branches[:MAX_BRANCHES_NAMED]) + (", ..." if len(branches) > MAX_BRANCHES_NAMED else "")
-    return f"the same step failed on {count} within {LATELY_DAYS} days: {named}"
+    return f"the same step failed on {count} within {RECENT_DAYS} days: {named}"
 
 
 def _enumerate(noun: str, numbers: list[int]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from hls_handler.ci.excerpt import Excerpt
 from hls_handler.ci.lines import LogLine
-from hls_handler.untrusted.cleaning import Code, clean
+from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 MIN_PARTIAL_CHARS = 12
@@ -63,4 +63,4 @@ def _variants(line: str) -> list[str]:
 
 def _normalize(text: str) -> str:
     """Return the text as Claude saw it, without blanks and in one case."""
-    return "".join(redact(clean(Code(text))).split()).casefold()
+    return "".join(redact(clean(CodeText(text))).split()).casefold()

@@ -18,14 +18,14 @@ from hls_handler.cli.say import print_line
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_refusals import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect
-from hls_handler.clients.rate import RateMeter
+from hls_handler.clients.rate import RateLimitMonitor
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.library import Library
-from hls_handler.prompting.problems import nearest
+from hls_handler.prompting.problems import suggest_name
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.retired import find_retired
-from hls_handler.settings.uses import all_uses
+from hls_handler.settings.uses import list_prompt_choices
 from hls_handler.work.library import load_checked
 
 
@@ -93,21 +93,21 @@ def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterat
     """Yield prompts that the settings name but that do not exist; their events would be ignored or lack the shadow."""
     if library is None:
         return
-    for use in all_uses(settings):
+    for use in list_prompt_choices(settings):
         if use.prompt is not False and use.prompt not in library.prompts:
             where = settings.sources.where(use.key)
-            yield f"{where}: there is no prompt {use.prompt!r}; {nearest(use.prompt, library.prompts)}"
+            yield f"{where}: there is no prompt {use.prompt!r}; {suggest_name(use.prompt, library.prompts)}"
 
 
 def _check_github(settings: Settings) -> Iterator[str]:
     try:
-        github = connect(settings.github, observe=RateMeter().observe, now=lambda: datetime.now(UTC))
+        github = connect(settings.github, observe=RateLimitMonitor().observe, now=lambda: datetime.now(UTC))
     except SettingsError as exc:
         yield from exc.problems
         return
     where = settings.sources.where("github.token")
     try:
-        account = github.who_am_i()
+        account = github.fetch_bot_account()
         print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
         for index, repository in enumerate(settings.repositories):
             if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):

@@ -9,7 +9,7 @@ import typer
 from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.say import print_line, print_lines
 from hls_handler.cli.story import tell
-from hls_handler.cli.why import sentences
+from hls_handler.cli.why import format_report
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.statistics import DeliveryRow
@@ -72,7 +72,7 @@ def show(guid: Guid, config: Config = None) -> None:
     """
     with open_store(load(config)) as store:
         report = tell(store, _require_found(store.deliveries.find(guid), guid))
-    for sentence in sentences(report):
+    for sentence in format_report(report):
         print_line(sentence)
     if report.comment is not None:
         print_lines("\n--- comment ---\n" + report.comment)

@@ -28,7 +28,7 @@ from hls_handler.cli.options import Config
 from hls_handler.cli.say import print_line, print_lines
 from hls_handler.cli.send import Response, post_webhook
 from hls_handler.cli.service_process import ServiceProcess
-from hls_handler.cli.story import Story, tell
+from hls_handler.cli.story import DeliveryReport, tell
 from hls_handler.cli.subjects import with_remedy
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
@@ -217,7 +217,7 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
     return all_succeeded
 
 
-def _has_succeeded(report: Story) -> bool:
+def _has_succeeded(report: DeliveryReport) -> bool:
     """Accept superseded deliveries: with the data of an earlier demo, newer events exist already."""
     return report.delivery.state in ("done", "superseded")
 
@@ -242,7 +242,7 @@ def _send_with_retries(settings: Settings, payload: Recorded, service: ServicePr
             service.revive()
 
 
-def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout_s: float) -> Story | None:
+def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout_s: float) -> DeliveryReport | None:
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         row = store.deliveries.find(guid)
@@ -253,7 +253,7 @@ def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout
     return None
 
 
-def _print_report(report: Story) -> None:
+def _print_report(report: DeliveryReport) -> None:
     row = report.delivery
     print_line(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
     for answered in report.answers:

@@ -19,7 +19,7 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_refusals import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.render import render
@@ -106,8 +106,8 @@ def _estimates(claude: ClaudeSettings, library: Library, name: str) -> Iterator[
     prompt = next(iter(library.on(payload.key) or library.on(payload.event)), None)
     from hls_handler.sandbox.samples import facts_of  # here: `hls serve` does not need it
 
-    event, facts = facts_of(payload, handler, Budget(input_tokens=claude.input_tokens))
-    if prompt is None or handler.unasked(facts) is not None:
+    event, facts = facts_of(payload, handler, PromptLimits(input_tokens=claude.input_tokens))
+    if prompt is None or handler.skip_reason(facts) is not None:
         return
     variables = template_variables(event, handler, facts, prompt=prompt, dry_run=False)
     first = estimate(claude, render(library, prompt, variables, key=b"estimate"))

@@ -9,10 +9,10 @@ from hls_handler.analysis import Usage
 from hls_handler.clients.claude import request_schema
 from hls_handler.clients.prices import cost_usd
 from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.settings.model import Claude
-from hls_handler.settings.retired import current_model
+from hls_handler.settings.retired import resolve_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Estimate:
         return None if second_usd is None else self.max_usd + second_usd
 
 
-def estimate(settings: Claude, rendered: Rendered) -> Estimate:
+def estimate(settings: Claude, rendered: RenderedPrompt) -> Estimate:
     schema = json.dumps(request_schema(rendered.schema), indent=2)
     tokens = sum(estimate_tokens(text) for text in (rendered.system, rendered.task, schema))
     return estimate_from_tokens(settings, rendered.prompt, input_tokens=tokens)
@@ -41,7 +41,7 @@ def estimate(settings: Claude, rendered: Rendered) -> Estimate:
 
 def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
     """Estimate the cost of a question of which only the size is known."""
-    model = current_model(prompt.model or settings.model)
+    model = resolve_model(prompt.model or settings.model)
     max_tokens = prompt.max_tokens or settings.max_tokens
     return Estimate(
         model=model,

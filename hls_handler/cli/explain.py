@@ -15,14 +15,19 @@ from hls_handler.cli.own_settings import (
 )
 from hls_handler.cli.say import print_line
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.routing import RELABELS, Candidate, Feedback, Ignored, Rule, route, route_by
-from hls_handler.routing.candidate import REVIEW_REQUESTED
-from hls_handler.routing.filters import READ_BY_CLAUDE
-from hls_handler.settings.effective import Effective, RepositoryTable, laid_over, why_before
-from hls_handler.settings.github_events import complaint_of_one
-from hls_handler.settings.masking import masked, secret_values
+from hls_handler.routing import LABEL_ACTIONS, Ignored, LabelCorrection, RoutingInput, Rule, route, route_with_settings
+from hls_handler.routing.filters import ANALYSED_FIELDS
+from hls_handler.routing.input import REVIEW_REQUESTED
+from hls_handler.settings.effective import (
+    EffectiveSettings,
+    RepositoryTable,
+    apply_repository_settings,
+    explain_precedence,
+)
+from hls_handler.settings.github_events import find_single_event_problem
+from hls_handler.settings.masking import collect_secrets, masked
 from hls_handler.settings.model import Settings, Sources
-from hls_handler.settings.provenance import held
+from hls_handler.settings.provenance import iter_sourced_values
 from hls_handler.settings.repository import PATH
 
 config_commands = typer.Typer(
@@ -38,7 +43,7 @@ CONDITIONS = "if a person triggers it, on an issue or pull request that is not a
 EXTRA_CONDITIONS = {
     "edited": ", and the title or text changes",
     REVIEW_REQUESTED: ", and the review is requested from HLS",
-    **dict.fromkeys(RELABELS, ", and HLS has set a label of the same field there"),
+    **dict.fromkeys(LABEL_ACTIONS, ", and HLS has set a label of the same field there"),
 }
 
 
@@ -67,7 +72,7 @@ def explain(
     """
     if not REPOSITORY_NAME.fullmatch(repository):
         raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
-    unknown = complaint_of_one(event) if event is not None else None
+    unknown = find_single_event_problem(event) if event is not None else None
     if unknown is not None:
         raise typer.BadParameter(unknown, param_hint="--event")
     settings = load(config)
@@ -76,56 +81,58 @@ def explain(
     if not matching:
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
-    secrets = secret_values(settings)
+    secrets = collect_secrets(settings)
     own = load_repository_settings(settings, matching[0], repository, live=live)
-    effective = laid_over(matching[0], own.settings)
+    effective = apply_repository_settings(matching[0], own.settings)
     merged = settings.beside(Sources(PATH, own.settings.lines))
     for line in _format_settings(merged, (effective, *matching[1:]), own):
         print_line(masked(line, secrets))
     if event is None:
         return
-    candidate = _event_by_person(event, repository)
+    routing_input = _event_by_person(event, repository)
     library = load_prompts(settings)
-    result = route(candidate, settings=settings, table=table, catalogue=library, we=None)
+    result = route(routing_input, settings=settings, table=table, catalogue=library, bot=None)
     if isinstance(result, Rule):
         settings = merged
-        result = route_by(candidate, effective, settings=settings, catalogue=library, we=None)
+        result = route_with_settings(routing_input, effective, settings=settings, catalogue=library, bot=None)
     print_line(masked(f"{event} = {_format_result(settings, result)}", secrets))
     if isinstance(result, Ignored):
         raise typer.Exit(1)
     if isinstance(result, Rule) and result.shadow is not None:
         where = settings.sources.where(result.shadow.chosen_by)
         print_line(masked(f"  shadow prompt: {result.shadow.prompt}   {where}", secrets))
-    print_line(f"  {CONDITIONS}{EXTRA_CONDITIONS.get(candidate.action or '', '')}")
+    print_line(f"  {CONDITIONS}{EXTRA_CONDITIONS.get(routing_input.action or '', '')}")
 
 
-def _format_settings(settings: Settings, matching: tuple[Effective, ...], own: LoadedRepositorySettings) -> list[str]:
+def _format_settings(
+    settings: Settings, matching: tuple[EffectiveSettings, ...], own: LoadedRepositorySettings
+) -> list[str]:
     chosen, *others = matching
     lines = [f"name = {chosen.pattern}   {settings.sources.where(f'{chosen.key}.name')}"]
     for other in others:
         where = settings.sources.where(f"{other.key}.name")
-        lines.append(f"  has precedence over {other.pattern}   {where}: {why_before(chosen, other)}")
+        lines.append(f"  has precedence over {other.pattern}   {where}: {explain_precedence(chosen, other)}")
     lines.append(f"{PATH} = {own.status}")
-    return [*lines, *(str(value) for value in held(settings, chosen))]
+    return [*lines, *(str(value) for value in iter_sourced_values(settings, chosen))]
 
 
-def _event_by_person(key: str, repository: str) -> Candidate:
+def _event_by_person(key: str, repository: str) -> RoutingInput:
     """Build an event that can be ignored only because of settings and prompts."""
     name, _, action = key.partition(".")
-    return Candidate(
+    return RoutingInput(
         event=name,
         action=action or None,
         repository=repository,
         sender=PERSON,
         sender_is_bot=False,
         author=PERSON,
-        changed=READ_BY_CLAUDE if action == "edited" else frozenset(),
+        changed=ANALYSED_FIELDS if action == "edited" else frozenset(),
         comment_author=PERSON,
     )
 
 
-def _format_result(settings: Settings, result: Rule | Feedback | Ignored) -> str:
+def _format_result(settings: Settings, result: Rule | LabelCorrection | Ignored) -> str:
     if isinstance(result, Ignored):
         return f"ignored ({result.kind})   {result.reason}"
-    prompt = "feedback, no prompt" if isinstance(result, Feedback) else result.prompt
+    prompt = "feedback, no prompt" if isinstance(result, LabelCorrection) else result.prompt
     return f"{prompt}   {result.why(settings.sources)}"

@@ -13,7 +13,7 @@ import typer
 from hls_handler.cli.say import print_line
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError
-from hls_handler.settings.credentials import find_missing, missing_credentials, with_stand_ins
+from hls_handler.settings.credentials import find_missing, find_missing_credentials, with_dummy_credentials
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -49,9 +49,9 @@ def load_without_credentials(config: Path | None) -> Settings:
     """Load the settings; unset credentials are accepted, and `credentials.find_missing` finds them later."""
     path = config_path(config)
     try:
-        if not missing_credentials(os.environ, DOTENV):
+        if not find_missing_credentials(os.environ, DOTENV):
             return load(config)
-        return load_settings(path, with_stand_ins(os.environ, DOTENV), dotenv=DOTENV)
+        return load_settings(path, with_dummy_credentials(os.environ, DOTENV), dotenv=DOTENV)
     except SettingsError as exc:
         abort(exc.problems)
 

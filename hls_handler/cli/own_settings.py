@@ -14,14 +14,14 @@ from hls_handler.cli.say import print_line
 from hls_handler.clients.looking import look
 from hls_handler.errors import PromptError, SettingsError, StepFailed
 from hls_handler.prompting.library import Library
-from hls_handler.settings.effective import Effective
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
-    NOTHING_SAID,
+    EMPTY_REPOSITORY_SETTINGS,
     PATH,
-    OwnFile,
-    OwnSettings,
-    read_repository_file,
+    RepositorySettings,
+    RepositorySettingsFile,
+    parse_repository_file,
     text_of,
 )
 from hls_handler.work.library import load_checked
@@ -30,17 +30,17 @@ from hls_handler.work.repository_settings import known_now, own_file, with_promp
 
 @dataclass(frozen=True, slots=True)
 class LoadedRepositorySettings:
-    settings: OwnSettings
+    settings: RepositorySettings
     status: str  # version and age, or the reason why there are no repository settings
 
 
 def load_repository_settings(
-    settings: Settings, effective: Effective, repository: str, *, live: bool
+    settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> LoadedRepositorySettings:
     """Return the settings that the service last read or, with `live`, those on GitHub; exits with 1 if that fails."""
     if not effective.features.repository_settings:
-        where = settings.sources.where(effective.feature_key("repository_settings", settings))
-        return LoadedRepositorySettings(NOTHING_SAID, f"ignored, because switched off   {where}")
+        where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
+        return LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, f"ignored, because switched off   {where}")
     with open_existing_store(settings) as store:
         stored = store.repository_files.find_by_name(repository) if store else None
     if live:
@@ -50,7 +50,7 @@ def load_repository_settings(
         except (StepFailed, SettingsError) as exc:
             fail(str(exc))
     if stored is None:
-        return LoadedRepositorySettings(NOTHING_SAID, "not read yet; --live reads it from GitHub")
+        return LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub")
     file = own_file(stored)
     if file.own.says.prompts.use:
         file = replace(file, own=with_prompts_of(load_prompts(settings), file))
@@ -80,13 +80,13 @@ def check_repository(
     """
     settings = load_without_credentials(config)
     try:
-        own = read_repository_file(text_of(file.read_bytes(), str(file)), str(file))
+        own = parse_repository_file(text_of(file.read_bytes(), str(file)), str(file))
     except OSError as exc:
         abort([f"{file}: cannot be read: {exc.strerror}"])
     except SettingsError as exc:
-        own = OwnSettings(problems=exc.problems)
+        own = RepositorySettings(problems=exc.problems)
     if not own.problems:
-        own = with_prompts_of(load_prompts(settings), OwnFile(own, version=None), called=str(file))
+        own = with_prompts_of(load_prompts(settings), RepositorySettingsFile(own, version=None), called=str(file))
     for problem in own.problems:
         print_line(problem, err=True)
     if own.problems:

@@ -20,11 +20,11 @@ from hls_handler.clients.claude import Claude, request_schema
 from hls_handler.clients.prices import cost_usd
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
 from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.settings.retired import current_model
+from hls_handler.settings.retired import resolve_model
 from hls_handler.storage import Storage
 from hls_handler.work.asking import PROMPT_SECRET
 from hls_handler.work.comparison import Comparison, Pair, is_named, pair
@@ -50,7 +50,7 @@ class _Plan:
     prompt: Prompt
     library: Library
     key: bytes
-    questions: tuple[tuple[Stored, Rendered], ...]
+    questions: tuple[tuple[Stored, RenderedPrompt], ...]
     failed: int  # number of deliveries for which the prompt could not be rendered
 
 
@@ -84,7 +84,7 @@ def _plan(settings: Settings, store: Storage, request: RerunRequest) -> _Plan:
             [f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead"]
         )
     key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
-    questions: list[tuple[Stored, Rendered]] = []
+    questions: list[tuple[Stored, RenderedPrompt]] = []
     failed = 0
     for row in store.deliveries.with_checkpoint("ask", since=request.since):
         stored = stored_for(store, row, prompt, library, table)
@@ -102,7 +102,7 @@ def _plan(settings: Settings, store: Storage, request: RerunRequest) -> _Plan:
 
 def _describe_cost(settings: Settings, plan: _Plan) -> str:
     prompt, count = plan.prompt, len(plan.questions)
-    model = current_model(prompt.model or settings.claude.model)
+    model = resolve_model(prompt.model or settings.claude.model)
     tokens = sum(
         estimate_tokens(text)
         for _, question in plan.questions
@@ -119,7 +119,7 @@ def _describe_cost(settings: Settings, plan: _Plan) -> str:
 
 def _ask_all(plan: _Plan, claude: Claude, *, pause_s: float) -> Comparison:
     pairs: list[Pair] = []
-    left_out = Counter(failed=plan.failed)
+    excluded = Counter(failed=plan.failed)
     for number, (stored, _) in enumerate(plan.questions):
         if number:
             time.sleep(pause_s)
@@ -127,12 +127,12 @@ def _ask_all(plan: _Plan, claude: Claude, *, pause_s: float) -> Comparison:
             pairs.append(pair(stored.row, run_again(stored, plan.library, claude, plan.key), stored.posted))
         except DependencyDown as exc:  # the remaining questions would fail, too
             print_line(f"{exc}; {exc.remedy}", err=True)
-            left_out["not asked"] = len(plan.questions) - number
+            excluded["not asked"] = len(plan.questions) - number
             break
         except (StepFailed, PromptError) as exc:
             _print_failure(stored, exc)
-            left_out["failed"] += 1
-    return Comparison(tuple(pairs), +left_out)
+            excluded["failed"] += 1
+    return Comparison(tuple(pairs), +excluded)
 
 
 def _print_failure(stored: Stored, exc: Exception) -> None:

@@ -78,8 +78,8 @@ def compare(
 
 
 def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Comparison, *, asked: bool) -> str:
-    left_out = ", ".join(f"{count} {reason}" for reason, count in comparison.left_out.items())
-    detail = f" ({left_out})" if left_out else ""
+    excluded = ", ".join(f"{count} {reason}" for reason, count in comparison.excluded.items())
+    detail = f" ({excluded})" if excluded else ""
     if asked:
         return f"no delivery of the last {since} could be compared{detail}"
     missing = f"{prompt} ran as a shadow" if other is None else f"{prompt} and {other} ran, one as the other's shadow"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from hls_handler.untrusted.terminal import printable
+from hls_handler.untrusted.terminal import escape_unprintable
 from hls_handler.work.comparison import Comparison, Difference, Pair, Side, mean_cost_usd, mean_tokens, prompt_ids
 
 TABLE_WIDTH = 1000
@@ -42,7 +42,7 @@ def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
         "prompt": _summarize(sides),
         "with": _summarize(other_sides),
         "compared": len(comparison.pairs),
-        "left_out": dict(comparison.left_out),
+        "left_out": dict(comparison.excluded),
         "same_labels": len(comparison.pairs) - comparison.differing,
         "differing_labels": comparison.differing,
         "differing_by_group": dict(comparison.groups),
@@ -67,7 +67,7 @@ def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
 def _table(comparison: Comparison) -> Iterator[str]:
     table = Table("delivery", "event", "thread", "comments", "tokens", "USD", "labels", box=None, pad_edge=False)
     for pair in comparison.pairs:
-        table.add_row(*map(printable, _cells(pair)))
+        table.add_row(*map(escape_unprintable, _cells(pair)))
     console = Console(
         width=TABLE_WIDTH, color_system=None, force_terminal=False, markup=False, highlight=False, emoji=False
     )
@@ -99,7 +99,7 @@ def _format_difference(difference: Difference) -> str:
 
 
 def _format_left_out(comparison: Comparison) -> str:
-    parts = ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.left_out.items()))
+    parts = ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
     return f"; left out: {parts}" if parts else ""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.prompting.hints import members
-from hls_handler.prompting.labels import labels_of
-from hls_handler.prompting.offers import in_words
+from hls_handler.prompting.labels import list_possible_labels
 from hls_handler.prompting.prompt import Prompt
+from hls_handler.prompting.variable_docs import describe_type
 
 
 def custom_field_names(prompt: Prompt) -> tuple[str, ...]:
@@ -20,10 +20,10 @@ def custom_field_names(prompt: Prompt) -> tuple[str, ...]:
 def format_custom_fields(prompt: Prompt) -> list[str]:
     """Return "component: one of payments, search, none" for each custom field."""
     hints = members(prompt.reply_model)
-    return [f"{name}: {in_words(hints[name])}" for name in custom_field_names(prompt)]
+    return [f"{name}: {describe_type(hints[name])}" for name in custom_field_names(prompt)]
 
 
 def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
     """Yield each field that sets labels with its possible labels: ("priority", "priority-high, priority-medium")."""
     for field, rule in model.label_rules.items():
-        yield field, ", ".join(labels_of(rule, model.model_fields[field].annotation))
+        yield field, ", ".join(list_possible_labels(rule, model.model_fields[field].annotation))

@@ -8,7 +8,7 @@ from typing import NoReturn
 from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.makeup import Makeup
+from hls_handler.prompting.makeup import PromptSources
 from hls_handler.settings.model import Settings
 from hls_handler.work.library import load_checked, load_shipped
 
@@ -47,7 +47,7 @@ def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[st
     return prompt
 
 
-def get_shipped_prompt(settings: Settings, name: str) -> Makeup:
+def get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
     """Return the source files of the shipped prompt of this name; exits with 2 if there is none."""
     try:
         library = load_shipped(settings)

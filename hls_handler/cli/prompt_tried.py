@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import Answered, Unusable, Usage
+from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.say import print_line, print_lines
 from hls_handler.cli.subjects import Subject, with_remedy
 from hls_handler.cli.trying import Question, TryResult
-from hls_handler.errors import Overtaken, Retryable, Wait
+from hls_handler.errors import Postponed, Retryable, Superseded
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.model import Sources
 from hls_handler.work.pipeline import Ended
@@ -63,7 +63,7 @@ def _describe_routing(tried: TryResult, sources: Sources) -> Iterator[str]:
         yield f"rule        {routed.why(sources)}"
     if rule is not None and _named_by_option(tried):
         yield f"prompt      {rule.prompt} ({rule.file}), chosen with --prompt"
-    if tried.as_if_open and _is_closed_or_locked(tried):
+    if tried.assume_open and _is_closed_or_locked(tried):
         yield "note        the issue or pull request is closed or locked; it is treated as if it were open"
 
 
@@ -78,11 +78,11 @@ def _show_question(question: Question, *, full: bool) -> None:
         print_line("correction  what Claude was told about its previous reply")
         _show_text(question.correction.problem)
     match question.answer:
-        case Answered() as answer:
+        case ValidReply() as answer:
             print_line(f"reply       {answer.reply_type}")
             _show_text("\n".join(_format_value(answer.reply.model_dump(mode="json"))))
             print_line(f"took        {answer.usage.took_s:.1f} s, {_summarize([answer.usage])}")
-        case Unusable() as answer:
+        case UnusableReply() as answer:
             print_line(f"reply       invalid: {answer.problem}")
             if answer.text:
                 _show_text(answer.text)
@@ -155,8 +155,8 @@ def _question_to_dict(question: Question) -> dict[str, object]:
         "task": question.rendered.task,
         "correction": question.correction.problem if question.correction else None,
         "reply_type": question.rendered.prompt.reply,
-        "reply": answer.reply.model_dump(mode="json") if isinstance(answer, Answered) else None,
-        "unusable": {"why": answer.why, "problem": answer.problem} if isinstance(answer, Unusable) else None,
+        "reply": answer.reply.model_dump(mode="json") if isinstance(answer, ValidReply) else None,
+        "unusable": {"why": answer.why, "problem": answer.problem} if isinstance(answer, UnusableReply) else None,
         "input_tokens": _input_tokens(usage) if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "cost_usd": usage.cost_usd if usage else None,
@@ -190,7 +190,7 @@ def _state(tried: TryResult) -> str:
             return "ignored"
         case Ended():
             return tried.end.state
-        case Overtaken():
+        case Superseded():
             return "superseded"
         case _:
             return "failed"
@@ -204,10 +204,10 @@ def _reason(tried: TryResult) -> str:
             return f"the service would ignore this event, see above{_force_hint(tried)}"
         case Ended():
             return end.reason
-        case Retryable() | Wait():
+        case Retryable() | Postponed():
             return f"{with_remedy(end)}; the service would retry"
         case _:
-            return str(end) + (FORCE_HINT if _is_closed_or_locked(tried) and not tried.as_if_open else "")
+            return str(end) + (FORCE_HINT if _is_closed_or_locked(tried) and not tried.assume_open else "")
 
 
 def _force_hint(tried: TryResult) -> str:

@@ -113,7 +113,7 @@ def _try(
             sandbox.state.plant(subject.event, subject.payload)
             settings_used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
         try:
-            github = look(settings_used.github, now=_utc_now, as_if_open=prompt is not None)
+            github = look(settings_used.github, now=_utc_now, assume_open=prompt is not None)
             stack.enter_context(closing(github))
             claude = Claude(settings_used.claude, clock=time.monotonic, now=_utc_now)
             stack.enter_context(closing(claude))

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.cli.prompt_fields import custom_field_names, list_labels
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.family import Family
-from hls_handler.prompting.offers import Offer, offers
 from hls_handler.prompting.prompt import Prompt
+from hls_handler.prompting.variable_docs import VariableDoc, document_variables
 from hls_handler.prompting.variables import COMMENT, COMMON
 
 MAX_EXAMPLE_CHARS = 60
@@ -17,22 +17,24 @@ NAME_WIDTH, OWNER_WIDTH, TYPE_WIDTH = 34, 10, 13
 """Widths of the columns; a longer value shifts the rest of its line."""
 
 
-def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: Budget) -> Iterator[str]:
+def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[str]:
     """Yield the variables of prompts, comments and replies, then the differences of each prompt in `prompts`."""
     prompts_see = {**COMMON, **family.variables}
     examples = (variables for _, variables in family.samples())
-    yield from _format_section(f"Variables of prompts and comments about {event}", offers(prompts_see, examples))
+    yield from _format_section(
+        f"Variables of prompts and comments about {event}", document_variables(prompts_see, examples)
+    )
     kinds = sorted(family.replies)
     from hls_handler.sandbox.examples import comment_examples  # here: `hls serve` does not need it
 
     comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}
     only_comments = {**COMMENT, **family.comment_variables}
     yield ""
-    yield from _format_section("Variables of comments only", offers(only_comments, comments[kinds[0]]))
+    yield from _format_section("Variables of comments only", document_variables(only_comments, comments[kinds[0]]))
     for kind in kinds:
         yield ""
         title = f"Variables of comments, and of prompts that follow with `then`, if the reply is {kind}"
-        yield from _format_section(title, offers({"analysis": REPLY_TYPES[kind]}, comments[kind]))
+        yield from _format_section(title, document_variables({"analysis": REPLY_TYPES[kind]}, comments[kind]))
         yield from _format_labels(f"Labels set by {kind}", REPLY_TYPES[kind])
     for prompt in prompts:
         if prompt.reply in family.replies and prompt.reply_model is not REPLY_TYPES[prompt.reply]:
@@ -41,7 +43,7 @@ def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budg
 
 def _format_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]) -> Iterator[str]:
     custom = custom_field_names(prompt)
-    variables = offers({"analysis": prompt.reply_model}, examples)
+    variables = document_variables({"analysis": prompt.reply_model}, examples)
     if custom:
         yield ""
         fields = (offer for offer in variables if offer.name.removeprefix("analysis.").removesuffix("[]") in custom)
@@ -58,7 +60,7 @@ def _format_labels(title: str, model: type[Reply]) -> Iterator[str]:
         yield from (f"  {field:<{NAME_WIDTH}}  {names}" for field, names in labels.items())
 
 
-def _format_section(title: str, shown: Iterable[Offer]) -> Iterator[str]:
+def _format_section(title: str, shown: Iterable[VariableDoc]) -> Iterator[str]:
     yield f"{title}:"
     for offer in shown:
         example = "" if offer.example is None else _shorten(offer.example)

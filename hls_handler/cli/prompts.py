@@ -16,10 +16,10 @@ from hls_handler.cli.prompt_try import try_
 from hls_handler.cli.prompt_variables import format_variables
 from hls_handler.cli.say import print_line, print_lines
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import PromptLimits
 from hls_handler.history.corrections import feedback_in
 from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.makeup import Makeup, differences, origin
+from hls_handler.prompting.makeup import PromptSources, diff_prompts, origin
 from hls_handler.work.library import SHIPPED, families
 
 prompts = typer.Typer(
@@ -79,7 +79,7 @@ def vars_(
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """
     settings = load(config)
-    budget = Budget(input_tokens=settings.claude.input_tokens)
+    budget = PromptLimits(input_tokens=settings.claude.input_tokens)
     by_event = families()
     event = next((event for event, one in by_event.items() if family in (event, one.name)), None)
     if event is None:
@@ -133,7 +133,7 @@ def diff(
         old, new = get_shipped_prompt(settings, first.name), first
     else:
         old, new = first, library.makeups[get_prompt(library, b).name]
-    lines = differences(old, new)
+    lines = diff_prompts(old, new)
     if lines:
         print_lines("\n".join(lines))
         raise typer.Exit(1)
@@ -145,11 +145,11 @@ prompts.command()(compare)
 
 def _format_triggers(library: Library, prompt: Prompt) -> str:
     """Return "issues.opened, issues.edited" or "after issues/analyze"."""
-    triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.leading_to(prompt.name))])
+    triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 
 
-def _format_prompt(prompt: Prompt, makeup: Makeup) -> list[str]:
+def _format_prompt(prompt: Prompt, makeup: PromptSources) -> list[str]:
     return [
         f"prompt      {prompt.id}",
         f"from        {origin(makeup, SHIPPED)}",

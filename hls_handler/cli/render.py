@@ -16,13 +16,13 @@ from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Budget
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.record import EMPTY_HISTORY
 from hls_handler.prompting.library import Library
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.render import render as render_prompt
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.globs import NOTHING_LEFT_OUT
+from hls_handler.settings.globs import EMPTY_PATH_FILTER
 from hls_handler.settings.model import Settings
 from hls_handler.work.library import GUID
 from hls_handler.work.variables import template_variables
@@ -59,7 +59,7 @@ def render(
     print_lines(format_request(settings, _render(settings, library, chosen, prompt)))
 
 
-def _render(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> Rendered:
+def _render(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> RenderedPrompt:
     handler = handler_for(chosen.event)
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
@@ -70,9 +70,11 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
         parsed_event = parse_event(chosen.event, GUID, chosen.body)
         effective = RepositoryTable(settings).find(parsed_event.repository.full_name)
         with open_reader(chosen, parsed_event.repository.full_name, settings) as reader:
-            budget = Budget(settings.claude.input_tokens, left_out=effective.paths if effective else NOTHING_LEFT_OUT)
-            facts = handler.gather(parsed_event, reader, NOTHING_KNOWN, budget)
-        skipped = handler.unasked(facts)
+            budget = PromptLimits(
+                settings.claude.input_tokens, ignored_paths=effective.paths if effective else EMPTY_PATH_FILTER
+            )
+            facts = handler.gather(parsed_event, reader, EMPTY_HISTORY, budget)
+        skipped = handler.skip_reason(facts)
         if skipped is not None:
             fail(skipped.reason)
         variables = template_variables(
@@ -88,7 +90,7 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
         fail(with_remedy(exc))
 
 
-def format_request(settings: Settings, rendered: Rendered) -> str:
+def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
     """Return the request as text, with an estimate of its tokens and cost."""
     prompt, expected = rendered.prompt, estimate(settings.claude, rendered)
     cost = "unknown"

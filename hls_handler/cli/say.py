@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from hls_handler.untrusted.terminal import printable, printable_lines
+from hls_handler.untrusted.terminal import escape_unprintable, escape_unprintable_lines
 
 
 def print_line(line: str, *, err: bool = False) -> None:
     """Print exactly one line; newlines and control characters in it are escaped."""
-    typer.echo(printable(line), err=err)
+    typer.echo(escape_unprintable(line), err=err)
 
 
 def print_lines(text: str) -> None:
@@ -17,4 +17,4 @@ def print_lines(text: str) -> None:
 
     Use it only where a line of untrusted text cannot be mistaken for later output of the command.
     """
-    typer.echo(printable_lines(text))
+    typer.echo(escape_unprintable_lines(text))

@@ -15,7 +15,7 @@ from hls_handler.cli.options import Config, abort, fail, load
 from hls_handler.cli.payloads import PAYLOAD_HELP, load_payload
 from hls_handler.cli.say import print_line, print_lines
 from hls_handler.errors import PayloadError
-from hls_handler.events import event_key, sip
+from hls_handler.events import event_key, parse_envelope
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.settings.effective import RepositoryTable
@@ -102,7 +102,7 @@ def plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
 
 def _secret(settings: Settings, body: bytes) -> bytes:
     """Return the first webhook secret that is valid for the payload's repository."""
-    repository = sip(body).repository
+    repository = parse_envelope(body).repository
     effective = RepositoryTable(settings).find(repository.full_name) if repository else None
     secrets = effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)
     return secrets[0]

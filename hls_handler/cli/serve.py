@@ -17,7 +17,7 @@ import uvicorn
 
 from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail
-from hls_handler.errors import SettingsError, StartLater
+from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
@@ -67,7 +67,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
     try:
         service = make(file)
     except SettingsError as exc:
-        can_start_later = isinstance(exc, StartLater) and not problems
+        can_start_later = isinstance(exc, DatabaseUnavailable) and not problems
         problems += exc.problems
     if service is None or sock is None:
         if sock is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import Answered
-from hls_handler.deliveries import SHADOW_STEPS
+from hls_handler.analysis import ValidReply
+from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause
 from hls_handler.storage import Storage
-from hls_handler.work.memory import NOT_SHOWN, OUTCOME, RULE, retell_answer
+from hls_handler.work.memory import OMITTED, OUTCOME, RULE, retell_answer
 from hls_handler.work.pauses import holding
 from hls_handler.work.repository_settings import OWN_FILE
 from hls_handler.work.shadow import SHADOWED, Shadowed
@@ -25,13 +25,13 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class DeliveryReport:
     delivery: DeliveryRow
     rule: str | None  # the sentence of the rule that accepted it; None if it was not routed
     own_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
     told: Outcome | None  # result of the comment about problems in .github/hls.yaml
-    not_shown: tuple[str, ...]  # sentences about content that was left out of the prompt
-    answers: tuple[Answered, ...]  # without the shadow prompt's
+    omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
+    answers: tuple[ValidReply, ...]  # without the shadow prompt's
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     times: tuple[StepTime, ...]
@@ -50,19 +50,19 @@ class Story:
         return bodies[-1] if bodies else None
 
 
-def tell(store: Storage, delivery: DeliveryRow) -> Story:
+def tell(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     steps = store.checkpoints.load(delivery.guid)
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
-    not_shown = [NOT_SHOWN.decode(step) for (name, _), step in ordered if name == NOT_SHOWN.name]
-    answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < SHADOW_STEPS]
+    omitted = [OMITTED.decode(step) for (name, _), step in ordered if name == OMITTED.name]
+    answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < FIRST_SHADOW_STEP]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     repository_file = OWN_FILE.decode(steps.get((OWN_FILE.name, 0)))
-    return Story(
+    return DeliveryReport(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
         own_settings=repository_file.told() if repository_file is not None else None,
         told=TOLD.decode(steps.get((TOLD.name, 0))),
-        not_shown=tuple(sentence for sentence in not_shown if sentence is not None),
+        omitted=tuple(sentence for sentence in omitted if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=tuple(store.calls.calls_of(delivery.guid)),
@@ -75,8 +75,8 @@ def tell(store: Storage, delivery: DeliveryRow) -> Story:
 
 
 def _step_name(name: str, index: int) -> str:
-    if index >= SHADOW_STEPS:
-        return f"{_step_name(name, index - SHADOW_STEPS)} (shadow)"
+    if index >= FIRST_SHADOW_STEP:
+        return f"{_step_name(name, index - FIRST_SHADOW_STEP)} (shadow)"
     return name if index == 0 else f"{name} {index + 1}"
 
 

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import Answered, Unusable
+from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.cli.story import tell
 from hls_handler.cli.subjects import Subject
-from hls_handler.clients.looking import Looking
+from hls_handler.clients.looking import ReadOnlyGithub
 from hls_handler.deliveries import Lease
-from hls_handler.errors import Overtaken, StepFailed, Wait
-from hls_handler.events import Account, Event, parse_event, sip
+from hls_handler.errors import Postponed, StepFailed, Superseded
+from hls_handler.events import Account, Event, parse_envelope, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.leases import ExclusiveLease
-from hls_handler.routing import Feedback, Ignored, Rule, from_event, route
-from hls_handler.settings.effective import Effective, RepositoryTable
+from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, route
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage
 from hls_handler.web.delivery import check_payload, new_delivery
@@ -30,7 +30,7 @@ from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import GUID
 from hls_handler.work.pipeline import Ended, go_through
-from hls_handler.work.ports import Claude, Now, Tools
+from hls_handler.work.ports import Claude, DeliveryConfig, WorkerContext
 
 LEASE_S = 86_400.0
 """A day, so that the lease need not be renewed; no other worker uses the temporary store."""
@@ -40,10 +40,10 @@ LEASE_S = 86_400.0
 class Question:
     """One request to Claude and its reply."""
 
-    rendered: Rendered
+    rendered: RenderedPrompt
     model: str
-    correction: Unusable | None  # the previous reply, which failed validation
-    answer: Answered | Unusable | None = None  # None if the call failed
+    correction: UnusableReply | None  # the previous reply, which failed validation
+    answer: ValidReply | UnusableReply | None = None  # None if the call failed
 
 
 @dataclass(slots=True)
@@ -53,10 +53,10 @@ class RecordingClaude:
     claude: Claude
     questions: list[Question] = field(default_factory=list)
 
-    def model_for(self, rendered: Rendered) -> str:
+    def model_for(self, rendered: RenderedPrompt) -> str:
         return self.claude.model_for(rendered)
 
-    def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         question = Question(rendered, self.model_for(rendered), correction)
         self.questions.append(question)
         question.answer = self.claude.ask(rendered, correction=correction)
@@ -69,11 +69,11 @@ class TryResult:
 
     event: Event
     routed: Rule | Ignored  # the service's decision about the event
-    as_if_open: bool  # a closed or locked issue or pull request was treated as open
+    assume_open: bool  # a closed or locked issue or pull request was treated as open
     rule: Rule | None = None  # the rule of the try; None: the event was not tried
     questions: tuple[Question, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    end: Ended | Overtaken | Wait | StepFailed | None = None
+    end: Ended | Superseded | Postponed | StepFailed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class TryRunner:
 
     settings: Settings
     library: Library
-    github: Looking  # read-only
+    github: ReadOnlyGithub  # read-only
     claude: Claude
     load_history: Callable[[Event, int, Account], ConversationState]
     pause: Callable[[float], object]  # seconds
@@ -95,19 +95,19 @@ class TryRunner:
         Raises `PayloadError` if the body does not fit the event, and `DependencyDown` if GitHub does not return the bot
         account. Later errors are in the result's `end`.
         """
-        check_payload(subject.event, sip(subject.body))
+        check_payload(subject.event, parse_envelope(subject.body))
         event = parse_event(subject.event, GUID, subject.body)
-        account = self.github.who_am_i()
-        now = Now(self.settings, RepositoryTable(self.settings), self.library)
-        routed = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=account)
-        if isinstance(routed, Feedback):
+        account = self.github.fetch_bot_account()
+        now = DeliveryConfig(self.settings, RepositoryTable(self.settings), self.library)
+        routed = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, bot=account)
+        if isinstance(routed, LabelCorrection):
             routed = Ignored("no prompt", f"{routed.why(self.settings.sources)}; no prompt is used for them")
         rule = routed if isinstance(routed, Rule) else None
         if prompt is not None:
             effective = rule.effective if rule else _effective_settings(self.settings, event.repository.full_name)
             rule = Rule(event.key, prompt.name, effective, prompt.path)
         if rule is None:
-            return TryResult(event, routed, as_if_open=False)
+            return TryResult(event, routed, assume_open=False)
         rule = _with_dry_run(rule)
         claude = RecordingClaude(self.claude)
         with (
@@ -124,17 +124,17 @@ class TryRunner:
             end = _run_pipeline(Job(lease, tools, now, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)
             outcomes = tell(store, row).outcomes if row else ()
-        return TryResult(event, routed, self.github.as_if_open, rule, tuple(claude.questions), outcomes, end)
+        return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
 
-    def _tools(self, store: Storage, claude: Claude, now: Now, account: Account) -> Tools:
-        return Tools(
+    def _tools(self, store: Storage, claude: Claude, now: DeliveryConfig, account: Account) -> WorkerContext:
+        return WorkerContext(
             store=store,
             leases=ExclusiveLease(),
             github=self.github,
             claude=claude,
             health=Health(store.database.current_time),
             now=lambda: now,
-            we=lambda _github: account,
+            bot=lambda _github: account,
             stopping=lambda: False,
             pause=self.pause,
             jitter=lambda: 0.0,
@@ -142,23 +142,23 @@ class TryRunner:
         )
 
 
-def _run_pipeline(job: Job) -> Ended | Overtaken | Wait | StepFailed:
+def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
     """Run the job to its end. Waits for a slot of the rate limiter, but not for an exhausted hourly budget."""
     while True:
         try:
             ended = go_through(replace(job, steps=job.tools.store.checkpoints.load(job.lease.guid)))
-        except Wait as wait:
-            if wait.holdup is not None:
+        except Postponed as wait:
+            if wait.waiting_for is not None:
                 return wait
             job.tools.pause(max((wait.at - job.tools.store.now()).total_seconds(), 0.001))
-        except (Overtaken, StepFailed) as exc:
+        except (Superseded, StepFailed) as exc:
             return exc
         else:
             job.tools.store.checkpoints.save(job.lease, *ended.kept)  # read by `tell`
             return ended
 
 
-def _effective_settings(settings: Settings, repository: str) -> Effective:
+def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
     """Return the repository's settings; if no entry matches it, those of an added entry with only its name."""
     found = RepositoryTable(settings).find(repository)
     if found is not None:
@@ -176,7 +176,7 @@ def _with_dry_run(rule: Rule) -> Rule:
 
 def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
     head = WebhookHeaders(subject.event, GUID, signature=b"", is_form=False, content_length=None)
-    new = new_delivery(head, sip(subject.body), rule, subject.body, request_id="try", settle_s=0)
+    new = new_delivery(head, parse_envelope(subject.body), rule, subject.body, request_id="try", settle_s=0)
     store.queue.accept([new], replay_window_h=0)
     lease = store.queue.claim(worker="try", lease_s=LEASE_S, max_crashes=1)
     assert lease is not None  # the only delivery of a new store
@@ -185,8 +185,8 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
 
 def _copy_history(memory: ConversationHistory, history: ConversationState) -> None:
     """Copy the service's stored labels and comments into the temporary store."""
-    memory.intend_labels(name for name, state in history.labels.items() if state == "intended")
-    memory.confirm_labels(name for name, state in history.labels.items() if state == "ours")
-    memory.labels_gone(name for name, state in history.labels.items() if state == "gone")
+    memory.record_label_intents(name for name, state in history.labels.items() if state == "intended")
+    memory.mark_labels_set(name for name, state in history.labels.items() if state == "ours")
+    memory.mark_labels_removed(name for name, state in history.labels.items() if state == "gone")
     for family, comment in history.comments.items():
-        memory.remember_comment(family, comment.comment_id, comment.body_digest)
+        memory.store_comment(family, comment.comment_id, comment.body_digest)

@@ -11,7 +11,7 @@ from hls_handler.cli.options import DOTENV, Config, abort, config_path
 from hls_handler.cli.say import print_line
 from hls_handler.cli.serve import run_service
 from hls_handler.errors import SettingsError
-from hls_handler.settings.credentials import CREDENTIALS, missing_credentials
+from hls_handler.settings.credentials import CREDENTIALS, find_missing_credentials
 
 
 def up(config: Config = None) -> None:
@@ -24,7 +24,7 @@ def up(config: Config = None) -> None:
     2 a credential is missing, or the service or the demo could not start.
     """
     try:
-        missing = missing_credentials(os.environ, DOTENV)
+        missing = find_missing_credentials(os.environ, DOTENV)
     except SettingsError as exc:
         abort(exc.problems)
     if len(missing) == len(CREDENTIALS):

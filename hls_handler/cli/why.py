@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.analysis import Answered, IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
+from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis, ValidReply
 from hls_handler.cli.options import Config, fail, load, open_store
 from hls_handler.cli.say import print_line
-from hls_handler.cli.story import Story, tell
+from hls_handler.cli.story import DeliveryReport, tell
 from hls_handler.events import event_key
 from hls_handler.work.pauses import resuming, told
 from hls_handler.work.shadow import Shadowed
@@ -49,26 +49,26 @@ def why(
     for number, report in enumerate(reports):
         if number:
             print_line("")
-        for sentence in sentences(report):
+        for sentence in format_report(report):
             print_line(sentence)
 
 
-def sentences(story: Story) -> Iterator[str]:
+def format_report(story: DeliveryReport) -> Iterator[str]:
     """Describe one delivery, one sentence per line; newlines are removed, so that no text can imitate a line."""
     first, *others = (" ".join(sentence.split()) for sentence in _sentences(story))
     yield first
     yield from (f"  {sentence}" for sentence in others)
 
 
-def _sentences(story: Story) -> Iterator[str]:
+def _sentences(story: DeliveryReport) -> Iterator[str]:
     row = story.delivery
     yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
     if story.rule is not None:
         yield f"Accepted: {story.rule}."
     if story.own_settings is not None:
         yield f"Repository settings: {story.own_settings}."
-    if story.not_shown:
-        yield f"Not shown to Claude: {'; '.join(story.not_shown)}."
+    if story.omitted:
+        yield f"Not shown to Claude: {'; '.join(story.omitted)}."
     for answered in story.answers:
         yield f"Claude's reply to {answered.prompt_id}: {describe_reply(answered)}"
     if row.analysis_status == "failed":
@@ -88,7 +88,7 @@ def _sentences(story: Story) -> Iterator[str]:
         yield _cost(story)
 
 
-def describe_reply(answered: Answered) -> str:
+def describe_reply(answered: ValidReply) -> str:
     """Return the reply in one line, with the custom fields at the end."""
     custom = "".join(f"; {name}: {_format_value(value)}" for name, value in (answered.reply.model_extra or {}).items())
     return f"{_describe_shipped_fields(answered.reply)}{custom}"
@@ -126,7 +126,7 @@ def describe_shadow(shadow: Shadowed) -> str:
     return f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was posted."
 
 
-def _describe_state(story: Story) -> str:
+def _describe_state(story: DeliveryReport) -> str:
     row, held_by = story.delivery, story.held_by
     reason = row.reason or "no reason was stored"
     match row.state:
@@ -146,7 +146,7 @@ def _describe_state(story: Story) -> str:
             return f"Dead: {reason}. `hls deliveries retry {row.guid[:8]}` runs it again."
 
 
-def _cost(story: Story) -> str:
+def _cost(story: DeliveryReport) -> str:
     costs = [call.cost_usd for call in story.calls if call.cost_usd is not None]
     calls = f"{len(story.calls)} call{'s' * (len(story.calls) != 1)}"
     tokens_in = sum(

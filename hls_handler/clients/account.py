@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from hls_handler.clients.api import Api, repository_path
+from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, WireAccount
 
@@ -39,13 +39,13 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class RepositoryAccess:
     """Permissions of HLS in one repository, as far as GitHub reports them without a write."""
 
     missing: tuple[str, ...]  # one sentence for each missing permission or other obstacle; empty if there is none
 
 
-def who_am_i(api: Api) -> Account:
+def fetch_bot_account(api: GithubApi) -> Account:
     """Return the account that the token belongs to.
 
     Raises `DependencyDown` with a remedy in the settings for a token without an account (403, 404).
@@ -56,7 +56,7 @@ def who_am_i(api: Api) -> Account:
         raise DependencyDown(str(exc), dependency="github", remedy=ACCOUNT_REMEDY) from exc
 
 
-def access(api: Api, repository: str) -> Access:
+def access(api: GithubApi, repository: str) -> RepositoryAccess:
     """Check the permissions in "owner/repo" with one request. Raises `DependencyDown` if GitHub itself fails.
 
     Limits of a fine-grained token are not detected: GitHub reports the permissions of its account.
@@ -64,7 +64,7 @@ def access(api: Api, repository: str) -> Access:
     try:
         found, headers = api.get_with_headers(repository_path(repository), _REPOSITORY)
     except Permanent as exc:
-        return Access((str(exc),))
+        return RepositoryAccess((str(exc),))
     role = found.permissions or _WireRole()
     scopes = _scopes(headers.get("x-oauth-scopes"))
     missing = []
@@ -80,7 +80,7 @@ def access(api: Api, repository: str) -> Access:
         )
     if scopes is not None and not _are_sufficient(scopes, private=found.private):
         missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
-    return Access(tuple(missing))
+    return RepositoryAccess(tuple(missing))
 
 
 def _scopes(header: str | None) -> frozenset[str] | None:

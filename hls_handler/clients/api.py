@@ -88,7 +88,7 @@ def _do_nothing() -> None:
     pass
 
 
-class Api:
+class GithubApi:
     """Client for one token. Not thread-safe: use one per worker thread.
 
     All methods raise `Permanent`, `Retryable` or `DependencyDown`; `refusals` has the rules. `path` begins with a slash
@@ -202,27 +202,27 @@ class Api:
         path: str,
         body: Mapping[str, object] | None,
         *,
-        still_ours: Callable[[], None],
+        check_lease: Callable[[], None],
         expected: tuple[int, ...] = (),
     ) -> Response:
         """Send a write. Only `writes` calls this (SECURITY.md rule 12). Error statuses in `expected` are returned.
 
-        `still_ours` is called right before bytes are sent, when the connection is open; an exception stops the write.
-        If the request was sent and GitHub itself did not answer (a gateway's 502 does not count), `maybe_done` of the
-        error is true: the write may still take effect.
+        `check_lease` is called right before bytes are sent, when the connection is open; an exception stops the write.
+        If the request was sent and GitHub itself did not answer (a gateway's 502 does not count), the error has
+        `may_have_succeeded`: the write may still take effect.
         """
         sent = False
 
         def before_send() -> None:
             nonlocal sent
-            still_ours()
+            check_lease()
             sent = True
 
         self._adapter.before_send = before_send
         try:
             return self._send(verb, path, body=body, expected=expected)
         except DependencyDown as exc:
-            exc.maybe_done = exc.maybe_done and sent
+            exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
         finally:
             self._adapter.before_send = _do_nothing

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from hls_handler.analysis import Answered, Unusable
+from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.clients.claude_refusals import translate
 from hls_handler.clients.claude_reply import WireModel, parse_body, parse_reply
 from hls_handler.clients.way import ProxySettings, find_proxy_settings
 from hls_handler.clients.wording import is_valid_header_value
 from hls_handler.errors import SettingsError
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.retired import current_model
+from hls_handler.settings.retired import resolve_model
 
 if TYPE_CHECKING:
     import anthropic
@@ -84,11 +84,11 @@ class Claude:
     def close(self) -> None:
         self._client.close()
 
-    def model_for(self, rendered: Rendered) -> str:
+    def model_for(self, rendered: RenderedPrompt) -> str:
         """Return the prompt's model, else that of the settings; a retired model is replaced by its successor."""
-        return current_model(rendered.prompt.model or self._settings.model)
+        return resolve_model(rendered.prompt.model or self._settings.model)
 
-    def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         """Send one request. `correction` is an earlier invalid reply: Claude sees it and its validation errors.
 
         Raises `DependencyDown` for a failure of Claude or of our account there, and `Permanent` for an invalid request.
@@ -158,7 +158,7 @@ def _transport(proxy_settings: ProxySettings) -> httpx2.HTTPTransport:
     )
 
 
-def _system_blocks(rendered: Rendered) -> list[TextBlockParam] | anthropic.Omit:
+def _system_blocks(rendered: RenderedPrompt) -> list[TextBlockParam] | anthropic.Omit:
     """Return the stable part of the prompt, cached by the API. A blank one is omitted, because the API rejects it."""
     import anthropic
 
@@ -167,7 +167,7 @@ def _system_blocks(rendered: Rendered) -> list[TextBlockParam] | anthropic.Omit:
     return [{"type": "text", "text": rendered.system, "cache_control": {"type": "ephemeral"}}]
 
 
-def _messages(rendered: Rendered, correction: Unusable | None) -> list[MessageParam]:
+def _messages(rendered: RenderedPrompt, correction: UnusableReply | None) -> list[MessageParam]:
     messages: list[MessageParam] = [{"role": "user", "content": rendered.task}]
     if correction is None:
         return messages

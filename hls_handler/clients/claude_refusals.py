@@ -44,7 +44,7 @@ def translate(
     if not isinstance(exc, anthropic.APIStatusError):
         never_connected = isinstance(exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
         reason, remedy = proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
-        return _down(f"no answer from Claude{reason}", remedy, maybe_done=not never_connected)
+        return _down(f"no answer from Claude{reason}", remedy, may_have_succeeded=not never_connected)
     status, headers = exc.status_code, exc.response.headers
     message = redact_secret(exc.api_message, api_key) if isinstance(exc.api_message, str) else None
     what = f"Claude answered {status} to {label}: {message or 'no reason given'}"
@@ -68,11 +68,15 @@ def translate(
 
 def unexpected_response(label: str, what: str) -> DependencyDown:
     """Return the error for a 200 whose body the API does not document."""
-    return _down(f"unexpected response from Claude to {label}: {what}", ADDRESS_REMEDY, maybe_done=True)
+    return _down(f"unexpected response from Claude to {label}: {what}", ADDRESS_REMEDY, may_have_succeeded=True)
 
 
-def _down(message: str, remedy: str, not_before: datetime | None = None, *, maybe_done: bool = False) -> DependencyDown:
-    return DependencyDown(message, dependency="claude", remedy=remedy, not_before=not_before, maybe_done=maybe_done)
+def _down(
+    message: str, remedy: str, not_before: datetime | None = None, *, may_have_succeeded: bool = False
+) -> DependencyDown:
+    return DependencyDown(
+        message, dependency="claude", remedy=remedy, not_before=not_before, may_have_succeeded=may_have_succeeded
+    )
 
 
 def _is_billing_error(exc: anthropic.APIStatusError, message: str | None) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hls_handler.analysis import Answered, Reply, Unusable, Usage
+from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_refusals import unexpected_response
 from hls_handler.clients.prices import cost_usd
 from hls_handler.clients.wording import shorten
@@ -66,7 +66,7 @@ def parse_body(shape: type[M], body: bytes, *, label: str) -> M:
 
 def parse_reply(
     body: bytes, *, prompt_id: str, reply_type: str, model: type[Reply], took_s: float
-) -> Answered | Unusable:
+) -> ValidReply | UnusableReply:
     """Return the reply, or the reason why it is unusable. Raises `DependencyDown` as `parse_body` does.
 
     `model` is the reply's full type. Only blocks of type "text" are used: a thinking block may come first.
@@ -75,8 +75,8 @@ def parse_reply(
     usage = _usage(message, took_s)
     text = "".join(block.text for block in message.content if block.type == "text")
 
-    def unusable(why: Literal["invalid", "truncated", "refused", "stopped"], problem: str) -> Unusable:
-        return Unusable(prompt_id, why, problem, text, usage)
+    def unusable(why: Literal["invalid", "truncated", "refused", "stopped"], problem: str) -> UnusableReply:
+        return UnusableReply(prompt_id, why, problem, text, usage)
 
     match message.stop_reason:
         case "end_turn" | "stop_sequence":
@@ -84,7 +84,7 @@ def parse_reply(
                 reply = model.model_validate_json(text)
             except ValidationError as exc:
                 return unusable("invalid", describe_problems(exc))
-            return Answered(prompt_id, reply_type, reply, usage)
+            return ValidReply(prompt_id, reply_type, reply, usage)
         case "max_tokens":
             return unusable("truncated", f"the reply was cut off after {usage.output_tokens} tokens (max_tokens)")
         case "model_context_window_exceeded":

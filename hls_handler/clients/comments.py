@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import COMMENTED, EDITED, SAID, KeepComment, Outcome
-from hls_handler.clients.api import Api, repository_path
+from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
+from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.drafts import decide_body, marker
-from hls_handler.clients.memory import Memory
+from hls_handler.clients.memory import ConversationMemory
 from hls_handler.clients.writes import COMMENT, WireComment, Writes
 from hls_handler.events import Account
 
@@ -41,7 +41,7 @@ class Leave:
 
 
 def plan_comment(
-    api: Api, repository: str, number: int, action: KeepComment, *, bot: Account, memory: Memory
+    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationMemory
 ) -> Create | Edit | Leave:
     """Decide on the write: one request if the memory has the comment, else one per 100 comments of the conversation."""
     mark = marker(action.family)
@@ -62,7 +62,7 @@ def plan_comment(
     )
 
 
-def _plan(action: KeepComment, found: WireComment | None, *, last_digest: str | None) -> Create | Edit | Leave:
+def _plan(action: EnsureComment, found: WireComment | None, *, last_digest: str | None) -> Create | Edit | Leave:
     """`last_digest` is the digest that the memory has for this comment."""
     decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
     if found is None:
@@ -74,7 +74,7 @@ def _plan(action: KeepComment, found: WireComment | None, *, last_digest: str | 
         return Leave(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
     if decision.change == "changed":
         return Edit(found.id, decision.body, decision.digest)
-    detail = SAID
+    detail = COMMENT_UP_TO_DATE
     if decision.change == "edited by a person":
         detail = "a person edited our comment, and there is nothing new to write"
     outcome = Outcome("comment", "unchanged", detail, comment_id=found.id, url=found.html_url, body=decision.body)
@@ -83,26 +83,28 @@ def _plan(action: KeepComment, found: WireComment | None, *, last_digest: str | 
 
 
 def apply_comment_plan(
-    plan: Create | Edit | Leave, number: int, family: str, *, writes: Writes, memory: Memory
+    plan: Create | Edit | Leave, number: int, family: str, *, writes: Writes, memory: ConversationMemory
 ) -> Outcome:
     """Carry out the plan and store the comment in the memory."""
     match plan:
         case Leave():
             if plan.seen is not None:
-                memory.remember_comment(family, *plan.seen)
+                memory.store_comment(family, *plan.seen)
             return plan.outcome
         case Create():
             made = writes.create_comment(number, plan.body)
-            memory.remember_comment(family, made.id, plan.digest)
-            return Outcome("comment", "created", COMMENTED, comment_id=made.id, url=made.html_url, body=plan.body)
+            memory.store_comment(family, made.id, plan.digest)
+            return Outcome("comment", "created", COMMENT_CREATED, comment_id=made.id, url=made.html_url, body=plan.body)
         case Edit():
             edited = writes.edit_comment(plan.comment_id, plan.body)
             if edited is None:
                 return _declined(
                     "a person has just deleted our comment: it is not posted again", plan.comment_id
                 ).outcome
-            memory.remember_comment(family, edited.id, plan.digest)
-            return Outcome("comment", "edited", EDITED, comment_id=edited.id, url=edited.html_url, body=plan.body)
+            memory.store_comment(family, edited.id, plan.digest)
+            return Outcome(
+                "comment", "edited", COMMENT_EDITED, comment_id=edited.id, url=edited.html_url, body=plan.body
+            )
 
 
 def preview_comment(plan: Create | Edit | Leave) -> Outcome:
@@ -117,7 +119,7 @@ def preview_comment(plan: Create | Edit | Leave) -> Outcome:
             return Outcome("comment", "dry_run", detail, comment_id=plan.comment_id, body=plan.body)
 
 
-def _find_oldest(api: Api, repository: str, number: int, *, bot: Account, mark: str) -> WireComment | None:
+def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> WireComment | None:
     """Return the bot account's oldest comment that ends with the marker.
 
     Copies of the marker by other people, and other comments of the account, are skipped (SECURITY.md rule 16).

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.actions import KeepComment
+from hls_handler.actions import EnsureComment
 from hls_handler.clients.clamp import MAX_COMMENT_CHARS, truncate_comment
 from hls_handler.clients.sections import Section, Sections, digest_of, parse_sections, render_sections, section_text
 from hls_handler.clients.ticks import copy_checked_boxes
@@ -28,7 +28,7 @@ def marker(family: str) -> str:
     return f"<!-- hls:{family} -->"
 
 
-def decide_body(action: KeepComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
+def decide_body(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
     """Decide the body; None if the action creates no comment or section and there is none to update.
 
     `current_body` is the current body of the comment, `last_digest` the digest that the memory has for it.
@@ -43,7 +43,7 @@ def _normalize(body: str) -> str:
     return body.replace("\r\n", "\n").strip()
 
 
-def _decide_whole(action: KeepComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
+def _decide_whole(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
     mark = f"\n{marker(action.family)}"
     requested = truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
     digest = _digest(requested)
@@ -59,7 +59,7 @@ def _decide_whole(action: KeepComment, current_body: str | None, *, last_digest:
     )
 
 
-def _decide_section(action: KeepComment, key: str, current_body: str | None) -> BodyDecision | None:
+def _decide_section(action: EnsureComment, key: str, current_body: str | None) -> BodyDecision | None:
     mark = marker(action.family)
     sections = Sections() if current_body is None else parse_sections(current_body, marker=mark)
     current_section = sections.find(key)

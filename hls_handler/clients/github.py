@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from hls_handler.clients.account import Access, access, who_am_i
-from hls_handler.clients.api import Api
-from hls_handler.clients.memory import Memory
+from hls_handler.clients.account import RepositoryAccess, access, fetch_bot_account
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.memory import ConversationMemory
 from hls_handler.clients.rate import RateLimit
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.writer import DryRunWriter, GithubWriter
@@ -20,20 +20,20 @@ def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], n
 
     Raises `SettingsError` for an invalid token or base URL.
     """
-    return Github(Api(settings, observe=observe, now=now))
+    return Github(GithubApi(settings, observe=observe, now=now))
 
 
 class Github:
     """Not thread-safe: use one per worker thread, until the settings have another token or base URL."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: GithubApi) -> None:
         self._api = api
 
-    def who_am_i(self) -> Account:
+    def fetch_bot_account(self) -> Account:
         """Return the bot account. Raises `DependencyDown`, also if the token belongs to no account."""
-        return who_am_i(self._api)
+        return fetch_bot_account(self._api)
 
-    def access(self, repository: str) -> Access:
+    def access(self, repository: str) -> RepositoryAccess:
         return access(self._api, repository)
 
     def reader(self, repository: str) -> GithubReader:
@@ -43,16 +43,16 @@ class Github:
         self,
         repository: str,
         *,
-        we: Account,
-        memory: Memory,
-        before_write: Callable[[], None],
-        still_ours: Callable[[], None],
+        bot: Account,
+        memory: ConversationMemory,
+        wait_for_slot: Callable[[], None],
+        check_lease: Callable[[], None],
         dry_run: bool,
     ) -> GithubWriter | DryRunWriter:
         if dry_run:
-            return DryRunWriter(self._api, repository, we=we, memory=memory)
+            return DryRunWriter(self._api, repository, bot=bot, memory=memory)
         return GithubWriter(
-            self._api, repository, we=we, memory=memory, before_write=before_write, still_ours=still_ours
+            self._api, repository, bot=bot, memory=memory, wait_for_slot=wait_for_slot, check_lease=check_lease
         )
 
     def close(self) -> None:

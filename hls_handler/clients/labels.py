@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import KeepLabels, Outcome
-from hls_handler.clients.api import PAGE_SIZE, Api, repository_path
-from hls_handler.clients.memory import Memory
+from hls_handler.actions import EnsureLabels, Outcome
+from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
+from hls_handler.clients.memory import ConversationMemory
 from hls_handler.clients.writes import Writes
 from hls_handler.events import WireLabel
-from hls_handler.handlers.labelling import MOST_LABELS, LabelChange, LabelState, Origin, decide_labels
-from hls_handler.settings.model import LabelsOfARepository
+from hls_handler.handlers.labelling import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
+from hls_handler.settings.model import EffectiveLabels
 
 MAX_PAGES = 50
 """Only the first 5,000 labels of a repository are searched."""
@@ -25,17 +25,23 @@ _LABELS = TypeAdapter(tuple[WireLabel, ...])
 
 
 def plan_labels(
-    api: Api, repository: str, number: int, action: KeepLabels, *, memory: Memory, settings: LabelsOfARepository
-) -> LabelChange:
+    api: GithubApi,
+    repository: str,
+    number: int,
+    action: EnsureLabels,
+    *,
+    memory: ConversationMemory,
+    settings: EffectiveLabels,
+) -> LabelPlan:
     """Decide the change: one request if every requested label is set already or withheld, usually two."""
     base = repository_path(repository)
-    pages = api.pages(f"{base}/issues/{number}/labels", _LABELS, max_pages=MOST_LABELS // PAGE_SIZE)
+    pages = api.pages(f"{base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
     on_thread = frozenset(label.name for page in pages for label in page)
     stored = memory.labels()
 
-    def decide(in_repository: frozenset[str]) -> LabelChange:
+    def decide(in_repository: frozenset[str]) -> LabelPlan:
         return decide_labels(
-            wishes=action.wishes,
+            requested=action.requested,
             groups=action.groups,
             known=action.known,
             on_thread=on_thread,
@@ -43,15 +49,15 @@ def plan_labels(
             in_repository=in_repository,
             may_create=settings.create,
             allow=settings.allow,
-            narrowed_to=settings.narrowed_to,
-            narrowed_at=settings.narrowed_at,
+            repository_allow=settings.repository_allow,
+            repository_allow_source=settings.repository_allow_source,
         )
 
-    optimistic = decide(frozenset(label.name for label in action.wishes))
+    optimistic = decide(frozenset(label.name for label in action.requested))
     return decide(_find_existing(api, base, optimistic.add)) if optimistic.add else optimistic
 
 
-def _find_existing(api: Api, base: str, names: Sequence[str]) -> frozenset[str]:
+def _find_existing(api: GithubApi, base: str, names: Sequence[str]) -> frozenset[str]:
     """Return the names that the repository has labels for, with as few requests as possible."""
     if len(names) == 1:
         found = api.find(f"{base}/labels/{quote(names[0], safe='')}", _LABEL)
@@ -65,19 +71,19 @@ def _find_existing(api: Api, base: str, names: Sequence[str]) -> frozenset[str]:
     return frozenset(existing)
 
 
-def origins_of(action: KeepLabels) -> Mapping[str, Origin]:
+def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     """Map the labels that Claude's replies ask for to their origins; labels from facts alone (a size) have none."""
-    return {w.name: Origin(w.group, action.said[w.group]) for w in action.wishes if w.group in action.said}
+    return {w.name: LabelOrigin(w.group, action.said[w.group]) for w in action.requested if w.group in action.said}
 
 
 def apply_label_change(
-    change: LabelChange,
+    change: LabelPlan,
     number: int,
     *,
     order: Sequence[str],
-    origins: Mapping[str, Origin],
+    origins: Mapping[str, LabelOrigin],
     writes: Writes,
-    memory: Memory,
+    memory: ConversationMemory,
     before: Mapping[str, LabelState],
 ) -> Outcome:
     """Write the change. An intent is stored before each write and resolved after it.
@@ -86,32 +92,32 @@ def apply_label_change(
     `before` is the stored state when the delivery first reached this step: each wait for a write slot may end a
     run, and the outcome covers all runs. `order` is the order of the labels in the outcome.
     """
-    if change.now_gone:
-        memory.labels_gone(change.now_gone)
+    if change.removed_by_person:
+        memory.mark_labels_removed(change.removed_by_person)
     if change.confirm:
-        memory.confirm_labels(change.confirm)
-    if change.never_made:
-        memory.forget_labels(change.never_made)
+        memory.mark_labels_set(change.confirm)
+    if change.not_applied:
+        memory.delete_labels(change.not_applied)
     for name in change.remove:
-        memory.intend_labels((name,))
+        memory.record_label_intents((name,))
         writes.remove_label(number, name)
-        memory.forget_labels((name,))
+        memory.delete_labels((name,))
     for spec in change.create:
         writes.create_label(spec)
     if change.add:
-        memory.intend_labels(change.add, origins)
+        memory.record_label_intents(change.add, origins)
         writes.add_labels(number, change.add)
-        memory.confirm_labels(change.add)
+        memory.mark_labels_set(change.add)
     return label_outcome(merge_earlier_runs(change, order=order, before=before, after=memory.labels()))
 
 
 def merge_earlier_runs(
-    change: LabelChange,
+    change: LabelPlan,
     *,
     order: Sequence[str],
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
-) -> LabelChange:
+) -> LabelPlan:
     """Return the change as if one run had made all of it, from the labels that HLS added and removed since `before`.
 
     The order is that of the requested labels, whichever run made a change.
@@ -128,7 +134,7 @@ def merge_earlier_runs(
     )
 
 
-def label_outcome(change: LabelChange) -> Outcome:
+def label_outcome(change: LabelPlan) -> Outcome:
     """Return the outcome of the change. Labels whose write was confirmed late (`confirm`) count as added."""
     added = change.confirm + change.add
     changes = [f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", change.remove)) if names]
@@ -139,7 +145,7 @@ def label_outcome(change: LabelChange) -> Outcome:
     return Outcome("labels", kind, detail, added=added, removed=change.remove)
 
 
-def preview_labels(change: LabelChange) -> Outcome:
+def preview_labels(change: LabelPlan) -> Outcome:
     """Return the outcome that the change would have. Writes nothing; an empty change is not "dry_run"."""
     outcome = label_outcome(change)
     if not (change.add or change.remove):

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hls_handler.clients.api import Api, repository_path
+from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.github import Github
-from hls_handler.clients.memory import Memory
-from hls_handler.clients.rate import RateMeter
+from hls_handler.clients.memory import ConversationMemory
+from hls_handler.clients.rate import RateLimitMonitor
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.writer import DryRunWriter
 from hls_handler.events import Account, Issue, PullRequest
@@ -32,20 +32,20 @@ class Opened:
     payload: Mapping[str, object]
 
 
-def look(settings: GithubSettings, *, now: Callable[[], datetime], as_if_open: bool = False) -> Looking:
+def look(settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False) -> ReadOnlyGithub:
     """Create a client without sending a request. `now` returns aware UTC.
 
     Raises `SettingsError` for an invalid token or base URL.
     """
-    return Looking(Api(settings, observe=RateMeter().observe, now=now), as_if_open=as_if_open)
+    return ReadOnlyGithub(GithubApi(settings, observe=RateLimitMonitor().observe, now=now), assume_open=assume_open)
 
 
-class Looking(Github):
-    """With `as_if_open`, closed and locked conversations are read as open and not locked."""
+class ReadOnlyGithub(Github):
+    """With `assume_open`, closed and locked conversations are read as open and not locked."""
 
-    def __init__(self, api: Api, *, as_if_open: bool) -> None:
+    def __init__(self, api: GithubApi, *, assume_open: bool) -> None:
         super().__init__(api)
-        self.as_if_open = as_if_open
+        self.assume_open = assume_open
 
     def opened(self, repository: str, number: int) -> Opened:
         """Return the event of the issue or pull request with this number; two or three requests. Raises as reads do."""
@@ -63,20 +63,20 @@ class Looking(Github):
         return Opened("pull_request", {**common, "number": number, "pull_request": pull_request})
 
     def reader(self, repository: str) -> GithubReader:
-        return _AssumeOpenReader(self._api, repository) if self.as_if_open else super().reader(repository)
+        return _AssumeOpenReader(self._api, repository) if self.assume_open else super().reader(repository)
 
     def writer(
         self,
         repository: str,
         *,
-        we: Account,
-        memory: Memory,
-        before_write: Callable[[], None],
-        still_ours: Callable[[], None],
+        bot: Account,
+        memory: ConversationMemory,
+        wait_for_slot: Callable[[], None],
+        check_lease: Callable[[], None],
         dry_run: bool,
     ) -> DryRunWriter:
-        del before_write, still_ours, dry_run  # nothing is written, so there is no write slot to wait for
-        return DryRunWriter(self._api, repository, we=we, memory=memory)
+        del wait_for_slot, check_lease, dry_run  # nothing is written, so there is no write slot to wait for
+        return DryRunWriter(self._api, repository, bot=bot, memory=memory)
 
 
 class _AssumeOpenReader(GithubReader):

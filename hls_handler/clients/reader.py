@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from hls_handler.clients.api import Api, repository_path
+from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.job_log import read_log
 from hls_handler.clients.wire_reads import WireChangedFile, WireComparison, WireContent, WireJob, WireReviewComment
 from hls_handler.events import (
@@ -53,7 +53,7 @@ _COMPARISON = TypeAdapter(WireComparison)
 class GithubReader:
     """Implements `handlers.reader.Reader`."""
 
-    def __init__(self, api: Api, repository: str) -> None:
+    def __init__(self, api: GithubApi, repository: str) -> None:
         """`repository` is "owner/repo"."""
         self._api = api
         self._base = repository_path(repository)

@@ -44,7 +44,7 @@ def translate_status(
     if status >= 500 or status == 408:
         retry_at = retry_after(headers, now)
         return DependencyDown(
-            what, dependency="github", remedy=OUTAGE_REMEDY, not_before=retry_at, maybe_done=_is_write(call)
+            what, dependency="github", remedy=OUTAGE_REMEDY, not_before=retry_at, may_have_succeeded=_is_write(call)
         )
     if status in (403, 404, 410, 451):
         if message is None:
@@ -75,8 +75,8 @@ def translate_exception(call: str, exc: BaseException, now: datetime, proxy: Pro
         dependency="github",
         remedy=remedy,
         not_before=not_before,
-        maybe_done=_is_write(call),
-        for_all=False,
+        may_have_succeeded=_is_write(call),
+        applies_to_all_calls=False,
     )
 
 
@@ -90,7 +90,7 @@ def unexpected_response(call: str, what: str) -> DependencyDown:
         f"{call}: unexpected response from GitHub: {what}",
         dependency="github",
         remedy=ADDRESS_REMEDY,
-        maybe_done=_is_write(call),
+        may_have_succeeded=_is_write(call),
     )
 
 

@@ -21,7 +21,7 @@ import requests
 from hls_handler.clients.wording import describe_cause, find_certificate_problem, find_proxy_status
 from hls_handler.errors import SettingsError
 from hls_handler.settings.checks import is_loopback
-from hls_handler.settings.environment import AUTHORITIES, EXCEPTED, PROXIES, either_case
+from hls_handler.settings.environment import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,10 @@ def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -
     return ProxySettings(_find_proxy(urlsplit(address), environ), ca_path, ca_variable)
 
 
-def proxy_secrets(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
+def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
     """Return the passwords in proxy URLs, as written and as sent, so that they can be redacted."""
     found = set[str]()
-    for variable in either_case(*PROXIES):
+    for variable in both_cases(*PROXY_VARIABLES):
         _, at, _ = environ.get(variable, "").rpartition("@")
         password = _split_proxy_url(environ[variable]).password if at else None
         if password:
@@ -86,7 +86,7 @@ def proxy_secrets(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
 
 
 def _find_ca_path(environ: Mapping[str, str]) -> tuple[str | None, str]:
-    for variable in AUTHORITIES:
+    for variable in CA_VARIABLES:
         value = environ.get(variable)
         if value:
             _require_certificates(variable, value)
@@ -117,7 +117,7 @@ def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
     host = address.hostname or ""
     if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):
         return None
-    for variable in either_case(*PROXIES):
+    for variable in both_cases(*PROXY_VARIABLES):
         value = environ.get(variable)
         if value:
             url = _split_proxy_url(value)
@@ -150,7 +150,7 @@ def _without_credentials(url: SplitResult) -> str:
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
     """Apply NO_PROXY: "*", hosts with their subdomains, addresses, networks; an entry may have a port."""
-    entries = next((environ[name] for name in either_case(*EXCEPTED) if environ.get(name)), "")
+    entries = next((environ[name] for name in both_cases(*NO_PROXY_VARIABLES) if environ.get(name)), "")
     return any(_matches_entry(entry, host, port) for entry in entries.replace(",", " ").lower().split())
 
 

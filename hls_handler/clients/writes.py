@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from hls_handler.clients.api import Api, Response, repository_path
+from hls_handler.clients.api import GithubApi, Response, repository_path
 from hls_handler.clients.refusals import unexpected_response
 from hls_handler.errors import Retryable
 from hls_handler.events import Text, WireAccount
@@ -27,47 +27,47 @@ COMMENT = TypeAdapter(WireComment)
 
 
 class Writes:
-    """Writes to one repository. `before_write` is called before each; an exception stops the write.
+    """Writes to one repository. `wait_for_slot` is called before each; an exception stops the write.
 
-    `still_ours` is called right before bytes are sent, because the process may have been suspended in between.
+    `check_lease` is called right before bytes are sent, because the process may have been suspended in between.
     """
 
     def __init__(
-        self, api: Api, repository: str, *, before_write: Callable[[], None], still_ours: Callable[[], None]
+        self, api: GithubApi, repository: str, *, wait_for_slot: Callable[[], None], check_lease: Callable[[], None]
     ) -> None:
-        self._api, self._still_ours = api, still_ours
+        self._api, self._check_lease = api, check_lease
         self._base = repository_path(repository)
-        self._before_write = before_write
+        self._wait_for_slot = wait_for_slot
 
     def create_label(self, spec: LabelSpec) -> None:
         """Create the label in the repository. An existing one is not changed."""
-        self._before_write()
+        self._wait_for_slot()
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
-        response = self._api.write("POST", f"{self._base}/labels", body, still_ours=self._still_ours, expected=(422,))
+        response = self._api.write("POST", f"{self._base}/labels", body, check_lease=self._check_lease, expected=(422,))
         if response.status == 422 and not _already_exists(response):
             raise Retryable(f"POST {self._base}/labels: 422: GitHub rejected the label {spec.name}")
 
     def add_labels(self, number: int, names: tuple[str, ...]) -> None:
-        self._before_write()
+        self._wait_for_slot()
         path = f"{self._base}/issues/{number}/labels"
-        self._api.write("POST", path, {"labels": list(names)}, still_ours=self._still_ours)
+        self._api.write("POST", path, {"labels": list(names)}, check_lease=self._check_lease)
 
     def remove_label(self, number: int, name: str) -> None:
         """Remove a label from a conversation. A label that is not set is no error."""
-        self._before_write()
+        self._wait_for_slot()
         path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
-        self._api.write("DELETE", path, None, still_ours=self._still_ours, expected=(404,))
+        self._api.write("DELETE", path, None, check_lease=self._check_lease, expected=(404,))
 
     def create_comment(self, number: int, body: str) -> WireComment:
-        self._before_write()
+        self._wait_for_slot()
         path = f"{self._base}/issues/{number}/comments"
-        return _parse_comment(self._api.write("POST", path, {"body": body}, still_ours=self._still_ours))
+        return _parse_comment(self._api.write("POST", path, {"body": body}, check_lease=self._check_lease))
 
     def edit_comment(self, comment_id: int, body: str) -> WireComment | None:
         """Return the edited comment; None if it was deleted meanwhile."""
-        self._before_write()
+        self._wait_for_slot()
         path = f"{self._base}/issues/comments/{comment_id}"
-        response = self._api.write("PATCH", path, {"body": body}, still_ours=self._still_ours, expected=(404, 410))
+        response = self._api.write("PATCH", path, {"body": body}, check_lease=self._check_lease, expected=(404, 410))
         return None if response.status in (404, 410) else _parse_comment(response)
 
 

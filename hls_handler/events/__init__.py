@@ -1,13 +1,13 @@
 """GitHub's events as typed, frozen values: the envelope that the receiver parses, and the event that a worker parses.
 
-A body has two parsers on purpose: `sip` reads only the fields that routing needs, in microseconds (msgspec);
+A body has two parsers on purpose: `parse_envelope` reads only the fields that routing needs, in microseconds (msgspec);
 `parse_event` validates the whole payload in the worker (pydantic).
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
 
-from hls_handler.events.names import NAMED_BY, REPOSITORY_NAME, event_key, is_bot
+from hls_handler.events.names import REPOSITORY_NAME, REQUIRED_OBJECTS, event_key, is_bot
 from hls_handler.events.parsing import parse_event
-from hls_handler.events.sipping import EnvelopeAccount, Sip, sip
+from hls_handler.events.sipping import EnvelopeAccount, WebhookEnvelope, parse_envelope
 from hls_handler.events.values import (
     Account,
     Comment,
@@ -36,8 +36,8 @@ from hls_handler.events.wire import (
 
 __all__ = [
     "GHOST",
-    "NAMED_BY",
     "REPOSITORY_NAME",
+    "REQUIRED_OBJECTS",
     "Account",
     "Comment",
     "EnvelopeAccount",
@@ -48,9 +48,9 @@ __all__ = [
     "Release",
     "Repository",
     "Review",
-    "Sip",
     "Text",
     "UtcTime",
+    "WebhookEnvelope",
     "WireAccount",
     "WireComment",
     "WireIssue",
@@ -62,6 +62,6 @@ __all__ = [
     "WorkflowRun",
     "event_key",
     "is_bot",
+    "parse_envelope",
     "parse_event",
-    "sip",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
 """A whole "owner/repo", for fullmatch. Goes into URLs unquoted: no second slash, `..` or special character."""
 
-NAMED_BY: Mapping[str, tuple[str, ...]] = {
+REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issues": ("issue",),
     "pull_request": ("pull_request",),
     "pull_request_review": ("review", "pull_request"),

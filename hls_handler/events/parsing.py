@@ -8,7 +8,7 @@ import msgspec
 from pydantic import ValidationError
 
 from hls_handler.errors import PayloadError
-from hls_handler.events.names import NAMED_BY
+from hls_handler.events.names import REQUIRED_OBJECTS
 from hls_handler.events.values import Event
 from hls_handler.events.wire import (
     GHOST,
@@ -49,7 +49,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         first = exc.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise PayloadError(f"the payload does not fit {name}: {field}: {first['msg']}") from exc
-    for required in NAMED_BY.get(name, ()):
+    for required in REQUIRED_OBJECTS.get(name, ()):
         if getattr(wire, required) is None:
             raise PayloadError(f"the payload does not fit {name}: it has no {required}")
     installation = (wire.installation or {}).get("id")

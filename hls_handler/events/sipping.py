@@ -101,7 +101,7 @@ class EnvelopeRelease(msgspec.Struct, frozen=True):
     target_commitish: str | None = None
 
 
-class Sip(msgspec.Struct, frozen=True):
+class WebhookEnvelope(msgspec.Struct, frozen=True):
     """The few fields of a body that routing needs. All are optional: GitHub omits each of them in some event."""
 
     action: str | None = None
@@ -123,10 +123,10 @@ class Sip(msgspec.Struct, frozen=True):
         return self.pull_request or self.issue
 
 
-_DECODER = msgspec.json.Decoder(Sip)
+_DECODER = msgspec.json.Decoder(WebhookEnvelope)
 
 
-def sip(body: bytes) -> Sip:
+def parse_envelope(body: bytes) -> WebhookEnvelope:
     """Parse the fields that routing needs. Raises `PayloadError` if the body is not a JSON object of GitHub's shape."""
     try:
         return _DECODER.decode(body)

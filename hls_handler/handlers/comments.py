@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.actions import Action, KeepComment
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis
-from hls_handler.errors import Overtaken
+from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue
-from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
+from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation
 from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Record
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.record import RepositoryHistory
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.routing import Rule, addressed_to_bot, asks_how_to_start
 
@@ -51,17 +51,17 @@ class CommentHandler(Handler[CommentFacts]):
         "before": tuple[Comment, ...],
     }
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> CommentFacts:
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> CommentFacts:
         assert event.issue is not None  # parse_event rejects a comment event without an issue
         assert event.comment is not None
         issue = reader.issue(event.issue.number)
-        still_welcome(event, issue)
+        check_conversation(event, issue)
         listed = reader.comments(issue.number, most=MAX_COMMENTS)
-        comment = next((candidate for candidate in listed if candidate.id == event.comment.id), None)
+        comment = next((routing_input for routing_input in listed if routing_input.id == event.comment.id), None)
         if comment is None:
-            raise Overtaken(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
+            raise Superseded(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
         if not (addressed_to_bot(comment.body, record.account) or asks_how_to_start(comment.body)):
-            raise Overtaken("the comment was edited meanwhile and no longer asks HLS anything")
+            raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
         asked: QuestionKind = "a question" if addressed_to_bot(comment.body, record.account) else "how to start"
         before = _newest_within_budget(listed[: listed.index(comment)], budget.input_tokens)
         replied = asked == "how to start" and record.has_comment(issue.number, ONBOARDING)
@@ -70,18 +70,18 @@ class CommentHandler(Handler[CommentFacts]):
     def variables(self, event: Event, facts: CommentFacts) -> Mapping[str, object]:
         return {"issue": facts.issue, "comment": facts.comment, "asked": facts.asked, "before": facts.before}
 
-    def unasked(self, facts: CommentFacts) -> Unasked | None:
-        return Unasked("this conversation already has our reply to newcomers") if facts.replied else None
+    def skip_reason(self, facts: CommentFacts) -> SkipReason | None:
+        return SkipReason("this conversation already has our reply to newcomers") if facts.replied else None
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         """Plan labels and a comment; each question to the bot is answered in its own comment."""
-        labels = keep_labels(analysis)
+        labels = plan_labels(analysis)
         if not analysis.comment:
             return labels
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
         return (
             *labels,
-            KeepComment(family, analysis.comment, create=analysis.worth_saying),
+            EnsureComment(family, analysis.comment, create=analysis.worth_saying),
         )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from hls_handler.actions import Action, KeepLabels
+from hls_handler.actions import Action, EnsureLabels
 from hls_handler.analysis import Analysis
-from hls_handler.handlers.wishes import possible_labels
+from hls_handler.handlers.requested_labels import possible_labels
 
-COUNTED_DAYS = 30
+CORRECTION_WINDOW_DAYS = 30
 """A later label change does not count as a correction, because then the issue itself has probably changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class AppliedLabel:
     """A label that we set because of a reply, and the correction by people recorded for it."""
 
     field: str  # "priority"; for a label of a list its group, "areas area/api"
@@ -23,9 +23,9 @@ class Word:
     became: str | None  # the label that people set instead, "" for none; None if not corrected
 
 
-def judge(
-    words: Iterable[Word], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
-) -> tuple[Word, ...]:
+def find_changed_corrections(
+    words: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
+) -> tuple[AppliedLabel, ...]:
     """Return the labels whose recorded correction has changed, with the new correction.
 
     `shown` are the current labels of the conversation, `ours` the labels that we set and that no person removed.
@@ -44,7 +44,7 @@ def judge(
     return tuple(changed)
 
 
-def attributed(actions: Iterable[Action], analysis: Analysis) -> tuple[Action, ...]:
+def add_prompt_ids(actions: Iterable[Action], analysis: Analysis) -> tuple[Action, ...]:
     """Return the actions; label actions get the id of the prompt whose reply has the field (the first one).
 
     Groups that no reply covers have no prompt id.
@@ -53,4 +53,4 @@ def attributed(actions: Iterable[Action], analysis: Analysis) -> tuple[Action, .
     for answer in analysis.answers:
         for label in possible_labels(type(answer.reply)):
             prompt_ids.setdefault(label.group, answer.prompt_id)
-    return tuple(replace(action, said=prompt_ids) if isinstance(action, KeepLabels) else action for action in actions)
+    return tuple(replace(action, said=prompt_ids) if isinstance(action, EnsureLabels) else action for action in actions)

@@ -9,13 +9,13 @@ from typing import Literal
 
 from hls_handler.ci.cut import cut
 from hls_handler.ci.excerpt import Excerpt, State, numbered
-from hls_handler.ci.flaky import LATELY_DAYS, Attempt, Verdict, judge
+from hls_handler.ci.flaky import RECENT_DAYS, Attempt, FailureClass, classify_failure
 from hls_handler.ci.quotes import locate
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import Step
 from hls_handler.events import Event, WorkflowRun
 from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
-from hls_handler.handlers.record import Failure, Record
+from hls_handler.handlers.record import Failure, RepositoryHistory
 
 MAX_ATTEMPTS = 3
 """Earlier attempts of the run that are read."""
@@ -36,7 +36,7 @@ class FailedStep:
     url: str  # of the job
     log: LogState
     excerpt: Excerpt | None  # None if GitHub no longer has the log
-    verdict: Verdict
+    verdict: FailureClass
     evidence: str  # a sentence that contains branch names; "" if there is none
 
 
@@ -52,7 +52,7 @@ class ShownStep:
     log: LogState
     text: str  # the excerpt, each line with its number; "" if there is none
     whole_job: bool  # the lines of the step could not be identified, so the excerpt is of the whole job
-    verdict: Verdict
+    verdict: FailureClass
     evidence: str
 
 
@@ -79,14 +79,16 @@ class FailureHistory:
 NO_HISTORY = FailureHistory((), (), "")
 
 
-def read_failure_history(event: Event, run: WorkflowRun, reader: Reader, record: Record, branch: str) -> FailureHistory:
+def read_failure_history(
+    event: Event, run: WorkflowRun, reader: Reader, record: RepositoryHistory, branch: str
+) -> FailureHistory:
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
     attempts = tuple(
         Attempt(number, job.name, job.conclusion)
         for number in range(first, run.run_attempt + 1)
         for job in reader.jobs(run.id, number)
     )
-    recent = record.failures(run.workflow_id, days=LATELY_DAYS)
+    recent = record.failures(run.workflow_id, days=RECENT_DAYS)
     elsewhere = tuple(failure for failure in recent if failure.branch != branch and failure.head_sha != run.head_sha)
     return FailureHistory(attempts, elsewhere, event.repository.default_branch or "")
 
@@ -119,7 +121,7 @@ def _failed_step(
     name = step.name if step else ""
     ended = (step.conclusion if step else None) or job.conclusion
     conclusion: Conclusion = "timed_out" if ended == "timed_out" else "cancelled" if ended == "cancelled" else "failure"
-    classification = judge(
+    classification = classify_failure(
         job.name,
         name,
         attempts=history.attempts,

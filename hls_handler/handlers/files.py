@@ -11,7 +11,7 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.budget import cut_to
 from hls_handler.review.patch import Patch, numbered, parse_patch
-from hls_handler.settings.globs import NOTHING_LEFT_OUT, PathFilter
+from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
@@ -85,7 +85,7 @@ class SkippedFile:
 
 
 def select_files(
-    files: Sequence[ChangedFile], *, tokens: int, left_out: PathFilter = NOTHING_LEFT_OUT
+    files: Sequence[ChangedFile], *, tokens: int, ignored_paths: PathFilter = EMPTY_PATH_FILTER
 ) -> tuple[tuple[PatchedFile, ...], tuple[SkippedFile, ...]]:
     """Return the files to show within the budget, most important first, and the others in GitHub's order with reasons.
 
@@ -94,7 +94,9 @@ def select_files(
     """
     patches = {file.path: parse_patch(file.patch or "") for file in files}
     reasons = {
-        file.path: reason for file in files if (reason := _skip_reason(file, patches[file.path], left_out)) is not None
+        file.path: reason
+        for file in files
+        if (reason := _skip_reason(file, patches[file.path], ignored_paths)) is not None
     }
     ranked = sorted((file for file in files if file.path not in reasons), key=_rank)
     needed = [_overhead_tokens(file) + estimate_tokens(numbered(patches[file.path])) for file in ranked]
@@ -118,9 +120,9 @@ def _overhead_tokens(file: ChangedFile) -> int:
     return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
 
 
-def _skip_reason(file: ChangedFile, patch: Patch, left_out: PathFilter) -> Reason | None:
+def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> Reason | None:
     """Return why a file cannot be shown, regardless of the budget; None if it can."""
-    if left_out.leaves_out(file.path):
+    if ignored_paths.excludes(file.path):
         return "left out by settings"
     path = file.path.lower()
     for reason, pattern in NOT_HAND_WRITTEN:

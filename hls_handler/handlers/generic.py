@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action, KeepComment
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event
-from hls_handler.handlers.handler import Budget, Handler, Thread, find_conversation, find_fallback_issue, still_welcome
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    Thread,
+    check_conversation,
+    find_conversation,
+    find_fallback_issue,
+)
 from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Record
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.record import RepositoryHistory
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.routing import Rule
 
 
@@ -31,12 +38,12 @@ class GenericHandler(Handler[GenericFacts]):
         """`event_name` is GitHub's event name and the folder of its prompts: "deployment_status"."""
         self.family = event_name
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> GenericFacts:
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> GenericFacts:
         """Read nothing except the current state of the issue or pull request in the payload, if there is one."""
         if event.pull_request is not None:
-            still_welcome(event, reader.pull_request(event.pull_request.number))
+            check_conversation(event, reader.pull_request(event.pull_request.number))
         elif event.issue is not None:
-            still_welcome(event, reader.issue(event.issue.number))
+            check_conversation(event, reader.issue(event.issue.number))
         return GenericFacts()
 
     def variables(self, event: Event, facts: GenericFacts) -> Mapping[str, object]:
@@ -47,12 +54,12 @@ class GenericHandler(Handler[GenericFacts]):
         return find_conversation(event) or find_fallback_issue(rule)
 
     def plan(self, event: Event, facts: GenericFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        labels = keep_labels(analysis)
+        labels = plan_labels(analysis)
         if not analysis.comment:
             return labels
         return (
             *labels,
-            KeepComment(_comment_family(event), analysis.comment, create=analysis.worth_saying),
+            EnsureComment(_comment_family(event), analysis.comment, create=analysis.worth_saying),
         )
 
 

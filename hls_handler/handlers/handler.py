@@ -9,12 +9,12 @@ from typing import Protocol, TypeVar
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.errors import Overtaken, Permanent
+from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Happened, Record
+from hls_handler.handlers.record import HistoryUpdate, RepositoryHistory
 from hls_handler.routing import Rule, asked_to_skip
-from hls_handler.settings.globs import NOTHING_LEFT_OUT, PathFilter
+from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
 
 Facts = TypeVar("Facts")
@@ -24,16 +24,16 @@ EVERY_FINDING = Findings()
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class PromptLimits:
     """Limits on what Claude is shown, and on which of its findings a comment shows."""
 
     input_tokens: int  # estimated
-    left_out: PathFilter = NOTHING_LEFT_OUT  # files of pull requests that Claude is not shown
+    ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = EVERY_FINDING  # thresholds for findings in comments
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked:
+class SkipReason:
     """The reason why Claude is not asked, and optionally a static reply."""
 
     reason: str  # a sentence
@@ -46,7 +46,7 @@ class Thread:
 
     number: int
     is_pull_request: bool
-    is_appointed: bool = False  # the fallback issue from settings: it receives a comment, but no labels
+    is_fallback_issue: bool = False  # the fallback issue from settings: it receives a comment, but no labels
 
 
 class Handler(Protocol[Facts]):
@@ -63,19 +63,19 @@ class Handler(Protocol[Facts]):
     variable_types: Mapping[str, object]  # type hints for `variables`; templates are checked against them
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # the same for `comment_variables`
     has_sections: bool = False  # several sources share its comment, each with its own section
-    outdated_by_a_push: bool = False  # a newer push supersedes the analysis
-    outdated_by_an_answer: bool = False  # a newer answer of the same prompt supersedes it
-    nowhere: str | None = None  # why Claude is not asked without a conversation; None: ask and store
+    superseded_by_push: bool = False  # a newer push supersedes the analysis
+    superseded_by_newer_answer: bool = False  # a newer answer of the same prompt supersedes it
+    no_target_reason: str | None = None  # why Claude is not asked without a conversation; None: ask and store
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> Facts:
-        """Read the facts in their current state. Raises the errors of `Reader`, and those of `still_welcome`."""
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> Facts:
+        """Read the facts in their current state. Raises the errors of `Reader`, and those of `check_conversation`."""
         ...
 
-    def happened(self, event: Event, facts: Facts) -> Happened:
+    def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
         """Return the results to store in our record, independent of the analysis."""
-        return Happened()
+        return HistoryUpdate()
 
-    def outdated(self, event: Event, facts: Facts, record: Record) -> str | None:
+    def find_superseded_reason(self, event: Event, facts: Facts, record: RepositoryHistory) -> str | None:
         """Return why our record shows that a later event supersedes the facts; None if it does not."""
         return None
 
@@ -87,11 +87,11 @@ class Handler(Protocol[Facts]):
         """Return the template variables of the family, in addition to those of every family."""
         ...
 
-    def unasked(self, facts: Facts) -> Unasked | None:
+    def skip_reason(self, facts: Facts) -> SkipReason | None:
         """Return why Claude is not asked; None to ask."""
         return None
 
-    def not_shown(self, facts: Facts) -> str | None:
+    def describe_omissions(self, facts: Facts) -> str | None:
         """Return a sentence for `hls why` about what Claude is not shown; None if it is shown everything."""
         return None
 
@@ -113,18 +113,18 @@ def find_conversation(event: Event) -> Thread | None:
 
 def find_fallback_issue(rule: Rule) -> Thread | None:
     """Return the issue that settings name for comments about events without a conversation."""
-    number = rule.effective.issue_for(rule.event_key)
-    return None if number is None else Thread(number, is_pull_request=False, is_appointed=True)
+    number = rule.effective.find_fallback_number(rule.event_key)
+    return None if number is None else Thread(number, is_pull_request=False, is_fallback_issue=True)
 
 
-def still_welcome(event: Event, thread: Issue | PullRequest) -> None:
-    """Check the current state: raises `Overtaken` if closed or if people ask to skip it, `Permanent` if locked."""
+def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
+    """Check the current state: raises `Superseded` if closed or if people ask to skip it, `Permanent` if locked."""
     kind = "pull request" if isinstance(thread, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{thread.number}"
     if thread.state == "closed":
-        raise Overtaken(f"{name} was closed meanwhile")
+        raise Superseded(f"{name} was closed meanwhile")
     if thread.locked:
         raise Permanent(f"{name} is locked, so HLS changes no labels or comments there; unlock it and try again")
     skip_reason = asked_to_skip(thread.title, (label.name for label in thread.labels))
     if skip_reason is not None:
-        raise Overtaken(f"{name} is skipped: {skip_reason}")
+        raise Superseded(f"{name} is skipped: {skip_reason}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action, KeepComment
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event, Issue
-from hls_handler.handlers.handler import Budget, Handler, still_welcome
+from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation
 from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Correction, Record
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.record import Correction, RepositoryHistory
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.routing import Rule
 
 MAX_CORRECTIONS = 6
@@ -31,12 +31,12 @@ class IssueHandler(Handler[IssueFacts]):
     facts_type = IssueFacts
     facts_version = 2
     variable_types: Mapping[str, object] = {"issue": Issue, "corrections": tuple[Correction, ...]}
-    outdated_by_an_answer = True
+    superseded_by_newer_answer = True
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> IssueFacts:
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> IssueFacts:
         assert event.issue is not None  # parse_event rejects an `issues` event without one
         issue = reader.issue(event.issue.number)
-        still_welcome(event, issue)
+        check_conversation(event, issue)
         return IssueFacts(issue, record.corrections(most=MAX_CORRECTIONS))
 
     def variables(self, event: Event, facts: IssueFacts) -> Mapping[str, object]:
@@ -44,7 +44,7 @@ class IssueHandler(Handler[IssueFacts]):
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
         """Plan the labels of all replies (an answer to a question has none) and the comment of the last one."""
-        actions: list[Action] = [*keep_labels(analysis)]
+        actions: list[Action] = [*plan_labels(analysis)]
         if analysis.comment:
-            actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))
+            actions.append(EnsureComment(self.family, analysis.comment, create=analysis.worth_saying))
         return tuple(actions)

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
-from hls_handler.actions import LabelWish
-from hls_handler.prompting.labels import LONGEST_LABEL
+from hls_handler.actions import RequestedLabel
+from hls_handler.prompting.labels import MAX_LABEL_CHARACTERS
 
-MOST_LABELS = 100
+MAX_LABELS = 100
 """GitHub's limit of labels per issue or pull request."""
 
 LabelState = Literal["intended", "ours", "gone"]
@@ -19,14 +19,14 @@ LabelState = Literal["intended", "ours", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class LabelOrigin:
     """The reply field and prompt because of which we set a label."""
 
     field: str  # of the reply: "priority"
     prompt_id: str  # the prompt of the reply
 
 
-NO_ORIGINS: Mapping[str, Origin] = MappingProxyType({})
+NO_ORIGINS: Mapping[str, LabelOrigin] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class LabelSpec:
     description: str  # at most 100 characters
 
 
-CATALOGUE: tuple[LabelSpec, ...] = (
+SHIPPED_LABELS: tuple[LabelSpec, ...] = (
     LabelSpec("bug", "kind", "d73a4a", "Something does not work as it should"),
     LabelSpec("enhancement", "kind", "a2eeef", "A request for something new or better"),
     LabelSpec("question", "kind", "d876e3", "Somebody wants to know something"),
@@ -65,23 +65,23 @@ CATALOGUE: tuple[LabelSpec, ...] = (
     LabelSpec("status/needs-changes", "status", "d93f0b", "Waits for its author"),
 )
 
-_BY_NAME = {spec.name: spec for spec in CATALOGUE}
+_BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
 
 
 @dataclass(frozen=True, slots=True)
-class LabelChange:
+class LabelPlan:
     """Changes to make on GitHub and to store. Names keep their first spelling; GitHub ignores case."""
 
     create: tuple[LabelSpec, ...]  # those of `add` that the repository does not have
     add: tuple[str, ...]
     remove: tuple[str, ...]  # ours only
     confirm: tuple[str, ...]  # intended and present now: the response to the write was lost
-    now_gone: tuple[str, ...]  # ours that a person removed since the last check
-    never_made: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
+    removed_by_person: tuple[str, ...]  # ours that a person removed since the last check
+    not_applied: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
     withheld: tuple[tuple[str, str], ...]  # name and reason, a part of a sentence
 
 
-def spec_of(label: LabelWish) -> LabelSpec:
+def spec_of(label: RequestedLabel) -> LabelSpec:
     """Color and description of a label that has to be created."""
     return _BY_NAME.get(label.name) or LabelSpec(label.name, label.group, "ededed", f"Set by HLS: {label.group}"[:100])
 
@@ -102,23 +102,24 @@ class _CurrentLabels:
 
 def decide_labels(
     *,
-    wishes: tuple[LabelWish, ...],
+    requested: tuple[RequestedLabel, ...],
     groups: tuple[str, ...],
-    known: tuple[LabelWish, ...] = (),
+    known: tuple[RequestedLabel, ...] = (),
     on_thread: frozenset[str],
     memory: Mapping[str, LabelState],
     in_repository: frozenset[str],
     may_create: bool,
     allow: tuple[str, ...],
-    narrowed_to: tuple[str, ...] = ("*",),
-    narrowed_at: str = "",
-) -> LabelChange:
+    repository_allow: tuple[str, ...] = ("*",),
+    repository_allow_source: str = "",
+) -> LabelPlan:
     """Decide which labels of a conversation to add and remove.
 
-    `wishes` are the requested labels. `groups` are all groups that the analysis covers: labels of ours in them that are
-    no longer requested are removed. `known` are labels that belong to these groups in addition to the catalogue.
+    `groups` are all groups that the analysis covers: our labels in them are removed when they are no longer
+    requested. `known` are labels that belong to these groups in addition to the catalogue.
     `in_repository` must contain the requested names that the repository has; others are not needed. `allow` are globs
-    from the settings. A label must also match one of the globs `narrowed_to`, which are defined at `narrowed_at`.
+    from the settings. A label must also match one of the globs `repository_allow`, which `repository_allow_source`
+    defines.
     """
     shown = frozenset(map(_fold, on_thread))
     state = {_fold(name): value for name, value in memory.items()}
@@ -127,14 +128,15 @@ def decide_labels(
         shown=shown,
         ours=frozenset(name for name, value in state.items() if value != "gone" and name in shown),
         gone=removed_by_person | frozenset(name for name, value in state.items() if value == "gone"),
-        group_of={_fold(s.name): s.group for s in CATALOGUE} | {_fold(w.name): w.group for w in (*known, *wishes)},
+        group_of={_fold(s.name): s.group for s in SHIPPED_LABELS}
+        | {_fold(w.name): w.group for w in (*known, *requested)},
     )
     existing = frozenset(map(_fold, in_repository))
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
-    lists = {narrowed_at: narrowed_to, "labels.allow in the settings": allow}
+    lists = {repository_allow_source: repository_allow, "labels.allow in the settings": allow}
     withheld: list[tuple[str, str]] = []
-    wanted: list[LabelWish] = []
-    for label in wishes:
+    wanted: list[RequestedLabel] = []
+    for label in requested:
         if _fold(label.name) in chosen.values():  # requested twice
             continue
         reason = _reason_to_withhold(
@@ -146,26 +148,26 @@ def decide_labels(
         chosen[label.group] = _fold(label.name)
         if _fold(label.name) not in shown:
             wanted.append(label)
-    covered = {*groups, *(label.group for label in wishes)}
+    covered = {*groups, *(label.group for label in requested)}
     outdated = frozenset(n for n in current.ours if current.group_of.get(n) in covered and n not in chosen.values())
-    free_slots = max(MOST_LABELS - len(shown) + len(outdated), 0)
-    too_many = f"the conversation has {MOST_LABELS} labels, the most that GitHub allows"
+    free_slots = max(MAX_LABELS - len(shown) + len(outdated), 0)
+    too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
     withheld += [(label.name, too_many) for label in wanted[free_slots:]]
     added = wanted[:free_slots]
     added_names = frozenset(_fold(label.name) for label in added)
-    return LabelChange(
+    return LabelPlan(
         create=tuple(spec_of(label) for label in added if _fold(label.name) not in existing),
         add=tuple(label.name for label in added),
         remove=tuple(name for name in memory if _fold(name) in outdated),
         confirm=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) in shown - outdated),
-        now_gone=tuple(name for name in memory if _fold(name) in removed_by_person),
-        never_made=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) not in shown | added_names),
+        removed_by_person=tuple(name for name in memory if _fold(name) in removed_by_person),
+        not_applied=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) not in shown | added_names),
         withheld=tuple(withheld),
     )
 
 
 def _reason_to_withhold(
-    label: LabelWish,
+    label: RequestedLabel,
     current: _CurrentLabels,
     chosen: Mapping[str, str],
     lists: Mapping[str, tuple[str, ...]],
@@ -174,8 +176,8 @@ def _reason_to_withhold(
 ) -> str | None:
     """Return why a requested label is not set, as a part of a sentence; None if it is. `lists`: source -> its globs."""
     name = _fold(label.name)
-    if not 0 < len(label.name.strip()) <= LONGEST_LABEL:
-        return f"a label's name has 1 to {LONGEST_LABEL} characters"
+    if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
+        return f"a label's name has 1 to {MAX_LABEL_CHARACTERS} characters"
     for source, globs in lists.items():
         if not any(fnmatchcase(name, _fold(glob)) for glob in globs):
             return f"{source} does not allow it"

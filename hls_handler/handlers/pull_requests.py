@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.actions import Action, KeepComment, LabelWish
+from hls_handler.actions import Action, EnsureComment, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.files import PatchedFile, SkippedFile, count_reasons, describe_omissions, select_files
-from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
+from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation
 from hls_handler.handlers.reader import ChangedFile, Reader
-from hls_handler.handlers.record import Record
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.record import RepositoryHistory
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.review.anchors import RANK, anchor
 from hls_handler.review.patch import parse_numbered
 from hls_handler.routing import Rule
@@ -52,17 +52,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         "dropped": int,
         "held_back": int,
     }
-    outdated_by_a_push = True
-    outdated_by_an_answer = True
+    superseded_by_push = True
+    superseded_by_newer_answer = True
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> PullRequestFacts:
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> PullRequestFacts:
         assert event.pull_request is not None  # parse_event rejects a `pull_request` event without one
         pull_request = reader.pull_request(event.pull_request.number)
-        still_welcome(event, pull_request)
+        check_conversation(event, pull_request)
         listed = reader.files(pull_request.number)
-        files, skipped = select_files(listed, tokens=budget.input_tokens, left_out=budget.left_out)
+        files, skipped = select_files(listed, tokens=budget.input_tokens, ignored_paths=budget.ignored_paths)
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        left_out_by = budget.left_out.where
+        left_out_by = budget.ignored_paths.where
         return PullRequestFacts(
             pull_request, files, skipped, unlisted, size_of(listed), left_out_by, shown=budget.shown
         )
@@ -76,17 +76,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "size": facts.size,
         }
 
-    def unasked(self, facts: PullRequestFacts) -> Unasked | None:
+    def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         if facts.files:
             return None
         if not facts.skipped:
-            return Unasked("the pull request changes no files, so Claude was not asked")
+            return SkipReason("the pull request changes no files, so Claude was not asked")
         reasons = count_reasons(facts.skipped)
         if any(file.reason == "left out by settings" for file in facts.skipped):
             reasons = f"{reasons}; see {facts.left_out_by}"
-        return Unasked(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
+        return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
-    def not_shown(self, facts: PullRequestFacts) -> str | None:
+    def describe_omissions(self, facts: PullRequestFacts) -> str | None:
         return describe_omissions(facts.files, facts.skipped, facts.unlisted)
 
     def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
@@ -107,9 +107,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         }
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        actions: list[Action] = [*keep_labels(analysis, LabelWish(f"size/{facts.size}", "size"))]
+        actions: list[Action] = [*plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))]
         if analysis.comment:
-            actions.append(KeepComment(self.family, analysis.comment, create=analysis.worth_saying))
+            actions.append(EnsureComment(self.family, analysis.comment, create=analysis.worth_saying))
         return tuple(actions)
 
 

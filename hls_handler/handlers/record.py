@@ -20,7 +20,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunResult:
     """The result of one attempt of a workflow run."""
 
     workflow_id: int
@@ -39,11 +39,11 @@ class RunEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class HistoryUpdate:
     """The results of an event to store in the record."""
 
     failures: tuple[Failure, ...] = ()
-    ends: tuple[RunEnd, ...] = ()
+    ends: tuple[RunResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Correction:
     title: str  # beginning of the issue's title; untrusted text
 
 
-class Record(Protocol):
+class RepositoryHistory(Protocol):
     """Stored history of one repository."""
 
     @property
@@ -68,7 +68,7 @@ class Record(Protocol):
         """Failures of a workflow within the last `days` (at most 30), newest first; at most 500."""
         ...
 
-    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+    def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         """Results of the runs of a workflow within the last 30 days, latest first; at most 500."""
         ...
 
@@ -82,7 +82,7 @@ class Record(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Blank:
+class EmptyHistory:
     """An empty record, optionally with corrections; for sample values and trial runs."""
 
     account: str = "hls-bot"
@@ -91,7 +91,7 @@ class Blank:
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         return ()
 
-    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+    def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         return ()
 
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
@@ -101,4 +101,4 @@ class Blank:
         return False
 
 
-NOTHING_KNOWN = Blank()
+EMPTY_HISTORY = EmptyHistory()

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from hls_handler.actions import Action, KeepComment
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis
-from hls_handler.errors import Overtaken
+from hls_handler.errors import Superseded
 from hls_handler.events import Event, Release
 from hls_handler.handlers.files import was_or_were
-from hls_handler.handlers.handler import Budget, Handler, Thread, find_fallback_issue
+from hls_handler.handlers.handler import Handler, PromptLimits, Thread, find_fallback_issue
 from hls_handler.handlers.reader import Commit, Reader
-from hls_handler.handlers.record import Record
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.record import RepositoryHistory
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.routing import Rule
-from hls_handler.untrusted.cleaning import cap
+from hls_handler.untrusted.cleaning import truncate
 
 MAX_MESSAGE_CHARACTERS = 1_000
 """Longer commit messages are cut."""
@@ -45,13 +45,13 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     }
     has_sections = True
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> ReleaseFacts:
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> ReleaseFacts:
         announced = event.release
         assert announced is not None  # parse_event rejects a release event without one
         listed = reader.releases()
-        release = next((candidate for candidate in listed if candidate.id == announced.id), None)
+        release = next((routing_input for routing_input in listed if routing_input.id == announced.id), None)
         if release is None or release.draft:
-            raise Overtaken(f"the release {announced.tag} was withdrawn meanwhile")
+            raise Superseded(f"the release {announced.tag} was withdrawn meanwhile")
         previous = _find_previous(release, listed)
         since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
         if previous is None or since is None:  # no previous release, or its tag is deleted or has no common history
@@ -71,21 +71,21 @@ class ReleaseHandler(Handler[ReleaseFacts]):
             "omitted": facts.omitted,
         }
 
-    def not_shown(self, facts: ReleaseFacts) -> str | None:
+    def describe_omissions(self, facts: ReleaseFacts) -> str | None:
         if not facts.omitted:
             return None
         total = len(facts.commits) + facts.omitted
         return f"{facts.omitted} of {total} commits {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        labels = keep_labels(analysis)
+        labels = plan_labels(analysis)
         if not analysis.comment:
             return labels
         section = f"release-{facts.release.id}"
         create = analysis.worth_saying
         return (
             *labels,
-            KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
+            EnsureComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
         )
 
 
@@ -108,7 +108,7 @@ def _newest_within_budget(commits: Sequence[Commit], tokens: int) -> tuple[Commi
     """Return the newest commits that fit into the budget, newest first; GitHub lists the oldest first."""
     shown: list[Commit] = []
     for commit in reversed(commits):
-        message = cap(commit.message, MAX_MESSAGE_CHARACTERS)
+        message = truncate(commit.message, MAX_MESSAGE_CHARACTERS)
         tokens -= estimate_tokens(message) + TOKENS_PER_COMMIT
         if tokens < 0:
             break

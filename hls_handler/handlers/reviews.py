@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
-from hls_handler.actions import Action, KeepComment, LabelWish
+from hls_handler.actions import Action, EnsureComment, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
-from hls_handler.errors import Overtaken, Permanent
+from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, Event, PullRequest, Review
 from hls_handler.handlers.files import was_or_were
-from hls_handler.handlers.handler import Budget, Handler, Unasked, still_welcome
+from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation
 from hls_handler.handlers.reader import Reader, ReviewComment
-from hls_handler.handlers.record import Record
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.record import RepositoryHistory
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.patch import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.routing import Rule
@@ -89,19 +89,19 @@ class ReviewHandler(Handler[ReviewFacts]):
     comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
     has_sections = True
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> ReviewFacts:
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> ReviewFacts:
         assert event.pull_request is not None  # parse_event rejects a review without one
         assert event.review is not None
         pull_request = reader.pull_request(event.pull_request.number)
-        still_welcome(event, pull_request)
+        check_conversation(event, pull_request)
         reviews = reader.reviews(pull_request.number)
-        review = next((candidate for candidate in reviews if candidate.id == event.review.id), None)
+        review = next((routing_input for routing_input in reviews if routing_input.id == event.review.id), None)
         if review is None:
             raise Permanent(f"the review {event.review.id} does not exist or is not among the first {len(reviews)}")
         if review.state == "dismissed":
-            raise Overtaken("the review was dismissed meanwhile")
+            raise Superseded("the review was dismissed meanwhile")
         if any(_supersedes(later, review) for later in reviews[reviews.index(review) + 1 :]):
-            raise Overtaken("the same person has reviewed again since")
+            raise Superseded("the same person has reviewed again since")
         all_comments = reader.review_comments(pull_request.number, review.id)
         comments, omitted = _select_comments(all_comments, budget.input_tokens)
         only_replies = bool(all_comments) and not review.body.strip() and all(c.is_reply for c in all_comments)
@@ -115,17 +115,17 @@ class ReviewHandler(Handler[ReviewFacts]):
             "omitted": facts.omitted,
         }
 
-    def unasked(self, facts: ReviewFacts) -> Unasked | None:
+    def skip_reason(self, facts: ReviewFacts) -> SkipReason | None:
         if facts.review.user.id == facts.pull_request.user.id != GHOST.id:
-            return Unasked("the review is by the author of the pull request, so Claude was not asked")
+            return SkipReason("the review is by the author of the pull request, so Claude was not asked")
         if facts.only_replies:
-            return Unasked("the review only replies in existing review threads, so Claude was not asked")
+            return SkipReason("the review only replies in existing review threads, so Claude was not asked")
         if facts.review.body.strip() or facts.comments or facts.omitted:
             return None
         nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
-        return Unasked("the review has no text, so Claude was not asked", reply=nothing)
+        return SkipReason("the review has no text, so Claude was not asked", reply=nothing)
 
-    def not_shown(self, facts: ReviewFacts) -> str | None:
+    def describe_omissions(self, facts: ReviewFacts) -> str | None:
         if not facts.omitted:
             return None
         total = len(facts.comments) + facts.omitted
@@ -146,11 +146,13 @@ class ReviewHandler(Handler[ReviewFacts]):
         todos = [todo for found, _ in results for todo in found]
         incomplete = facts.omitted or any(dropped for _, dropped in results)
         groups = () if incomplete else ("status",)
-        actions: list[Action] = [*keep_labels(analysis, *_status_labels(facts, todos), groups=groups)]
+        actions: list[Action] = [*plan_labels(analysis, *_status_labels(facts, todos), groups=groups)]
         if analysis.comment and (todos or (facts.review.state in VERDICTS and not incomplete)):
             create = analysis.worth_saying and bool(todos)
             section = f"reviewer-{_reviewer_key(facts.review)}"
-            actions.append(KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer))
+            actions.append(
+                EnsureComment(self.family, analysis.comment, create, section=section, footer=analysis.footer)
+            )
         return tuple(actions)
 
 
@@ -159,12 +161,12 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
     shown: list[ShownComment] = []
     left = tokens
     for comment in comments:
-        candidate = _to_shown_comment(comment, number=len(shown) + 1)
-        texts = (candidate.path, candidate.code, candidate.body[:MAX_BODY_CHARACTERS])
+        routing_input = _to_shown_comment(comment, number=len(shown) + 1)
+        texts = (routing_input.path, routing_input.code, routing_input.body[:MAX_BODY_CHARACTERS])
         needed = TOKENS_PER_COMMENT + sum(map(estimate_tokens, texts))
         if needed <= left:
             left -= needed
-            shown.append(candidate)
+            shown.append(routing_input)
     return tuple(shown), len(comments) - len(shown)
 
 
@@ -229,10 +231,10 @@ def _normalize(text: str) -> str:
     return " ".join(QUOTE_PREFIX.sub("", shown).split())
 
 
-def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[LabelWish, ...]:
+def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[RequestedLabel, ...]:
     """Status label: needs-changes with objections or blocking requests, needs-review with other requests, else none."""
     if facts.objections or any(todo.blocking for todo in todos):
-        return (LabelWish("status/needs-changes", "status"),)
+        return (RequestedLabel("status/needs-changes", "status"),)
     if todos:
-        return (LabelWish("status/needs-review", "status"),)
+        return (RequestedLabel("status/needs-review", "status"),)
     return ()

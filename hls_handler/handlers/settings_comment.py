@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hls_handler.actions import KeepComment
-from hls_handler.settings.repository import PATH, allowed_keys
-from hls_handler.untrusted.markdown import for_cell
+from hls_handler.actions import EnsureComment
+from hls_handler.settings.repository import PATH, list_repository_keys
+from hls_handler.untrusted.markdown import format_for_cell
 
 FAMILY = "settings"
 
@@ -23,8 +23,8 @@ keys: {keys}.
 *Automatic comment by HLS, written once for each version of the file.*"""
 
 
-def problems_comment(problems: Sequence[str]) -> KeepComment:
+def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     """`problems` quote the file, which is untrusted text: each is shown as code, cleaned and redacted."""
-    lines = "\n".join(f"- `{for_cell.in_code_span(problem)}`" for problem in problems)
-    keys = ", ".join(f"`{key}`" for key in allowed_keys())
-    return KeepComment(FAMILY, TEXT.format(path=PATH, problems=lines, keys=keys), create=True)
+    lines = "\n".join(f"- `{format_for_cell.in_code_span(problem)}`" for problem in problems)
+    keys = ", ".join(f"`{key}`" for key in list_repository_keys())
+    return EnsureComment(FAMILY, TEXT.format(path=PATH, problems=lines, keys=keys), create=True)

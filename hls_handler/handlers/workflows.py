@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action, KeepComment
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
@@ -20,10 +20,17 @@ from hls_handler.handlers.failed_steps import (
     read_failure_history,
     to_shown_step,
 )
-from hls_handler.handlers.handler import Budget, Handler, Thread, Unasked, find_fallback_issue, still_welcome
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    SkipReason,
+    Thread,
+    check_conversation,
+    find_fallback_issue,
+)
 from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Failure, Happened, Record, RunEnd
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.record import Failure, HistoryUpdate, RepositoryHistory, RunResult
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
 
@@ -76,13 +83,13 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         "places": tuple[Place, ...],
     }
     has_sections = True
-    outdated_by_a_push = True
-    nowhere = (
+    superseded_by_push = True
+    no_target_reason = (
         "the failed steps are recorded, and Claude was not asked: no open pull request has the run's commit as its "
         "head, and for the default branch comments.post_to in the settings names no issue for workflow_run"
     )
 
-    def gather(self, event: Event, reader: Reader, record: Record, budget: Budget) -> WorkflowFacts:
+    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> WorkflowFacts:
         run = event.workflow_run
         assert run is not None  # parse_event rejects a workflow_run event without one
         branch = _branch(run, event)
@@ -97,7 +104,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
         pull_request, stale = _pull_request(run, reader)
         if pull_request is not None:
-            still_welcome(event, pull_request)
+            check_conversation(event, pull_request)
         jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
         characters = min(int(budget.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
         read = jobs[:MAX_JOBS] if not stale else []
@@ -117,13 +124,13 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             changed=changed,
         )
 
-    def happened(self, event: Event, facts: WorkflowFacts) -> Happened:
+    def history_update(self, event: Event, facts: WorkflowFacts) -> HistoryUpdate:
         run, branch = facts.run, _branch(facts.run, event)
         failures = tuple(
             Failure(run.workflow_id, run.id, run.run_attempt, job, step, branch, run.head_sha)
             for job, step in dict.fromkeys(facts.failed)
         )
-        end = RunEnd(
+        end = RunResult(
             workflow_id=run.workflow_id,
             event=run.event,
             branch=branch,
@@ -134,10 +141,10 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             head_sha=run.head_sha,
         )
         if facts.passed and facts.stale:  # nothing was posted, so the next run that passes must resolve the failure
-            return Happened()
-        return Happened(failures, (end,))
+            return HistoryUpdate()
+        return HistoryUpdate(failures, (end,))
 
-    def outdated(self, event: Event, facts: WorkflowFacts, record: Record) -> str | None:
+    def find_superseded_reason(self, event: Event, facts: WorkflowFacts, record: RepositoryHistory) -> str | None:
         """Return a reason if a later run or attempt has ended; GitHub does not deliver events in order."""
         run, branch = facts.run, _branch(facts.run, event)
         for end in record.ends(run.workflow_id):
@@ -161,20 +168,20 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             "changed": facts.changed,
         }
 
-    def unasked(self, facts: WorkflowFacts) -> Unasked | None:
+    def skip_reason(self, facts: WorkflowFacts) -> SkipReason | None:
         if facts.stale:
-            return Unasked("the pull request has newer commits than the run: failures are recorded, but not posted")
+            return SkipReason("the pull request has newer commits than the run: failures are recorded, but not posted")
         if facts.passed and not facts.failed_before:
-            return Unasked("the workflow passed, and no earlier failure on this branch is recorded")
+            return SkipReason("the workflow passed, and no earlier failure on this branch is recorded")
         if facts.passed:
-            return Unasked("the workflow passed, so Claude was not asked", reply=NOTHING_FAILED)
+            return SkipReason("the workflow passed, so Claude was not asked", reply=NOTHING_FAILED)
         if facts.run.conclusion == "startup_failure":
-            return Unasked("GitHub could not start the workflow, so there is no log", reply=NOT_STARTED)
+            return SkipReason("GitHub could not start the workflow, so there is no log", reply=NOT_STARTED)
         if not any(step.log == "text" for step in facts.steps):
-            return Unasked("no failed step has a readable log, so Claude was not asked")
+            return SkipReason("no failed step has a readable log, so Claude was not asked")
         return None
 
-    def not_shown(self, facts: WorkflowFacts) -> str | None:
+    def describe_omissions(self, facts: WorkflowFacts) -> str | None:
         """Also counts the log lines outside of the excerpts."""
         parts = []
         if facts.omitted:
@@ -200,14 +207,14 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         }
 
     def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        labels = keep_labels(analysis)
+        labels = plan_labels(analysis)
         if not analysis.comment:
             return labels
         create = not facts.passed and (analysis.worth_saying or facts.run.conclusion == "startup_failure")
         section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
         return (
             *labels,
-            KeepComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
+            EnsureComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
         )
 
 
@@ -227,7 +234,7 @@ def _branch(run: WorkflowRun, event: Event) -> str:
     return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
 
 
-def _is_comparable(end: RunEnd, run: WorkflowRun, branch: str) -> bool:
+def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
     """Return True for the same branch and trigger: a commit may pass on push and fail when merged into the base."""
     return (end.event, end.branch) == (run.event, branch)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, func, literal_column, select, true
 
-from hls_handler.analysis import Answered, Usage
+from hls_handler.analysis import Usage, ValidReply
 from hls_handler.db.clock import HOUR_MS, from_ms, maybe_from_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, slots
-from hls_handler.deliveries import SHADOW_STEPS, Lease
-from hls_handler.errors import Wait
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
+from hls_handler.errors import Postponed
 from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import OWN_ID, lost
 from hls_handler.queue.rate_limiter import RateLimiter
@@ -60,7 +60,7 @@ class CallRow:
 
     @property
     def of_shadow(self) -> bool:
-        return self.index >= SHADOW_STEPS
+        return self.index >= FIRST_SHADOW_STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class AnalysisRow:
 
     @property
     def of_shadow(self) -> bool:
-        return self.index >= SHADOW_STEPS
+        return self.index >= FIRST_SHADOW_STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class ClaudeCalls:
         calls_per_hour: int,
         changes: Sequence[Change] = (),
     ) -> int:
-        """Record the start of a call and return its id. Raises `Wait` if rate limit or budget do not allow it yet.
+        """Record the start of a call and return its id. Raises `Postponed` if rate limit or budget do not allow it yet.
 
         The changes are stored in either case. The budget counts every call that started within an hour, also those that
         failed or never ended, but not those that Claude did not accept. Raises `LeaseLost`.
@@ -152,12 +152,12 @@ class ClaudeCalls:
             if wait is None:
                 interval_s = 1 / requests_per_second
                 slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
-                wait = None if slot.is_now else Wait("waits for its turn to ask Claude", at=from_ms(slot.slot_at))
+                wait = None if slot.is_now else Postponed("waits for its turn to ask Claude", at=from_ms(slot.slot_at))
             if wait is None:
                 call = {
                     "delivery_id": row_id,
                     "step_index": index,
-                    "conversation_key": lease.thread_key,
+                    "conversation_key": lease.conversation_key,
                     "prompt_id": prompt_id,
                     "model": model,
                     "sender": sender,
@@ -175,7 +175,7 @@ class ClaudeCalls:
         usage: Usage | None,
         error: str | None,
         changes: Sequence[Change] = (),
-        reply: Answered | None = None,
+        reply: ValidReply | None = None,
         is_last: bool = False,
     ) -> None:
         """Record the outcome of a call; one that has ended already stays unchanged.
@@ -204,13 +204,13 @@ class ClaudeCalls:
             if ended is not None:
                 if row_id is not None and reply is not None:
                     connection.execute(self._save_analysis, _analysis(row_id, ended.step_index, reply))
-                is_shadow = ended.step_index >= SHADOW_STEPS
+                is_shadow = ended.step_index >= FIRST_SHADOW_STEP
                 counts = _count_call(ended.prompt_id, outcome, usage, is_shadow=is_shadow)
                 self._writer.counters.add(connection, counts)
         if needs_lease and row_id is None:
             raise lost(lease)
 
-    def save_analysis(self, lease: Lease, *, index: int, reply: Answered) -> None:
+    def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
         """Store a reply from a checkpoint, in place of an earlier one with this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease, NO_CHANGES)
@@ -224,7 +224,7 @@ class ClaudeCalls:
 
     def count_conversation_runs(self, lease: Lease) -> int:
         """Return how many other deliveries of the conversation called Claude within the last hour."""
-        terms = {"of_conversation": lease.thread_key or "", "of_guid": lease.guid}
+        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
             runs: int = connection.execute(self._runs, terms).scalar_one()
         return runs
@@ -271,7 +271,7 @@ class ClaudeCalls:
             for _, one in sorted(totals.items())
         ]
 
-    def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Wait | None:
+    def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
         """Return why the hourly budget does not allow a call now, after reserving a time for it; None if it does."""
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
         if connection.execute(_COUNT_LAST_HOUR, {"since": now - HOUR_MS}).scalar_one() < calls_per_hour:
@@ -283,11 +283,11 @@ class ClaudeCalls:
             return None
         self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
         at = from_ms(frees_at)
-        return Wait(
+        return Postponed(
             f"the hourly budget is used up: claude.calls_per_hour allows {calls_per_hour} calls, the next one at "
             f"{at:%H:%M:%S} UTC; raise it, or wait",
             at=at,
-            holdup="claude",
+            waiting_for="claude",
         )
 
 
@@ -361,7 +361,7 @@ def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_delete
     ]
 
 
-def _analysis(row_id: int, index: int, reply: Answered) -> dict[str, object]:
+def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
     return {
         "delivery_id": row_id,
         "step_index": index,

@@ -12,7 +12,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import bot_accounts, comments, labels
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.changes import (
     Change,
     CommentChange,
@@ -77,19 +77,19 @@ class ConversationHistory:
                     states[name] = change.state
         return states
 
-    def intend_labels(self, names: Iterable[str], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
+    def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
         """Record that we are about to add these: if the response is lost, they count as ours once they are there."""
         self._change_labels(names, "intended", origins=origins)
 
-    def confirm_labels(self, names: Iterable[str]) -> None:
+    def mark_labels_set(self, names: Iterable[str]) -> None:
         """Record that we added these. Those that a reply asked for are counted."""
         self._change_labels(names, "ours", durable=True)
 
-    def labels_gone(self, names: Iterable[str]) -> None:
+    def mark_labels_removed(self, names: Iterable[str]) -> None:
         """Record that a person removed these labels of ours, so that they are not added again."""
         self._change_labels(names, "gone")
 
-    def forget_labels(self, names: Iterable[str]) -> None:
+    def delete_labels(self, names: Iterable[str]) -> None:
         """Delete the state of labels that we removed ourselves."""
         self._change_labels(names, None)
 
@@ -102,7 +102,7 @@ class ConversationHistory:
             row = connection.execute(_COMMENT, {**self._conversation.columns, "family": family}).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
-    def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
+    def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         """Record our comment of the family and its content."""
         self._store(CommentChange(self._conversation, family, comment_id, body_digest), durable=True)
 
@@ -111,7 +111,7 @@ class ConversationHistory:
         names: Iterable[str],
         state: LabelState | None,
         *,
-        origins: Mapping[str, Origin] = NO_ORIGINS,
+        origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
         durable: bool = False,
     ) -> None:
         self._store(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins), durable=durable)

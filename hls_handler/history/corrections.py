@@ -13,12 +13,12 @@ from hls_handler.db.clock import HOUR_MS, to_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import corrections, deliveries, labels
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.corrections import COUNTED_DAYS, Word, judge
+from hls_handler.handlers.corrections import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
 from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 
-COUNTED_MS = COUNTED_DAYS * 24 * HOUR_MS
+COUNTED_MS = CORRECTION_WINDOW_DAYS * 24 * HOUR_MS
 MAX_TITLE_CHARACTERS, MAX_LABEL_CHARACTERS = 120, 50
 
 LABEL_CORRECTED, CORRECTION_WITHDRAWN = "label_corrected", "label_correction_withdrawn"
@@ -54,16 +54,16 @@ _WITHDRAW = corrections.delete().where(_of(corrections), _c.label == bindparam("
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    word: Word
+    word: AppliedLabel
     set_at: int
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class CorrectionResult:
     """The result of comparing a conversation's labels with ours."""
 
     words: int  # labels of ours that were compared
-    changed: tuple[Word, ...]  # those whose correction is new or withdrawn
+    changed: tuple[AppliedLabel, ...]  # those whose correction is new or withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class ConversationCorrections:
         title: str,
         pull_request: bool,
         fields: Mapping[str, str],
-    ) -> Noted:
+    ) -> CorrectionResult:
         """Record a person's change of a field's labels; `shown` are the conversation's labels after it.
 
         Labels that we set after `at`, when the event was received, are not compared.
@@ -125,7 +125,7 @@ class ConversationCorrections:
 
     def record_current(
         self, shown: Iterable[str], *, title: str, pull_request: bool, fields: Mapping[str, str]
-    ) -> Noted:
+    ) -> CorrectionResult:
         """Record what people changed, from the conversation's current labels.
 
         GitHub does not show who changed them, so labels set before a bot's last label change are not compared. If there
@@ -133,11 +133,11 @@ class ConversationCorrections:
         """
         with self._database.reading() as connection:
             if not self._applied(connection):
-                return Noted(0, ())
+                return CorrectionResult(0, ())
         with self._database.writing(durable=False) as connection:
             self._writer.fence.require(connection, self._lease)
             applied = self._applied(connection)
-            terms = {"of_conversation": self._lease.thread_key}
+            terms = {"of_conversation": self._lease.conversation_key}
             bot_changed_at = connection.execute(_LAST_CHANGE_BY_BOT, terms).scalar() or 0
             since_then = {label: one for label, one in applied.items() if one.set_at > bot_changed_at}
             return self._record(connection, since_then, shown, title, pull_request=pull_request, fields=fields)
@@ -148,11 +148,11 @@ class ConversationCorrections:
         since, until = now - COUNTED_MS, now if until is None else until
         terms = {**self._conversation, "since": since, "until": until}
         found = {
-            row.name: _Applied(Word(row.field, row.name, row.prompt_id, None), row.set_at)
+            row.name: _Applied(AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
             for row in connection.execute(_SET_BY_US, terms)
         }
         for row in connection.execute(_RECORDED, terms):
-            found[row.label] = _Applied(Word(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
+            found[row.label] = _Applied(AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
         return found
 
     def _record(
@@ -164,8 +164,8 @@ class ConversationCorrections:
         *,
         pull_request: bool,
         fields: Mapping[str, str],
-    ) -> Noted:
-        changed = judge(
+    ) -> CorrectionResult:
+        changed = find_changed_corrections(
             [one.word for one in applied.values()],
             shown,
             ours=connection.execute(_OURS, self._conversation).scalars(),
@@ -194,7 +194,7 @@ class ConversationCorrections:
             key = ["repository_id", "bot_login", "number", "label"]
             connection.execute(new.on_conflict_do_update(index_elements=key, set_=replaced))
         self._writer.counters.add(connection, counts)
-        return Noted(len(applied), changed)
+        return CorrectionResult(len(applied), changed)
 
 
 class Corrections:

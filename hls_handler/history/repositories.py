@@ -19,7 +19,7 @@ from hls_handler.db.tables import (
     step_failures,
 )
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.record import Correction, Failure, Happened, RunEnd
+from hls_handler.handlers.record import Correction, Failure, HistoryUpdate, RunResult
 from hls_handler.queue.changes import DeliveryWriter, field_of
 
 DAY_MS = 24 * HOUR_MS
@@ -46,8 +46,8 @@ _CORRECTIONS = (
 )
 
 
-class RepositoryRecord:
-    """Implements `handlers.record.Record` for the lease's repository and one account."""
+class StoredHistory:
+    """Implements `handlers.record.RepositoryHistory` for the lease's repository and one account."""
 
     def __init__(self, database: Database, lease: Lease, bot_login: str) -> None:
         self._database, self._repository_id, self._bot_login = database, lease.repository_id, bot_login
@@ -70,7 +70,7 @@ class RepositoryRecord:
         with self._database.reading() as connection:
             return tuple(Failure(**row._mapping) for row in connection.execute(query))
 
-    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+    def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         columns = (_r.workflow_id, _r.event, _r.branch, _r.run_id, _r.run_number, _r.attempt, _r.passed, _r.head_sha)
         query = (
             select(*columns)
@@ -83,7 +83,7 @@ class RepositoryRecord:
             .limit(MAX_RESULTS)
         )
         with self._database.reading() as connection:
-            return tuple(RunEnd(**row._mapping) for row in connection.execute(query))
+            return tuple(RunResult(**row._mapping) for row in connection.execute(query))
 
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
         terms = {
@@ -113,20 +113,20 @@ class Repositories:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 
-    def record(self, lease: Lease, bot_login: str) -> RepositoryRecord:
+    def record(self, lease: Lease, bot_login: str) -> StoredHistory:
         """Return the history of the lease's repository as one account."""
-        return RepositoryRecord(self._database, lease, bot_login)
+        return StoredHistory(self._database, lease, bot_login)
 
-    def save(self, lease: Lease, happened: Happened) -> None:
+    def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store results of runs and failed steps for 30 days; existing rows stay unchanged. Raises `LeaseLost`."""
-        if lease.repository_id is None or not (happened.ends or happened.failures):
+        if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._database.writing(durable=False) as connection:
             self._writer.fence.require(connection, lease)
             now = self._database.now_in(connection)
             for table, rows in (
-                (step_failures, [asdict(failure) for failure in happened.failures]),
-                (run_results, [asdict(end) for end in happened.ends]),
+                (step_failures, [asdict(failure) for failure in history_update.failures]),
+                (run_results, [asdict(end) for end in history_update.ends]),
             ):
                 columns = {"repository_id": lease.repository_id, "recorded_at": now}
                 of_repository = table.c.repository_id == lease.repository_id

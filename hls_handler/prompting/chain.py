@@ -14,10 +14,10 @@ from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.family import Family
 from hls_handler.prompting.frontmatter import FrontMatter, KeyLines
 from hls_handler.prompting.names import check_names
-from hls_handler.prompting.problems import BrokenTemplateError, Problem, nearest
+from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.references import ParsedTemplates
-from hls_handler.untrusted.cleaning import for_prompt
-from hls_handler.untrusted.exchange import Exchange
+from hls_handler.untrusted.cleaning import format_for_prompt
+from hls_handler.untrusted.exchange import Placeholders
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,17 @@ class PromptGraph:
             event, _, action = key.partition(".")
             family = self.families.get(event)
             if family is None:
-                message = f"on: GitHub has no event {event!r}; {nearest(event, self.families)}"
+                message = f"on: GitHub has no event {event!r}; {suggest_name(event, self.families)}"
                 yield lines.problem(("on",), message)
                 continue
             if action and family.actions and action not in family.actions:
-                yield lines.problem(("on",), f"on: {event} has no action {action!r}; {nearest(action, family.actions)}")
+                yield lines.problem(
+                    ("on",), f"on: {event} has no action {action!r}; {suggest_name(action, family.actions)}"
+                )
             if front.reply in REPLY_TYPES and front.reply not in family.replies:
-                message = f"reply: {family.name} cannot use {front.reply!r}; {nearest(front.reply, family.replies)}"
+                message = (
+                    f"reply: {family.name} cannot use {front.reply!r}; {suggest_name(front.reply, family.replies)}"
+                )
                 yield lines.problem(("reply",), message)
 
     def _then_problems(self, name: str, front: FrontMatter) -> Iterator[Problem]:
@@ -94,7 +98,7 @@ class PromptGraph:
         key, target = ("then", "prompt"), front.then.name
         if target not in self.lines:
             yield self.lines[name].problem(
-                key, f"then.prompt: there is no prompt {target!r}; {nearest(target, self.lines)}"
+                key, f"then.prompt: there is no prompt {target!r}; {suggest_name(target, self.lines)}"
             )
         elif name == target or name in self.followers(target):
             yield self.lines[name].problem(key, f"then.prompt: this is a cycle: {target!r} leads back here")
@@ -123,8 +127,8 @@ def compile_condition(
     found = check_names(templates, "then.when", {"analysis": reply}) if reply is not None else []
 
     def holds(reply: Reply) -> bool:
-        placeholders = Exchange(key=b"", show=for_prompt)  # the output is a boolean, so no text is inserted
-        analysis = placeholders.admit(reply)
+        placeholders = Placeholders(key=b"", show=format_for_prompt)  # the output is a boolean, so no text is inserted
+        analysis = placeholders.convert(reply)
         try:
             return bool(compiled(analysis=analysis))
         except AUTHOR_ERRORS as exc:

@@ -9,9 +9,15 @@ from types import TracebackType
 from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hls_handler.prompting.folder import Source
-from hls_handler.prompting.problems import nearest
-from hls_handler.untrusted.tokens import ADVICE, OPEN, TornToken, contains_token, find_tear
+from hls_handler.prompting.folder import SourceFile
+from hls_handler.prompting.problems import suggest_name
+from hls_handler.untrusted.tokens import (
+    EXCERPT_ADVICE,
+    PLACEHOLDER_START,
+    BrokenPlaceholder,
+    contains_placeholder,
+    find_broken_placeholder,
+)
 
 MAX_CHARACTERS = 4_000_000
 """Of one rendering, before and after untrusted texts are substituted. The largest budget of patches fits."""
@@ -24,7 +30,7 @@ DEADLINE_S = 20.0
 
 AUTHOR_ERRORS = (
     TemplateError,
-    TornToken,
+    BrokenPlaceholder,
     ArithmeticError,
     LookupError,
     TypeError,
@@ -35,7 +41,7 @@ AUTHOR_ERRORS = (
 )
 """Exceptions that a mistake in a template can raise."""
 
-BROKEN_PLACEHOLDER = f"text from an event was cut or changed; {ADVICE}"
+BROKEN_PLACEHOLDER = f"text from an event was cut or changed; {EXCERPT_ADVICE}"
 
 
 class RenderLimitError(TemplateError):
@@ -51,14 +57,14 @@ class Missing(StrictUndefined):
     def _undefined_message(self) -> str:
         if isinstance(self._undefined_obj, Mapping):
             known = [key for key in self._undefined_obj if isinstance(key, str)]
-            return f"there is no {self._undefined_name!r} here; {nearest(str(self._undefined_name), known)}"
+            return f"there is no {self._undefined_name!r} here; {suggest_name(str(self._undefined_name), known)}"
         return super()._undefined_message
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
     """The environment of one library; its templates are in memory."""
 
-    def __init__(self, sources: Mapping[str, Source], filters: Mapping[str, Callable[..., object]]) -> None:
+    def __init__(self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]) -> None:
         def load(name: str) -> tuple[str, str, None] | None:
             source = sources.get(name)
             return (source.template, source.file, None) if source is not None else None
@@ -102,11 +108,11 @@ def _checked(
             chunks.throw(RenderLimitError(f"writes more than {MAX_CHARACTERS:,} characters"))
         if clock() > until:
             chunks.throw(RenderLimitError("takes too long to render; limit its loops, as in labels[:20]"))
-        if contains_token(chunk):
-            texts += chunk.count(OPEN)
+        if contains_placeholder(chunk):
+            texts += chunk.count(PLACEHOLDER_START)
             if no_texts is not None:
                 chunks.throw(TemplateError(no_texts))
-            if find_tear(chunk) is not None:
+            if find_broken_placeholder(chunk) is not None:
                 chunks.throw(TemplateError(BROKEN_PLACEHOLDER))
             if texts > MAX_TEXTS:
                 chunks.throw(RenderLimitError(f"shows more than {MAX_TEXTS:,} texts from an event"))

@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, create_model
 from hls_handler.analysis import REPLY_TYPES, LabelRule, Reply
 from hls_handler.prompting.frontmatter import FieldKeys, FrontMatter, KeyLines
 from hls_handler.prompting.labels import enum_values, resolve_label_rules
-from hls_handler.prompting.problems import Problem, nearest
-from hls_handler.untrusted.cleaning import Code, clean
+from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -51,7 +51,7 @@ def build_reply_model(front: FrontMatter, lines: KeyLines) -> tuple[type[Reply] 
     return _derive_model(base, fields, _freeze(rules)), problems
 
 
-def unasked_reply(reply: Reply, model: type[Reply]) -> Reply:
+def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
     """Convert a static reply (given without asking Claude) to a prompt's reply type; additional fields are empty."""
     if not issubclass(model, type(reply)):
         return reply
@@ -63,7 +63,7 @@ def unasked_reply(reply: Reply, model: type[Reply]) -> Reply:
 
 
 @cache
-def any_version(base: type[Reply]) -> type[Reply]:
+def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     """Return a variant of a reply type that accepts any value in its enums, and any additional field.
 
     It reads replies of every prompt whose type is derived from `base`.
@@ -86,7 +86,7 @@ def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -
     elif hasattr(base, name):
         yield (), "is a reserved name; choose another"
     elif keys.type is None and keys.enum is None:
-        yield (), f"has no type; {nearest('', FIELD_TYPES)}"
+        yield (), f"has no type; {suggest_name('', FIELD_TYPES)}"
     elif keys.enum is not None and keys.type not in (None, "string", "list"):
         yield ("enum",), f"is allowed for string and list only; the type is {keys.type}"
     if keys.enum is not None:
@@ -115,7 +115,7 @@ def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
     for value, count in Counter(values).items():
         if count > 1:
             yield f"{value!r} is listed twice"
-        if "\n" in value or value != value.strip() or clean(Code(value)) != value:
+        if "\n" in value or value != value.strip() or clean(CodeText(value)) != value:
             yield f"{value!r} has a line break, a leading or trailing space, or an invisible character"
         elif redact(value) != value:
             yield "a value looks like a credential, and credentials are redacted in replies"

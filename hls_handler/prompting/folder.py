@@ -23,7 +23,7 @@ FENCE = "---"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """One template file of a library."""
 
     name: str  # relative path, as used in include and extends: "issues/analyze.j2"
@@ -63,9 +63,9 @@ def find_files(directory: Path, on_error: Callable[[OSError], None] | None = Non
         yield from (f"{folder}{os.sep}{name}" for name in sorted(names) if not name.startswith("."))
 
 
-def read_folder(directory: Path) -> tuple[Mapping[str, Source], list[Problem]]:
+def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem]]:
     """Read all templates below `directory`; return them by name, and the problems of unreadable files."""
-    sources: dict[str, Source] = {}
+    sources: dict[str, SourceFile] = {}
     problems: list[Problem] = []
 
     def unreadable(exc: OSError) -> None:
@@ -88,10 +88,10 @@ def read_folder(directory: Path) -> tuple[Mapping[str, Source], list[Problem]]:
     return sources, problems
 
 
-def _split(name: str, file: str, text: str) -> Source:
+def _split(name: str, file: str, text: str) -> SourceFile:
     lines = text.split("\n")
     if lines[0] != FENCE or FENCE not in lines[1:]:
-        return Source(name, file, text, front=None, template=text)
+        return SourceFile(name, file, text, front=None, template=text)
     end = lines.index(FENCE, 1)
     blank = "{#" + "\n" * (end + 1) + "-#}"  # a Jinja comment with as many lines as the front matter
-    return Source(name, file, text, front="\n".join(lines[1:end]), template=blank + "\n".join(lines[end + 1 :]))
+    return SourceFile(name, file, text, front="\n".join(lines[1:end]), template=blank + "\n".join(lines[end + 1 :]))

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.prompting.folder import SUFFIX, Source
-from hls_handler.prompting.problems import Problem, nearest
+from hls_handler.prompting.folder import SUFFIX, SourceFile
+from hls_handler.prompting.problems import Problem, suggest_name
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 FIRST_LINE = 2  # line 1 is the opening fence
@@ -71,7 +71,7 @@ NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": ThenKeys, "fields": F
 class KeyLines:
     """Line numbers of the keys of one front matter."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourceFile) -> None:
         self.file = source.file
         self.last: int | None = None  # line of the key that was read last
         self._lines: dict[tuple[str, ...], int] = {}
@@ -89,7 +89,7 @@ class KeyLines:
         return Problem(self.file, self._lines.get(path, 1), message)
 
 
-def parse_front_matter(source: Source) -> tuple[FrontMatter | None, KeyLines, list[Problem]]:
+def parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, KeyLines, list[Problem]]:
     """Parse the front matter of a file; return it with its line numbers and problems.
 
     The front matter is None if it is not a YAML mapping. Invalid keys are left out, so that the template can still be
@@ -133,7 +133,7 @@ def parse_front_matter(source: Source) -> tuple[FrontMatter | None, KeyLines, li
         usable = {key: value for key, value in keys.items() if key not in unusable}
         front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
     if front.reply not in REPLY_TYPES and front.reply != "?":
-        message = f"reply: unknown type {front.reply!r}; {nearest(front.reply, REPLY_TYPES)}"
+        message = f"reply: unknown type {front.reply!r}; {suggest_name(front.reply, REPLY_TYPES)}"
         problems.append(lines.problem(("reply",), message))
     return front, lines, problems
 
@@ -180,7 +180,7 @@ def _to_problem(error: ErrorDetails, lines: KeyLines) -> Problem:
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
         known = NESTED_MODELS.get(path[0], FrontMatter).model_fields
-        return lines.problem(path, f"{key}: unknown key; {nearest(path[-1], known)}")
+        return lines.problem(path, f"{key}: unknown key; {suggest_name(path[-1], known)}")
     if error["type"] == "missing":
         return lines.problem(path, f"{key}: is missing")
     if error["type"] == "model_type":

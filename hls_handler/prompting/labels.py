@@ -10,10 +10,10 @@ from typing import Literal, get_args, get_origin
 
 from hls_handler.analysis import LabelRule, Reply
 from hls_handler.prompting.frontmatter import FrontMatter, KeyLines
-from hls_handler.prompting.problems import Problem, nearest
+from hls_handler.prompting.problems import Problem, suggest_name
 
 VALUE = "{value}"
-LONGEST_LABEL = 50
+MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
 
 VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
@@ -34,14 +34,14 @@ def possible_values(hint: object) -> tuple[str, ...]:
     return BOOLEAN_VALUES if hint is bool else enum_values(hint)
 
 
-def values_in(value: object) -> tuple[str, ...]:
+def to_rule_values(value: object) -> tuple[str, ...]:
     """Return the values of a reply's field as strings, in the form that label rules use: True -> ("true",)."""
     if isinstance(value, list):
         return tuple(value)
     return (str(value).lower() if isinstance(value, bool) else str(value),)
 
 
-def label_of(rule: LabelRule, value: str) -> str | None:
+def find_label(rule: LabelRule, value: str) -> str | None:
     """Return the label for one value, or None."""
     if not isinstance(rule, str):
         return rule.get(value)
@@ -56,9 +56,9 @@ def group_of(field: str, hint: object, label: str) -> str:
     return f"{field} {label}" if get_origin(hint) is list else field
 
 
-def labels_of(rule: LabelRule, hint: object) -> tuple[str, ...]:
+def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
     """Return every label that a rule can give for a field."""
-    labels = (label_of(rule, value) for value in possible_values(hint))
+    labels = (find_label(rule, value) for value in possible_values(hint))
     return tuple(dict.fromkeys(label for label in labels if label is not None))
 
 
@@ -74,7 +74,7 @@ def resolve_label_rules(
     for field, given in front.labels.items():
         key = ("labels", field)
         if field not in model.model_fields:
-            message = f"{front.reply} has no such field; {nearest(field, model.model_fields)}"
+            message = f"{front.reply} has no such field; {suggest_name(field, model.model_fields)}"
             problems.append(lines.problem(key, f"labels.{field}: {message}"))
             continue
         if given is None or given is False:
@@ -110,7 +110,7 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[tuple[str, ...
     else:
         for value, label in given.items():
             if value not in values:
-                yield (value,), f"unknown value; {nearest(value, values)}"
+                yield (value,), f"unknown value; {suggest_name(value, values)}"
             elif not isinstance(label, str):
                 yield (value,), f"write the name of a label in quotes, or remove this value; found {label!r}"
 
@@ -120,10 +120,10 @@ def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lin
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
         key = ("labels", field) if ("labels", field) in lines else ("fields", field)
-        for label in labels_of(rule, model.model_fields[field].annotation):
+        for label in list_possible_labels(rule, model.model_fields[field].annotation):
             prefix = f"{'.'.join(key)}: the label {label!r}"
-            if len(label) > LONGEST_LABEL:
-                yield lines.problem(key, f"{prefix} has {len(label)} characters; GitHub allows {LONGEST_LABEL}")
+            if len(label) > MAX_LABEL_CHARACTERS:
+                yield lines.problem(key, f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}")
             if label != label.strip() or not label or "," in label:
                 yield lines.problem(key, f"{prefix} is empty, or has a comma, or a leading or trailing space")
             other = fields.setdefault(label.casefold(), field)

@@ -17,7 +17,7 @@ from hls_handler.prompting.fields import build_reply_model
 from hls_handler.prompting.filters import COMMENT_FILTERS, PROMPT_FILTERS
 from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SHARED_COMMENT, SHARED_COMMENT_REPLY, SUFFIX
 from hls_handler.prompting.hints import ANYTHING
-from hls_handler.prompting.makeup import Makeup
+from hls_handler.prompting.makeup import PromptSources
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.prompting.prompt import Library, Prompt, Then
@@ -25,7 +25,7 @@ from hls_handler.prompting.references import ParsedTemplates, check_blocks, chec
 from hls_handler.prompting.shelf import SourceFiles, read_source_files
 from hls_handler.prompting.trial import smoke_render
 from hls_handler.prompting.variables import COMMENT, COMMON
-from hls_handler.untrusted.tokens import RESERVED
+from hls_handler.untrusted.tokens import RESERVED_CHARACTERS
 
 __all__ = ["Family", "Library", "Prompt", "Then", "load_library"]
 
@@ -89,7 +89,7 @@ def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTe
     problems: list[Problem] = []
     for name, source in files.sources.items():
         for number, line in enumerate(source.text.split("\n"), start=1):
-            if RESERVED.search(line):
+            if RESERVED_CHARACTERS.search(line):
                 message = "has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it"
                 problems.append(Problem(source.file, number, message))
         try:
@@ -183,9 +183,9 @@ class _Draft:
         found = {name: self.find_comment_template(name) for name in self.graph.front_matters}
         return {name: comment for name, comment in found.items() if comment is not None}
 
-    def makeups(self) -> dict[str, Makeup]:
+    def makeups(self) -> dict[str, PromptSources]:
         return {
-            name: Makeup(
+            name: PromptSources(
                 name=name,
                 front=self.files.front_texts[name],
                 front_file=self.files.lines[name].file,

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 FileState = frozenset[tuple[str, int, int]]
 
 
-class LiveLibrary:
+class ReloadingLibrary:
     """A library with automatic reload. Thread-safe: every worker calls `current` for each delivery."""
 
     def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
@@ -56,7 +56,7 @@ class LiveLibrary:
         return self._library
 
     @property
-    def trouble(self) -> str | None:
+    def report_problem(self) -> str | None:
         """Error message of the last reload; None if it succeeded."""
         return self._load_error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
-from hls_handler.prompting.folder import COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, Source
+from hls_handler.prompting.folder import COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, SourceFile
 
 SHIPPED_LIBRARY = "the shipped library"
 NO_FILE = "/dev/null"
@@ -15,16 +15,18 @@ NO_NEWLINE = "\n\\ No newline at end of file"
 
 
 @dataclass(frozen=True, slots=True)
-class Makeup:
+class PromptSources:
     """Front matter and source files of one prompt: everything that the hash in its id covers."""
 
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[Source, ...]  # template, then the templates it uses; comment template, then the templates it uses
+    sources: tuple[
+        SourceFile, ...
+    ]  # template, then the templates it uses; comment template, then the templates it uses
 
     @property
-    def template(self) -> Source:
+    def template(self) -> SourceFile:
         return self.sources[0]
 
     @property
@@ -39,17 +41,17 @@ class Makeup:
         lines = self.template.text.removesuffix("\n").split("\n")
         return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
 
-    def role(self, source: Source) -> str:
+    def role(self, source: SourceFile) -> str:
         """Return the role of a file: ".j2" (template), ".comment.md.j2" (comment template), or the name of a part."""
         if source is self.template:
             return SUFFIX
         return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
 
 
-def origin(makeup: Makeup, shipped: Path) -> str:
+def origin(makeup: PromptSources, shipped: Path) -> str:
     """Describe the origin of a prompt's files: "lib/issues/analyze.j2, your own; from the shipped library: base.j2"."""
     home = _library_of(makeup.template, shipped)
-    front = Source(makeup.template.name, makeup.front_file, text="", front=None, template="")
+    front = SourceFile(makeup.template.name, makeup.front_file, text="", front=None, template="")
     parts = [("front matter", front)] + [
         ("comment" if makeup.role(source) == COMMENT_SUFFIX else source.name, source) for source in makeup.sources
     ]
@@ -64,7 +66,7 @@ def origin(makeup: Makeup, shipped: Path) -> str:
     )
 
 
-def differences(old: Makeup, new: Makeup) -> list[str]:
+def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """Return a unified diff of all files of two prompts, as lines; [] if they are equal.
 
     The two templates are compared with each other, and so are the two comments, whatever their file names; parts are
@@ -74,14 +76,14 @@ def differences(old: Makeup, new: Makeup) -> list[str]:
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
 
 
-def _library_of(source: Source, shipped: Path) -> str:
+def _library_of(source: SourceFile, shipped: Path) -> str:
     """Return the library folder of a file, or "the shipped library"."""
     if Path(source.file).resolve().is_relative_to(shipped.resolve()):
         return SHIPPED_LIBRARY
     return source.file.removesuffix(source.name).rstrip("/") or "/"
 
 
-def _diffable_files(makeup: Makeup) -> Iterator[tuple[str, tuple[str, str]]]:
+def _diffable_files(makeup: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield each file as (role, (label in the diff, text))."""
     for source in makeup.sources:
         label, text = source.file, source.text

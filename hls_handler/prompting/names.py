@@ -28,7 +28,7 @@ from hls_handler.prompting.hints import (
     members,
     normalize_hint,
 )
-from hls_handler.prompting.problems import Problem, nearest
+from hls_handler.prompting.problems import Problem, suggest_name
 from hls_handler.prompting.references import ParsedTemplates, exported_names, referenced_names
 
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
@@ -180,7 +180,7 @@ class _NameChecker:
             name, alias = item if isinstance(item, tuple) else (item, item)
             scope.names[alias] = ANYTHING
             if name not in exports:
-                self.report(node, f"{self.templates.files[template]} has no {name!r}; {nearest(name, exports)}")
+                self.report(node, f"{self.templates.files[template]} has no {name!r}; {suggest_name(name, exports)}")
 
     # --- expressions -------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class _NameChecker:
             case nodes.Test():
                 if node.name not in self.templates.environment.tests:
                     self.report(
-                        node, f"unknown test {node.name!r}; {nearest(node.name, self.templates.environment.tests)}"
+                        node, f"unknown test {node.name!r}; {suggest_name(node.name, self.templates.environment.tests)}"
                     )
         self.infer_all(node.iter_child_nodes(), scope)
         return ANYTHING
@@ -217,7 +217,7 @@ class _NameChecker:
             self.report(node, f"{message}; use it in the task block")
         elif node.name not in self.templates.environment.globals and node.name not in self.guarded:
             self.report(
-                node, f"unknown variable {node.name!r}; {nearest(node.name, scope.names.keys() - JINJA_VARIABLES)}"
+                node, f"unknown variable {node.name!r}; {suggest_name(node.name, scope.names.keys() - JINJA_VARIABLES)}"
             )
         return ANYTHING
 
@@ -231,7 +231,7 @@ class _NameChecker:
             advice = f"loop over it, or use {owner} | map(attribute={name!r})"
             self.report(node, f"{owner} is a list and has no {name!r}; {advice}")
         elif isinstance(hint, Exports) and name not in hint.names:
-            self.report(node, f"{owner} has no {name!r}; {nearest(name, hint.names)}")
+            self.report(node, f"{owner} has no {name!r}; {suggest_name(name, hint.names)}")
         elif isinstance(hint, Text) and name not in TEXT_METHODS:
             self.report(node, f"{owner} is text from an event and has no {name!r}; {TEXT_OPERATIONS}")
         return ANYTHING
@@ -241,7 +241,7 @@ class _NameChecker:
         known = members(hint)
         if name in known:
             return normalize_hint(known[name])
-        self.report(node, f"{owner} has no {name!r}; {nearest(name, known)}")
+        self.report(node, f"{owner} has no {name!r}; {suggest_name(name, known)}")
         return ANYTHING
 
     def infer_item(self, node: nodes.Getitem, scope: Scope) -> object:
@@ -261,7 +261,9 @@ class _NameChecker:
         if node.name in ALLOWED_ONLY_IN:
             self.report(node, f"the filter {node.name!r} is for {ALLOWED_ONLY_IN[node.name]} only")
         else:
-            self.report(node, f"unknown filter {node.name!r}; {nearest(node.name, self.templates.environment.filters)}")
+            self.report(
+                node, f"unknown filter {node.name!r}; {suggest_name(node.name, self.templates.environment.filters)}"
+            )
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
         """Return the hint of a filter's result; check the attribute that it reads from the elements."""

@@ -27,7 +27,7 @@ def prompt_error(problems: Iterable[Problem]) -> PromptError:
     return PromptError([str(problem) for problem in sorted(set(problems))])
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is similar."""
     names = sorted(known)
     near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hls_handler.analysis import Reply
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.frontmatter import Effort
-from hls_handler.prompting.labels import group_of, labels_of
-from hls_handler.prompting.makeup import Makeup
+from hls_handler.prompting.labels import group_of, list_possible_labels
+from hls_handler.prompting.makeup import PromptSources
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Library:
     comment_environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for comments
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Callable[[Reply], bool]] = field(repr=False)  # prompt name -> its `then.when`
-    makeups: Mapping[str, Makeup] = field(repr=False)  # prompt name -> its files
+    makeups: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
     shadows: Set[str] = frozenset()  # names of prompts that run only as shadows, whatever their `on:`
 
     def on(self, event_key: str) -> tuple[str, ...]:
@@ -61,11 +61,11 @@ class Library:
             then = self.prompts[then.prompt].then
         return tuple(found)
 
-    def leading_to(self, name: str) -> tuple[str, ...]:
+    def predecessors(self, name: str) -> tuple[str, ...]:
         """Return the prompts whose `then` names this prompt."""
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
-    def next_after(self, name: str, reply: Reply) -> str | None:
+    def find_next_prompt(self, name: str, reply: Reply) -> str | None:
         """Return the prompt that `then` names if its condition holds for this reply, else None.
 
         Raises `PromptError` if the condition fails.
@@ -73,7 +73,7 @@ class Library:
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name](reply) else None
 
-    def label_fields(self, event: str) -> Mapping[str, str]:
+    def label_groups(self, event: str) -> Mapping[str, str]:
         """Return the labels that replies about an event can set, in lower case, with their groups: {"bug": "kind"}."""
         names = [name for name, prompt in self.prompts.items() if any(_event_name(key) == event for key in prompt.on)]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
@@ -95,5 +95,5 @@ def _event_name(key: str) -> str:
 def _label_groups(model: type[Reply]) -> Iterator[tuple[str, str]]:
     for name, rule in model.label_rules.items():
         hint = model.model_fields[name].annotation
-        for label in labels_of(rule, hint):
+        for label in list_possible_labels(rule, hint):
             yield label, group_of(name, hint, label)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, nodes
 
-from hls_handler.prompting.problems import Problem, nearest
+from hls_handler.prompting.problems import Problem, suggest_name
 
 Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
@@ -71,7 +71,9 @@ def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
         nested = {block.name for outer in tree.find_all(nodes.Block) for block in _nested_blocks(outer)}
         for block in tree.find_all(nodes.Block):
             if block.name not in known | nested:
-                message = f"no template that this one extends has a block {block.name!r}; {nearest(block.name, known)}"
+                message = (
+                    f"no template that this one extends has a block {block.name!r}; {suggest_name(block.name, known)}"
+                )
                 yield Problem(templates.files[name], block.lineno, message)
 
 
@@ -107,7 +109,7 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
             known = [part for part in names if part in files]
             if names and not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
                 yield Problem(
-                    files[name], node.lineno, f"there is no template {names[0]!r}; {nearest(names[0], files)}"
+                    files[name], node.lineno, f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"
                 )
             for part in known:
                 if name in find_used_templates(templates, part):

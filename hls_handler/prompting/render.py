@@ -20,12 +20,12 @@ from hls_handler.prompting.hints import TEXT_OPERATIONS
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.variables import RuleView, mark_trusted
-from hls_handler.untrusted.cleaning import for_prompt
-from hls_handler.untrusted.exchange import Exchange, Own
-from hls_handler.untrusted.markdown import for_comment
-from hls_handler.untrusted.stranger import Stranger
+from hls_handler.untrusted.cleaning import format_for_prompt
+from hls_handler.untrusted.exchange import Placeholders, Trusted
+from hls_handler.untrusted.markdown import format_for_comment
+from hls_handler.untrusted.stranger import UntrustedText
 
-__all__ = ["Rendered", "RuleView", "render", "render_comment", "render_footer"]
+__all__ = ["RenderedPrompt", "RuleView", "render", "render_comment", "render_footer"]
 
 SYSTEM, TASK = "system", "task"
 FOOTER = "_footer.md.j2"
@@ -35,7 +35,7 @@ TEXT_IN_SYSTEM_BLOCK = (
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedPrompt:
     """The rendered messages of a prompt and the schema of the reply."""
 
     prompt: Prompt
@@ -45,18 +45,18 @@ class Rendered:
     missing: tuple[int, ...] = ()  # number of characters cut, for each truncated text
 
 
-def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> Rendered:
+def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> RenderedPrompt:
     """Render a prompt. `variables` are typed values; `key` makes the delimiters unguessable.
 
     Raises `PromptError` with the file and line of the template that failed.
     """
     prompt = library.prompts[name]
-    placeholders = Exchange(key=key, show=for_prompt)
+    placeholders = Placeholders(key=key, show=format_for_prompt)
     admitted = _admit(placeholders, variables)
     try:
         system, task = _messages(library, f"{name}{SUFFIX}", admitted)
         task = _fill_placeholders(placeholders, task, prompt.path)
-        return Rendered(prompt, system, task, _schema(prompt.reply_model), placeholders.missing())
+        return RenderedPrompt(prompt, system, task, _schema(prompt.reply_model), placeholders.missing())
     except AUTHOR_ERRORS as exc:
         raise to_template_error(exc, prompt.path) from exc
 
@@ -76,8 +76,8 @@ def render_comment(library: Library, name: str, variables: Mapping[str, object],
     if template_name is None:
         return None
     template = library.comment_environment.get_template(template_name)
-    placeholders = Exchange(key=key, show=for_comment)
-    prompt_id = Own(library.prompts[name].id)
+    placeholders = Placeholders(key=key, show=format_for_comment)
+    prompt_id = Trusted(library.prompts[name].id)
     admitted = {**_admit(placeholders, variables), "prompt_id": prompt_id}
     try:
         text = collect(template.root_render_func(template.new_context(admitted)))
@@ -96,9 +96,9 @@ def render_footer(library: Library, name: str, variables: Mapping[str, object], 
         template = library.comment_environment.get_template(FOOTER)
     except TemplateNotFound:
         return ""
-    placeholders = Exchange(key=key, show=for_comment)
+    placeholders = Placeholders(key=key, show=format_for_comment)
     shared = {variable: value for variable, value in variables.items() if variable != "commit"}
-    admitted = {**_admit(placeholders, shared), "prompt_id": Own(library.prompts[name].id)}
+    admitted = {**_admit(placeholders, shared), "prompt_id": Trusted(library.prompts[name].id)}
     try:
         text = collect(template.root_render_func(template.new_context(admitted)))
         return _fill_placeholders(placeholders, text.strip(), template.filename or FOOTER)
@@ -110,17 +110,17 @@ def to_template_error(error: Exception, file: str) -> BrokenTemplateError:
     """Convert an exception from a template to an error with file and line; without a known line, line 1 of `file`."""
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
-    if isinstance(error, TypeError) and Stranger.__name__ in message:
-        message = f"{message.replace(Stranger.__name__, 'text from an event')}; {TEXT_OPERATIONS}"
+    if isinstance(error, TypeError) and UntrustedText.__name__ in message:
+        message = f"{message.replace(UntrustedText.__name__, 'text from an event')}; {TEXT_OPERATIONS}"
     return BrokenTemplateError(Problem(place_file, line, message))
 
 
-def _admit(placeholders: Exchange, variables: Mapping[str, object]) -> dict[str, object]:
-    return {name: placeholders.admit(value) for name, value in mark_trusted(variables).items()}
+def _admit(placeholders: Placeholders, variables: Mapping[str, object]) -> dict[str, object]:
+    return {name: placeholders.convert(value) for name, value in mark_trusted(variables).items()}
 
 
-def _fill_placeholders(placeholders: Exchange, rendered: str, file: str) -> str:
-    text = placeholders.settle(rendered, template=file)
+def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> str:
+    text = placeholders.substitute(rendered, template=file)
     if len(text) > MAX_CHARACTERS:
         raise RenderLimitError(f"shows more than {MAX_CHARACTERS:,} characters; cut long texts with excerpt(n)")
     return text

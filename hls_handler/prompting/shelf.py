@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, Source, read_folder
+from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, SourceFile, read_folder
 from hls_handler.prompting.frontmatter import FrontMatter, KeyLines, parse_front_matter
 from hls_handler.prompting.problems import Problem, prompt_error
 
@@ -15,7 +15,7 @@ from hls_handler.prompting.problems import Problem, prompt_error
 class SourceFiles:
     """The files that a library is loaded from, and the front matters in them."""
 
-    sources: Mapping[str, Source]  # template name -> file, including shipped files that replace missing ones
+    sources: Mapping[str, SourceFile]  # template name -> file, including shipped files that replace missing ones
     front_matters: Mapping[str, FrontMatter]  # prompt name -> the valid keys of its front matter
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, KeyLines]  # prompt name -> line numbers of the keys in its front matter
@@ -42,7 +42,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
             Problem(first_folder, 1, f"there is no prompt in {folder}; a prompt is a file such as issues/analyze.j2")
         )
     if BASE not in sources:
-        sources[BASE] = Source(BASE, f"{first_folder}/{BASE}", text="", front=None, template="")
+        sources[BASE] = SourceFile(BASE, f"{first_folder}/{BASE}", text="", front=None, template="")
         problems.append(
             Problem(f"{first_folder}/{BASE}", 1, "is missing; it contains the system message of every prompt")
         )
@@ -65,20 +65,22 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
     return SourceFiles(sources, front_matters, texts, lines, inherited), problems
 
 
-def _find_front_source(name: str, layers: Sequence[Mapping[str, Source]]) -> Source:
+def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
     """Return the first file of this name that has front matter, even unclosed; if none has, the first file."""
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 
 
-def _missing_front_problem(source: Source, front_source: Source) -> Problem:
+def _missing_front_problem(source: SourceFile, front_source: SourceFile) -> Problem:
     if front_source.is_unclosed:
         return Problem(front_source.file, 1, f"the front matter has no end; close it with a line {FENCE}")
     message = "has no front matter, and no shipped prompt has this path; add front matter between lines ---"
     return Problem(source.file, 1, f"{message}, or rename a part to _{source.name.rpartition('/')[2]}")
 
 
-def _shipped_fallbacks(front_sources: Mapping[str, Source], shipped: Mapping[str, Source]) -> dict[str, Source]:
+def _shipped_fallbacks(
+    front_sources: Mapping[str, SourceFile], shipped: Mapping[str, SourceFile]
+) -> dict[str, SourceFile]:
     """Return the shipped parts, and the shipped comments of prompts that use the shipped front matter.
 
     Such prompts replace only the wording of the shipped prompt.
@@ -93,7 +95,7 @@ def _shipped_fallbacks(front_sources: Mapping[str, Source], shipped: Mapping[str
     return fallbacks
 
 
-def _non_prompt_problems(source: Source, own: Mapping[str, Source]) -> list[Problem]:
+def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> list[Problem]:
     problems = []
     if source.front is not None:
         message = "has front matter, but is not a prompt; a prompt is a file such as issues/analyze.j2"

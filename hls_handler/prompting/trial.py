@@ -115,7 +115,7 @@ def _comment_variables(sample: _Sample, reply: Reply) -> Mapping[str, object]:
 def _check_condition(library: Library, name: str, replies: tuple[Reply, ...]) -> list[Problem]:
     try:
         for reply in replies:
-            library.next_after(name, reply)
+            library.find_next_prompt(name, reply)
     except BrokenTemplateError as exc:
         return [exc.problem]
     return []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from hls_handler.events import Account, Repository
 from hls_handler.settings.model import Length, Tone
-from hls_handler.untrusted.exchange import Own
+from hls_handler.untrusted.exchange import Trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables with trusted strings wrapped in `Own`."""
+    """Return the variables with trusted strings wrapped in `Trusted`."""
     return {name: _mark_value(name, value) for name, value in variables.items()}
 
 
 def _mark_value(name: str, value: object) -> object:
     if isinstance(value, RuleView):
-        language = None if value.language is None else Own(value.language)
-        return replace(value, event=Own(value.event), prompt=Own(value.prompt), language=language)
+        language = None if value.language is None else Trusted(value.language)
+        return replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
     pattern = TRUSTED_PATTERNS.get(name)
     if pattern is not None and isinstance(value, str) and pattern.fullmatch(value):
-        return Own(value)
+        return Trusted(value)
     return value

@@ -201,7 +201,7 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "number": new.number,
         "head_sha": new.head_sha,
         "sender": new.sender,
-        "conversation_key": new.thread_key,
+        "conversation_key": new.conversation_key,
         "priority": new.priority,
         "digest": new.digest if queued else None,
         "body": compress(new.body) if queued and new.body else None,
@@ -242,9 +242,9 @@ def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> l
     Of several that supersede the same, the last is enough, unless it came again: then it may be older than the rest.
     """
     newest = {
-        (new.thread_key, new.supersedes, new.head_sha, new.guid if new.guid in known_guids else None): new
+        (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in known_guids else None): new
         for new in batch
-        if new.supersedes != "nothing" and new.thread_key is not None
+        if new.supersedes != "nothing" and new.conversation_key is not None
     }
     return list(newest.values())
 
@@ -257,7 +257,13 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
             why = f"{event_key(new.event, new.action)} ended the work on this thread (delivery {new.guid})"
         else:
             why = f"a newer commit, {new.head_sha}, was pushed before this one's turn came (delivery {new.guid})"
-        terms = {"of_conversation": new.thread_key, "by_guid": new.guid, "why": why, "now": now, "sha": new.head_sha}
+        terms = {
+            "of_conversation": new.conversation_key,
+            "by_guid": new.guid,
+            "why": why,
+            "now": now,
+            "sha": new.head_sha,
+        }
         superseded = connection.execute(_SUPERSEDE[new.supersedes], terms).all()
         for old in superseded:
             counts.update(count_end("superseded", repository=old.repository))

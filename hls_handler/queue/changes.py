@@ -14,8 +14,8 @@ from hls_handler.db.compression import compress_text
 from hls_handler.db.counters import CounterWriter
 from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import checkpoints, comments, labels
-from hls_handler.deliveries import Lease, Remembered
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import COMPLETE_WRITE, PENDING, Fence, lost, terms_of
 
 LABEL_SET = "label_set"
@@ -44,7 +44,7 @@ class LabelChange:
     conversation: ConversationRef
     names: tuple[str, ...]
     state: LabelState | None
-    origins: Mapping[str, Origin] = field(default_factory=lambda: NO_ORIGINS)  # of "intended" labels
+    origins: Mapping[str, LabelOrigin] = field(default_factory=lambda: NO_ORIGINS)  # of "intended" labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class WriteCompleted:
     lock: str
 
 
-Change = Remembered | LabelChange | CommentChange | WriteCompleted
+Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ def prepare(changes: Sequence[Change]) -> Prepared:
             "value": compress_text(step.value),
         }
         for step in changes
-        if isinstance(step, Remembered)
+        if isinstance(step, Checkpoint)
     }
-    return Prepared(list(rows.values()), [change for change in changes if not isinstance(change, Remembered)])
+    return Prepared(list(rows.values()), [change for change in changes if not isinstance(change, Checkpoint)])
 
 
 class DeliveryWriter:

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, select
 from hls_handler.db.compression import decompress_text
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, deliveries
-from hls_handler.deliveries import Lease, Remembered
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import release_locks
 
@@ -27,12 +27,12 @@ class Checkpoints:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 
-    def load(self, of: Lease | str) -> dict[tuple[str, int], Remembered]:
+    def load(self, of: Lease | str) -> dict[tuple[str, int], Checkpoint]:
         """Return all checkpoints of a delivery (a lease, or a GUID), by name and index."""
         guid = of if isinstance(of, str) else of.guid
         with self._database.reading() as connection:
             return {
-                (row.name, row.step_index): Remembered(
+                (row.name, row.step_index): Checkpoint(
                     name=row.name,
                     index=row.step_index,
                     version=row.version,

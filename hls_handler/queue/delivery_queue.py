@@ -15,7 +15,7 @@ from hls_handler.db.compression import DamagedError, decompress
 from hls_handler.db.counters import Counts, count_end, count_processing_time
 from hls_handler.db.database import Conflict, Database
 from hls_handler.db.tables import analyses, deliveries, rate_limits, slots
-from hls_handler.deliveries import WISH, Accepted, Lease, NewDelivery, State
+from hls_handler.deliveries import PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
 from hls_handler.queue.accepting import BatchAcceptor
 from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, Prepared, prepare
 from hls_handler.queue.checkpoints import Posted
@@ -228,7 +228,7 @@ class DeliveryQueue:
         own = f"{prompt}@"
         terms = {
             "of_guid": lease.guid,
-            "of_conversation": lease.thread_key or "",
+            "of_conversation": lease.conversation_key or "",
             "up_to_its_hash": own,
             "length": len(own),
         }
@@ -313,7 +313,7 @@ class DeliveryQueue:
         Return the state it has then; None for an unknown GUID. A dead one whose body was deleted stays dead.
         """
         now = self._database.now
-        first = {"due_at": now, "priority": WISH, "sort_key": sort_key(now, WISH)}
+        first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": sort_key(now, PRIORITY_BOT_REQUEST)}
         not_later = {"sort_key": case((_c.sort_key < first["sort_key"], _c.sort_key), else_=first["sort_key"])}
         at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(first | not_later)
         again = (

@@ -10,7 +10,7 @@ from hls_handler.db.clock import from_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, locks
 from hls_handler.deliveries import Lease
-from hls_handler.errors import Wait
+from hls_handler.errors import Postponed
 from hls_handler.queue.changes import Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import LockStatements
 from hls_handler.queue.rate_limiter import write_pending
@@ -28,7 +28,7 @@ class Locks:
         )
 
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
-        """Acquire a lock or extend it. Raises `Wait` while another delivery holds it, and `LeaseLost`.
+        """Acquire a lock or extend it. Raises `Postponed` while another delivery holds it, and `LeaseLost`.
 
         Also waits while a write that was begun under the lock may still take effect. The changes are stored in either
         case. The lock ends after `ttl_s`, when it is released (`Checkpoints.save`), or when the delivery stops running.
@@ -45,4 +45,4 @@ class Locks:
             raise write_pending(pending_until)
         if holder is not None:
             guid, until, now = holder
-            raise Wait(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, now + _POLL_MS)))
+            raise Postponed(f"waits for delivery {guid}, which holds {name}", at=from_ms(min(until, now + _POLL_MS)))

@@ -12,7 +12,7 @@ from hls_handler.db.clock import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import rate_limits, slots
 from hls_handler.deliveries import Lease
-from hls_handler.errors import Wait
+from hls_handler.errors import Postponed
 from hls_handler.queue.changes import Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import LockStatements
 
@@ -87,7 +87,7 @@ class RateLimiter:
     ) -> None:
         """Return if the delivery may use a slot of this rate limit now; slots are `interval_s` apart for all workers.
 
-        Otherwise reserve a slot and raise `Wait`: postpone the delivery until then and call again. The changes are
+        Otherwise reserve a slot and raise `Postponed`: postpone the delivery until then and call again. The changes are
         stored in either case. Raises `LeaseLost`.
 
         `write` is the lock under which the slot is used to write: for `slowest_write_s` nobody gets that lock, even
@@ -103,7 +103,7 @@ class RateLimiter:
                 ttl_ms = int(slowest_write_s * 1000)
                 pending_until = self._locks.begin_write(connection, row_id, write, ttl_ms=ttl_ms)
         if not slot.is_now:
-            raise Wait(f"waits for its turn ({name})", at=from_ms(slot.slot_at))
+            raise Postponed(f"waits for its turn ({name})", at=from_ms(slot.slot_at))
         if pending_until is not None:
             raise write_pending(pending_until)
 
@@ -154,6 +154,6 @@ class RateLimiter:
         connection.execute(_UPDATE, {"of_name": name, **values})
 
 
-def write_pending(until: int) -> Wait:
+def write_pending(until: int) -> Postponed:
     message = "an earlier write without a response may still take effect on GitHub (github.slowest_write_s)"
-    return Wait(message, at=from_ms(until))
+    return Postponed(message, at=from_ms(until))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hls_handler.analysis import Finding, Severity
 from hls_handler.review.patch import NUMBERED_LINE, Line, Patch, Side
-from hls_handler.untrusted.cleaning import Code, clean
+from hls_handler.untrusted.cleaning import CodeText, clean
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
@@ -106,7 +106,7 @@ def _variants(quote: str) -> tuple[str, ...]:
 
 def _normalize(text: str) -> str:
     """Return the text as Claude saw it, without blanks and invisible characters."""
-    return "".join(character for character in clean(Code(text)) if unicodedata.category(character)[0] not in "CZ")
+    return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
 
 
 def _other_side(side: Side) -> Side:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hls_handler.events import Account
-from hls_handler.routing.candidate import REVIEW_REQUESTED, Candidate
-from hls_handler.routing.feedback import as_feedback
+from hls_handler.routing.feedback import find_label_correction
 from hls_handler.routing.filters import find_ignored
-from hls_handler.routing.verdict import Catalogue, Feedback, Ignored, IgnoredKind, Rule, Shadow
-from hls_handler.settings.effective import Effective, RepositoryTable
+from hls_handler.routing.input import REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.verdict import Ignored, IgnoredKind, LabelCorrection, PromptCatalogue, Rule, Shadow
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
@@ -15,83 +15,103 @@ NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no pr
 
 
 def route(
-    candidate: Candidate, *, settings: Settings, table: RepositoryTable, catalogue: Catalogue, we: Account | None
-) -> Rule | Feedback | Ignored:
+    routing_input: RoutingInput,
+    *,
+    settings: Settings,
+    table: RepositoryTable,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
+) -> Rule | LabelCorrection | Ignored:
     """Route one event. Called by the receiver (takes microseconds) and again by the worker with its current settings.
 
-    `we` is the bot account, or None while it is unknown: then the worker decides which events HLS itself caused.
+    `bot` is the bot account, or None while it is unknown: then the worker decides which events HLS itself caused.
     """
-    routed = _route_to_prompt(candidate, settings, table, catalogue, we)
-    effective = table.find(candidate.repository) if candidate.repository is not None else None
+    routed = _route_to_prompt(routing_input, settings, table, catalogue, bot)
+    effective = table.find(routing_input.repository) if routing_input.repository is not None else None
     if effective is None or isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
         return routed
-    return as_feedback(candidate, effective, catalogue, settings=settings, we=we) or routed
+    return find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot) or routed
 
 
 def _route_to_prompt(
-    candidate: Candidate, settings: Settings, table: RepositoryTable, catalogue: Catalogue, we: Account | None
+    routing_input: RoutingInput,
+    settings: Settings,
+    table: RepositoryTable,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
 ) -> Rule | Ignored:
-    effective = _find_settings(candidate, settings, table)
+    effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
         return effective
-    return route_by(candidate, effective, settings=settings, catalogue=catalogue, we=we)
+    return route_with_settings(routing_input, effective, settings=settings, catalogue=catalogue, bot=bot)
 
 
-def route_by(
-    candidate: Candidate, effective: Effective, *, settings: Settings, catalogue: Catalogue, we: Account | None
+def route_with_settings(
+    routing_input: RoutingInput,
+    effective: EffectiveSettings,
+    *,
+    settings: Settings,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
 ) -> Rule | Ignored:
     """Route an enabled event by these settings of its repository, which may include the repository's own file."""
-    rule = _find_disabled(candidate, settings, effective) or _find_rule(candidate, settings, effective, catalogue)
+    rule = _find_disabled(routing_input, settings, effective) or _find_rule(
+        routing_input, settings, effective, catalogue
+    )
     if isinstance(rule, Ignored):
         return rule
-    ignored = find_ignored(candidate, prompt_file=rule.file, effective=effective, settings=settings, bot=we)
+    ignored = find_ignored(routing_input, prompt_file=rule.file, effective=effective, settings=settings, bot=bot)
     return rule if ignored is None else ignored
 
 
-def _find_settings(candidate: Candidate, settings: Settings, table: RepositoryTable) -> Effective | Ignored:
+def _find_settings(
+    routing_input: RoutingInput, settings: Settings, table: RepositoryTable
+) -> EffectiveSettings | Ignored:
     """Return the settings of the event's repository, or `Ignored` if they do not enable the event."""
-    if candidate.repository is None:
+    if routing_input.repository is None:
         where = settings.sources.where("repositories")
-        reason = f"{candidate.key} belongs to no repository, and {where} enables events by repository"
+        reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
         return Ignored("no repository", reason)
-    effective = table.find(candidate.repository)
+    effective = table.find(routing_input.repository)
     if effective is None:
         where = settings.sources.where("repositories")
-        reason = f"no entry of {where} matches {candidate.repository}; add one to process it"
+        reason = f"no entry of {where} matches {routing_input.repository}; add one to process it"
         return Ignored("repository not configured", reason)
-    disabled = _find_disabled(candidate, settings, effective)
+    disabled = _find_disabled(routing_input, settings, effective)
     if disabled is not None:
         return disabled
-    if not _is_event_enabled(candidate, effective):
+    if not _is_event_enabled(routing_input, effective):
         listed = settings.sources.where(f"{effective.key}.events")
-        reason = f"{candidate.key} is not among the events of {listed}; add it there to process it"
+        reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
         return Ignored("event not enabled", reason)
     return effective
 
 
-def _find_disabled(candidate: Candidate, settings: Settings, effective: Effective) -> Ignored | None:
+def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
     if effective.enabled:
         return None
     switch = settings.sources.where(effective.own_key("enabled") or f"{effective.key}.enabled")
-    reason = f"{candidate.repository} is switched off by {switch}; set it to true to process it"
+    reason = f"{routing_input.repository} is switched off by {switch}; set it to true to process it"
     return Ignored("repository disabled", reason)
 
 
-def _is_event_enabled(candidate: Candidate, effective: Effective) -> bool:
+def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
     """Return True if settings enable the event.
 
     A review request is enabled with any event of pull requests; a filter then checks whose review is requested.
     """
-    if candidate.event in effective.events or candidate.key in effective.events:
+    if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
-    is_review_request = candidate.event == "pull_request" and candidate.action == REVIEW_REQUESTED
+    is_review_request = routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
     return is_review_request and any(event.startswith("pull_request.") for event in effective.events)
 
 
-def _find_rule(candidate: Candidate, settings: Settings, effective: Effective, catalogue: Catalogue) -> Rule | Ignored:
+def _find_rule(
+    routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings, catalogue: PromptCatalogue
+) -> Rule | Ignored:
     """Choose the prompt that settings name for the event, else the only one that names the event in its `on:`."""
-    key = candidate.key
-    chosen, shadowed = effective.prompt_for(key), effective.shadow_for(key)
+    key = routing_input.key
+    chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
     shadow = Shadow(*shadowed) if shadowed is not None else None
     if chosen is not None:
         name, key_path = chosen
@@ -106,7 +126,7 @@ def _find_rule(candidate: Candidate, settings: Settings, effective: Effective, c
             reason = f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name; correct it"
             return Ignored("no prompt", reason)
         return Rule(key, name, effective, file, key_path, shadow if shadow and shadow.prompt != name else None)
-    names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(shadow, catalogue.on(candidate.event))
+    names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(shadow, catalogue.on(routing_input.event))
     if not names:
         change = settings.sources.change("prompts.directory", "another folder")
         folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from hls_handler.events import Account
 from hls_handler.routing.asked import addressed_to_bot, asks_how_to_start
-from hls_handler.routing.candidate import MARKER, REVIEW_REQUESTED, Candidate
+from hls_handler.routing.input import MARKER, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.verdict import Ignored
-from hls_handler.settings.effective import Effective
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 
 SKIP_LABEL = "skip-hls"
@@ -20,47 +20,52 @@ FAILED = ("failure", "timed_out", "startup_failure")
 PASSED = "success"
 """The conclusion that may resolve an earlier failure."""
 
-READ_BY_CLAUDE = frozenset({"title", "body"})
+ANALYSED_FIELDS = frozenset({"title", "body"})
 """An edit is analysed only if it changed one of these."""
 
 
 def find_ignored(
-    candidate: Candidate, *, prompt_file: str, effective: Effective, settings: Settings, bot: Account | None
+    routing_input: RoutingInput,
+    *,
+    prompt_file: str,
+    effective: EffectiveSettings,
+    settings: Settings,
+    bot: Account | None,
 ) -> Ignored | None:
     """Return the first reason to ignore an enabled event; None if there is none.
 
     `bot` is the bot account. While it is unknown (None), no account counts as the bot account.
     """
-    if candidate.action == "edited" and not candidate.changed & READ_BY_CLAUDE:
-        changed = ", ".join(sorted(candidate.changed)) or "nothing"
+    if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
+        changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         return Ignored(
             "nothing relevant changed",
-            f"{candidate.key} changed {changed}; {prompt_file} runs again only when the title or body changes",
+            f"{routing_input.key} changed {changed}; {prompt_file} runs again only when the title or body changes",
         )
-    if candidate.event == "workflow_run" and candidate.conclusion not in (*FAILED, PASSED):
-        ended = f"ended with {candidate.conclusion}" if candidate.conclusion else "has not ended"
+    if routing_input.event == "workflow_run" and routing_input.conclusion not in (*FAILED, PASSED):
+        ended = f"ended with {routing_input.conclusion}" if routing_input.conclusion else "has not ended"
         reason = f"the workflow run {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
         return Ignored("nothing failed", reason)
-    is_review_request = candidate.action == REVIEW_REQUESTED
-    if is_review_request and bot is not None and not same_login(candidate.reviewer, bot.login):
-        whom = candidate.reviewer or "a team"
+    is_review_request = routing_input.action == REVIEW_REQUESTED
+    if is_review_request and bot is not None and not same_login(routing_input.reviewer, bot.login):
+        whom = routing_input.reviewer or "a team"
         return Ignored(
             "another's review",
             f"a review by {whom} was requested; request one by {bot.login}, the account of HLS, to have it analysed",
         )
-    if bot is not None and _is_own_action(candidate, bot):
+    if bot is not None and _is_own_action(routing_input, bot):
         return ignore_own_action(settings, bot)
-    if candidate.event == "issue_comment" and not _is_question(candidate, bot):
+    if routing_input.event == "issue_comment" and not _is_question(routing_input, bot):
         whom = f"@{bot.login}" if bot is not None else "HLS's account"
         return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
-    if (candidate.sender_is_bot or candidate.author_is_bot) and not effective.features.bots:
-        login = candidate.sender if candidate.sender_is_bot else candidate.author
-        change = settings.sources.change(effective.feature_key("bots", settings), "true")
+    if (routing_input.sender_is_bot or routing_input.author_is_bot) and not effective.features.bots:
+        login = routing_input.sender if routing_input.sender_is_bot else routing_input.author
+        change = settings.sources.change(effective.find_feature_key("bots", settings), "true")
         return Ignored("other bot", f"{login} is a bot; {change} to process events of bots")
-    if candidate.draft and not is_review_request and not effective.features.drafts:
-        change = settings.sources.change(effective.feature_key("drafts", settings), "true")
+    if routing_input.draft and not is_review_request and not effective.features.drafts:
+        change = settings.sources.change(effective.find_feature_key("drafts", settings), "true")
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
-    skip_reason = asked_to_skip(candidate.title, candidate.labels)
+    skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     return Ignored("asked to skip", skip_reason) if skip_reason else None
 
 
@@ -83,7 +88,7 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
 _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
 
 
-def _is_own_action(candidate: Candidate, bot: Account) -> bool:
+def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     """Return True if HLS itself may have caused the event.
 
     Only HLS uses an account of type bot, so everything that it does is our own action. The owner of a person's account
@@ -92,17 +97,18 @@ def _is_own_action(candidate: Candidate, bot: Account) -> bool:
     """
     if bot.is_bot:
         return any(
-            same_login(login, bot.login) for login in (candidate.sender, candidate.author, candidate.comment_author)
+            same_login(login, bot.login)
+            for login in (routing_input.sender, routing_input.author, routing_input.comment_author)
         )
-    if MARKER in candidate.comment_body and same_login(candidate.comment_author, bot.login):
+    if MARKER in routing_input.comment_body and same_login(routing_input.comment_author, bot.login):
         return True
-    is_label_or_status = candidate.action in ("labeled", "unlabeled") or candidate.event == "status"
-    return is_label_or_status and same_login(candidate.sender, bot.login)
+    is_label_or_status = routing_input.action in ("labeled", "unlabeled") or routing_input.event == "status"
+    return is_label_or_status and same_login(routing_input.sender, bot.login)
 
 
-def _is_question(candidate: Candidate, bot: Account | None) -> bool:
+def _is_question(routing_input: RoutingInput, bot: Account | None) -> bool:
     """Return True if a comment asks how to start or addresses the bot; while `bot` is unknown, any mention counts."""
-    text = candidate.comment_body
+    text = routing_input.comment_body
     return asks_how_to_start(text) or (addressed_to_bot(text, bot.login) if bot is not None else "@" in text)
 
 

@@ -1,4 +1,4 @@
-"""The results of routing (`Rule`, `Feedback`, `Ignored`), and the interface of the prompt library that it uses."""
+"""The results of routing (`Rule`, `LabelCorrection`, `Ignored`), and its interface to the prompt library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from hls_handler.settings.effective import Effective
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Sources
 
 IgnoredKind = Literal[
@@ -44,7 +44,7 @@ class Rule:
 
     event_key: str  # "issues.opened"
     prompt: str  # "issues/analyze"
-    effective: Effective  # the settings of its repository
+    effective: EffectiveSettings  # the settings of its repository
     file: str  # of the prompt: "prompts/issues/analyze.j2"
     chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
     shadow: Shadow | None = None
@@ -61,12 +61,12 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Feedback:
+class LabelCorrection:
     """A person changed a label of a field that Claude fills in: recorded without a prompt or a call to Claude."""
 
     event_key: str  # "issues.unlabeled"
     field: str  # "priority"
-    effective: Effective
+    effective: EffectiveSettings
 
     def why(self, sources: Sources) -> str:
         """Return a sentence like that of `Rule.why`."""
@@ -82,14 +82,14 @@ class Ignored:
     reason: str  # a sentence that names the required change, with its file and line
 
 
-class Catalogue(Protocol):
+class PromptCatalogue(Protocol):
     """The part of the prompt library that routing uses."""
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Names of the prompts with exactly this key in `on:`: "issues.opened" or "push" -> ("issues/analyze",)."""
         ...
 
-    def label_fields(self, event: str) -> Mapping[str, str]:
+    def label_groups(self, event: str) -> Mapping[str, str]:
         """Maps each label that replies about an event can produce, in lower case, to its field: {"bug": "kind"}."""
         ...
 

@@ -134,10 +134,10 @@ def reply(reading: Reading) -> str:
             "3. Change the code until the test passes, and open a pull request."
         )
     asked = set(STEM.findall(reading.comment.lower()))
-    sentences = [
+    format_report = [
         " ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\n", reading.thread_words) if part.strip()
     ]
-    scored = [(len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in sentences]
+    scored = [(len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in format_report]
     most, best = max(scored, key=lambda pair: pair[0], default=(0, ""))
     return f"The thread says: \u201c{best}\u201d" if most >= 2 else ""
 

@@ -9,17 +9,17 @@ from hls_handler.analysis import Reply
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting import recorded
 from hls_handler.review.patch import parse_numbered
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.samples import facts_of
-from hls_handler.untrusted.exchange import Own
+from hls_handler.untrusted.exchange import Trusted
 from hls_handler.work.variables import template_variables
 
 
-def comment_examples(event_name: str, kind: type[Reply], budget: Budget) -> Iterator[Mapping[str, object]]:
+def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
     """All variables of a comment about each recorded event that Claude would be asked about, the demo's story first.
 
     `kind` is the type of the replies, as a prompt has it or as it is shipped.
@@ -31,13 +31,13 @@ def comment_examples(event_name: str, kind: type[Reply], budget: Budget) -> Iter
             event, facts = facts_of(sample, handler, budget)
         except HlsError:  # closed, locked, gone
             continue
-        if handler.unasked(facts) is not None:
+        if handler.skip_reason(facts) is not None:
             continue
         name = f"{handler.family}/analyze"
         variables = template_variables(event, handler, facts, prompt=name, dry_run=False)
         reply = kind.model_validate(canned_reply(schema, _reading(variables)))
         made = handler.comment_variables(event, facts, reply)
-        yield {**variables, **made, "analysis": reply, "prompt_id": Own(f"{name}@3f9c2a")}
+        yield {**variables, **made, "analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a")}
 
 
 def _reading(variables: Mapping[str, Any]) -> Reading:

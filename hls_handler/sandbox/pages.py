@@ -180,8 +180,8 @@ def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
 
 def _timeline(thread: Thread, home: Repository | None) -> Iterator[Entry]:
     """Comments, reviews and happenings in order; label changes of one account that belong together in one line."""
-    happened = [_review(event, thread) or _event(event, home) for event in thread.events]
-    entries = [*(_comment(comment) for comment in thread.comments), *happened]
+    history_update = [_review(event, thread) or _event(event, home) for event in thread.events]
+    entries = [*(_comment(comment) for comment in thread.comments), *history_update]
     last: Entry | None = None
     for entry in sorted(entries, key=lambda entry: entry.when):
         together = (

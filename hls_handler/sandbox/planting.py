@@ -144,16 +144,16 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
 def _with_changes(world: World, before: Thread, actor: Account, now: datetime) -> World:
     """The timeline tells what became different."""
     after = world.threads[before.key.lower()]
-    happened: list[tuple[Happening, str]] = []
+    history_update: list[tuple[Happening, str]] = []
     if before.title != after.title:
-        happened.append(("renamed", before.title))
+        history_update.append(("renamed", before.title))
     if before.head_sha != after.head_sha and before.head_sha:
-        happened.append(("pushed", after.head_sha))
+        history_update.append(("pushed", after.head_sha))
     if before.state != after.state:
-        happened.append(("closed" if after.state == "closed" else "reopened", ""))
+        history_update.append(("closed" if after.state == "closed" else "reopened", ""))
     if before.locked != after.locked:
-        happened.append(("locked" if after.locked else "unlocked", ""))
-    for happening, detail in happened:
+        history_update.append(("locked" if after.locked else "unlocked", ""))
+    for happening, detail in history_update:
         world = world.with_event(world.threads[before.key.lower()], now, actor, happening, detail)
     return world
 

@@ -14,8 +14,8 @@ from typing import Any
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Budget, Handler
-from hls_handler.handlers.record import Blank, Correction
+from hls_handler.handlers.handler import Handler, PromptLimits
+from hls_handler.handlers.record import Correction, EmptyHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.sandbox.facts import SandboxReader
@@ -26,11 +26,11 @@ from hls_handler.settings.model import Claude
 from hls_handler.work.library import FACTS, GUID
 from hls_handler.work.memory import facts_codec
 
-RECORD = Blank(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
+RECORD = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
 """Stored history before each event: a value for everything that templates may show."""
 
 
-def facts_of(sample: Recorded, handler: Handler[Any], budget: Budget) -> tuple[Event, Any]:
+def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
     """Return the event and what its handler gathers from the sandbox's state. Raises the errors of `gather`.
 
     Before an event of the demo's story, the earlier events have happened.
@@ -57,7 +57,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
 
     There are none about closed, locked and deleted conversations, which no handler processes.
     """
-    handler, budget = handler_for(event_name), Budget(Claude.model_fields["input_tokens"].default)
+    handler, budget = handler_for(event_name), PromptLimits(Claude.model_fields["input_tokens"].default)
     found: dict[str, object] = {}
     for sample in recorded.for_event(event_name):
         try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LONGEST_COMMENT = 65_536  # characters
-LONGEST_LABEL = 50
+MAX_LABEL_CHARACTERS = 50
 LONGEST_DESCRIPTION = 100
-MOST_LABELS = 100  # on one thread
+MAX_LABELS = 100  # on one thread
 DOCUMENTATION = "https://docs.github.com/rest"
 
 
@@ -81,8 +81,8 @@ def label_names(body: Any) -> tuple[str, ...]:
 
 def too_many_labels(names: Sequence[str]) -> None:
     """Refuse more labels than a thread may carry."""
-    if len({name.lower() for name in names}) > MOST_LABELS:
-        raise failed("Label", "custom", "labels", f"issues may only have {MOST_LABELS} labels")
+    if len({name.lower() for name in names}) > MAX_LABELS:
+        raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
 
 
 def new_label(body: Any) -> tuple[str, str, str | None]:
@@ -110,8 +110,8 @@ def _number(text: str | None, otherwise: int) -> int:
 def _check_name(name: str) -> None:
     if not name.strip():
         raise failed("Label", "missing_field", "name")
-    if len(name) > LONGEST_LABEL:
-        raise failed("Label", "custom", "name", f"name is too long (maximum is {LONGEST_LABEL} characters)")
+    if len(name) > MAX_LABEL_CHARACTERS:
+        raise failed("Label", "custom", "name", f"name is too long (maximum is {MAX_LABEL_CHARACTERS} characters)")
 
 
 def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:

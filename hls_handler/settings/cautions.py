@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hls_handler.settings.checks import is_loopback
 from hls_handler.settings.model import Settings, Sources
-from hls_handler.settings.retired import current_model, find_retired
+from hls_handler.settings.retired import find_retired, resolve_model
 
 
 def find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
@@ -25,5 +25,5 @@ def find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
 
 def replace_retired_model(settings: Settings) -> Settings:
     """Replace a retired `claude.model` by its successor."""
-    model = current_model(settings.claude.model)
+    model = resolve_model(settings.claude.model)
     return settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})

@@ -12,18 +12,18 @@ from hls_handler.settings.environment import read_environment
 CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
 
 
-def missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
+def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
     """Names of the credentials that are not set or blank. Raises `SettingsError` if `.env` cannot be read."""
     variables = read_environment(environ, dotenv)
     return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
 
 
-def with_stand_ins(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
+def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
     """The environment with a dummy value for each missing credential, for commands that do not need all of them.
 
-    Raises `SettingsError` as `missing_credentials` does.
+    Raises `SettingsError` as `find_missing_credentials` does.
     """
-    return {**environ, **{name: _dummy_value(name) for name in missing_credentials(environ, dotenv)}}
+    return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
 
 
 def find_missing(secret: SecretStr) -> str | None:

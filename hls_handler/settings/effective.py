@@ -13,22 +13,22 @@ from pydantic import BaseModel
 from hls_handler.settings.globs import PathFilter
 from hls_handler.settings.model import (
     EffectiveComments,
+    EffectiveLabels,
     Features,
     Findings,
-    LabelsOfARepository,
     Repository,
     Settings,
     Sources,
     webhook_secrets,
 )
-from hls_handler.settings.repository import PATH, OwnSettings
+from hls_handler.settings.repository import PATH, RepositorySettings
 from hls_handler.settings.uses import iter_prompt_choices
 
 Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True, slots=True)
-class Effective:
+class EffectiveSettings:
     """Effective settings of one repository. `key` is the key path of its entry, for `Sources.where`."""
 
     key: str  # "repositories[0]"
@@ -36,7 +36,7 @@ class Effective:
     enabled: bool
     events: frozenset[str]
     features: Features
-    labels: LabelsOfARepository
+    labels: EffectiveLabels
     findings: Findings
     comments: EffectiveComments
     paths: PathFilter
@@ -49,13 +49,13 @@ class Effective:
         """Key path in the repository settings if they set the key, else None."""
         return f"{PATH}:{key}" if key in self.own else None
 
-    def feature_key(self, name: str, settings: Settings) -> str:
+    def find_feature_key(self, name: str, settings: Settings) -> str:
         """Key path that sets a feature: in the repository settings, else in the entry, else the global one."""
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
         return self.own_key(f"features.{name}") or operator_key
 
-    def prompt_for(self, event_key: str) -> tuple[str | Literal[False], str] | None:
+    def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Prompt that `prompts.use` chooses for an event, and its key path; None if it does not mention the event.
 
         A key can be "issues.opened" or all "issues". The repository settings take precedence, then the entry, then the
@@ -63,8 +63,8 @@ class Effective:
         """
         return self._choose(self.use, event_key) if self.use else None
 
-    def shadow_for(self, event_key: str) -> tuple[str, str] | None:
-        """Shadow prompt for an event, and its key path; the same precedence as `prompt_for`."""
+    def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
+        """Shadow prompt for an event, and its key path; the same precedence as `find_prompt`."""
         return self._choose(self.shadows, event_key) if self.shadows else None
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
@@ -73,7 +73,7 @@ class Effective:
         from_entry = [choice for choice in matching if choice[1].startswith(f"{self.key}.")]
         return next(iter(from_repository or from_entry or matching), None)
 
-    def issue_for(self, event_key: str) -> int | None:
+    def find_fallback_number(self, event_key: str) -> int | None:
         """Fallback issue for an event without a conversation: set for "release.published", else for all "release"."""
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
@@ -86,9 +86,9 @@ class RepositoryTable:
         self._settings = settings
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
         self._entries = tuple((_compile_name(r.name), _build_effective(settings, i, r)) for i, r in ranked)
-        self._found: dict[str, Effective | None] = {}
+        self._found: dict[str, EffectiveSettings | None] = {}
 
-    def find(self, full_name: str) -> Effective | None:
+    def find(self, full_name: str) -> EffectiveSettings | None:
         """Return the most specific entry that matches "owner/repo", ignoring case; None if there is none."""
         if full_name in self._found:
             return self._found[full_name]
@@ -97,16 +97,16 @@ class RepositoryTable:
             self._found[full_name] = found
         return found
 
-    def matching(self, full_name: str) -> tuple[Effective, ...]:
+    def matching(self, full_name: str) -> tuple[EffectiveSettings, ...]:
         """Every entry that matches, most specific first."""
         return tuple(self._iter_matching(full_name))
 
-    def _iter_matching(self, full_name: str) -> Iterator[Effective]:
+    def _iter_matching(self, full_name: str) -> Iterator[EffectiveSettings]:
         parts = full_name.lower().split("/")
         return (effective for patterns, effective in self._entries if _name_matches(patterns, parts))
 
 
-def why_before(chosen: Effective, other: Effective) -> str:
+def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> str:
     """Explain why the first of two matching entries takes precedence: "10 literal characters against 6"."""
     (exact, literal), (other_exact, other_literal) = _specificity(chosen.pattern), _specificity(other.pattern)
     if exact and not other_exact:
@@ -131,19 +131,19 @@ def _specificity(pattern: str) -> tuple[bool, int]:
     return (literal == len(pattern), literal)
 
 
-def _build_effective(settings: Settings, index: int, entry: Repository) -> Effective:
+def _build_effective(settings: Settings, index: int, entry: Repository) -> EffectiveSettings:
     key = f"repositories[{index}]"
     choices = [
         *iter_prompt_choices(settings.prompts.use, "prompts.use"),
         *iter_prompt_choices(entry.prompts.use, f"{key}.prompts.use"),
     ]
-    return Effective(
+    return EffectiveSettings(
         key=key,
         pattern=entry.name,
         enabled=entry.enabled,
         events=frozenset(entry.events),
         features=settings.features.model_copy(update=entry.features.model_dump(exclude_none=True)),
-        labels=LabelsOfARepository.model_validate(_override(settings.labels, entry.labels)),
+        labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
         findings=Findings.model_validate(_override(settings.findings, entry.findings)),
         comments=EffectiveComments.model_validate(_override(settings.comments, entry.comments)),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
@@ -158,7 +158,7 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
     return {**section.model_dump(), **overrides.model_dump(exclude_none=True)}
 
 
-def laid_over(effective: Effective, own: OwnSettings) -> Effective:
+def apply_repository_settings(effective: EffectiveSettings, own: RepositorySettings) -> EffectiveSettings:
     """Apply the repository settings to the operator's settings.
 
     They can only switch features off, allow fewer labels and ignore more files; values of `comments` and `findings`
@@ -174,8 +174,8 @@ def laid_over(effective: Effective, own: OwnSettings) -> Effective:
         labels = labels.model_copy(update={"create": False})
         decided.add("labels.create")
     if says.labels.allow is not None:
-        narrowed = {"narrowed_to": says.labels.allow, "narrowed_at": sources.where("labels.allow")}
-        labels = labels.model_copy(update=narrowed)
+        source = sources.where("labels.allow")
+        labels = labels.model_copy(update={"repository_allow": says.labels.allow, "repository_allow_source": source})
         decided.add("labels.allow")
     if says.paths.ignore:
         where = " and ".join([*([paths.where] if paths.globs else []), sources.where("paths.ignore")])

@@ -9,23 +9,23 @@ from dotenv.parser import parse_stream
 
 from hls_handler.errors import SettingsError
 
-PROXIES = ("HTTPS_PROXY", "ALL_PROXY")
+PROXY_VARIABLES = ("HTTPS_PROXY", "ALL_PROXY")
 """The first that is set names the proxy; lower case takes precedence."""
 
-EXCEPTED = ("NO_PROXY",)
+NO_PROXY_VARIABLES = ("NO_PROXY",)
 
-AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """The first that is set names a PEM file or a folder in the layout of `c_rehash`."""
 
 
-def either_case(*names: str) -> Iterator[str]:
+def both_cases(*names: str) -> Iterator[str]:
     """Yield each name in lower case, then as given."""
     for name in names:
         yield name.lower()
         yield name
 
 
-def adopt_way_out(environ: MutableMapping[str, str], dotenv: Path) -> None:
+def export_proxy_settings(environ: MutableMapping[str, str], dotenv: Path) -> None:
     """Copy proxy and certificate variables that are only in `dotenv` into `environ`, where libraries read them.
 
     An unreadable file is ignored here; loading the settings reports it.
@@ -34,7 +34,7 @@ def adopt_way_out(environ: MutableMapping[str, str], dotenv: Path) -> None:
         variables = read_environment(environ, dotenv)
     except SettingsError:
         return
-    for name in (*either_case(*PROXIES, *EXCEPTED), *AUTHORITIES):
+    for name in (*both_cases(*PROXY_VARIABLES, *NO_PROXY_VARIABLES), *CA_VARIABLES):
         if name in variables:
             environ[name] = variables[name]
 

@@ -18,17 +18,17 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
 
     `root` is the tree that was validated; `variables` maps the key paths of expanded values to their variables.
     """
-    sentences: dict[str, str] = {}
+    format_report: dict[str, str] = {}
     for found in error.errors(include_url=False, include_input=False):
         path, value = _locate(root, found["loc"], found["type"])
         if found["type"] == "extra_forbidden":
             name = str(found["loc"][-1])
-            sentences[path] = unknown_key(_section_of(path, name), name, reference)
+            format_report[path] = unknown_key(_section_of(path, name), name, reference)
         elif found["type"] == "missing":
-            sentences[path] = f"is missing; expected {_describe_expected(path, reference)}"
+            format_report[path] = f"is missing; expected {_describe_expected(path, reference)}"
         else:
-            sentences[path] = _describe_wrong_value(path, value, variables, reference)
-    return {path: text for path, text in sentences.items() if not _is_parent(path, sentences)}
+            format_report[path] = _describe_wrong_value(path, value, variables, reference)
+    return {path: text for path, text in format_report.items() if not _is_parent(path, format_report)}
 
 
 def _locate(root: object, steps: Sequence[Step], kind: str) -> tuple[str, object]:

@@ -129,7 +129,7 @@ def find_event_problem(key: str) -> str | None:
     return f'the event "{name}" has no action "{action}"; {hint}'
 
 
-def complaint_of_one(key: str) -> str | None:
+def find_single_event_problem(key: str) -> str | None:
     """The same for the key of a single event, which must name an action if the event has any: "issues" is invalid."""
     if ACTIONS.get(key):
         return f'the event "{key}" comes with an action; write {key}. and one of {", ".join(ACTIONS[key].split())}'

@@ -22,11 +22,11 @@ class PathFilter:
     globs: tuple[str, ...] = ()
     where: str = ""  # "config/settings.yaml:14 (repositories[0].paths.ignore)"
 
-    def leaves_out(self, path: str) -> bool:
+    def excludes(self, path: str) -> bool:
         return any(matches(glob, path) for glob in self.globs)
 
 
-NOTHING_LEFT_OUT = PathFilter()
+EMPTY_PATH_FILTER = PathFilter()
 
 
 def matches(glob: str, path: str) -> bool:

@@ -16,7 +16,7 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 """Positions of a password in an SQLAlchemy URL: before the @, and in the driver's options."""
 
 
-def secret_values(settings: Settings) -> tuple[str, ...]:
+def collect_secrets(settings: Settings) -> tuple[str, ...]:
     """All secrets, longest first, so that masking one leaves no part of another."""
     found = set(_iter_secrets(settings.model_dump()))
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):

@@ -271,11 +271,11 @@ class EffectiveComments(Comments):
     post_to: Mapping[str, IssueNumber] = Field(default_factory=dict)
 
 
-class LabelsOfARepository(Labels):
-    """Label settings of one repository after all overrides. A label must match both `allow` and `narrowed_to`."""
+class EffectiveLabels(Labels):
+    """Label settings of one repository after all overrides. A label must match both `allow` and `repository_allow`."""
 
-    narrowed_to: tuple[str, ...] = ("*",)
-    narrowed_at: str = ""  # ".github/hls.yaml:3 (labels.allow)"
+    repository_allow: tuple[str, ...] = ("*",)
+    repository_allow_source: str = ""  # ".github/hls.yaml:3 (labels.allow)"
 
 
 class Findings(Section):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from hls_handler.settings.effective import Effective
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Repository, Settings, webhook_secrets
 
 DEFAULT = "default"
-NARROWING_FIELDS = ("narrowed_to", "narrowed_at")
+REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SourcedValue:
         return f"{self.key} = {self.value}   {self.source}"
 
 
-def held(settings: Settings, effective: Effective) -> Iterator[SourcedValue]:
+def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
     """Yield every value that an entry of `repositories` can set, merged with the global settings."""
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
     yield _sourced_value(
@@ -38,20 +38,22 @@ def held(settings: Settings, effective: Effective) -> Iterator[SourcedValue]:
     )
     yield from _iter_section(settings, "features", effective, effective.features, entry.features)
     yield from _iter_section(settings, "labels", effective, effective.labels, entry.labels)
-    if effective.labels.narrowed_at:
+    if effective.labels.repository_allow_source:
         yield SourcedValue(
-            "labels.allow, and of these", _to_text(effective.labels.narrowed_to), effective.labels.narrowed_at
+            "labels.allow, and of these",
+            _to_text(effective.labels.repository_allow),
+            effective.labels.repository_allow_source,
         )
     yield from _iter_section(settings, "comments", effective, effective.comments, entry.comments)
     yield from _iter_section(settings, "findings", effective, effective.findings, entry.findings)
     where = effective.paths.where if effective.paths.globs else DEFAULT
     yield SourcedValue("paths.ignore", _to_text(effective.paths.globs), where)
     for event in effective.use:
-        chosen = effective.prompt_for(event)
+        chosen = effective.find_prompt(event)
         if chosen is not None:
             yield _sourced_value(settings, f"prompts.use.{event}", *chosen)
     for event in effective.shadows:
-        shadow = effective.shadow_for(event)
+        shadow = effective.find_shadow_prompt(event)
         if shadow is not None:
             yield _sourced_value(settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1])
     if not effective.use and not effective.shadows:
@@ -59,7 +61,7 @@ def held(settings: Settings, effective: Effective) -> Iterator[SourcedValue]:
 
 
 def _iter_section(
-    settings: Settings, name: str, effective: Effective, section: BaseModel, overrides: BaseModel
+    settings: Settings, name: str, effective: EffectiveSettings, section: BaseModel, overrides: BaseModel
 ) -> Iterator[SourcedValue]:
     """Yield every key of a section: the repository settings take precedence, then the entry, then the global key.
 
@@ -67,14 +69,14 @@ def _iter_section(
     """
     overridden = overrides.model_dump(exclude_none=True)
     for key in type(section).model_fields:
-        if key in NARROWING_FIELDS:
+        if key in REPOSITORY_FIELDS:
             continue
         path = f"{effective.key}.{name}.{key}" if key in overridden else f"{name}.{key}"
         repository_key = None if (name, key) == ("labels", "allow") else effective.own_key(f"{name}.{key}")
         yield _sourced_value(settings, f"{name}.{key}", getattr(section, key), repository_key or path)
 
 
-def _secret_count(settings: Settings, effective: Effective, entry: Repository) -> SourcedValue:
+def _secret_count(settings: Settings, effective: EffectiveSettings, entry: Repository) -> SourcedValue:
     has_own_secret = bool(webhook_secrets(entry.webhook_secret))
     path = f"{effective.key}.webhook_secret" if has_own_secret else "github.webhook_secret"
     count = len(effective.webhook_secrets)

@@ -98,7 +98,7 @@ class RepositoryFile(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class OwnSettings:
+class RepositorySettings:
     """Parsed repository settings, and the problems of the file."""
 
     says: RepositoryFile = field(default_factory=RepositoryFile)
@@ -106,7 +106,7 @@ class OwnSettings:
     problems: tuple[str, ...] = ()  # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
 
 
-NOTHING_SAID = OwnSettings()
+EMPTY_REPOSITORY_SETTINGS = RepositorySettings()
 
 _BOOLEAN = TypeAdapter(bool)
 
@@ -116,7 +116,7 @@ def text_of(content: bytes, file: str = PATH) -> str:
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
-def read_repository_file(text: str, file: str = PATH) -> OwnSettings:
+def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     """Parse a text returned by `text_of`; never raises.
 
     If there are problems, the result contains only what the file switches off: `enabled: false` takes effect despite
@@ -125,15 +125,15 @@ def read_repository_file(text: str, file: str = PATH) -> OwnSettings:
     excess = _find_excess(text)
     if excess is not None:
         line, sentence = excess
-        return OwnSettings(problems=(f"{file}:{line}: {sentence}",))
+        return RepositorySettings(problems=(f"{file}:{line}: {sentence}",))
     try:
         tree = parse_tree(text, file)
     except SettingsError as exc:
-        return OwnSettings(problems=exc.problems)
+        return RepositorySettings(problems=exc.problems)
     root = {} if tree.root is None else tree.root
     if not isinstance(root, dict):
         sections = ", ".join(f"{name}:" for name in RepositoryFile.model_fields)
-        return OwnSettings(problems=(f"{file}:1: expected some of {sections}",))
+        return RepositorySettings(problems=(f"{file}:1: expected some of {sections}",))
     problems = dict(_find_problems(root))
     values = None
     try:
@@ -143,8 +143,8 @@ def read_repository_file(text: str, file: str = PATH) -> OwnSettings:
     problems |= tree.rejected
     lines = _format_problems(tree, problems)
     if lines or values is None:
-        return OwnSettings(_parse_switched_off(root), tree.lines, lines)
-    return OwnSettings(values, tree.lines)
+        return RepositorySettings(_parse_switched_off(root), tree.lines, lines)
+    return RepositorySettings(values, tree.lines)
 
 
 def _find_excess(text: str) -> tuple[int, str] | None:
@@ -169,7 +169,7 @@ def _find_excess(text: str) -> tuple[int, str] | None:
     return None
 
 
-def allowed_keys() -> tuple[str, ...]:
+def list_repository_keys() -> tuple[str, ...]:
     """Key paths of the file in their order: "labels.allow"."""
     return tuple(key.path for key in Reference(RepositoryFile).keys)
 
@@ -194,16 +194,16 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
     """Sentence for each key path; keys that only the operator can set get their own sentence."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
-    sentences = explain(error, root, {}, reference)
+    format_report = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         if found["type"] == "extra_forbidden":
             path = ".".join(map(str, found["loc"]))
             if operator_reference.find(path) or operator_reference.find(f"repositories[].{path}"):
-                sentences[path] = "can only be set by the operator, in HLS's own settings; remove it"
+                format_report[path] = "can only be set by the operator, in HLS's own settings; remove it"
             else:
                 *section, name = map(str, found["loc"])  # the name may contain dots
-                sentences[path] = unknown_key(".".join(section), name, reference)
-    return sentences
+                format_report[path] = unknown_key(".".join(section), name, reference)
+    return format_report
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
@@ -240,7 +240,7 @@ def _format_problems(tree: Tree, by_key: Mapping[str, str]) -> tuple[str, ...]:
     return (*lines[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
 
 
-def in_force(now: OwnSettings, last_good: OwnSettings) -> OwnSettings:
+def in_force(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
     """Settings to apply: `now` if it has no problems; else the last good version plus what `now` switches off."""
     if not now.problems:
         return now
@@ -262,14 +262,14 @@ def in_force(now: OwnSettings, last_good: OwnSettings) -> OwnSettings:
         *(f"prompts.use.{event}" for event in now.says.prompts.use),
     ]
     lines = {**last_good.lines, **{key: now.lines.get(key, 1) for key in switched_off}}
-    return OwnSettings(values, lines, now.problems)
+    return RepositorySettings(values, lines, now.problems)
 
 
 @dataclass(frozen=True, slots=True)
-class OwnFile:
+class RepositorySettingsFile:
     """Repository settings file as read for one delivery, and the settings that applied."""
 
-    own: OwnSettings  # settings that apply, and the problems of the current file
+    own: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
     broken: bool = False  # True: the file is invalid, so the last good version applies, plus what it switches off
     good: str | None = None  # SHA of the last good version, if there was one

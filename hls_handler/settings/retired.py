@@ -59,7 +59,7 @@ _RETIRED: Mapping[str, tuple[date, str]] = MappingProxyType(
 )
 
 
-def current_model(model: str) -> str:
+def resolve_model(model: str) -> str:
     """Return the successor of a retired model; any other model itself."""
     retired = find_retired(model)
     return retired.successor if retired else model

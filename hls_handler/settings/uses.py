@@ -24,7 +24,7 @@ def iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[Pro
         yield PromptChoice(f"{path}.{event}", event, value.prompt if isinstance(value, ShadowPrompt) else value, shadow)
 
 
-def all_uses(settings: Settings) -> tuple[PromptChoice, ...]:
+def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
     """All choices of the settings file, global ones first."""
     of_entries = (
         choice
@@ -34,13 +34,13 @@ def all_uses(settings: Settings) -> tuple[PromptChoice, ...]:
     return (*iter_prompt_choices(settings.prompts.use, "prompts.use"), *of_entries)
 
 
-def chosen_events(settings: Settings) -> frozenset[str]:
+def find_chosen_events(settings: Settings) -> frozenset[str]:
     """Events for which settings choose a prompt or none; shadow prompts do not count."""
-    return frozenset(choice.event for choice in all_uses(settings) if not choice.shadow)
+    return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
 
 
-def mere_shadows(settings: Settings) -> frozenset[str]:
+def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
     """Prompts that settings name only as shadows: they do not run for the events of their `on:`."""
-    choices = all_uses(settings)
+    choices = list_prompt_choices(settings)
     chosen = {choice.prompt for choice in choices if not choice.shadow}
     return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen

@@ -1,6 +1,6 @@
 """Cleaning of untrusted text: removes what people do not see but Claude would, such as invisible characters.
 
-`clean` applies all steps; `for_prompt` formats a text for a prompt.
+`clean` applies all steps; `format_for_prompt` formats a text for a prompt.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from hls_handler.untrusted.redaction import redact
-from hls_handler.untrusted.tokens import RESERVED
+from hls_handler.untrusted.tokens import RESERVED_CHARACTERS
 
 LONGEST_TEXT = 60_000
 """Limit on the characters of one text in a prompt. GitHub's limit for a body is 65,536."""
@@ -32,7 +32,7 @@ UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)  # after 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}stranger\b)", re.IGNORECASE)
 
 
-class Code(str):
+class CodeText(str):
     """Untrusted text that is code or a diff. It keeps its HTML comments, because people see them there."""
 
     __slots__ = ()
@@ -77,7 +77,7 @@ def _keep_needed_joiner(found: re.Match[str]) -> str:
 
 def remove_reserved(text: str) -> str:
     """Remove the private-use characters that placeholders consist of."""
-    return RESERVED.sub("", text)
+    return RESERVED_CHARACTERS.sub("", text)
 
 
 def remove_html_comments(text: str) -> str:
@@ -115,24 +115,24 @@ CODE_STEPS: tuple[Callable[[str], str], ...] = (
 
 
 def clean(text: str) -> str:
-    """Apply all steps; `Code` keeps its HTML comments."""
-    is_code = isinstance(text, Code)
+    """Apply all steps; `CodeText` keeps its HTML comments."""
+    is_code = isinstance(text, CodeText)
     for step in CODE_STEPS:
         text = step(text)
     return text if is_code else remove_html_comments(text)
 
 
-def cap(text: str, n: int) -> str:
+def truncate(text: str, n: int) -> str:
     """Truncate a text to `n` characters, with a remark on how many are missing."""
     return text if len(text) <= n else f"{text[:n]}… [{len(text) - n:,} characters cut]"
 
 
-def for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:
+def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:
     """Format untrusted text for a prompt: cleaned, redacted, truncated, between delimiters with the nonce.
 
     Redacted before truncation, because half a credential is not recognised.
     """
-    inside = escape_delimiters(cap(redact(clean(text)), limit), nonce)
+    inside = escape_delimiters(truncate(redact(clean(text)), limit), nonce)
     frame = "\n" if "\n" in inside else ""
     return f"<stranger {nonce}>{frame}{inside}{frame}</stranger {nonce}>"
 

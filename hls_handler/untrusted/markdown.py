@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from hls_handler.untrusted.cleaning import Code, cap, clean
+from hls_handler.untrusted.cleaning import CodeText, clean, truncate
 from hls_handler.untrusted.inline import BREAK, escape_markup, sanitize_code, sanitize_line
 from hls_handler.untrusted.redaction import redact
-from hls_handler.untrusted.stranger import ShowInMarkdown
+from hls_handler.untrusted.stranger import MarkdownFormatter
 
 LONGEST_TEXT = 30_000
 """Limit on the characters of one text in a comment, which may have 65,536 in total."""
@@ -40,7 +40,7 @@ BLOCK_MARKER = re.compile(r"(?:[#>+*=-]|[0-9]{1,9}(?=[.)]))")
 FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 
-def scrub(text: str) -> str:
+def sanitize_blocks(text: str) -> str:
     """Sanitize Markdown blocks for a comment. Adds a newline at the start or end if a block needs its own line."""
     lines = _sanitize_blocks(_clean_text(text).split("\n"), depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
@@ -50,7 +50,7 @@ def scrub(text: str) -> str:
     return _seal("\n".join(lines))
 
 
-def scrub_inline(text: str) -> str:
+def sanitize_inline(text: str) -> str:
     """Sanitize a text as one line of Markdown, for table cells, headings and list items."""
     line = sanitize_line(" ".join(_clean_text(text).split()))
     line = re.sub(r"\\.|\|", lambda found: "\\|" if found[0] == "|" else found[0], line)
@@ -62,44 +62,46 @@ def scrub_inline(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _CommentShow(ShowInMarkdown):
-    """`Show` for comments: sanitizes untrusted text for its context in the template's Markdown."""
+class _CommentFormatter(MarkdownFormatter):
+    """`TextFormatter` for comments: sanitizes untrusted text for its context in the template's Markdown."""
 
     in_text: Callable[[str], str]
 
     def __call__(self, text: str, nonce: str) -> str:  # noqa: ARG002 (a comment has no delimiters)
-        return self.in_text(cap(text, LONGEST_TEXT))
+        return self.in_text(truncate(text, LONGEST_TEXT))
 
     def in_code_span(self, text: str) -> str:
         """Sanitize for a code span of the template: one line without backticks, bars escaped for tables."""
-        line = " ".join(_clean_text(cap(text, LONGEST_TEXT)).split())
+        line = " ".join(_clean_text(truncate(text, LONGEST_TEXT)).split())
         return sanitize_code(line.replace("`", "ˋ").replace("|", "\\|")) or " "  # an empty code span is not code
 
     def in_code_block(self, text: str) -> str:
         """Sanitize for a code block of the template: no line closes its fence."""
-        lines = _clean_text(cap(text, LONGEST_TEXT)).split("\n")
+        lines = _clean_text(truncate(text, LONGEST_TEXT)).split("\n")
         return FENCE_IN_FENCE.sub(rf"\g<1>{BREAK}", "\n".join(sanitize_code(line) for line in lines))
 
     def in_link_target(self, text: str) -> str:
         """Sanitize for the target of a link in the template: cannot end the target early, and has a safe scheme."""
-        url = quote("".join(_clean_text(cap(text, LONGEST_TEXT)).split()), safe="/:?#=&%+,;~").replace("&", "&amp;")
+        url = quote("".join(_clean_text(truncate(text, LONGEST_TEXT)).split()), safe="/:?#=&%+,;~").replace(
+            "&", "&amp;"
+        )
         return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
 
     def in_html(self, text: str) -> str:
         """Sanitize for a line with HTML of the template, where Markdown may be parsed or not: one line of text."""
-        return escape_markup(" ".join(_clean_text(cap(text, LONGEST_TEXT)).split()))
+        return escape_markup(" ".join(_clean_text(truncate(text, LONGEST_TEXT)).split()))
 
 
-for_comment = _CommentShow(scrub)
-"""`Show` for comments."""
+format_for_comment = _CommentFormatter(sanitize_blocks)
+"""`TextFormatter` for comments."""
 
-for_cell = _CommentShow(scrub_inline)
-"""`Show` for a single line in comments: table cells, headings, list items."""
+format_for_cell = _CommentFormatter(sanitize_inline)
+"""`TextFormatter` for a single line in comments: table cells, headings, list items."""
 
 
 def _clean_text(text: str) -> str:
     """Clean and redact a text. HTML comments are kept, because sanitizing makes them visible."""
-    return redact(clean(Code(text)))
+    return redact(clean(CodeText(text)))
 
 
 def _seal(text: str) -> str:

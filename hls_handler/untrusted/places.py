@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from hls_handler.untrusted.inline import BREAK
-from hls_handler.untrusted.tokens import CLOSE, PLACEHOLDER
+from hls_handler.untrusted.tokens import PLACEHOLDER, PLACEHOLDER_END
 
 MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
 """Kind of context, and a prefix: for "text" a zero-width space or nothing before the text; for "code_block" the prefix
@@ -18,7 +18,7 @@ FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
 CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
 LINK_TARGET = re.compile(r"\]\([^()\s]*$")
-JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", CLOSE)
+JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
 """Endings that would combine with the text after them to an image, mention, tag, entity or link."""
 
 

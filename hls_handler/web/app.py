@@ -18,8 +18,8 @@ from starlette.types import Lifespan
 from hls_handler.clients.rate import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
-from hls_handler.events import Sip
-from hls_handler.routing import Feedback, Ignored, Rule
+from hls_handler.events import WebhookEnvelope
+from hls_handler.routing import Ignored, LabelCorrection, Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
@@ -38,7 +38,7 @@ API_KEY = b"x-api-key"
 class Ports:
     """The functions of other packages that the web application calls."""
 
-    route: Callable[[str, Sip], Awaitable[Rule | Feedback | Ignored]]  # never blocks the event loop
+    route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]]  # never blocks the event loop
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # committed when it returns; raises StoreUnavailable
     count_ping: Callable[[], None]  # returns at once
     outcome: Callable[[str], asyncio.Future[Finished]]  # the end of the delivery with this GUID

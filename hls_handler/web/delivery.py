@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from hls_handler.deliveries import PULL_REQUEST, REST, WISH, NewDelivery
+from hls_handler.deliveries import PRIORITY_BOT_REQUEST, PRIORITY_OTHER, PRIORITY_PULL_REQUEST, NewDelivery
 from hls_handler.errors import PayloadError
-from hls_handler.events import NAMED_BY, REPOSITORY_NAME, Sip
-from hls_handler.routing import Feedback, Ignored, Rule
+from hls_handler.events import REPOSITORY_NAME, REQUIRED_OBJECTS, WebhookEnvelope
+from hls_handler.routing import Ignored, LabelCorrection, Rule
 from hls_handler.web.webhook import WebhookHeaders, sha256
 
 PULL_REQUEST_EVENTS = frozenset({"pull_request", "pull_request_review", "pull_request_review_comment"})
@@ -22,12 +22,12 @@ _MAX_NUMBER = 2**31 - 1
 _MAX_NAME_LENGTH = 255
 
 
-def check_payload(event: str, envelope: Sip) -> None:
+def check_payload(event: str, envelope: WebhookEnvelope) -> None:
     """Check the unsigned event name against the signed body, and the limits of the fields that are stored.
 
     Raises `PayloadError`.
     """
-    for named_by in NAMED_BY.get(event, ()):
+    for named_by in REQUIRED_OBJECTS.get(event, ()):
         if getattr(envelope, named_by) is None:
             raise PayloadError(f"the payload does not fit {event}: it has no {named_by}")
     for where, name in _names(envelope):
@@ -41,7 +41,7 @@ def check_payload(event: str, envelope: Sip) -> None:
             raise PayloadError(f"the payload does not have GitHub's shape: {where}")
 
 
-def _names(envelope: Sip) -> Iterator[tuple[str, str]]:
+def _names(envelope: WebhookEnvelope) -> Iterator[tuple[str, str]]:
     if envelope.action is not None:
         yield "action", envelope.action
     if envelope.repository is not None:
@@ -54,7 +54,7 @@ def _names(envelope: Sip) -> Iterator[tuple[str, str]]:
         yield "workflow_run.head_sha", envelope.workflow_run.head_sha
 
 
-def _numbers(envelope: Sip) -> Iterator[tuple[str, int, int]]:
+def _numbers(envelope: WebhookEnvelope) -> Iterator[tuple[str, int, int]]:
     if envelope.repository is not None:
         yield "repository.id", envelope.repository.id, _MAX_ID
     if envelope.installation is not None:
@@ -65,8 +65,8 @@ def _numbers(envelope: Sip) -> Iterator[tuple[str, int, int]]:
 
 def new_delivery(
     headers: WebhookHeaders,
-    envelope: Sip,
-    routed: Rule | Feedback | Ignored,
+    envelope: WebhookEnvelope,
+    routed: Rule | LabelCorrection | Ignored,
     payload: bytes,
     *,
     request_id: str,
@@ -107,8 +107,8 @@ def _priority(event: str, action: str | None) -> int:
     Comments that do not address the bot are not queued.
     """
     if action == "review_requested" or event == "issue_comment":
-        return WISH
-    return PULL_REQUEST if event in PULL_REQUEST_EVENTS else REST
+        return PRIORITY_BOT_REQUEST
+    return PRIORITY_PULL_REQUEST if event in PULL_REQUEST_EVENTS else PRIORITY_OTHER
 
 
 def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "thread"]:

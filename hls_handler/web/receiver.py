@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PayloadError, StoreUnavailable
-from hls_handler.events import Sip, sip
-from hls_handler.routing import Feedback, Ignored, Rule
+from hls_handler.events import WebhookEnvelope, parse_envelope
+from hls_handler.routing import Ignored, LabelCorrection, Rule
 from hls_handler.settings.model import Settings
 from hls_handler.web.delivery import check_payload, new_delivery
 from hls_handler.web.limits import BodyBudget
@@ -51,7 +51,7 @@ class WebhookReceiver:
         secrets: WebhookSecrets,
         budget: BodyBudget,
         *,
-        route: Callable[[str, Sip], Awaitable[Rule | Feedback | Ignored]],
+        route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]],
         accept: Callable[[NewDelivery], Awaitable[Accepted]],
         count_ping: Callable[[], None],
         outcome: Callable[[str], asyncio.Future[Finished]],
@@ -88,7 +88,7 @@ class WebhookReceiver:
         except ClientDisconnect:
             return Response(status_code=400)  # not sent: the connection is closed
         except StoreUnavailable as exc:
-            self._health.trouble("store", str(exc), STORE_REMEDY, severity="unhealthy")
+            self._health.report_problem("store", str(exc), STORE_REMEDY, severity="unhealthy")
             logger.error("webhook could not be stored", extra={"why": str(exc)})
             return _json(503, {"detail": "the delivery could not be stored; redeliver it later"}, RETRY_AFTER)
 
@@ -105,7 +105,7 @@ class WebhookReceiver:
             return accepted_response(await self._commit(new), ids)
         return await self._commit_and_wait(new, ids)
 
-    async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[Sip, bytes]:
+    async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
         """Return the envelope and the JSON it was read from, which were signed with a secret of their repository."""
         secret = None
         if self._settings.features.signature_validation:
@@ -118,7 +118,7 @@ class WebhookReceiver:
                 raise not_verified("the signature matches none of the secrets")
         payload = payload_of_form(body) if headers.is_form else body
         require_utf8(payload)
-        envelope = sip(payload)
+        envelope = parse_envelope(payload)
         check_payload(headers.event, envelope)
         repository = envelope.repository.full_name if envelope.repository else None
         if secret is not None and not self._secrets.is_allowed(secret, repository):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from hls_handler.analysis import Analysis, Answered, Reply, Unusable
-from hls_handler.deliveries import SHADOW_STEPS
+from hls_handler.analysis import Analysis, Reply, UnusableReply, ValidReply
+from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
 from hls_handler.history.calls import UNAVAILABLE
-from hls_handler.prompting.fields import unasked_reply
-from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
+from hls_handler.prompting.fields import complete_static_reply
+from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
 from hls_handler.work.job import Job
-from hls_handler.work.memory import NOT_SHOWN, UNUSABLE, keep_answer, recall_answer
+from hls_handler.work.memory import OMITTED, UNUSABLE, keep_answer, recall_answer
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
@@ -31,10 +31,10 @@ def analyse(
     the rule's: its steps have numbers of their own, and `/health` tells nothing of it.
     """
     library, store = job.now.library, job.tools.store
-    answers: list[Answered] = []
+    answers: list[ValidReply] = []
     name: str | None = shadow or job.rule.prompt
     while name is not None:
-        index = len(answers) + (SHADOW_STEPS if shadow else 0)
+        index = len(answers) + (FIRST_SHADOW_STEP if shadow else 0)
         prompt = library.prompts[name]
         step = job.steps.get(("ask", index))
         answered = recall_answer(step, reply_type=prompt.reply, model=prompt.reply_model)
@@ -45,7 +45,7 @@ def analyse(
             store.calls.save_analysis(job.lease, index=index, reply=answered)
         answers.append(answered)
         variables = {**variables, "analysis": answered.reply}
-        last, name = name, library.next_after(name, answered.reply)
+        last, name = name, library.find_next_prompt(name, answered.reply)
     if is_recalled:  # perhaps another version's prompts, or other settings', had led on from there
         store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     return _with_comment(job, last, tuple(answers), {**variables, **comment_variables(answers[-1].reply)})
@@ -59,11 +59,11 @@ def without_asking(
 ) -> Analysis:
     """An analysis without Claude: `reply` is ours, and stands in for Claude's in the comment's template alone."""
     job.tools.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
-    reply = unasked_reply(reply, job.now.library.prompts[job.rule.prompt].reply_model)
+    reply = complete_static_reply(reply, job.now.library.prompts[job.rule.prompt].reply_model)
     return _with_comment(job, job.rule.prompt, (), {**variables, "analysis": reply, **comment_variables(reply)})
 
 
-def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variables: Mapping[str, object]) -> Analysis:
+def _with_comment(job: Job, prompt: str, answers: tuple[ValidReply, ...], variables: Mapping[str, object]) -> Analysis:
     library, key = job.now.library, job.tools.store.database.secret(PROMPT_SECRET)
     with _authors_fault():
         comment = render_comment(library, prompt, variables, key=key)
@@ -71,27 +71,27 @@ def _with_comment(job: Job, prompt: str, answers: tuple[Answered, ...], variable
         return Analysis(answers, comment, footer)
 
 
-def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Answered:
+def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
     with _authors_fault():
         rendered = render(job.now.library, name, variables, key=job.tools.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
-        job.note(NOT_SHOWN, index + 1, _cut(rendered))
+        job.note(OMITTED, index + 1, _cut(rendered))
     first = UNUSABLE.decode(job.steps.get(("unusable", index)))
     if first is None:
         answer = _call(job, rendered, index, correction=None)
-        if isinstance(answer, Answered):
+        if isinstance(answer, ValidReply):
             return answer
         if answer.why != "invalid":
             raise _unusable(job, rendered, index, answer)
         first = answer
     answer = _call(job, rendered, index, correction=first)
-    if isinstance(answer, Answered):
+    if isinstance(answer, ValidReply):
         return answer
     job.tools.store.checkpoints.delete(job.lease, "unusable")  # a later retry by hand begins anew
     raise _unusable(job, rendered, index, answer)
 
 
-def _cut(rendered: Rendered) -> str:
+def _cut(rendered: RenderedPrompt) -> str:
     """ "1 text was cut by 49,536 characters (issues/analyze@3f9c2a)"."""
     count = len(rendered.missing)
     texts = "1 text was" if count == 1 else f"{count} texts were"
@@ -107,7 +107,9 @@ def _authors_fault() -> Iterator[None]:
         raise Retryable(str(exc)) from exc
 
 
-def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | None) -> Answered | Unusable:
+def _call(
+    job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
+) -> ValidReply | UnusableReply:
     """One paced, counted and recorded call. The result is remembered before anything else is done with it."""
     store, claude = job.tools.store, job.now.settings.claude
     begin = partial(
@@ -126,12 +128,12 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
     try:
         answer = job.tools.claude.ask(rendered, correction=correction)
     except StepFailed as exc:
-        outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.maybe_done else "failed"
+        outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.may_have_succeeded else "failed"
         store.calls.end(job.lease, call, outcome=outcome, usage=None, error=str(exc))
         if isinstance(exc, Permanent):
             _tell_health(job, index, str(exc), "do what the message says; the next good reply ends this")
         raise
-    if isinstance(answer, Answered):
+    if isinstance(answer, ValidReply):
         job.tools.health.ok("claude", begun_at=asked_at)
         kept = keep_answer(answer, index=index)
         prompt = rendered.prompt
@@ -159,12 +161,12 @@ def _call(job: Job, rendered: Rendered, index: int, *, correction: Unusable | No
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
     """Whether nothing more is to be asked. A condition that fails on this reply is told of once the reply is kept."""
     try:
-        return job.now.library.next_after(prompt, reply) is None
+        return job.now.library.find_next_prompt(prompt, reply) is None
     except PromptError:
         return False
 
 
-def _unusable(job: Job, rendered: Rendered, index: int, answer: Unusable) -> Permanent:
+def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
     """The end of the delivery; `/health` tells of it until a reply can be used again."""
     file = job.now.library.file(rendered.prompt.name)
     advice = {
@@ -182,5 +184,5 @@ def _unusable(job: Job, rendered: Rendered, index: int, answer: Unusable) -> Per
 
 def _tell_health(job: Job, index: int, problem: str, remedy: str) -> None:
     """Of a shadow's trouble only its own record tells: nothing that is posted suffers."""
-    if index < SHADOW_STEPS:
-        job.tools.health.trouble("claude", problem, remedy)
+    if index < FIRST_SHADOW_STEP:
+        job.tools.health.report_problem("claude", problem, remedy)

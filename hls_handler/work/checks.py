@@ -9,11 +9,11 @@ from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.in_force import InForce, Renewal
+from hls_handler.work.in_force import ActiveConfig, ConfigReloader
 from hls_handler.work.job import GITHUB_PACE
 from hls_handler.work.pauses import resuming, told
 from hls_handler.work.ports import Github
-from hls_handler.work.probe import Check, Found
+from hls_handler.work.probe import Check, ProblemFound
 from hls_handler.work.silence import REMEDY, expectations, find_silence, last_heard
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ STUCK_S = 600.0
 
 def checks(
     store: Storage,
-    renewal: Renewal,
+    renewal: ConfigReloader,
     *,
     github: Callable[[Settings], Github],
     lookup_model: Callable[[Settings], object],
@@ -37,7 +37,7 @@ def checks(
     def look_at_github() -> None:
         _not_held(store, "github", GITHUB_PACE)
         now = renewal.latest
-        now.we.refresh(github(now.settings))
+        now.bot.refresh(github(now.settings))
 
     def look_at_claude() -> None:
         _not_held(store, "claude", CLAUDE_RATE_LIMIT)
@@ -81,10 +81,10 @@ def _queue(store: Storage) -> None:
     if pauses:
         paused = "; ".join(told(pause) for pause in pauses)
         remedy = f"when that is over: {', '.join(resuming(pause) for pause in pauses)}"
-        raise Found(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
+        raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
 
 
-def _silence(store: Storage, now: InForce) -> None:
+def _silence(store: Storage, now: ActiveConfig) -> None:
     expected = expectations(now.settings)
     heard, at = store.statistics.last_webhooks(), store.now()
     since = store.statistics.expected_since(one.name for one in expected)
@@ -100,4 +100,4 @@ def _silence(store: Storage, now: InForce) -> None:
     ]
     told = [silence for silence in silences if silence is not None]
     if told:
-        raise Found("; ".join(told), remedy=REMEDY)
+        raise ProblemFound("; ".join(told), remedy=REMEDY)

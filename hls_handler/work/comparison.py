@@ -60,7 +60,7 @@ class Comparison:
     """All pairs, and what they come to. `one` is the prompt that was asked for, `other` what it is held against."""
 
     pairs: tuple[Pair, ...]
-    left_out: Mapping[str, int]  # "failed" -> 2: deliveries where there is nothing to compare
+    excluded: Mapping[str, int]  # "failed" -> 2: deliveries where there is nothing to compare
 
     @property
     def differing(self) -> int:
@@ -89,7 +89,7 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
     with `other` either of them may be the shadow.
     """
     pairs: list[Pair] = []
-    left_out: Counter[str] = Counter()
+    excluded: Counter[str] = Counter()
     for row in store.deliveries.with_checkpoint(SHADOWED.name, since=since):
         shadowed = SHADOWED.decode(store.checkpoints.load(row.guid).get((SHADOWED.name, 0)))
         if shadowed is None:
@@ -98,14 +98,14 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
         posted = side(shadowed.posted, [call for call in calls if not call.of_shadow])
         if shadowed.ran is None:
             is_meant = is_named(prompt.partition("@")[0], shadowed.prompt)
-            left_out[shadowed.state] += is_meant and (other is None or is_named(other, posted.ran.prompt_id))
+            excluded[shadowed.state] += is_meant and (other is None or is_named(other, posted.ran.prompt_id))
             continue
         shadow = side(shadowed.ran, [call for call in calls if call.of_shadow])
         if is_named(prompt, shadow.ran.prompt_id) and (other is None or is_named(other, posted.ran.prompt_id)):
             pairs.append(pair(row, shadow, posted))
         elif other is not None and is_named(prompt, posted.ran.prompt_id) and is_named(other, shadow.ran.prompt_id):
             pairs.append(pair(row, posted, shadow))
-    return Comparison(tuple(pairs), +left_out)
+    return Comparison(tuple(pairs), +excluded)
 
 
 def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:

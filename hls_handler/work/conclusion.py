@@ -6,13 +6,13 @@ import logging
 from datetime import timedelta
 
 from hls_handler.deliveries import Finished, Lease
-from hls_handler.errors import DependencyDown, LeaseLost, Overtaken, Retryable, StepFailed, StoreUnavailable, Wait
+from hls_handler.errors import DependencyDown, LeaseLost, Postponed, Retryable, StepFailed, StoreUnavailable, Superseded
 from hls_handler.handlers import handler_for
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.work.health import Health
 from hls_handler.work.job import GITHUB_PACE
 from hls_handler.work.pipeline import Ended, work_on
-from hls_handler.work.ports import Tools
+from hls_handler.work.ports import WorkerContext
 from hls_handler.work.retry import GiveUp, after_failure
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 def store_trouble(health: Health, exc: StoreUnavailable) -> None:
     """A worker could not write, so the door cannot either."""
     remedy = "see the message; work goes on when the database answers again"
-    health.trouble("store", str(exc), remedy, severity="unhealthy")
+    health.report_problem("store", str(exc), remedy, severity="unhealthy")
 
 
-def attempt(lease: Lease, tools: Tools) -> Finished | None:
+def attempt(lease: Lease, tools: WorkerContext) -> Finished | None:
     """Run a delivery and record what came of it. None: it isn't finished (it waits, or is not ours any more)."""
     try:
         return _finish(lease, tools, _run(lease, tools))
@@ -36,10 +36,10 @@ def attempt(lease: Lease, tools: Tools) -> Finished | None:
     return None
 
 
-def _run(lease: Lease, tools: Tools) -> Ended | Overtaken | Wait | StepFailed:
+def _run(lease: Lease, tools: WorkerContext) -> Ended | Superseded | Postponed | StepFailed:
     try:
         return work_on(lease, tools)
-    except (Overtaken, Wait, StepFailed) as exc:
+    except (Superseded, Postponed, StepFailed) as exc:
         return exc
     except (LeaseLost, StoreUnavailable):
         raise
@@ -48,7 +48,7 @@ def _run(lease: Lease, tools: Tools) -> Ended | Overtaken | Wait | StepFailed:
         return Retryable(f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)")
 
 
-def _finish(lease: Lease, tools: Tools, result: Ended | Overtaken | Wait | StepFailed) -> Finished | None:
+def _finish(lease: Lease, tools: WorkerContext, result: Ended | Superseded | Postponed | StepFailed) -> Finished | None:
     store = tools.store
     took_s = (store.now() - lease.received_at).total_seconds()
     match result:
@@ -65,13 +65,15 @@ def _finish(lease: Lease, tools: Tools, result: Ended | Overtaken | Wait | StepF
             )
             log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
             return Finished(lease.guid, result.state, result.reason)
-        case Overtaken():
+        case Superseded():
             store.queue.finish(lease, "superseded", reason=str(result), handler=_handler_of(lease), took_s=took_s)
             log.info("delivery superseded", extra={"reason": str(result)})
             return Finished(lease.guid, "superseded", str(result))
-        case Wait():
-            if result.holdup is not None:
-                tools.health.trouble(result.holdup, str(result), "wait, or raise the limit that the message names")
+        case Postponed():
+            if result.waiting_for is not None:
+                tools.health.report_problem(
+                    result.waiting_for, str(result), "wait, or raise the limit that the message names"
+                )
             store.queue.reschedule(lease, at=result.at, reason=str(result), failed=False, counts=False)
             return None
         case StepFailed():
@@ -82,7 +84,7 @@ def _handler_of(lease: Lease) -> str:
     return handler_for(lease.event).name
 
 
-def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:
+def _failed(lease: Lease, tools: WorkerContext, error: StepFailed) -> Finished | None:
     store, now = tools.store, tools.store.now()
     row = store.deliveries.find(lease.guid)  # as it is now: a step that was done meanwhile began the time anew
     down = isinstance(error, DependencyDown)
@@ -96,9 +98,9 @@ def _failed(lease: Lease, tools: Tools, error: StepFailed) -> Finished | None:
         limits=tools.now().settings.limits,
     )
     if isinstance(error, DependencyDown):
-        tools.health.trouble(error.dependency, str(error), error.remedy)
+        tools.health.report_problem(error.dependency, str(error), error.remedy)
         pace = {"github": GITHUB_PACE, "claude": CLAUDE_RATE_LIMIT}[error.dependency]
-        told = error.not_before if error.for_all else None
+        told = error.not_before if error.applies_to_all_calls else None
         until = told or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
         store.rate_limiter.hold(pace, until)  # nobody else needs to find out by asking too
     if isinstance(decision, GiveUp):

@@ -98,7 +98,7 @@ class Health:
             down_s = round((self._clock() - before.since).total_seconds(), 3)
             log.warning("healthy again", extra={"component": component, "unhealthy_for_s": down_s})
 
-    def trouble(
+    def report_problem(
         self,
         component: Component,
         message: str,

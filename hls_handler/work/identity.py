@@ -17,7 +17,7 @@ from hls_handler.work.ports import Github
 FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in the store, not a secret)
 
 
-class WhoWeAre:
+class BotAccount:
     """The account behind one token at one address. Thread-safe."""
 
     def __init__(self, store: Storage, *, token: str, base_url: str) -> None:
@@ -47,7 +47,7 @@ class WhoWeAre:
             self._learn(github)
 
     def _learn(self, github: Github) -> Account:
-        found = github.who_am_i()
+        found = github.fetch_bot_account()
         if found != self._account:
             self._store.bot_accounts.save(self._fingerprint, found)
             self._account = found

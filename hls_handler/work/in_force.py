@@ -8,37 +8,37 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hls_handler.errors import SettingsError, StoreUnavailable
-from hls_handler.prompting.live import LiveLibrary
+from hls_handler.prompting.live import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
-from hls_handler.settings.succession import Succession, succession
+from hls_handler.settings.reload import SettingsReload, plan_reload
 from hls_handler.work.health import Health
-from hls_handler.work.identity import WhoWeAre
+from hls_handler.work.identity import BotAccount
 
 log = logging.getLogger(__name__)
 
-MEND = "mend the line that the message names; `hls check` names every problem"
+SETTINGS_REMEDY = "mend the line that the message names; `hls check` names every problem"
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ActiveConfig:
     settings: Settings
     table: RepositoryTable
-    prompts: LiveLibrary
-    we: WhoWeAre  # the account of the token in these settings
+    prompts: ReloadingLibrary
+    bot: BotAccount  # the account of the token in these settings
 
 
-class Renewal:
+class ConfigReloader:
     """Keeps what is in force up to date with the settings' file; safe to be asked by many threads at once."""
 
     def __init__(
         self,
         file: SettingsFile,
-        first: InForce,
+        first: ActiveConfig,
         *,
-        make: Callable[[Settings, InForce], InForce],
-        follow: Callable[[InForce, Succession], None],
+        make: Callable[[Settings, ActiveConfig], ActiveConfig],
+        follow: Callable[[ActiveConfig, SettingsReload], None],
         health: Health,
     ) -> None:
         """`first` is made of `file.first`.
@@ -52,11 +52,11 @@ class Renewal:
         health.ok("settings")
 
     @property
-    def latest(self) -> InForce:
+    def latest(self) -> ActiveConfig:
         """What was in force at the last look: for the door, which has no time for files."""
         return self._latest
 
-    def current(self) -> InForce:
+    def current(self) -> ActiveConfig:
         """What the files say now, or the last good of it. While one thread reads, the others do not wait.
 
         Raises `StoreUnavailable` if changed settings could not be put in force for that; the next look tries again.
@@ -70,7 +70,7 @@ class Renewal:
 
     def _read(self) -> None:
         try:
-            step = succession(self._latest.settings, self._file.read())
+            step = plan_reload(self._latest.settings, self._file.read())
             in_force = self._make(step.settings, self._latest)
         except SettingsError as exc:
             self._refuse(exc.problems)
@@ -85,12 +85,12 @@ class Renewal:
         log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
         if step.waiting:
             message = f"needs a restart, and keeps its old value until then: {', '.join(step.waiting)}"
-            self._health.trouble("settings", message, "restart HLS, or take the change back")
+            self._health.report_problem("settings", message, "restart HLS, or take the change back")
         else:
             self._health.ok("settings")
         self._follow(in_force, step)
 
     def _refuse(self, problems: Sequence[str]) -> None:
         message = f"the changed settings cannot be used, the last good ones stay: {'; '.join(problems)}"
-        self._health.trouble("settings", message, MEND)
+        self._health.report_problem("settings", message, SETTINGS_REMEDY)
         log.error("settings cannot be used, the last good ones stay", extra={"problems": list(problems)})

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from hls_handler.deliveries import Lease, Remembered
-from hls_handler.errors import LeaseLost, StepFailed, StoreUnavailable, Wait
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler, Thread
 from hls_handler.queue.changes import Change
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
-from hls_handler.settings.repository import OwnFile
+from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.work.memory import Codec
-from hls_handler.work.ports import Now, Tools
+from hls_handler.work.ports import DeliveryConfig, WorkerContext
 
 T = TypeVar("T")
 
@@ -24,15 +24,17 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Job:
     lease: Lease
-    tools: Tools
-    now: Now
+    tools: WorkerContext
+    now: DeliveryConfig
     event: Event
-    we: Account
+    bot: Account
     rule: Rule
     handler: Handler[Any]
-    steps: Mapping[tuple[str, int], Remembered]  # as they were when the lease was taken
+    steps: Mapping[tuple[str, int], Checkpoint]  # as they were when the lease was taken
     thread: Thread | None = None  # where it is said; known once the facts are
-    own_file: OwnFile | None = None  # the repository's own settings, which are laid over those of `rule` and `now`
+    own_file: RepositorySettingsFile | None = (
+        None  # the repository's own settings, which are laid over those of `rule` and `now`
+    )
     pending: list[Change] = field(default_factory=list)  # is kept with the delivery's next write to the store
 
     def about(self, thread: Thread | None) -> Job:
@@ -78,34 +80,34 @@ class Job:
         return pending
 
     def go_on(self) -> None:
-        """Raise `Wait` between two steps when the service was told to end: the rest is for the next start.
+        """Raise `Postponed` between two steps when the service was told to end: the rest is for the next start.
 
         Raises `LeaseLost` when the lease has ended by our clock: where the database cannot be asked, nothing else would
         stop us.
         """
         self.tools.leases.require(self.lease)
         if self.tools.stopping():
-            raise Wait("the service is stopping", at=self.tools.store.now())
+            raise Postponed("the service is stopping", at=self.tools.store.now())
 
     def in_turn(self, take: Callable[[], T]) -> T:
-        """Do what may raise `Wait` for its turn; one that comes in a moment is waited for here."""
+        """Do what may raise `Postponed` for its turn; one that comes in a moment is waited for here."""
         while True:
             self.go_on()
             try:
                 return take()
-            except Wait as wait:
+            except Postponed as wait:
                 pause_s = (wait.at - self.tools.store.now()).total_seconds()
-                if wait.holdup is not None or pause_s > IN_PLACE_S:
+                if wait.waiting_for is not None or pause_s > IN_PLACE_S:
                     raise
                 self.tools.pause(max(pause_s, 0.001))
 
     def before_reads(self) -> None:
-        """Raise `Wait` as long as GitHub said to leave it alone: reading on is what gets a token banned."""
+        """Raise `Postponed` as long as GitHub said to leave it alone: reading on is what gets a token banned."""
         until = self.tools.store.rate_limiter.held_until(GITHUB_PACE)
         if until is not None:
-            raise Wait("GitHub is in trouble, or told us to wait", at=until)
+            raise Postponed("GitHub is in trouble, or told us to wait", at=until)
 
-    def before_write(self, write: str | None = None) -> None:
+    def wait_for_slot(self, write: str | None = None) -> None:
         """Take our turn to write on GitHub; a worker that lost its lease finds that out here, before it posts.
 
         With it goes enough of the lease for the write to end in. `write` is the lock of what may not come twice.
@@ -123,7 +125,7 @@ class Job:
         )
         self.tools.leases.secure(self.lease)
 
-    def still_ours(self) -> None:
+    def check_lease(self) -> None:
         """Raise `LeaseLost` right before bytes leave, if we slept since the turn was taken: this asks nobody."""
         self.tools.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 

@@ -9,7 +9,7 @@ Of = TypeVar("Of")
 Made = TypeVar("Made")
 
 
-class Kept(Generic[Of, Made]):
+class CachedClient(Generic[Of, Made]):
     """For one thread: what it gives is not shared."""
 
     def __init__(self, make: Callable[[Of], Made], *, close: Callable[[Made], None]) -> None:

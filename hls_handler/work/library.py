@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
-from hls_handler.deliveries import Remembered
+from hls_handler.deliveries import Checkpoint
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
@@ -16,7 +16,7 @@ from hls_handler.prompting.family import Family
 from hls_handler.prompting.library import Library, load_library
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Settings
-from hls_handler.settings.uses import chosen_events, mere_shadows
+from hls_handler.settings.uses import find_chosen_events, find_shadow_only_prompts
 from hls_handler.work.memory import facts_codec
 from hls_handler.work.variables import template_variables
 
@@ -45,20 +45,20 @@ def load_checked(settings: Settings) -> Library:
         *folders.values(),
         families=families(),
         shipped=SHIPPED,
-        chosen=chosen_events(settings),
-        shadows=mere_shadows(settings),
+        chosen=find_chosen_events(settings),
+        shadows=find_shadow_only_prompts(settings),
     )
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
     """Return everything that `load_checked` reads from settings: if it is equal, so is the library."""
     where = settings.sources.where("prompts.directory")
-    return settings.prompts, chosen_events(settings), mere_shadows(settings), where
+    return settings.prompts, find_chosen_events(settings), find_shadow_only_prompts(settings), where
 
 
 def load_shipped(settings: Settings) -> Library:
     """Load the shipped library for the events of these settings. Raises `PromptError` with all problems."""
-    return load_library(SHIPPED, families=families(), chosen=chosen_events(settings))
+    return load_library(SHIPPED, families=families(), chosen=find_chosen_events(settings))
 
 
 def families() -> Mapping[str, Family]:
@@ -87,7 +87,7 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     samples: list[tuple[str, Mapping[str, object]]] = []
     for name, plain in stored.items():
         sample = recorded.load(name)
-        step = Remembered("gather", 0, handler.facts_version, json.dumps(plain))
+        step = Checkpoint("gather", 0, handler.facts_version, json.dumps(plain))
         facts = facts_codec(handler).decode(step)
         if facts is None:
             raise HlsError(f"{file} does not fit {handler.name}: make it with python -m hls_handler.sandbox.samples")

@@ -13,29 +13,29 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import REPLY_TYPES, Answered, Reply, Unusable, Usage
-from hls_handler.deliveries import Remembered
+from hls_handler.analysis import REPLY_TYPES, Reply, UnusableReply, Usage, ValidReply
+from hls_handler.deliveries import Checkpoint
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.labelling import LabelState
-from hls_handler.prompting.fields import any_version
-from hls_handler.untrusted.cleaning import Code, clean
+from hls_handler.prompting.fields import permissive_reply_model
+from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 T = TypeVar("T")
 
 
 class Codec(Generic[T]):
-    """Turns one kind of step result into `Remembered` and back."""
+    """Turns one kind of step result into `Checkpoint` and back."""
 
     def __init__(self, name: str, version: int, shape: TypeAdapter[T]) -> None:
         self.name, self.version = name, version
         self._shape = shape
 
-    def encode(self, value: T, *, index: int, took_s: float) -> Remembered:
+    def encode(self, value: T, *, index: int, took_s: float) -> Checkpoint:
         plain = mapped(self._shape.dump_python(value, mode="json"), redact)
-        return Remembered(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
+        return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
-    def decode(self, step: Remembered | None) -> T | None:
+    def decode(self, step: Checkpoint | None) -> T | None:
         """The value, or None when there is none or it has another version's shape."""
         if step is None or step.version != self.version:
             return None
@@ -58,7 +58,7 @@ def mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 def _visible(text: str) -> str:
     """Without what nobody sees. HTML comments stay: in a suggested line of code they are code."""
-    return clean(Code(text))
+    return clean(CodeText(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class _KeptAnswer:
-    """An `Answered` whose reply is kept as JSON beside the name of its type, which decides how it is read back."""
+    """An `ValidReply` whose reply is kept as JSON beside the name of its type, which decides how it is read back."""
 
     prompt_id: str
     reply_type: str
@@ -83,9 +83,9 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _ANSWER = Codec("ask", 1, TypeAdapter(_KeptAnswer))
 
 RULE = Codec("route", 1, TypeAdapter(str))
-NOT_SHOWN = Codec("not_shown", 1, TypeAdapter(str))
+OMITTED = Codec("not_shown", 1, TypeAdapter(str))
 """What of the event Claude was not shown, in sentences: under 0 what a handler left out, behind it what prompts cut."""
-UNUSABLE = Codec("unusable", 1, TypeAdapter(Unusable))
+UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
 WRITING = Codec("writing", 1, TypeAdapter(Writing))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
@@ -102,7 +102,7 @@ def _adapter(facts_type: Any) -> TypeAdapter[Any]:
     return TypeAdapter(facts_type)
 
 
-def keep_answer(answered: Answered, *, index: int) -> Remembered:
+def keep_answer(answered: ValidReply, *, index: int) -> Checkpoint:
     """Cleaned first, so that a credential with an invisible character in it is redacted, too.
 
     The mark may be longer than the credential: what grows over its bound by that is cut, or nobody could recall it.
@@ -127,7 +127,7 @@ def _cut_to_bounds(reply: dict[str, Any], reply_type: type[Reply]) -> dict[str, 
     return reply
 
 
-def recall_answer(step: Remembered | None, *, reply_type: str, model: type[Reply]) -> Answered | None:
+def recall_answer(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
     """The remembered answer, as a prompt of now would have it; None when there is none, or its reply does not fit.
 
     The prompt may be another than the one that was asked, or have other fields by now.
@@ -136,16 +136,16 @@ def recall_answer(step: Remembered | None, *, reply_type: str, model: type[Reply
     return _answered(kept, model) if kept is not None and kept.reply_type == reply_type else None
 
 
-def retell_answer(step: Remembered | None) -> Answered | None:
+def retell_answer(step: Checkpoint | None) -> ValidReply | None:
     """The remembered answer for people to read, whatever fields its prompt had: the reply's type is an open one."""
     kept = _ANSWER.decode(step)
     base = REPLY_TYPES.get(kept.reply_type) if kept is not None else None
-    return _answered(kept, any_version(base)) if kept is not None and base is not None else None
+    return _answered(kept, permissive_reply_model(base)) if kept is not None and base is not None else None
 
 
-def _answered(kept: _KeptAnswer, model: type[Reply]) -> Answered | None:
+def _answered(kept: _KeptAnswer, model: type[Reply]) -> ValidReply | None:
     try:
         reply = model.model_validate(kept.reply)
     except ValidationError:
         return None
-    return Answered(kept.prompt_id, kept.reply_type, reply, kept.usage)
+    return ValidReply(kept.prompt_id, kept.reply_type, reply, kept.usage)

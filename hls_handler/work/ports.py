@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from hls_handler.actions import KeepComment, KeepLabels, Outcome
-from hls_handler.analysis import Answered, Unusable
+from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
+from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labelling import LabelState
 from hls_handler.handlers.reader import Reader
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.library import Library
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import LabelsOfARepository, Settings
+from hls_handler.settings.model import EffectiveLabels, Settings
 from hls_handler.storage import Storage
 from hls_handler.work.health import Health
 
@@ -24,19 +24,19 @@ from hls_handler.work.health import Health
 class Writer(Protocol):
     """Ensures on one repository: calling one twice is the same as calling it once."""
 
-    def keep_labels(
-        self, number: int, action: KeepLabels, *, labels: LabelsOfARepository, before: Mapping[str, LabelState]
+    def ensure_labels(
+        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
         """`before` is what was remembered of the labels when the delivery first came here."""
         ...
 
-    def keep_comment(self, number: int, action: KeepComment) -> Outcome: ...
+    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome: ...
 
 
 class Github(Protocol):
     """GitHub as the account whose token we hold. One per worker thread."""
 
-    def who_am_i(self) -> Account: ...
+    def fetch_bot_account(self) -> Account: ...
 
     def reader(self, repository: str) -> Reader: ...
 
@@ -44,25 +44,27 @@ class Github(Protocol):
         self,
         repository: str,
         *,
-        we: Account,
+        bot: Account,
         memory: ConversationHistory,
-        before_write: Callable[[], None],
-        still_ours: Callable[[], None],
+        wait_for_slot: Callable[[], None],
+        check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
-        """`before_write` waits for a turn; `still_ours` is asked again right before bytes leave. Both may raise."""
+        """`wait_for_slot` waits for a turn; `check_lease` is asked again right before bytes leave. Both may raise."""
         ...
 
 
 class Claude(Protocol):
     """Claude, asked for one typed reply. One per worker thread."""
 
-    def model_for(self, rendered: Rendered) -> str: ...
+    def model_for(self, rendered: RenderedPrompt) -> str: ...
 
-    def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable: ...
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply: ...
 
 
-class Holding(Protocol):
+class LeaseCheck(Protocol):
     """Whether a lease still holds, by a clock of this machine (`leases.Leases`). Both raise `LeaseLost`."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None: ...
@@ -71,7 +73,7 @@ class Holding(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class DeliveryConfig:
     """What holds for the delivery that is worked on: settings and prompts may be others for the next one."""
 
     settings: Settings
@@ -80,16 +82,16 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class WorkerContext:
     """What one worker works with."""
 
     store: Storage
-    leases: Holding
+    leases: LeaseCheck
     github: Github
     claude: Claude
     health: Health
-    now: Callable[[], Now]
-    we: Callable[[Github], Account]  # who we are; asks GitHub where that is not known yet
+    now: Callable[[], DeliveryConfig]
+    bot: Callable[[Github], Account]  # who we are; asks GitHub where that is not known yet
     stopping: Callable[[], bool]  # whether the service was told to end
     pause: Callable[[float], object]  # wait so many seconds, or until the service is told to end
     jitter: Callable[[], float]  # in [0, 1)

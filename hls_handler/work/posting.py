@@ -8,9 +8,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, assert_never
 
-from hls_handler.actions import COMMENTED, EDITED, SAID, Action, KeepComment, KeepLabels, Outcome
+from hls_handler.actions import (
+    COMMENT_CREATED,
+    COMMENT_EDITED,
+    COMMENT_UP_TO_DATE,
+    Action,
+    EnsureComment,
+    EnsureLabels,
+    Outcome,
+)
 from hls_handler.errors import DependencyDown, StepFailed
-from hls_handler.handlers.handler import Thread, still_welcome
+from hls_handler.handlers.handler import Thread, check_conversation
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.queue.checkpoints import Posted
@@ -31,23 +39,23 @@ def keep(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
     return tuple(
         job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
         for index, action in enumerate(actions)
-        if isinstance(action, KeepComment)
+        if isinstance(action, EnsureComment)
     )
 
 
 def post(
-    job: Job, thread: Thread, actions: tuple[Action, ...], *, not_overtaken: Callable[[], None]
+    job: Job, thread: Thread, actions: tuple[Action, ...], *, require_not_superseded: Callable[[], None]
 ) -> tuple[Outcome, ...]:
-    """Carry the actions out in order. Remembered outcomes are not done again.
+    """Execute the actions in order; an action with a stored outcome is not executed again.
 
-    `not_overtaken` raises `Overtaken`, and is asked once more under the comment's lock: who overtakes us takes it
-    after us.
+    `require_not_superseded` raises `Superseded`. It is called once more while the comment's lock is held, because a
+    newer delivery waits for that lock.
     """
-    not_overtaken()
+    require_not_superseded()
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _still_wanted(job, thread)
-    apply = partial(_apply, job, thread, not_overtaken)
+    apply = partial(_apply, job, thread, require_not_superseded)
     outcomes = tuple(
         job.once(OUTCOME, index, partial(apply, index, action), fits=partial(_is_of, action))
         for index, action in enumerate(actions)
@@ -61,7 +69,7 @@ def post(
 
 def _is_of(action: Action, outcome: Outcome) -> bool:
     """Another version's plan, or that of other settings, may have had another action in this place."""
-    return outcome.action == ("labels" if isinstance(action, KeepLabels) else "comment")
+    return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
 
 
 def posted_as(job: Job) -> Posted:
@@ -69,24 +77,24 @@ def posted_as(job: Job) -> Posted:
     return "dry_run" if job.rule.effective.features.dry_run else "done"
 
 
-def writer_for(job: Job, *, before_write: Callable[[], None] | None = None) -> Writer:
-    """Writes on the job's repository, with our memory of its thread. `before_write` takes the turn, and may do more."""
+def writer_for(job: Job, *, wait_for_slot: Callable[[], None] | None = None) -> Writer:
+    """Make the writer for the job's repository; `wait_for_slot` runs before each write."""
     return job.tools.github.writer(
         job.event.repository.full_name,
-        we=job.we,
+        bot=job.bot,
         memory=_memory(job),
-        before_write=before_write or job.before_write,
-        still_ours=job.still_ours,
+        wait_for_slot=wait_for_slot or job.wait_for_slot,
+        check_lease=job.check_lease,
         dry_run=job.rule.effective.features.dry_run,
     )
 
 
 def _memory(job: Job) -> ConversationHistory:
-    return job.tools.store.conversations.history(job.lease, job.we.login, pending=job.pending)
+    return job.tools.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
 
 
-def keep_comment(
-    job: Job, thread: Thread, action: KeepComment, *, index: int, not_overtaken: Callable[[], None]
+def ensure_comment(
+    job: Job, thread: Thread, action: EnsureComment, *, index: int, require_not_superseded: Callable[[], None]
 ) -> Outcome:
     """Find or write our comment, under its lock, once nothing newer is known there.
 
@@ -96,44 +104,44 @@ def keep_comment(
     begun = WRITING.decode(job.steps.get((WRITING.name, index)))
     if begun is not None and begun.family != action.family:
         begun = None  # of another version's plan
-    name = f"{job.lease.thread_key}/{action.family}"
+    name = f"{job.lease.conversation_key}/{action.family}"
 
-    def before_write() -> None:
+    def wait_for_slot() -> None:
         if begun is None:
             how: Literal["created", "edited"] = "created" if _memory(job).comment(action.family) is None else "edited"
             writing = Writing(action.family, how)
             job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
-        job.before_write(name)
+        job.wait_for_slot(name)
 
     job.tools.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.take_pending())
-    not_overtaken()
+    require_not_superseded()
     completed = WriteCompleted(job.lease.guid, name)
     try:
-        outcome = writer_for(job, before_write=before_write).keep_comment(thread.number, action)
+        outcome = writer_for(job, wait_for_slot=wait_for_slot).ensure_comment(thread.number, action)
     except StepFailed as exc:
-        if not (isinstance(exc, DependencyDown) and exc.maybe_done):
+        if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.append(completed)
         raise
     job.pending.append(completed)  # also what an earlier round of ours began, which this one has found
-    if begun is None or outcome.detail != SAID:
+    if begun is None or outcome.detail != COMMENT_UP_TO_DATE:
         return outcome
-    return replace(outcome, kind=begun.how, detail=COMMENTED if begun.how == "created" else EDITED)
+    return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
 
 
-def _apply(job: Job, thread: Thread, not_overtaken: Callable[[], None], index: int, action: Action) -> Outcome:
+def _apply(job: Job, thread: Thread, require_not_superseded: Callable[[], None], index: int, action: Action) -> Outcome:
     effective, settings = job.rule.effective, job.now.settings
     match action:
-        case KeepLabels():
+        case EnsureLabels():
             if not effective.features.auto_labeling:
-                where = settings.sources.where(effective.feature_key("auto_labeling", settings))
+                where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.once(BEFORE, 0, _memory(job).labels)
-            return writer_for(job).keep_labels(thread.number, action, labels=effective.labels, before=before)
-        case KeepComment():
+            return writer_for(job).ensure_labels(thread.number, action, labels=effective.labels, before=before)
+        case EnsureComment():
             if not effective.features.auto_commenting:
-                where = settings.sources.where(effective.feature_key("auto_commenting", settings))
+                where = settings.sources.where(effective.find_feature_key("auto_commenting", settings))
                 return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
-            return keep_comment(job, thread, action, index=index, not_overtaken=not_overtaken)
+            return ensure_comment(job, thread, action, index=index, require_not_superseded=require_not_superseded)
         case _:
             assert_never(action)
 
@@ -142,5 +150,5 @@ def _still_wanted(job: Job, thread: Thread) -> None:
     """Look once more before the first write: hours may have passed since the facts were read."""
     reader = job.tools.github.reader(job.event.repository.full_name)
     now = reader.pull_request(thread.number) if thread.is_pull_request else reader.issue(thread.number)
-    still_welcome(job.event, now)
-    look(job.tools.store, job.lease, job.we, now, job.now.library)
+    check_conversation(job.event, now)
+    look(job.tools.store, job.lease, job.bot, now, job.now.library)

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 EVERY_S, SOON_S = 60.0, 5.0
 
 
-class Found(HlsError):
+class ProblemFound(HlsError):
     """A check found something that the operator should know of. `remedy` says what to do about it."""
 
     def __init__(self, message: str, *, remedy: str) -> None:
@@ -69,7 +69,7 @@ class Probe:
                 continue
             try:
                 figures = check.look()
-            except (DependencyDown, Found) as exc:
+            except (DependencyDown, ProblemFound) as exc:
                 self._say(check, str(exc), exc.remedy)
             except StoreUnavailable as exc:
                 self._say(check, str(exc), "make the database writable", severity="unhealthy")
@@ -85,7 +85,7 @@ class Probe:
                     self._health.measured(check.component, figures)
 
     def _say(self, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
-        self._health.trouble(check.component, message, remedy, severity=severity, by_probe=True)
+        self._health.report_problem(check.component, message, remedy, severity=severity, by_probe=True)
 
     @property
     def pause_s(self) -> float:

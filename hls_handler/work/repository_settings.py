@@ -8,21 +8,21 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter
 
-from hls_handler.errors import Permanent, Retryable, SettingsError, Wait
+from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.history.repositories import KnownFile
 from hls_handler.prompting.library import Library
-from hls_handler.routing import Ignored, from_event, route_by
-from hls_handler.settings.effective import laid_over
+from hls_handler.routing import Ignored, from_event, route_with_settings
+from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.settings.model import Sources
 from hls_handler.settings.repository import (
+    EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
-    NOTHING_SAID,
     PATH,
-    OwnFile,
-    OwnSettings,
+    RepositorySettings,
+    RepositorySettingsFile,
     in_force,
-    read_repository_file,
+    parse_repository_file,
     text_of,
 )
 from hls_handler.untrusted.redaction import redact
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 """How long what was read is not asked for again: a busy repository costs one request in five minutes."""
 
-OWN_FILE = Codec("own_settings", 1, TypeAdapter(OwnFile))
+OWN_FILE = Codec("own_settings", 1, TypeAdapter(RepositorySettingsFile))
 
 
 def with_own_settings(job: Job) -> Job | Ignored:
@@ -50,12 +50,12 @@ def with_own_settings(job: Job) -> Job | Ignored:
     file = remembered or own_file(*_look(job))
     own = with_prompts_of(job.now.library, file)
     now = replace(job.now, settings=job.now.settings.beside(Sources(PATH, own.lines)))
-    rule = route_by(
+    rule = route_with_settings(
         from_event(job.event),
-        laid_over(job.rule.effective, own),
+        apply_repository_settings(job.rule.effective, own),
         settings=now.settings,
         catalogue=now.library,
-        we=job.we,
+        bot=job.bot,
     )
     if isinstance(rule, Ignored):
         return rule
@@ -64,17 +64,19 @@ def with_own_settings(job: Job) -> Job | Ignored:
     return replace(job, now=now, rule=rule, own_file=replace(file, own=own))
 
 
-def own_file(known: KnownFile | None, unread: str | None = None) -> OwnFile:
+def own_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
     """What holds of a file that is known; `unread` is why it could not be looked at just now."""
     if known is None:
-        return OwnFile(NOTHING_SAID, version=None, unread=unread)
-    now = NOTHING_SAID if known.text is None else read_repository_file(known.text)
+        return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, unread=unread)
+    now = EMPTY_REPOSITORY_SETTINGS if known.text is None else parse_repository_file(known.text)
     if known.flaw is not None:
-        now = OwnSettings(problems=(known.flaw,))
+        now = RepositorySettings(problems=(known.flaw,))
     if not now.problems:
-        return OwnFile(now, known.version, unread=unread)
-    last_good = NOTHING_SAID if known.good_text is None else read_repository_file(known.good_text)
-    return OwnFile(in_force(now, last_good), known.version, broken=True, good=known.good_version, unread=unread)
+        return RepositorySettingsFile(now, known.version, unread=unread)
+    last_good = EMPTY_REPOSITORY_SETTINGS if known.good_text is None else parse_repository_file(known.good_text)
+    return RepositorySettingsFile(
+        in_force(now, last_good), known.version, broken=True, good=known.good_version, unread=unread
+    )
 
 
 def known_now(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
@@ -87,13 +89,13 @@ def known_now(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
     except SettingsError as exc:
         flaw = exc.problems[0]
     version = found.sha or found.kind
-    if text is not None and not read_repository_file(text).problems:
+    if text is not None and not parse_repository_file(text).problems:
         return KnownFile(version, text, good_version=version, good_text=text)
     good_version, good_text = (before.good_version, before.good_text) if before else (None, None)
     return KnownFile(version, text, flaw, good_version, good_text)
 
 
-def with_prompts_of(library: Library, file: OwnFile, *, called: str = PATH) -> OwnSettings:
+def with_prompts_of(library: Library, file: RepositorySettingsFile, *, called: str = PATH) -> RepositorySettings:
     """Without the prompts that the library does not have for their events: that line is void, and a problem.
 
     `called` is what problems call the file.
@@ -110,7 +112,7 @@ def with_prompts_of(library: Library, file: OwnFile, *, called: str = PATH) -> O
     return replace(own, says=says, problems=(*own.problems, *told))
 
 
-def _void(library: Library, own: OwnSettings) -> Iterator[tuple[str, str]]:
+def _void(library: Library, own: RepositorySettings) -> Iterator[tuple[str, str]]:
     """Event to sentence."""
     for event, name in own.says.prompts.use.items():
         fit = [
@@ -129,8 +131,8 @@ def _family(event: str) -> str:
 
 def _look(job: Job) -> tuple[KnownFile | None, str | None]:
     """What is known of the file, looked at anew if that is long ago; and why that was not possible."""
-    store, repository, we = job.tools.store, job.event.repository, job.we.login
-    known = store.repository_files.find(repository.id, we)
+    store, repository, bot = job.tools.store, job.event.repository, job.bot.login
+    known = store.repository_files.find(repository.id, bot)
     if known is not None and known.age_s < FRESH_S:
         return known, None
     try:
@@ -141,12 +143,12 @@ def _look(job: Job) -> tuple[KnownFile | None, str | None]:
     except Permanent as exc:  # no permission, as a rule: what else it is, the next read tells
         log.warning("the repository's own settings cannot be read", extra={"reason": str(exc)})
         return known, str(exc)
-    except (Retryable, Wait) as exc:
+    except (Retryable, Postponed) as exc:
         if known is None or known.version is None:
             raise
         return known, str(exc)
     known = known_now(found, known)
-    store.repository_files.save(job.lease, repository.id, repository.full_name, we, known)
+    store.repository_files.save(job.lease, repository.id, repository.full_name, bot, known)
     problems = own_file(known).own.problems
     if problems:
         log.warning("the repository's own settings cannot be used", extra={"problems": list(problems)})

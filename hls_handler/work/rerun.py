@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hls_handler.analysis import Analysis, Answered
-from hls_handler.deliveries import SHADOW_STEPS, Remembered
+from hls_handler.analysis import Analysis, ValidReply
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.render import Rendered, render, render_comment, render_footer
+from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
@@ -54,7 +54,7 @@ def stored_for(
         return None
     steps = store.checkpoints.load(row.guid)
     facts = facts_codec(handler).decode(steps.get(("gather", 0)))
-    numbers = sorted(index for name, index in steps if name == "ask" and index < SHADOW_STEPS)
+    numbers = sorted(index for name, index in steps if name == "ask" and index < FIRST_SHADOW_STEP)
     answers = [answer for index in numbers if (answer := _answered(steps["ask", index], library)) is not None]
     if facts is None or not answers:
         return None
@@ -68,7 +68,7 @@ def stored_for(
     return Stored(row, event, handler, facts, rule, side(ran, calls))
 
 
-def _answered(step: Remembered, library: Library) -> Answered | None:
+def _answered(step: Checkpoint, library: Library) -> ValidReply | None:
     """With the labels of its prompt, if the library still has it with such fields; else with the shipped ones."""
     told = retell_answer(step)
     prompt = library.prompts.get(told.prompt_id.partition("@")[0]) if told is not None else None
@@ -76,7 +76,7 @@ def _answered(step: Remembered, library: Library) -> Answered | None:
     return recalled or told
 
 
-def rendered(stored: Stored, library: Library, key: bytes) -> Rendered:
+def rendered(stored: Stored, library: Library, key: bytes) -> RenderedPrompt:
     """What Claude is asked first. Raises `PromptError`."""
     return render(library, stored.rule.prompt, _variables(stored), key=key)
 
@@ -84,15 +84,15 @@ def rendered(stored: Stored, library: Library, key: bytes) -> Rendered:
 def run_again(stored: Stored, library: Library, claude: Claude, key: bytes) -> Side:
     """Ask the prompt, and whatever its `then` leads to. Raises `PromptError`, and `StepFailed` as `Claude.ask` does."""
     variables = _variables(stored)
-    answers: list[Answered] = []
+    answers: list[ValidReply] = []
     name: str | None = stored.rule.prompt
     while name is not None:
         answer = claude.ask(render(library, name, variables, key=key))
-        if not isinstance(answer, Answered):
+        if not isinstance(answer, ValidReply):
             raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
         answers.append(answer)
         variables = {**variables, "analysis": answer.reply}
-        last, name = name, library.next_after(name, answer.reply)
+        last, name = name, library.find_next_prompt(name, answer.reply)
     made = stored.handler.comment_variables(stored.event, stored.facts, answers[-1].reply)
     comment = render_comment(library, last, {**variables, **made}, key=key)
     footer = render_footer(library, last, {**variables, **made}, key=key) if stored.handler.has_sections else ""

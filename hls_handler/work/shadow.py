@@ -9,9 +9,17 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed, StoreUnavailable, Wait
+from hls_handler.errors import (
+    DependencyDown,
+    LeaseLost,
+    Permanent,
+    Postponed,
+    PromptError,
+    StepFailed,
+    StoreUnavailable,
+)
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.queue.checkpoints import Posted
 from hls_handler.routing import Shadow
@@ -31,7 +39,7 @@ class Ran:
     """What a prompt came to on one delivery."""
 
     prompt_id: str  # "issues/strict@3f9c2a"; of a chain, its first
-    labels: tuple[LabelWish, ...]
+    labels: tuple[RequestedLabel, ...]
     speaks: bool  # whether a comment was to be made where there is none
 
 
@@ -53,8 +61,8 @@ def came_to(analysis: Analysis, actions: tuple[Action, ...]) -> Ran:
     """What an analysis by Claude and the actions that were planned for it amount to."""
     return Ran(
         prompt_id=analysis.answers[0].prompt_id,
-        labels=tuple(wish for action in actions if isinstance(action, KeepLabels) for wish in action.wishes),
-        speaks=any(isinstance(action, KeepComment) and action.create for action in actions),
+        labels=tuple(wish for action in actions if isinstance(action, EnsureLabels) for wish in action.requested),
+        speaks=any(isinstance(action, EnsureComment) and action.create for action in actions),
     )
 
 
@@ -80,10 +88,10 @@ def _result(job: Job, shadow: Shadow, facts: Any, posted: Ran) -> Shadowed:
         ran = _asked(job, shadow, facts)
     except (LeaseLost, StoreUnavailable):
         raise
-    except Wait as exc:
+    except Postponed as exc:
         return Shadowed(shadow.prompt, "skipped", str(exc), None, posted)
     except (StepFailed, PromptError) as exc:
-        if isinstance(exc, DependencyDown) and exc.for_all and exc.not_before is not None:
+        if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
             job.tools.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # the server's word to everybody
         return Shadowed(shadow.prompt, "failed", str(exc), None, posted)
     except Exception as exc:  # a defect of ours in what only watches must not undo what was posted
@@ -99,7 +107,7 @@ def _asked(job: Job, shadow: Shadow, facts: Any) -> Ran:
         raise Permanent(f"there is no prompt {shadow.prompt}, which {settings.sources.where(shadow.chosen_by)} names")
     calls, most = job.tools.store.calls.count_last_hour(), settings.claude.calls_per_hour
     if calls >= SHARE * most:
-        raise Wait(
+        raise Postponed(
             f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: a shadow leaves the last "
             f"{1 - SHARE:.0%} to others",
             at=job.tools.store.now(),
@@ -109,8 +117,8 @@ def _asked(job: Job, shadow: Shadow, facts: Any) -> Ran:
         event, handler, facts, prompt=shadow.prompt, dry_run=holds.features.dry_run, comments=holds.comments
     )
 
-    def for_comment(reply: Reply) -> Mapping[str, object]:
+    def format_for_comment(reply: Reply) -> Mapping[str, object]:
         return handler.comment_variables(event, facts, reply)
 
-    analysis = analyse(job, variables, for_comment, shadow=shadow.prompt)
+    analysis = analyse(job, variables, format_for_comment, shadow=shadow.prompt)
     return came_to(analysis, handler.plan(event, facts, analysis, job.rule))

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Outcome
 from hls_handler.errors import Permanent
 from hls_handler.handlers.handler import Thread
-from hls_handler.handlers.settings_comment import problems_comment
-from hls_handler.settings.repository import OwnFile
+from hls_handler.handlers.settings_comment import build_problems_comment
+from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
-from hls_handler.work.posting import keep_comment
+from hls_handler.work.posting import ensure_comment
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,14 @@ def tell_of_problems(job: Job, thread: Thread) -> None:
     job.once(TOLD, 0, partial(_tell, job, thread, file))
 
 
-def _tell(job: Job, thread: Thread, file: OwnFile) -> Outcome:
+def _tell(job: Job, thread: Thread, file: RepositorySettingsFile) -> Outcome:
     repository = job.event.repository
-    if not job.tools.store.repository_files.claim_report(job.lease, repository.id, job.we.login, file.version or ""):
+    if not job.tools.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery tells of the settings file's problems")
     try:
-        return keep_comment(job, thread, problems_comment(file.own.problems), index=BESIDE, not_overtaken=_always_news)
+        return ensure_comment(
+            job, thread, build_problems_comment(file.own.problems), index=BESIDE, require_not_superseded=_always_news
+        )
     except Permanent as exc:  # the delivery's own work is posted, and stays done
         log.warning("the settings file's problems could not be told", extra={"reason": str(exc)})
         return Outcome("comment", "withheld", str(exc))

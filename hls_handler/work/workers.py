@@ -16,7 +16,7 @@ from hls_handler.settings.model import Limits
 from hls_handler.work.conclusion import attempt, store_trouble
 from hls_handler.work.health import Health
 from hls_handler.work.idling import Idling
-from hls_handler.work.ports import Tools
+from hls_handler.work.ports import WorkerContext
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Workers:
         leases: HeldLeases,
         limits: Callable[[], Limits],
         name: str,
-        make_toolbox: Callable[[threading.Event], Callable[[], Tools]],
+        make_toolbox: Callable[[threading.Event], Callable[[], WorkerContext]],
         finished: Callable[[Finished], None],
         health: Health,
         poll_s: float = POLL_S,
@@ -92,7 +92,7 @@ class Workers:
                 self._idling.leave()
                 self._stopping.wait(self._poll_s)
 
-    def _next(self, name: str, tools: Tools) -> None:
+    def _next(self, name: str, tools: WorkerContext) -> None:
         """Work on the next delivery, or wait until there is one."""
         seen = self._idling.news
         if self._stopping.is_set():
@@ -110,7 +110,7 @@ class Workers:
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
         self._idling.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
-    def _work_on(self, lease: Lease, tools: Tools) -> None:
+    def _work_on(self, lease: Lease, tools: WorkerContext) -> None:
         try:
             with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
                 finished = attempt(lease, tools)

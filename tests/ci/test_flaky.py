@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from hls_handler.ci.flaky import Attempt, FailureClassification, judge
+from hls_handler.ci.flaky import Attempt, FailureClassification, classify_failure
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def attempts(*conclusions: str | None, job: str = "test") -> list[Attempt]:
 
 
 def classify(*others: FailedStep, of: list[Attempt]) -> FailureClassification:
-    return judge("test", "Run npm test", attempts=of, failures=others, default_branch="main")
+    return classify_failure("test", "Run npm test", attempts=of, failures=others, default_branch="main")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from hls_handler.actions import LabelWish
+from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.cli.prompt_compare import parse_since
 from hls_handler.cli.prompt_comparison import comparison_to_dict, format_comparison
-from hls_handler.deliveries import SHADOW_STEPS
+from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.storage import Storage
 from hls_handler.work.comparison import Comparison, Pair, Side
 from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
@@ -29,7 +29,11 @@ claude: {api_key: a-key}
 repositories: [{name: octo/widgets}]
 storage: {url: "sqlite:///hls.db"}
 """
-BUG, HIGH, LOW = LabelWish("bug", "kind"), LabelWish("priority-high", "priority"), LabelWish("priority-low", "priority")
+BUG, HIGH, LOW = (
+    RequestedLabel("bug", "kind"),
+    RequestedLabel("priority-high", "priority"),
+    RequestedLabel("priority-low", "priority"),
+)
 POSTED = Ran("issues/analyze@111111", (BUG, LOW), speaks=True)
 STRICT = Ran("issues/strict@222222", (BUG, HIGH), speaks=False)
 
@@ -48,7 +52,7 @@ def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
 def add_delivery(store: Storage, guid: str, result: Shadowed) -> None:
     """Storage a finished delivery of issue 7 with a shadow and the usage of both prompts."""
     lease = begin(store, guid, number=7)
-    for index, prompt_id in ((0, "issues/analyze@111111"), (SHADOW_STEPS, "issues/strict@222222")):
+    for index, prompt_id in ((0, "issues/analyze@111111"), (FIRST_SHADOW_STEP, "issues/strict@222222")):
         call = store.calls.begin(
             lease,
             index=index,

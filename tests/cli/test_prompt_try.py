@@ -161,9 +161,9 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
     sandbox.state.add_labels(thread, ("priority-low",), by=BOT)
     with closing(Storage.open("sqlite:///hls.db")) as store:
         memory = store.conversations.history(begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
-        memory.confirm_labels(["priority-low", "bug"])
-        memory.labels_gone(["bug"])
-        memory.remember_comment("issues", comment.id, "digest")
+        memory.mark_labels_set(["priority-low", "bug"])
+        memory.mark_labels_removed(["bug"])
+        memory.store_comment("issues", comment.id, "digest")
     labels, commented = tried(try_, f"{REPOSITORY}#11")["outcomes"]
     assert labels["detail"] == (
         "would have: added priority-high, difficulty-moderate, component-backend; removed priority-low; "
@@ -179,7 +179,7 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
 def test_a_comment_that_a_person_deleted_would_not_come_back(try_: Hls) -> None:
     with closing(Storage.open("sqlite:///hls.db")) as store:
         lease = begin(store, "g1", repository_id=REPOSITORY_ID, number=11)
-        store.conversations.history(lease, BOT.login).remember_comment("issues", 4711, "digest")
+        store.conversations.history(lease, BOT.login).store_comment("issues", 4711, "digest")
     commented = tried(try_, f"{REPOSITORY}#11")["outcomes"][1]
     assert (commented["kind"], commented["body"]) == ("declined", None)
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
 from hls_handler.db.compression import compress
-from hls_handler.deliveries import Remembered
+from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
 from tests.store.builders import begin, bury
 
@@ -46,7 +46,7 @@ def database(folder: Path) -> Path:
     """A database with a dead delivery, and one of octo/widgets#7 with a checkpoint."""
     with closing(Storage.open(f"sqlite:///{folder}/hls.db")) as store:
         bury(store, "dead-1")
-        store.checkpoints.save(begin(store, "guid-1", number=7), Remembered("route", 0, 1, '"settings.yaml:3"', 0.01))
+        store.checkpoints.save(begin(store, "guid-1", number=7), Checkpoint("route", 0, 1, '"settings.yaml:3"', 0.01))
     return folder / "hls.db"
 
 
@@ -87,7 +87,7 @@ def test_a_database_error_during_a_read_is_reported_with_its_setting(
     assert result.exit_code == 2
     assert result.stderr == (
         "settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: no such table: deliveries; "
-        "see whether it is whole\n"
+        "see whether it is intact\n"
     )
 
 
@@ -117,12 +117,12 @@ def test_a_damaged_checkpoint_is_reported(
     config: tuple[str, str], database: Path, command: tuple[str, ...], damaged: bytes, problem: str
 ) -> None:
     with changed(database) as connection:
-        connection.execute("UPDATE steps SET value = ?", (damaged,))
+        connection.execute("UPDATE checkpoints SET value = ?", (damaged,))
     result = hls(*command, *config)
     assert result.exit_code == 2
     assert result.stderr == (
         f"settings.yaml:4 (storage.url): a stored value cannot be read ({problem}): the database may be damaged; "
-        "restore a copy of it\n"
+        "restore a backup\n"
     )
 
 

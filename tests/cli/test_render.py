@@ -9,11 +9,11 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.cli.render import format_request
 from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from tests.settings.files import SMALLEST, load
 
 
-def rendered(model: str | None) -> Rendered:
+def rendered(model: str | None) -> RenderedPrompt:
     prompt = Prompt(
         name="issues/respond",
         id="issues/respond@3f9c2a",
@@ -28,7 +28,7 @@ def rendered(model: str | None) -> Rendered:
         then=None,
         has_comment=False,
     )
-    return Rendered(prompt, "You help.", "What now?", IssueResponse.model_json_schema())
+    return RenderedPrompt(prompt, "You help.", "What now?", IssueResponse.model_json_schema())
 
 
 @pytest.mark.parametrize(

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.actions import LabelWish
-from hls_handler.analysis import Answered, IssueAnalysis, Usage
+from hls_handler.actions import RequestedLabel
+from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
 from hls_handler.cli.why import describe_reply, describe_shadow
-from hls_handler.prompting.fields import any_version
+from hls_handler.prompting.fields import permissive_reply_model
 from hls_handler.work.shadow import Ran, Shadowed
 from tests.handlers.world import issue_analysis, request, review_analysis
 
 
 def test_a_review_is_described_by_its_number_of_requests() -> None:
     reply = review_analysis(request("a"), request("b", blocking=False))
-    assert describe_reply(Answered("reviews/analyze@1", "review_analysis", reply, Usage("claude"))) == (
+    assert describe_reply(ValidReply("reviews/analyze@1", "review_analysis", reply, Usage("claude"))) == (
         "2 requests, 1 of them blocking: Square it."
     )
 
 
 def test_a_reply_that_is_not_worth_a_comment_is_marked() -> None:
     reply = review_analysis(worth_saying=False, summary="")
-    assert describe_reply(Answered("reviews/analyze@1", "review_analysis", reply, Usage("claude"))) == (
+    assert describe_reply(ValidReply("reviews/analyze@1", "review_analysis", reply, Usage("claude"))) == (
         "0 requests, 0 of them blocking: no summary (not worth a comment)"
     )
 
 
 def test_custom_fields_come_last() -> None:
     custom = {"affected_version": "2.1", "areas": ["api", "docs"], "regression": True}
-    reply = any_version(IssueAnalysis).model_validate({**issue_analysis().model_dump(), **custom})
-    assert describe_reply(Answered("issues/analyze@1", "issue_analysis", reply, Usage("claude"))) == (
+    reply = permissive_reply_model(IssueAnalysis).model_validate({**issue_analysis().model_dump(), **custom})
+    assert describe_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude"))) == (
         "bug, priority high, easy, component backend: It crashes.; affected_version: 2.1; areas: api, docs; "
         "regression: True"
     )
 
 
-POSTED = Ran("issues/analyze@1", (LabelWish("bug", "kind"),), speaks=True)
+POSTED = Ran("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,11 @@ POSTED = Ran("issues/analyze@1", (LabelWish("bug", "kind"),), speaks=True)
                 "issues/strict",
                 "done",
                 None,
-                Ran("issues/strict@2", (LabelWish("bug", "kind"), LabelWish("priority-low", "priority")), speaks=True),
+                Ran(
+                    "issues/strict@2",
+                    (RequestedLabel("bug", "kind"), RequestedLabel("priority-low", "priority")),
+                    speaks=True,
+                ),
                 POSTED,
             ),
             "Shadow prompt issues/strict@2 would have set bug, priority-low, with a comment; none of this was posted.",

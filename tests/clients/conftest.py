@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.api import Api
-from hls_handler.clients.rate import RateMeter
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.rate import RateLimitMonitor
 from hls_handler.settings.model import Github as GithubSettings
 from tests.clients.fake_github import TOKEN, FakeGithub
 
@@ -28,12 +28,12 @@ def github() -> Iterator[FakeGithub]:
 
 
 @pytest.fixture
-def meter() -> RateMeter:
-    return RateMeter()
+def meter() -> RateLimitMonitor:
+    return RateLimitMonitor()
 
 
 @pytest.fixture
-def api(github: FakeGithub, meter: RateMeter) -> Iterator[Api]:
-    client = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=5.0)
+def api(github: FakeGithub, meter: RateLimitMonitor) -> Iterator[GithubApi]:
+    client = GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=5.0)
     yield client
     client.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelState, Origin
+from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelState
 
 
 @dataclass(frozen=True)
@@ -17,24 +17,24 @@ class FakeKnownComment:
 class FakeMemory:
     def __init__(self) -> None:
         self.label_states: dict[str, LabelState] = {}
-        self.origins: dict[str, Origin] = {}
+        self.origins: dict[str, LabelOrigin] = {}
         self.known: dict[str, FakeKnownComment] = {}
         self.changes = 0
 
     def labels(self) -> dict[str, LabelState]:
         return dict(self.label_states)
 
-    def intend_labels(self, names: tuple[str, ...], origins: Mapping[str, Origin] = NO_ORIGINS) -> None:
+    def record_label_intents(self, names: tuple[str, ...], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
         self._set(names, "intended")
         self.origins |= {name: origins[name] for name in names if name in origins}
 
-    def confirm_labels(self, names: tuple[str, ...]) -> None:
+    def mark_labels_set(self, names: tuple[str, ...]) -> None:
         self._set(names, "ours")
 
-    def labels_gone(self, names: tuple[str, ...]) -> None:
+    def mark_labels_removed(self, names: tuple[str, ...]) -> None:
         self._set(names, "gone")
 
-    def forget_labels(self, names: tuple[str, ...]) -> None:
+    def delete_labels(self, names: tuple[str, ...]) -> None:
         self.changes += 1
         for name in names:
             del self.label_states[name]
@@ -42,7 +42,7 @@ class FakeMemory:
     def comment(self, family: str) -> FakeKnownComment | None:
         return self.known.get(family)
 
-    def remember_comment(self, family: str, comment_id: int, body_digest: str) -> None:
+    def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         self.changes += 1
         self.known[family] = FakeKnownComment(comment_id, body_digest)
 

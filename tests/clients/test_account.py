@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hls_handler.clients.account import Access, access, who_am_i
-from hls_handler.clients.api import Api
+from hls_handler.clients.account import RepositoryAccess, access, fetch_bot_account
+from hls_handler.clients.api import GithubApi
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from tests.clients.fake_github import FakeGithub, Fault
@@ -15,14 +15,14 @@ from tests.clients.fake_github import FakeGithub, Fault
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
 
 
-def test_bot_account_takes_one_request(api: Api, github: FakeGithub) -> None:
-    assert who_am_i(api) == Account("hls-bot", 9001, "User")
+def test_bot_account_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
+    assert fetch_bot_account(api) == Account("hls-bot", 9001, "User")
     assert github.calls == ["GET /user"]
 
 
-def test_github_app_account_is_a_bot(api: Api, github: FakeGithub) -> None:
+def test_github_app_account_is_a_bot(api: GithubApi, github: FakeGithub) -> None:
     github.user = {"login": "helper[bot]", "id": 5, "type": "Bot"}
-    assert who_am_i(api).is_bot
+    assert fetch_bot_account(api).is_bot
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,12 @@ def test_github_app_account_is_a_bot(api: Api, github: FakeGithub) -> None:
         Fault("GET", "/user", status=404, body={"message": "Not Found"}),
     ],
 )
-def test_token_without_account_raises_dependency_down_with_remedy(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_token_without_account_raises_dependency_down_with_remedy(
+    api: GithubApi, github: FakeGithub, fault: Fault
+) -> None:
     github.faults = [fault]
     with pytest.raises(DependencyDown, match=r"^GET /user: 40") as caught:
-        who_am_i(api)
+        fetch_bot_account(api)
     assert "use a personal access token" in caught.value.remedy
 
 
@@ -88,20 +90,20 @@ def test_token_without_account_raises_dependency_down_with_remedy(api: Api, gith
     ],
 )
 def test_missing_permissions_are_listed(
-    api: Api, github: FakeGithub, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
+    api: GithubApi, github: FakeGithub, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
 ) -> None:
     github.repository, github.headers = repository, headers
-    assert access(api, "o/r") == Access(missing)
+    assert access(api, "o/r") == RepositoryAccess(missing)
     assert github.calls == ["GET /repos/o/r"]
 
 
-def test_invisible_repository_is_listed_and_not_raised(api: Api) -> None:
-    assert access(api, "o/other") == Access(
+def test_invisible_repository_is_listed_and_not_raised(api: GithubApi) -> None:
+    assert access(api, "o/other") == RepositoryAccess(
         ("GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token",)
     )
 
 
-def test_failure_of_github_is_raised(api: Api, github: FakeGithub) -> None:
+def test_failure_of_github_is_raised(api: GithubApi, github: FakeGithub) -> None:
     github.faults = [Fault("GET", "/repos/o/r", status=500)]
     with pytest.raises(DependencyDown):
         access(api, "o/r")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from hls_handler.clients.api import Api
-from hls_handler.clients.rate import GithubUse, RateLimit, RateMeter
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.rate import GithubUsage, RateLimit, RateLimitMonitor
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable, SettingsError
 from hls_handler.settings.model import Github as GithubSettings
 from tests.clients.conftest import NOON, github_settings
@@ -23,7 +23,7 @@ NUMBERS = TypeAdapter(tuple[int, ...])
 ISSUE = "/repos/o/r/issues/7"
 
 
-def test_request_has_token_api_version_and_user_agent(api: Api, github: FakeGithub) -> None:
+def test_request_has_token_api_version_and_user_agent(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {"number": 7}
     assert api.get(ISSUE, ANYTHING) == {"number": 7}
     headers = github.seen[0].headers
@@ -51,7 +51,7 @@ def test_request_has_token_api_version_and_user_agent(api: Api, github: FakeGith
     ids=lambda fault: f"{fault.kind} {fault.status} {str(fault.body)[:12]} {fault.headers}",
 )
 def test_failure_of_github_sends_one_request_and_raises_dependency_down(
-    api: Api, github: FakeGithub, fault: Fault
+    api: GithubApi, github: FakeGithub, fault: Fault
 ) -> None:
     github.faults = [fault]
     with pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: ") as caught:
@@ -62,49 +62,49 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
 
 @pytest.mark.parametrize(("verb", "waits_s"), [("GET", None), ("POST", 60), ("PATCH", 60), ("DELETE", 60)])
 def test_write_that_timed_out_is_not_retried_before_it_must_have_ended(
-    github: FakeGithub, meter: RateMeter, verb: Any, waits_s: int | None
+    github: FakeGithub, meter: RateLimitMonitor, verb: Any, waits_s: int | None
 ) -> None:
-    api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
+    api = GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
     github.faults = [Fault(verb, ISSUE, "hang")]
     ask = (
         partial(api.get, ISSUE, ANYTHING)
         if verb == "GET"
-        else partial(api.write, verb, ISSUE, {}, still_ours=lambda: None)
+        else partial(api.write, verb, ISSUE, {}, check_lease=lambda: None)
     )
     with pytest.raises(DependencyDown) as caught:
         ask()
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
-    assert not caught.value.for_all
-    assert caught.value.maybe_done == (verb != "GET")
+    assert not caught.value.applies_to_all_calls
+    assert caught.value.may_have_succeeded == (verb != "GET")
     api.close()
 
 
-def test_maybe_done_is_false_for_a_write_that_was_never_sent(meter: RateMeter) -> None:
+def test_maybe_done_is_false_for_a_write_that_was_never_sent(meter: RateLimitMonitor) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    api = Api(github_settings(url), observe=meter.observe, now=lambda: NOON)
+    api = GithubApi(github_settings(url), observe=meter.observe, now=lambda: NOON)
     with pytest.raises(DependencyDown, match="Connection refused") as caught:
-        api.write("POST", ISSUE, {}, still_ours=lambda: None)
-    assert not caught.value.maybe_done
+        api.write("POST", ISSUE, {}, check_lease=lambda: None)
+    assert not caught.value.may_have_succeeded
     api.close()
 
 
 @pytest.mark.parametrize(
-    ("status", "maybe_done"),
+    ("status", "may_have_succeeded"),
     [(422, False), (401, False), (429, False), (502, True), (504, True), (408, True), (202, True)],
 )
 def test_maybe_done_is_true_after_a_response_of_a_gateway(
-    api: Api, github: FakeGithub, status: int, maybe_done: bool
+    api: GithubApi, github: FakeGithub, status: int, may_have_succeeded: bool
 ) -> None:
     github.faults = [Fault("POST", ISSUE, status=status, body={"message": "No"})]
     with pytest.raises(Retryable) as caught:
-        api.write("POST", ISSUE, {}, still_ours=lambda: None)
-    assert getattr(caught.value, "maybe_done", False) == maybe_done
+        api.write("POST", ISSUE, {}, check_lease=lambda: None)
+    assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
-def test_timeout_raises_dependency_down(github: FakeGithub, meter: RateMeter) -> None:
-    api = Api(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
+def test_timeout_raises_dependency_down(github: FakeGithub, meter: RateLimitMonitor) -> None:
+    api = GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
     github.faults = [Fault("GET", ISSUE, "hang")]
     with pytest.raises(DependencyDown, match="no answer: ReadTimeout"):
         api.get(ISSUE, ANYTHING)
@@ -112,28 +112,28 @@ def test_timeout_raises_dependency_down(github: FakeGithub, meter: RateMeter) ->
     assert github.calls == [f"GET {ISSUE}"]
 
 
-def test_refused_connection_raises_dependency_down(meter: RateMeter) -> None:
+def test_refused_connection_raises_dependency_down(meter: RateLimitMonitor) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    api = Api(github_settings(url), observe=meter.observe, now=lambda: NOON)
+    api = GithubApi(github_settings(url), observe=meter.observe, now=lambda: NOON)
     with pytest.raises(DependencyDown, match=r"^GET /user: no answer: Connection refused$"):
         api.get("/user", ANYTHING)
     api.close()
 
 
 @pytest.mark.parametrize("status", [301, 307, 308])
-def test_redirect_to_a_moved_resource_is_not_followed(api: Api, github: FakeGithub, status: int) -> None:
+def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: FakeGithub, status: int) -> None:
     moved = {"Location": f"{github.base_url}/repositories/5/issues/7"}
     github.faults = [Fault(verb, ISSUE, status=status, headers=moved) for verb in ("GET", "PATCH")]
     with pytest.raises(Permanent, match="renamed, transferred or moved; update the name in the setting repositories"):
         api.get(ISSUE, ANYTHING)
     with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
-        api.write("PATCH", ISSUE, {}, still_ours=lambda: None)
+        api.write("PATCH", ISSUE, {}, check_lease=lambda: None)
     assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
 
 
-def test_connection_is_usable_after_an_error_response(api: Api, github: FakeGithub) -> None:
+def test_connection_is_usable_after_an_error_response(api: GithubApi, github: FakeGithub) -> None:
     github.faults = [Fault("GET", ISSUE, status=301), Fault("GET", ISSUE, status=422, body={"message": "No"})]
     for kind in (Permanent, Retryable):
         with pytest.raises(kind):
@@ -141,13 +141,13 @@ def test_connection_is_usable_after_an_error_response(api: Api, github: FakeGith
     assert api.get(ISSUE, ANYTHING) is not None
 
 
-def test_response_of_wrong_shape_names_the_field(api: Api, github: FakeGithub) -> None:
+def test_response_of_wrong_shape_names_the_field(api: GithubApi, github: FakeGithub) -> None:
     github.files = [{"a": 1}]
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: 0: Input should be a valid int"):
         list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=1))
 
 
-def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: Api, github: FakeGithub) -> None:
+def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: GithubApi, github: FakeGithub) -> None:
     assert api.find("/repos/o/r/labels/nope", ANYTHING) is None
     for page in (b"a proxy's page", {"error": "no route"}):
         github.faults = [Fault("GET", ISSUE, status=404, body=page)]
@@ -159,14 +159,14 @@ def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: Api, github: 
     ("items", "links", "requests"),
     [(0, True, 1), (99, True, 1), (100, True, 2), (101, True, 2), (200, True, 2), (101, False, 2), (250, False, 3)],
 )
-def test_a_list_is_read_to_its_end(api: Api, github: FakeGithub, items: int, links: bool, requests: int) -> None:
+def test_a_list_is_read_to_its_end(api: GithubApi, github: FakeGithub, items: int, links: bool, requests: int) -> None:
     github.files, github.links = list(range(items)), links
     pages = api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=9)
     assert [number for page in pages for number in page] == list(range(items))
     assert [seen.query for seen in github.seen] == [{"per_page": "100", "page": str(n + 1)} for n in range(requests)]
 
 
-def test_a_short_page_is_not_the_last_while_github_links_to_another(api: Api, github: FakeGithub) -> None:
+def test_a_short_page_is_not_the_last_while_github_links_to_another(api: GithubApi, github: FakeGithub) -> None:
     github.faults = [
         Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[1], headers={"Link": '<x?page=2>; rel="next"'}),
         Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[2], headers={"Link": '<x?page=1>; rel="prev"'}),
@@ -174,16 +174,16 @@ def test_a_short_page_is_not_the_last_while_github_links_to_another(api: Api, gi
     assert list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=9)) == [(1,), (2,)]
 
 
-def test_list_is_read_up_to_the_page_limit(api: Api, github: FakeGithub) -> None:
+def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -> None:
     github.files = list(range(500))
     assert len(list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=2))) == 2
     assert len(github.seen) == 2
 
 
 def test_quota_is_read_from_every_response_and_every_request_is_counted(
-    api: Api, github: FakeGithub, meter: RateMeter
+    api: GithubApi, github: FakeGithub, meter: RateLimitMonitor
 ) -> None:
-    assert meter.use == GithubUse(0, RateLimit(None, None, None))
+    assert meter.use == GithubUsage(0, RateLimit(None, None, None))
     github.headers = {
         "X-RateLimit-Limit": "5000",
         "X-RateLimit-Remaining": "4990",
@@ -191,22 +191,22 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
     }
     api.get(ISSUE, ANYTHING)
     expected = RateLimit(5000, 4990, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
-    assert meter.use == GithubUse(1, expected)
+    assert meter.use == GithubUsage(1, expected)
     github.faults = [Fault("GET", ISSUE, "drop"), Fault("GET", ISSUE, status=500)]
     for _ in range(2):
         with pytest.raises(DependencyDown):
             api.get(ISSUE, ANYTHING)
-    assert meter.use == GithubUse(3, expected)
+    assert meter.use == GithubUsage(3, expected)
 
 
-def test_quota_without_values_does_not_replace_the_stored_quota(meter: RateMeter) -> None:
+def test_quota_without_values_does_not_replace_the_stored_quota(meter: RateLimitMonitor) -> None:
     heard = RateLimit(5000, 4999, NOON)
     meter.observe(heard)
     meter.observe(RateLimit(None, None, None))
-    assert meter.use == GithubUse(2, heard)
+    assert meter.use == GithubUsage(2, heard)
 
 
-def test_reset_time_out_of_range_is_ignored(api: Api, github: FakeGithub, meter: RateMeter) -> None:
+def test_reset_time_out_of_range_is_ignored(api: GithubApi, github: FakeGithub, meter: RateLimitMonitor) -> None:
     github.headers = {"X-RateLimit-Limit": "1", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9e30"}
     api.get(ISSUE, ANYTHING)
     assert meter.use.rate_limit == RateLimit(1, 1, None)
@@ -226,7 +226,7 @@ def everything_shown(error: BaseException) -> str:
         Fault("GET", ISSUE, "drop"),
     ],
 )
-def test_no_error_shows_the_token(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_no_error_shows_the_token(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
     github.faults = [fault]
     with pytest.raises(HlsError) as caught:
         api.get(ISSUE, ANYTHING)
@@ -236,7 +236,7 @@ def test_no_error_shows_the_token(api: Api, github: FakeGithub, fault: Fault) ->
 @pytest.mark.parametrize("token", ["ghp_secret\n", " ghp_secret", "ghp_\x07secret", "ghp_sécret", ""])
 def test_token_that_is_invalid_in_a_header_is_rejected_and_not_shown(token: str) -> None:
     with pytest.raises(SettingsError, match=r"github\.token") as caught:
-        Api(github_settings("https://api.github.com", token), observe=lambda _: None, now=lambda: NOON)
+        GithubApi(github_settings("https://api.github.com", token), observe=lambda _: None, now=lambda: NOON)
     assert "secret" not in str(caught.value)
 
 
@@ -244,10 +244,10 @@ def test_token_that_is_invalid_in_a_header_is_rejected_and_not_shown(token: str)
 def test_invalid_base_url_is_rejected(base_url: str) -> None:
     url = GithubSettings.model_construct(**{**dict(github_settings("https://x")), "base_url": base_url})
     with pytest.raises(SettingsError, match=r"github\.base_url: .* is not an address"):
-        Api(url, observe=lambda _: None, now=lambda: NOON)
+        GithubApi(url, observe=lambda _: None, now=lambda: NOON)
 
 
 def test_base_url_without_port_and_path_is_accepted() -> None:
-    api = Api(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON)
+    api = GithubApi(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON)
     assert api.base_url == "https://api.github.com"
     api.close()

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.analysis import REPLY_TYPES, Answered, IssueResponse, Unusable, Usage
+from hls_handler.analysis import REPLY_TYPES, IssueResponse, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude import Claude, ModelStatus, request_schema
 from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
 from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.conftest import NOON
 from tests.clients.fake_claude import KEY, FakeClaude, Say, error, message
@@ -36,7 +36,7 @@ PROMPT = Prompt(
     then=None,
     has_comment=True,
 )
-RENDERED = Rendered(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
+RENDERED = RenderedPrompt(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
 REPLY = {"worth_saying": True, "answer": "Upgrade.", "certain": False}
 GOOD = json.dumps(REPLY)
 USAGE = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, took_s=2.5)
@@ -75,13 +75,15 @@ def build(fake: FakeClaude) -> Iterator[Build]:
         client.close()
 
 
-def ask(build: Build, fake: FakeClaude, *says: Say, rendered: Rendered = RENDERED, **more: Any) -> Answered | Unusable:
+def ask(
+    build: Build, fake: FakeClaude, *says: Say, rendered: RenderedPrompt = RENDERED, **more: Any
+) -> ValidReply | UnusableReply:
     fake.says = list(says)
     return build().ask(rendered, **more)
 
 
 def test_valid_reply_is_returned_with_its_usage(build: Build, fake: FakeClaude) -> None:
-    assert ask(build, fake, Say(body=message(GOOD))) == Answered(
+    assert ask(build, fake, Say(body=message(GOOD))) == ValidReply(
         prompt_id="issues/respond@3f9c2a",
         reply_type="issue_response",
         reply=IssueResponse(worth_saying=True, answer="Upgrade.", certain=False),
@@ -118,7 +120,7 @@ def test_model_max_tokens_and_effort_of_the_prompt_override_settings(build: Buil
 
 def test_long_reply_can_be_requested_without_streaming(build: Build, fake: FakeClaude) -> None:
     fake.says = [Say(body=message(GOOD))]
-    assert isinstance(build(max_tokens=64_000, timeout_s=600).ask(RENDERED), Answered)
+    assert isinstance(build(max_tokens=64_000, timeout_s=600).ask(RENDERED), ValidReply)
 
 
 def test_blank_system_message_is_omitted(build: Build, fake: FakeClaude) -> None:
@@ -158,7 +160,7 @@ def test_reply_with_another_stop_reason_is_unusable_even_if_valid(
     build: Build, fake: FakeClaude, stop_reason: str | None, why: Any, problem: str
 ) -> None:
     answer = ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason)))
-    assert answer == Unusable("issues/respond@3f9c2a", why, problem, GOOD, USAGE)
+    assert answer == UnusableReply("issues/respond@3f9c2a", why, problem, GOOD, USAGE)
 
 
 class Toned(IssueResponse):
@@ -166,24 +168,24 @@ class Toned(IssueResponse):
 
 
 def test_reply_is_validated_against_fields_of_the_prompt(build: Build, fake: FakeClaude) -> None:
-    rendered = Rendered(replace(PROMPT, reply_model=Toned), "You help.", "What now?", Toned.model_json_schema())
+    rendered = RenderedPrompt(replace(PROMPT, reply_model=Toned), "You help.", "What now?", Toned.model_json_schema())
     answer = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "calm"}))), rendered=rendered)
-    assert isinstance(answer, Answered)
+    assert isinstance(answer, ValidReply)
     assert answer.reply == Toned.model_validate({**REPLY, "tone": "calm"})
     assert fake.asked[0]["output_config"]["format"]["schema"]["properties"]["tone"]["enum"] == ["calm", "heated"]
     again = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "loud"}))), rendered=rendered)
-    assert isinstance(again, Unusable)
+    assert isinstance(again, UnusableReply)
     assert again.problem == "tone: Input should be 'calm' or 'heated'"
 
 
 def test_reply_with_stop_reason_stop_sequence_is_used(build: Build, fake: FakeClaude) -> None:
-    assert isinstance(ask(build, fake, Say(body=message(GOOD, stop_reason="stop_sequence"))), Answered)
+    assert isinstance(ask(build, fake, Say(body=message(GOOD, stop_reason="stop_sequence"))), ValidReply)
 
 
 def test_refused_reply_names_category_and_explanation(build: Build, fake: FakeClaude) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "It could\nhelp an attacker."}
     answer = ask(build, fake, Say(body=message("", stop_reason="refusal", stop_details=details)))
-    assert isinstance(answer, Unusable)
+    assert isinstance(answer, UnusableReply)
     assert answer.problem == "Claude refused to answer (cyber): It could help an attacker."
 
 
@@ -191,7 +193,7 @@ def test_only_text_blocks_are_used(build: Build, fake: FakeClaude) -> None:
     thinking = {"type": "thinking", "thinking": "hm", "signature": "x"}
     text = {"type": "text", "text": GOOD}
     answer = ask(build, fake, Say(body=message("", content=[thinking, {"type": "new_kind", "text": "hm"}, text])))
-    assert isinstance(answer, Answered)
+    assert isinstance(answer, ValidReply)
 
 
 def test_cached_tokens_are_counted_separately(build: Build, fake: FakeClaude) -> None:
@@ -241,15 +243,15 @@ def test_cost_of_a_model_without_price_is_none(build: Build, fake: FakeClaude) -
 )
 def test_invalid_reply_lists_its_problems(build: Build, fake: FakeClaude, text: str, problem: str) -> None:
     answer = ask(build, fake, Say(body=message(text)))
-    assert isinstance(answer, Unusable)
+    assert isinstance(answer, UnusableReply)
     assert (answer.why, answer.text, answer.usage) == ("invalid", text, USAGE)
     assert answer.problem.startswith(problem)
 
 
 def test_second_request_contains_first_reply_and_its_problems(build: Build, fake: FakeClaude) -> None:
     first = ask(build, fake, Say(body=message('{"answer": 1}')))
-    assert isinstance(first, Unusable)
-    assert isinstance(ask(build, fake, Say(body=message(GOOD)), correction=first), Answered)
+    assert isinstance(first, UnusableReply)
+    assert isinstance(ask(build, fake, Say(body=message(GOOD)), correction=first), ValidReply)
     assert fake.asked[1]["messages"] == [
         {"role": "user", "content": "What now?"},
         {"role": "assistant", "content": '{"answer": 1}'},
@@ -266,7 +268,7 @@ def test_second_request_contains_first_reply_and_its_problems(build: Build, fake
 
 
 def test_second_request_after_empty_reply_has_no_empty_message(build: Build, fake: FakeClaude) -> None:
-    first = Unusable("issues/respond@3f9c2a", "invalid", "it was empty {", " ", USAGE)
+    first = UnusableReply("issues/respond@3f9c2a", "invalid", "it was empty {", " ", USAGE)
     ask(build, fake, Say(body=message(GOOD)), correction=first)
     assert [turn["role"] for turn in fake.asked[0]["messages"]] == ["user", "user"]
 
@@ -387,7 +389,7 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    ("say", "maybe_done"),
+    ("say", "may_have_succeeded"),
     [
         (Say(kind="hang"), True),
         (Say(kind="drop"), True),
@@ -398,17 +400,17 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
     ],
 )
 def test_maybe_done_is_true_if_the_call_may_have_been_billed(
-    build: Build, fake: FakeClaude, say: Say, maybe_done: bool
+    build: Build, fake: FakeClaude, say: Say, may_have_succeeded: bool
 ) -> None:
     down = failure(build, fake, say, timeout_s=0.2 if say.kind == "hang" else 60)
     assert isinstance(down, DependencyDown)
-    assert down.maybe_done is maybe_done
+    assert down.may_have_succeeded is may_have_succeeded
 
 
 def test_maybe_done_is_false_if_the_connection_failed(build: Build) -> None:
     with pytest.raises(DependencyDown) as caught:
         build(base_url="http://127.0.0.1:1").ask(RENDERED)
-    assert caught.value.maybe_done is False
+    assert caught.value.may_have_succeeded is False
 
 
 @pytest.mark.parametrize("key", ["sk-ant\n", "", "sk ant ", "sk-é"])

@@ -69,7 +69,7 @@ def test_rule_12_every_write_waits_for_the_rate_limiter_first() -> None:
     for method in methods():
         if list(calls_of(method, "write")):
             statements = [node for node in method.body if not _is_docstring(node)]
-            assert ast.unparse(statements[0]) == "self._before_write()", method.name
+            assert ast.unparse(statements[0]) == "self._wait_for_slot()", method.name
 
 
 def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:

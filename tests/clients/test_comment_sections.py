@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.actions import KeepComment, Outcome
-from hls_handler.clients.api import Api
+from hls_handler.actions import EnsureComment, Outcome
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.clients.sections import OLDER_LEFT_OUT
 from hls_handler.errors import DependencyDown
@@ -25,7 +25,7 @@ THEIRS = "a person edited our comment, and there is nothing new to write"
 
 
 def keep(
-    api: Api,
+    api: GithubApi,
     memory: FakeMemory,
     section: str | None = "reviewer-1",
     body: str = "Please squash.",
@@ -36,17 +36,17 @@ def keep(
     dry_run: bool = False,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=slots or WriteSlots(), still_ours=lambda: None, dry_run=dry_run
+        "o/r", bot=WE, memory=memory, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
-    return writer.keep_comment(7, KeepComment("reviews", body, create, section=section, footer=footer))
+    return writer.ensure_comment(7, EnsureComment("reviews", body, create, section=section, footer=footer))
 
 
-def keep_both(api: Api, memory: FakeMemory) -> None:
+def keep_both(api: GithubApi, memory: FakeMemory) -> None:
     keep(api, memory)
     keep(api, memory, "ci-2", "The build fails.", "Footer 2.")
 
 
-def test_first_source_creates_the_comment(api: Api, github: FakeGithub) -> None:
+def test_first_source_creates_the_comment(api: GithubApi, github: FakeGithub) -> None:
     memory, slots = FakeMemory(), WriteSlots()
     body = f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"
     made = Outcome("comment", "created", "commented", comment_id=1000, url=URL, body=body)
@@ -56,7 +56,7 @@ def test_first_source_creates_the_comment(api: Api, github: FakeGithub) -> None:
     assert (memory.known["reviews"].comment_id, slots.taken) == (1000, 1)
 
 
-def test_next_source_adds_its_section_before_the_one_footer(api: Api, github: FakeGithub) -> None:
+def test_next_source_adds_its_section_before_the_one_footer(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.seen.clear()
@@ -66,14 +66,14 @@ def test_next_source_adds_its_section_before_the_one_footer(api: Api, github: Fa
     assert github.bodies() == [BOTH]
 
 
-def test_new_text_of_a_source_replaces_its_section(api: Api, github: FakeGithub) -> None:
+def test_new_text_of_a_source_replaces_its_section(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     keep(api, memory, body="Looks fine.", footer="Footer 3.")
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
 
 
-def test_unchanged_text_of_a_source_writes_nothing(api: Api, github: FakeGithub) -> None:
+def test_unchanged_text_of_a_source_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
     memory, slots = FakeMemory(), WriteSlots()
     keep_both(api, memory)
     github.seen.clear()
@@ -84,7 +84,7 @@ def test_unchanged_text_of_a_source_writes_nothing(api: Api, github: FakeGithub)
     assert (slots.taken, memory.changes) == (0, changes)
 
 
-def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(api: Api, github: FakeGithub) -> None:
+def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     by_hand = BOTH.replace("Please squash.", "Squash,\n\n  please.\n").replace("\n", "\r\n")
@@ -99,7 +99,7 @@ def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(api: Api, 
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
 
 
-def test_section_deleted_by_a_person_returns_only_with_new_text(api: Api, github: FakeGithub) -> None:
+def test_section_deleted_by_a_person_returns_only_with_new_text(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     github.comments[0]["body"] = BOTH.replace("Please squash.\n\n", "")
@@ -107,7 +107,7 @@ def test_section_deleted_by_a_person_returns_only_with_new_text(api: Api, github
     assert keep(api, memory, body="Looks fine.").kind == "edited"
 
 
-def test_without_create_only_an_existing_section_is_edited(api: Api, github: FakeGithub) -> None:
+def test_without_create_only_an_existing_section_is_edited(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
     assert keep(api, memory, create=False) == nothing
@@ -120,7 +120,7 @@ def test_without_create_only_an_existing_section_is_edited(api: Api, github: Fak
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{END}\nFooter 1.\n{MARKER}"]
 
 
-def test_boxes_checked_by_a_person_stay_checked(api: Api, github: FakeGithub) -> None:
+def test_boxes_checked_by_a_person_stay_checked(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, body="- [ ] squash\n- [ ] rebase")
     keep(api, memory, "ci-2", "- [ ] squash\n- [ ] rebase")
@@ -154,13 +154,13 @@ def test_boxes_checked_by_a_person_stay_checked(api: Api, github: FakeGithub) ->
     ],
     ids=["a note on top", "first mark", "second mark", "digest", "everything twice", "without sections"],
 )
-def test_next_write_repairs_damaged_marks(api: Api, github: FakeGithub, damaged: str, then: str) -> None:
+def test_next_write_repairs_damaged_marks(api: GithubApi, github: FakeGithub, damaged: str, then: str) -> None:
     github.add_comment(HLS, damaged)
     assert keep(api, FakeMemory(), "ci-2", "The build is green.").kind == "edited"
     assert github.bodies() == [f"{then}{END}\nFooter 1.\n{MARKER}"]
 
 
-def test_our_comment_with_sections_is_found_without_memory(api: Api, github: FakeGithub) -> None:
+def test_our_comment_with_sections_is_found_without_memory(api: GithubApi, github: FakeGithub) -> None:
     ours = github.add_comment(HLS, BOTH)
     memory = FakeMemory()
     assert keep(api, memory).kind == "unchanged"
@@ -170,13 +170,13 @@ def test_our_comment_with_sections_is_found_without_memory(api: Api, github: Fak
     assert github.calls == [f"GET {FIRST}"]
 
 
-def test_rule_16_copy_of_our_whole_comment_by_another_account_is_ignored(api: Api, github: FakeGithub) -> None:
+def test_rule_16_copy_of_our_whole_comment_by_another_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(MALLORY, BOTH)
     assert keep(api, FakeMemory()).kind == "created"
     assert github.bodies()[0] == BOTH
 
 
-def test_deletion_by_a_person_holds_for_every_source(api: Api, github: FakeGithub) -> None:
+def test_deletion_by_a_person_holds_for_every_source(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     github.comments[0]["body"] = BOTH.removesuffix(MARKER)
@@ -187,7 +187,7 @@ def test_deletion_by_a_person_holds_for_every_source(api: Api, github: FakeGithu
 
 
 @pytest.mark.parametrize("after", [True, False])
-def test_section_with_lost_response_is_not_written_twice(api: Api, github: FakeGithub, after: bool) -> None:
+def test_section_with_lost_response_is_not_written_twice(api: GithubApi, github: FakeGithub, after: bool) -> None:
     memory = FakeMemory()
     for verb, path in (("POST", THREAD), ("PATCH", FIRST)):
         section = f"source-{verb}"
@@ -199,7 +199,7 @@ def test_section_with_lost_response_is_not_written_twice(api: Api, github: FakeG
     assert github.bodies()[0].count("Please squash.") == 2
 
 
-def test_oldest_sections_are_dropped_if_the_comment_is_too_long(api: Api, github: FakeGithub) -> None:
+def test_oldest_sections_are_dropped_if_the_comment_is_too_long(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     for number in range(4):
         keep(api, memory, f"ci-{number}", f"{number}" * 30_000)
@@ -213,14 +213,14 @@ def test_oldest_sections_are_dropped_if_the_comment_is_too_long(api: Api, github
     assert "<!-- hls:section ci-1 " not in github.bodies()[0]
 
 
-def test_family_can_change_to_comments_without_sections(api: Api, github: FakeGithub) -> None:
+def test_family_can_change_to_comments_without_sections(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep_both(api, memory)
     keep(api, memory, None, "All in one.", "")
     assert github.bodies() == [f"All in one.\n{MARKER}"]
 
 
-def test_dry_run_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     assert keep(api, memory, create=False, dry_run=True).kind == "withheld"
     assert keep(api, memory, dry_run=True).detail == "would have commented"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.actions import KeepComment, Outcome
-from hls_handler.clients.api import Api
+from hls_handler.actions import EnsureComment, Outcome
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Wait
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed
 from hls_handler.events import Account
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
@@ -22,7 +22,7 @@ URL = "https://github.com/o/r/issues/7#issuecomment-1000"
 
 
 def keep(
-    api: Api,
+    api: GithubApi,
     memory: FakeMemory,
     body: str = "Looks like a bug.",
     *,
@@ -32,12 +32,12 @@ def keep(
     family: str = "issues",
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=slots or WriteSlots(), still_ours=lambda: None, dry_run=dry_run
+        "o/r", bot=WE, memory=memory, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
-    return writer.keep_comment(7, KeepComment(family, body, create))
+    return writer.ensure_comment(7, EnsureComment(family, body, create))
 
 
-def test_first_comment_ends_with_the_marker(api: Api, github: FakeGithub) -> None:
+def test_first_comment_ends_with_the_marker(api: GithubApi, github: FakeGithub) -> None:
     memory, slots = FakeMemory(), WriteSlots()
     body = f"Looks like a bug.\n{MARK}"
     assert keep(api, memory, slots=slots) == Outcome(
@@ -49,7 +49,7 @@ def test_first_comment_ends_with_the_marker(api: Api, github: FakeGithub) -> Non
     assert slots.taken == 1
 
 
-def test_nothing_is_written_when_nothing_changed(api: Api, github: FakeGithub) -> None:
+def test_nothing_is_written_when_nothing_changed(api: GithubApi, github: FakeGithub) -> None:
     memory, slots = FakeMemory(), WriteSlots()
     keep(api, memory)
     github.seen.clear()
@@ -64,7 +64,7 @@ def test_nothing_is_written_when_nothing_changed(api: Api, github: FakeGithub) -
     assert (slots.taken, memory.changes) == (0, changes)
 
 
-def test_new_text_edits_the_comment_in_place(api: Api, github: FakeGithub) -> None:
+def test_new_text_edits_the_comment_in_place(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.seen.clear()
@@ -88,7 +88,7 @@ def test_new_text_edits_the_comment_in_place(api: Api, github: FakeGithub) -> No
     ],
     ids=lambda fault: f"{fault.verb} {fault.kind} {fault.status} {'after' if fault.after else 'before'}",
 )
-def test_lost_response_does_not_cause_a_second_comment(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_lost_response_does_not_cause_a_second_comment(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
     memory = FakeMemory()
     github.faults = [fault]
     with pytest.raises(DependencyDown):
@@ -100,22 +100,24 @@ def test_lost_response_does_not_cause_a_second_comment(api: Api, github: FakeGit
     assert memory.known["issues"].comment_id == 1000
 
 
-def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGithub, api: Api) -> None:
-    hasty = Github(Api(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05))
+def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGithub, api: GithubApi) -> None:
+    hasty = Github(
+        GithubApi(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05)
+    )
     memory = FakeMemory()
     github.faults = [Fault("POST", THREAD, "hang", after=True)]
     writer = hasty.writer(
-        "o/r", we=WE, memory=memory, before_write=WriteSlots(), still_ours=lambda: None, dry_run=False
+        "o/r", bot=WE, memory=memory, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     with pytest.raises(DependencyDown):
-        writer.keep_comment(7, KeepComment("issues", "Looks like a bug.", create=True))
+        writer.ensure_comment(7, EnsureComment("issues", "Looks like a bug.", create=True))
     hasty.close()
     assert keep(api, memory).kind == "unchanged"
     assert github.events == ["commented"]
 
 
 @pytest.mark.parametrize("after", [True, False])
-def test_edit_with_lost_response_is_not_made_twice(api: Api, github: FakeGithub, after: bool) -> None:
+def test_edit_with_lost_response_is_not_made_twice(api: GithubApi, github: FakeGithub, after: bool) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.faults = [Fault("PATCH", FIRST, "drop", after=after)]
@@ -126,7 +128,7 @@ def test_edit_with_lost_response_is_not_made_twice(api: Api, github: FakeGithub,
     assert keep(api, memory).kind == "edited"  # the memory has the last written digest
 
 
-def test_comment_deleted_by_a_person_is_not_posted_again(api: Api, github: FakeGithub) -> None:
+def test_comment_deleted_by_a_person_is_not_posted_again(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.comments.clear()
@@ -139,21 +141,21 @@ def test_comment_deleted_by_a_person_is_not_posted_again(api: Api, github: FakeG
     assert github.comments == []
 
 
-def test_comment_deleted_during_an_edit_is_not_posted_again(api: Api, github: FakeGithub) -> None:
+def test_comment_deleted_during_an_edit_is_not_posted_again(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.faults = [Fault("PATCH", FIRST, status=404, body={"message": "Not Found"})]
     assert keep(api, memory, "It is a bug.").kind == "declined"
 
 
-def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(api: Api, github: FakeGithub) -> None:
+def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     joke = github.add_comment(MALLORY, f"ha\n{MARK}")
     outcome = keep(api, FakeMemory())
     assert (outcome.kind, outcome.comment_id) == ("created", joke + 1)
     assert github.bodies()[0] == f"ha\n{MARK}"
 
 
-def test_rule_16_other_comments_of_our_account_are_not_edited(api: Api, github: FakeGithub) -> None:
+def test_rule_16_other_comments_of_our_account_are_not_edited(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(HLS, "I am also a person.")
     github.add_comment(HLS, f"A quote of {MARK} in the middle.")
     github.add_comment(HLS, "Another family.\n<!-- hls:pull_requests -->")
@@ -161,7 +163,7 @@ def test_rule_16_other_comments_of_our_account_are_not_edited(api: Api, github: 
     assert github.events.count("edited") == 0
 
 
-def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(api: Api, github: FakeGithub) -> None:
+def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(api: GithubApi, github: FakeGithub) -> None:
     for number in range(220):
         github.add_comment(MALLORY, f"comment {number}")
     ours = github.add_comment({**HLS, "login": "HLS-before"}, f"Old.\r\n{MARK}\n")
@@ -173,7 +175,7 @@ def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(api: 
     assert memory.known["issues"].comment_id == ours
 
 
-def test_comment_edited_by_a_person_is_replaced_only_by_new_text(api: Api, github: FakeGithub) -> None:
+def test_comment_edited_by_a_person_is_replaced_only_by_new_text(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.comments[0]["body"] = f"Fixed a typo.\n{MARK}"
@@ -184,7 +186,7 @@ def test_comment_edited_by_a_person_is_replaced_only_by_new_text(api: Api, githu
     assert github.bodies() == [f"It is a bug.\n{MARK}"]
 
 
-def test_checked_boxes_stay_checked_in_new_text(api: Api, github: FakeGithub) -> None:
+def test_checked_boxes_stay_checked_in_new_text(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, "- [ ] squash\n- [ ] rebase")
     github.comments[0]["body"] = f"- [x] squash\r\n- [ ] rebase\r\n{MARK}"
@@ -197,7 +199,7 @@ def test_checked_boxes_stay_checked_in_new_text(api: Api, github: FakeGithub) ->
 
 
 @pytest.mark.parametrize("memory_is_lost", [False, True])
-def test_box_checked_by_a_person_causes_no_write(api: Api, github: FakeGithub, memory_is_lost: bool) -> None:
+def test_box_checked_by_a_person_causes_no_write(api: GithubApi, github: FakeGithub, memory_is_lost: bool) -> None:
     memory = FakeMemory()
     keep(api, memory, "- [ ] squash\n- [ ] squash")
     ticked = f"- [ ] squash\n- [x] squash\n{MARK}"
@@ -212,7 +214,7 @@ def test_box_checked_by_a_person_causes_no_write(api: Api, github: FakeGithub, m
     assert github.events == ["commented"]
 
 
-def test_comment_without_its_marker_is_not_edited(api: Api, github: FakeGithub) -> None:
+def test_comment_without_its_marker_is_not_edited(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     github.comments[0]["body"] = "Never mind the bot."
@@ -223,7 +225,7 @@ def test_comment_without_its_marker_is_not_edited(api: Api, github: FakeGithub) 
     assert github.bodies() == ["Never mind the bot."]
 
 
-def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: Api, github: FakeGithub) -> None:
+def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(MALLORY, f"Old.\n{MARK}")
     memory = FakeMemory()
     memory.known["issues"] = FakeKnownComment(1000, "digest")
@@ -231,7 +233,7 @@ def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: Api, github
     assert github.bodies()[0] == f"Old.\n{MARK}"
 
 
-def test_without_create_only_an_existing_comment_is_edited(api: Api, github: FakeGithub) -> None:
+def test_without_create_only_an_existing_comment_is_edited(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     assert keep(api, memory, create=False) == Outcome(
         "comment", "withheld", "nothing worth saying, and no existing comment to update"
@@ -242,14 +244,14 @@ def test_without_create_only_an_existing_comment_is_edited(api: Api, github: Fak
     assert github.bodies() == [f"It is a question.\n{MARK}"]
 
 
-def test_each_family_has_its_own_comment(api: Api, github: FakeGithub) -> None:
+def test_each_family_has_its_own_comment(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory)
     keep(api, memory, "A pull request.", family="pull_requests")
     assert github.bodies() == [f"Looks like a bug.\n{MARK}", "A pull request.\n<!-- hls:pull_requests -->"]
 
 
-def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: Api, github: FakeGithub) -> None:
+def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     body = "line\n" * 20_000 + "\n\nThe footer."
     keep(api, memory, body)
@@ -259,16 +261,16 @@ def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: Api, github:
     assert keep(api, memory, body).kind == "unchanged"
 
 
-def test_comment_of_maximum_length_is_not_truncated(api: Api, github: FakeGithub) -> None:
+def test_comment_of_maximum_length_is_not_truncated(api: GithubApi, github: FakeGithub) -> None:
     body = "x" * (65_536 - len(f"\n{MARK}"))
     keep(api, FakeMemory(), body)
     assert github.bodies() == [f"{body}\n{MARK}"]
 
 
 @pytest.mark.parametrize(
-    "error", [Wait("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
+    "error", [Postponed("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
 )
-def test_run_can_be_stopped_before_a_write(api: Api, github: FakeGithub, error: HlsError) -> None:
+def test_run_can_be_stopped_before_a_write(api: GithubApi, github: FakeGithub, error: HlsError) -> None:
     memory = FakeMemory()
     for body in ("Looks like a bug.", "It is a bug."):
         with pytest.raises(type(error)):
@@ -277,14 +279,14 @@ def test_run_can_be_stopped_before_a_write(api: Api, github: FakeGithub, error: 
     assert github.events == ["commented", "edited"]
 
 
-def test_locked_conversation_raises_permanent(api: Api, github: FakeGithub) -> None:
+def test_locked_conversation_raises_permanent(api: GithubApi, github: FakeGithub) -> None:
     locked = {"message": "Unable to create comment because issue is locked."}
     github.faults = [Fault("POST", THREAD, status=403, body=locked)]
     with pytest.raises(Permanent, match=r"the conversation is locked$"):
         keep(api, FakeMemory())
 
 
-def test_dry_run_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     body = f"Looks like a bug.\n{MARK}"
     assert keep(api, memory, dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hls_handler.clients.github import connect
-from hls_handler.clients.rate import RateMeter
+from hls_handler.clients.rate import RateLimitMonitor
 from hls_handler.clients.writer import DryRunWriter, GithubWriter
 from hls_handler.events import Account
 from tests.clients.conftest import NOON, github_settings
@@ -13,12 +13,12 @@ from tests.clients.test_labels import WriteSlots
 from tests.clients.test_reader import ISSUE
 
 
-def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateMeter) -> None:
+def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateLimitMonitor) -> None:
     github.issue = ISSUE
     client = connect(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON)
     assert github.calls == []
-    we = client.who_am_i()
-    assert we == Account("hls-bot", 9001, "User")
+    bot = client.fetch_bot_account()
+    assert bot == Account("hls-bot", 9001, "User")
     assert client.access("o/r").missing == ("the account may not set labels in o/r: it needs the role triage or write",)
     assert client.reader("o/r").issue(7).title == "It crashes"
     client.close()
@@ -27,13 +27,18 @@ def test_one_connection_serves_account_access_and_reads(github: FakeGithub, mete
     assert github.connections == 1
 
 
-def test_a_dry_run_gets_a_writer_that_cannot_write(github: FakeGithub, meter: RateMeter) -> None:
+def test_a_dry_run_gets_a_writer_that_cannot_write(github: FakeGithub, meter: RateLimitMonitor) -> None:
     client = connect(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON)
-    we = Account("hls-bot", 9001, "User")
+    bot = Account("hls-bot", 9001, "User")
     kinds = [
         type(
             client.writer(
-                "o/r", we=we, memory=FakeMemory(), before_write=WriteSlots(), still_ours=lambda: None, dry_run=dry_run
+                "o/r",
+                bot=bot,
+                memory=FakeMemory(),
+                wait_for_slot=WriteSlots(),
+                check_lease=lambda: None,
+                dry_run=dry_run,
             )
         )
         for dry_run in (True, False)

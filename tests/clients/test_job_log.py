@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from hls_handler.clients.api import Api
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.job_log import MAX_LINE_CHARS, is_allowed_url, read_log
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import DependencyDown, Permanent
@@ -21,19 +21,19 @@ LOGS = "/repos/o/r/actions/jobs/6/logs"
 STORED = "/stored/6"
 
 
-def lines_of(api: Api) -> list[str]:
+def lines_of(api: GithubApi) -> list[str]:
     log = GithubReader(api, "o/r").job_log(6)
     assert isinstance(log, Iterator)
     return list(log)
 
 
-def test_a_log_is_read_line_by_line_as_it_was_written(api: Api, github: FakeGithub) -> None:
+def test_a_log_is_read_line_by_line_as_it_was_written(api: GithubApi, github: FakeGithub) -> None:
     github.log = "\ufeff2026-11-20T12:00:00Z \x1b[31mred\x1b[0m\r\na\x0cb\u2028c\rd\n\n##[error]end".encode()
     assert lines_of(api) == ["2026-11-20T12:00:00Z \x1b[31mred\x1b[0m", "a\x0cb\u2028c\rd", "", "##[error]end"]
     assert github.calls == [f"GET {LOGS}", f"GET {STORED}"]
 
 
-def test_token_is_not_sent_to_the_log_storage(api: Api, github: FakeGithub) -> None:
+def test_token_is_not_sent_to_the_log_storage(api: GithubApi, github: FakeGithub) -> None:
     github.log = b"one\n"
     lines_of(api)
     asked, stored = github.seen
@@ -44,7 +44,7 @@ def test_token_is_not_sent_to_the_log_storage(api: Api, github: FakeGithub) -> N
 
 
 def test_netrc_credentials_are_not_sent(
-    api: Api, github: FakeGithub, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    api: GithubApi, github: FakeGithub, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / "netrc"
     netrc.write_text("machine 127.0.0.1 login mona password hunter2hunter2\n")
@@ -54,7 +54,7 @@ def test_netrc_credentials_are_not_sent(
     assert "authorization" not in github.seen[1].headers
 
 
-def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(api: Api, github: FakeGithub) -> None:
+def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(api: GithubApi, github: FakeGithub) -> None:
     github.log = b"a\xffb\n" + "ä€😀".encode() * 30_000 + b"\n" + b"\xe2\x82"
     bad, long, incomplete = lines_of(api)
     assert (bad, incomplete) == ("a\ufffdb", "\ufffd")
@@ -62,7 +62,7 @@ def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(api: Api, git
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"], ids=["nothing", "a mark alone"])
-def test_log_without_content_is_empty(api: Api, github: FakeGithub, content: bytes) -> None:
+def test_log_without_content_is_empty(api: GithubApi, github: FakeGithub, content: bytes) -> None:
     github.log = content
     assert GithubReader(api, "o/r").job_log(6) == NoLog("empty")
 
@@ -77,12 +77,12 @@ def test_log_without_content_is_empty(api: Api, github: FakeGithub, content: byt
     ],
     ids=["never written", "deleted", "deleted meanwhile", "gone meanwhile"],
 )
-def test_missing_log_has_expired(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_missing_log_has_expired(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
     github.log, github.faults = b"one\n", [fault]
     assert GithubReader(api, "o/r").job_log(6) == NoLog("expired")
 
 
-def test_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
+def test_missing_permission_is_named(api: GithubApi, github: FakeGithub) -> None:
     headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
     github.faults = [Fault("GET", LOGS, status=403, body={"message": "Resource not accessible"}, headers=headers)]
     with pytest.raises(Permanent, match=r"the token lacks a permission; GitHub asks for actions=read$"):
@@ -103,7 +103,7 @@ def test_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
     ],
     ids=lambda fault: f"{fault.path} {fault.kind} {fault.status}",
 )
-def test_failed_download_is_reported_without_the_url(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_failed_download_is_reported_without_the_url(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
     github.log, github.faults = b"one\n", [fault]
     expected: type[Exception] = Permanent if fault.status == 307 else DependencyDown
     with pytest.raises(expected, match=rf"^GET {LOGS}: ") as caught:
@@ -112,7 +112,7 @@ def test_failed_download_is_reported_without_the_url(api: Api, github: FakeGithu
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def test_truncated_transfer_raises_dependency_down(api: Api, github: FakeGithub) -> None:
+def test_truncated_transfer_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
     cut = {"Content-Length": "900", "Connection": "close"}
     github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" + b"x" * 496, headers=cut)]
     log = GithubReader(api, "o/r").job_log(6)
@@ -162,7 +162,7 @@ def test_only_a_chunk_of_a_log_is_in_memory(github: FakeGithub) -> None:
     assert peak - before < 2**21
 
 
-def test_abandoned_log_closes_its_connection(api: Api, github: FakeGithub) -> None:
+def test_abandoned_log_closes_its_connection(api: GithubApi, github: FakeGithub) -> None:
     closed = {"Connection": "close"}
     github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" * 2**15, headers=closed)]
     log = GithubReader(api, "o/r").job_log(6)
@@ -199,7 +199,7 @@ def test_only_https_or_http_between_loopback_addresses_is_allowed(
     assert is_allowed_url(address, base_url) is is_allowed
 
 
-def test_url_that_is_not_allowed_is_not_requested(api: Api, github: FakeGithub) -> None:
+def test_url_that_is_not_allowed_is_not_requested(api: GithubApi, github: FakeGithub) -> None:
     github.log, github.log_address = b"one\n", "http://169.254.169.254/latest?signature=5ecret"
     with pytest.raises(DependencyDown, match=r"the URL of the log is not https$"):
         GithubReader(api, "o/r").job_log(6)

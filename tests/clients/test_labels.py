@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import pytest
 
-from hls_handler.actions import KeepLabels, LabelWish, Outcome
-from hls_handler.clients.api import Api
+from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable, Wait
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed, Retryable
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import LabelState, Origin
-from hls_handler.settings.model import LabelsOfARepository
+from hls_handler.handlers.labelling import LabelOrigin, LabelState
+from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, FakeGithub, Fault
 from tests.clients.fake_memory import FakeMemory
@@ -20,7 +20,11 @@ from tests.clients.fake_memory import FakeMemory
 WE = Account(str(HLS["login"]), 9001, "User")
 ON = "/repos/o/r/issues/7/labels"
 ALL = "/repos/o/r/labels"
-BUG, HIGH, LOW = LabelWish("bug", "kind"), LabelWish("priority-high", "priority"), LabelWish("priority-low", "priority")
+BUG, HIGH, LOW = (
+    RequestedLabel("bug", "kind"),
+    RequestedLabel("priority-high", "priority"),
+    RequestedLabel("priority-low", "priority"),
+)
 
 
 class WriteSlots:
@@ -38,23 +42,23 @@ class WriteSlots:
 
 
 def keep(
-    api: Api,
+    api: GithubApi,
     memory: FakeMemory,
-    *requested: LabelWish,
+    *requested: RequestedLabel,
     slots: WriteSlots | None = None,
     dry_run: bool = False,
-    settings: LabelsOfARepository | None = None,
+    settings: EffectiveLabels | None = None,
     before: Mapping[str, LabelState] | None = None,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=slots or WriteSlots(), still_ours=lambda: None, dry_run=dry_run
+        "o/r", bot=WE, memory=memory, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
-    action = KeepLabels(requested, ("kind", "priority", "size"))
+    action = EnsureLabels(requested, ("kind", "priority", "size"))
     known = memory.labels() if before is None else before
-    return writer.keep_labels(7, action, labels=settings or LabelsOfARepository(), before=known)
+    return writer.ensure_labels(7, action, labels=settings or EffectiveLabels(), before=known)
 
 
-def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: Api, github: FakeGithub) -> None:
+def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: GithubApi, github: FakeGithub) -> None:
     memory, slots = FakeMemory(), WriteSlots()
     outcome = keep(api, memory, BUG, HIGH, slots=slots)
     assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
@@ -69,7 +73,7 @@ def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: Api,
     assert slots.taken == 3
 
 
-def test_existing_labels_take_one_read_and_no_write(api: Api, github: FakeGithub) -> None:
+def test_existing_labels_take_one_read_and_no_write(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, BUG, HIGH)
     github.seen.clear()
@@ -81,32 +85,32 @@ def test_existing_labels_take_one_read_and_no_write(api: Api, github: FakeGithub
     assert slots.taken == 0
 
 
-def test_one_missing_label_is_looked_up_by_its_name(api: Api, github: FakeGithub) -> None:
+def test_one_missing_label_is_looked_up_by_its_name(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
     keep(api, FakeMemory(), BUG)
     assert github.calls == [f"GET {ON}", f"GET {ALL}/bug", f"POST {ON}"]
 
 
-def test_label_is_stored_with_the_prompt_that_requested_it(api: Api) -> None:
-    memory, small = FakeMemory(), LabelWish("size/small", "size")
+def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> None:
+    memory, small = FakeMemory(), RequestedLabel("size/small", "size")
     writer = Github(api).writer(
-        "o/r", we=WE, memory=memory, before_write=WriteSlots(), still_ours=lambda: None, dry_run=False
+        "o/r", bot=WE, memory=memory, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
-    action = KeepLabels((BUG, HIGH, small), ("kind", "priority", "size"), said={"kind": "p@1", "priority": "q@2"})
-    writer.keep_labels(7, action, labels=LabelsOfARepository(), before={})
-    assert memory.origins == {"bug": Origin("kind", "p@1"), "priority-high": Origin("priority", "q@2")}
+    action = EnsureLabels((BUG, HIGH, small), ("kind", "priority", "size"), said={"kind": "p@1", "priority": "q@2"})
+    writer.ensure_labels(7, action, labels=EffectiveLabels(), before={})
+    assert memory.origins == {"bug": LabelOrigin("kind", "p@1"), "priority-high": LabelOrigin("priority", "q@2")}
 
 
-def test_label_names_are_quoted_in_urls(api: Api, github: FakeGithub) -> None:
+def test_label_names_are_quoted_in_urls(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
-    keep(api, memory, LabelWish("size/small", "size"))
-    keep(api, memory, LabelWish("size/large", "size"))
+    keep(api, memory, RequestedLabel("size/small", "size"))
+    keep(api, memory, RequestedLabel("size/large", "size"))
     assert github.on_thread == ["size/large"]
     assert f"GET {ALL}/size%2Fsmall" in github.calls
     assert f"DELETE {ON}/size%2Fsmall" in github.calls
 
 
-def test_reading_of_labels_stops_when_all_names_are_found(api: Api, github: FakeGithub) -> None:
+def test_reading_of_labels_stops_when_all_names_are_found(api: GithubApi, github: FakeGithub) -> None:
     for number in range(350):
         github.add_label(f"label {number}")
         if number == 150:
@@ -117,7 +121,7 @@ def test_reading_of_labels_stops_when_all_names_are_found(api: Api, github: Fake
     assert github.on_thread == ["BUG", "Priority-High"]
 
 
-def test_new_label_replaces_our_old_label_of_its_group(api: Api, github: FakeGithub) -> None:
+def test_new_label_replaces_our_old_label_of_its_group(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     outcome = keep(api, memory, HIGH)
@@ -127,7 +131,7 @@ def test_new_label_replaces_our_old_label_of_its_group(api: Api, github: FakeGit
     assert memory.label_states == {"priority-high": "ours"}
 
 
-def test_rule_14_label_removed_by_a_person_is_not_set_again(api: Api, github: FakeGithub) -> None:
+def test_rule_14_label_removed_by_a_person_is_not_set_again(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, BUG)
     github.on_thread.clear()
@@ -139,7 +143,7 @@ def test_rule_14_label_removed_by_a_person_is_not_set_again(api: Api, github: Fa
     assert memory.label_states == {"bug": "gone"}
 
 
-def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: Api, github: FakeGithub) -> None:
+def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: GithubApi, github: FakeGithub) -> None:
     github.on_thread = ["priority-low"]
     outcome = keep(api, FakeMemory(), HIGH)
     assert outcome.kind == "withheld"
@@ -147,9 +151,9 @@ def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: Api,
     assert github.calls == [f"GET {ON}"]
 
 
-def test_rule_14_no_label_is_created_if_settings_forbid_it(api: Api, github: FakeGithub) -> None:
+def test_rule_14_no_label_is_created_if_settings_forbid_it(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
-    outcome = keep(api, FakeMemory(), BUG, HIGH, settings=LabelsOfARepository(create=False))
+    outcome = keep(api, FakeMemory(), BUG, HIGH, settings=EffectiveLabels(create=False))
     assert github.on_thread == ["bug"]
     assert outcome.detail == (
         "added bug; priority-high not added: the repository has no such label, and labels.create is off in the settings"
@@ -171,7 +175,7 @@ def test_rule_14_no_label_is_created_if_settings_forbid_it(api: Api, github: Fak
     ],
     ids=lambda fault: f"{fault.verb} {fault.path} {fault.kind} {'after' if fault.after else 'before'}",
 )
-def test_lost_response_causes_no_second_label_event(api: Api, github: FakeGithub, fault: Fault) -> None:
+def test_lost_response_causes_no_second_label_event(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
     memory = FakeMemory()
     github.faults = [fault]
     with pytest.raises(DependencyDown):
@@ -182,13 +186,13 @@ def test_lost_response_causes_no_second_label_event(api: Api, github: FakeGithub
     assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
 
 
-def test_outcome_includes_writes_of_earlier_runs(api: Api, github: FakeGithub) -> None:
+def test_outcome_includes_writes_of_earlier_runs(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     before = memory.labels()
     for _ in range(3):  # one removal, two creations
-        with pytest.raises(Wait):
-            keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Wait("not our turn", at=NOON)), before=before)
+        with pytest.raises(Postponed):
+            keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
     last = keep(api, memory, BUG, HIGH, before=before)
     assert last == Outcome(
         "labels",
@@ -203,7 +207,7 @@ def test_outcome_includes_writes_of_earlier_runs(api: Api, github: FakeGithub) -
     assert github.events[1:] == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
 
 
-def test_outcome_lists_labels_in_requested_order_after_any_run(api: Api, github: FakeGithub) -> None:
+def test_outcome_lists_labels_in_requested_order_after_any_run(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     outcome = keep(api, memory, HIGH, BUG, before={})
     assert outcome.detail == "added priority-high, bug"
@@ -211,7 +215,7 @@ def test_outcome_lists_labels_in_requested_order_after_any_run(api: Api, github:
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
-def test_removal_with_lost_response_is_in_the_outcome(api: Api, github: FakeGithub, after: bool) -> None:
+def test_removal_with_lost_response_is_in_the_outcome(api: GithubApi, github: FakeGithub, after: bool) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     before = memory.labels()
@@ -222,12 +226,12 @@ def test_removal_with_lost_response_is_in_the_outcome(api: Api, github: FakeGith
     assert outcome.detail == "added priority-high; removed priority-low"
 
 
-def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: Api, github: FakeGithub) -> None:
+def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, BUG, LOW)
     before = memory.labels()
-    with pytest.raises(Wait):
-        keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Wait("not our turn", at=NOON)), before=before)
+    with pytest.raises(Postponed):
+        keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
     github.on_thread.remove("bug")
     outcome = keep(api, memory, BUG, HIGH, before=before)
     assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
@@ -235,7 +239,7 @@ def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: Api, 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
 def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
-    api: Api, github: FakeGithub, after: bool
+    api: GithubApi, github: FakeGithub, after: bool
 ) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
@@ -256,14 +260,14 @@ def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
     ]
 
 
-def test_label_removed_concurrently_is_no_error(api: Api, github: FakeGithub) -> None:
+def test_label_removed_concurrently_is_no_error(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=404, body={"message": "Label does not exist"})]
     assert keep(api, memory, HIGH).removed == ("priority-low",)
 
 
-def test_rejected_removal_does_not_count_as_done(api: Api, github: FakeGithub) -> None:
+def test_rejected_removal_does_not_count_as_done(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=422, body={"message": "Validation Failed"})]
@@ -273,23 +277,23 @@ def test_rejected_removal_does_not_count_as_done(api: Api, github: FakeGithub) -
     assert "priority-low" in memory.label_states
 
 
-def test_label_created_concurrently_is_no_error(api: Api, github: FakeGithub) -> None:
+def test_label_created_concurrently_is_no_error(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
     github.faults = [Fault("GET", f"{ALL}/bug", status=404, body={"message": "Not Found"})]
     assert keep(api, FakeMemory(), BUG).added == ("bug",)
 
 
-def test_rejected_label_is_retryable_and_no_failure_of_github(api: Api, github: FakeGithub) -> None:
+def test_rejected_label_is_retryable_and_no_failure_of_github(api: GithubApi, github: FakeGithub) -> None:
     with pytest.raises(Retryable, match=r"^POST /repos/o/r/labels: 422: GitHub rejected the label a,b$") as error:
-        keep(api, FakeMemory(), LabelWish("a,b", "kind"))
+        keep(api, FakeMemory(), RequestedLabel("a,b", "kind"))
     assert not isinstance(error.value, DependencyDown)
 
 
 @pytest.mark.parametrize("stopped", [0, 1, 2, 3])
 @pytest.mark.parametrize(
-    "error", [Wait("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
+    "error", [Postponed("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
 )
-def test_run_can_be_stopped_before_any_write(api: Api, github: FakeGithub, stopped: int, error: HlsError) -> None:
+def test_run_can_be_stopped_before_any_write(api: GithubApi, github: FakeGithub, stopped: int, error: HlsError) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.events.clear()
@@ -302,16 +306,16 @@ def test_run_can_be_stopped_before_any_write(api: Api, github: FakeGithub, stopp
     assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
 
 
-def test_intent_without_write_is_forgotten(api: Api, github: FakeGithub) -> None:
+def test_intent_without_write_is_forgotten(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
-    with pytest.raises(Wait):
-        keep(api, memory, BUG, slots=WriteSlots(None, Wait("not our turn", at=NOON)))
+    with pytest.raises(Postponed):
+        keep(api, memory, BUG, slots=WriteSlots(None, Postponed("not our turn", at=NOON)))
     assert memory.label_states == {"bug": "intended"}
     keep(api, memory, HIGH)
     assert memory.label_states == {"priority-high": "ours"}
 
 
-def test_dry_run_decides_and_writes_nothing(api: Api, github: FakeGithub) -> None:
+def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     github.seen.clear()
@@ -328,13 +332,13 @@ def test_dry_run_decides_and_writes_nothing(api: Api, github: FakeGithub) -> Non
     assert memory.changes == changes
 
 
-def test_dry_run_without_change_is_unchanged(api: Api, github: FakeGithub) -> None:
+def test_dry_run_without_change_is_unchanged(api: GithubApi, github: FakeGithub) -> None:
     memory = FakeMemory()
     keep(api, memory, LOW)
     assert keep(api, memory, LOW, dry_run=True).kind == "unchanged"
 
 
-def test_missing_permission_is_named(api: Api, github: FakeGithub) -> None:
+def test_missing_permission_is_named(api: GithubApi, github: FakeGithub) -> None:
     github.faults = [
         Fault(
             *("POST", ON),

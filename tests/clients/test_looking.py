@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hls_handler.actions import KeepComment, KeepLabels, LabelWish, Outcome
-from hls_handler.clients.looking import Looking, Opened, look
+from hls_handler.actions import EnsureComment, EnsureLabels, Outcome, RequestedLabel
+from hls_handler.clients.looking import Opened, ReadOnlyGithub, look
 from hls_handler.errors import Permanent
 from hls_handler.events import Account
-from hls_handler.settings.model import LabelsOfARepository
+from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import github_settings
 from tests.clients.fake_github import MALLORY, FakeGithub
 from tests.clients.fake_memory import FakeMemory
@@ -24,13 +24,13 @@ PULL_REQUEST = {**ISSUE, "head": {"sha": "a" * 40, "ref": "fix"}, "base": {"sha"
 
 
 @pytest.fixture
-def read_only(github: FakeGithub) -> Iterator[Looking]:
+def read_only(github: FakeGithub) -> Iterator[ReadOnlyGithub]:
     client = look(github_settings(github.base_url), now=lambda: NOON)
     yield client
     client.close()
 
 
-def test_opened_event_of_issue_is_rebuilt(github: FakeGithub, read_only: Looking) -> None:
+def test_opened_event_of_issue_is_rebuilt(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
     github.repository, github.issue = {**REPOSITORY}, {**ISSUE}
     assert read_only.opened("o/r", 7) == Opened(
         "issues", {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "issue": ISSUE}
@@ -38,7 +38,7 @@ def test_opened_event_of_issue_is_rebuilt(github: FakeGithub, read_only: Looking
     assert github.calls == ["GET /repos/o/r", "GET /repos/o/r/issues/7"]
 
 
-def test_opened_event_of_pull_request_is_rebuilt(github: FakeGithub, read_only: Looking) -> None:
+def test_opened_event_of_pull_request_is_rebuilt(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
     github.repository, github.issue, github.pull_request = (
         {**REPOSITORY},
         {**ISSUE, "pull_request": {}},
@@ -50,39 +50,39 @@ def test_opened_event_of_pull_request_is_rebuilt(github: FakeGithub, read_only: 
     )
 
 
-def test_repository_keys_that_webhooks_lack_are_removed(github: FakeGithub, read_only: Looking) -> None:
+def test_repository_keys_that_webhooks_lack_are_removed(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
     github.repository = {**REPOSITORY, "permissions": {"push": True}, "temp_clone_token": "a-credential"}
     github.issue = {**ISSUE}
     assert read_only.opened("o/r", 7).payload["repository"] == REPOSITORY
 
 
-def test_missing_conversation_is_named_in_the_error(read_only: Looking) -> None:
+def test_missing_conversation_is_named_in_the_error(read_only: ReadOnlyGithub) -> None:
     with pytest.raises(Permanent, match="GET /repos/o/r/issues/8: 404"):
         read_only.opened("o/r", 8)
 
 
-def test_nothing_is_written_even_without_dry_run(github: FakeGithub, read_only: Looking) -> None:
+def test_nothing_is_written_even_without_dry_run(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
     memory = FakeMemory()
     writer = read_only.writer(
-        "o/r", we=HLS, memory=memory, before_write=lambda: None, still_ours=lambda: None, dry_run=False
+        "o/r", bot=HLS, memory=memory, wait_for_slot=lambda: None, check_lease=lambda: None, dry_run=False
     )
-    labels = KeepLabels((LabelWish("bug", "kind"),), ("kind",))
-    assert writer.keep_labels(7, labels, labels=LabelsOfARepository.model_validate({}), before={}) == Outcome(
+    labels = EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",))
+    assert writer.ensure_labels(7, labels, labels=EffectiveLabels.model_validate({}), before={}) == Outcome(
         "labels", "dry_run", "would have: added bug", added=("bug",)
     )
-    assert writer.keep_comment(7, KeepComment("issues", "Hello.", create=True)) == Outcome(
+    assert writer.ensure_comment(7, EnsureComment("issues", "Hello.", create=True)) == Outcome(
         "comment", "dry_run", "would have commented", body="Hello.\n<!-- hls:issues -->"
     )
     assert {seen.verb for seen in github.seen} == {"GET"}
 
 
-@pytest.mark.parametrize(("as_if_open", "read_as"), [(False, ("closed", True)), (True, ("open", False))])
+@pytest.mark.parametrize(("assume_open", "read_as"), [(False, ("closed", True)), (True, ("open", False))])
 def test_closed_and_locked_conversation_can_be_read_as_open(
-    github: FakeGithub, as_if_open: bool, read_as: tuple[str, bool]
+    github: FakeGithub, assume_open: bool, read_as: tuple[str, bool]
 ) -> None:
     github.issue = {**ISSUE, "state": "closed", "locked": True}
     github.pull_request = {**PULL_REQUEST, "state": "closed", "locked": True}
-    client = look(github_settings(github.base_url), now=lambda: NOON, as_if_open=as_if_open)
+    client = look(github_settings(github.base_url), now=lambda: NOON, assume_open=assume_open)
     issue, pull_request = client.reader("o/r").issue(7), client.reader("o/r").pull_request(7)
     client.close()
     assert (issue.state, issue.locked) == (pull_request.state, pull_request.locked) == read_as

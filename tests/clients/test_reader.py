@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.clients.api import Api
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Comment, Issue, Label, PullRequest, Release
@@ -38,7 +38,7 @@ PULL_REQUEST: dict[str, Any] = {
 }
 
 
-def test_issue_takes_one_request(api: Api, github: FakeGithub) -> None:
+def test_issue_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
     github.issue = ISSUE
     assert GithubReader(api, "o/r").issue(7) == Issue(
         number=7,
@@ -54,12 +54,12 @@ def test_issue_takes_one_request(api: Api, github: FakeGithub) -> None:
     assert github.calls == ["GET /repos/o/r/issues/7"]
 
 
-def test_pull_request_can_be_read_as_issue_and_deleted_author_is_ghost(api: Api, github: FakeGithub) -> None:
+def test_pull_request_can_be_read_as_issue_and_deleted_author_is_ghost(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {**ISSUE, "pull_request": {"url": "https://api.github.com/repos/o/r/pulls/7"}, "user": None}
     assert GithubReader(api, "o/r").issue(7).user == Account("ghost", 10137, "User")
 
 
-def test_pull_request_takes_one_request(api: Api, github: FakeGithub) -> None:
+def test_pull_request_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
     github.pull_request = PULL_REQUEST
     assert GithubReader(api, "o/r").pull_request(7) == PullRequest(
         number=7,
@@ -83,7 +83,7 @@ def test_pull_request_takes_one_request(api: Api, github: FakeGithub) -> None:
     assert github.calls == ["GET /repos/o/r/pulls/7"]
 
 
-def test_files_are_read_page_by_page_in_githubs_order(api: Api, github: FakeGithub) -> None:
+def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: FakeGithub) -> None:
     moved = {"filename": "b", "previous_filename": "a", "status": "renamed", "additions": 0, "deletions": 0}
     changed = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
     github.files = [moved, *[changed] * 149]
@@ -94,13 +94,13 @@ def test_files_are_read_page_by_page_in_githubs_order(api: Api, github: FakeGith
     assert github.calls == ["GET /repos/o/r/pulls/7/files"] * 2
 
 
-def test_at_most_3000_files_are_read(api: Api, github: FakeGithub) -> None:
+def test_at_most_3000_files_are_read(api: GithubApi, github: FakeGithub) -> None:
     github.files = [{"filename": "f", "status": "added"}] * 3_100
     assert len(GithubReader(api, "o/r").files(7)) == 3_000
     assert len(github.calls) == 30
 
 
-def test_response_of_wrong_shape_raises_dependency_down(api: Api, github: FakeGithub) -> None:
+def test_response_of_wrong_shape_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {"number": 7, "title": "It crashes", "state": "melted"}
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: state: Input should be 'open'"):
         GithubReader(api, "o/r").issue(7)
@@ -110,7 +110,7 @@ def test_response_of_wrong_shape_raises_dependency_down(api: Api, github: FakeGi
     ("status", "message"),
     [(404, "Not Found"), (410, "This issue was deleted"), (301, "Moved Permanently")],
 )
-def test_missing_or_moved_issue_raises_permanent(api: Api, github: FakeGithub, status: int, message: str) -> None:
+def test_missing_or_moved_issue_raises_permanent(api: GithubApi, github: FakeGithub, status: int, message: str) -> None:
     github.faults = [Fault("GET", "/repos/o/r/issues/7", status=status, body={"message": message})]
     with pytest.raises(Permanent, match=f"^GET /repos/o/r/issues/7: {status} {message}"):
         GithubReader(api, "o/r").issue(7)
@@ -134,7 +134,7 @@ def a_comment(number: int) -> dict[str, Any]:
     ],
 )
 def test_the_newest_comments_are_read_from_the_end(
-    api: Api, github: FakeGithub, there: int, most: int, pages: list[str]
+    api: GithubApi, github: FakeGithub, there: int, most: int, pages: list[str]
 ) -> None:
     github.comments = [a_comment(number) for number in range(1, there + 1)]
     found = GithubReader(api, "o/r").comments(7, most=most)
@@ -142,7 +142,7 @@ def test_the_newest_comments_are_read_from_the_end(
     assert [seen.query["page"] for seen in github.seen] == pages
 
 
-def test_comment_has_author_text_and_time(api: Api, github: FakeGithub) -> None:
+def test_comment_has_author_text_and_time(api: GithubApi, github: FakeGithub) -> None:
     url = "https://github.com/o/r/issues/7#issuecomment-5"
     whole = {**a_comment(5), "author_association": "MEMBER", "html_url": url}
     github.comments = [whole, {"id": 6, "user": None, "body": None}]
@@ -176,7 +176,7 @@ JOB: dict[str, Any] = {
 }
 
 
-def test_jobs_of_an_attempt_include_their_steps(api: Api, github: FakeGithub) -> None:
+def test_jobs_of_an_attempt_include_their_steps(api: GithubApi, github: FakeGithub) -> None:
     github.jobs = [JOB, {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}]
     assert GithubReader(api, "o/r").jobs(5, 2) == (
         WorkflowJob(
@@ -200,13 +200,13 @@ def test_jobs_of_an_attempt_include_their_steps(api: Api, github: FakeGithub) ->
     )
 
 
-def test_at_most_1000_jobs_are_read_page_by_page(api: Api, github: FakeGithub) -> None:
+def test_at_most_1000_jobs_are_read_page_by_page(api: GithubApi, github: FakeGithub) -> None:
     github.jobs = [{**JOB, "id": number} for number in range(1_150)]
     assert [job.id for job in GithubReader(api, "o/r").jobs(5, 2)] == list(range(1_000))
     assert github.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"] * 10
 
 
-def test_a_missing_permission_to_read_actions_is_named(api: Api, github: FakeGithub) -> None:
+def test_a_missing_permission_to_read_actions_is_named(api: GithubApi, github: FakeGithub) -> None:
     headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
     error = {"message": "Resource not accessible by personal access token"}
     github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=403, body=error, headers=headers)]
@@ -215,13 +215,13 @@ def test_a_missing_permission_to_read_actions_is_named(api: Api, github: FakeGit
 
 
 @pytest.mark.parametrize("data", [[], {"total_count": 1}, {"jobs": {}}, None])
-def test_jobs_without_their_key_raise_dependency_down(api: Api, github: FakeGithub, data: Any) -> None:
+def test_jobs_without_their_key_raise_dependency_down(api: GithubApi, github: FakeGithub, data: Any) -> None:
     github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=200, body=data)]
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: the response: "):
         GithubReader(api, "o/r").jobs(5, 2)
 
 
-def test_pull_requests_are_filtered_by_owner_and_branch(api: Api, github: FakeGithub) -> None:
+def test_pull_requests_are_filtered_by_owner_and_branch(api: GithubApi, github: FakeGithub) -> None:
     github.pulls = [{**PULL_REQUEST, "number": 9}, PULL_REQUEST]
     found = GithubReader(api, "o/r").pull_requests_from("octocat:fix/a&state=all #1 ä")
     assert [pull.number for pull in found] == [9, 7]
@@ -234,7 +234,9 @@ def test_pull_requests_are_filtered_by_owner_and_branch(api: Api, github: FakeGi
 
 
 @pytest.mark.parametrize("head", ["", "fix", ":fix", "octocat:"])
-def test_incomplete_branch_is_not_sent_because_github_would_list_all(api: Api, github: FakeGithub, head: str) -> None:
+def test_incomplete_branch_is_not_sent_because_github_would_list_all(
+    api: GithubApi, github: FakeGithub, head: str
+) -> None:
     github.pulls = [PULL_REQUEST]
     assert GithubReader(api, "o/r").pull_requests_from(head) == ()
     assert github.calls == []
@@ -254,7 +256,7 @@ RELEASE: dict[str, Any] = {
 }
 
 
-def test_releases_take_one_request(api: Api, github: FakeGithub) -> None:
+def test_releases_take_one_request(api: GithubApi, github: FakeGithub) -> None:
     nameless = {"id": 3, "tag_name": "v1.0.0", "name": None, "body": None, "author": None, "published_at": None}
     github.releases = [RELEASE, nameless, *[RELEASE] * 150]
     found = GithubReader(api, "o/r").releases()
@@ -276,7 +278,7 @@ def test_releases_take_one_request(api: Api, github: FakeGithub) -> None:
     assert github.calls == ["GET /repos/o/r/releases"]
 
 
-def test_commits_between_two_refs_have_authors(api: Api, github: FakeGithub) -> None:
+def test_commits_between_two_refs_have_authors(api: GithubApi, github: FakeGithub) -> None:
     by = {"name": "Mona Lisa", "email": "mona@example.org"}
     github.compared["release/1...v2#x"] = {
         "total_commits": 300,
@@ -293,7 +295,7 @@ def test_commits_between_two_refs_have_authors(api: Api, github: FakeGithub) -> 
     assert github.calls == ["GET /repos/o/r/compare/release%2F1...v2%23x"]
 
 
-def test_comparison_of_unknown_refs_is_none(api: Api, github: FakeGithub) -> None:
+def test_comparison_of_unknown_refs_is_none(api: GithubApi, github: FakeGithub) -> None:
     assert GithubReader(api, "o/r").commits_between("v0", "v1") is None
 
 
@@ -320,26 +322,28 @@ BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".g
     ],
     ids=["file", "empty", "too large", "symlink", "submodule", "directory", "empty directory", "nothing"],
 )
-def test_file_at_ref_takes_one_request(api: Api, github: FakeGithub, content: Any, found: FileAtRef | None) -> None:
+def test_file_at_ref_takes_one_request(
+    api: GithubApi, github: FakeGithub, content: Any, found: FileAtRef | None
+) -> None:
     github.content = content
     assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="release/1") == found
     (seen,) = github.seen
     assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
 
 
-def test_no_ref_is_sent_for_the_default_branch(api: Api, github: FakeGithub) -> None:
+def test_no_ref_is_sent_for_the_default_branch(api: GithubApi, github: FakeGithub) -> None:
     assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref=None) is None
     assert github.seen[0].query == {}
 
 
-def test_invalid_base64_raises_dependency_down(api: Api, github: FakeGithub) -> None:
+def test_invalid_base64_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
     github.content = {**BLOB, "encoding": "base64", "content": "a"}
     with pytest.raises(DependencyDown, match="content"):
         GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="main")
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/r#x", "o/%72", "o/r/issues/1/..", "o/..", "o"])
-def test_rule_13_invalid_repository_name_sends_no_request(api: Api, github: FakeGithub, name: str) -> None:
+def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, github: FakeGithub, name: str) -> None:
     github.issue = ISSUE
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
         GithubReader(api, name).issue(7)

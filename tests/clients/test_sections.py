@@ -18,7 +18,7 @@ from hls_handler.clients.sections import (
     section_text,
 )
 from hls_handler.untrusted.inline import BREAK
-from hls_handler.untrusted.markdown import for_comment, scrub, scrub_inline
+from hls_handler.untrusted.markdown import format_for_comment, sanitize_blocks, sanitize_inline
 from tests.untrusted.github_reading import MARKDOWN
 
 MARKER = "<!-- hls:pull_requests -->"
@@ -193,12 +193,12 @@ def test_source_changes_only_its_own_section(standing: str, body: str, footer: s
 # --- untrusted text --------------------------------------------------------------------------------------------------
 
 PLACES = {
-    "text": scrub,
-    "cell": scrub_inline,
-    "code span": lambda text: f"`{for_comment.in_code_span(text)}`",
-    "code block": lambda text: f"```\n{for_comment.in_code_block(text)}\n```",
-    "link": lambda text: f"[a]({for_comment.in_link_target(text)})",
-    "html": for_comment.in_html,
+    "text": sanitize_blocks,
+    "cell": sanitize_inline,
+    "code span": lambda text: f"`{format_for_comment.in_code_span(text)}`",
+    "code block": lambda text: f"```\n{format_for_comment.in_code_block(text)}\n```",
+    "link": lambda text: f"[a]({format_for_comment.in_link_target(text)})",
+    "html": format_for_comment.in_html,
 }
 FORGERIES = {
     "mark": MARK_B,
@@ -286,11 +286,11 @@ def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> Non
 def test_comment_of_exactly_the_maximum_length_is_complete() -> None:
     available = 65_536 - len(render_sections(Sections((A, Section("b", "", ""))), newest="a", footer="", marker=MARKER))
     fits = Sections((A, long_section("b", 1)))
-    for length, left_out in ((available, False), (available + 1, True)):
+    for length, ignored_paths in ((available, False), (available + 1, True)):
         fits = Sections((A, Section("b", "", "b" * length)))
         body = render_sections(fits, newest="a", footer="", marker=MARKER)
-        assert parse_sections(body, marker=MARKER).older_left_out == left_out
-        assert len(body) == 65_536 or left_out
+        assert parse_sections(body, marker=MARKER).older_left_out == ignored_paths
+        assert len(body) == 65_536 or ignored_paths
 
 
 def test_oversized_section_edited_by_a_person_is_dropped_first() -> None:

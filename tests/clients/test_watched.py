@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
-from hls_handler.clients.api import Api
+from hls_handler.clients.api import GithubApi
 from hls_handler.errors import LeaseLost
 from tests.clients.fake_github import FakeGithub
 
@@ -28,29 +28,29 @@ class LeaseCheck:
 @pytest.mark.parametrize("fail_from", [1, 2], ids=["before the head", "between head and body"])
 @pytest.mark.parametrize("connected", [False, True], ids=["fresh connection", "kept connection"])
 def test_write_after_a_lost_lease_never_reaches_github(
-    api: Api, github: FakeGithub, fail_from: int, connected: bool
+    api: GithubApi, github: FakeGithub, fail_from: int, connected: bool
 ) -> None:
     if connected:
         github.issue = {"number": 7}
         api.get(ISSUE, ANYTHING)
     seen = len(github.calls)
     with pytest.raises(LeaseLost, match="the lease is lost"):
-        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=LeaseCheck(fail_from=fail_from))
+        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, check_lease=LeaseCheck(fail_from=fail_from))
     assert len(github.calls) == seen
 
 
-def test_lease_is_checked_for_writes_and_not_for_reads(api: Api, github: FakeGithub) -> None:
+def test_lease_is_checked_for_writes_and_not_for_reads(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {"number": 7}
     check = LeaseCheck()
-    api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=check)
+    api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, check_lease=check)
     calls = check.calls
     assert calls > 0
     api.get(ISSUE, ANYTHING)
     assert check.calls == calls
 
 
-def test_client_is_usable_after_a_stopped_write(api: Api, github: FakeGithub) -> None:
+def test_client_is_usable_after_a_stopped_write(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {"number": 7}
     with pytest.raises(LeaseLost):
-        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, still_ours=LeaseCheck(fail_from=1))
+        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, check_lease=LeaseCheck(fail_from=1))
     assert api.get(ISSUE, ANYTHING) == {"number": 7}

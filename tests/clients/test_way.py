@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.account import who_am_i
-from hls_handler.clients.api import Api
+from hls_handler.clients.account import fetch_bot_account
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.job_log import read_log
-from hls_handler.clients.way import find_proxy_settings, proxy_secrets
+from hls_handler.clients.way import find_proxy_settings, proxy_passwords
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.conftest import NOON, github_settings
@@ -27,7 +27,7 @@ from tests.clients.fake_way import HOST, Authority, Proxy, tls_server
 GITHUB, CLAUDE = "https://api.github.test/api", "https://api.claude.test"
 PASSWORD = "pr0xy-passw0rd"
 PROXY = "http://proxy.example:3128"
-EXCEPTED = "https://ghe.corp.example/api/v3"
+NO_PROXY_VARIABLES = "https://ghe.corp.example/api/v3"
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ EXCEPTED = "https://ghe.corp.example/api/v3"
         ({"ALL_PROXY": PROXY}, "http://127.0.0.1:8080/api/v3", None),
         ({"HTTPS_PROXY": PROXY}, "https://localhost:8443", None),
         ({"HTTPS_PROXY": PROXY}, "https://[::1]:8443", None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, EXCEPTED, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "corp.example"}, EXCEPTED, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".corp.example"}, EXCEPTED, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*.corp.example"}, EXCEPTED, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "a.example, GHE.corp.example:443"}, EXCEPTED, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "ghe.corp.example:8443"}, EXCEPTED, PROXY),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "orp.example"}, EXCEPTED, PROXY),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, NO_PROXY_VARIABLES, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "corp.example"}, NO_PROXY_VARIABLES, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".corp.example"}, NO_PROXY_VARIABLES, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*.corp.example"}, NO_PROXY_VARIABLES, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "a.example, GHE.corp.example:443"}, NO_PROXY_VARIABLES, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "ghe.corp.example:8443"}, NO_PROXY_VARIABLES, PROXY),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "orp.example"}, NO_PROXY_VARIABLES, PROXY),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, "https://10.1.2.3/api/v3", None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, "https://11.1.2.3/api/v3", PROXY),
         ({"HTTPS_PROXY": PROXY, "no_proxy": "fd00::/8"}, "https://[fd00::1]/api/v3", None),
@@ -95,7 +95,7 @@ def test_invalid_certificate_file_is_rejected(tmp_path: Path, content: str | Non
 
 def test_proxy_passwords_are_secret_encoded_and_decoded() -> None:
     environ = {"HTTPS_PROXY": "http://hls:pass%40word-of-proxy@p:1", "all_proxy": "http://p:1"}
-    assert proxy_secrets(environ) == {"pass%40word-of-proxy", "pass@word-of-proxy"}
+    assert proxy_passwords(environ) == {"pass%40word-of-proxy", "pass@word-of-proxy"}
 
 
 @dataclass
@@ -116,9 +116,9 @@ class Network:
 
     def ask_github(self) -> object:
         with closing(
-            Api(github_settings(self.github_url), observe=lambda _: None, now=lambda: NOON, timeout_s=10)
+            GithubApi(github_settings(self.github_url), observe=lambda _: None, now=lambda: NOON, timeout_s=10)
         ) as api:
-            return who_am_i(api).login
+            return fetch_bot_account(api).login
 
     def ask_claude(self) -> object:
         settings = ClaudeSettings(api_key=SecretStr(KEY), base_url=self.claude_url, timeout_s=10)

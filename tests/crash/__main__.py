@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.crash.rig import Rig, rigged
-from tests.crash.stories import STORIES, Story
+from tests.crash.stories import STORIES, DeliveryReport
 from tests.crash.sweep import every, run, undisturbed_run
 from tests.crash.verdict import asked_again, wrong
 from tests.postgres import running_cluster
@@ -33,7 +33,7 @@ def main() -> int:
     return int(failed)
 
 
-def _is_well(rig: Rig, story: Story) -> bool:
+def _is_well(rig: Rig, story: DeliveryReport) -> bool:
     undisturbed = undisturbed_run(rig, story)
     runs = [run(rig, story, kill) for kill in every(undisturbed)]
     lines = [line for found in runs for line in wrong(story, undisturbed, found)]

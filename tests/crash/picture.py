@@ -130,13 +130,13 @@ def alike(text: str, stage: Stage) -> str:
     return _IDS_IN_TEXT.sub("N", stage.as_if_elsewhere(text))
 
 
-def differences(expected: Any, found: Any, where: str = "") -> Iterator[str]:
+def diff_prompts(expected: Any, found: Any, where: str = "") -> Iterator[str]:
     """Where two pictures differ, one line each."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         for name in sorted({*expected, *found}):
-            yield from differences(expected.get(name), found.get(name), f"{where}/{name}")
+            yield from diff_prompts(expected.get(name), found.get(name), f"{where}/{name}")
     elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         for place, (one, other) in enumerate(zip(expected, found, strict=True)):
-            yield from differences(one, other, f"{where}/{place}")
+            yield from diff_prompts(one, other, f"{where}/{place}")
     elif expected != found:
         yield f"{where}: expected {expected!r}, found {found!r}"

@@ -11,7 +11,7 @@ _NAME, _ID = b"Hello-World", b"186853002"
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class DeliveryReport:
     """`before` has happened on GitHub already and is not told of; `event` is delivered."""
 
     handler: str  # "IssueHandler"
@@ -20,13 +20,13 @@ class Story:
 
 
 STORIES = (
-    Story("IssueHandler", "demo/question"),  # a prompt that leads to a second one
-    Story("PullRequestHandler", "demo/feature"),
-    Story("ReviewHandler", "demo/review", before=("demo/feature-push",)),
-    Story("WorkflowHandler", "demo/tests-failed", before=("demo/feature-push",)),
-    Story("CommentHandler", "demo/mention", before=("demo/feature-push",)),
-    Story("ReleaseHandler", "demo/release", before=("demo/question",)),
-    Story("GenericHandler", "demo/push", before=("demo/question",)),
+    DeliveryReport("IssueHandler", "demo/question"),  # a prompt that leads to a second one
+    DeliveryReport("PullRequestHandler", "demo/feature"),
+    DeliveryReport("ReviewHandler", "demo/review", before=("demo/feature-push",)),
+    DeliveryReport("WorkflowHandler", "demo/tests-failed", before=("demo/feature-push",)),
+    DeliveryReport("CommentHandler", "demo/mention", before=("demo/feature-push",)),
+    DeliveryReport("ReleaseHandler", "demo/release", before=("demo/question",)),
+    DeliveryReport("GenericHandler", "demo/push", before=("demo/question",)),
 )
 
 

@@ -19,7 +19,7 @@ from hls_handler.sandbox.faults import Fault
 from tests.crash.lives import Soon
 from tests.crash.picture import Picture, counted, in_store, on_github
 from tests.crash.rig import Rig
-from tests.crash.stories import Stage, Story
+from tests.crash.stories import DeliveryReport, Stage
 from tests.crash.tally import Side
 
 Kind = Literal["commit", "request"]
@@ -61,7 +61,7 @@ class Run:
     counters: Mapping[str, int]  # by how much they grew
 
 
-def run(rig: Rig, story: Story, kill: Kill | None) -> Run:
+def run(rig: Rig, story: DeliveryReport, kill: Kill | None) -> Run:
     """Tell the story's event on a stage of its own; after a kill the next life goes on, and stays."""
     stage = rig.next_stage()
     for name in (*story.before, story.event):
@@ -98,7 +98,7 @@ def run(rig: Rig, story: Story, kill: Kill | None) -> Run:
     )
 
 
-def undisturbed_run(rig: Rig, story: Story) -> Run:
+def undisturbed_run(rig: Rig, story: DeliveryReport) -> Run:
     """The second one: at the first, Claude has the prompt's own text in no cache yet, and is paid more for it."""
     run(rig, story, None)
     return run(rig, story, None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.rig import Rig, rigged
-from tests.crash.stories import STORIES, Story
+from tests.crash.stories import STORIES, DeliveryReport
 from tests.crash.sweep import every, run, spread, undisturbed_run
 from tests.crash.verdict import asked_again, wrong
 from tests.postgres import Cluster, postgres
@@ -46,7 +46,7 @@ def test_every_point_of_one_handlers_way(rig: Rig) -> None:
 
 @pytest.mark.parametrize("handler", [name for name in BY_HANDLER if name != WHOLE.handler])
 def test_some_points_of_each_handlers_way(rig: Rig, handler: str) -> None:
-    story: Story = BY_HANDLER[handler]
+    story: DeliveryReport = BY_HANDLER[handler]
     undisturbed = undisturbed_run(rig, story)
     assert [row["handler"] for row in undisturbed.store["deliveries"]] == [handler]
     runs = [run(rig, story, kill) for kill in spread(undisturbed, PARTS)]

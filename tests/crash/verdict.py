@@ -15,23 +15,23 @@ from dataclasses import replace
 from typing import Any
 
 from hls_handler.prompting import recorded
-from tests.crash.picture import differences
-from tests.crash.stories import OWNER, Story
+from tests.crash.picture import diff_prompts
+from tests.crash.stories import OWNER, DeliveryReport
 from tests.crash.sweep import AtDeath, Run
 
 
-def wrong(story: Story, undisturbed: Run, found: Run) -> list[str]:
+def wrong(story: DeliveryReport, undisturbed: Run, found: Run) -> list[str]:
     """A line for each difference that the kill does not account for."""
     expected = undisturbed if found.died is None else _with_what_follows(story, undisturbed, found.died)
     calls, cut_off = _split(found.store["calls"])
     return [
         f"{found.kill}: {difference}"
         for difference in (
-            *differences(expected.github, found.github, "GitHub"),
-            *differences(expected.store, {**found.store, "calls": calls}, "store"),
-            *differences(expected.counters, found.counters, "counters"),
-            *differences(expected.claude_calls, found.claude_calls, "Claude's replies"),
-            *differences(found.died.open_calls if found.died else 0, cut_off, "calls without an end"),
+            *diff_prompts(expected.github, found.github, "GitHub"),
+            *diff_prompts(expected.store, {**found.store, "calls": calls}, "store"),
+            *diff_prompts(expected.counters, found.counters, "counters"),
+            *diff_prompts(expected.claude_calls, found.claude_calls, "Claude's replies"),
+            *diff_prompts(found.died.open_calls if found.died else 0, cut_off, "calls without an end"),
         )
     ]
 
@@ -41,7 +41,7 @@ def asked_again(runs: list[Run]) -> Iterator[str]:
     return (str(run.kill) for run in runs if run.died is not None and run.died.unrecorded_replies)
 
 
-def _with_what_follows(story: Story, undisturbed: Run, died: AtDeath) -> Run:
+def _with_what_follows(story: DeliveryReport, undisturbed: Run, died: AtDeath) -> Run:
     payload = recorded.load(story.event)
     counters = Counter(undisturbed.counters)
     if died.accepted and not died.answered:

@@ -96,13 +96,13 @@ def until_health(service: Service, status: int, *, within_s: float = 30) -> dict
     return store
 
 
-def go_through(here: Place, trouble: Trouble, *, stats: int = 503) -> str:
+def go_through(here: Place, report_problem: Trouble, *, stats: int = 503) -> str:
     """A trouble from its begin to its end, while webhooks come in. What /health said of it."""
     service, stream = here.service, here.stream
     before, logged, told_before = counters(service), service.log.stat().st_size, len(stream.told)
     with stream.flowing():
         stream.until_more(202)
-        with trouble:
+        with report_problem:
             stream.until_more(503)
             said = until_health(service, 503)
             stats_said = service.get("/stats")
@@ -278,11 +278,11 @@ def test_an_sqlite_file_on_a_full_disk(near: Place) -> None:
 
 
 def test_a_start_while_the_database_is_down_is_refused_with_what_to_do(distant: Distant, tmp_path: Path) -> None:
-    nowhere = free_port()
+    no_target_reason = free_port()
     settings = tmp_path / "settings.yaml"
     text = distant.here.service.settings.read_text()
     settings.write_text(
-        text.replace(f"127.0.0.1:{distant.proxy.port}", f"127.0.0.1:{nowhere}").replace(
+        text.replace(f"127.0.0.1:{distant.proxy.port}", f"127.0.0.1:{no_target_reason}").replace(
             f"port: {distant.here.service.port}", f"port: {free_port()}"
         )
     )

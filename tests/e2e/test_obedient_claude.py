@@ -46,5 +46,5 @@ def test_rule_15_what_claude_wrote_forges_no_line_and_moves_no_cursor(service: S
     lines = [line for line in told.stdout.splitlines() if "forged" in line or "Dead: " in line]
     assert len(lines) == 1
     assert re.match("  Claude's reply to issues/analyze@[0-9a-f]+: bug, priority high, easy, ", lines[0])
-    sentences = shown.stdout.partition("\n--- comment ---\n")[0]
-    assert sentences == told.stdout.rstrip("\n") + "\n"
+    format_report = shown.stdout.partition("\n--- comment ---\n")[0]
+    assert format_report == told.stdout.rstrip("\n") + "\n"

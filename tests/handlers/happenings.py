@@ -9,7 +9,7 @@ from typing import Any
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import WorkflowJob, WorkflowStep
-from hls_handler.handlers.record import Correction, Failure, RunEnd
+from hls_handler.handlers.record import Correction, Failure, RunResult
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue
@@ -72,7 +72,7 @@ class FakeRecord:
     def __init__(
         self,
         *failures: Failure,
-        ends: tuple[RunEnd, ...] = (),
+        ends: tuple[RunResult, ...] = (),
         commented_on: tuple[tuple[int, str], ...] = (),
     ) -> None:
         self._failures, self._ends, self._commented_on = failures, ends, commented_on
@@ -84,7 +84,7 @@ class FakeRecord:
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
         return ()
 
-    def ends(self, workflow_id: int) -> tuple[RunEnd, ...]:
+    def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         assert workflow_id == RUN.workflow_id
         return tuple(sorted(self._ends, key=lambda end: end.order, reverse=True))
 
@@ -97,9 +97,9 @@ def failure(**known: Any) -> Failure:
     return replace(plain, **known)
 
 
-def ended(**known: Any) -> RunEnd:
+def ended(**known: Any) -> RunResult:
     """The end of the run before `RUN`: failed, at an older commit."""
-    plain = RunEnd(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
+    plain = RunResult(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
     return replace(plain, **known)
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import KeepComment
+from hls_handler.actions import EnsureComment
 from hls_handler.analysis import CommentReply
-from hls_handler.errors import Overtaken
+from hls_handler.errors import Superseded
 from hls_handler.events import Comment
 from hls_handler.handlers.comments import MAX_COMMENTS, CommentFacts, CommentHandler
-from hls_handler.handlers.handler import Budget, Thread
+from hls_handler.handlers.handler import PromptLimits, Thread
 from tests.handlers.happenings import QUESTION, FakeRecord, comment, commented, posting_to
 from tests.handlers.world import FakeReader, analysis, issue
 
@@ -22,7 +22,7 @@ REPLY = CommentReply(worth_saying=True, answer="Read the guide.", certain=True)
 
 def facts(asking: Comment, *listed: Comment, record: FakeRecord | None = None, tokens: int = 10_000) -> CommentFacts:
     reader = FakeReader(issue(), comments=listed or (asking,))
-    return HANDLER.gather(commented(asking), reader, record or FakeRecord(), Budget(tokens))
+    return HANDLER.gather(commented(asking), reader, record or FakeRecord(), PromptLimits(tokens))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_current_text_of_the_comment_is_read() -> None:
     ids=["deleted", "edited"],
 )
 def test_a_deleted_or_edited_question_is_superseded(listed: tuple[Comment, ...], message: str) -> None:
-    with pytest.raises(Overtaken, match=message):
+    with pytest.raises(Superseded, match=message):
         facts(QUESTION, *listed)
 
 
@@ -72,27 +72,27 @@ def test_only_the_newest_comments_of_a_long_conversation_are_read() -> None:
 
 def test_a_conversation_gets_one_reply_to_newcomers() -> None:
     replied = facts(NEWCOMER, record=FakeRecord(commented_on=((7, "onboarding"),)))
-    skipped = HANDLER.unasked(replied)
+    skipped = HANDLER.skip_reason(replied)
     assert skipped is not None
     assert (skipped.reason, skipped.reply) == ("this conversation already has our reply to newcomers", None)
-    assert HANDLER.unasked(facts(NEWCOMER, record=FakeRecord(commented_on=((8, "onboarding"),)))) is None
-    assert HANDLER.unasked(facts(QUESTION, record=FakeRecord(commented_on=((7, "onboarding"),)))) is None
+    assert HANDLER.skip_reason(facts(NEWCOMER, record=FakeRecord(commented_on=((8, "onboarding"),)))) is None
+    assert HANDLER.skip_reason(facts(QUESTION, record=FakeRecord(commented_on=((7, "onboarding"),)))) is None
 
 
 def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
     asked, started = facts(QUESTION), facts(NEWCOMER)
     assert HANDLER.plan(commented(QUESTION), asked, analysis(REPLY), posting_to()) == (
-        KeepComment("comments-901", "Hello.", create=True),
+        EnsureComment("comments-901", "Hello.", create=True),
     )
     assert HANDLER.plan(commented(NEWCOMER), started, analysis(REPLY), posting_to()) == (
-        KeepComment("onboarding", "Hello.", create=True),
+        EnsureComment("onboarding", "Hello.", create=True),
     )
 
 
 def test_no_comment_is_created_if_the_answer_is_not_worth_saying() -> None:
     silent = analysis(REPLY.model_copy(update={"worth_saying": False}))
     (action,) = HANDLER.plan(commented(QUESTION), facts(QUESTION), silent, posting_to())
-    assert isinstance(action, KeepComment)
+    assert isinstance(action, EnsureComment)
     assert not action.create
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.actions import KeepComment, KeepLabels, LabelWish
-from hls_handler.handlers.corrections import Word, attributed, judge
+from hls_handler.actions import EnsureComment, EnsureLabels, RequestedLabel
+from hls_handler.handlers.corrections import AppliedLabel, add_prompt_ids, find_changed_corrections
 from tests.handlers.world import analysis, issue_analysis, issue_response, pull_request_analysis
 
 FIELDS = {
@@ -56,26 +56,31 @@ HIGH = "priority-high"
     ],
 )
 def test_correction_of_a_label(recorded: str | None, shown: list[str], ours: list[str], expected: str | None) -> None:
-    changed = judge([Word("priority", HIGH, "issues/analyze@3f9c2a", recorded)], shown, ours=ours, field_of=FIELDS)
-    corrected = (Word("priority", HIGH, "issues/analyze@3f9c2a", expected),)
+    changed = find_changed_corrections(
+        [AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", recorded)], shown, ours=ours, field_of=FIELDS
+    )
+    corrected = (AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", expected),)
     assert changed == (() if expected == "unchanged" else corrected)
 
 
 def test_only_labels_of_the_same_field_are_corrections() -> None:
-    words = [Word("kind", "bug", "p@1", None), Word("priority", HIGH, "p@1", None)]
-    changed = judge(words, ["question", HIGH], ours=["bug", HIGH], field_of=FIELDS)
-    assert changed == (Word("kind", "bug", "p@1", "question"),)
+    words = [AppliedLabel("kind", "bug", "p@1", None), AppliedLabel("priority", HIGH, "p@1", None)]
+    changed = find_changed_corrections(words, ["question", HIGH], ours=["bug", HIGH], field_of=FIELDS)
+    assert changed == (AppliedLabel("kind", "bug", "p@1", "question"),)
 
 
 def test_label_groups_get_the_id_of_the_prompt_whose_reply_has_the_field() -> None:
-    actions = (KeepLabels((LabelWish("bug", "kind"),), ("kind",)), KeepComment("issues", "Hello.", create=True))
-    labels, comment = attributed(actions, analysis(issue_analysis(), issue_response()))
-    assert isinstance(labels, KeepLabels)
+    actions = (
+        EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",)),
+        EnsureComment("issues", "Hello.", create=True),
+    )
+    labels, comment = add_prompt_ids(actions, analysis(issue_analysis(), issue_response()))
+    assert isinstance(labels, EnsureLabels)
     assert labels.said == {"kind": "p@1", "priority": "p@1", "difficulty": "p@1", "component": "p@1"}
     assert comment is actions[1]
 
 
 def test_groups_without_a_reply_field_have_no_prompt_id() -> None:
-    (labels,) = attributed([KeepLabels((), ("size", "type"))], analysis(pull_request_analysis()))
-    assert isinstance(labels, KeepLabels)
+    (labels,) = add_prompt_ids([EnsureLabels((), ("size", "type"))], analysis(pull_request_analysis()))
+    assert isinstance(labels, EnsureLabels)
     assert labels.said == {"type": "p@1"}

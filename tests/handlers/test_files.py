@@ -149,9 +149,11 @@ def test_files_are_ordered_source_tests_documentation_removed() -> None:
 
 
 def test_a_huge_file_is_cut_and_does_not_displace_small_ones() -> None:
-    files, left_out = select_files([long("a_huge.py", 90, hunks=20), long("b.py", 10), long("c.py", 10)], tokens=3_000)
+    files, ignored_paths = select_files(
+        [long("a_huge.py", 90, hunks=20), long("b.py", 10), long("c.py", 10)], tokens=3_000
+    )
     assert [(f.path, f.cut) for f in files] == [("a_huge.py", True), ("b.py", False), ("c.py", False)]
-    assert left_out == ()
+    assert ignored_paths == ()
     assert files[0].numbered.endswith("\n[cut here to fit: 1620 more changed lines of this file are not shown]")
     assert [len(hunk.lines) for hunk in parse_numbered(files[0].numbered).hunks] == [90, 90]
 
@@ -188,14 +190,14 @@ def test_skipped_files_keep_githubs_order() -> None:
 
 
 def test_reasons_are_counted() -> None:
-    left_out = [SkippedFile("a", "lock file"), SkippedFile("b", "binary or empty"), SkippedFile("c", "lock file")]
-    assert count_reasons(left_out) == "2 lock file, 1 binary or empty"
+    ignored_paths = [SkippedFile("a", "lock file"), SkippedFile("b", "binary or empty"), SkippedFile("c", "lock file")]
+    assert count_reasons(ignored_paths) == "2 lock file, 1 binary or empty"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py"]), st.integers(0, 60))), st.integers(0, 4_000))
 def test_the_budget_is_kept_and_every_file_is_shown_or_skipped(made: list[tuple[str, int]], tokens: int) -> None:
     files = [long(f"{index}/{path}", lines) for index, (path, lines) in enumerate(made)]
-    patched, left_out = select_files(files, tokens=tokens)
+    patched, ignored_paths = select_files(files, tokens=tokens)
     cut_remark = 30
     assert sum(estimate_tokens(f.numbered) - cut_remark * f.cut for f in patched) <= tokens
-    assert sorted([f.path for f in patched] + [f.path for f in left_out]) == sorted(f.path for f in files)
+    assert sorted([f.path for f in patched] + [f.path for f in ignored_paths]) == sorted(f.path for f in files)

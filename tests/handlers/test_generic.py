@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import KeepComment
+from hls_handler.actions import EnsureComment
 from hls_handler.analysis import GenericAnalysis
-from hls_handler.errors import Overtaken
+from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
-from hls_handler.handlers.handler import Budget, Thread
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.handler import PromptLimits, Thread
+from hls_handler.handlers.record import EMPTY_HISTORY
 from tests.handlers.happenings import posting_to
 from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
 
@@ -23,7 +23,7 @@ ANALYSIS = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_issue() -> None:
     assert HANDLER.thread(PUSH, GenericFacts(), posting_to(push=3)) == Thread(
-        3, is_pull_request=False, is_appointed=True
+        3, is_pull_request=False, is_fallback_issue=True
     )
     assert HANDLER.thread(PUSH, GenericFacts(), posting_to("push", release=3)) is None
     assert HANDLER.thread(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Thread(8, is_pull_request=True)
@@ -31,9 +31,9 @@ def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_is
 
 def test_only_the_state_of_the_conversation_is_read() -> None:
     reader = FakeReader(pull_request(state="closed"))
-    assert HANDLER.gather(PUSH, reader, NOTHING_KNOWN, Budget(1_000)) == GenericFacts()
-    with pytest.raises(Overtaken, match="octo/hello#8 was closed meanwhile"):
-        HANDLER.gather(COMMENT_ON_A_LINE, reader, NOTHING_KNOWN, Budget(1_000))
+    assert HANDLER.gather(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000)) == GenericFacts()
+    with pytest.raises(Superseded, match="octo/hello#8 was closed meanwhile"):
+        HANDLER.gather(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000))
 
 
 def test_each_object_in_payloads_has_its_own_comment() -> None:
@@ -41,19 +41,19 @@ def test_each_object_in_payloads_has_its_own_comment() -> None:
     handler = GenericHandler("discussion")
     received = replace(PUSH, name="discussion", payload={"discussion": {"id": 801, "title": "Is it broken?"}})
     (action,) = handler.plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
-    assert isinstance(action, KeepComment)
+    assert isinstance(action, EnsureComment)
     assert action.family == "discussion-801"
     status = {"deployment": {"id": 31}, "deployment_status": {"id": 77}}
     received = replace(PUSH, name="deployment_status", payload=status)
     (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
-    assert isinstance(action, KeepComment)
+    assert isinstance(action, EnsureComment)
     assert action.family == "deployment_status-31"
 
 
 @pytest.mark.parametrize("payload", [{}, {"push": None}, {"push": {"id": "801"}}, {"push": "id"}])
 def test_events_without_an_object_id_share_one_comment(payload: dict[str, object]) -> None:
     (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(ANALYSIS), posting_to())
-    assert isinstance(action, KeepComment)
+    assert isinstance(action, EnsureComment)
     assert action.family == "push"
 
 

@@ -8,14 +8,14 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import TypeAdapter, create_model
 
-from hls_handler.actions import Action, KeepLabels, LabelWish
+from hls_handler.actions import Action, EnsureLabels, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
-from hls_handler.errors import Overtaken, Permanent
-from hls_handler.events import NAMED_BY, Event, Issue, Label, PullRequest
+from hls_handler.errors import Permanent, Superseded
+from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS, handler_for
-from hls_handler.handlers.handler import Budget, Handler
+from hls_handler.handlers.handler import Handler, PromptLimits
 from hls_handler.handlers.reader import Commit, Comparison
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import EMPTY_HISTORY
 from tests.handlers.happenings import (
     JOB,
     LOG,
@@ -46,7 +46,7 @@ from tests.handlers.world import (
     rule,
 )
 
-BUDGET = Budget(input_tokens=10_000)
+BUDGET = PromptLimits(input_tokens=10_000)
 CONVERSATIONS: dict[str, Issue | PullRequest] = {
     "issues": issue(),
     "pull_request": pull_request(),
@@ -99,7 +99,7 @@ every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), i
 
 def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None:
     """Only the event determines the target; the `path` of a finding is a place in the diff that the prompt showed."""
-    parts = [*get_args(Action), LabelWish, *REPLY_TYPES.values()]
+    parts = [*get_args(Action), RequestedLabel, *REPLY_TYPES.values()]
     named = {field for part in parts for field in part.__annotations__}
     assert (
         named & {"repository", "owner", "number", "issue", "pull_request", "commit", "head_sha", "sha", "url"} == set()
@@ -107,7 +107,7 @@ def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None
 
 
 def test_every_event_with_required_objects_has_a_handler() -> None:
-    assert set(HANDLERS) == set(NAMED_BY)
+    assert set(HANDLERS) == set(REQUIRED_OBJECTS)
     assert {name: (handler.name, handler.family) for name, handler in HANDLERS.items()} == {
         "issues": ("IssueHandler", "issues"),
         "pull_request": ("PullRequestHandler", "pull_requests"),
@@ -126,7 +126,7 @@ def test_other_events_use_the_generic_handler_with_their_own_family() -> None:
 
 @every_handler
 def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Handler[Any]) -> None:
-    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), NOTHING_KNOWN, BUDGET)
+    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
     assert hash(facts) == hash(shape.validate_json(shape.dump_json(facts)))
@@ -135,7 +135,7 @@ def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Hand
 @every_handler
 def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) -> None:
     received = event_of(name)
-    facts = handler.gather(received, reader(CONVERSATIONS[name]), NOTHING_KNOWN, BUDGET)
+    facts = handler.gather(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     declared = [
         (handler.variable_types, handler.variables(received, facts)),
         (handler.comment_variable_types, handler.comment_variables(received, facts, REPLIES[name])),
@@ -151,11 +151,11 @@ def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) ->
 @pytest.mark.parametrize(
     ("now", "error", "message"),
     [
-        ({"state": "closed"}, Overtaken, r"octo/hello#\d was closed meanwhile"),
-        ({"state": "closed", "locked": True}, Overtaken, r"octo/hello#\d was closed meanwhile"),
+        ({"state": "closed"}, Superseded, r"octo/hello#\d was closed meanwhile"),
+        ({"state": "closed", "locked": True}, Superseded, r"octo/hello#\d was closed meanwhile"),
         ({"locked": True}, Permanent, r"octo/hello#\d is locked, .* unlock it and try again"),
-        ({"labels": (Label("skip-hls"),)}, Overtaken, r"octo/hello#\d is skipped: the label skip-hls"),
-        ({"title": "WIP [skip hls]"}, Overtaken, r"octo/hello#\d is skipped: \[skip hls\] in the title"),
+        ({"labels": (Label("skip-hls"),)}, Superseded, r"octo/hello#\d is skipped: the label skip-hls"),
+        ({"title": "WIP [skip hls]"}, Superseded, r"octo/hello#\d is skipped: \[skip hls\] in the title"),
     ],
     ids=["closed", "closed and locked", "locked", "label", "title"],
 )
@@ -164,7 +164,7 @@ def test_closed_locked_and_skipped_conversations_are_not_processed(
 ) -> None:
     conversation = CONVERSATIONS[name]
     with pytest.raises(error, match=message):
-        HANDLERS[name].gather(event_of(name), reader(replace(conversation, **now)), NOTHING_KNOWN, BUDGET)
+        HANDLERS[name].gather(event_of(name), reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET)
 
 
 @every_handler
@@ -176,8 +176,10 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
     kind = cast("type[Reply]", create_model("Urgent", __base__=type(known), urgent=(bool, ...)))
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
-    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), NOTHING_KNOWN, BUDGET)
+    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     actions = handler.plan(event_of(name), facts, analysis(reply, comment=comment), rule("a/prompt"))
     assert [
-        LabelWish("urgent!", "urgent") in action.wishes for action in actions if isinstance(action, KeepLabels)
+        RequestedLabel("urgent!", "urgent") in action.requested
+        for action in actions
+        if isinstance(action, EnsureLabels)
     ] == [True]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
-from hls_handler.handlers.labelling import CATALOGUE
-from hls_handler.handlers.record import NOTHING_KNOWN, Blank, Correction
+from hls_handler.handlers.labelling import SHIPPED_LABELS
+from hls_handler.handlers.record import EMPTY_HISTORY, Correction, EmptyHistory
 from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response, rule
 
 HANDLER = IssueHandler()
@@ -25,18 +25,18 @@ def plan(given: Analysis) -> tuple[Action, ...]:
 
 def test_the_current_issue_is_read() -> None:
     now = issue(title="Crash at start")
-    facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), NOTHING_KNOWN, Budget(1_000))
+    facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), EMPTY_HISTORY, PromptLimits(1_000))
     assert facts == IssueFacts(now)
     assert HANDLER.variables(event(issue()), facts) == {"issue": now, "corrections": ()}
-    assert HANDLER.unasked(facts) is None
+    assert HANDLER.skip_reason(facts) is None
 
 
 def test_the_newest_label_corrections_are_shown() -> None:
-    class Corrected(Blank):
+    class Corrected(EmptyHistory):
         def corrections(self, *, most: int) -> tuple[Correction, ...]:
             return (Correction("priority", "priority-high", "priority-low", "Typo"),) * most
 
-    facts = HANDLER.gather(event(issue()), FakeReader(issue()), Corrected(), Budget(1_000))
+    facts = HANDLER.gather(event(issue()), FakeReader(issue()), Corrected(), PromptLimits(1_000))
     assert HANDLER.variables(event(issue()), facts)["corrections"] == (
         (Correction("priority", "priority-high", "priority-low", "Typo"),) * 6
     )
@@ -44,23 +44,23 @@ def test_the_newest_label_corrections_are_shown() -> None:
 
 def test_an_analysis_becomes_labels_and_a_comment() -> None:
     assert plan(analysis(issue_analysis(), comment="Looks like a bug.")) == (
-        KeepLabels(
+        EnsureLabels(
             (
-                LabelWish("bug", "kind"),
-                LabelWish("priority-high", "priority"),
-                LabelWish("difficulty-easy", "difficulty"),
-                LabelWish("component-backend", "component"),
+                RequestedLabel("bug", "kind"),
+                RequestedLabel("priority-high", "priority"),
+                RequestedLabel("difficulty-easy", "difficulty"),
+                RequestedLabel("component-backend", "component"),
             ),
             GROUPS,
         ),
-        KeepComment("issues", "Looks like a bug.", create=True),
+        EnsureComment("issues", "Looks like a bug.", create=True),
     )
 
 
 def test_component_none_gives_no_label_but_its_group_is_covered() -> None:
     labels = plan(analysis(issue_analysis(component="none")))[0]
-    assert isinstance(labels, KeepLabels)
-    assert [label.name for label in labels.wishes] == ["bug", "priority-high", "difficulty-easy"]
+    assert isinstance(labels, EnsureLabels)
+    assert [label.name for label in labels.requested] == ["bug", "priority-high", "difficulty-easy"]
     assert labels.groups == GROUPS
 
 
@@ -75,44 +75,46 @@ def test_component_none_gives_no_label_but_its_group_is_covered() -> None:
 )
 def test_every_label_is_in_the_catalogue(fields: dict[str, Any]) -> None:
     labels = plan(analysis(issue_analysis(**fields)))[0]
-    assert isinstance(labels, KeepLabels)
-    assert {(label.name, label.group) for label in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
+    assert isinstance(labels, EnsureLabels)
+    assert {(label.name, label.group) for label in labels.requested} <= {
+        (spec.name, spec.group) for spec in SHIPPED_LABELS
+    }
 
 
 def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:
     actions = plan(
         analysis(issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False), comment="42")
     )
-    assert [type(action) for action in actions] == [KeepLabels, KeepComment]
-    assert actions[0] == KeepLabels(
+    assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
+    assert actions[0] == EnsureLabels(
         (
-            LabelWish("question", "kind"),
-            LabelWish("priority-high", "priority"),
-            LabelWish("difficulty-easy", "difficulty"),
-            LabelWish("component-backend", "component"),
+            RequestedLabel("question", "kind"),
+            RequestedLabel("priority-high", "priority"),
+            RequestedLabel("difficulty-easy", "difficulty"),
+            RequestedLabel("component-backend", "component"),
         ),
         GROUPS,
     )
-    assert actions[1] == KeepComment("issues", "42", create=False)
+    assert actions[1] == EnsureComment("issues", "42", create=False)
 
 
 def test_labels_come_from_every_analysis_of_a_chain() -> None:
     labels = plan(analysis(issue_analysis(component="none"), issue_analysis(component="database")))[0]
-    assert isinstance(labels, KeepLabels)
-    assert [label.name for label in labels.wishes] == [
+    assert isinstance(labels, EnsureLabels)
+    assert [label.name for label in labels.requested] == [
         *("bug", "priority-high", "difficulty-easy"),
         *("bug", "priority-high", "difficulty-easy", "component-database"),
     ]
 
 
 def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:
-    assert plan(analysis(issue_analysis(worth_saying=False)))[1] == KeepComment("issues", "Hello.", create=False)
+    assert plan(analysis(issue_analysis(worth_saying=False)))[1] == EnsureComment("issues", "Hello.", create=False)
 
 
 @pytest.mark.parametrize("comment", [None, ""], ids=["no template", "an empty template"])
 def test_no_comment_without_a_text(comment: str | None) -> None:
-    assert [type(action) for action in plan(analysis(issue_analysis(), comment=comment))] == [KeepLabels]
+    assert [type(action) for action in plan(analysis(issue_analysis(), comment=comment))] == [EnsureLabels]
 
 
 def test_an_answer_alone_does_not_change_labels() -> None:
-    assert plan(analysis(issue_response(), comment="42")) == (KeepComment("issues", "42", create=True),)
+    assert plan(analysis(issue_response(), comment="42")) == (EnsureComment("issues", "42", create=True),)

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.actions import LabelWish
-from hls_handler.handlers.labelling import CATALOGUE, LabelChange, LabelSpec, decide_labels, spec_of
+from hls_handler.actions import RequestedLabel
+from hls_handler.handlers.labelling import SHIPPED_LABELS, LabelPlan, LabelSpec, decide_labels, spec_of
 
-NAMES = frozenset(spec.name for spec in CATALOGUE)
-HIGH, LOW = LabelWish("priority-high", "priority"), LabelWish("priority-low", "priority")
-BUG = LabelWish("bug", "kind")
-NOTHING = LabelChange((), (), (), (), (), (), ())
+NAMES = frozenset(spec.name for spec in SHIPPED_LABELS)
+HIGH, LOW = RequestedLabel("priority-high", "priority"), RequestedLabel("priority-low", "priority")
+BUG = RequestedLabel("bug", "kind")
+NOTHING = LabelPlan((), (), (), (), (), (), ())
 
 
-def decide(*wishes: LabelWish, **given: Any) -> LabelChange:
+def decide(*requested: RequestedLabel, **given: Any) -> LabelPlan:
     usual: dict[str, Any] = {
         "groups": ("kind", "priority"),
         "on_thread": frozenset(),
@@ -27,11 +27,11 @@ def decide(*wishes: LabelWish, **given: Any) -> LabelChange:
         "may_create": True,
         "allow": ("*",),
     }
-    return decide_labels(wishes=wishes, **{**usual, **given})
+    return decide_labels(requested=requested, **{**usual, **given})
 
 
 def test_a_requested_label_that_is_missing_is_added() -> None:
-    assert decide(BUG, HIGH) == LabelChange((), ("bug", "priority-high"), (), (), (), (), ())
+    assert decide(BUG, HIGH) == LabelPlan((), ("bug", "priority-high"), (), (), (), (), ())
 
 
 def test_our_present_label_is_unchanged() -> None:
@@ -40,10 +40,10 @@ def test_our_present_label_is_unchanged() -> None:
 
 def test_rule_14_our_label_that_a_person_removed_is_not_added_again() -> None:
     first = decide(BUG, memory={"bug": "ours"})
-    assert (first.add, first.now_gone) == ((), ("bug",))
+    assert (first.add, first.removed_by_person) == ((), ("bug",))
     assert first.withheld == (("bug", "a person removed it"),)
     later = decide(BUG, memory={"bug": "gone"})
-    assert (later.add, later.now_gone) == ((), ())
+    assert (later.add, later.removed_by_person) == ((), ())
     assert later.withheld == (("bug", "a person removed it"),)
 
 
@@ -95,17 +95,17 @@ def test_the_first_requested_label_of_a_group_is_set() -> None:
 
 def test_an_intended_label_that_is_present_is_confirmed_as_ours() -> None:
     change = decide(BUG, on_thread=frozenset({"bug"}), memory={"bug": "intended"})
-    assert change == LabelChange((), (), (), ("bug",), (), (), ())
+    assert change == LabelPlan((), (), (), ("bug",), (), (), ())
 
 
 def test_an_intended_label_that_is_missing_does_not_count_as_removed_by_a_person() -> None:
     change = decide(BUG, memory={"bug": "intended"})
-    assert (change.add, change.now_gone, change.never_made) == (("bug",), (), ())
+    assert (change.add, change.removed_by_person, change.not_applied) == (("bug",), (), ())
 
 
 def test_the_state_of_an_intended_label_that_is_no_longer_requested_is_deleted() -> None:
     change = decide(BUG, memory={"priority-low": "intended"})
-    assert (change.add, change.never_made) == (("bug",), ("priority-low",))
+    assert (change.add, change.not_applied) == (("bug",), ("priority-low",))
 
 
 def test_an_intended_label_that_is_no_longer_requested_is_removed_and_not_confirmed() -> None:
@@ -118,11 +118,11 @@ def test_an_intended_label_that_is_no_longer_requested_is_removed_and_not_confir
     [
         ({"on_thread": frozenset({"BUG"}), "memory": {"bug": "ours"}}, NOTHING),
         ({"on_thread": frozenset({"Bug"})}, NOTHING),
-        ({"in_repository": frozenset({"Bug"}), "may_create": False}, LabelChange((), ("bug",), (), (), (), (), ())),
+        ({"in_repository": frozenset({"Bug"}), "may_create": False}, LabelPlan((), ("bug",), (), (), (), (), ())),
     ],
     ids=["ours", "a person's", "in the repository"],
 )
-def test_names_that_differ_in_case_are_the_same(given: dict[str, Any], expected: LabelChange) -> None:
+def test_names_that_differ_in_case_are_the_same(given: dict[str, Any], expected: LabelPlan) -> None:
     assert decide(BUG, **given) == expected
 
 
@@ -142,8 +142,8 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
         ),
         (BUG, {"allow": ("priority-*", "BUGS")}, "labels.allow in the settings does not allow it"),
         (BUG, {"allow": ()}, "labels.allow in the settings does not allow it"),
-        (LabelWish("x" * 51, "kind"), {}, "a label's name has 1 to 50 characters"),
-        (LabelWish(" ", "kind"), {}, "a label's name has 1 to 50 characters"),
+        (RequestedLabel("x" * 51, "kind"), {}, "a label's name has 1 to 50 characters"),
+        (RequestedLabel(" ", "kind"), {}, "a label's name has 1 to 50 characters"),
         (
             BUG,
             {"on_thread": frozenset(map(str, range(100)))},
@@ -152,7 +152,7 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
     ],
     ids=["missing", "not allowed", "nothing allowed", "long", "blank", "full"],
 )
-def test_rule_14_a_withheld_label_has_a_reason(label: LabelWish, given: dict[str, Any], reason: str) -> None:
+def test_rule_14_a_withheld_label_has_a_reason(label: RequestedLabel, given: dict[str, Any], reason: str) -> None:
     change = decide(label, **given)
     assert change.add == ()
     assert change.create == ()
@@ -187,7 +187,7 @@ def test_allow_globs_ignore_case() -> None:
 
 
 def test_a_name_of_50_characters_is_allowed() -> None:
-    assert decide(LabelWish("x" * 50, "kind")).add == ("x" * 50,)
+    assert decide(RequestedLabel("x" * 50, "kind")).add == ("x" * 50,)
 
 
 def test_a_removed_label_frees_a_slot() -> None:
@@ -202,7 +202,7 @@ def test_labels_are_added_up_to_githubs_limit() -> None:
     assert change.withheld == (("priority-high", "the conversation has 100 labels, the most that GitHub allows"),)
 
 
-PAYMENTS, SEARCH = LabelWish("team/payments", "component"), LabelWish("team/search", "component")
+PAYMENTS, SEARCH = RequestedLabel("team/payments", "component"), RequestedLabel("team/search", "component")
 
 
 def test_a_custom_label_is_replaced_by_another_of_its_field() -> None:
@@ -223,8 +223,8 @@ def test_a_custom_label_set_by_a_person_prevents_others_of_its_field() -> None:
 
 def test_our_shipped_label_is_removed_if_its_field_now_has_custom_labels() -> None:
     change = decide(
-        LabelWish("defect", "kind"),
-        known=(LabelWish("defect", "kind"),),
+        RequestedLabel("defect", "kind"),
+        known=(RequestedLabel("defect", "kind"),),
         on_thread=frozenset({"bug"}),
         memory={"bug": "ours"},
     )
@@ -232,8 +232,8 @@ def test_our_shipped_label_is_removed_if_its_field_now_has_custom_labels() -> No
 
 
 def test_several_labels_of_a_list_are_set() -> None:
-    api, docs = LabelWish("area/api", "areas area/api"), LabelWish("area/docs", "areas area/docs")
-    web = LabelWish("area/web", "areas area/web")
+    api, docs = RequestedLabel("area/api", "areas area/api"), RequestedLabel("area/docs", "areas area/docs")
+    web = RequestedLabel("area/web", "areas area/web")
     change = decide(
         api,
         docs,
@@ -246,23 +246,23 @@ def test_several_labels_of_a_list_are_set() -> None:
 
 
 def test_a_label_requested_by_two_fields_is_added_once() -> None:
-    assert decide(BUG, LabelWish("Bug", "type")).add == ("bug",)
+    assert decide(BUG, RequestedLabel("Bug", "type")).add == ("bug",)
 
 
 def test_a_label_outside_the_catalogue_gets_default_color_and_description() -> None:
-    assert spec_of(LabelWish("component-api", "component")) == LabelSpec(
+    assert spec_of(RequestedLabel("component-api", "component")) == LabelSpec(
         "component-api", "component", "ededed", "Set by HLS: component"
     )
 
 
 def test_the_catalogue_meets_githubs_limits() -> None:
-    assert len(NAMES) == len(CATALOGUE) == 23
-    for spec in CATALOGUE:
+    assert len(NAMES) == len(SHIPPED_LABELS) == 23
+    for spec in SHIPPED_LABELS:
         assert len(spec.name) <= 50
         assert 0 < len(spec.description) <= 100
         assert len(spec.color) == 6
         assert set(spec.color) <= set(string.hexdigits)
-    assert {spec.group for spec in CATALOGUE} == {
+    assert {spec.group for spec in SHIPPED_LABELS} == {
         "kind",
         "priority",
         "difficulty",
@@ -277,36 +277,38 @@ label_names = st.sampled_from([*sorted(NAMES), "Bug", "a person's own"])
 label_states = st.dictionaries(label_names, st.sampled_from(["intended", "ours", "gone"]), max_size=8).filter(
     lambda memory: len({name.casefold() for name in memory}) == len(memory)  # stored names differ by more than case
 )
-label_lists = st.lists(st.sampled_from([LabelWish(spec.name, spec.group) for spec in CATALOGUE]), max_size=6)
+label_lists = st.lists(st.sampled_from([RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LABELS]), max_size=6)
 
 
 @given(
-    wishes=label_lists,
+    requested=label_lists,
     on_thread=st.frozensets(label_names, max_size=8),
     memory=label_states,
     may_create=st.booleans(),
 )
 def test_rule_14_only_our_labels_are_removed_and_removed_ones_are_not_added_again(
-    wishes: list[LabelWish], on_thread: frozenset[str], memory: dict[str, Any], may_create: bool
+    requested: list[RequestedLabel], on_thread: frozenset[str], memory: dict[str, Any], may_create: bool
 ) -> None:
-    change = decide(*wishes, on_thread=on_thread, memory=memory, may_create=may_create)
+    change = decide(*requested, on_thread=on_thread, memory=memory, may_create=may_create)
     assert all(memory.get(name) in ("ours", "intended") for name in change.remove)
     assert not any(memory.get(name) in ("ours", "gone") for name in change.add)
     assert not {name.casefold() for name in change.add} & {name.casefold() for name in on_thread}
-    assert len(change.add) == len({label.group for label in wishes if label.name in change.add})
+    assert len(change.add) == len({label.group for label in requested if label.name in change.add})
 
 
-@given(wishes=label_lists, on_thread=st.frozensets(label_names, max_size=8))
-def test_the_decision_is_idempotent(wishes: list[LabelWish], on_thread: frozenset[str]) -> None:
-    change = decide(*wishes, on_thread=on_thread)
-    after = decide(*wishes, on_thread=on_thread | set(change.add), memory=dict.fromkeys(change.add, "ours"))
-    assert (after.add, after.remove, after.now_gone) == ((), (), ())
+@given(requested=label_lists, on_thread=st.frozensets(label_names, max_size=8))
+def test_the_decision_is_idempotent(requested: list[RequestedLabel], on_thread: frozenset[str]) -> None:
+    change = decide(*requested, on_thread=on_thread)
+    after = decide(*requested, on_thread=on_thread | set(change.add), memory=dict.fromkeys(change.add, "ours"))
+    assert (after.add, after.remove, after.removed_by_person) == ((), (), ())
 
 
 def test_rule_14_a_label_must_also_be_allowed_by_the_repository() -> None:
-    change = decide(BUG, HIGH, allow=("*",), narrowed_to=("Priority-*",), narrowed_at=".github/hls.yaml:3")
+    change = decide(
+        BUG, HIGH, allow=("*",), repository_allow=("Priority-*",), repository_allow_source=".github/hls.yaml:3"
+    )
     assert change.add == ("priority-high",)
     assert change.withheld == (("bug", ".github/hls.yaml:3 does not allow it"),)
-    assert decide(BUG, allow=("priority-*",), narrowed_to=("*",)).withheld == (
+    assert decide(BUG, allow=("priority-*",), repository_allow=("*",)).withheld == (
         ("bug", "labels.allow in the settings does not allow it"),
     )

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
 from hls_handler.handlers.files import SkippedFile
-from hls_handler.handlers.handler import Budget, Unasked
-from hls_handler.handlers.labelling import CATALOGUE
+from hls_handler.handlers.handler import PromptLimits, SkipReason
+from hls_handler.handlers.labelling import SHIPPED_LABELS
 from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import EMPTY_HISTORY
 from hls_handler.settings.globs import PathFilter
 from hls_handler.settings.model import Findings
 from tests.handlers.world import (
@@ -34,7 +34,7 @@ LOGO = file("logo.png", None, additions=0, deletions=0)
 
 def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullRequestFacts:
     now = pull_request(**{"changed_files": len(files), **known})
-    return HANDLER.gather(event(pull_request()), FakeReader(now, files), NOTHING_KNOWN, Budget(tokens))
+    return HANDLER.gather(event(pull_request()), FakeReader(now, files), EMPTY_HISTORY, PromptLimits(tokens))
 
 
 def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
@@ -50,7 +50,7 @@ def test_the_current_pull_request_and_its_patches_are_read() -> None:
     assert variables["skipped"] == (SkippedFile("logo.png", "binary or empty"),)
     assert variables["size"] == "small"
     assert variables["unlisted"] == 0
-    assert HANDLER.unasked(facts) is None
+    assert HANDLER.skip_reason(facts) is None
 
 
 def test_patches_are_limited_by_the_budget() -> None:
@@ -63,7 +63,9 @@ DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.
 
 def leaving_out_docs(*files: ChangedFile) -> PullRequestFacts:
     now = pull_request(changed_files=len(files))
-    return HANDLER.gather(event(pull_request()), FakeReader(now, files), NOTHING_KNOWN, Budget(10_000, left_out=DOCS))
+    return HANDLER.gather(
+        event(pull_request()), FakeReader(now, files), EMPTY_HISTORY, PromptLimits(10_000, ignored_paths=DOCS)
+    )
 
 
 def test_files_left_out_by_settings_are_not_shown_but_count_in_the_size() -> None:
@@ -74,7 +76,7 @@ def test_files_left_out_by_settings_are_not_shown_but_count_in_the_size() -> Non
 
 
 def test_claude_is_not_asked_if_settings_leave_out_all_files() -> None:
-    assert HANDLER.unasked(leaving_out_docs(file("docs/guide.md"), file("docs/uv.lock"))) == Unasked(
+    assert HANDLER.skip_reason(leaving_out_docs(file("docs/guide.md"), file("docs/uv.lock"))) == SkipReason(
         "none of the changed files has a patch to read (2 left out by settings; see "
         "config/settings.yaml:14 (repositories[0].paths.ignore)), so Claude was not asked"
     )
@@ -83,11 +85,11 @@ def test_claude_is_not_asked_if_settings_leave_out_all_files() -> None:
 def test_omissions_are_described() -> None:
     long = "@@ -0,0 +1,900 @@\n" + "\n".join(f"+line {number}" for number in range(900))
     facts = gather(file("a.py", long), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
-    assert HANDLER.not_shown(facts) == (
+    assert HANDLER.describe_omissions(facts) == (
         "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 patch was cut"
     )
-    assert HANDLER.not_shown(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
-    assert HANDLER.not_shown(gather(file())) is None
+    assert HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
+    assert HANDLER.describe_omissions(gather(file())) is None
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
@@ -123,13 +125,13 @@ def test_size_depends_on_changed_lines_of_all_files(additions: int, deletions: i
     ids=["no files", "nothing to read"],
 )
 def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sentence: str) -> None:
-    assert HANDLER.unasked(gather(*files)) == Unasked(sentence)
+    assert HANDLER.skip_reason(gather(*files)) == SkipReason(sentence)
 
 
 def test_an_analysis_becomes_labels_and_a_comment() -> None:
     assert plan(gather(file(additions=60)), analysis(pull_request_analysis(), comment="Squares.")) == (
-        KeepLabels((LabelWish("size/medium", "size"), LabelWish("type/bug-fix", "type")), ("size", "type")),
-        KeepComment("pull_requests", "Squares.", create=True),
+        EnsureLabels((RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")), ("size", "type")),
+        EnsureComment("pull_requests", "Squares.", create=True),
     )
 
 
@@ -137,24 +139,26 @@ def test_an_analysis_becomes_labels_and_a_comment() -> None:
 @pytest.mark.parametrize("additions", [1, 100, 1_000])
 def test_every_label_is_in_the_catalogue(kind: str, additions: int) -> None:
     labels = plan(gather(file(additions=additions)), analysis(pull_request_analysis(type=kind)))[0]
-    assert isinstance(labels, KeepLabels)
-    assert {(label.name, label.group) for label in labels.wishes} <= {(spec.name, spec.group) for spec in CATALOGUE}
+    assert isinstance(labels, EnsureLabels)
+    assert {(label.name, label.group) for label in labels.requested} <= {
+        (spec.name, spec.group) for spec in SHIPPED_LABELS
+    }
 
 
 def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:
     actions = plan(gather(file()), analysis(pull_request_analysis(worth_saying=False)))
-    assert actions[1] == KeepComment("pull_requests", "Hello.", create=False)
+    assert actions[1] == EnsureComment("pull_requests", "Hello.", create=False)
 
 
 @pytest.mark.parametrize("comment", [None, ""], ids=["no template", "an empty template"])
 def test_no_comment_without_a_text(comment: str | None) -> None:
     actions = plan(gather(file()), analysis(pull_request_analysis(), comment=comment))
-    assert [type(action) for action in actions] == [KeepLabels]
+    assert [type(action) for action in actions] == [EnsureLabels]
 
 
 def test_a_reply_of_another_type_does_not_change_the_type_label() -> None:
     assert plan(gather(file()), analysis(issue_response(), comment=None)) == (
-        KeepLabels((LabelWish("size/small", "size"),), ("size",)),
+        EnsureLabels((RequestedLabel("size/small", "size"),), ("size",)),
     )
 
 
@@ -203,8 +207,8 @@ def test_findings_below_the_thresholds_are_counted_and_not_shown(shown: dict[str
         finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
         finding(title="Small", severity="low", confidence=0.9, category="style"),
     ]
-    budget = Budget(10_000, shown=Findings.model_validate(shown))
-    facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), NOTHING_KNOWN, budget)
+    budget = PromptLimits(10_000, shown=Findings.model_validate(shown))
+    facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), EMPTY_HISTORY, budget)
     variables = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
     assert (variables["held_back"], variables["dropped"]) == (3 - len(titles), 0)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import KeepComment
+from hls_handler.actions import EnsureComment
 from hls_handler.analysis import ReleaseAnalysis
-from hls_handler.errors import Overtaken
+from hls_handler.errors import Superseded
 from hls_handler.events import Release
-from hls_handler.handlers.handler import Budget, Thread
+from hls_handler.handlers.handler import PromptLimits, Thread
 from hls_handler.handlers.reader import Commit, Comparison
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import EMPTY_HISTORY
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
 from tests.handlers.happenings import PREVIOUS, RELEASE, at, posting_to, released
 from tests.handlers.world import FakeReader, analysis, issue
@@ -27,8 +27,8 @@ def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader
     return FakeReader(issue(), releases=listed, comparison=known)
 
 
-def facts(source: FakeReader, budget: Budget | None = None) -> ReleaseFacts:
-    return HANDLER.gather(released(RELEASE), source, NOTHING_KNOWN, budget or Budget(10_000))
+def facts(source: FakeReader, budget: PromptLimits | None = None) -> ReleaseFacts:
+    return HANDLER.gather(released(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000))
 
 
 def test_commits_since_the_previous_release_are_read_newest_first() -> None:
@@ -74,33 +74,33 @@ def test_without_common_history_no_commits_are_shown() -> None:
 
 def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None:
     long = tuple(Commit(f"c{n}", "x" * 5_000, "mona") for n in range(10))
-    found = facts(reader(RELEASE, PREVIOUS, comparison=Comparison(300, long)), Budget(2_000))
+    found = facts(reader(RELEASE, PREVIOUS, comparison=Comparison(300, long)), PromptLimits(2_000))
     assert [commit.sha for commit in found.commits] == ["c9", "c8", "c7", "c6", "c5"][: len(found.commits)]
     assert 0 < len(found.commits) < 10
     assert found.omitted == 300 - len(found.commits)
-    assert HANDLER.not_shown(found) == f"{found.omitted} of 300 commits were not shown: over the token budget"
-    assert HANDLER.not_shown(facts(reader(RELEASE, PREVIOUS))) is None
+    assert HANDLER.describe_omissions(found) == f"{found.omitted} of 300 commits were not shown: over the token budget"
+    assert HANDLER.describe_omissions(facts(reader(RELEASE, PREVIOUS))) is None
     assert all(commit.message.endswith("[4,000 characters cut]") for commit in found.commits)
 
 
 @pytest.mark.parametrize("listed", [(), (replace(RELEASE, draft=True),)], ids=["deleted", "a draft again"])
 def test_a_withdrawn_release_is_not_announced(listed: tuple[Release, ...]) -> None:
-    with pytest.raises(Overtaken, match=r"the release v1\.4\.0 was withdrawn meanwhile"):
+    with pytest.raises(Superseded, match=r"the release v1\.4\.0 was withdrawn meanwhile"):
         facts(reader(*listed))
 
 
 def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
     found = facts(reader(RELEASE))
     assert HANDLER.thread(released(RELEASE), found, posting_to(release=12)) == Thread(
-        12, is_pull_request=False, is_appointed=True
+        12, is_pull_request=False, is_fallback_issue=True
     )
     assert HANDLER.thread(released(RELEASE), found, posting_to()) is None
-    assert HANDLER.nowhere is None, "the draft is stored even if it is not posted"
+    assert HANDLER.no_target_reason is None, "the draft is stored even if it is not posted"
 
 
 def test_each_release_has_its_own_section() -> None:
     found = facts(reader(RELEASE))
-    expected = KeepComment("releases", "Hello.", create=True, section="release-501")
+    expected = EnsureComment("releases", "Hello.", create=True, section="release-501")
     assert HANDLER.plan(released(RELEASE), found, analysis(ANALYSIS), posting_to(release=12)) == (expected,)
     silent = analysis(ANALYSIS.model_copy(update={"worth_saying": False}))
     assert HANDLER.plan(released(RELEASE), found, silent, posting_to(release=12)) == (replace(expected, create=False),)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import Action, KeepComment, KeepLabels, LabelWish
+from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import ReviewAnalysis
-from hls_handler.errors import Overtaken, Permanent
+from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, Review
-from hls_handler.handlers.handler import Budget, Unasked
+from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.reader import ReviewComment
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import EMPTY_HISTORY
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
 from tests.handlers.world import (
     MONA,
@@ -28,18 +28,18 @@ from tests.handlers.world import (
 )
 
 HANDLER = ReviewHandler()
-BUDGET = Budget(input_tokens=10_000)
-NEEDS_CHANGES = KeepLabels((LabelWish("status/needs-changes", "status"),), ("status",))
-NEEDS_REVIEW = KeepLabels((LabelWish("status/needs-review", "status"),), ("status",))
-NO_STATUS = KeepLabels((), ("status",))
+BUDGET = PromptLimits(input_tokens=10_000)
+NEEDS_CHANGES = EnsureLabels((RequestedLabel("status/needs-changes", "status"),), ("status",))
+NEEDS_REVIEW = EnsureLabels((RequestedLabel("status/needs-review", "status"),), ("status",))
+NO_STATUS = EnsureLabels((), ("status",))
 OTHER = MONA.__class__("otto", 3, "User")
 
 
 def gather(
-    submitted: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: Budget = BUDGET
+    submitted: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: PromptLimits = BUDGET
 ) -> ReviewFacts:
     reader = FakeReader(pull_request(), reviews=(*others, submitted), review_comments=comments)
-    return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, NOTHING_KNOWN, budget)
+    return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget)
 
 
 def plan(facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List.") -> tuple[Action, ...]:
@@ -96,23 +96,23 @@ def test_the_last_lines_of_a_long_hunk_are_shown() -> None:
 
 
 def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
-    facts = gather(review(), *[review_comment("x" * 350)] * 100, budget=Budget(input_tokens=2_000))
+    facts = gather(review(), *[review_comment("x" * 350)] * 100, budget=PromptLimits(input_tokens=2_000))
     assert len(facts.comments) == 10
     assert facts.omitted == 90
-    assert HANDLER.not_shown(facts) == "90 of 100 comments on lines were not shown: over the token budget"
-    assert HANDLER.not_shown(gather(review(), review_comment())) is None
+    assert HANDLER.describe_omissions(facts) == "90 of 100 comments on lines were not shown: over the token budget"
+    assert HANDLER.describe_omissions(gather(review(), review_comment())) is None
 
 
 def test_only_the_shown_part_of_a_long_comment_counts_towards_the_budget() -> None:
-    facts = gather(review(), review_comment("x" * 60_000), review_comment(), budget=Budget(input_tokens=2_000))
+    facts = gather(review(), review_comment("x" * 60_000), review_comment(), budget=PromptLimits(input_tokens=2_000))
     assert len(facts.comments) == 2
 
 
 def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
-    with pytest.raises(Overtaken, match="the review was dismissed meanwhile"):
+    with pytest.raises(Superseded, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
     with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0"):
-        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), NOTHING_KNOWN, BUDGET)
+        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), EMPTY_HISTORY, BUDGET)
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,17 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
 def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(later: Review, superseded: bool) -> None:
     reader = FakeReader(pull_request(), reviews=(review(), later))
     if not superseded:
-        assert HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, BUDGET).review == review()
+        assert HANDLER.gather(reviewed(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
         return
-    with pytest.raises(Overtaken, match="the same person has reviewed again since"):
-        HANDLER.gather(reviewed(review()), reader, NOTHING_KNOWN, BUDGET)
+    with pytest.raises(Superseded, match="the same person has reviewed again since"):
+        HANDLER.gather(reviewed(review()), reader, EMPTY_HISTORY, BUDGET)
 
 
 # --- reasons not to ask Claude ---------------------------------------------------------------------------------------
 
 
 def test_claude_is_not_asked_about_a_review_by_the_author_of_the_pull_request() -> None:
-    assert HANDLER.unasked(gather(review(user=MONA), review_comment())) == Unasked(
+    assert HANDLER.skip_reason(gather(review(user=MONA), review_comment())) == SkipReason(
         "the review is by the author of the pull request, so Claude was not asked"
     )
 
@@ -155,13 +155,13 @@ def test_claude_is_not_asked_about_replies_in_review_threads(
     body: str, replies: tuple[bool, ...], reason: str | None
 ) -> None:
     comments = [review_comment("Thanks, that is better.", is_reply=is_reply) for is_reply in replies]
-    skipped = HANDLER.unasked(gather(review(state="commented", body=body), *comments))
-    assert skipped == (Unasked(reason) if reason else None)
+    skipped = HANDLER.skip_reason(gather(review(state="commented", body=body), *comments))
+    assert skipped == (SkipReason(reason) if reason else None)
 
 
 def test_a_review_without_text_gets_a_static_reply() -> None:
-    skipped = HANDLER.unasked(gather(review(state="approved", body=" \n")))
-    assert skipped == Unasked(
+    skipped = HANDLER.skip_reason(gather(review(state="approved", body=" \n")))
+    assert skipped == SkipReason(
         "the review has no text, so Claude was not asked",
         reply=ReviewAnalysis(worth_saying=False, summary="", requests=[]),
     )
@@ -169,7 +169,7 @@ def test_a_review_without_text_gets_a_static_reply() -> None:
 
 @pytest.mark.parametrize(("body", "comments"), [("", (review_comment(),)), ("Fine.", ())], ids=["comment", "body"])
 def test_claude_is_asked_about_a_review_with_text(body: str, comments: tuple[ReviewComment, ...]) -> None:
-    assert HANDLER.unasked(gather(review(body=body), *comments)) is None
+    assert HANDLER.skip_reason(gather(review(body=body), *comments)) is None
 
 
 # --- the checklist ---------------------------------------------------------------------------------------------------
@@ -209,13 +209,13 @@ def test_each_reviewer_has_a_section() -> None:
     facts = gather(review())
     assert plan(facts, review_analysis(request("square the side"))) == (
         NEEDS_CHANGES,
-        KeepComment("reviews", "List.", create=True, section="reviewer-2"),
+        EnsureComment("reviews", "List.", create=True, section="reviewer-2"),
     )
 
 
 @pytest.mark.parametrize("reply", [review_analysis(), review_analysis(request("square the side"), worth_saying=False)])
 def test_only_an_existing_section_is_edited_if_nothing_is_worth_saying(reply: ReviewAnalysis) -> None:
-    assert plan(gather(review()), reply)[1:] == (KeepComment("reviews", "List.", create=False, section="reviewer-2"),)
+    assert plan(gather(review()), reply)[1:] == (EnsureComment("reviews", "List.", create=False, section="reviewer-2"),)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_only_an_existing_section_is_edited_if_nothing_is_worth_saying(reply: Re
          "another objects", "changed their verdict", "verdict unchanged",
          "another still objects", "another approved later", "dismissed"],
 )  # fmt: skip
-def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ...], labels: KeepLabels) -> None:
+def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ...], labels: EnsureLabels) -> None:
     assert plan(gather(one, others=others), review_analysis(*requests))[0] == labels
 
 
@@ -251,7 +251,7 @@ def test_an_approval_without_text_clears_the_requests_of_its_reviewer() -> None:
     facts = gather(review(state="approved", body=""))
     assert plan(facts, comment="Nothing is left to do.") == (
         NO_STATUS,
-        KeepComment("reviews", "Nothing is left to do.", create=False, section="reviewer-2"),
+        EnsureComment("reviews", "Nothing is left to do.", create=False, section="reviewer-2"),
     )
 
 
@@ -260,7 +260,7 @@ def test_without_a_comment_template_there_are_labels_only() -> None:
 
 
 def test_a_push_does_not_supersede_a_review() -> None:
-    assert not HANDLER.outdated_by_a_push
+    assert not HANDLER.superseded_by_push
 
 
 # --- incomplete input ------------------------------------------------------------------------------------------------
@@ -273,11 +273,11 @@ def test_a_review_comment_clears_neither_verdict_nor_checklist_of_its_author() -
 
 def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:
     approved = review(state="approved", body="Fine, but see below.")
-    unread = gather(approved, *[review_comment("x" * 4000)] * 9, budget=Budget(input_tokens=2_000))
+    unread = gather(approved, *[review_comment("x" * 4000)] * 9, budget=PromptLimits(input_tokens=2_000))
     assert unread.omitted == 8
     assert plan(unread, review_analysis()) == ()
     assert plan(gather(approved), review_analysis(request("not there"))) == ()
-    assert HANDLER.unasked(gather(review(body=""), review_comment(), budget=Budget(input_tokens=10))) is None
+    assert HANDLER.skip_reason(gather(review(body=""), review_comment(), budget=PromptLimits(input_tokens=10))) is None
 
 
 def test_long_lines_of_code_are_cut() -> None:
@@ -290,7 +290,7 @@ def test_long_lines_of_code_are_cut() -> None:
 
 def test_long_paths_count_towards_the_budget() -> None:
     comments = [review_comment(path="p" * 4000)] * 100
-    assert len(gather(review(), *comments, budget=Budget(input_tokens=10_000)).comments) == 8
+    assert len(gather(review(), *comments, budget=PromptLimits(input_tokens=10_000)).comments) == 8
 
 
 @pytest.mark.parametrize(
@@ -325,10 +325,10 @@ def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
     facts = gather(review(user=ghost, state="approved"), others=(review(id=1, user=ghost),))
     assert facts.objections
     assert plan(facts, review_analysis())[1:] == (
-        KeepComment("reviews", "List.", create=False, section="reviewer-10137-501"),
+        EnsureComment("reviews", "List.", create=False, section="reviewer-10137-501"),
     )
     by_ghost = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
-    assert HANDLER.unasked(HANDLER.gather(reviewed(review()), by_ghost, NOTHING_KNOWN, BUDGET)) is None
+    assert HANDLER.skip_reason(HANDLER.gather(reviewed(review()), by_ghost, EMPTY_HISTORY, BUDGET)) is None
 
 
 def test_the_verdict_of_a_bot_is_no_objection() -> None:

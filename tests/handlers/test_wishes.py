@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hls_handler.actions import KeepLabels, LabelWish
+from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.requested_labels import plan_labels
 from tests.handlers.world import analysis, issue_analysis, issue_response
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
@@ -14,12 +14,12 @@ from tests.prompting.test_library_errors import front
 FIELDS = "{component: {enum: [payments, search, none]}, areas: {type: list, enum: [api, docs]}, old: {type: boolean}}"
 LABELS = '{kind: {bug: defect}, priority: false, difficulty: false, areas: "area/{value}", old: old}'
 NOT_SHIPPED = (
-    LabelWish("defect", "kind"),
-    LabelWish("component-payments", "component"),
-    LabelWish("component-search", "component"),
-    LabelWish("area/api", "areas area/api"),
-    LabelWish("area/docs", "areas area/docs"),
-    LabelWish("old", "old"),
+    RequestedLabel("defect", "kind"),
+    RequestedLabel("component-payments", "component"),
+    RequestedLabel("component-search", "component"),
+    RequestedLabel("area/api", "areas area/api"),
+    RequestedLabel("area/docs", "areas area/docs"),
+    RequestedLabel("old", "old"),
 )
 GROUPS = ("kind", "component", "areas area/api", "areas area/docs", "old")
 
@@ -33,14 +33,14 @@ def reply(folder: Path, **fields: object) -> Reply:
 
 
 def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Path) -> None:
-    assert keep_labels(analysis(reply(tmp_path, areas=["docs", "api"], old=True))) == (
-        KeepLabels(
+    assert plan_labels(analysis(reply(tmp_path, areas=["docs", "api"], old=True))) == (
+        EnsureLabels(
             (
-                LabelWish("defect", "kind"),
-                LabelWish("component-search", "component"),
-                LabelWish("area/docs", "areas area/docs"),
-                LabelWish("area/api", "areas area/api"),
-                LabelWish("old", "old"),
+                RequestedLabel("defect", "kind"),
+                RequestedLabel("component-search", "component"),
+                RequestedLabel("area/docs", "areas area/docs"),
+                RequestedLabel("area/api", "areas area/api"),
+                RequestedLabel("old", "old"),
             ),
             GROUPS,
             NOT_SHIPPED,
@@ -49,22 +49,22 @@ def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Pa
 
 
 def test_groups_of_values_without_a_label_are_covered(tmp_path: Path) -> None:
-    assert keep_labels(analysis(reply(tmp_path, kind="question", component="none"))) == (
-        KeepLabels((), GROUPS, NOT_SHIPPED),
+    assert plan_labels(analysis(reply(tmp_path, kind="question", component="none"))) == (
+        EnsureLabels((), GROUPS, NOT_SHIPPED),
     )
 
 
 def test_the_handlers_own_labels_come_first() -> None:
-    small = LabelWish("size/small", "size")
-    (labels,) = keep_labels(analysis(issue_analysis()), small, groups=("status",))
-    assert labels.wishes[0] == small
+    small = RequestedLabel("size/small", "size")
+    (labels,) = plan_labels(analysis(issue_analysis()), small, groups=("status",))
+    assert labels.requested[0] == small
     assert labels.groups == ("size", "status", "kind", "priority", "difficulty", "component")
     assert labels.known == ()
 
 
 def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
-    (labels,) = keep_labels(analysis(issue_analysis(), reply(tmp_path), reply(tmp_path)))
-    assert [label.name for label in labels.wishes] == [
+    (labels,) = plan_labels(analysis(issue_analysis(), reply(tmp_path), reply(tmp_path)))
+    assert [label.name for label in labels.requested] == [
         *("bug", "priority-high", "difficulty-easy", "component-backend"),
         *("defect", "component-search", "defect", "component-search"),
     ]
@@ -72,5 +72,5 @@ def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
 
 
 def test_no_action_if_no_reply_covers_a_label_group() -> None:
-    assert keep_labels(analysis(issue_response())) == ()
-    assert keep_labels(analysis()) == ()
+    assert plan_labels(analysis(issue_response())) == ()
+    assert plan_labels(analysis()) == ()

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import KeepComment
+from hls_handler.actions import EnsureComment
 from hls_handler.analysis import Place
-from hls_handler.errors import Overtaken
+from hls_handler.errors import Superseded
 from hls_handler.events import PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
-from hls_handler.handlers.handler import Budget, Thread
+from hls_handler.handlers.handler import PromptLimits, Thread
 from hls_handler.handlers.reader import WorkflowJob
-from hls_handler.handlers.record import NOTHING_KNOWN, Happened, Record, RunEnd
+from hls_handler.handlers.record import EMPTY_HISTORY, HistoryUpdate, RepositoryHistory, RunResult
 from hls_handler.handlers.workflows import (
     MAX_CHANGED_PATHS,
     MAX_JOBS,
@@ -41,7 +41,7 @@ from tests.handlers.happenings import (
 from tests.handlers.world import FakeReader, analysis, file, pull_request
 
 HANDLER = WorkflowHandler()
-BUDGET = Budget(input_tokens=30_000)
+BUDGET = PromptLimits(input_tokens=30_000)
 PULL = pull_request(head_sha=RUN.head_sha)
 
 
@@ -62,8 +62,8 @@ def reader(
 def facts(
     run: WorkflowRun = RUN,
     source: FakeReader | None = None,
-    record: Record = NOTHING_KNOWN,
-    budget: Budget = BUDGET,
+    record: RepositoryHistory = EMPTY_HISTORY,
+    budget: PromptLimits = BUDGET,
 ) -> WorkflowFacts:
     return HANDLER.gather(ran(run), source or reader(PULL), record, budget)
 
@@ -91,12 +91,12 @@ def test_a_run_of_an_older_commit_is_recorded_and_not_posted() -> None:
     found = facts(replace(RUN, head_sha="older"))
     assert (found.pull_request, found.stale) == (None, True)
     assert thread_of(found, workflow_run=12) is None
-    assert HANDLER.unasked(found) is not None
-    assert "newer commits" in str(HANDLER.unasked(found))
+    assert HANDLER.skip_reason(found) is not None
+    assert "newer commits" in str(HANDLER.skip_reason(found))
 
 
 def test_a_closed_pull_request_supersedes_the_run() -> None:
-    with pytest.raises(Overtaken, match="octo/hello#8 was closed meanwhile"):
+    with pytest.raises(Superseded, match="octo/hello#8 was closed meanwhile"):
         facts(source=reader(replace(PULL, state="closed")))
 
 
@@ -105,7 +105,7 @@ ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_ow
 
 def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> None:
     found = facts(ON_MAIN, reader())
-    assert thread_of(found, workflow_run=12) == Thread(12, is_pull_request=False, is_appointed=True)
+    assert thread_of(found, workflow_run=12) == Thread(12, is_pull_request=False, is_fallback_issue=True)
     assert thread_of(found) is None
 
 
@@ -161,29 +161,29 @@ def test_a_job_that_failed_without_a_step_is_shown_as_a_whole() -> None:
 def test_without_a_log_claude_is_not_asked(logs: dict[int, str], state: str) -> None:
     found = facts(source=reader(PULL, logs=logs))
     assert [failed.log for failed in found.steps] == [state]
-    assert HANDLER.unasked(found) is not None
-    assert "no failed step has a readable log" in str(HANDLER.unasked(found))
+    assert HANDLER.skip_reason(found) is not None
+    assert "no failed step has a readable log" in str(HANDLER.skip_reason(found))
 
 
 def test_an_expired_log_does_not_affect_another() -> None:
     found = facts(source=reader(PULL, jobs={1: (JOB, job(702, "windows"))}))
     assert [failed.log for failed in found.steps] == ["text", "expired"]
-    assert HANDLER.not_shown(found) == "1 log (expired)"
-    assert HANDLER.unasked(found) is None
+    assert HANDLER.describe_omissions(found) == "1 log (expired)"
+    assert HANDLER.skip_reason(found) is None
 
 
 def test_the_first_failed_jobs_are_read_and_the_others_counted() -> None:
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS + 5))
     found = facts(source=reader(PULL, jobs={1: jobs}, logs={failed.id: LOG for failed in jobs}))
     assert (len(found.steps), found.omitted) == (MAX_JOBS, 5)
-    assert HANDLER.not_shown(found) == "the logs of 5 more failed jobs"
+    assert HANDLER.describe_omissions(found) == "the logs of 5 more failed jobs"
 
 
 def test_excerpts_stay_within_the_budget() -> None:
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS))
     long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(5_000))
     for tokens, most in ((2_000, 4_000), (900_000, MAX_LOG_CHARACTERS)):
-        found = facts(source=reader(PULL, jobs={1: jobs}, logs={j.id: long for j in jobs}), budget=Budget(tokens))
+        found = facts(source=reader(PULL, jobs={1: jobs}, logs={j.id: long for j in jobs}), budget=PromptLimits(tokens))
         assert sum(len(shown.text) for shown in steps_shown(found)) <= most
 
 
@@ -233,13 +233,13 @@ def test_a_first_failure_is_unknown() -> None:
 
 def test_failures_and_the_result_of_the_run_are_recorded() -> None:
     end = ended(run_id=70, run_number=41, head_sha=RUN.head_sha)
-    assert HANDLER.happened(ran(RUN), facts()) == Happened((failure(),), (end,))
-    on_main = HANDLER.happened(ran(ON_MAIN), facts(ON_MAIN, reader()))
+    assert HANDLER.history_update(ran(RUN), facts()) == HistoryUpdate((failure(),), (end,))
+    on_main = HANDLER.history_update(ran(ON_MAIN), facts(ON_MAIN, reader()))
     assert (on_main.failures[0].branch, on_main.ends[0].branch) == ("main", "main")
     stale = facts(replace(RUN, head_sha="older"))
-    assert HANDLER.happened(ran(RUN), stale).failures == (failure(head_sha="older"),)
+    assert HANDLER.history_update(ran(RUN), stale).failures == (failure(head_sha="older"),)
     not_started = facts(replace(RUN, conclusion="startup_failure"), reader(PULL, jobs={}))
-    assert HANDLER.happened(ran(RUN), not_started) == Happened((), (end,))
+    assert HANDLER.history_update(ran(RUN), not_started) == HistoryUpdate((), (end,))
 
 
 # --- passed run------------------------------------------------------------------------------------------------------
@@ -252,19 +252,19 @@ def test_a_passed_run_without_an_earlier_failure_reads_nothing_more() -> None:
         def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
             raise AssertionError(f"pull requests of {head} were read")
 
-    skipped = HANDLER.unasked(facts(PASSED, FailingReader(PULL)))
+    skipped = HANDLER.skip_reason(facts(PASSED, FailingReader(PULL)))
     assert skipped is not None
     assert skipped.reply is None
 
 
 def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
     found = facts(PASSED, record=FakeRecord(ends=(ended(),)))
-    skipped = HANDLER.unasked(found)
+    skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOTHING_FAILED
     shown = HANDLER.comment_variables(ran(PASSED), found, NOTHING_FAILED)
     assert (shown["passed"], shown["flaky"]) == (True, False)
-    expected = KeepComment("workflows", "Hello.", create=False, section="workflow-5-pull-request")
+    expected = EnsureComment("workflows", "Hello.", create=False, section="workflow-5-pull-request")
     assert HANDLER.plan(ran(PASSED), found, analysis(NOTHING_FAILED), posting_to()) == (expected,)
 
 
@@ -284,8 +284,8 @@ def test_a_run_that_passes_in_a_later_attempt_is_flaky() -> None:
     ],
     ids=["another branch", "another trigger", "a later one", "a pass"],
 )
-def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunEnd) -> None:
-    skipped = HANDLER.unasked(facts(PASSED, record=FakeRecord(ends=(before,))))
+def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResult) -> None:
+    skipped = HANDLER.skip_reason(facts(PASSED, record=FakeRecord(ends=(before,))))
     assert skipped is not None
     assert skipped.reply is None
 
@@ -293,7 +293,7 @@ def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunEnd) 
 def test_a_second_passed_run_does_not_update_the_comment() -> None:
     """Otherwise each push would edit the comment."""
     known = FakeRecord(ends=(ended(run_number=39), ended(run_number=40, passed=True)))
-    skipped = HANDLER.unasked(facts(PASSED, record=known))
+    skipped = HANDLER.skip_reason(facts(PASSED, record=known))
     assert skipped is not None
     assert skipped.reply is None
 
@@ -302,7 +302,7 @@ def test_a_passed_run_of_an_older_commit_is_not_recorded() -> None:
     old = replace(PASSED, head_sha="older")
     found = facts(old, record=FakeRecord(ends=(ended(),)))
     assert found.stale
-    assert HANDLER.happened(ran(old), found) == Happened()
+    assert HANDLER.history_update(ran(old), found) == HistoryUpdate()
 
 
 # --- later runs ------------------------------------------------------------------------------------------------------
@@ -320,8 +320,8 @@ def test_a_passed_run_of_an_older_commit_is_not_recorded() -> None:
     ],
     ids=["a run", "an attempt", "itself", "an earlier run", "another branch", "another trigger"],
 )
-def test_a_later_run_or_attempt_supersedes_the_run(later: RunEnd, why: str | None) -> None:
-    assert HANDLER.outdated(ran(RUN), facts(), FakeRecord(ends=(later,))) == why
+def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | None) -> None:
+    assert HANDLER.find_superseded_reason(ran(RUN), facts(), FakeRecord(ends=(later,))) == why
 
 
 # --- the comment -----------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def test_places_outside_of_logs_and_changed_files_are_left_out() -> None:
 def test_each_workflow_has_its_own_section() -> None:
     found = facts()
     answered = analysis(workflow_analysis())
-    expected = KeepComment("workflows", "Hello.", create=True, section="workflow-5-pull-request")
+    expected = EnsureComment("workflows", "Hello.", create=True, section="workflow-5-pull-request")
     assert HANDLER.plan(ran(RUN), found, answered, posting_to()) == (expected,)
     silent = HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(worth_saying=False)), posting_to())
     assert silent == (replace(expected, create=False),)
@@ -363,11 +363,11 @@ def test_each_workflow_has_its_own_section() -> None:
 def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     run = replace(RUN, conclusion="startup_failure")
     found = facts(run, reader(PULL, jobs={}))
-    skipped = HANDLER.unasked(found)
+    skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOT_STARTED
     (action,) = HANDLER.plan(ran(run), found, replace(analysis(), comment="Could not start."), posting_to())
-    assert isinstance(action, KeepComment)
+    assert isinstance(action, EnsureComment)
     assert action.create
 
 

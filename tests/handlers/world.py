@@ -8,7 +8,6 @@ from typing import Any
 
 from hls_handler.analysis import (
     Analysis,
-    Answered,
     Finding,
     IssueAnalysis,
     IssueResponse,
@@ -17,6 +16,7 @@ from hls_handler.analysis import (
     ReviewAnalysis,
     ReviewRequest,
     Usage,
+    ValidReply,
 )
 from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Release, Repository, Review
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
@@ -180,7 +180,7 @@ def rule(prompt: str) -> Rule:
 
 
 def analysis(*replies: Reply, comment: str | None = "Hello.") -> Analysis:
-    answers = tuple(Answered("p@1", "t", reply, Usage("claude-haiku-5-5")) for reply in replies)
+    answers = tuple(ValidReply("p@1", "t", reply, Usage("claude-haiku-5-5")) for reply in replies)
     return Analysis(answers, comment)
 
 

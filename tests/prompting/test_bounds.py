@@ -9,16 +9,16 @@ import pytest
 
 from hls_handler.events import Account, Label, Repository
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.reader import ReviewComment
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.record import EMPTY_HISTORY
 from hls_handler.prompting.render import render
 from hls_handler.prompting.tokens import estimate_tokens
 from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, reviewed
 from tests.prompting.samples import KEY, common, shipped
 
-BUDGET = Budget(input_tokens=5_000)
-REST = 22_000
+BUDGET = PromptLimits(input_tokens=5_000)
+PRIORITY_OTHER = 22_000
 """Maximum of tokens outside the budget, as in docs/prompts.md, measured with text of one token per character."""
 
 LONG = "\u5b57" * 65_536
@@ -40,20 +40,20 @@ COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LON
 def issue_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["issues"], issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
     received = event(subject)
-    return handler.variables(received, handler.gather(received, FakeReader(subject), NOTHING_KNOWN, BUDGET))
+    return handler.variables(received, handler.gather(received, FakeReader(subject), EMPTY_HISTORY, BUDGET))
 
 
 def pull_request_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
     received = event(subject)
-    return handler.variables(received, handler.gather(received, FakeReader(subject, FILES), NOTHING_KNOWN, BUDGET))
+    return handler.variables(received, handler.gather(received, FakeReader(subject, FILES), EMPTY_HISTORY, BUDGET))
 
 
 def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
     received = reviewed(one, PULL_REQUEST)
     reader = FakeReader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
-    return handler.variables(received, handler.gather(received, reader, NOTHING_KNOWN, BUDGET))
+    return handler.variables(received, handler.gather(received, reader, EMPTY_HISTORY, BUDGET))
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def review_facts() -> Mapping[str, object]:
 def test_prompt_size_is_limited_for_any_event(name: str, facts: Mapping[str, object]) -> None:
     rendered = render(shipped(), name, {**COMMON, **facts}, key=KEY)
     tokens = estimate_tokens(rendered.system + rendered.task)
-    assert tokens <= BUDGET.input_tokens + REST
+    assert tokens <= BUDGET.input_tokens + PRIORITY_OTHER
     assert rendered.missing != ()

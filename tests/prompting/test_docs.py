@@ -21,7 +21,7 @@ from hls_handler.routing import Rule, Shadow, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.work.library import families, load_checked
 from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, push_variables, write
-from tests.routing.world import candidate
+from tests.routing.world import routing_input
 from tests.settings.files import SMALLEST
 from tests.settings.files import load as load_settings_of
 
@@ -110,8 +110,8 @@ def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path)
     settings = load_settings_of(
         tmp_path, SMALLEST + settings_text.replace("[own, prompts]", f"[{tmp_path}/own, {SHIPPED}]")
     )
-    event = candidate(repository="owner/repo")
-    rule = route(event, settings=settings, table=RepositoryTable(settings), catalogue=load_checked(settings), we=None)
+    event = routing_input(repository="owner/repo")
+    rule = route(event, settings=settings, table=RepositoryTable(settings), catalogue=load_checked(settings), bot=None)
     assert isinstance(rule, Rule)
     assert (rule.prompt, rule.shadow) == ("issues/analyze", Shadow("issues/strict", "prompts.use.issues.opened"))
 

@@ -8,12 +8,12 @@ import pytest
 from jinja2 import TemplateError
 
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, collect, place_of
-from hls_handler.prompting.folder import Source
-from hls_handler.untrusted.exchange import Exchange
+from hls_handler.prompting.folder import SourceFile
+from hls_handler.untrusted.exchange import Placeholders
 
 
 def environment(template: str) -> PromptEnvironment:
-    return PromptEnvironment({"t.j2": Source("t.j2", "prompts/t.j2", template, None, template)}, {})
+    return PromptEnvironment({"t.j2": SourceFile("t.j2", "prompts/t.j2", template, None, template)}, {})
 
 
 def written(template: str) -> str:
@@ -51,9 +51,9 @@ def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
 
 def test_a_text_that_is_shown_too_often_is_stopped() -> None:
     compiled = environment("{% for a in range(100000) %}\n{{ x }}{% endfor %}").get_template("t.j2")
-    exchange = Exchange(key=b"k", show=lambda text, nonce: text)
+    exchange = Placeholders(key=b"k", show=lambda text, nonce: text)
     with pytest.raises(RenderLimitError, match="shows more than 20,000 texts") as caught:
-        collect(compiled.root_render_func(compiled.new_context({"x": exchange.admit("long")})))
+        collect(compiled.root_render_func(compiled.new_context({"x": exchange.convert("long")})))
     assert place_of(caught.value) == ("prompts/t.j2", 2)
 
 

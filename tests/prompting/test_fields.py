@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from hls_handler.analysis import IssueAnalysis, Reply, ReviewAnalysis
 from hls_handler.clients.claude import request_schema
-from hls_handler.prompting.fields import any_version, unasked_reply
+from hls_handler.prompting.fields import complete_static_reply, permissive_reply_model
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.plausible import sample_values
 from hls_handler.prompting.render import render, render_comment
@@ -150,7 +150,7 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
     }
     library = load(tmp_path, files)
     reply = make_reply(library.prompts["issues/a"].reply_model, affected_version=EVIL)
-    assert library.next_after("issues/a", reply) == "issues/b"
+    assert library.find_next_prompt("issues/a", reply) == "issues/b"
     task = render(library, "issues/b", {**issue_variables(), "analysis": reply}, key=KEY).task
     assert task.startswith("<stranger ")
     assert task.endswith("> bug")
@@ -285,8 +285,8 @@ def test_additional_fields_of_a_static_reply_are_empty(tmp_path: Path) -> None:
     }
     kind = load(tmp_path, files).prompts["reviews/a"].reply_model
     static_reply = ReviewAnalysis(worth_saying=False, summary="", requests=[])
-    assert unasked_reply(static_reply, ReviewAnalysis) == static_reply
-    reply = unasked_reply(static_reply, kind)
+    assert complete_static_reply(static_reply, ReviewAnalysis) == static_reply
+    reply = complete_static_reply(static_reply, kind)
     assert isinstance(reply, kind)
     assert dict(reply) == {
         **dict(static_reply),
@@ -301,8 +301,8 @@ def test_additional_fields_of_a_static_reply_are_empty(tmp_path: Path) -> None:
 
 def test_any_version_reads_replies_with_other_fields_and_enums(tmp_path: Path) -> None:
     reply = make_reply(model(tmp_path))
-    again = any_version(IssueAnalysis).model_validate_json(reply.model_dump_json())
+    again = permissive_reply_model(IssueAnalysis).model_validate_json(reply.model_dump_json())
     assert isinstance(again, IssueAnalysis)
     assert again.component == "payments"  # type: ignore[comparison-overlap]
     assert again.model_extra == {name: value for name, value in VALUES.items() if name != "component"}
-    assert any_version(IssueAnalysis) is any_version(IssueAnalysis)
+    assert permissive_reply_model(IssueAnalysis) is permissive_reply_model(IssueAnalysis)

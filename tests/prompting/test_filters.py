@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.render import render, render_comment
-from hls_handler.untrusted.markdown import for_cell, scrub_inline
+from hls_handler.untrusted.markdown import format_for_cell, sanitize_inline
 from tests.prompting.samples import ANALYSIS, FRONT, ISSUE, KEY, issue_variables, load
 
 LONG = replace(ISSUE, title="One\nTwo <!-- hidden -->\nThree | `four`", body="x" * 70_000)
@@ -53,11 +53,11 @@ def test_code_is_not_truncated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "text"),
     [
-        ("| {{ issue.title | inline }} |", f"| {scrub_inline(LONG.title)} |"),
-        ("`{{ issue.title | inline }}`", f"`{for_cell.in_code_span(LONG.title)}`"),
-        ("```\n{{ issue.title | inline }}\n```", f"```\n{for_cell.in_code_block(LONG.title)}\n```"),
-        ("[x]({{ issue.title | inline }})", f"[x]({for_cell.in_link_target(LONG.title)})"),
-        ("<b>{{ issue.title | inline }}</b>", f"<b>{for_cell.in_html(LONG.title)}</b>"),
+        ("| {{ issue.title | inline }} |", f"| {sanitize_inline(LONG.title)} |"),
+        ("`{{ issue.title | inline }}`", f"`{format_for_cell.in_code_span(LONG.title)}`"),
+        ("```\n{{ issue.title | inline }}\n```", f"```\n{format_for_cell.in_code_block(LONG.title)}\n```"),
+        ("[x]({{ issue.title | inline }})", f"[x]({format_for_cell.in_link_target(LONG.title)})"),
+        ("<b>{{ issue.title | inline }}</b>", f"<b>{format_for_cell.in_html(LONG.title)}</b>"),
     ],
     ids=["table cell", "code span", "code block", "link target", "HTML"],
 )

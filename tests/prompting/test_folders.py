@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import Library, load_library
-from hls_handler.prompting.live import LiveLibrary
+from hls_handler.prompting.live import ReloadingLibrary
 from hls_handler.prompting.makeup import origin
 from hls_handler.prompting.render import render
 from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, issue_variables, write
@@ -146,7 +146,7 @@ def test_change_in_any_folder_is_used_from_the_next_delivery(here: Path, folder:
     def read() -> Library:
         return load_library(Path("own"), Path("team"), families=FAMILIES)
 
-    live = LiveLibrary(read, Path("own"), Path("team"))
+    live = ReloadingLibrary(read, Path("own"), Path("team"))
     write(here / folder, {"issues/plain.j2": f"{FRONT}Changed"})
     os.utime(here / folder / "issues/plain.j2", (2_000_000_000, 2_000_000_000))
     assert task(live.current()) == "Changed"

@@ -19,7 +19,7 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.render import Rendered, RuleView, render, render_comment
+from hls_handler.prompting.render import RenderedPrompt, RuleView, render, render_comment
 from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.review.anchors import anchor
 from hls_handler.review.patch import parse_numbered
@@ -283,7 +283,7 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: s
     rule = variables["rule"]
     assert isinstance(rule, RuleView)
 
-    def asked(**wording: Any) -> Rendered:
+    def asked(**wording: Any) -> RenderedPrompt:
         return render(shipped(), name, {**variables, "rule": replace(rule, **wording)}, key=KEY)
 
     plain, german = asked(), asked(language="Brazilian Portuguese", tone="friendly", length="short")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.prompting.labels import label_of, labels_of, values_in
+from hls_handler.prompting.labels import find_label, list_possible_labels, to_rule_values
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front, problems
 
@@ -20,7 +20,10 @@ FIELDS = (
 def labels(folder: Path, given: str, fields: str = FIELDS) -> dict[str, tuple[str, ...]]:
     """Return all possible labels by field."""
     kind = load(folder, {"issues/a.j2": front(fields=fields, labels=given) + "x"}).prompts["issues/a"].reply_model
-    return {field: labels_of(rule, kind.model_fields[field].annotation) for field, rule in kind.label_rules.items()}
+    return {
+        field: list_possible_labels(rule, kind.model_fields[field].annotation)
+        for field, rule in kind.label_rules.items()
+    }
 
 
 def test_without_labels_the_shipped_rules_apply_to_the_changed_values(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_labels_override_the_shipped_rules_field_by_field(tmp_path: Path) -> Non
     ],
 )
 def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str | None) -> None:
-    assert [label_of(rule, one) for one in values_in(value)] == [label]
+    assert [find_label(rule, one) for one in to_rule_values(value)] == [label]
 
 
 @pytest.mark.parametrize(
@@ -170,4 +173,4 @@ def test_value_that_makes_a_shipped_label_too_long_is_reported_at_its_line(tmp_p
 def test_every_shipped_rule_is_for_a_field_with_known_values(name: str) -> None:
     kind = REPLY_TYPES[name]
     for field, rule in kind.label_rules.items():
-        assert labels_of(rule, kind.model_fields[field].annotation) != ()
+        assert list_possible_labels(rule, kind.model_fields[field].annotation) != ()

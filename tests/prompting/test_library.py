@@ -84,12 +84,12 @@ def test_shadow_prompt_may_share_an_event_and_runs_for_none(tmp_path: Path) -> N
 def test_shipped_analysis_is_followed_by_an_answer_only_for_questions(
     reply: IssueAnalysis, follower: str | None
 ) -> None:
-    assert shipped().next_after("issues/analyze", reply) == follower
+    assert shipped().find_next_prompt("issues/analyze", reply) == follower
 
 
 def test_last_prompt_of_a_chain_has_no_successor(tmp_path: Path) -> None:
     response = IssueResponse(worth_saying=True, answer="Yes.", certain=True)
-    assert shipped().next_after("issues/respond", response) is None
+    assert shipped().find_next_prompt("issues/respond", response) is None
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Analysis, Answered, Reply, Usage
+from hls_handler.analysis import Analysis, Reply, Usage, ValidReply
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import Budget, Handler
-from hls_handler.handlers.wishes import keep_labels
+from hls_handler.handlers.handler import Handler, PromptLimits
+from hls_handler.handlers.requested_labels import plan_labels
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.plausible import sample_values
@@ -42,7 +42,7 @@ SECTION = re.search(r"^## Make it your own\n(.*?)^## ", GUIDE, re.DOTALL | re.MU
 BLOCK = re.compile(r"^```(\w+) ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SETTINGS = "config/settings.yaml"
 FOLDER = "prompts:\n  directory: [our-prompts, prompts]\n"
-BUDGET = Budget(input_tokens=30_000)
+BUDGET = PromptLimits(input_tokens=30_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,12 @@ def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], wha
             rendered = render(library, prompt.name, given, key=KEY)
             return f"{rendered.system}\n{rendered.task}"
         case "labels":
-            answered = Answered(prompt.id, prompt.reply, reply, Usage("claude"))
+            answered = ValidReply(prompt.id, prompt.reply, reply, Usage("claude"))
             return ", ".join(
-                label.name for action in keep_labels(Analysis((answered,), None)) for label in action.wishes
+                label.name for action in plan_labels(Analysis((answered,), None)) for label in action.requested
             )
         case "next":
-            return library.next_after(prompt.name, reply) or ""
+            return library.find_next_prompt(prompt.name, reply) or ""
         case "comment":
             made = handler.comment_variables(event, facts, reply)
             return render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY) or ""

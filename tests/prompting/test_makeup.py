@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.prompting.library import load_library
-from hls_handler.prompting.makeup import Makeup, differences, origin
+from hls_handler.prompting.makeup import PromptSources, diff_prompts, origin
 from tests.prompting.samples import BASE, FAMILIES, FRONT, write
 
 SHIPPED = {
@@ -19,7 +19,7 @@ SHIPPED = {
 }
 
 
-def makeup(folder: Path, files: dict[str, str], name: str = "issues/plain") -> Makeup:
+def makeup(folder: Path, files: dict[str, str], name: str = "issues/plain") -> PromptSources:
     """Return the sources of a prompt in `lib` with the shipped library in `shipped`."""
     write(folder / "shipped", SHIPPED)
     write(folder / "lib", files)
@@ -95,24 +95,24 @@ def test_template_without_front_matter_begins_at_line_1(here: Path) -> None:
     assert next(iter(made.numbered_front)) == (2, "description: A test")
 
 
-def shipped(here: Path) -> Makeup:
+def shipped(here: Path) -> PromptSources:
     return load_library(here / "shipped", families=FAMILIES).makeups["issues/plain"]
 
 
 def test_equal_prompts_have_no_differences(here: Path) -> None:
     made = makeup(here, SHIPPED)
-    assert differences(shipped(here), made) == []
+    assert diff_prompts(shipped(here), made) == []
 
 
 def test_equal_template_with_inherited_front_matter_has_no_differences(here: Path) -> None:
     words = SHIPPED["issues/plain.j2"].removeprefix(FRONT)
     made = makeup(here, {"issues/plain.j2": words})
-    assert differences(shipped(here), made) == []
+    assert diff_prompts(shipped(here), made) == []
 
 
 def test_changed_template_with_inherited_front_matter_differs_only_in_the_template(here: Path) -> None:
     made = makeup(here, {"issues/plain.j2": 'Weigh this.\n{% include "issues/_issue.j2" %}\n'})
-    assert differences(shipped(here), made) == [
+    assert diff_prompts(shipped(here), made) == [
         f"--- {here}/shipped/issues/plain.j2",
         f"+++ lib/issues/plain.j2 (front matter of {here}/shipped/issues/plain.j2)",
         "@@ -3,5 +3,5 @@",
@@ -127,7 +127,7 @@ def test_changed_template_with_inherited_front_matter_differs_only_in_the_templa
 
 def test_changed_part_is_a_difference(here: Path) -> None:
     made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.body }}\n"})
-    assert differences(shipped(here), made) == [
+    assert diff_prompts(shipped(here), made) == [
         f"--- {here}/shipped/issues/_issue.j2",
         "+++ lib/issues/_issue.j2",
         "@@ -1 +1 @@",
@@ -140,7 +140,7 @@ def test_templates_and_comments_are_compared_regardless_of_file_name(here: Path)
     edited = FRONT.replace("opened", "edited")
     files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{edited}x\n"}
     files |= {"issues/a.comment.md.j2": "One\n", "issues/b.comment.md.j2": "Two\n"}
-    assert differences(makeup(here, files, "issues/a"), makeup(here, files, "issues/b")) == [
+    assert diff_prompts(makeup(here, files, "issues/a"), makeup(here, files, "issues/b")) == [
         "--- lib/issues/a.j2",
         "+++ lib/issues/b.j2",
         "@@ -1,6 +1,6 @@",
@@ -163,9 +163,9 @@ def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
     files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{FRONT.replace('opened', 'edited')}x\n"}
     files |= {"issues/a.comment.md.j2": ""}
     a, b = makeup(here, files, "issues/a"), makeup(here, files, "issues/b")
-    assert differences(a, b)[-2:] == ["--- lib/issues/a.comment.md.j2", "+++ /dev/null"]
+    assert diff_prompts(a, b)[-2:] == ["--- lib/issues/a.comment.md.j2", "+++ /dev/null"]
     write(here / "lib", {"issues/a.comment.md.j2": "One\n"})
-    assert differences(makeup(here, {}, "issues/a"), b)[-4:] == [
+    assert diff_prompts(makeup(here, {}, "issues/a"), b)[-4:] == [
         "--- lib/issues/a.comment.md.j2",
         "+++ /dev/null",
         "@@ -1 +0,0 @@",
@@ -175,7 +175,7 @@ def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
 
 def test_missing_newline_at_the_end_is_a_difference(here: Path) -> None:
     made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.title }}"})
-    assert differences(shipped(here), made)[2:] == [
+    assert diff_prompts(shipped(here), made)[2:] == [
         "@@ -1 +1 @@",
         "-{{ issue.title }}",
         "+{{ issue.title }}\n\\ No newline at end of file",

@@ -11,7 +11,7 @@ from hls_handler.analysis import Finding, PullRequestAnalysis
 from hls_handler.events import Issue
 from hls_handler.prompting.environment import PromptEnvironment
 from hls_handler.prompting.filters import PROMPT_FILTERS
-from hls_handler.prompting.folder import Source
+from hls_handler.prompting.folder import SourceFile
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.references import ParsedTemplates
 
@@ -34,7 +34,7 @@ VARIABLES: Mapping[str, object] = {
 def check(template: str, **others: str) -> list[str]:
     """Return the problems of a template "t.j2" as "line: message"; `others` are templates by name without extension."""
     texts = {"t.j2": template, **{f"{name}.j2": text for name, text in others.items()}}
-    sources = {name: Source(name, name, text, None, text) for name, text in texts.items()}
+    sources = {name: SourceFile(name, name, text, None, text) for name, text in texts.items()}
     environment = PromptEnvironment(sources, PROMPT_FILTERS)
     templates = ParsedTemplates(
         environment, {n: environment.parse(t, n, n) for n, t in texts.items()}, {name: name for name in texts}

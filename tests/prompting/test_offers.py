@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import pytest
 
-from hls_handler.prompting.offers import Offer, in_words, offers
+from hls_handler.prompting.variable_docs import VariableDoc, describe_type, document_variables
 from hls_handler.prompting.variables import COMMON, RuleView
-from hls_handler.untrusted.exchange import Own
+from hls_handler.untrusted.exchange import Trusted
 from tests.prompting.samples import FAMILIES, issue_variables
 
 
@@ -37,7 +37,7 @@ EMPTY = Thing("", 0, 0.0, False, (), [], None, None)
 
 
 def rows(hint: object, *values: object) -> list[tuple[str, str, str, str | None]]:
-    found = offers({"it": hint}, [{"it": value} for value in values])
+    found = document_variables({"it": hint}, [{"it": value} for value in values])
     return [(offer.name, offer.kind, offer.whose, offer.example) for offer in found]
 
 
@@ -69,7 +69,7 @@ def test_trust_is_known_without_a_recorded_example() -> None:
 
 
 def test_trusted_strings_are_ours() -> None:
-    assert rows(str, Own("issues/analyze@3f9c2a")) == [("it", "text", "ours", "issues/analyze@3f9c2a")]
+    assert rows(str, Trusted("issues/analyze@3f9c2a")) == [("it", "text", "ours", "issues/analyze@3f9c2a")]
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
     assert [row[2] for row in rows(RuleView, rule)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
     assert [row[2] for row in rows(RuleView)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
@@ -95,16 +95,19 @@ def test_payload_is_untrusted() -> None:
     ids=str,
 )
 def test_description_of_types(hint: object, words: str) -> None:
-    assert in_words(hint) == words
+    assert describe_type(hint) == words
 
 
 def test_variables_of_issues() -> None:
-    found = {offer.name: offer for offer in offers({**COMMON, **FAMILIES["issues"].variables}, [issue_variables()])}
-    assert found["issue.title"] == Offer("issue.title", "text", "stranger's", "Checkout shows a wrong total")
-    assert found["issue.state"] == Offer("issue.state", "one of open, closed", "ours", "open")
-    assert found["issue.number"] == Offer("issue.number", "whole number", "", "12")
-    assert found["issue.labels[].name"] == Offer("issue.labels[].name", "text", "stranger's", "bug")
-    assert found["repository.owner"] == Offer("repository.owner", "text", "stranger's", "acme")
+    found = {
+        offer.name: offer
+        for offer in document_variables({**COMMON, **FAMILIES["issues"].variables}, [issue_variables()])
+    }
+    assert found["issue.title"] == VariableDoc("issue.title", "text", "stranger's", "Checkout shows a wrong total")
+    assert found["issue.state"] == VariableDoc("issue.state", "one of open, closed", "ours", "open")
+    assert found["issue.number"] == VariableDoc("issue.number", "whole number", "", "12")
+    assert found["issue.labels[].name"] == VariableDoc("issue.labels[].name", "text", "stranger's", "bug")
+    assert found["repository.owner"] == VariableDoc("repository.owner", "text", "stranger's", "acme")
     assert {name for name, offer in found.items() if offer.whose == "ours"} == {
         "action",
         "delivery",

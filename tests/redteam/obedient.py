@@ -57,9 +57,9 @@ class Obedient:
     def _texts(self, asked: Asked, number: int) -> Iterator[str]:
         """What strangers told it and what attackers wish for in turns; now and then all that it was asked."""
         told = [found[2].strip("\n") for found in STRANGER.finditer(asked.user)] or ["@octocat"]
-        wishes = self._wishes
+        requested = self._wishes
         if len(asked.body["messages"]) > 1:  # the last reply could not be used: this one shall
-            wishes = tuple(wish for wish in wishes if HALF.search(wish) is None)
+            requested = tuple(wish for wish in requested if HALF.search(wish) is None)
         codes = CODE.findall(asked.user)
         loot = [
             *self._secrets,
@@ -69,8 +69,8 @@ class Obedient:
         ]
         for at in count():
             yield told[(number + at) % len(told)]
-            yield wishes[next(self._wished) % len(wishes)]
-            yield wishes[next(self._wished) % len(wishes)]
+            yield requested[next(self._wished) % len(requested)]
+            yield requested[next(self._wished) % len(requested)]
             if at % 4 == number % 4:
                 yield loot[(at + number) % len(loot)]
 

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, select
 from hls_handler.db.compression import decompress
 from hls_handler.db.tables import metadata
 from hls_handler.events import Account, parse_event
-from hls_handler.handlers.labelling import CATALOGUE
+from hls_handler.handlers.labelling import SHIPPED_LABELS
 from hls_handler.prompting import recorded
 from hls_handler.routing import Ignored, from_event, route
 from hls_handler.sandbox.effects import effects_of
@@ -41,7 +41,7 @@ READS = r"(?:/user|/repos/{repository}(?:/[^?]*)?)"
 FAMILY_MARK = re.compile(r"<!-- hls:[a-z_]+(?:-\d+)? -->")
 OWN_MARK = re.compile(r"^<!-- hls:(?:section [A-Za-z0-9-]+ [0-9a-f]{16}|sections end|sections left-out) -->\n", re.M)
 ZSTD = b"\x28\xb5\x2f\xfd"
-LABELS = frozenset(spec.name for spec in CATALOGUE)
+LABELS = frozenset(spec.name for spec in SHIPPED_LABELS)
 CREDENTIALS = re.compile(
     r"ghp_[A-Za-z0-9]{20}|sk-ant-[\w-]{16}|AKIA[A-Z0-9]{16}|xoxb-\d{10}|eyJhbGci|hunter2hunter2|MIIEowIBAAKC"
 )
@@ -113,13 +113,13 @@ def rule_12_only_labels_and_comments_are_written(run: Run) -> Broken:
 
 def rule_13_only_in_the_events_own_place(run: Run) -> Broken:
     for one in run.rounds:
-        repository, number = re.escape(one.home.full_name), str(one.happened.number)
+        repository, number = re.escape(one.home.full_name), str(one.history_update.number)
         for seen in one.github:
             paths = [path for method, path in WRITES if seen.method == method] if seen.writes else [READS]
             if not any(re.fullmatch(_of(path, repository, number), seen.path) for path in paths):
                 yield f"{one.name}: {seen.method} {seen.path}"
     for thread in run.sandbox.state.threads():
-        numbers = {(one.home.full_name, one.happened.number) for one in run.rounds}
+        numbers = {(one.home.full_name, one.history_update.number) for one in run.rounds}
         if (thread.repository, thread.number) not in numbers and _ours(thread.comments):
             yield f"{thread.key} has a comment of ours"
 
@@ -133,7 +133,7 @@ def rule_14_only_labels_of_ours_are_set(run: Run) -> Broken:
                     yield f"{one.name}: {sorted(names - LABELS)}"
             if seen.method == "DELETE" and unquote(seen.path.rpartition("/")[2]) not in LABELS:
                 yield f"{one.name}: took away {seen.path}"
-        thread = run.sandbox.state.thread(one.home.full_name, one.happened.number)
+        thread = run.sandbox.state.thread(one.home.full_name, one.history_update.number)
         theirs = one.attacks.get("label.name")
         if theirs is not None and thread is not None and theirs.text not in thread.labels:
             yield f"{one.name}: the label of a person is gone"
@@ -167,13 +167,13 @@ def rule_17_our_own_comments_are_ignored(run: Run) -> Broken:
     table = RepositoryTable(run.settings)
     payload = recorded.load("demo/mention").payload
     us = {"login": BOT.login, "id": BOT.id, "type": BOT.type}
-    we = Account(BOT.login, BOT.id, BOT.type)
+    bot = Account(BOT.login, BOT.id, BOT.type)
     for one in run.rounds:
         for body in one.bodies:
             asking = f"@{BOT.login} how can I start?\n{body}"
             told = {**payload, "comment": {"id": 1, "user": us, "body": asking}, "sender": us}
             event = parse_event("issue_comment", "guid", json.dumps(told).encode())
-            routed = route(from_event(event), settings=run.settings, table=table, catalogue=run.library, we=we)
+            routed = route(from_event(event), settings=run.settings, table=table, catalogue=run.library, bot=bot)
             if not isinstance(routed, Ignored) or routed.kind != "own account":
                 yield f"{one.name}: our own comment is not taken for ours"
 

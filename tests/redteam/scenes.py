@@ -30,7 +30,7 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class HistoryUpdate:
     event: str
     payload: Mapping[str, Any]
     number: int  # of the thread that may be written to
@@ -41,7 +41,7 @@ class Happened:
         return json.dumps(self.payload, ensure_ascii=False).encode("utf-8", "replace")
 
 
-Stage = Callable[[State, Home, Texts, int], Happened]
+Stage = Callable[[State, Home, Texts, int], HistoryUpdate]
 """Lets one event happen. The number is one that no other event has: of its thread, its run, its release."""
 
 
@@ -52,17 +52,17 @@ class Scene:
     happen: Stage
 
 
-def issue_opened(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def issue_opened(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     return _planted(state, "issues", _issue(home, texts, number), number)
 
 
-def pull_request_opened(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def pull_request_opened(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     payload, files = _pull_request(home, texts, number)
     state.plant("pull_request", payload, files=files)
-    return Happened("pull_request", payload, number)
+    return HistoryUpdate("pull_request", payload, number)
 
 
-def reviewed(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def reviewed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     opened, files = _pull_request(home, _with_calm(texts, "pull_request.body", "file.previous_path"), number)
     state.plant("pull_request", opened, files=files)
     payload = recorded.load("demo/review").payload
@@ -88,10 +88,10 @@ def reviewed(state: State, home: Home, texts: Texts, number: int) -> Happened:
         "user": zoe,
     }
     state.plant("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
-    return Happened("pull_request_review", payload, number)
+    return HistoryUpdate("pull_request_review", payload, number)
 
 
-def workflow_failed(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def workflow_failed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     opened, files = _pull_request(home, _with_calm(texts, "pull_request.body", "file.previous_path"), number)
     state.plant("pull_request", opened, files=files)
     payload = recorded.load("demo/tests-failed").payload
@@ -112,10 +112,10 @@ def workflow_failed(state: State, home: Home, texts: Texts, number: int) -> Happ
     }
     state.plant("workflow_run", payload)
     assert state.set_jobs(home.full_name, number, 1, (_job(texts, number),))
-    return Happened("workflow_run", payload, number)
+    return HistoryUpdate("workflow_run", payload, number)
 
 
-def released(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def released(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     """On the same line of history each time: the release before is that of the round before."""
     _post_to(state, home)
     payload = recorded.load("demo/release").payload
@@ -137,10 +137,10 @@ def released(state: State, home: Home, texts: Texts, number: int) -> Happened:
         "repository": repository,
     }
     state.plant("release", payload)
-    return Happened("release", payload, POST_TO)
+    return HistoryUpdate("release", payload, POST_TO)
 
 
-def asked(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def asked(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     opened = _issue(home, texts, number)
     state.plant("issues", opened)
     issue: Any = opened["issue"]
@@ -162,12 +162,12 @@ def asked(state: State, home: Home, texts: Texts, number: int) -> Happened:
     return _planted(state, "issue_comment", commented(2, texts["author.login"], question), number)
 
 
-def pushed(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def pushed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     _post_to(state, home)
     return _planted(state, "push", {**_push(home, texts, number), "ref": texts["push.ref"]}, POST_TO)
 
 
-def deployed(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def deployed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     _post_to(state, home)
     payload = recorded.load("deployment_status.created").payload
     deployment: Any = payload["deployment"]
@@ -184,7 +184,7 @@ def deployed(state: State, home: Home, texts: Texts, number: int) -> Happened:
     return _planted(state, "deployment_status", payload, POST_TO)
 
 
-def discussed(state: State, home: Home, texts: Texts, number: int) -> Happened:
+def discussed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     _post_to(state, home)
     payload = recorded.load("discussion.created").payload
     discussion: Any = payload["discussion"]
@@ -244,9 +244,9 @@ SCENES = (
 )
 
 
-def _planted(state: State, event: str, payload: dict[str, Any], number: int) -> Happened:
+def _planted(state: State, event: str, payload: dict[str, Any], number: int) -> HistoryUpdate:
     state.plant(event, payload)
-    return Happened(event, payload, number)
+    return HistoryUpdate(event, payload, number)
 
 
 def _post_to(state: State, home: Home) -> None:

@@ -14,11 +14,11 @@ from pydantic import SecretStr
 
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import connect
-from hls_handler.events import sip
+from hls_handler.events import parse_envelope
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import Library
 from hls_handler.queue.leases import ExclusiveLease
-from hls_handler.routing import Rule, from_sip, route
+from hls_handler.routing import Rule, from_envelope, route
 from hls_handler.sandbox.seen import Seen
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
@@ -30,10 +30,10 @@ from hls_handler.web.delivery import check_payload, new_delivery
 from hls_handler.web.webhook import WebhookHeaders
 from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
-from hls_handler.work.identity import WhoWeAre
-from hls_handler.work.ports import Now, Tools
+from hls_handler.work.identity import BotAccount
+from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from tests.redteam.attacks import Attack, calm, rounds
-from tests.redteam.scenes import POST_TO, Happened, Home, Scene
+from tests.redteam.scenes import POST_TO, HistoryUpdate, Home, Scene
 
 TOKEN = "ghp_hlsownTokenOfThisRedTeam0123456789abcd"
 API_KEY = "sk-ant-api03-hls-own-key-of-this-red-team-0123456789"
@@ -56,7 +56,7 @@ class Delivered:
     """One round, and all that came of it."""
 
     home: Home
-    happened: Happened
+    history_update: HistoryUpdate
     attacks: Mapping[str, Attack]
     row: DeliveryRow
     github: tuple[Seen, ...]  # requests
@@ -66,7 +66,7 @@ class Delivered:
     def name(self) -> str:
         """For messages: what was attacked how."""
         told = ", ".join(f"{place} by {attack.technique}" for place, attack in self.attacks.items())
-        return f"{self.happened.event} in {self.home.full_name} ({told})"
+        return f"{self.history_update.event} in {self.home.full_name} ({told})"
 
     @property
     def bodies(self) -> tuple[str, ...]:
@@ -115,21 +115,21 @@ def settings(sandbox: Sandbox) -> Settings:
 
 
 @contextmanager
-def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[Tools]:
+def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerContext]:
     """A worker's tools, all of them real."""
     given, store = settings(sandbox), Storage.open(url)
     github = connect(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
-    now = Now(given, RepositoryTable(given), library)
+    now = DeliveryConfig(given, RepositoryTable(given), library)
     try:
-        yield Tools(
+        yield WorkerContext(
             store=store,
             leases=ExclusiveLease(),
             github=github,
             claude=claude,
             health=Health(lambda: datetime.now(UTC)),
             now=lambda: now,
-            we=WhoWeAre(store, token=TOKEN, base_url=sandbox.github_url).ask,
+            bot=BotAccount(store, token=TOKEN, base_url=sandbox.github_url).ask,
             stopping=lambda: False,
             pause=lambda _: None,
             jitter=random.random,
@@ -156,7 +156,7 @@ def nothing_else(_: State) -> None:
 
 def deliver(
     scene: Scene,
-    tools: Tools,
+    tools: WorkerContext,
     sandbox: Sandbox,
     home: Home,
     attacks: Mapping[str, Attack],
@@ -165,16 +165,22 @@ def deliver(
     meanwhile: Callable[[State], None] = nothing_else,
 ) -> Delivered:
     """One event, and the work on it; `meanwhile` happens between the two."""
-    happened = scene.happen(sandbox.state, home, {place: attack.text for place, attack in attacks.items()}, number)
+    history_update = scene.happen(
+        sandbox.state, home, {place: attack.text for place, attack in attacks.items()}, number
+    )
     sandbox.seen.clear()
-    now, body, guid = tools.now(), happened.body, f"guid-{number}"
-    sipped = sip(body)
-    check_payload(happened.event, sipped)
+    now, body, guid = tools.now(), history_update.body, f"guid-{number}"
+    sipped = parse_envelope(body)
+    check_payload(history_update.event, sipped)
     routed = route(
-        from_sip(happened.event, sipped), settings=now.settings, table=now.table, catalogue=now.library, we=None
+        from_envelope(history_update.event, sipped),
+        settings=now.settings,
+        table=now.table,
+        catalogue=now.library,
+        bot=None,
     )
     assert isinstance(routed, Rule), routed
-    head = WebhookHeaders(happened.event, guid, b"", is_form=False, content_length=None)
+    head = WebhookHeaders(history_update.event, guid, b"", is_form=False, content_length=None)
     new = new_delivery(head, sipped, routed, body, request_id=guid, settle_s=0)
     tools.store.queue.accept([new], replay_window_h=72)
     lease = tools.store.queue.claim(worker="red team", lease_s=60, max_crashes=10)
@@ -183,4 +189,4 @@ def deliver(
     attempt(lease, tools)
     row = tools.store.deliveries.find(guid)
     assert row is not None
-    return Delivered(home, happened, attacks, row, sandbox.seen.all("github"), sandbox.seen.all("claude"))
+    return Delivered(home, history_update, attacks, row, sandbox.seen.all("github"), sandbox.seen.all("claude"))

@@ -12,7 +12,7 @@ from hls_handler.routing.asked import (
     asks_how_to_start,
     strip_code_and_quotes,
 )
-from tests.routing.world import candidate, decide, ignored, prompt_for, settings
+from tests.routing.world import decide, find_prompt, ignored, routing_input, settings
 
 WE = Account("hls-bot", 1, "User")
 COMMENTS = {"name": "octo/hello", "events": ["issue_comment"]}
@@ -110,20 +110,22 @@ def test_only_the_beginning_of_a_long_comment_is_searched() -> None:
 def test_comment_without_a_question_is_ignored() -> None:
     by = settings(COMMENTS)
     reason = "the comment neither asks how to start nor asks @hls-bot anything"
-    assert ignored(candidate("issue_comment.created", comment_body="+1"), by, we=WE) == ("nothing asked", reason)
+    assert ignored(routing_input("issue_comment.created", comment_body="+1"), by, bot=WE) == ("nothing asked", reason)
     assert (
-        prompt_for(candidate("issue_comment.created", comment_body="How can I start?"), by, we=WE) == "comments/answer"
+        find_prompt(routing_input("issue_comment.created", comment_body="How can I start?"), by, bot=WE)
+        == "comments/answer"
     )
-    assert prompt_for(candidate("issue_comment.created", comment_body="@hls-bot why is that?"), by, we=WE)
+    assert find_prompt(routing_input("issue_comment.created", comment_body="@hls-bot why is that?"), by, bot=WE)
 
 
 def test_any_mention_is_processed_while_the_bot_account_is_unknown() -> None:
     by = settings(COMMENTS)
-    assert prompt_for(candidate("issue_comment.created", comment_body="@ada why is that?"), by, we=None)
+    assert find_prompt(routing_input("issue_comment.created", comment_body="@ada why is that?"), by, bot=None)
     assert (
-        ignored(candidate("issue_comment.created", comment_body="@ada why is that?"), by, we=WE)[0] == "nothing asked"
+        ignored(routing_input("issue_comment.created", comment_body="@ada why is that?"), by, bot=WE)[0]
+        == "nothing asked"
     )
-    assert ignored(candidate("issue_comment.created", comment_body="+1"), by, we=None) == (
+    assert ignored(routing_input("issue_comment.created", comment_body="+1"), by, bot=None) == (
         "nothing asked",
         "the comment neither asks how to start nor asks HLS's account anything",
     )
@@ -135,7 +137,7 @@ RUN_PROMPTS = {"workflow_run.completed": ("workflows/analyze",)}
 
 @pytest.mark.parametrize("conclusion", ["failure", "timed_out", "startup_failure", "success"])
 def test_runs_that_failed_or_passed_are_processed(conclusion: str) -> None:
-    rule = decide(candidate("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=RUN_PROMPTS)
+    rule = decide(routing_input("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=RUN_PROMPTS)
     assert getattr(rule, "prompt", None) == "workflows/analyze"
 
 
@@ -144,7 +146,7 @@ def test_runs_that_failed_or_passed_are_processed(conclusion: str) -> None:
     [("cancelled", "ended with cancelled"), ("skipped", "ended with skipped"), (None, "has not ended")],
 )
 def test_runs_with_another_conclusion_are_ignored(conclusion: str | None, ended: str) -> None:
-    result = decide(candidate("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=RUN_PROMPTS)
+    result = decide(routing_input("workflow_run.completed", conclusion=conclusion), settings(RUNS), prompts=RUN_PROMPTS)
     assert (getattr(result, "kind", None), getattr(result, "reason", None)) == (
         "nothing failed",
         f"the workflow run {ended}; prompts/workflows/analyze.j2 handles runs that failed: {', '.join(FAILED)}",

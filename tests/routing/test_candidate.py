@@ -9,14 +9,14 @@ import pytest
 
 from hls_handler.clients.drafts import marker
 from hls_handler.errors import PayloadError
-from hls_handler.events import NAMED_BY, EnvelopeAccount, Sip, parse_event, sip
+from hls_handler.events import REQUIRED_OBJECTS, EnvelopeAccount, WebhookEnvelope, parse_envelope, parse_event
 from hls_handler.prompting import recorded
-from hls_handler.routing import MARKER, Candidate, from_event, from_sip
+from hls_handler.routing import MARKER, RoutingInput, from_envelope, from_event
 
-RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in NAMED_BY]
+RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in REQUIRED_OBJECTS]
 
 
-def from_parsed(event: str, payload: dict[str, Any]) -> Candidate:
+def from_parsed(event: str, payload: dict[str, Any]) -> RoutingInput:
     return from_event(parse_event(event, "guid", json.dumps(payload).encode()))
 
 
@@ -27,7 +27,7 @@ def test_recordings_exist() -> None:
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_envelope_and_event_give_the_same_input(name: str) -> None:
     payload = recorded.load(name)
-    received = from_sip(payload.event, sip(payload.body))
+    received = from_envelope(payload.event, parse_envelope(payload.body))
     assert received == from_event(parse_event(payload.event, "guid", payload.body))
     assert received.key == payload.key
 
@@ -45,7 +45,7 @@ def test_input_has_title_labels_author_and_sender_of_an_issue() -> None:
         },
         "changes": {"body": {"from": "x"}},
     }
-    expected = Candidate(
+    expected = RoutingInput(
         event="issues",
         action="edited",
         repository="octo/hello",
@@ -58,7 +58,7 @@ def test_input_has_title_labels_author_and_sender_of_an_issue() -> None:
         draft=False,
         changed=frozenset({"body"}),
     )
-    assert from_sip("issues", sip(json.dumps(body).encode())) == expected
+    assert from_envelope("issues", parse_envelope(json.dumps(body).encode())) == expected
     assert from_parsed("issues", body) == expected
 
 
@@ -67,13 +67,13 @@ def test_input_has_title_labels_author_and_sender_of_an_issue() -> None:
 def test_input_has_the_label_that_was_added_or_removed(event: str, action: str) -> None:
     payload = recorded.load(f"{event}.{action}").payload
     payload["label"] = {"name": "Priority-High"}
-    assert from_sip(event, sip(json.dumps(payload).encode())).label == "Priority-High"
+    assert from_envelope(event, parse_envelope(json.dumps(payload).encode())).label == "Priority-High"
     assert from_parsed(event, payload).label == "Priority-High"
     payload["action"] = "edited"
-    assert from_sip(event, sip(json.dumps(payload).encode())).label is None
+    assert from_envelope(event, parse_envelope(json.dumps(payload).encode())).label is None
     assert from_parsed(event, payload).label is None
     payload = {**payload, "action": action, "label": None}
-    assert from_sip(event, sip(json.dumps(payload).encode())).label is None
+    assert from_envelope(event, parse_envelope(json.dumps(payload).encode())).label is None
     assert from_parsed(event, payload).label is None
 
 
@@ -81,12 +81,12 @@ def test_input_marks_a_draft_pull_request() -> None:
     payload = recorded.load("pull_request.opened").payload
     assert isinstance(payload["pull_request"], dict)
     payload["pull_request"]["draft"] = True
-    assert from_sip("pull_request", sip(json.dumps(payload).encode())).draft
+    assert from_envelope("pull_request", parse_envelope(json.dumps(payload).encode())).draft
     assert from_parsed("pull_request", payload).draft
 
 
 def test_input_of_an_empty_envelope() -> None:
-    assert from_sip("meta", Sip()) == Candidate("meta", None, None, "", sender_is_bot=False)
+    assert from_envelope("meta", WebhookEnvelope()) == RoutingInput("meta", None, None, "", sender_is_bot=False)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_input_of_an_empty_envelope() -> None:
     ids=["person", "organization", "bot", "bot by name"],
 )
 def test_bot_is_recognized_by_type_or_by_name(account: EnvelopeAccount, is_bot: bool) -> None:
-    assert from_sip("push", Sip(sender=account)).sender_is_bot is is_bot
+    assert from_envelope("push", WebhookEnvelope(sender=account)).sender_is_bot is is_bot
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_input_has_author_and_text_of_the_comment_or_review(
     part: dict[str, Any], author: str | None, marked: bool
 ) -> None:
     body = {"repository": {"id": 1, "full_name": "octo/hello"}, "action": "created", **part}
-    candidate = from_parsed("commit_comment", body)
-    assert (candidate.comment_author, MARKER in candidate.comment_body) == (author, marked)
+    routing_input = from_parsed("commit_comment", body)
+    assert (routing_input.comment_author, MARKER in routing_input.comment_body) == (author, marked)
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_both_parsers_reject_invalid_fields(invalid: dict[str, Any]) -> None:
     with pytest.raises(PayloadError, match="the payload does not fit issues"):
         parse_event("issues", "guid", body)
     with pytest.raises(PayloadError, match="the payload does not have GitHub's shape"):
-        sip(body)
+        parse_envelope(body)

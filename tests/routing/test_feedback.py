@@ -7,24 +7,24 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Candidate, Feedback, Ignored, Rule, as_feedback
+from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule, find_label_correction
 from hls_handler.settings.effective import RepositoryTable
-from tests.routing.world import PROMPTS, FakeCatalogue, candidate, decide, ignored, settings
+from tests.routing.world import PROMPTS, FakeCatalogue, decide, ignored, routing_input, settings
 
 WE = Account("hls-bot", 99, "User")
 NO_PROMPT = {key: names for key, names in PROMPTS.items() if key != "issues.labeled"}
 
 
-def changed(label: str | None = "bug", key: str = "issues.labeled", **known: Any) -> Candidate:
-    return candidate(key, label=label, **known)
+def changed(label: str | None = "bug", key: str = "issues.labeled", **known: Any) -> RoutingInput:
+    return routing_input(key, label=label, **known)
 
 
 @pytest.mark.parametrize("events", [["issues"], ["issues.opened"], ["issues.unlabeled", "push"]])
 @pytest.mark.parametrize("key", ["issues.labeled", "issues.unlabeled"])
 def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(events: list[str], key: str) -> None:
     by = settings({"name": "octo/hello", "events": events})
-    result = decide(changed("Priority-High", key), by, prompts=NO_PROMPT, we=WE)
-    assert isinstance(result, Feedback)
+    result = decide(changed("Priority-High", key), by, prompts=NO_PROMPT, bot=WE)
+    assert isinstance(result, LabelCorrection)
     assert (result.event_key, result.field) == (key, "priority")
     assert result.why(by.sources) == (
         "hls.yaml:10 (repositories[0].events) enables events of this kind, and changes of priority labels by people "
@@ -34,7 +34,7 @@ def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(
 
 def test_label_change_of_a_pull_request_is_a_correction_for_its_own_fields() -> None:
     by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
-    assert isinstance(decide(changed("type/docs", "pull_request.labeled"), by), Feedback)
+    assert isinstance(decide(changed("type/docs", "pull_request.labeled"), by), LabelCorrection)
     assert ignored(changed("bug", "pull_request.labeled"), by)[0] == "event not enabled"
 
 
@@ -62,7 +62,7 @@ def test_label_change_of_a_pull_request_is_a_correction_for_its_own_fields() -> 
     ],
 )
 def test_other_label_changes_are_ignored(label: str | None, known: dict[str, Any], kind: str) -> None:
-    result = decide(changed(label, **known), prompts=NO_PROMPT, we=WE)
+    result = decide(changed(label, **known), prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, Ignored)
     assert result.kind == kind
 
@@ -74,7 +74,7 @@ def test_label_change_by_a_bot_is_ignored_even_if_events_of_bots_are_processed()
 
 
 def test_label_change_by_a_person_on_an_issue_of_a_bot_is_a_correction() -> None:
-    assert isinstance(decide(changed(author="renovate[bot]", author_is_bot=True), prompts=NO_PROMPT), Feedback)
+    assert isinstance(decide(changed(author="renovate[bot]", author_is_bot=True), prompts=NO_PROMPT), LabelCorrection)
 
 
 def test_label_change_is_ignored_if_no_event_of_its_kind_is_enabled() -> None:
@@ -88,9 +88,11 @@ def test_other_actions_with_a_label_are_no_corrections() -> None:
 
 def test_label_change_with_a_prompt_of_its_own_is_processed_and_also_a_correction() -> None:
     by = settings()
-    rule = decide(changed(), by, we=WE)
+    rule = decide(changed(), by, bot=WE)
     assert isinstance(rule, Rule)
     assert rule.prompt == "issues/triage"
     effective = RepositoryTable(by).find("octo/hello")
     assert effective is not None
-    assert isinstance(as_feedback(changed(), effective, FakeCatalogue(), settings=by, we=WE), Feedback)
+    assert isinstance(
+        find_label_correction(changed(), effective, FakeCatalogue(), settings=by, bot=WE), LabelCorrection
+    )

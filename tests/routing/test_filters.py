@@ -9,7 +9,7 @@ import pytest
 from hls_handler.events import Account
 from hls_handler.routing import MARKER, asked_to_skip
 from hls_handler.settings.model import Settings
-from tests.routing.world import candidate, decide, ignored, prompt_for, settings
+from tests.routing.world import decide, find_prompt, ignored, routing_input, settings
 
 OWNER = Account("hubot", 1, "User")  # a personal token's account
 APP = Account("hls[bot]", 2, "Bot")
@@ -19,7 +19,7 @@ EVERYTHING = {"name": "octo/hello", "events": ["issues", "pull_request", "issue_
 
 @pytest.mark.parametrize("changed", [{"title"}, {"body"}, {"title", "body"}, {"body", "base"}])
 def test_edit_of_title_or_body_is_processed(changed: set[str]) -> None:
-    assert prompt_for(candidate("issues.edited", changed=frozenset(changed))) == "issues/analyze"
+    assert find_prompt(routing_input("issues.edited", changed=frozenset(changed))) == "issues/analyze"
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ def test_edit_of_title_or_body_is_processed(changed: set[str]) -> None:
 )
 def test_other_edits_are_ignored(key: str, changed: set[str], what: str, file: str) -> None:
     reason = f"{key} changed {what}; {file} runs again only when the title or body changes"
-    assert ignored(candidate(key, changed=frozenset(changed))) == ("nothing relevant changed", reason)
+    assert ignored(routing_input(key, changed=frozenset(changed))) == ("nothing relevant changed", reason)
 
 
 def test_rule_17_actions_of_our_bot_account_are_ignored() -> None:
     by = settings(EVERYTHING, features={"bots": True})
     reason = "hls[bot] is the account of HLS, whose token is set at hls.yaml:4 (github.token); its own actions are "
     reason += "ignored, because otherwise HLS would answer itself"
-    assert ignored(candidate(sender="HLS[bot]", sender_is_bot=True), by, we=APP) == ("own account", reason)
+    assert ignored(routing_input(sender="HLS[bot]", sender_is_bot=True), by, bot=APP) == ("own account", reason)
 
 
 @pytest.mark.parametrize(
@@ -51,31 +51,31 @@ def test_rule_17_actions_of_our_bot_account_are_ignored() -> None:
     ids=["sent", "opened"],
 )
 def test_rule_17_issues_of_our_bot_account_are_ignored(known: dict[str, Any]) -> None:
-    assert ignored(candidate(**known), settings(features={"bots": True}), we=APP)[0] == "own account"
+    assert ignored(routing_input(**known), settings(features={"bots": True}), bot=APP)[0] == "own account"
 
 
 def test_rule_17_issues_and_pull_requests_by_the_owner_of_the_token_are_processed() -> None:
     """The owner of a personal token usually opens the first test issue."""
-    assert prompt_for(candidate(sender="hubot", author="hubot"), we=OWNER) == "issues/analyze"
+    assert find_prompt(routing_input(sender="hubot", author="hubot"), bot=OWNER) == "issues/analyze"
     assert (
-        prompt_for(candidate("pull_request.opened", sender="hubot", author="hubot"), we=OWNER)
+        find_prompt(routing_input("pull_request.opened", sender="hubot", author="hubot"), bot=OWNER)
         == "pull_requests/analyze"
     )
-    edited = candidate("issues.edited", sender="hubot", author="mona", changed=frozenset({"body"}))
-    assert prompt_for(edited, we=OWNER) == "issues/analyze"
+    edited = routing_input("issues.edited", sender="hubot", author="mona", changed=frozenset({"body"}))
+    assert find_prompt(edited, bot=OWNER) == "issues/analyze"
 
 
 def test_rule_17_label_events_of_our_account_are_ignored() -> None:
-    assert ignored(candidate("issues.labeled", sender="Hubot"), we=OWNER)[0] == "own account"
-    assert ignored(candidate("pull_request.unlabeled", sender="hubot"), we=OWNER)[0] == "own account"
-    assert prompt_for(candidate("issues.labeled", sender="mona"), we=OWNER) == "issues/triage"
+    assert ignored(routing_input("issues.labeled", sender="Hubot"), bot=OWNER)[0] == "own account"
+    assert ignored(routing_input("pull_request.unlabeled", sender="hubot"), bot=OWNER)[0] == "own account"
+    assert find_prompt(routing_input("issues.labeled", sender="mona"), bot=OWNER) == "issues/triage"
 
 
 COMMENT = {"sender": "hubot", "comment_author": "hubot"}
 
 
 @pytest.mark.parametrize(
-    ("known", "we", "kind"),
+    ("known", "bot", "kind"),
     [
         ({**COMMENT, "comment_body": f"Hi {MARKER}issues -->"}, OWNER, "own account"),
         ({**COMMENT, "comment_body": f"Hi {MARKER}issues -->", "sender": "mona"}, OWNER, "own account"),
@@ -94,17 +94,19 @@ COMMENT = {"sender": "hubot", "comment_author": "hubot"}
     ],
 )
 def test_rule_17_own_comment_is_recognized_by_author_and_marker(
-    known: dict[str, Any], we: Account, kind: str | None
+    known: dict[str, Any], bot: Account, kind: str | None
 ) -> None:
     asks = {**known, "comment_body": f"How can I start? {known['comment_body']}"}
-    result = decide(candidate("issue_comment.created", **asks), settings(EVERYTHING), we=we)
+    result = decide(routing_input("issue_comment.created", **asks), settings(EVERYTHING), bot=bot)
     assert getattr(result, "kind", None) == kind
 
 
 def test_rule_17_no_action_is_ours_while_the_bot_account_is_unknown() -> None:
     """The worker decides later."""
-    assert prompt_for(candidate("issues.labeled", sender="hubot"), we=None) == "issues/triage"
-    assert prompt_for(candidate(sender="hls[bot]", sender_is_bot=True), settings(features={"bots": True}), we=None)
+    assert find_prompt(routing_input("issues.labeled", sender="hubot"), bot=None) == "issues/triage"
+    assert find_prompt(
+        routing_input(sender="hls[bot]", sender_is_bot=True), settings(features={"bots": True}), bot=None
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,17 +119,18 @@ def test_rule_17_no_action_is_ours_while_the_bot_account_is_unknown() -> None:
 )
 def test_rule_17_other_bots_are_ignored_unless_settings_allow_them(known: dict[str, Any], bot: str) -> None:
     by = settings(features={"bots": False}, lines={"features.bots": 30})
-    assert ignored(candidate(**known), by, we=OWNER) == (
+    assert ignored(routing_input(**known), by, bot=OWNER) == (
         "other bot",
         f"{bot} is a bot; set features.bots to true at hls.yaml:30 to process events of bots",
     )
-    assert prompt_for(candidate(**known), settings(features={"bots": True})) == "issues/analyze"
+    assert find_prompt(routing_input(**known), settings(features={"bots": True})) == "issues/analyze"
     assert (
-        prompt_for(candidate(**known), settings({"name": "octo/hello", "features": {"bots": True}})) == "issues/analyze"
+        find_prompt(routing_input(**known), settings({"name": "octo/hello", "features": {"bots": True}}))
+        == "issues/analyze"
     )
 
 
-DRAFT = candidate("pull_request.synchronize", draft=True)
+DRAFT = routing_input("pull_request.synchronize", draft=True)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +156,8 @@ def test_a_draft_is_ignored(by: Settings, change: str) -> None:
 
 
 def test_a_draft_is_processed_if_enabled_or_once_it_is_ready() -> None:
-    assert prompt_for(DRAFT, settings(features={"drafts": True})) == "pull_requests/analyze"
-    assert prompt_for(candidate("pull_request.ready_for_review", draft=False)) == "pull_requests/analyze"
+    assert find_prompt(DRAFT, settings(features={"drafts": True})) == "pull_requests/analyze"
+    assert find_prompt(routing_input("pull_request.ready_for_review", draft=False)) == "pull_requests/analyze"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +180,7 @@ def test_a_draft_is_processed_if_enabled_or_once_it_is_ready() -> None:
     ids=["label", "title"],
 )
 def test_label_or_title_can_skip_a_conversation(title: str, labels: tuple[str, ...], reason: str) -> None:
-    assert ignored(candidate(title=title, labels=labels)) == ("asked to skip", reason)
+    assert ignored(routing_input(title=title, labels=labels)) == ("asked to skip", reason)
     assert asked_to_skip(title, labels) == reason
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Candidate, Ignored, Rule, Shadow
-from tests.routing.world import candidate, decide, ignored, prompt_for, settings
+from hls_handler.routing import Ignored, RoutingInput, Rule, Shadow
+from tests.routing.world import decide, find_prompt, ignored, routing_input, settings
 
 
 def test_rule_names_its_prompt_and_the_enabling_line() -> None:
-    rule = decide(candidate("issues.opened"))
+    rule = decide(routing_input("issues.opened"))
     assert isinstance(rule, Rule)
     assert (rule.event_key, rule.prompt, rule.effective.pattern) == ("issues.opened", "issues/analyze", "octo/hello")
     assert rule.why(settings().sources) == (
@@ -21,11 +21,11 @@ def test_rule_names_its_prompt_and_the_enabling_line() -> None:
 
 
 def test_prompt_without_an_action_matches_every_action() -> None:
-    assert prompt_for(candidate("pull_request.synchronize")) == "pull_requests/analyze"
+    assert find_prompt(routing_input("pull_request.synchronize")) == "pull_requests/analyze"
 
 
 def test_prompt_for_the_action_takes_precedence() -> None:
-    result = decide(candidate(), prompts={"issues": ("issues/any",), "issues.opened": ("issues/analyze",)})
+    result = decide(routing_input(), prompts={"issues": ("issues/any",), "issues.opened": ("issues/analyze",)})
     assert isinstance(result, Rule)
     assert result.prompt == "issues/analyze"
 
@@ -86,12 +86,12 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
 def test_ignored_reason_names_the_line_to_change(
     entry: dict[str, Any], key: str, known: dict[str, Any], kind: str, reason: str
 ) -> None:
-    assert ignored(candidate(key, **known), settings(entry)) == (kind, reason)
+    assert ignored(routing_input(key, **known), settings(entry)) == (kind, reason)
 
 
 def test_event_without_its_own_handler_is_routed_to_its_prompt() -> None:
     by = settings({"name": "octo/hello", "events": ["push"]})
-    assert prompt_for(candidate("push"), by) == "push/tell"
+    assert find_prompt(routing_input("push"), by) == "push/tell"
 
 
 @pytest.mark.parametrize(
@@ -106,19 +106,19 @@ def test_event_without_its_own_handler_is_routed_to_its_prompt() -> None:
     ids=["whatever action", "that action", "another action", "the beginning of its name", "without action"],
 )
 def test_events_are_enabled_with_or_without_their_action(events: list[str], key: str, enabled: bool) -> None:
-    result = decide(candidate(key), settings({"name": "octo/hello", "events": events}))
+    result = decide(routing_input(key), settings({"name": "octo/hello", "events": events}))
     assert (isinstance(result, Ignored) and result.kind == "event not enabled") is not enabled
 
 
 def test_the_most_specific_entry_decides_regardless_of_order_and_case() -> None:
     by = settings({"name": "octo/*"}, {"name": "Octo/Hello", "enabled": False}, {"name": "*/*", "enabled": False})
-    assert ignored(candidate(repository="octo/hello"), by)[0] == "repository disabled"
-    assert prompt_for(candidate(repository="octo/other"), by) == "issues/analyze"
-    assert ignored(candidate(repository="hub/hello"), by)[0] == "repository disabled"
+    assert ignored(routing_input(repository="octo/hello"), by)[0] == "repository disabled"
+    assert find_prompt(routing_input(repository="octo/other"), by) == "issues/analyze"
+    assert ignored(routing_input(repository="hub/hello"), by)[0] == "repository disabled"
 
 
 def test_two_prompts_for_one_event_are_ambiguous() -> None:
-    result = decide(candidate(), prompts={"issues.opened": ("issues/analyze", "issues/short")})
+    result = decide(routing_input(), prompts={"issues.opened": ("issues/analyze", "issues/short")})
     assert result == Ignored(
         "several prompts",
         "prompts/issues/analyze.j2 and prompts/issues/short.j2 are both for issues.opened; add "
@@ -143,14 +143,14 @@ TWO = {"issues.opened": ("issues/analyze", "issues/short"), "issues.edited": ("i
 )
 def test_settings_choose_the_prompt(everywhere: dict[str, Any], here: dict[str, Any], prompt: str) -> None:
     by = settings({"name": "octo/hello", "prompts": {"use": here}}, prompts={"use": everywhere})
-    result = decide(candidate(), by, prompts=TWO)
+    result = decide(routing_input(), by, prompts=TWO)
     assert isinstance(result, Rule)
     assert result.prompt == prompt
 
 
 def test_rule_names_the_line_that_chooses_the_prompt() -> None:
     by = settings(prompts={"use": {"issues": "issues/triage"}}, lines={"prompts": 20, "prompts.use.issues": 22})
-    rule = decide(candidate(), by)
+    rule = decide(routing_input(), by)
     assert isinstance(rule, Rule)
     why = rule.why(by.sources)
     assert why == "hls.yaml:22 (prompts.use.issues) chooses prompts/issues/triage.j2 for issues.opened"
@@ -162,7 +162,7 @@ def test_settings_switch_a_prompt_off() -> None:
         prompts={"use": {"issues.opened": "issues/analyze"}},
         lines={"repositories[0].prompts.use.issues": 14},
     )
-    assert ignored(candidate(), by) == (
+    assert ignored(routing_input(), by) == (
         "prompt switched off",
         (
             "hls.yaml:14 (repositories[0].prompts.use.issues) switches the prompt for issues.opened off; remove "
@@ -173,7 +173,7 @@ def test_settings_switch_a_prompt_off() -> None:
 
 def test_prompt_for_that_does_not_exist_is_named() -> None:
     by = settings(prompts={"use": {"issues": "issues/analyse"}}, lines={"prompts.use.issues": 22})
-    assert ignored(candidate(), by) == (
+    assert ignored(routing_input(), by) == (
         "no prompt",
         (
             "hls.yaml:22 (prompts.use.issues) chooses the prompt issues/analyse for issues.opened, but no "
@@ -227,7 +227,7 @@ def test_shadow_runs_in_addition_to_the_prompt_for(
     everywhere: dict[str, Any], here: dict[str, Any], prompt: str, shadow: Shadow | None
 ) -> None:
     by = settings({"name": "octo/hello", "prompts": {"use": here}}, prompts={"use": everywhere})
-    result = decide(candidate(), by, prompts=TWO)
+    result = decide(routing_input(), by, prompts=TWO)
     assert isinstance(result, Rule)
     assert (result.prompt, result.shadow) == (prompt, shadow)
 
@@ -236,12 +236,12 @@ def test_event_whose_prompt_is_switched_off_has_no_shadow() -> None:
     by = settings(
         {"name": "octo/hello", "prompts": {"use": {"issues": False}}}, prompts={"use": {"issues.opened": SHORT}}
     )
-    assert ignored(candidate(), by)[0] == "prompt switched off"
+    assert ignored(routing_input(), by)[0] == "prompt switched off"
 
 
 def test_shadow_alone_does_not_enable_an_event() -> None:
     by = settings(prompts={"use": {"issues": SHORT}}, lines={"prompts": 20, "prompts.use.issues": 22})
-    result = decide(candidate(), by, prompts={"issues.opened": ("issues/short",)})
+    result = decide(routing_input(), by, prompts={"issues.opened": ("issues/short",)})
     assert result == Ignored(
         "no prompt",
         "no prompt in prompts/ has issues.opened in its `on:`; add it to one to process it "
@@ -255,8 +255,8 @@ def test_shadow_alone_does_not_enable_an_event() -> None:
 WE = Account("hls-bot", 99, "User")
 
 
-def review_requested(reviewer: str | None, **known: Any) -> Candidate:
-    return candidate("pull_request.review_requested", reviewer=reviewer, **known)
+def review_requested(reviewer: str | None, **known: Any) -> RoutingInput:
+    return routing_input("pull_request.review_requested", reviewer=reviewer, **known)
 
 
 @pytest.mark.parametrize("events", [["pull_request.closed"], ["pull_request.review_requested"], ["pull_request"]])
@@ -265,19 +265,19 @@ def test_review_requested_from_the_bot_is_processed_if_any_pull_request_event_is
     events: list[str], draft: bool
 ) -> None:
     by = settings({"name": "octo/hello", "events": events})
-    assert prompt_for(review_requested("HLS-bot", draft=draft), by, we=WE) == "pull_requests/analyze"
+    assert find_prompt(review_requested("HLS-bot", draft=draft), by, bot=WE) == "pull_requests/analyze"
 
 
 def test_review_requested_from_somebody_else_is_ignored() -> None:
     why = "a review by zoe was requested; request one by hls-bot, the account of HLS, to have it analysed"
-    assert ignored(review_requested("zoe"), we=WE) == ("another's review", why)
-    assert ignored(review_requested(None), we=WE)[1].startswith("a review by a team was requested")
+    assert ignored(review_requested("zoe"), bot=WE) == ("another's review", why)
+    assert ignored(review_requested(None), bot=WE)[1].startswith("a review by a team was requested")
 
 
 def test_every_review_request_is_processed_while_the_bot_account_is_unknown() -> None:
-    assert prompt_for(review_requested("zoe"), we=None) == "pull_requests/analyze"
+    assert find_prompt(review_requested("zoe"), bot=None) == "pull_requests/analyze"
 
 
 def test_review_request_is_ignored_if_no_pull_request_event_is_enabled() -> None:
     by = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
-    assert ignored(review_requested("hls-bot"), by, we=WE)[0] == "event not enabled"
+    assert ignored(review_requested("hls-bot"), by, bot=WE)[0] == "event not enabled"

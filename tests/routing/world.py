@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hls_handler.events import Account
-from hls_handler.routing import Candidate, Feedback, Ignored, Rule, route
+from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, Sources
 
@@ -49,7 +49,7 @@ class FakeCatalogue:
     def on(self, event_key: str) -> tuple[str, ...]:
         return self._prompts.get(event_key, ())
 
-    def label_fields(self, event: str) -> Mapping[str, str]:
+    def label_groups(self, event: str) -> Mapping[str, str]:
         return LABEL_FIELDS.get(event, {})
 
     def file(self, name: str) -> str:
@@ -70,33 +70,33 @@ def settings(*entries: Mapping[str, Any], lines: Mapping[str, int] | None = None
     return built
 
 
-def candidate(key: str = "issues.opened", **known: Any) -> Candidate:
+def routing_input(key: str = "issues.opened", **known: Any) -> RoutingInput:
     """A person's event in octo/hello, unless `known` overrides it."""
     event, _, action = key.partition(".")
     person = {"repository": "octo/hello", "sender": "mona", "sender_is_bot": False, "author": "mona"}
-    return Candidate(event=event, action=action or None, **{**person, **known})
+    return RoutingInput(event=event, action=action or None, **{**person, **known})
 
 
 def decide(
-    event: Candidate,
+    event: RoutingInput,
     by: Settings | None = None,
     *,
     prompts: Mapping[str, tuple[str, ...]] = PROMPTS,
-    we: Account | None = None,
-) -> Rule | Feedback | Ignored:
+    bot: Account | None = None,
+) -> Rule | LabelCorrection | Ignored:
     by = by or settings()
-    return route(event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), we=we)
+    return route(event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), bot=bot)
 
 
-def ignored(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> tuple[str, str]:
+def ignored(event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None) -> tuple[str, str]:
     """Kind and reason of an event that is ignored."""
-    result = decide(event, by, we=we)
+    result = decide(event, by, bot=bot)
     assert isinstance(result, Ignored), result
     return result.kind, result.reason
 
 
-def prompt_for(event: Candidate, by: Settings | None = None, *, we: Account | None = None) -> str:
+def find_prompt(event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None) -> str:
     """The prompt of an event that is processed."""
-    result = decide(event, by, we=we)
+    result = decide(event, by, bot=bot)
     assert isinstance(result, Rule), result
     return result.prompt

@@ -20,7 +20,7 @@ CHANGES = (PAYLOADS / "CHANGES.md").read_text()
 ABSENT = object()
 
 
-def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def diff_prompts(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Paths of the values that differ; an account or a repository that another took the place of is one value."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         if old != new:
@@ -30,7 +30,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield path
         return
     for key in {**old, **new}:
-        yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else key)
+        yield from diff_prompts(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else key)
 
 
 @pytest.mark.parametrize("name", DERIVED)
@@ -41,7 +41,7 @@ def test_every_change_to_a_recorded_payload_is_listed(name: str) -> None:
     assert source is not None
     listed = set(re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE))
     original = json.loads((PAYLOADS / source[1]).read_bytes())
-    assert set(differences(original, derived.payload)) == listed
+    assert set(diff_prompts(original, derived.payload)) == listed
 
 
 @pytest.mark.parametrize("name", STORY)

@@ -8,11 +8,11 @@ import pytest
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import Budget
+from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.variables import COMMENT
 from hls_handler.sandbox.examples import comment_examples
 
-BUDGET = Budget(input_tokens=30_000)
+BUDGET = PromptLimits(input_tokens=30_000)
 FAMILIES = [(event, reply) for event, handler in HANDLERS.items() for reply in sorted(handler.replies)]
 
 

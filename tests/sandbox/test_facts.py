@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.api import Api
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import ChangedFile, Reader
@@ -95,7 +95,7 @@ def test_reviews_are_the_same_with_and_without_http() -> None:
         settings = Github(
             token=SecretStr(sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
         )
-        with closing(Api(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
+        with closing(GithubApi(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
             over_http, without = GithubReader(api, REPOSITORY), SandboxReader(sandbox.state, REPOSITORY)
             page = f"{sandbox.page_url}{REPOSITORY}/pull/13#pullrequestreview-2304417713"
             assert over_http.reviews(13) == (replace(without.reviews(13)[0], html_url=page),)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.events import NAMED_BY
+from hls_handler.events import REQUIRED_OBJECTS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import DERIVED, PAYLOADS, UnknownPayload
 
@@ -181,7 +181,7 @@ def test_jobs_logs_releases_and_history_of_the_story_are_known_by_their_ids() ->
 def test_the_story_is_told_in_the_order_in_which_it_happens() -> None:
     assert recorded.names()[-len(DERIVED) :] == DERIVED
     assert [name for name in DERIVED if name not in recorded.STORY] == ["demo/news", "demo/hint"]
-    assert {recorded.load(name).event for name in recorded.STORY} == {*NAMED_BY, "push"}
+    assert {recorded.load(name).event for name in recorded.STORY} == {*REQUIRED_OBJECTS, "push"}
     assert [(one.key, one.name) for one in recorded.for_event("pull_request_review.submitted")[-2:]] == [
         ("pull_request_review.submitted", "demo/review"),
         ("pull_request_review.submitted", "demo/review-approved"),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.api import Api
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.handlers.reader import FileAtRef, NoLog
 from hls_handler.prompting import recorded
@@ -49,7 +49,7 @@ def sandbox(clock: Clock) -> Iterator[Sandbox]:
 @pytest.fixture
 def over_http(sandbox: Sandbox) -> Iterator[GithubReader]:
     settings = Github(token=SecretStr(sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url)
-    with closing(Api(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
+    with closing(GithubApi(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
         yield GithubReader(api, REPOSITORY)
 
 

@@ -44,7 +44,7 @@ def one_review(world: World, number: int = 2) -> Review:
     return review
 
 
-def happened(world: World, number: int) -> list[tuple[str, str, str]]:
+def history_update(world: World, number: int) -> list[tuple[str, str, str]]:
     """What the timeline tells of reviews."""
     told_of = [event for event in pull(world, number).events if event.happening in {"reviewed", "review_dismissed"}]
     return [(event.happening, event.actor.login, event.detail) for event in told_of]
@@ -64,7 +64,7 @@ def test_a_submitted_review_is_there() -> None:
         submitted_at=datetime(2019, 5, 15, 15, 20, 38, tzinfo=UTC),
         comments=(),
     )
-    assert happened(world, 2) == [("reviewed", "Codertocat", "237895671")]
+    assert history_update(world, 2) == [("reviewed", "Codertocat", "237895671")]
 
 
 def test_a_review_that_is_told_again_changes_and_keeps_its_comments() -> None:
@@ -72,13 +72,13 @@ def test_a_review_that_is_told_again_changes_and_keeps_its_comments() -> None:
     world = told(world, "pull_request_review.submitted", "edited", body="Other words", state="APPROVED")
     review = one_review(world)
     assert (review.state, review.body, len(review.comments)) == ("approved", "Other words", 1)
-    assert happened(world, 2) == [("reviewed", "Codertocat", "237895671")]
+    assert history_update(world, 2) == [("reviewed", "Codertocat", "237895671")]
 
 
 def test_a_dismissal_is_told_once_with_who_did_it() -> None:
     world = planted("pull_request_review.submitted", "pull_request_review.dismissed", "pull_request_review.dismissed")
     assert one_review(world).state == "dismissed"
-    assert happened(world, 2) == [
+    assert history_update(world, 2) == [
         ("reviewed", "Codertocat", "237895671"),
         ("review_dismissed", "Codertocat", "237895671"),
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.settings.credentials import CREDENTIALS, find_missing, missing_credentials, with_stand_ins
+from hls_handler.settings.credentials import CREDENTIALS, find_missing, find_missing_credentials, with_dummy_credentials
 from hls_handler.settings.load import load_settings
 from tests.settings.files import SMALLEST
 
@@ -22,18 +22,18 @@ ALL = {"GITHUB_TOKEN": "t", "GITHUB_WEBHOOK_SECRET": "s", "ANTHROPIC_API_KEY": "
     ],
 )
 def test_an_empty_credential_is_missing(environ: dict[str, str], missing: tuple[str, ...]) -> None:
-    assert missing_credentials(environ, None) == missing
+    assert find_missing_credentials(environ, None) == missing
 
 
 def test_a_dotenv_file_counts(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("GITHUB_TOKEN=t\nANTHROPIC_API_KEY=\n", encoding="utf-8")
-    assert missing_credentials({"GITHUB_WEBHOOK_SECRET": "s"}, tmp_path / ".env") == ("ANTHROPIC_API_KEY",)
-    assert missing_credentials(ALL, tmp_path / "absent") == ()
+    assert find_missing_credentials({"GITHUB_WEBHOOK_SECRET": "s"}, tmp_path / ".env") == ("ANTHROPIC_API_KEY",)
+    assert find_missing_credentials(ALL, tmp_path / "absent") == ()
 
 
 def test_settings_load_with_dummy_values_that_name_the_missing_variable(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(SMALLEST, encoding="utf-8")
-    environ = with_stand_ins({"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}, None)
+    environ = with_dummy_credentials({"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}, None)
     settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None)
     assert find_missing(settings.github.token) is None
     assert find_missing(settings.claude.api_key) == "ANTHROPIC_API_KEY"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.settings.effective import RepositoryTable, why_before
+from hls_handler.settings.effective import RepositoryTable, explain_precedence
 from hls_handler.settings.model import Settings
 from tests.settings.files import SECRET, SMALLEST, load
 
@@ -74,7 +74,7 @@ def test_the_precedence_of_two_entries_is_explained(tmp_path: Path, first: str, 
     entries = f"  - name: '{first}'\n  - name: '{second}'\n"
     text = SMALLEST.replace("  - name: owner/repo\n", entries)
     chosen, other = RepositoryTable(load(tmp_path, text)).matching("ab/cd")
-    assert (chosen.pattern, why_before(chosen, other)) == (first, why)
+    assert (chosen.pattern, explain_precedence(chosen, other)) == (first, why)
 
 
 @pytest.mark.parametrize("name", ["owner/lib-a/b", "owner/../repo", "owner", "a/b/c", ""])
@@ -113,8 +113,8 @@ def test_prompts_are_overridden_event_by_event_with_their_key_paths(settings: Se
 def test_feature_key_is_the_most_specific_key_in_the_file(settings: Settings) -> None:
     found = RepositoryTable(settings).find("owner/other")
     assert found is not None
-    assert found.feature_key("dry_run", settings) == "repositories[1].features.dry_run"
-    assert found.feature_key("drafts", settings) == "features.drafts"
+    assert found.find_feature_key("dry_run", settings) == "repositories[1].features.dry_run"
+    assert found.find_feature_key("drafts", settings) == "features.drafts"
 
 
 def test_comment_settings_of_an_entry_override_the_global_ones(tmp_path: Path) -> None:
@@ -129,7 +129,8 @@ def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event
     found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
     assert found is not None
     assert [
-        found.issue_for(key) for key in ("release.published", "release.edited", "push", "workflow_run.completed")
+        found.find_fallback_number(key)
+        for key in ("release.published", "release.edited", "push", "workflow_run.completed")
     ] == [
         7,
         12,
@@ -141,5 +142,5 @@ def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event
 def test_ignored_paths_have_their_location(tmp_path: Path) -> None:
     found = RepositoryTable(load(tmp_path, SMALLEST + "    paths: {ignore: [docs/**]}\n")).find("owner/repo")
     assert found is not None
-    assert found.paths.leaves_out("docs/a.md")
+    assert found.paths.excludes("docs/a.md")
     assert found.paths.where == f"{tmp_path}/settings.yaml:8 (repositories[0].paths.ignore)"

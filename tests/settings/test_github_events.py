@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.github_events import complaint_of_one, find_event_problem
+from hls_handler.settings.github_events import find_event_problem, find_single_event_problem
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_message_about_an_unknown_event_names_the_nearest_one(key: str, sent
 
 @pytest.mark.parametrize("key", ["issues.opened", "push", "repository_dispatch", "repository_dispatch.anything"])
 def test_a_single_event_is_accepted(key: str) -> None:
-    assert complaint_of_one(key) is None
+    assert find_single_event_problem(key) is None
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_a_single_event_is_accepted(key: str) -> None:
     ],
 )
 def test_the_message_about_a_missing_action_lists_the_actions(key: str, sentence: str) -> None:
-    assert complaint_of_one(key) == sentence
+    assert find_single_event_problem(key) == sentence

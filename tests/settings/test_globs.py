@@ -71,5 +71,5 @@ def test_matching_an_untrusted_path_does_not_take_long() -> None:
 
 
 def test_a_filter_without_globs_excludes_nothing() -> None:
-    assert not PathFilter().leaves_out("README.md")
-    assert PathFilter(("docs/**", "*.md")).leaves_out("README.md")
+    assert not PathFilter().excludes("README.md")
+    assert PathFilter(("docs/**", "*.md")).excludes("README.md")

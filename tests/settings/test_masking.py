@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.masking import masked, secret_values
+from hls_handler.settings.masking import collect_secrets, masked
 from tests.settings.files import SMALLEST, VARIABLES, load
 
 EVERY_SECRET = """\
@@ -35,7 +35,7 @@ def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
 
 
 def test_secret_values_are_all_secrets_longest_first(tmp_path: Path) -> None:
-    assert secret_values(load(tmp_path, EVERY_SECRET)) == (
+    assert collect_secrets(load(tmp_path, EVERY_SECRET)) == (
         "repository-marker-0000",
         "api-key-marker-0000",
         "webhook-marker-0001",
@@ -49,18 +49,18 @@ def test_secret_values_are_all_secrets_longest_first(tmp_path: Path) -> None:
 
 def test_a_short_database_password_is_masked_only_in_its_position(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + "storage: {url: 'postgresql+psycopg://hls:hls@db/hls'}\n")
-    assert ":hls@" in secret_values(settings)
-    assert "hls" not in secret_values(settings)
+    assert ":hls@" in collect_secrets(settings)
+    assert "hls" not in collect_secrets(settings)
 
 
 def test_a_password_in_the_options_of_the_database_url_is_a_secret(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + "storage: {url: 'postgresql+psycopg://h/n?password=option-marker&a=b'}\n")
-    assert "option-marker" in secret_values(settings)
+    assert "option-marker" in collect_secrets(settings)
 
 
 def test_a_database_without_a_password_has_no_secret(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST)
-    assert set(secret_values(settings)) == set(VARIABLES.values())
+    assert set(collect_secrets(settings)) == set(VARIABLES.values())
 
 
 def test_a_secret_is_masked_everywhere_unless_it_is_too_short() -> None:

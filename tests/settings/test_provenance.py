@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Comments, Features, Labels, Repository, Settings
-from hls_handler.settings.provenance import held
+from hls_handler.settings.provenance import iter_sourced_values
 from tests.settings.files import SMALLEST, load
 
 OVERRIDING = """\
@@ -34,7 +34,7 @@ findings: {min_severity: high}
 def lines(folder: Path, settings: Settings, name: str = "owner/repo") -> list[str]:
     effective = RepositoryTable(settings).find(name)
     assert effective is not None
-    return [str(value).replace(f"{folder}/", "") for value in held(settings, effective)]
+    return [str(value).replace(f"{folder}/", "") for value in iter_sourced_values(settings, effective)]
 
 
 def test_values_that_are_not_in_the_file_are_defaults(tmp_path: Path) -> None:

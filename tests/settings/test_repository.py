@@ -9,14 +9,14 @@ from jsonschema import Draft202012Validator
 from hls_handler.errors import SettingsError
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.repository import (
+    EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
-    NOTHING_SAID,
-    OwnFile,
-    OwnSettings,
     RepositoryFile,
-    allowed_keys,
+    RepositorySettings,
+    RepositorySettingsFile,
     in_force,
-    read_repository_file,
+    list_repository_keys,
+    parse_repository_file,
     text_of,
 )
 from hls_handler.settings.schema import repository_schema
@@ -33,22 +33,22 @@ findings: {min_severity: medium, min_confidence: 0.6}
 
 
 def problems(text: str) -> tuple[str, ...]:
-    return read_repository_file(text).problems
+    return parse_repository_file(text).problems
 
 
 def test_every_allowed_key_is_read_with_its_line() -> None:
-    own = read_repository_file(EVERYTHING)
+    own = parse_repository_file(EVERYTHING)
     assert own.problems == ()
     assert (own.says.labels.create, own.says.labels.allow) == (False, ("bug", "priority-*"))
     assert own.says.prompts.use == {"issues.opened": "issues/own", "pull_request": False}
     assert (own.says.findings.min_severity, own.says.findings.min_confidence) == ("medium", 0.6)
     assert (own.lines["labels.allow"], own.lines["prompts.use.pull_request"]) == (2, 5)
-    assert {key for key in allowed_keys() if key in own.lines} == set(allowed_keys())
+    assert {key for key in list_repository_keys() if key in own.lines} == set(list_repository_keys())
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "labels:\ncomments:\n", "\ufeff"])
 def test_an_empty_file_sets_nothing(text: str) -> None:
-    own = read_repository_file(text_of(text.encode()))
+    own = parse_repository_file(text_of(text.encode()))
     assert (own.says, own.problems) == (RepositoryFile(), ())
 
 
@@ -162,7 +162,7 @@ def test_the_number_of_reported_problems_is_limited() -> None:
 
 
 def test_what_a_broken_file_switches_off_stays_off() -> None:
-    own = read_repository_file("lables: {}\nenabled: false\nfeatures: {auto_commenting: false, auto_labeling: true}\n")
+    own = parse_repository_file("lables: {}\nenabled: false\nfeatures: {auto_commenting: false, auto_labeling: true}\n")
     assert len(own.problems) == 1
     assert own.says == RepositoryFile.model_validate({"enabled": False, "features": {"auto_commenting": False}})
 
@@ -178,15 +178,15 @@ def test_what_a_broken_file_switches_off_stays_off() -> None:
     ],
 )
 def test_switched_off_keys_are_parsed_the_same_despite_mistakes(text: str, off: dict[str, object]) -> None:
-    own = read_repository_file(f"comments: {{tone: freindly}}\n{text}")
+    own = parse_repository_file(f"comments: {{tone: freindly}}\n{text}")
     assert own.says == RepositoryFile.model_validate(off)
-    held = in_force(own, read_repository_file("comments: {language: German}\n")).says
+    held = in_force(own, parse_repository_file("comments: {language: German}\n")).says
     assert held == RepositoryFile.model_validate({"comments": {"language": "German"}, **off})
 
 
 def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> None:
-    good = read_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
-    broken = read_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
+    good = parse_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
+    broken = parse_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
     own = in_force(broken, good)
     assert (own.says.comments.language, own.says.enabled) == ("German", True)
     assert (own.says.features.auto_labeling, own.says.features.auto_commenting) == (False, False)
@@ -195,25 +195,28 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
 
 
 def test_a_file_without_mistakes_applies() -> None:
-    now = read_repository_file("comments: {tone: formal}\n")
-    assert in_force(now, read_repository_file(EVERYTHING)) is now
+    now = parse_repository_file("comments: {tone: formal}\n")
+    assert in_force(now, parse_repository_file(EVERYTHING)) is now
 
 
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        (OwnFile(NOTHING_SAID, None), None),
-        (OwnFile(NOTHING_SAID, "c0ffee"), ".github/hls.yaml (c0ffee) applies on top of the settings"),
+        (RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, None), None),
         (
-            OwnFile(NOTHING_SAID, None, unread="403"),
+            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, "c0ffee"),
+            ".github/hls.yaml (c0ffee) applies on top of the settings",
+        ),
+        (
+            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, None, unread="403"),
             ".github/hls.yaml could not be read, so it is ignored: 403",
         ),
         (
-            OwnFile(NOTHING_SAID, "c0ffee", unread="502"),
+            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, "c0ffee", unread="502"),
             ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502",
         ),
         (
-            OwnFile(OwnSettings(problems=("x:1: no",)), "c0ffee", broken=True, good="beef"),
+            RepositorySettingsFile(RepositorySettings(problems=("x:1: no",)), "c0ffee", broken=True, good="beef"),
             (
                 ".github/hls.yaml (c0ffee) is invalid, so the last good version (beef) applies, plus what this one "
                 "switches off: x:1: no"
@@ -221,7 +224,7 @@ def test_a_file_without_mistakes_applies() -> None:
         ),
     ],
 )
-def test_the_applied_version_is_described_in_a_sentence(file: OwnFile, expected: str | None) -> None:
+def test_the_applied_version_is_described_in_a_sentence(file: RepositorySettingsFile, expected: str | None) -> None:
     assert file.told() == expected
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.retired import current_model, find_retired
+from hls_handler.settings.retired import find_retired, resolve_model
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_a_model_that_is_not_retired_has_no_retirement(model: str) -> None:
     [("claude-3-haiku-20240307", "claude-haiku-5-5"), ("claude-opus-5-5", "claude-opus-5-5"), ("of-us", "of-us")],
 )
 def test_current_model_is_the_model_itself_or_its_successor(model: str, current: str) -> None:
-    assert current_model(model) == current
+    assert resolve_model(model) == current

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.settings.effective import Effective, RepositoryTable
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.settings.provenance import held
-from hls_handler.settings.uses import PromptChoice, all_uses, chosen_events, mere_shadows
+from hls_handler.settings.provenance import iter_sourced_values
+from hls_handler.settings.uses import PromptChoice, find_chosen_events, find_shadow_only_prompts, list_prompt_choices
 from tests.settings.files import SMALLEST, load
 
 USES = """\
@@ -31,14 +31,14 @@ def settings(tmp_path: Path) -> Settings:
     return load(tmp_path, SMALLEST + USES)
 
 
-def effective(settings: Settings) -> Effective:
+def effective(settings: Settings) -> EffectiveSettings:
     found = RepositoryTable(settings).find("owner/repo")
     assert found is not None
     return found
 
 
 def test_every_choice_is_listed_with_its_key(settings: Settings) -> None:
-    uses = all_uses(settings)
+    uses = list_prompt_choices(settings)
     assert len(uses) == 6
     assert uses[0] == PromptChoice("prompts.use.issues", "issues", "issues/own", shadow=False)
     assert uses[4] == PromptChoice(
@@ -47,11 +47,11 @@ def test_every_choice_is_listed_with_its_key(settings: Settings) -> None:
 
 
 def test_a_shadow_prompt_is_not_a_choice_for_its_event(settings: Settings) -> None:
-    assert chosen_events(settings) == {"issues", "issues.edited"}
+    assert find_chosen_events(settings) == {"issues", "issues.edited"}
 
 
 def test_a_prompt_that_is_also_chosen_is_not_shadow_only(settings: Settings) -> None:
-    assert mere_shadows(settings) == {"issues/strict", "issues/global", "push/tell"}
+    assert find_shadow_only_prompts(settings) == {"issues/strict", "issues/global", "push/tell"}
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_a_shadow_prompt_does_not_replace_the_choice(
     settings: Settings, event: str, chosen: tuple[str, str] | None, shadow: tuple[str, str] | None
 ) -> None:
     found = effective(settings)
-    assert (found.prompt_for(event), found.shadow_for(event)) == (chosen, shadow)
+    assert (found.find_prompt(event), found.find_shadow_prompt(event)) == (chosen, shadow)
 
 
 def test_a_shadow_prompt_is_listed_with_its_line(settings: Settings, tmp_path: Path) -> None:
-    shown = [str(value).replace(f"{tmp_path}/", "") for value in held(settings, effective(settings))]
+    shown = [str(value).replace(f"{tmp_path}/", "") for value in iter_sourced_values(settings, effective(settings))]
     assert shown[-5:] == [
         "prompts.use.issues = issues/own   settings.yaml:14 (prompts.use.issues)",
         "prompts.use.issues.edited = issues/other   settings.yaml:11 (repositories[0].prompts.use.issues.edited)",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from hls_handler.analysis import Answered
+from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.storage import Storage
 
@@ -90,7 +90,7 @@ def state_of(store: Storage, guid: str) -> str:
     return row.state
 
 
-def answered(store: Storage, lease: Lease, answer: Answered, *, index: int = 0, is_last: bool = False) -> None:
+def answered(store: Storage, lease: Lease, answer: ValidReply, *, index: int = 0, is_last: bool = False) -> None:
     """Claude was asked, and answered so."""
     call_id = asked(store, lease, answer.prompt_id, index=index)
     store.calls.end(lease, call_id, outcome="ok", usage=answer.usage, error=None, reply=answer, is_last=is_last)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hls_handler.deliveries import WISH, Lease, NewDelivery, Remembered, State
+from hls_handler.deliveries import PRIORITY_BOT_REQUEST, Checkpoint, Lease, NewDelivery, State
 from hls_handler.events import event_key
 
 EDGES: Mapping[State, frozenset[State]] = {
@@ -141,7 +141,7 @@ class Model:
     def renew(self, guid: str) -> None:
         self.entries[guid].lease_until = self.now + self._lease_s
 
-    def remember(self, guid: str, kept: Sequence[Remembered]) -> None:
+    def remember(self, guid: str, kept: Sequence[Checkpoint]) -> None:
         """A step is progress."""
         entry = self.entries[guid]
         entry.steps |= {step.name: step.value for step in kept}
@@ -173,11 +173,11 @@ class Model:
         """
         entry = self.entries[guid]
         if entry.state == "dead":
-            self._begin_anew(entry, WISH)
+            self._begin_anew(entry, PRIORITY_BOT_REQUEST)
             entry.go("queued")
         if entry.state == "queued":
             entry.due_at = self.now
-            entry.rank = min(entry.rank, self.now - WISH * HEAD_START_S)
+            entry.rank = min(entry.rank, self.now - PRIORITY_BOT_REQUEST * HEAD_START_S)
         return entry.state
 
     def release_all_leases(self) -> int:
@@ -227,10 +227,14 @@ class Model:
     def _newer(self, lease: Lease) -> list[Entry]:
         own = self.entries[lease.guid]
         newer = [entry for entry in self.entries.values() if entry.order > own.order]
-        return [entry for entry in newer if entry.new.thread_key == own.new.thread_key is not None]
+        return [entry for entry in newer if entry.new.conversation_key == own.new.conversation_key is not None]
 
     def _before(self, entry: Entry) -> list[Entry]:
-        others = [other for other in self.entries.values() if other.new.thread_key == entry.new.thread_key is not None]
+        others = [
+            other
+            for other in self.entries.values()
+            if other.new.conversation_key == entry.new.conversation_key is not None
+        ]
         return [
             other
             for other in others
@@ -284,7 +288,7 @@ class Model:
     def _supersede_by(self, new: NewDelivery) -> None:
         own = self.entries[new.guid]
         for older in self.entries.values():
-            of_thread = older.new.thread_key == new.thread_key is not None and older.order < own.order
+            of_thread = older.new.conversation_key == new.conversation_key is not None and older.order < own.order
             if older.state != "queued" or not of_thread:
                 continue
             older_commit = older.new.event == "pull_request" and older.new.head_sha not in (None, new.head_sha)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.deliveries import Accepted, NewDelivery, Remembered
+from hls_handler.deliveries import Accepted, Checkpoint, NewDelivery
 from hls_handler.errors import PayloadError
 from hls_handler.storage import Storage
 from tests.store.builders import ALIKE, Skew, accept, begin, bury, claim, claim_nothing, ignored, push, queued, state_of
@@ -52,14 +52,14 @@ def test_a_guid_twice_in_one_batch_is_stored_once(store: Storage) -> None:
 
 def test_a_redelivered_dead_one_runs_again_and_keeps_its_steps(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    store.checkpoints.save(lease, Remembered("ask", 0, 1, '{"kind": "bug"}'))
+    store.checkpoints.save(lease, Checkpoint("ask", 0, 1, '{"kind": "bug"}'))
     store.queue.reschedule(lease, at=store.now(), reason="422", failed=True, counts=True)
     store.queue.dead_letter(claim(store), reason="issue is locked")
     assert accept(store, queued("g1", number=7, request_id="again")) == [Accepted("queued", "queued", "g1")]
     again = claim(store)
     assert (again.guid, again.request_id, again.attempt) == ("g1", "again", 3)
     assert (again.attempts, again.failures, again.crashes, again.first_failure_at) == (0, 0, 0, None)
-    assert store.checkpoints.load(again) == {("ask", 0): Remembered("ask", 0, 1, '{"kind": "bug"}')}
+    assert store.checkpoints.load(again) == {("ask", 0): Checkpoint("ask", 0, 1, '{"kind": "bug"}')}
 
 
 @pytest.mark.parametrize(

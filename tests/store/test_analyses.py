@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hls_handler.analysis import Answered, FileSummary, Finding, IssueResponse, PullRequestAnalysis, Usage
+from hls_handler.analysis import FileSummary, Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.storage import Storage
 from tests.handlers.world import finding
 from tests.store.builders import answered, begin
@@ -22,7 +22,7 @@ FINDING = finding(
 )
 
 
-def review(*findings: Finding) -> Answered:
+def review(*findings: Finding) -> ValidReply:
     reply = PullRequestAnalysis(
         worth_saying=True,
         type="feature",
@@ -30,13 +30,13 @@ def review(*findings: Finding) -> Answered:
         files=[FileSummary(path="src/a.py", summary="A parser.")],
         findings=list(findings),
     )
-    return Answered("pull_requests/analyze@aa", "pull_request_analysis", reply, Usage("claude-haiku-5-5"))
+    return ValidReply("pull_requests/analyze@aa", "pull_request_analysis", reply, Usage("claude-haiku-5-5"))
 
 
 def test_a_reply_is_kept_with_its_prompt_and_model(store: Storage) -> None:
     lease = begin(store, "g1")
     reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
-    answered(store, lease, Answered("b@2", "issue_response", reply, Usage("m2")), index=1)
+    answered(store, lease, ValidReply("b@2", "issue_response", reply, Usage("m2")), index=1)
     answered(store, lease, review(), index=0)
     first, second = store.calls.analyses_of("g1")
     assert (first.index, first.prompt_id, first.reply_type) == (0, "pull_requests/analyze@aa", "pull_request_analysis")

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import SHADOW_STEPS, Lease, Remembered
-from hls_handler.errors import LeaseLost, Wait
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint, Lease
+from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, begin, claim
@@ -53,7 +53,7 @@ def test_a_call_is_kept_with_what_it_took(store: Storage) -> None:
     assert row.finished_at is not None
 
 
-REPLY = Remembered("ask", 0, 1, '{"kind":"bug"}')
+REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
 
 
 def test_a_reply_is_remembered_together_with_what_it_cost(store: Storage) -> None:
@@ -99,7 +99,7 @@ def test_what_was_spent_is_counted(store: Storage) -> None:
 
 def test_calls_of_a_shadow_are_counted_as_such_as_well(store: Storage) -> None:
     lease = begin(store, "g1")
-    for index in (SHADOW_STEPS - 1, SHADOW_STEPS, SHADOW_STEPS + 1):
+    for index in (FIRST_SHADOW_STEP - 1, FIRST_SHADOW_STEP, FIRST_SHADOW_STEP + 1):
         store.calls.end(lease, begin_call(store, lease, index=index), outcome="ok", usage=None, error=None)
     counted = store.statistics.counters()
     assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
@@ -128,9 +128,9 @@ def test_a_call_ends_once_and_also_after_the_lease_has(store: Storage, skew: Ske
 def test_calls_are_paced_over_all_workers(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     begin_call(store, first, rps=0.1)
-    with pytest.raises(Wait, match="its turn to ask Claude") as waiting:
+    with pytest.raises(Postponed, match="its turn to ask Claude") as waiting:
         begin_call(store, second, rps=0.1)
-    assert waiting.value.holdup is None
+    assert waiting.value.waiting_for is None
     assert timedelta(seconds=9) < waiting.value.at - store.now() <= timedelta(seconds=10)
     assert len(store.calls.calls_of("g2")) == 0
     skew.pass_by(seconds=10)
@@ -142,7 +142,7 @@ def test_a_hold_by_claude_holds_back_calls(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     until = store.now() + timedelta(seconds=25)
     store.rate_limiter.hold(CLAUDE_RATE_LIMIT, until)
-    with pytest.raises(Wait) as waiting:
+    with pytest.raises(Postponed) as waiting:
         begin_call(store, lease)
     assert waiting.value.at >= until
     skew.pass_by(seconds=25)
@@ -156,9 +156,9 @@ def test_over_the_hourly_budget_deliveries_wait_each_for_a_time_of_its_own(store
     begin_call(store, lease, per_hour=2)  # never ended: counts as well
     waits = []
     for i in range(3):
-        with pytest.raises(Wait, match=r"claude\.calls_per_hour allows 2 calls") as waiting:
+        with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 2 calls") as waiting:
             begin_call(store, begin(store, f"late-{i}"), per_hour=2)
-        assert waiting.value.holdup == "claude"
+        assert waiting.value.waiting_for == "claude"
         waits.append(waiting.value.at)
     starts = [row.started_at for row in store.calls.calls_of("g1")]
     hour = timedelta(hours=1)
@@ -170,7 +170,7 @@ def test_a_delivery_that_waits_for_the_budget_counts_itself_once(store: Storage)
     begin_call(store, lease, per_hour=1)
     waits = set()
     for _ in range(3):
-        with pytest.raises(Wait) as waiting:
+        with pytest.raises(Postponed) as waiting:
             begin_call(store, lease, per_hour=1)
         waits.add(waiting.value.at)
     assert len(waits) == 1

@@ -9,26 +9,26 @@ import pytest
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost
-from hls_handler.handlers.corrections import Word
-from hls_handler.handlers.labelling import Origin
+from hls_handler.handlers.corrections import AppliedLabel
+from hls_handler.handlers.labelling import LabelOrigin
 from hls_handler.handlers.record import Correction
-from hls_handler.history.corrections import FieldFeedback, Noted, feedback_in
+from hls_handler.history.corrections import CorrectionResult, FieldFeedback, feedback_in
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, accept, begin, claim, ignored, queued
 
 PROMPT = "issues/analyze@3f9c2a"
 FIELDS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
-ORIGINS = {"bug": Origin("kind", PROMPT), "priority-high": Origin("priority", PROMPT)}
-HIGH = Word("priority", "priority-high", PROMPT, None)
+ORIGINS = {"bug": LabelOrigin("kind", PROMPT), "priority-high": LabelOrigin("priority", PROMPT)}
+HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
 
 
 def label(
-    store: Storage, lease: Lease, *names: str, origins: Mapping[str, Origin] = ORIGINS, identity: str = "hls"
+    store: Storage, lease: Lease, *names: str, origins: Mapping[str, LabelOrigin] = ORIGINS, identity: str = "hls"
 ) -> None:
     """Set labels as replies ask for them, as `clients.labels` does it."""
     memory = store.conversations.history(lease, identity)
-    memory.intend_labels(names, origins)
-    memory.confirm_labels(names)
+    memory.record_label_intents(names, origins)
+    memory.mark_labels_set(names)
 
 
 def hear(
@@ -39,7 +39,7 @@ def hear(
     title: str = "Crash",
     pull_request: bool = False,
     identity: str = "hls",
-) -> Noted:
+) -> CorrectionResult:
     """A person's change of a label of the field, after which the thread has these."""
     feedback = store.corrections.of(lease, identity)
     return feedback.record_change(
@@ -47,7 +47,7 @@ def hear(
     )
 
 
-def look(store: Storage, lease: Lease, *shown: str) -> Noted:
+def look(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
     return store.corrections.of(lease, "hls").record_current(shown, title="Crash", pull_request=False, fields=FIELDS)
 
 
@@ -70,25 +70,25 @@ def feedback(store: Storage) -> dict[str, dict[str, FieldFeedback]]:
 def test_labels_that_replies_asked_for_are_counted_once_they_are_set(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     memory = store.conversations.history(lease, "hls")
-    memory.intend_labels(["bug", "priority-high", "size/small"], ORIGINS)
+    memory.record_label_intents(["bug", "priority-high", "size/small"], ORIGINS)
     assert feedback(store) == {}
-    memory.confirm_labels(["bug", "priority-high", "size/small"])
-    memory.confirm_labels(["bug"])
+    memory.mark_labels_set(["bug", "priority-high", "size/small"])
+    memory.mark_labels_set(["bug"])
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}}
 
 
 def test_a_label_whose_removal_came_to_nothing_is_not_counted_as_set_again(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     label(store, lease, "bug")
-    store.conversations.history(lease, "hls").intend_labels(["bug"])
-    store.conversations.history(lease, "hls").confirm_labels(["bug"])
+    store.conversations.history(lease, "hls").record_label_intents(["bug"])
+    store.conversations.history(lease, "hls").mark_labels_set(["bug"])
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
 
 
 def test_a_label_that_a_person_changes_is_a_correction(store: Storage, skew: Skew) -> None:
     labelled(store, skew)
     noted = hear(store, later(store), "bug", "priority-low")
-    assert noted == Noted(1, (replace(HIGH, became="priority-low"),))
+    assert noted == CorrectionResult(1, (replace(HIGH, became="priority-low"),))
     assert feedback(store)[PROMPT] == {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 1)}
 
 
@@ -96,15 +96,15 @@ def test_a_correction_that_is_noticed_in_both_ways_is_one(store: Storage, skew: 
     labelled(store, skew)
     lease = later(store)
     hear(store, lease, "bug")
-    assert look(store, lease, "bug") == Noted(2, ())
-    assert hear(store, lease, "bug") == Noted(1, ())
+    assert look(store, lease, "bug") == CorrectionResult(2, ())
+    assert hear(store, lease, "bug") == CorrectionResult(1, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
 def test_what_is_seen_on_the_thread_is_noted_for_all_fields(store: Storage, skew: Skew) -> None:
     labelled(store, skew)
-    assert look(store, later(store), "question") == Noted(
-        2, (Word("kind", "bug", PROMPT, "question"), replace(HIGH, became=""))
+    assert look(store, later(store), "question") == CorrectionResult(
+        2, (AppliedLabel("kind", "bug", PROMPT, "question"), replace(HIGH, became=""))
     )
 
 
@@ -123,7 +123,7 @@ def test_whoever_takes_back_a_change_has_corrected_nothing(store: Storage, skew:
     labelled(store, skew)
     lease = later(store)
     hear(store, lease, "bug", "priority-low")
-    assert hear(store, lease, "bug", "priority-high") == Noted(1, (HIGH,))
+    assert hear(store, lease, "bug", "priority-high") == CorrectionResult(1, (HIGH,))
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
     assert store.repositories.record(lease, "hls").corrections(most=6) == ()
     hear(store, lease, "bug")
@@ -134,8 +134,8 @@ def test_a_correction_stays_when_we_take_our_label_away_after_it(store: Storage,
     labelled(store, skew)
     lease = later(store)
     hear(store, lease, "bug", "priority-high", "priority-low")
-    store.conversations.history(lease, "hls").forget_labels(["priority-high"])
-    assert look(store, lease, "bug", "priority-low") == Noted(2, ())
+    store.conversations.history(lease, "hls").delete_labels(["priority-high"])
+    assert look(store, lease, "bug", "priority-low") == CorrectionResult(2, ())
     assert look(store, lease, "bug", "priority-high").changed == (HIGH,)
 
 
@@ -143,10 +143,10 @@ def test_our_own_removal_is_no_correction(store: Storage, skew: Skew) -> None:
     labelled(store, skew)
     lease = later(store)
     memory = store.conversations.history(lease, "hls")
-    memory.intend_labels(["priority-high"])
-    assert look(store, lease, "bug") == Noted(1, ())
-    memory.forget_labels(["priority-high"])
-    assert look(store, lease, "bug") == Noted(1, ())
+    memory.record_label_intents(["priority-high"])
+    assert look(store, lease, "bug") == CorrectionResult(1, ())
+    memory.delete_labels(["priority-high"])
+    assert look(store, lease, "bug") == CorrectionResult(1, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
 
 
@@ -156,7 +156,7 @@ def test_what_happened_before_we_set_the_label_is_not_about_it(store: Storage, s
     skew.pass_by(seconds=1)
     label(store, opened, "priority-high")
     store.queue.finish(opened, "done", reason=None, took_s=1)
-    assert hear(store, claim(store)) == Noted(0, ())
+    assert hear(store, claim(store)) == CorrectionResult(0, ())
 
 
 def test_a_label_of_ours_that_is_older_than_a_month_is_not_judged_any_more(store: Storage, skew: Skew) -> None:
@@ -167,7 +167,7 @@ def test_a_label_of_ours_that_is_older_than_a_month_is_not_judged_any_more(store
     store.queue.finish(lease, "done", reason=None, took_s=1)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
     skew.pass_by(days=1)
-    assert hear(store, later(store, "g3"), "bug", "priority-high") == Noted(0, ())
+    assert hear(store, later(store, "g3"), "bug", "priority-high") == CorrectionResult(0, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
@@ -177,7 +177,7 @@ def test_labels_of_facts_and_those_from_before_we_kept_whose_they_are_are_not_ju
     lease = begin(store, "g1", number=7)
     label(store, lease, "bug", "priority-high", origins={})
     skew.pass_by(seconds=1)
-    assert look(store, lease) == Noted(0, ())
+    assert look(store, lease) == CorrectionResult(0, ())
     assert feedback(store) == {}
 
 
@@ -185,8 +185,8 @@ def test_what_a_bot_has_done_to_labels_is_not_taken_for_a_persons_doing(store: S
     labelled(store, skew)
     lease = later(store)
     accept(store, ignored("bot", number=7, action="unlabeled", reason_kind="other bot"))
-    assert look(store, lease) == Noted(0, ())
-    assert hear(store, lease, "bug") == Noted(1, (replace(HIGH, became=""),))
+    assert look(store, lease) == CorrectionResult(0, ())
+    assert hear(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, became=""),))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_rule_11_one_repository_sees_nothing_of_another_nor_one_account_of_anoth
     other = begin(store, "g3", number=7, repository_id=2, repository="octo/other")
     assert store.repositories.record(other, "hls").corrections(most=6) == ()
     assert store.repositories.record(lease, "somebody").corrections(most=6) == ()
-    assert hear(store, lease, "bug", identity="somebody") == Noted(0, ())
+    assert hear(store, lease, "bug", identity="somebody") == CorrectionResult(0, ())
 
 
 def test_pull_requests_are_counted_but_are_no_examples_for_issues(store: Storage, skew: Skew) -> None:

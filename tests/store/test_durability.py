@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event
 
-from hls_handler.deliveries import Lease, Remembered
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.storage import Storage
 from tests.store.builders import accept, asked, begin, claim, queued
 
-STEP = Remembered("gather", 0, 1, "{}")
+STEP = Checkpoint("gather", 0, 1, "{}")
 Write = Callable[[Storage, Lease], object]
 
 ON_THE_DISK: dict[str, Write] = {
@@ -21,8 +21,8 @@ ON_THE_DISK: dict[str, Write] = {
     "a call, before it is made": lambda s, lease: asked(s, lease, "p@1"),
     "a turn, before GitHub is written to": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=0),
     "a claim, which counts a crash of the machine": lambda s, _: claim(s),
-    "labels that are there": lambda s, lease: s.conversations.history(lease, "hls").confirm_labels(["bug"]),
-    "a comment that is there": lambda s, lease: s.conversations.history(lease, "hls").remember_comment(
+    "labels that are there": lambda s, lease: s.conversations.history(lease, "hls").mark_labels_set(["bug"]),
+    "a comment that is there": lambda s, lease: s.conversations.history(lease, "hls").store_comment(
         "issues", 1, "digest"
     ),
     "an end": lambda s, lease: s.queue.finish(lease, "done", reason=None, took_s=0),
@@ -37,7 +37,7 @@ WITH_THE_NEXT: dict[str, Write] = {
     "a step done again": lambda s, lease: s.checkpoints.delete(lease, "gather"),
     "a lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60),
     "a status": lambda s, lease: s.queue.set_status(lease, posting="failed", posting_error="403"),
-    "labels to come": lambda s, lease: s.conversations.history(lease, "hls").intend_labels(["bug"]),
+    "labels to come": lambda s, lease: s.conversations.history(lease, "hls").record_label_intents(["bug"]),
 }
 
 
@@ -78,7 +78,7 @@ def test_what_lies_between_goes_to_the_disk_with_the_next_of_those(store: Storag
 def test_a_reply_is_on_the_disk_before_anything_else_is_done_with_it(store: Storage) -> None:
     lease = begin(store, "g1")
     call = asked(store, lease, "p@1")
-    keep = Remembered("ask", 0, 1, "{}")
+    keep = Checkpoint("ask", 0, 1, "{}")
     assert commits(
         store, lambda: store.calls.end(lease, call, outcome="ok", usage=None, error=None, changes=[keep])
     ) == {"FULL"}

@@ -7,31 +7,31 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.analysis import Answered, IssueResponse, Usage
-from hls_handler.deliveries import Lease, Remembered
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.queue.changes import Change
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, accept, begin, claim, queued
 
-ANSWERED = Answered(
+ANSWERED = ValidReply(
     "issues/respond@1", "issue_response", IssueResponse(worth_saying=True, answer="42", certain=True), Usage("claude")
 )
 
-STEP = Remembered("apply", 0, 1, "{}")
+STEP = Checkpoint("apply", 0, 1, "{}")
 
 
 def keep_what_waits(store: Storage, lease: Lease) -> None:
     waiting: list[Change] = [STEP]
     memory = store.conversations.history(lease, "hls", pending=waiting)
-    memory.confirm_labels(["bug"])
-    memory.remember_comment("issues", 1, "digest")
+    memory.mark_labels_set(["bug"])
+    memory.store_comment("issues", 1, "digest")
     store.checkpoints.save(lease, *waiting)
 
 
 WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     "renew": lambda s, lease: s.queue.renew(lease, lease_s=30),
-    "remember": lambda s, lease: s.checkpoints.save(lease, Remembered("ask", 0, 1, "{}")),
+    "remember": lambda s, lease: s.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}")),
     "forget": lambda s, lease: s.checkpoints.delete(lease, "kept"),
     "finish": lambda s, lease: s.queue.finish(lease, "done", reason=None, took_s=1, changes=[STEP], posting="done"),
     "bury": lambda s, lease: s.queue.dead_letter(lease, reason="locked"),
@@ -45,20 +45,20 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     ),
     "lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60, changes=[STEP]),
     "unlock": lambda s, lease: s.checkpoints.save(lease, unlock=True),
-    "intend_labels": lambda s, lease: s.conversations.history(lease, "hls").intend_labels(["bug"]),
-    "confirm_labels": lambda s, lease: s.conversations.history(lease, "hls").confirm_labels(["bug"]),
-    "labels_gone": lambda s, lease: s.conversations.history(lease, "hls").labels_gone(["bug"]),
-    "forget_labels": lambda s, lease: s.conversations.history(lease, "hls").forget_labels(["kept"]),
+    "intend_labels": lambda s, lease: s.conversations.history(lease, "hls").record_label_intents(["bug"]),
+    "confirm_labels": lambda s, lease: s.conversations.history(lease, "hls").mark_labels_set(["bug"]),
+    "labels_gone": lambda s, lease: s.conversations.history(lease, "hls").mark_labels_removed(["bug"]),
+    "forget_labels": lambda s, lease: s.conversations.history(lease, "hls").delete_labels(["kept"]),
     "what waits": keep_what_waits,
-    "remember_comment": lambda s, lease: s.conversations.history(lease, "hls").remember_comment("issues", 1, "digest"),
+    "remember_comment": lambda s, lease: s.conversations.history(lease, "hls").store_comment("issues", 1, "digest"),
 }
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_a_zombie_is_refused_and_changes_nothing(store: Storage, skew: Skew, write: str) -> None:
     zombie = begin(store, "g1", number=7)
-    store.checkpoints.save(zombie, Remembered("kept", 0, 1, "{}"))
-    store.conversations.history(zombie, "hls").confirm_labels(["kept"])
+    store.checkpoints.save(zombie, Checkpoint("kept", 0, 1, "{}"))
+    store.conversations.history(zombie, "hls").mark_labels_set(["kept"])
     skew.pass_by(seconds=31)
     heir = claim(store, worker="heir")
     store.locks.acquire(heir, "held", ttl_s=3600)

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import LabelState, Origin
+from hls_handler.handlers.labelling import LabelOrigin, LabelState
 from hls_handler.history.conversations import ConversationState, KnownComment
 from hls_handler.queue.changes import Change, field_label
 from hls_handler.storage import Storage
@@ -18,34 +18,34 @@ from tests.store.builders import begin
 def test_labels_go_from_intended_to_ours_to_gone(store: Storage) -> None:
     memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
     assert memory.labels() == {}
-    memory.intend_labels(["bug", "priority-high", "size/small"])
-    memory.confirm_labels(["bug", "priority-high"])
-    memory.labels_gone(["priority-high"])
+    memory.record_label_intents(["bug", "priority-high", "size/small"])
+    memory.mark_labels_set(["bug", "priority-high"])
+    memory.mark_labels_removed(["priority-high"])
     assert memory.labels() == {"bug": "ours", "priority-high": "gone", "size/small": "intended"}
 
 
 def test_an_intent_replaces_whatever_was_remembered_of_the_label(store: Storage) -> None:
     memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
-    memory.confirm_labels(["bug"])
-    memory.labels_gone(["question"])
-    memory.intend_labels(["bug", "question"])
+    memory.mark_labels_set(["bug"])
+    memory.mark_labels_removed(["question"])
+    memory.record_label_intents(["bug", "question"])
     assert memory.labels() == {"bug": "intended", "question": "intended"}
 
 
 def test_forgotten_labels_are_no_longer_known(store: Storage) -> None:
     memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
-    memory.confirm_labels(["bug", "question", "bug"])
-    memory.forget_labels(["bug", "never seen"])
-    memory.forget_labels([])
+    memory.mark_labels_set(["bug", "question", "bug"])
+    memory.delete_labels(["bug", "never seen"])
+    memory.delete_labels([])
     assert memory.labels() == {"question": "ours"}
 
 
 def test_a_comment_is_remembered_for_each_family(store: Storage) -> None:
     memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
     assert memory.comment("issues") is None
-    memory.remember_comment("issues", 11, "first")
-    memory.remember_comment("issues", 12, "second")
-    memory.remember_comment("reviews", 13, "other")
+    memory.store_comment("issues", 11, "first")
+    memory.store_comment("issues", 12, "second")
+    memory.store_comment("reviews", 13, "other")
     assert memory.comment("issues") == KnownComment(comment_id=12, body_digest="second")
     assert memory.comment("reviews") == KnownComment(comment_id=13, body_digest="other")
 
@@ -60,13 +60,13 @@ def test_memory_belongs_to_a_thread_and_an_identity(
 ) -> None:
     lease = begin(store, "g1", number=7)
     memory = store.conversations.history(lease, "hls[bot]")
-    memory.confirm_labels(["bug"])
-    memory.remember_comment("issues", 11, "digest")
+    memory.mark_labels_set(["bug"])
+    memory.store_comment("issues", 11, "digest")
     same_thread = (repository_id, number) == (1, 7)
     other_lease = lease if same_thread else begin(store, "g2", repository_id=repository_id, number=number)
     other = store.conversations.history(other_lease, identity)
     assert (other.labels(), other.comment("issues")) == ({}, None)
-    other.forget_labels(["bug"])
+    other.delete_labels(["bug"])
     assert memory.labels() == {"bug": "ours"}
 
 
@@ -84,15 +84,15 @@ NEXT: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
 @pytest.mark.parametrize("what", NEXT)
 def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store: Storage, what: str) -> None:
     lease = begin(store, "g1", number=7)
-    store.conversations.history(lease, "hls[bot]").confirm_labels(["old", "older"])
+    store.conversations.history(lease, "hls[bot]").mark_labels_set(["old", "older"])
     waiting: list[Change] = []
     memory = store.conversations.history(lease, "hls[bot]", pending=waiting)
-    memory.intend_labels(["bug", "size/small", "question"], {"bug": Origin("kind", "issues/analyze@1")})
-    memory.confirm_labels(["bug"])
-    memory.labels_gone(["old"])
-    memory.forget_labels(["older", "question"])
-    memory.remember_comment("issues", 11, "first")
-    memory.remember_comment("issues", 11, "digest")
+    memory.record_label_intents(["bug", "size/small", "question"], {"bug": LabelOrigin("kind", "issues/analyze@1")})
+    memory.mark_labels_set(["bug"])
+    memory.mark_labels_removed(["old"])
+    memory.delete_labels(["older", "question"])
+    memory.store_comment("issues", 11, "first")
+    memory.store_comment("issues", 11, "digest")
     labels: dict[str, LabelState] = {"old": "gone", "bug": "ours", "size/small": "intended"}
     assert (memory.labels(), memory.comment("issues")) == (labels, KnownComment(11, "digest"))
     assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "ours", "older": "ours"}
@@ -104,7 +104,7 @@ def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store
 
 def test_memory_outlives_the_delivery(store: Storage) -> None:
     first = begin(store, "g1", number=7)
-    store.conversations.history(first, "hls[bot]").confirm_labels(["bug"])
+    store.conversations.history(first, "hls[bot]").mark_labels_set(["bug"])
     store.queue.finish(first, "done", reason=None, took_s=1)
     assert store.conversations.history(begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "ours"}
 
@@ -124,10 +124,10 @@ def test_the_account_behind_a_credential_is_asked_for_once(store: Storage) -> No
 
 def test_whoever_only_looks_is_told_all_of_one_thread_without_a_lease(store: Storage) -> None:
     memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
-    memory.intend_labels(["bug", "size/small"])
-    memory.confirm_labels(["bug"])
-    memory.remember_comment("issues", 11, "digest")
-    store.conversations.history(begin(store, "g2", number=8), "hls[bot]").confirm_labels(["other thread"])
+    memory.record_label_intents(["bug", "size/small"])
+    memory.mark_labels_set(["bug"])
+    memory.store_comment("issues", 11, "digest")
+    store.conversations.history(begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other thread"])
     assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
         labels={"bug": "ours", "size/small": "intended"}, comments={"issues": KnownComment(11, "digest")}
     )

@@ -30,8 +30,8 @@ from msgspec.structs import replace
 from sqlalchemy import Engine, create_engine
 
 from hls_handler.db.tables import metadata
-from hls_handler.deliveries import PULL_REQUEST, WISH, Lease, NewDelivery, Remembered, State
-from hls_handler.errors import LeaseLost, Wait
+from hls_handler.deliveries import PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, Checkpoint, Lease, NewDelivery, State
+from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, ignored, queued
@@ -57,15 +57,15 @@ THREADS = some.sampled_from([1, 2, 3, None])
 HEADS = some.sampled_from(["aaa", "bbb"])
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "issue": {},
-    "comment": {"event": "issue_comment", "action": "created", "priority": WISH},
+    "comment": {"event": "issue_comment", "action": "created", "priority": PRIORITY_BOT_REQUEST},
     "push": {
         "event": "pull_request",
         "action": "synchronize",
-        "priority": PULL_REQUEST,
+        "priority": PRIORITY_PULL_REQUEST,
         "supersedes": "older_commits",
         "settle_s": SETTLE_S,
     },
-    "edit": {"event": "pull_request", "action": "edited", "priority": PULL_REQUEST},
+    "edit": {"event": "pull_request", "action": "edited", "priority": PRIORITY_PULL_REQUEST},
     "close": {"action": "closed", "supersedes": "thread"},
     "reopen": {"action": "reopened"},
 }
@@ -214,7 +214,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     def of_thread(self, lease: Lease) -> list[Entry]:
         entries = self.model.entries.values()
-        return [entry for entry in entries if entry.new.thread_key == lease.thread_key is not None]
+        return [entry for entry in entries if entry.new.conversation_key == lease.conversation_key is not None]
 
     def one_of(self, drawn: tuple[str, int]) -> Lease | None:
         """A lease that is held, one whose delivery runs under another, one that has just ended, or any that was."""
@@ -230,12 +230,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
         choice = {"held": held, "over": over, "ended": ended, "any": []}[wanted] or self.given
         return choice[which % len(choice)] if choice else None
 
-    def some_steps(self, lease: Lease, drawn: tuple[str, int]) -> tuple[Remembered, ...]:
+    def some_steps(self, lease: Lease, drawn: tuple[str, int]) -> tuple[Checkpoint, ...]:
         """None, one or two, which are to be kept with something else."""
         value = f'"under {lease.attempt} at {self.model.now}"'
-        return tuple(Remembered(name, 0, 1, value) for name in ("gather", "apply")[: drawn[1] % 3])
+        return tuple(Checkpoint(name, 0, 1, value) for name in ("gather", "apply")[: drawn[1] % 3])
 
-    def keeps(self, lease: Lease, kept: Sequence[Remembered]) -> None:
+    def keeps(self, lease: Lease, kept: Sequence[Checkpoint]) -> None:
         if kept:
             self.model.remember(lease.guid, kept)
 
@@ -256,7 +256,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         value = f'"under {lease.attempt} at {self.model.now}"'
         if how == "renew" and self.lands(lease, lambda: self.store.queue.renew(lease, lease_s=LEASE_S)):
             self.model.renew(lease.guid)
-        step = Remembered("ask", 0, 1, value)
+        step = Checkpoint("ask", 0, 1, value)
         if how == "remember" and self.lands(lease, lambda: self.store.checkpoints.save(lease, step)):
             self.model.remember(lease.guid, [step])
         if how == "forget" and self.lands(lease, lambda: self.store.checkpoints.delete(lease, "ask")):
@@ -269,7 +269,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             return
         kind = "no permission" if state == "ignored" else None
         handler = "IssueHandler"
-        kept: tuple[Remembered, ...] = ()
+        kept: tuple[Checkpoint, ...] = ()
         end = partial(self.store.queue.dead_letter, lease, reason="locked", handler=handler)
         if state in ("done", "ignored", "superseded"):
             kept = self.some_steps(lease, drawn)
@@ -308,7 +308,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         take = partial(self.store.rate_limiter.take_slot, lease, "github", interval_s=TURNS_APART_S, changes=kept)
         try:
             took = self.lands(lease, take)
-        except Wait as wait:
+        except Postponed as wait:
             self.keeps(lease, kept)
             at = self.seconds(wait.at)
             assert at >= max(now, held_until, self.turn_taken_at + TURNS_APART_S) - NEAR_S
@@ -341,7 +341,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             return
         try:
             landed = self.lands(lease, lambda: self.store.locks.acquire(lease, "comment", ttl_s=LOCK_S, changes=kept))
-        except Wait:
+        except Postponed:
             assert not self.model.lock(lease.guid, "comment", ttl_s=LOCK_S)
             self.keeps(lease, kept)
             return
@@ -367,7 +367,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         kept = self.some_steps(lease, drawn)
         try:
             landed = self.lands(lease, lambda: begun.append(self.begin_call(lease, kept)))
-        except Wait as wait:
+        except Postponed as wait:
             self.keeps(lease, kept)
             self.must_wait(wait, free=free, within=within)
             return
@@ -376,12 +376,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
             self.keeps(lease, kept)
             self.model.calls[begun[0]] = Call(lease, self.model.now)
 
-    def must_wait(self, wait: Wait, *, free: bool, within: bool) -> None:
+    def must_wait(self, wait: Postponed, *, free: bool, within: bool) -> None:
         assert not free
-        assert (wait.holdup == "claude") == (not within)
+        assert (wait.waiting_for == "claude") == (not within)
         assert self.seconds(wait.at) > self.model.now
 
-    def begin_call(self, lease: Lease, kept: Sequence[Remembered]) -> int:
+    def begin_call(self, lease: Lease, kept: Sequence[Checkpoint]) -> int:
         return self.store.calls.begin(
             lease,
             index=0,

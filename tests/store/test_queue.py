@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from hls_handler.deliveries import Lease, Remembered
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, accept, begin, bury, claim, claim_nothing, push, queued, state_of
@@ -18,7 +18,7 @@ def test_a_lease_carries_what_a_worker_needs(store: Storage) -> None:
     assert (lease.guid, lease.attempt, lease.event, lease.action) == ("g1", 1, "issues", "opened")
     assert (lease.repository_id, lease.repository, lease.number, lease.head_sha) == (1, "octo/widgets", 7, "abc")
     assert (lease.attempts, lease.failures, lease.crashes, lease.first_failure_at) == (0, 0, 0, None)
-    assert (lease.body, lease.request_id, lease.thread_key) == (b"as received \xff", "request-g1", "1#7")
+    assert (lease.body, lease.request_id, lease.conversation_key) == (b"as received \xff", "request-g1", "1#7")
     assert timedelta(seconds=25) < lease.lease_until - store.now() <= timedelta(seconds=30)
     row = store.deliveries.find("g1")
     assert row is not None
@@ -178,7 +178,7 @@ def test_a_crash_after_a_recorded_step_is_not_held_against_the_delivery(store: S
     for step in range(5):
         lease = claim(store, max_crashes=2)
         assert lease.crashes == 0
-        store.checkpoints.save(lease, Remembered("ask", step, 1, "{}"))
+        store.checkpoints.save(lease, Checkpoint("ask", step, 1, "{}"))
         skew.pass_by(seconds=31)
     assert claim(store, max_crashes=2).crashes == 0
     skew.pass_by(seconds=31)

@@ -16,8 +16,8 @@ from typing import TypeVar
 import psycopg
 import pytest
 
-from hls_handler.deliveries import Lease, Remembered
-from hls_handler.errors import LeaseLost, Wait
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
 from tests.postgres import Cluster
 from tests.store.builders import ALIKE, accept, begin, claim, claim_nothing, push, queued, state_of
@@ -84,7 +84,7 @@ def test_machines_that_accept_and_work_at_once_keep_each_thread_in_order(url: st
         if lease is None:
             return False
         history[lease.number].append(("begins", lease.guid))
-        machine.checkpoints.save(lease, Remembered("ask", 0, 1, "{}"))
+        machine.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}"))
         history[lease.number].append(("ends", lease.guid))
         machine.queue.finish(lease, "done", reason=None, took_s=0)
         return True
@@ -166,7 +166,7 @@ def test_turns_asked_for_at_once_are_all_different(store: Storage) -> None:
     def ask(number: int) -> object:
         try:
             store.rate_limiter.take_slot(leases[number], "github", interval_s=600)
-        except Wait as wait:
+        except Postponed as wait:
             return wait.at
         return None
 
@@ -189,8 +189,8 @@ def test_the_last_call_of_the_hour_is_begun_once(store: Storage) -> None:
                 requests_per_second=1000,
                 calls_per_hour=1,
             )
-        except Wait as wait:
-            return wait.holdup
+        except Postponed as wait:
+            return wait.waiting_for
 
     assert Counter(type(outcome) for outcome in at_once(4, ask)) == {int: 1, str: 3}
     assert store.calls.count_last_hour() == 1
@@ -202,7 +202,7 @@ def test_a_lock_asked_for_at_once_is_had_by_one(store: Storage) -> None:
     def ask(number: int) -> object:
         try:
             store.locks.acquire(leases[number], "thread", ttl_s=60)
-        except Wait:
+        except Postponed:
             return False
         return True
 

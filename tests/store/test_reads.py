@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.deliveries import Finished, Remembered
+from hls_handler.deliveries import Checkpoint, Finished
 from hls_handler.history.statistics import QueueState
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, accept, begin, bury, claim, ignored, queued
@@ -35,7 +35,7 @@ def test_a_delivery_is_found_by_its_id_or_the_beginning_of_it(store: Storage, as
 def test_deliveries_that_remember_a_step_are_found_newest_first(store: Storage, skew: Skew) -> None:
     for guid, name in (("g1", "shadow"), ("g2", "shadow"), ("g3", "ask"), ("g4", "shadow")):
         lease = begin(store, guid)
-        store.checkpoints.save(lease, Remembered(name, 0, 1, "{}"))
+        store.checkpoints.save(lease, Checkpoint(name, 0, 1, "{}"))
         store.queue.finish(lease, "done", reason=None, took_s=1)
         skew.pass_by(minutes=1)
     rows = store.deliveries.with_checkpoint("shadow", since=store.now() - timedelta(seconds=210))

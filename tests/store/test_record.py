@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.errors import LeaseLost
-from hls_handler.handlers.record import Failure, Happened, RunEnd
+from hls_handler.handlers.record import Failure, HistoryUpdate, RunResult
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, begin
 
@@ -18,12 +18,12 @@ FAILED = Failure(
 
 def test_failed_steps_are_remembered_for_their_workflow_the_newest_first(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
-    store.repositories.save(lease, Happened((FAILED,)))
+    store.repositories.save(lease, HistoryUpdate((FAILED,)))
     skew.pass_by(seconds=10)
     later = replace(FAILED, run_id=71, branch="mona:fix", head_sha="bbb")
     store.repositories.save(
         lease,
-        Happened(
+        HistoryUpdate(
             (
                 later,
                 replace(FAILED, workflow_id=6, run_id=72),
@@ -36,17 +36,17 @@ def test_failed_steps_are_remembered_for_their_workflow_the_newest_first(store: 
 
 def test_a_step_that_is_noted_twice_is_one(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
-    store.repositories.save(lease, Happened((FAILED,)))
+    store.repositories.save(lease, HistoryUpdate((FAILED,)))
     store.repositories.save(
         lease,
-        Happened(
+        HistoryUpdate(
             (
                 FAILED,
                 replace(FAILED, step="Run ruff"),
             )
         ),
     )
-    store.repositories.save(lease, Happened())
+    store.repositories.save(lease, HistoryUpdate())
     assert {failure.step for failure in store.repositories.record(lease, "hls").failures(5, days=30)} == {
         "Run pytest",
         "Run ruff",
@@ -56,7 +56,7 @@ def test_a_step_that_is_noted_twice_is_one(store: Storage) -> None:
 
 def test_failures_are_forgotten_after_a_month(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
-    store.repositories.save(lease, Happened((FAILED,)))
+    store.repositories.save(lease, HistoryUpdate((FAILED,)))
     skew.pass_by(days=29)
     assert store.repositories.record(lease, "hls").failures(5, days=28) == ()
     assert store.repositories.record(lease, "hls").failures(5, days=30) == (FAILED,)
@@ -65,7 +65,7 @@ def test_failures_are_forgotten_after_a_month(store: Storage, skew: Skew) -> Non
 
 
 def test_one_repository_knows_nothing_of_another(store: Storage) -> None:
-    store.repositories.save(begin(store, "g1", number=None), Happened((FAILED,)))
+    store.repositories.save(begin(store, "g1", number=None), HistoryUpdate((FAILED,)))
     other = begin(store, "g2", number=None, repository_id=2, repository="octo/other")
     assert store.repositories.record(other, "hls").failures(5, days=30) == ()
 
@@ -74,13 +74,13 @@ def test_a_worker_that_lost_its_lease_notes_nothing(store: Storage, skew: Skew) 
     zombie = begin(store, "g1", number=None)
     skew.pass_by(minutes=1)
     with pytest.raises(LeaseLost):
-        store.repositories.save(zombie, Happened((FAILED,)))
+        store.repositories.save(zombie, HistoryUpdate((FAILED,)))
 
 
 def test_a_thread_has_our_comment_once_we_wrote_it_as_this_account(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     assert not store.repositories.record(lease, "hls").has_comment(7, "onboarding")
-    store.conversations.history(lease, "hls").remember_comment("onboarding", 900, "digest")
+    store.conversations.history(lease, "hls").store_comment("onboarding", 900, "digest")
     assert store.repositories.record(lease, "hls").has_comment(7, "onboarding")
     assert not store.repositories.record(lease, "hls").has_comment(8, "onboarding")
     assert not store.repositories.record(lease, "hls").has_comment(7, "issues")
@@ -90,20 +90,20 @@ def test_a_thread_has_our_comment_once_we_wrote_it_as_this_account(store: Storag
 def test_a_lease_may_be_about_another_thread_than_its_delivery(store: Storage) -> None:
     """A workflow's run is queued under no thread; what comes of it is remembered under its pull request's."""
     lease = begin(store, "g1", number=None).about(13)
-    assert lease.thread_key == "1#13"
-    store.conversations.history(lease, "hls").remember_comment("workflows", 901, "digest")
+    assert lease.conversation_key == "1#13"
+    store.conversations.history(lease, "hls").store_comment("workflows", 901, "digest")
     assert store.repositories.record(lease, "hls").has_comment(13, "workflows")
 
 
-END = RunEnd(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
+END = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
 
 
 def test_ends_of_runs_are_remembered_the_latest_first_whenever_they_were_told(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
     again = replace(END, attempt=2, passed=True)
-    store.repositories.save(lease, Happened(ends=(again,)))
+    store.repositories.save(lease, HistoryUpdate(ends=(again,)))
     skew.pass_by(seconds=10)
-    store.repositories.save(lease, Happened(ends=(END, replace(END, run_id=71, run_number=42), again)))
+    store.repositories.save(lease, HistoryUpdate(ends=(END, replace(END, run_id=71, run_number=42), again)))
     assert [end.order for end in store.repositories.record(lease, "hls").ends(5)] == [(42, 1), (41, 2), (41, 1)]
     assert store.repositories.record(lease, "hls").ends(6) == ()
     skew.pass_by(days=31)

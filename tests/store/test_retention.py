@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from sqlalchemy import func, select
 
-from hls_handler.analysis import Answered, PullRequestAnalysis, Usage
+from hls_handler.analysis import PullRequestAnalysis, Usage, ValidReply
 from hls_handler.db.tables import metadata
-from hls_handler.deliveries import Lease, Remembered
+from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.history.calls import PromptStats
 from hls_handler.queue.delivery_queue import Newer
 from hls_handler.storage import Storage
@@ -42,10 +42,10 @@ def finish(store: Storage, guid: str, state: str = "done", **other: object) -> N
 def worked_on(store: Storage, guid: str) -> None:
     """A delivery with everything that can hang on one."""
     lease = begin(store, guid)
-    store.checkpoints.save(lease, Remembered("gather", 0, 1, "{}"))
+    store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
     end_call(store, lease, PROMPT, "ok", 0.25)
     usage = Usage("claude-haiku-5-5")
-    answer = Answered(
+    answer = ValidReply(
         "pull_requests/analyze@3", "pull_request_analysis", pull_request_analysis(findings=[finding()]), usage
     )
     assert isinstance(answer.reply, PullRequestAnalysis)

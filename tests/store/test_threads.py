@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from hls_handler.analysis import Answered, IssueResponse, Usage
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import NewDelivery
 from hls_handler.queue.delivery_queue import Newer
 from hls_handler.storage import Storage
@@ -97,7 +97,7 @@ def test_a_newer_event_that_the_same_prompt_answered_is_known(
 ) -> None:
     store.queue.dead_letter(begin(store, "older", number=7), reason="issue is locked")
     lease = begin(store, "newer", number=7)
-    answered(store, lease, Answered(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
+    answered(store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
     store.queue.set_status(lease, posting=posting)
     store.queue.finish(lease, "done", reason=None, took_s=1)
     store.queue.retry("older")

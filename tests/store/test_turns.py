@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from hls_handler.deliveries import Lease
-from hls_handler.errors import Wait
+from hls_handler.errors import Postponed
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, accept, begin, claim, queued, state_of
@@ -16,16 +16,16 @@ SECOND = timedelta(seconds=1)
 
 
 def wait_of(store: Storage, lease: Lease, *, interval_s: float = 1) -> datetime:
-    with pytest.raises(Wait, match="its turn") as waiting:
+    with pytest.raises(Postponed, match="its turn") as waiting:
         store.rate_limiter.take_slot(lease, "github", interval_s=interval_s)
-    assert waiting.value.holdup is None
+    assert waiting.value.waiting_for is None
     return waiting.value.at
 
 
 def goes(store: Storage, lease: Lease, pace: str, *, interval_s: float) -> bool:
     try:
         store.rate_limiter.take_slot(lease, pace, interval_s=interval_s)
-    except Wait:
+    except Postponed:
         return False
     return True
 
@@ -120,11 +120,11 @@ def test_a_lock_is_held_by_one_delivery_and_may_be_taken_again_by_it(store: Stor
     store.locks.acquire(first, "1#7:issues", ttl_s=60)
     store.locks.acquire(first, "1#7:issues", ttl_s=60)
     store.locks.acquire(second, "1#8:issues", ttl_s=60)
-    with pytest.raises(Wait, match="waits for delivery g1, which holds 1#7:issues") as waiting:
+    with pytest.raises(Postponed, match="waits for delivery g1, which holds 1#7:issues") as waiting:
         store.locks.acquire(second, "1#7:issues", ttl_s=60)
     assert timedelta() < waiting.value.at - store.now() <= SECOND
     store.checkpoints.save(second, unlock=True)  # its own alone
-    with pytest.raises(Wait):
+    with pytest.raises(Postponed):
         store.locks.acquire(second, "1#7:issues", ttl_s=60)
     store.checkpoints.save(first, unlock=True)
     store.locks.acquire(second, "1#7:issues", ttl_s=60)
@@ -153,7 +153,7 @@ def test_a_lock_that_ran_out_is_taken_over(store: Storage, skew: Skew) -> None:
     store.locks.acquire(first, "thread", ttl_s=5)
     skew.pass_by(seconds=5)
     store.locks.acquire(second, "thread", ttl_s=5)
-    with pytest.raises(Wait, match="g2"):
+    with pytest.raises(Postponed, match="g2"):
         store.locks.acquire(first, "thread", ttl_s=5)
 
 
@@ -166,10 +166,11 @@ def begin_to_write(store: Storage, guid: str = "g1") -> Lease:
 
 def wait_for_lock(store: Storage, lease: Lease) -> datetime:
     with pytest.raises(
-        Wait, match=r"an earlier write without a response may still take effect on GitHub \(github.slowest_write_s\)"
+        Postponed,
+        match=r"an earlier write without a response may still take effect on GitHub \(github.slowest_write_s\)",
     ) as waiting:
         store.locks.acquire(lease, "thread", ttl_s=120)
-    assert waiting.value.holdup is None
+    assert waiting.value.waiting_for is None
     return waiting.value.at
 
 
@@ -204,7 +205,7 @@ def test_a_write_that_was_answered_keeps_nobody_from_its_lock(store: Storage) ->
     store.queue.reschedule(lease, at=store.now(), reason="its turn", failed=False, counts=False)
     store.checkpoints.save(other, unlock=True)
     store.locks.acquire(other, "thread", ttl_s=120)
-    with pytest.raises(Wait, match="waits for delivery g2, which holds thread"):
+    with pytest.raises(Postponed, match="waits for delivery g2, which holds thread"):
         store.locks.acquire(begin(store, "g3"), "thread", ttl_s=120)
 
 
@@ -214,14 +215,14 @@ def test_who_lost_the_lock_while_it_looked_does_not_write_beside_who_has_it(stor
     skew.pass_by(seconds=6)
     store.locks.acquire(other, "thread", ttl_s=120)
     store.rate_limiter.take_slot(other, "github", interval_s=0, write="thread", slowest_write_s=60)
-    with pytest.raises(Wait, match="slowest_write_s"):
+    with pytest.raises(Postponed, match="slowest_write_s"):
         store.rate_limiter.take_slot(slow, "github", interval_s=0, write="thread", slowest_write_s=60)
 
 
 def test_a_write_whose_turn_has_not_come_keeps_nobody_from_its_lock(store: Storage) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     store.rate_limiter.take_slot(first, "github", interval_s=60)
-    with pytest.raises(Wait, match="its turn"):
+    with pytest.raises(Postponed, match="its turn"):
         store.rate_limiter.take_slot(second, "github", interval_s=60, write="thread", slowest_write_s=60)
     store.locks.acquire(first, "thread", ttl_s=120)
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 
-from hls_handler.deliveries import Remembered
+from hls_handler.deliveries import Checkpoint
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.storage import Storage
 from tests.store.builders import queued
@@ -25,7 +25,7 @@ def work(store: Storage, wake: threading.Event, lock: threading.Lock) -> None:
             wake.wait(store.queue.seconds_until_due())
             wake.clear()
             continue
-        store.checkpoints.save(lease, Remembered("gather", 0, 1, "{}"))
+        store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
         say(lock, "remembered", lease.guid)
         store.queue.finish(lease, "done", reason=None, took_s=0)
 

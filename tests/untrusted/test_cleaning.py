@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler.untrusted import cleaning
-from hls_handler.untrusted.cleaning import Code, cap, clean, escape_delimiters, for_prompt
-from hls_handler.untrusted.tokens import CLOSE, DIGITS, OPEN
+from hls_handler.untrusted.cleaning import CodeText, clean, escape_delimiters, format_for_prompt, truncate
+from hls_handler.untrusted.tokens import DIGITS, PLACEHOLDER_END, PLACEHOLDER_START
 
 NONCE = "0123456789abcdef"
 
@@ -105,7 +105,7 @@ def test_rule_7_invisible_characters_are_removed_unless_spelling_needs_them(befo
 
 
 def test_rule_7_the_characters_of_placeholders_are_removed() -> None:
-    check(cleaning.remove_reserved, f"a{OPEN}{DIGITS}{CLOSE}b\ue020", "ab\ue020")
+    check(cleaning.remove_reserved, f"a{PLACEHOLDER_START}{DIGITS}{PLACEHOLDER_END}b\ue020", "ab\ue020")
 
 
 @pytest.mark.parametrize(
@@ -141,16 +141,16 @@ def test_rule_7_characters_that_hide_a_comment_are_removed_first() -> None:
 
 def test_code_keeps_its_comments_and_its_lines() -> None:
     patch = "@@ -1 +1,3 @@\nR    1 + x = '<!--'\nR    2 + evil()\nR    3 + y = '-->'\rR    9 + fake"
-    assert clean(Code(patch)) == patch.replace("\r", " ")
+    assert clean(CodeText(patch)) == patch.replace("\r", " ")
     assert clean(patch).count("\n") == 1
-    assert "evil()" in for_prompt(Code(patch), NONCE)
+    assert "evil()" in format_for_prompt(CodeText(patch), NONCE)
 
 
 @given(st.text())
 def test_rule_7_cleaning_is_idempotent(text: str) -> None:
     once = clean(text)
     assert clean(once) == once
-    assert clean(Code(once)) == once
+    assert clean(CodeText(once)) == once
 
 
 @given(st.text(alphabet="<!->ab\n \t\u200b\ue000\r", max_size=40))
@@ -170,7 +170,7 @@ def test_rule_7_no_closed_comment_survives(text: str) -> None:
     ],
 )
 def test_rule_7_truncation_is_visible(text: str, n: int, capped: str) -> None:
-    assert cap(text, n) == capped
+    assert truncate(text, n) == capped
 
 
 @pytest.mark.parametrize(
@@ -184,17 +184,17 @@ def test_rule_7_truncation_is_visible(text: str, n: int, capped: str) -> None:
     ],
 )
 def test_a_prompt_shows_a_text_between_delimiters(text: str, shown: str) -> None:
-    assert for_prompt(text, NONCE).replace(NONCE, "N") == shown
+    assert format_for_prompt(text, NONCE).replace(NONCE, "N") == shown
 
 
 def test_the_limit_of_a_prompt_text_is_an_argument_with_a_default() -> None:
-    assert for_prompt("abcdef", NONCE, limit=2) == f"<stranger {NONCE}>ab… [4 characters cut]</stranger {NONCE}>"
-    assert for_prompt("x" * 60_001, NONCE).count("x") == 60_000
+    assert format_for_prompt("abcdef", NONCE, limit=2) == f"<stranger {NONCE}>ab… [4 characters cut]</stranger {NONCE}>"
+    assert format_for_prompt("x" * 60_001, NONCE).count("x") == 60_000
 
 
 def test_rule_10_a_credential_is_redacted_before_truncation() -> None:
     token = "ghp_" + "a1B2" * 9
-    assert token[:20] not in for_prompt(f"0123456789 {token}", NONCE, limit=31)
+    assert token[:20] not in format_for_prompt(f"0123456789 {token}", NONCE, limit=31)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_rule_10_a_credential_is_redacted_before_truncation() -> None:
     ],
 )
 def test_rule_8_a_text_cannot_close_its_own_delimiters(attack: str) -> None:
-    shown = for_prompt(attack, NONCE)
+    shown = format_for_prompt(attack, NONCE)
     inside = shown.removeprefix(f"<stranger {NONCE}>").removesuffix(f"</stranger {NONCE}>")
     assert len(shown) - len(inside) == len(f"<stranger {NONCE}></stranger {NONCE}>")
     assert NONCE not in inside

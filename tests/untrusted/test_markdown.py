@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hls_handler.untrusted.exchange import Exchange
+from hls_handler.untrusted.exchange import Placeholders
 from hls_handler.untrusted.inline import BREAK
-from hls_handler.untrusted.markdown import for_cell, for_comment, scrub, scrub_inline
+from hls_handler.untrusted.markdown import format_for_cell, format_for_comment, sanitize_blocks, sanitize_inline
 from tests.untrusted.github_reading import MARKDOWN, dangers
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
@@ -156,13 +156,13 @@ ATTACKS = {
 )
 def test_rule_15_an_attack_is_harmless(attack: str, around: str) -> None:
     text = around.format(attack)
-    assert dangers(for_comment(text, "0" * 16)) == []
+    assert dangers(format_for_comment(text, "0" * 16)) == []
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 @pytest.mark.parametrize("around", ["{}", "| x | {} |", "### {}", "- {}", "| a |\n|---|\n| {} |"])
 def test_rule_15_an_attack_on_one_line_is_harmless(attack: str, around: str) -> None:
-    cell = for_cell(attack, "0" * 16)
+    cell = format_for_cell(attack, "0" * 16)
     assert "\n" not in cell
     assert dangers(around.format(cell)) == []
 
@@ -286,7 +286,7 @@ nasty_letters = st.text(alphabet="`~@v|<>![]()\\\n >-1.#/ \t&;$_*:", max_size=40
 @settings(max_examples=500)
 @given(nasty | nasty_letters)
 def test_rule_15_any_text_is_harmless(text: str) -> None:
-    assert dangers(scrub(text)) == []
+    assert dangers(sanitize_blocks(text)) == []
 
 
 @settings(max_examples=300)
@@ -294,7 +294,7 @@ def test_rule_15_any_text_is_harmless(text: str) -> None:
     nasty | nasty_letters, st.sampled_from(["{}", "| {} |", "| a |\n|---|\n| {} |", "# {}", "- {}", "**{}**", "> {}"])
 )
 def test_rule_15_any_text_on_one_line_is_harmless(text: str, around: str) -> None:
-    assert dangers(around.format(scrub_inline(text))) == []
+    assert dangers(around.format(sanitize_inline(text))) == []
 
 
 CONTEXTS = {
@@ -345,9 +345,9 @@ def template(source: str) -> Template:
 
 
 def comment(source: str, x: str, y: str) -> str:
-    exchange = Exchange(key=b"k", show=for_comment)
-    context = {"x": exchange.admit(x), "y": exchange.admit(y)}
-    return exchange.settle(template(source).render(context), template="t")
+    exchange = Placeholders(key=b"k", show=format_for_comment)
+    context = {"x": exchange.convert(x), "y": exchange.convert(y)}
+    return exchange.substitute(template(source).render(context), template="t")
 
 
 @pytest.mark.parametrize("source", CONTEXTS.values(), ids=CONTEXTS.keys())
@@ -399,7 +399,7 @@ UNCHANGED = [
 
 @pytest.mark.parametrize("text", UNCHANGED, ids=[text[:25] for text in UNCHANGED])
 def test_ordinary_markdown_is_unchanged(text: str) -> None:
-    assert scrub(text).strip("\n") == text
+    assert sanitize_blocks(text).strip("\n") == text
 
 
 BLOCKS = [
@@ -419,7 +419,7 @@ def test_code_blocks_keep_their_code(text: str) -> None:
     def code(markdown: str) -> list[str]:
         return [token.content for token in MARKDOWN.parse(markdown) if token.type == "fence"]
 
-    assert code(scrub(text)) == code(text)
+    assert code(sanitize_blocks(text)) == code(text)
     assert len(code(text)) == 1
 
 
@@ -466,7 +466,7 @@ READABLE = {
 
 @pytest.mark.parametrize(("text", "posted"), READABLE.items(), ids=[text[:25] for text in READABLE])
 def test_sanitizing_changes_little(text: str, posted: str) -> None:
-    assert scrub(text) == posted
+    assert sanitize_blocks(text) == posted
 
 
 CELLS = {
@@ -486,13 +486,13 @@ CELLS = {
 
 @pytest.mark.parametrize(("text", "cell"), CELLS.items(), ids=[text[:25] for text in CELLS])
 def test_a_cell_is_one_line_without_bars(text: str, cell: str) -> None:
-    assert scrub_inline(text) == cell
+    assert sanitize_inline(text) == cell
     rows = MARKDOWN.parse(f"| x | y |\n|---|---|\n| {cell} | last |")
     assert [token.content for token in rows if token.type == "inline"][-1] == "last"
 
 
 def test_truncation_of_a_text_in_a_comment_is_visible() -> None:
-    assert for_comment("x" * 30_005, "0" * 16) == "x" * 30_000 + f"… [5 characters cut]{BREAK}"
+    assert format_for_comment("x" * 30_005, "0" * 16) == "x" * 30_000 + f"… [5 characters cut]{BREAK}"
 
 
 def test_rule_10_no_credential_is_posted() -> None:
@@ -535,5 +535,5 @@ def test_rule_10_a_credential_with_markdown_escapes_is_not_posted() -> None:
 def test_a_hostile_text_takes_linear_time(unit: str) -> None:
     """A quadratic step would not finish here."""
     hostile = unit * (100_000 // len(unit))
-    assert scrub(hostile)
-    assert scrub_inline(hostile)
+    assert sanitize_blocks(hostile)
+    assert sanitize_inline(hostile)

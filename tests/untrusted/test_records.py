@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.events import Account, Issue, Label, Repository
-from hls_handler.untrusted.exchange import Exchange
+from hls_handler.untrusted.exchange import Placeholders
 from hls_handler.untrusted.records import literal_strings, public_fields
-from hls_handler.untrusted.stranger import Stranger
+from hls_handler.untrusted.stranger import UntrustedText
 from tests.handlers.world import finding
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ FACTS = Facts(
 
 
 def show(source: str, **variables: object) -> str:
-    exchange = Exchange(key=b"k", show=lambda text, nonce: f"«{text}»")
-    context = {name: exchange.admit(value) for name, value in variables.items()}
-    return exchange.settle(ENVIRONMENT.from_string(source).render(context), template="t")
+    exchange = Placeholders(key=b"k", show=lambda text, nonce: f"«{text}»")
+    context = {name: exchange.convert(value) for name, value in variables.items()}
+    return exchange.substitute(ENVIRONMENT.from_string(source).render(context), template="t")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +201,6 @@ def test_an_annotation_that_cannot_be_resolved_is_an_error() -> None:
 
 
 def test_fields_are_converted_when_they_are_read() -> None:
-    admitted = Exchange(key=b"k", show=lambda text, nonce: text).admit(FACTS)
-    assert isinstance(getattr(admitted, "text"), Stranger)  # noqa: B009 (the proxy has it by __getattr__)
-    assert not isinstance(getattr(admitted, "kind"), Stranger)  # noqa: B009
+    admitted = Placeholders(key=b"k", show=lambda text, nonce: text).convert(FACTS)
+    assert isinstance(getattr(admitted, "text"), UntrustedText)  # noqa: B009 (the proxy has it by __getattr__)
+    assert not isinstance(getattr(admitted, "kind"), UntrustedText)  # noqa: B009

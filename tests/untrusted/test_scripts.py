@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.untrusted.cleaning import for_prompt
-from hls_handler.untrusted.markdown import for_cell, for_comment
+from hls_handler.untrusted.cleaning import format_for_prompt
+from hls_handler.untrusted.markdown import format_for_cell, format_for_comment
 
 NONCE = "0123456789abcdef"
 
@@ -31,7 +31,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_text_in_any_script_is_unchanged(text: str) -> None:
-    assert for_prompt(text, NONCE) == f"<stranger {NONCE}>{text}</stranger {NONCE}>"
-    assert for_comment(text, NONCE) == text
-    assert for_cell(text, NONCE) == text
-    assert for_comment.in_code_span(text) == text
+    assert format_for_prompt(text, NONCE) == f"<stranger {NONCE}>{text}</stranger {NONCE}>"
+    assert format_for_comment(text, NONCE) == text
+    assert format_for_cell(text, NONCE) == text
+    assert format_for_comment.in_code_span(text) == text

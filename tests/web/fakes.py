@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message
 from hls_handler.clients.rate import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
 from hls_handler.errors import StoreUnavailable
-from hls_handler.events import Sip
+from hls_handler.events import WebhookEnvelope
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -128,7 +128,7 @@ class Surroundings:
     def web(self) -> WebApplication:
         table = RepositoryTable(self.settings)
 
-        async def route(event: str, sip: Sip) -> Rule | Ignored:
+        async def route(event: str, sip: WebhookEnvelope) -> Rule | Ignored:
             name = sip.repository.full_name if sip.repository else ""
             effective = table.find(name)
             if effective is None:

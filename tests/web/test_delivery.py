@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import PayloadError
-from hls_handler.events import Sip, sip
+from hls_handler.events import WebhookEnvelope, parse_envelope
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.web.delivery import check_payload, new_delivery
@@ -28,7 +28,7 @@ def rule() -> Rule:
 
 def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues", settle_s: float = 0.0) -> NewDelivery:
     head = WebhookHeaders(event, "guid-1", b"", is_form=False, content_length=None)
-    return new_delivery(head, sip(body), routed, body, request_id="request-1", settle_s=settle_s)
+    return new_delivery(head, parse_envelope(body), routed, body, request_id="request-1", settle_s=settle_s)
 
 
 def test_a_delivery_that_is_worked_on_is_kept_whole() -> None:
@@ -154,18 +154,22 @@ def test_only_a_push_waits_for_a_newer_one(event: str, action: str, settle_s: fl
     ],
 )
 def test_rule_5_a_body_that_does_not_fit_its_event_is_refused(event: str, body: bytes, sentence: str) -> None:
-    assert refusal(event, sip(body)) == sentence
+    assert refusal(event, parse_envelope(body)) == sentence
 
 
 @pytest.mark.parametrize(
     ("event", "sipped"),
-    [("issues", sip(payload())), ("star", Sip()), ("pull_request", sip(payload(pull_request={"number": 7})))],
+    [
+        ("issues", parse_envelope(payload())),
+        ("star", WebhookEnvelope()),
+        ("pull_request", parse_envelope(payload(pull_request={"number": 7}))),
+    ],
 )
-def test_a_body_that_fits_its_event_passes(event: str, sipped: Sip) -> None:
+def test_a_body_that_fits_its_event_passes(event: str, sipped: WebhookEnvelope) -> None:
     assert refusal(event, sipped) is None
 
 
-def refusal(event: str, sipped: Sip) -> str | None:
+def refusal(event: str, sipped: WebhookEnvelope) -> str | None:
     try:
         check_payload(event, sipped)
     except PayloadError as error:

@@ -29,7 +29,7 @@ def test_health_tells_each_component_since_when_and_what_to_do(around: Surroundi
     around.clock.now += 12.3456
     around.health.ok("store")
     around.health.measured("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
-    around.health.trouble("claude", "401: invalid key", "set claude.api_key")
+    around.health.report_problem("claude", "401: invalid key", "set claude.api_key")
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     response = ask(app, "/health", method="GET")
     assert (response.status, response.json) == (
@@ -66,7 +66,7 @@ def test_a_service_that_was_not_used_yet_is_healthy(around: Surroundings) -> Non
 
 
 def test_an_unhealthy_service_answers_503(around: Surroundings) -> None:
-    around.health.trouble("store", "disk full", "make room", severity="unhealthy")
+    around.health.report_problem("store", "disk full", "make room", severity="unhealthy")
     response = ask(around.app(), "/health", method="GET")
     assert (response.status, response.json["status"]) == (503, "unhealthy")
 
@@ -84,7 +84,7 @@ def test_an_unhealthy_service_answers_503(around: Surroundings) -> None:
     ids=["none", "wrong", "not ASCII", "empty", "other encoding", "twice"],
 )
 def test_rule_6_without_the_key_repositories_and_components_stay_hidden(locked: Surroundings, sent: Headers) -> None:
-    locked.health.trouble("github", "owner/secret is gone", "look")
+    locked.health.report_problem("github", "owner/secret is gone", "look")
     locked.store.counted = {("repository", "owner/secret"): 3}
     health = ask(locked.app(), "/health", method="GET", headers=sent)
     assert (health.status, health.json) == (200, {"status": "degraded", "service": "github-webhook-handler"})

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from hls_handler.actions import COMMENTED, EDITED, SAID, KeepComment, KeepLabels, Outcome
-from hls_handler.analysis import Answered, Reply, Unusable, Usage
-from hls_handler.clients.labels import origins_of
+from hls_handler.actions import (
+    COMMENT_CREATED,
+    COMMENT_EDITED,
+    COMMENT_UP_TO_DATE,
+    EnsureComment,
+    EnsureLabels,
+    Outcome,
+)
+from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
+from hls_handler.clients.labels import label_origins
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labelling import LabelState
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Labels
 
 HLS = Account(login="hls-bot", id=99, type="Bot")
@@ -34,7 +41,7 @@ ISSUE = Issue(
 
 CLAUDE_DOWN = DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
 GITHUB_DOWN = DependencyDown("GitHub answered 502", dependency="github", remedy="wait")
-INVALID = Unusable("", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5"))
+INVALID = UnusableReply("", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5"))
 
 
 def _nothing(what: str) -> None:
@@ -63,11 +70,11 @@ class FakeGithub:
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
     lost_answers: list[HlsError] = field(default_factory=list)  # raised after a comment was written
-    labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # as told to each `keep_labels`
+    labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # as told to each `ensure_labels`
     asked: list[str] = field(default_factory=list)  # every call, in order
     meanwhile: Callable[[str], None] = _nothing  # happens during every call, before it has an effect
 
-    def who_am_i(self) -> Account:
+    def fetch_bot_account(self) -> Account:
         self._call("who_am_i")
         return self.account
 
@@ -78,15 +85,15 @@ class FakeGithub:
         self,
         repository: str,
         *,
-        we: Account,
+        bot: Account,
         memory: ConversationHistory,
-        before_write: Callable[[], None],
-        still_ours: Callable[[], None],
+        wait_for_slot: Callable[[], None],
+        check_lease: Callable[[], None],
         dry_run: bool,
     ) -> FakeWriter:
         def asked() -> None:
-            before_write()
-            still_ours()
+            wait_for_slot()
+            check_lease()
 
         return FakeWriter(self, memory, asked, dry_run)
 
@@ -154,36 +161,38 @@ class FakeReader:
 class FakeWriter:
     github: FakeGithub
     memory: ConversationHistory
-    before_write: Callable[[], None]
+    wait_for_slot: Callable[[], None]
     dry_run: bool
 
-    def keep_labels(
-        self, number: int, action: KeepLabels, *, labels: Labels, before: Mapping[str, LabelState]
+    def ensure_labels(
+        self, number: int, action: EnsureLabels, *, labels: Labels, before: Mapping[str, LabelState]
     ) -> Outcome:
         self.github.labels_before.append(before)
-        names = tuple(wish.name for wish in action.wishes)
+        names = tuple(wish.name for wish in action.requested)
         if self.dry_run:
             return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
-        self.memory.intend_labels(names, origins_of(action))
+        self.memory.record_label_intents(names, label_origins(action))
         self._write("labels")
-        self.memory.confirm_labels(names)
+        self.memory.mark_labels_set(names)
         self.github.labels[number] = names
         return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
 
-    def keep_comment(self, number: int, action: KeepComment) -> Outcome:
+    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
         if self.dry_run:
             return Outcome("comment", "dry_run", "would comment", body=action.body)
         if self.github.comments.get(number) == action.body:
-            return Outcome("comment", "unchanged", SAID, body=action.body)
+            return Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, body=action.body)
         self._write("comment")
         edits = number in self.github.comments
         self.github.comments[number] = action.body
         if self.github.lost_answers:
             raise self.github.lost_answers.pop(0)
-        return Outcome("comment", "edited" if edits else "created", EDITED if edits else COMMENTED, body=action.body)
+        return Outcome(
+            "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
+        )
 
     def _write(self, what: str) -> None:
-        self.before_write()
+        self.wait_for_slot()
         self.github.asked.append(f"write {what}")
         self.github.meanwhile(f"write {what}")
         if self.github.failing_writes:
@@ -194,22 +203,22 @@ class FakeWriter:
 class FakeClaude:
     """Answers with the next of `replies`, or with the last one again; an error among them is raised."""
 
-    replies: list[Reply | Unusable | HlsError]
-    asked: list[Rendered] = field(default_factory=list)
-    corrections: list[Unusable | None] = field(default_factory=list)
+    replies: list[Reply | UnusableReply | HlsError]
+    asked: list[RenderedPrompt] = field(default_factory=list)
+    corrections: list[UnusableReply | None] = field(default_factory=list)
     meanwhile: Callable[[str], None] = _nothing  # happens while it thinks
 
-    def model_for(self, rendered: Rendered) -> str:
+    def model_for(self, rendered: RenderedPrompt) -> str:
         return "claude-haiku-5-5"
 
-    def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.asked.append(rendered)
         self.corrections.append(correction)
         self.meanwhile("ask")
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, HlsError):
             raise reply
-        if isinstance(reply, Unusable):
+        if isinstance(reply, UnusableReply):
             return replace(reply, prompt_id=rendered.prompt.id)
         usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
-        return Answered(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+        return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hls_handler.actions import LabelWish
+from hls_handler.actions import RequestedLabel
 from hls_handler.deliveries import Finished
 from hls_handler.prompting.library import Library
 from hls_handler.settings.model import Prompts, Settings
@@ -17,11 +17,11 @@ from tests.work.world import BUG, GUID, MakeWorld, World, settings
 MINOR = BUG.model_copy(update={"priority": "high", "worth_saying": False})
 POSTED = Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
 BUG_LABELS = (
-    LabelWish("bug", "kind"),
-    LabelWish("priority-low", "priority"),
-    LabelWish("difficulty-easy", "difficulty"),
+    RequestedLabel("bug", "kind"),
+    RequestedLabel("priority-low", "priority"),
+    RequestedLabel("difficulty-easy", "difficulty"),
 )
-MINOR_LABELS = (BUG_LABELS[0], LabelWish("priority-high", "priority"), BUG_LABELS[2])
+MINOR_LABELS = (BUG_LABELS[0], RequestedLabel("priority-high", "priority"), BUG_LABELS[2])
 ANALYZE = (SHIPPED / "issues/analyze.j2").read_text(encoding="utf-8")
 COMMENT = (SHIPPED / "issues/analyze.comment.md.j2").read_text(encoding="utf-8")
 

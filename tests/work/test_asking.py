@@ -6,24 +6,24 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.analysis import Answered, Unusable
+from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.errors import DependencyDown
-from hls_handler.prompting.render import Rendered
+from hls_handler.prompting.render import RenderedPrompt
 from tests.work.fakes import INVALID, FakeClaude
 from tests.work.world import BUG, GUID, MakeWorld, settings
 
 
 @pytest.mark.parametrize(
-    ("maybe_done", "outcome", "counted", "asked", "state"),
+    ("may_have_succeeded", "outcome", "counted", "asked", "state"),
     [(True, "failed", 1, 1, "queued"), (False, "unavailable", 0, 2, "done")],
     ids=["no answer in time", "not taken up"],
 )
 def test_a_call_that_may_have_been_paid_for_uses_up_the_budget(
-    make_world: MakeWorld, maybe_done: bool, outcome: str, counted: int, asked: int, state: str
+    make_world: MakeWorld, may_have_succeeded: bool, outcome: str, counted: int, asked: int, state: str
 ) -> None:
     given = settings()
     given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 1})})
-    failure = DependencyDown("no answer", dependency="claude", remedy="wait", maybe_done=maybe_done)
+    failure = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded)
     one = make_world(failure, BUG, given=given)
     one.accept()
     one.run()
@@ -64,7 +64,9 @@ def test_a_call_whose_answer_came_after_the_lease_is_paid_for_all_the_same(make_
     ask = one.claude.ask
 
     class TooSlow(FakeClaude):
-        def ask(self, rendered: Rendered, *, correction: Unusable | None = None) -> Answered | Unusable:
+        def ask(
+            self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+        ) -> ValidReply | UnusableReply:
             one.later(31)
             return ask(rendered, correction=correction)
 

@@ -9,15 +9,15 @@ from typing import cast
 import pytest
 
 from hls_handler.errors import DependencyDown
-from hls_handler.prompting.live import LiveLibrary
+from hls_handler.prompting.live import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.checks import checks
 from hls_handler.work.health import ComponentHealth, Health
-from hls_handler.work.identity import WhoWeAre
-from hls_handler.work.in_force import InForce, Renewal
+from hls_handler.work.identity import BotAccount
+from hls_handler.work.in_force import ActiveConfig, ConfigReloader
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Probe
 from tests.settings.files import SMALLEST, VARIABLES
@@ -26,13 +26,13 @@ from tests.work.fakes import CLAUDE_DOWN, HLS, FakeGithub
 from tests.work.world import NOON, MakeWorld, World
 
 
-def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> Renewal:
+def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigReloader:
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
-    we = WhoWeAre(store, token="t", base_url="https://api.github.com")
-    first = InForce(file.first, RepositoryTable(file.first), cast(LiveLibrary, None), we)
-    return Renewal(
+    bot = BotAccount(store, token="t", base_url="https://api.github.com")
+    first = ActiveConfig(file.first, RepositoryTable(file.first), cast(ReloadingLibrary, None), bot)
+    return ConfigReloader(
         file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
     )
 
@@ -58,7 +58,7 @@ def test_github_is_asked_who_we_are_and_claude_for_its_model(make_world: MakeWor
         "webhooks": True,
     }
     assert [check.component for check in looks] == ["store", "queue", "github", "claude", "webhooks"]
-    assert renewal.latest.we.known == HLS
+    assert renewal.latest.bot.known == HLS
     assert models == ["claude-haiku-5-5"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.actions import LabelWish
+from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.work.comparison import (
     Comparison,
@@ -30,7 +30,7 @@ GROUPS = {"bug": "kind", "question": "kind", "high": "priority", "low": "priorit
 
 
 def ran(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1") -> Ran:
-    return Ran(prompt_id, tuple(LabelWish(name, GROUPS[name]) for name in labels), speaks)
+    return Ran(prompt_id, tuple(RequestedLabel(name, GROUPS[name]) for name in labels), speaks)
 
 
 def pair(one: Ran, other: Ran) -> Pair:
@@ -118,7 +118,7 @@ def test_a_shadow_is_held_against_what_was_posted(one: World) -> None:
         0.00014,
         0.00014,
     )
-    assert compared.left_out == {}
+    assert compared.excluded == {}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_what_came_before_is_left_alone(one: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "other", "left_out"),
+    ("prompt", "other", "excluded"),
     [
         ("issues/strict", None, {"failed": 1}),
         ("issues/strict@3f9c2a", "issues/analyze", {"failed": 1}),
@@ -158,8 +158,8 @@ def test_what_came_before_is_left_alone(one: World) -> None:
     ],
 )
 def test_a_shadow_that_failed_is_counted_as_left_out(
-    make_world: MakeWorld, tmp_path: Path, prompt: str, other: str | None, left_out: Mapping[str, int]
+    make_world: MakeWorld, tmp_path: Path, prompt: str, other: str | None, excluded: Mapping[str, int]
 ) -> None:
     failing = shaded(make_world, tmp_path / "own", BUG, CLAUDE_DOWN)
     failing.run()
-    assert since_ever(failing, prompt, other) == Comparison((), left_out)
+    assert since_ever(failing, prompt, other) == Comparison((), excluded)

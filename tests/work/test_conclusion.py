@@ -70,7 +70,10 @@ def test_a_write_whose_end_nobody_knows_keeps_its_own_delivery_waiting_and_no_ot
 ) -> None:
     one = make_world(given=settings(limits={"retry_backoff_s": 5}))
     until = one.store.now() + timedelta(seconds=60)
-    fail(one, DependencyDown("no answer", dependency="github", remedy="wait", not_before=until, for_all=False))
+    fail(
+        one,
+        DependencyDown("no answer", dependency="github", remedy="wait", not_before=until, applies_to_all_calls=False),
+    )
     assert one.row().due_at == until
     held_until = one.store.rate_limiter.held_until("github")
     assert held_until is not None

@@ -33,7 +33,7 @@ def test_a_component_that_was_not_used_yet_is_unknown_and_counts_as_healthy() ->
 
 def test_trouble_says_what_is_wrong_since_when_and_what_to_do() -> None:
     health = Health(SteppedClock())
-    health.trouble("claude", "401: invalid key", "set claude.api_key")
+    health.report_problem("claude", "401: invalid key", "set claude.api_key")
     assert health.snapshot().components["claude"] == ComponentHealth(
         "degraded", NOON + timedelta(minutes=1), "401: invalid key", "set claude.api_key"
     )
@@ -41,8 +41,8 @@ def test_trouble_says_what_is_wrong_since_when_and_what_to_do() -> None:
 
 def test_since_is_kept_while_the_state_stays_and_the_words_are_renewed() -> None:
     health = Health(SteppedClock())
-    health.trouble("github", "503", "wait")
-    health.trouble("github", "502", "wait on")
+    health.report_problem("github", "503", "wait")
+    health.report_problem("github", "502", "wait on")
     assert health.snapshot().components["github"] == ComponentHealth(
         "degraded", NOON + timedelta(minutes=1), "502", "wait on"
     )
@@ -54,18 +54,18 @@ def test_since_is_kept_while_the_state_stays_and_the_words_are_renewed() -> None
 def test_a_probe_that_sees_less_does_not_outdo_what_a_use_saw() -> None:
     now = [NOON]
     health = Health(lambda: now[0])
-    health.trouble("claude", "400: credit balance is too low", "add credit")
+    health.report_problem("claude", "400: credit balance is too low", "add credit")
     now[0] += timedelta(minutes=10)
     health.answers("claude")
-    health.trouble("claude", "nothing is asked of it until 12:20", "wait", by_probe=True)
+    health.report_problem("claude", "nothing is asked of it until 12:20", "wait", by_probe=True)
     assert health.snapshot().components["claude"] == ComponentHealth(
         "degraded", NOON, "400: credit balance is too low", "add credit"
     )
     now[0] += timedelta(seconds=1)
     health.answers("claude")  # nobody has tried for so long that the probe is all there is
     assert health.snapshot().components["claude"].state == "healthy"
-    health.trouble("claude", "429", "wait", by_probe=True)
-    health.trouble(
+    health.report_problem("claude", "429", "wait", by_probe=True)
+    health.report_problem(
         "claude", "401", "set claude.api_key", by_probe=True
     )  # nor does what a use once saw stand against it
     assert health.snapshot().components["claude"].message == "401"
@@ -73,9 +73,9 @@ def test_a_probe_that_sees_less_does_not_outdo_what_a_use_saw() -> None:
 
 def test_a_use_that_works_ends_what_a_use_saw_at_once() -> None:
     health = Health(lambda: NOON)
-    health.trouble("claude", "529", "wait")
+    health.report_problem("claude", "529", "wait")
     health.ok("claude")
-    health.trouble("claude", "401", "set claude.api_key", by_probe=True)
+    health.report_problem("claude", "401", "set claude.api_key", by_probe=True)
     assert health.snapshot().components["claude"].message == "401"
     health.answers("claude")
     assert health.snapshot().components["claude"].state == "healthy"
@@ -84,7 +84,7 @@ def test_a_use_that_works_ends_what_a_use_saw_at_once() -> None:
 def test_a_use_that_had_begun_before_the_trouble_does_not_end_it() -> None:
     health = Health(SteppedClock())
     begun_at = health.moment()
-    health.trouble("claude", "the hourly budget is used up", "raise it")
+    health.report_problem("claude", "the hourly budget is used up", "raise it")
     health.ok("claude", begun_at=begun_at)
     assert health.snapshot().components["claude"].state == "degraded"
     health.ok("claude", begun_at=health.moment())
@@ -93,8 +93,8 @@ def test_a_use_that_had_begun_before_the_trouble_does_not_end_it() -> None:
 
 def test_a_worse_state_begins_anew() -> None:
     health = Health(SteppedClock())
-    health.trouble("store", "slow", "look")
-    health.trouble("store", "disk full", "make room", severity="unhealthy")
+    health.report_problem("store", "slow", "look")
+    health.report_problem("store", "disk full", "make room", severity="unhealthy")
     assert health.snapshot().components["store"].since == NOON + timedelta(minutes=2)
 
 
@@ -114,13 +114,13 @@ def test_the_worst_component_decides_the_whole(
     health = Health(SteppedClock())
     health.ok("queue")
     for component, severity in troubles:
-        health.trouble(component, "m", "r", severity=severity)
+        health.report_problem(component, "m", "r", severity=severity)
     assert health.snapshot().overall == overall
 
 
 def test_a_component_that_is_another_by_now_counts_as_not_used_yet() -> None:
     health = Health(SteppedClock())
-    health.trouble("github", "401: bad credentials", "give a token")
+    health.report_problem("github", "401: bad credentials", "give a token")
     health.forget("github")
     assert health.snapshot().components["github"].state == "unknown"
     health.answers("github")
@@ -130,7 +130,7 @@ def test_a_component_that_is_another_by_now_counts_as_not_used_yet() -> None:
 def test_a_snapshot_does_not_change_afterwards() -> None:
     health = Health(SteppedClock())
     before = health.snapshot()
-    health.trouble("store", "disk full", "make room", severity="unhealthy")
+    health.report_problem("store", "disk full", "make room", severity="unhealthy")
     assert before.overall == "healthy"
 
 
@@ -139,9 +139,9 @@ def test_every_thread_may_tell_how_it_went() -> None:
 
     def use(component: Component) -> None:
         for _ in range(500):
-            health.trouble(component, "down", "wait")
+            health.report_problem(component, "down", "wait")
             health.ok(component)
-        health.trouble(component, "down", "wait")
+        health.report_problem(component, "down", "wait")
 
     threads = [threading.Thread(target=use, args=(name,)) for name in COMPONENTS]
     for thread in threads:
@@ -154,8 +154,8 @@ def test_every_thread_may_tell_how_it_went() -> None:
 def test_the_log_says_when_nothing_can_be_taken_in_and_when_again(caplog: pytest.LogCaptureFixture) -> None:
     health = Health(SteppedClock())
     for message in ("locked", "still locked"):
-        health.trouble("store", message, "stop the other program", severity="unhealthy")
-    health.trouble("github", "502", "wait")
+        health.report_problem("store", message, "stop the other program", severity="unhealthy")
+    health.report_problem("github", "502", "wait")
     health.ok("store")
     health.ok("store")
     health.ok("github")

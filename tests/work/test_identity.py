@@ -11,7 +11,7 @@ import pytest
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.storage import Storage
-from hls_handler.work.identity import WhoWeAre
+from hls_handler.work.identity import BotAccount
 from tests.work.fakes import HLS, FakeGithub
 
 API = "https://api.github.com"
@@ -25,14 +25,14 @@ def store(tmp_path: Path) -> Iterator[Storage]:
     opened.close()
 
 
-def who_we_are(store: Storage, *, token: str = "t1", base_url: str = API) -> WhoWeAre:
-    return WhoWeAre(store, token=token, base_url=base_url)
+def who_we_are(store: Storage, *, token: str = "t1", base_url: str = API) -> BotAccount:
+    return BotAccount(store, token=token, base_url=base_url)
 
 
 def test_github_is_asked_once_even_over_a_restart(store: Storage) -> None:
-    we, github = who_we_are(store), FakeGithub()
-    assert [we.ask(github), we.ask(github), who_we_are(store).ask(github)] == [HLS, HLS, HLS]
-    assert (we.known, who_we_are(store).known) == (HLS, HLS)
+    bot, github = who_we_are(store), FakeGithub()
+    assert [bot.ask(github), bot.ask(github), who_we_are(store).ask(github)] == [HLS, HLS, HLS]
+    assert (bot.known, who_we_are(store).known) == (HLS, HLS)
     assert github.asked == ["who_am_i"]
 
 
@@ -46,22 +46,22 @@ def test_another_token_or_another_github_may_be_another_account(store: Storage, 
 
 
 def test_a_renamed_account_is_known_by_its_new_login(store: Storage) -> None:
-    we, github = who_we_are(store), FakeGithub()
-    we.refresh(github)
-    assert we.known == HLS
+    bot, github = who_we_are(store), FakeGithub()
+    bot.refresh(github)
+    assert bot.known == HLS
     github.account = RENAMED
-    we.refresh(github)
-    assert (we.known, we.ask(github), who_we_are(store).known) == (RENAMED, RENAMED, RENAMED)
+    bot.refresh(github)
+    assert (bot.known, bot.ask(github), who_we_are(store).known) == (RENAMED, RENAMED, RENAMED)
     assert github.asked == ["who_am_i", "who_am_i"]
 
 
 def test_who_we_are_stays_known_while_github_is_down(store: Storage) -> None:
-    we, github = who_we_are(store), FakeGithub()
-    we.ask(github)
+    bot, github = who_we_are(store), FakeGithub()
+    bot.ask(github)
     github.failing = [DependencyDown("GitHub answered 502", dependency="github", remedy="wait")]
     with pytest.raises(DependencyDown):
-        we.refresh(github)
-    assert we.known == HLS
+        bot.refresh(github)
+    assert bot.known == HLS
 
 
 def test_whoever_knows_who_we_are_does_not_wait_for_github(store: Storage) -> None:
@@ -71,10 +71,10 @@ def test_whoever_knows_who_we_are_does_not_wait_for_github(store: Storage) -> No
         hangs.set()
         let_go.wait(30)
 
-    we, told = who_we_are(store), []
-    we.ask(FakeGithub())
-    probe = threading.Thread(target=we.refresh, args=[FakeGithub(meanwhile=hang)])
-    worker = threading.Thread(target=lambda: told.append(we.ask(FakeGithub())))
+    bot, told = who_we_are(store), []
+    bot.ask(FakeGithub())
+    probe = threading.Thread(target=bot.refresh, args=[FakeGithub(meanwhile=hang)])
+    worker = threading.Thread(target=lambda: told.append(bot.ask(FakeGithub())))
     probe.start()
     assert hangs.wait(10)
     worker.start()

@@ -14,14 +14,14 @@ from typing import cast
 import pytest
 
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
-from hls_handler.prompting.live import LiveLibrary
+from hls_handler.prompting.live import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.file import SettingsFile
 from hls_handler.settings.model import Settings
-from hls_handler.settings.succession import Succession
+from hls_handler.settings.reload import SettingsReload
 from hls_handler.work.health import ComponentHealth, Health
-from hls_handler.work.identity import WhoWeAre
-from hls_handler.work.in_force import InForce, Renewal
+from hls_handler.work.identity import BotAccount
+from hls_handler.work.in_force import ActiveConfig, ConfigReloader
 from tests.settings.files import SMALLEST, VARIABLES
 
 LATER: Iterator[int] = count(2_000_000_000)
@@ -35,12 +35,14 @@ class Reign:
     path: Path
     health: Health = field(default_factory=lambda: Health(lambda: NOON))
     failing: list[Exception] = field(default_factory=list)  # raised, one for each time something is to be made
-    followed: list[Succession] = field(default_factory=list)
+    followed: list[SettingsReload] = field(default_factory=list)
 
-    def begin(self) -> Renewal:
+    def begin(self) -> ConfigReloader:
         file = SettingsFile(self.path, VARIABLES, dotenv=None)
-        first = InForce(file.first, RepositoryTable(file.first), cast(LiveLibrary, None), cast(WhoWeAre, None))
-        return Renewal(file, first, make=self._make, follow=self._follow, health=self.health)
+        first = ActiveConfig(
+            file.first, RepositoryTable(file.first), cast(ReloadingLibrary, None), cast(BotAccount, None)
+        )
+        return ConfigReloader(file, first, make=self._make, follow=self._follow, health=self.health)
 
     def write(self, text: str) -> None:
         self.path.write_text(text, encoding="utf-8")
@@ -50,12 +52,12 @@ class Reign:
     def told(self) -> ComponentHealth:
         return self.health.snapshot().components["settings"]
 
-    def _make(self, settings: Settings, before: InForce) -> InForce:
+    def _make(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         if self.failing:
             raise self.failing.pop(0)
         return replace(before, settings=settings, table=RepositoryTable(settings))
 
-    def _follow(self, in_force: InForce, step: Succession) -> None:
+    def _follow(self, in_force: ActiveConfig, step: SettingsReload) -> None:
         assert in_force.settings is step.settings
         self.followed.append(step)
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import NAMED_BY, parse_event, sip
+from hls_handler.events import REQUIRED_OBJECTS, parse_envelope, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Budget
-from hls_handler.handlers.record import NOTHING_KNOWN
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.record import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
-from hls_handler.routing import Ignored, Rule, from_event, from_sip, route
+from hls_handler.routing import Ignored, Rule, from_envelope, from_event, route
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
@@ -30,7 +30,7 @@ from tests.work.world import library, settings
 PAYLOADS = tuple(
     name
     for name in recorded.names()
-    if recorded.load(name).event in NAMED_BY and (name.startswith("demo/") or name.count(".") == 1)
+    if recorded.load(name).event in REQUIRED_OBJECTS and (name.startswith("demo/") or name.count(".") == 1)
 )
 """All that the demo tells, and the first recorded one of each event and action."""
 
@@ -48,7 +48,7 @@ ALWAYS_THERE = frozenset(
 
 DEEPEST = 3
 ADDRESS = ("url", "_id", "href")
-GIVEN = settings().model_copy(update={"repositories": (Repository(name="*/*", events=tuple(NAMED_BY)),)})
+GIVEN = settings().model_copy(update={"repositories": (Repository(name="*/*", events=tuple(REQUIRED_OBJECTS)),)})
 
 
 def incomplete(whole: dict[str, Any], depth: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -66,24 +66,24 @@ def to_its_end(told: recorded.Recorded, payload: dict[str, Any], state: State) -
     """The way to Claude, as far as it goes. Only our own errors may end it, and those of its shape at the door."""
     table, body = RepositoryTable(GIVEN), json.dumps(payload).encode()
     try:
-        sipped = sip(body)
+        sipped = parse_envelope(body)
         check_payload(told.event, sipped)
     except PayloadError:
         return
-    at_the_door = route(from_sip(told.event, sipped), settings=GIVEN, table=table, catalogue=library(), we=HLS)
+    at_the_door = route(from_envelope(told.event, sipped), settings=GIVEN, table=table, catalogue=library(), bot=HLS)
     if isinstance(at_the_door, Ignored):
         return
     event = parse_event(told.event, "guid", body)
-    rule = route(from_event(event), settings=GIVEN, table=table, catalogue=library(), we=HLS)
+    rule = route(from_event(event), settings=GIVEN, table=table, catalogue=library(), bot=HLS)
     whole = parse_event(told.event, "guid", told.body)
     if not isinstance(rule, Rule) or replace(event, payload={}) == replace(whole, payload={}):
         return  # the shipped prompts for these events read nothing else of a payload
     handler = handler_for(told.event)
     with suppress(HlsError):
         reader = SandboxReader(state, event.repository.full_name)
-        facts = handler.gather(event, reader, NOTHING_KNOWN, Budget(input_tokens=2_000))
+        facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
         handler.thread(event, facts, rule)
-        if handler.unasked(facts) is None:
+        if handler.skip_reason(facts) is None:
             variables = template_variables(event, handler, facts, prompt=rule.prompt, dry_run=False)
             assert render(library(), rule.prompt, variables, key=b"k").task
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from hls_handler.deliveries import Lease
-from hls_handler.errors import Dependency, LeaseLost, Overtaken, Permanent, Wait
+from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
 from hls_handler.work.job import GITHUB_PACE, Job
 from hls_handler.work.memory import RULE, Codec
 from tests.work.world import GUID, MakeWorld, World
@@ -47,7 +47,7 @@ def test_what_was_done_and_noted_is_kept_before_the_next_write_on_github(make_wo
     job.note(RULE, 0, "settings.yaml:3 lets it in")
     job.once(COUNT, 0, lambda: 7)
     assert one.store.checkpoints.load(GUID) == {}
-    job.before_write()
+    job.wait_for_slot()
     assert one.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
     assert job.take_pending() == ()
 
@@ -58,8 +58,8 @@ def test_what_was_done_is_kept_by_a_turn_that_has_to_be_waited_for(make_world: M
     job = one.job()
     one.store.rate_limiter.hold(GITHUB_PACE, one.store.now() + timedelta(hours=1))
     job.once(COUNT, 0, lambda: 7)
-    with pytest.raises(Wait):
-        job.before_write()
+    with pytest.raises(Postponed):
+        job.wait_for_slot()
     assert one.store.checkpoints.load(GUID).keys() == {("count", 0)}
 
 
@@ -87,8 +87,8 @@ def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_githu
 @pytest.mark.parametrize(
     "end",
     [
-        pytest.param(Wait("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="that has to wait"),
-        pytest.param(Overtaken("a newer push came"), id="that is overtaken"),
+        pytest.param(Postponed("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="that has to wait"),
+        pytest.param(Superseded("a newer push came"), id="that is overtaken"),
         pytest.param(Permanent("403"), id="that fails"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_note_is_kept_by_the_end_of_a_part(make_world: MakeWorld, end: Excepti
     one = make_world()
     one.accept()
     job = one.job()
-    with suppress(Wait, Overtaken, Permanent), job.recorded("analysis"):
+    with suppress(Postponed, Superseded, Permanent), job.recorded("analysis"):
         job.note(RULE, 0, "settings.yaml:3 lets it in")
         raise end
     assert one.store.checkpoints.load(GUID).keys() == {("route", 0)}
@@ -121,24 +121,24 @@ def test_a_worker_whose_lease_ran_out_begins_no_step_no_call_and_no_write(make_w
     with pytest.raises(LeaseLost):
         job.in_turn(never)
     with pytest.raises(LeaseLost):
-        job.before_write()
+        job.wait_for_slot()
     with pytest.raises(LeaseLost):
-        job.still_ours()
+        job.check_lease()
 
 
 def test_a_service_that_stops_begins_no_step(make_world: MakeWorld) -> None:
     one = make_world()
-    with pytest.raises(Wait, match="the service is stopping"):
+    with pytest.raises(Postponed, match="the service is stopping"):
         stopped(one).once(COUNT, 0, never)
     assert one.store.checkpoints.load(GUID) == {}
 
 
 def test_a_service_that_stops_takes_no_turn(make_world: MakeWorld) -> None:
     job = stopped(make_world())
-    with pytest.raises(Wait, match="the service is stopping"):
+    with pytest.raises(Postponed, match="the service is stopping"):
         job.in_turn(never)
-    with pytest.raises(Wait, match="the service is stopping"):
-        job.before_write()
+    with pytest.raises(Postponed, match="the service is stopping"):
+        job.wait_for_slot()
 
 
 @pytest.mark.parametrize(
@@ -166,17 +166,17 @@ def test_a_service_that_stops_ends_its_step_and_does_nothing_after_it(
 
 
 @pytest.mark.parametrize(
-    ("wait_s", "holdup", "waits_here"),
+    ("wait_s", "waiting_for", "waits_here"),
     [(1.0, None, True), (-1.0, None, True), (10.0, None, False), (1.0, "claude", False)],
     ids=["near", "over already", "far", "held up"],
 )
 def test_only_a_near_turn_that_nothing_holds_up_is_waited_for_in_place(
-    make_world: MakeWorld, wait_s: float, holdup: Dependency | None, waits_here: bool
+    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, waits_here: bool
 ) -> None:
     one = make_world()
     one.accept()
     job = one.job()
-    turns = [Wait("not yet", at=one.store.now() + timedelta(seconds=wait_s), holdup=holdup)]
+    turns = [Postponed("not yet", at=one.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
 
     def take() -> str:
         if turns:
@@ -187,7 +187,7 @@ def test_only_a_near_turn_that_nothing_holds_up_is_waited_for_in_place(
         assert job.in_turn(take) == "taken"
         assert [0 < pause_s <= 1.0 for pause_s in one.paused_s] == [True]
     else:
-        with pytest.raises(Wait, match="not yet"):
+        with pytest.raises(Postponed, match="not yet"):
             job.in_turn(take)
         assert one.paused_s == []
 
@@ -200,12 +200,12 @@ def test_a_turn_that_comes_after_the_end_of_the_service_is_not_taken(make_world:
     def take() -> int:
         if one.stopping:
             never()
-        raise Wait("not yet", at=one.store.now() + timedelta(seconds=1))
+        raise Postponed("not yet", at=one.store.now() + timedelta(seconds=1))
 
     def told_to_end(_seconds: float) -> None:
         one.stopping = True
 
-    with pytest.raises(Wait, match="the service is stopping"):
+    with pytest.raises(Postponed, match="the service is stopping"):
         replace(job, tools=replace(job.tools, pause=told_to_end)).in_turn(take)
     assert one.stopping
 
@@ -215,7 +215,7 @@ def test_nothing_is_read_while_github_is_left_alone(make_world: MakeWorld) -> No
     until = one.store.now() + timedelta(hours=1)
     one.store.rate_limiter.hold("github", until)
     one.accept()
-    with pytest.raises(Wait) as raised:
+    with pytest.raises(Postponed) as raised:
         one.job().before_reads()
     assert raised.value.at == until
     one.accept(guid="second", thread=7)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hls_handler.work.kept import Kept
+from hls_handler.work.kept import CachedClient
 
 
 def test_a_thing_is_made_anew_only_when_what_it_is_made_of_changes_and_the_old_one_is_closed() -> None:
@@ -13,7 +13,7 @@ def test_a_thing_is_made_anew_only_when_what_it_is_made_of_changes_and_the_old_o
         made.append(token)
         return f"client of {token}"
 
-    kept = Kept(make, close=closed.append)
+    kept = CachedClient(make, close=closed.append)
     assert [kept.of(token) for token in ("old", "old", "new", "new")] == [
         "client of old",
         "client of old",

@@ -52,7 +52,7 @@ def lease(guid: str = "g1", attempt: int = 1) -> Lease:
     )
 
 
-def held(renewals: Renewals, *leases: Lease, lease_s: float = 30) -> HeldLeases:
+def iter_sourced_values(renewals: Renewals, *leases: Lease, lease_s: float = 30) -> HeldLeases:
     one = HeldLeases(
         lambda lease, seconds: renewals.renew(lease, lease_s=seconds),
         lease_s=lambda: lease_s,
@@ -77,7 +77,7 @@ def holds(leases: HeldLeases, *, least: float = 0.0, of: Lease | None = None) ->
 )
 def test_a_lease_ends_by_the_machines_own_clock(asleep_s: float, may_go_on: bool, may_begin_a_write: bool) -> None:
     renewals = Renewals()
-    leases = held(renewals)
+    leases = iter_sourced_values(renewals)
     renewals.now = asleep_s
     assert (holds(leases), holds(leases, least=MIN_SHARE_FOR_WRITE)) == (may_go_on, may_begin_a_write)
     assert renewals.asked == []
@@ -85,7 +85,7 @@ def test_a_lease_ends_by_the_machines_own_clock(asleep_s: float, may_go_on: bool
 
 def test_a_renewal_counts_from_before_the_database_was_asked() -> None:
     renewals = Renewals(takes_s=20)
-    leases = held(renewals)
+    leases = iter_sourced_values(renewals)
     renewals.now = 3
     leases.renew_all()
     renewals.now = 32
@@ -96,7 +96,7 @@ def test_a_renewal_counts_from_before_the_database_was_asked() -> None:
 
 def test_a_lease_is_not_renewed_as_long_as_it_is_fresh() -> None:
     renewals = Renewals()
-    leases = held(renewals, lease("old"))
+    leases = iter_sourced_values(renewals, lease("old"))
     renewals.now = 1.9
     leases.add(lease("new"), asked_at=renewals.now, lease_s=30)
     leases.renew_all()
@@ -108,7 +108,7 @@ def test_a_lease_is_not_renewed_as_long_as_it_is_fresh() -> None:
 
 def test_a_lease_that_cannot_be_renewed_ends_all_the_same() -> None:
     renewals = Renewals(fails=StoreUnavailable("the server is gone"))
-    leases = held(renewals)
+    leases = iter_sourced_values(renewals)
     renewals.now = 29
     assert leases.renew_all() is False
     assert holds(leases)
@@ -118,7 +118,7 @@ def test_a_lease_that_cannot_be_renewed_ends_all_the_same() -> None:
 
 def test_a_lease_that_another_took_over_is_over_at_once() -> None:
     renewals = Renewals(fails=LeaseLost("taken over"))
-    leases = held(renewals)
+    leases = iter_sourced_values(renewals)
     renewals.now = 3
     assert leases.renew_all() is True
     assert not holds(leases)
@@ -128,7 +128,7 @@ def test_a_lease_that_another_took_over_is_over_at_once() -> None:
 
 def test_a_write_renews_a_lease_that_runs_short_and_no_other() -> None:
     renewals = Renewals()
-    leases = held(renewals)
+    leases = iter_sourced_values(renewals)
     renewals.now = 12
     leases.secure(lease())
     assert renewals.asked == []
@@ -141,14 +141,14 @@ def test_a_write_renews_a_lease_that_runs_short_and_no_other() -> None:
 
 def test_a_write_whose_renewal_takes_too_long_does_not_begin() -> None:
     renewals = Renewals(takes_s=15)
-    leases = held(renewals)
+    leases = iter_sourced_values(renewals)
     renewals.now = 13
     with pytest.raises(LeaseLost, match=r"delivery g1 \(attempt 1\) has 15.0 s left by this machine's clock"):
         leases.secure(lease())
 
 
 def test_a_thread_that_lost_a_delivery_does_not_give_away_its_next_attempt() -> None:
-    leases = held(Renewals(), lease(attempt=1), lease(attempt=2))
+    leases = iter_sourced_values(Renewals(), lease(attempt=1), lease(attempt=2))
     leases.remove(lease(attempt=1))
     assert not holds(leases, of=lease(attempt=1))
     assert holds(leases, of=lease(attempt=2))
@@ -156,7 +156,7 @@ def test_a_thread_that_lost_a_delivery_does_not_give_away_its_next_attempt() -> 
 
 def test_what_was_given_back_while_it_was_renewed_stays_given_back() -> None:
     renewals = Renewals()
-    leases = held(renewals)
+    leases = iter_sourced_values(renewals)
     renewals.meanwhile = lambda: leases.remove(lease())
     renewals.now = 3
     leases.renew_all()

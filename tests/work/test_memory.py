@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import Answered, IssueAnalysis, IssueResponse, Reply, Usage
+from hls_handler.analysis import IssueAnalysis, IssueResponse, Reply, Usage, ValidReply
 from hls_handler.work.memory import keep_answer, recall_answer, retell_answer
 from tests.handlers.world import issue_analysis
 from tests.prompting.samples import load
@@ -15,7 +15,7 @@ from tests.prompting.test_library_errors import front
 
 def kept(answer: str) -> str:
     reply = IssueResponse(worth_saying=True, answer=answer, certain=True)
-    step = keep_answer(Answered("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0)
+    step = keep_answer(ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0)
     recalled = recall_answer(step, reply_type="issue_response", model=IssueResponse)
     assert recalled is not None
     assert isinstance(recalled.reply, IssueResponse)
@@ -42,7 +42,7 @@ def test_rule_10_a_reply_that_grows_over_its_bound_by_a_redaction_is_recalled_al
         missing=[],
         recommended_response="",
     )
-    step = keep_answer(Answered("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
+    step = keep_answer(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
     recalled = recall_answer(step, reply_type="issue_analysis", model=IssueAnalysis)
     assert recalled is not None
     assert isinstance(recalled.reply, IssueAnalysis)
@@ -60,9 +60,9 @@ def with_fields(folder: Path, fields: str) -> type[Reply]:
     return library.prompts["issues/a"].reply_model
 
 
-def answer(model: type[Reply], **fields: object) -> Answered:
+def answer(model: type[Reply], **fields: object) -> ValidReply:
     reply = model.model_validate({**issue_analysis().model_dump(), **fields})
-    return Answered("issues/a@1", "issue_analysis", reply, Usage("claude"))
+    return ValidReply("issues/a@1", "issue_analysis", reply, Usage("claude"))
 
 
 @pytest.mark.parametrize(

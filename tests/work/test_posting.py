@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.actions import KeepComment, Outcome
+from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.deliveries import Finished
-from hls_handler.errors import DependencyDown, Overtaken
+from hls_handler.errors import DependencyDown, Superseded
 from hls_handler.handlers.handler import Thread
 from hls_handler.work.memory import OUTCOME
 from hls_handler.work.posting import post
@@ -80,9 +80,9 @@ def test_an_outcome_that_is_remembered_of_another_action_is_not_taken_for_this_o
     job = one.job()
     labelled = OUTCOME.encode(Outcome("labels", "changed", "added bug", added=("bug",)), index=0, took_s=0)
     one.store.checkpoints.save(job.lease, labelled)
-    thanks = KeepComment(family="issues", body="Thanks.", create=True)
+    thanks = EnsureComment(family="issues", body="Thanks.", create=True)
     job = replace(job, steps=one.store.checkpoints.load(GUID))
-    (outcome,) = post(job, Thread(1, is_pull_request=False), (thanks,), not_overtaken=lambda: None)
+    (outcome,) = post(job, Thread(1, is_pull_request=False), (thanks,), require_not_superseded=lambda: None)
     assert (outcome.action, outcome.kind) == ("comment", "created")
     assert one.github.comments == {1: "Thanks."}
 
@@ -107,7 +107,7 @@ def test_a_comment_whose_answer_was_lost_is_told_as_what_was_done(make_world: Ma
     assert one.github.asked.count("write comment") == 1
 
 
-SILENCE = DependencyDown("no answer: ReadTimeout", dependency="github", remedy="wait", maybe_done=True)
+SILENCE = DependencyDown("no answer: ReadTimeout", dependency="github", remedy="wait", may_have_succeeded=True)
 
 
 def test_a_comment_that_had_no_answer_is_not_looked_for_before_it_must_be_there(make_world: MakeWorld) -> None:
@@ -145,11 +145,11 @@ def test_who_was_overtaken_while_waiting_for_the_comments_lock_writes_nothing(ma
     one = make_world()
     one.accept()
 
-    def not_overtaken() -> None:
-        raise Overtaken("a later run passed")
+    def require_not_superseded() -> None:
+        raise Superseded("a later run passed")
 
-    thanks = KeepComment(family="issues", body="Thanks.", create=True)
-    with pytest.raises(Overtaken, match="a later run passed"):
-        post(one.job(), Thread(1, is_pull_request=False), (thanks,), not_overtaken=not_overtaken)
+    thanks = EnsureComment(family="issues", body="Thanks.", create=True)
+    with pytest.raises(Superseded, match="a later run passed"):
+        post(one.job(), Thread(1, is_pull_request=False), (thanks,), require_not_superseded=require_not_superseded)
     assert one.github.comments == {}
     assert "write comment" not in one.github.asked

@@ -60,7 +60,7 @@ def test_figures_of_a_look_are_shown_until_the_next_one_whatever_the_state() -> 
 @pytest.mark.parametrize(("proves", "state"), [(True, "healthy"), (False, "degraded")])
 def test_only_a_look_that_proves_as_much_as_a_use_ends_the_trouble_of_a_use(proves: bool, state: str) -> None:
     told = health()
-    told.trouble("claude", "400: credit balance is too low", "add credit")
+    told.report_problem("claude", "400: credit balance is too low", "add credit")
     Probe([Check("claude", fine, proves=proves)], told).look()
     assert told.snapshot().components["claude"].state == state
 
@@ -70,7 +70,7 @@ def test_what_the_probe_finds_does_not_take_the_place_of_what_a_use_found() -> N
         raise HlsError("nothing is asked of it")
 
     told = health()
-    told.trouble("claude", "400: credit balance is too low", "add credit")
+    told.report_problem("claude", "400: credit balance is too low", "add credit")
     Probe([Check("claude", look)], told).look()
     assert told.snapshot().components["claude"].message == "400: credit balance is too low"
 
@@ -96,9 +96,9 @@ def test_who_mended_something_need_not_wait_for_the_next_look() -> None:
 def test_while_the_service_is_unhealthy_it_looks_more_often() -> None:
     told = health()
     probe = Probe([], told)
-    told.trouble("github", "502", "wait")
+    told.report_problem("github", "502", "wait")
     assert probe.pause_s == 60
-    told.trouble("store", "locked", "wait", severity="unhealthy")
+    told.report_problem("store", "locked", "wait", severity="unhealthy")
     assert probe.pause_s == 5
 
 
@@ -108,6 +108,6 @@ def test_trouble_that_begins_between_two_looks_does_not_wait_for_the_minute_to_e
     probe = Probe([Check("queue", lambda: looks.put("a look"))], told, soon_s=0.01)
     probe.start()
     assert looks.get(timeout=PATIENCE_S) == "a look"
-    told.trouble("store", "locked", "wait", severity="unhealthy")
+    told.report_problem("store", "locked", "wait", severity="unhealthy")
     assert looks.get(timeout=PATIENCE_S) == "a look"
     probe.stop()

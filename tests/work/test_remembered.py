@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.deliveries import Remembered
+from hls_handler.deliveries import Checkpoint
 from hls_handler.work.memory import Codec, recall_answer, retell_answer
 from tests.work.remembered.make import stored
 from tests.work.remembered.shapes import Shape, codecs, facts_codecs, shapes
@@ -35,12 +35,12 @@ def recalled(known: Known, shape: Shape) -> Any:
     """What the code of now makes of a step, as plain values; None: it is done again."""
     if shape.kind.startswith("ask for "):
         reply_type = shape.kind.removeprefix("ask for ")
-        step = Remembered("ask", 0, shape.version, shape.value)
+        step = Checkpoint("ask", 0, shape.version, shape.value)
         answered = recall_answer(step, reply_type=reply_type, model=REPLY_TYPES[reply_type])
         assert (answered is None) or retell_answer(step) is not None
         return None if answered is None else answered.reply.model_dump(mode="json")
     codec = known[shape.kind]
-    value = codec.decode(Remembered(codec.name, 0, shape.version, shape.value))
+    value = codec.decode(Checkpoint(codec.name, 0, shape.version, shape.value))
     return None if value is None else codec._shape.dump_python(value, mode="json")
 
 
@@ -70,6 +70,6 @@ def test_a_shape_does_not_change_without_its_version() -> None:
 def test_another_value_in_the_place_of_a_step_is_not_read_as_one(known: Known) -> None:
     codec = known["apply"]
     for value in ("[]", "null", '{"action": "labels"}', '{"action": "delete", "kind": "changed", "detail": ""}', "{"):
-        assert codec.decode(Remembered("apply", 0, 1, value)) is None
+        assert codec.decode(Checkpoint("apply", 0, 1, value)) is None
     answer = next(one for one in stored() if one.kind == "ask for issue_analysis")
     assert recalled(known, replace(answer, value=answer.value.replace('"bug"', '"defect"'))) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.cli.story import tell
-from hls_handler.cli.why import sentences
+from hls_handler.cli.why import format_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import FileAtRef
@@ -73,7 +73,7 @@ def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(mak
     )
     assert one.github.comments == {}
     assert "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
-        sentences(tell(one.store, one.row()))
+        format_report(tell(one.store, one.row()))
     )
 
 

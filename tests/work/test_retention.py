@@ -112,12 +112,12 @@ class FailingStore(FakeStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trouble: Iterator[Exception] = iter([KeyError("a defect of ours"), StoreUnavailable("locked")])
+        self.report_problem: Iterator[Exception] = iter([KeyError("a defect of ours"), StoreUnavailable("locked")])
         self.looks: SimpleQueue[str] = SimpleQueue()
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
         self.looks.put("look")
-        for error in self.trouble:
+        for error in self.report_problem:
             raise error
         return super().delete_bodies(after=after, most=most)
 

@@ -25,7 +25,9 @@ FILE = (
 )
 ANY = Expectation("", "server.expect_webhook_within_h", "", timedelta(hours=24))
 ONE = Expectation("owner/repo", "repositories[0].expect_webhook_within_h", "repositories[0]", timedelta(minutes=30))
-REST = Expectation("owner/*", "repositories[1].expect_webhook_within_h", "repositories[1]", timedelta(hours=72))
+PRIORITY_OTHER = Expectation(
+    "owner/*", "repositories[1].expect_webhook_within_h", "repositories[1]", timedelta(hours=72)
+)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_what_is_expected_is_said_for_all_and_for_entries(settings: Settings) -> None:
-    assert expectations(settings) == (ANY, ONE, REST)
+    assert expectations(settings) == (ANY, ONE, PRIORITY_OTHER)
 
 
 def test_an_entry_hears_the_repositories_that_it_decides_about(settings: Settings) -> None:
@@ -47,7 +49,7 @@ def test_an_entry_hears_the_repositories_that_it_decides_about(settings: Setting
         "nobody/x": NOON - timedelta(hours=2),
     }
     table = RepositoryTable(settings)
-    assert [last_heard(one, heard, table) for one in (ANY, ONE, REST)] == [
+    assert [last_heard(one, heard, table) for one in (ANY, ONE, PRIORITY_OTHER)] == [
         NOON,
         NOON - timedelta(hours=1),
         NOON - timedelta(hours=3),

@@ -17,13 +17,13 @@ PATIENCE_S = 30.0
 
 def test_it_goes_on_after_a_defect_and_says_that_the_store_is_the_trouble(caplog: pytest.LogCaptureFixture) -> None:
     looks: SimpleQueue[int] = SimpleQueue()
-    trouble = [KeyError("a defect of ours"), StoreUnavailable("locked")]
+    problems = [KeyError("a defect of ours"), StoreUnavailable("locked")]
     health = Health(lambda: datetime(2026, 11, 20, tzinfo=UTC))
 
     def look() -> None:
-        looks.put(len(trouble))
-        if trouble:
-            raise trouble.pop(0)
+        looks.put(len(problems))
+        if problems:
+            raise problems.pop(0)
 
     watcher = Watcher(look, health, every_s=0.001)
     with caplog.at_level(logging.ERROR):

@@ -19,7 +19,7 @@ from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
-from hls_handler.work.ports import Tools
+from hls_handler.work.ports import WorkerContext
 from hls_handler.work.workers import Workers
 from tests.work.world import GUID, MakeWorld, World, settings
 
@@ -105,14 +105,14 @@ def crew(
     pausing: Callable[[threading.Event], None] | None = None,
     before_look: Callable[[Workers], None] = nothing,
 ) -> Iterator[Crew]:
-    def make_toolbox(stopping: threading.Event) -> Callable[[], Tools]:
+    def make_toolbox(stopping: threading.Event) -> Callable[[], WorkerContext]:
         def pause(seconds: float) -> None:
             if pausing is None:
                 one.later(seconds)
             else:
                 pausing(stopping)
 
-        def tools() -> Tools:
+        def tools() -> WorkerContext:
             before_look(workers)
             return replace(one.tools(), stopping=stopping.is_set, pause=pause)
 

@@ -27,7 +27,7 @@ from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import load_checked
-from hls_handler.work.ports import Now, Tools
+from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
 
 MakeWorld = Callable[..., "World"]
@@ -129,7 +129,7 @@ class World:
         assert lease is not None, "nothing is due"
         tools = self.tools()
         now, event = tools.now(), parse_event(lease.event, lease.guid, lease.body)
-        rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, we=HLS)
+        rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, bot=HLS)
         assert isinstance(rule, Rule)
         return Job(lease, tools, now, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease))
 
@@ -145,15 +145,15 @@ class World:
         assert found is not None
         return found
 
-    def tools(self) -> Tools:
-        return Tools(
+    def tools(self) -> WorkerContext:
+        return WorkerContext(
             store=self.store,
             leases=ExclusiveLease(),
             github=self.github,
             claude=self.claude,
             health=self.health,
-            now=lambda: Now(self.settings, RepositoryTable(self.settings), self.prompts),
-            we=lambda _github: HLS,
+            now=lambda: DeliveryConfig(self.settings, RepositoryTable(self.settings), self.prompts),
+            bot=lambda _github: HLS,
             stopping=lambda: self.stopping,
             pause=self.pause,
             jitter=lambda: 0.0,

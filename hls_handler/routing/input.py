@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.events import Event, PullRequest, Sip, event_key, is_bot
+from hls_handler.events import Event, PullRequest, WebhookEnvelope, event_key, is_bot
 
 REVIEW_REQUESTED = "review_requested"
 """The action of `pull_request` when somebody requests a review."""
 
-RELABELS = ("labeled", "unlabeled")
+LABEL_ACTIONS = ("labeled", "unlabeled")
 """The actions that change the labels of an issue or pull request."""
 
 MARKER = "<!-- hls:"
@@ -18,7 +18,7 @@ MARKER = "<!-- hls:"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RoutingInput:
     event: str  # "issues"
     action: str | None  # "opened"
     repository: str | None  # "owner/repo"; None if the event has none
@@ -42,14 +42,14 @@ class Candidate:
         return event_key(self.event, self.action)
 
 
-def from_sip(name: str, sip: Sip) -> Candidate:
+def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     """Build the routing input of the event `name` (the X-GitHub-Event header) from its envelope."""
-    sender, conversation = sip.sender, sip.thread
-    author, comment = conversation.user if conversation else None, sip.comment or sip.review
-    return Candidate(
+    sender, conversation = envelope.sender, envelope.thread
+    author, comment = conversation.user if conversation else None, envelope.comment or envelope.review
+    return RoutingInput(
         event=name,
-        action=sip.action,
-        repository=(sip.repository.full_name or None) if sip.repository else None,
+        action=envelope.action,
+        repository=(envelope.repository.full_name or None) if envelope.repository else None,
         sender=sender.login if sender else "",
         sender_is_bot=is_bot(sender.login, sender.type) if sender else False,
         author=author.login if author else None,
@@ -57,20 +57,22 @@ def from_sip(name: str, sip: Sip) -> Candidate:
         title=(conversation.title or "") if conversation else "",
         labels=tuple([label.name for label in conversation.labels]) if conversation and conversation.labels else (),
         draft=bool(conversation.draft) if conversation else False,
-        changed=frozenset(sip.changes or ()),
-        label=sip.label.name if sip.label and sip.action in RELABELS else None,
-        reviewer=_requested_reviewer(sip.action, sip.requested_reviewer.login if sip.requested_reviewer else None),
+        changed=frozenset(envelope.changes or ()),
+        label=envelope.label.name if envelope.label and envelope.action in LABEL_ACTIONS else None,
+        reviewer=_requested_reviewer(
+            envelope.action, envelope.requested_reviewer.login if envelope.requested_reviewer else None
+        ),
         comment_author=comment.user.login if comment and comment.user else None,
         comment_body=(comment.body or "") if comment else "",
-        conclusion=sip.workflow_run.conclusion if sip.workflow_run else None,
+        conclusion=envelope.workflow_run.conclusion if envelope.workflow_run else None,
     )
 
 
-def from_event(event: Event) -> Candidate:
+def from_event(event: Event) -> RoutingInput:
     """Build the routing input from a parsed event."""
     conversation = event.thread
     comment_author, comment_body = _comment_author_and_body(event.payload)
-    return Candidate(
+    return RoutingInput(
         event=event.name,
         action=event.action,
         repository=event.repository.full_name,
@@ -82,7 +84,7 @@ def from_event(event: Event) -> Candidate:
         labels=tuple(label.name for label in conversation.labels) if conversation else (),
         draft=conversation.draft if isinstance(conversation, PullRequest) else False,
         changed=event.changed,
-        label=_label_name(event.payload.get("label")) if event.action in RELABELS else None,
+        label=_label_name(event.payload.get("label")) if event.action in LABEL_ACTIONS else None,
         reviewer=_requested_reviewer(event.action, _login(event.payload.get("requested_reviewer"))),
         comment_author=comment_author,
         comment_body=comment_body,

@@ -14,13 +14,13 @@ NEEDS_RESTART = ("server.host", "server.port", "storage.url", "limits.concurrenc
 
 
 @dataclass(frozen=True, slots=True)
-class Succession:
+class SettingsReload:
     settings: Settings  # as read, with the old value of each key in `waiting`
     changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
     waiting: tuple[str, ...]  # keys whose new value needs a restart, with their line
 
 
-def succession(running: Settings, read: Settings) -> Succession:
+def plan_reload(running: Settings, read: Settings) -> SettingsReload:
     """Merge newly read settings with the running ones.
 
     Raises `SettingsError` for a change that is safe only together with a key that needs a restart.
@@ -37,7 +37,7 @@ def succession(running: Settings, read: Settings) -> Succession:
         where = read.sources.where("features.signature_validation")
         listens = f"the running service listens on {settings.server.host}"
         raise SettingsError([f"{where}: false is allowed on a loopback host only, and {listens} until it is restarted"])
-    return Succession(settings, tuple(_changed(running, settings)), tuple(waiting))
+    return SettingsReload(settings, tuple(_changed(running, settings)), tuple(waiting))
 
 
 def _changed(before: Settings, after: Settings) -> Iterator[str]:

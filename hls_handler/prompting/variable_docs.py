@@ -13,35 +13,35 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from hls_handler.prompting.hints import has_members, members
 from hls_handler.prompting.plausible import sample_values
 from hls_handler.prompting.variables import mark_trusted
-from hls_handler.untrusted.cleaning import for_prompt
-from hls_handler.untrusted.exchange import Exchange
-from hls_handler.untrusted.stranger import Stranger, text_of
+from hls_handler.untrusted.cleaning import format_for_prompt
+from hls_handler.untrusted.exchange import Placeholders
+from hls_handler.untrusted.stranger import UntrustedText, text_of
 
 TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 OBJECT, PAYLOAD = "object", "the payload, as GitHub sent it"
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class VariableDoc:
     name: str  # "issue.user.login"; "issue.labels[].name" for the elements of a list
     kind: str  # "text", "whole number", "one of open, closed"
     whose: Literal["stranger's", "ours", ""]  # "stranger's": untrusted text; "ours": trusted text; "": not text
     example: str | None  # as text, of any length; None if no recorded event has a value
 
 
-def offers(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[Offer]:
+def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
     """Document each variable and each of its members. `hints` are types by name, `examples` are values by name."""
-    placeholders = Exchange(key=b"", show=for_prompt)  # no text is inserted
+    placeholders = Placeholders(key=b"", show=format_for_prompt)  # no text is inserted
     marked_examples = [mark_trusted(values) for values in examples]
-    found: list[Offer] = []
+    found: list[VariableDoc] = []
     for name, hint in hints.items():
-        recorded = [placeholders.admit(values[name]) for values in marked_examples if values.get(name) is not None]
+        recorded = [placeholders.convert(values[name]) for values in marked_examples if values.get(name) is not None]
         sample = mark_trusted({name: sample_values(hint)[0]})[name]
-        found += _document(name, hint, recorded, [placeholders.admit(sample)])
+        found += _document(name, hint, recorded, [placeholders.convert(sample)])
     return found
 
 
-def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[Offer]:
+def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
     """Document one variable. If no recorded event has a value for it, `samples` decide whether the text is trusted."""
     element = _element_hint(hint)
     if element is not None:
@@ -49,34 +49,34 @@ def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequ
         if not has_members(element):
             yield _document_leaf(f"{name}[]", element, recorded, samples)
             return
-        yield Offer(name, in_words(hint), "", None)
+        yield VariableDoc(name, describe_type(hint), "", None)
         name, hint = f"{name}[]", element
     plain = _without_none(hint)
     if not has_members(plain):
         yield _document_leaf(name, hint, recorded, samples)
         return
     if element is None:
-        yield Offer(name, in_words(hint), "", None)
+        yield VariableDoc(name, describe_type(hint), "", None)
     assert isinstance(plain, type)
     for member, member_hint in members(plain).items():
         path = f"{name}.{member}"
         yield from _document(path, member_hint, _member_values(recorded, member), _member_values(samples, member))
 
 
-def _document_leaf(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Offer:
+def _document_leaf(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> VariableDoc:
     example = next((value for value in recorded if value not in ("", None)), next(iter(recorded), None))
     decisive = example if example is not None else next(iter(samples), None)
-    return Offer(name, in_words(hint), _trust_of(decisive), None if example is None else _as_text(example))
+    return VariableDoc(name, describe_type(hint), _trust_of(decisive), None if example is None else _as_text(example))
 
 
 def _trust_of(admitted: object) -> Literal["stranger's", "ours", ""]:
-    if isinstance(admitted, Stranger | Mapping):  # all texts in a mapping are untrusted
+    if isinstance(admitted, UntrustedText | Mapping):  # all texts in a mapping are untrusted
         return "stranger's"
     return "ours" if isinstance(admitted, str) else ""
 
 
 def _as_text(admitted: object) -> str:
-    if isinstance(admitted, Stranger):
+    if isinstance(admitted, UntrustedText):
         return text_of(admitted)
     if isinstance(admitted, bool):
         return str(admitted).lower()
@@ -85,20 +85,20 @@ def _as_text(admitted: object) -> str:
     return str(admitted)
 
 
-def in_words(hint: object) -> str:
+def describe_type(hint: object) -> str:
     """Describe a type in words: "text", "text or none", "one of open, closed", "list of objects"."""
     origin, arms = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return in_words(arms[0])
+        return describe_type(arms[0])
     if origin is Literal:
         return f"one of {', '.join(map(str, arms))}"
     if origin in (Union, UnionType):
-        named = " or ".join(in_words(arm) for arm in arms if arm is not NoneType)
+        named = " or ".join(describe_type(arm) for arm in arms if arm is not NoneType)
         return f"{named} or none" if NoneType in arms else named
     if origin is not None and _element_hint(hint) is None:
         return PAYLOAD
     if origin is not None:
-        return "list of objects" if has_members(_element_hint(hint)) else f"list: {in_words(_element_hint(hint))}"
+        return "list of objects" if has_members(_element_hint(hint)) else f"list: {describe_type(_element_hint(hint))}"
     return OBJECT if has_members(hint) else TYPE_NAMES.get(hint, "anything")
 
 
