@@ -14,7 +14,7 @@ from sqlalchemy.sql.functions import FunctionElement
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_MS = 3_600_000
 FURTHEST_MS = 48 * HOUR_MS
-"""No due time, lease or lock is stored that is further ahead of the clock."""
+"""How far ahead a stored time can plausibly be; one that is further ahead counts as passed."""
 
 
 class _NowMs(FunctionElement[int]):

@@ -44,13 +44,13 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
     Slots are used `interval_ms` apart, however late the one before was used. A reserved slot is lost if the server
     holds the rate limit beyond it or if it was missed by far: after a downtime, not everything happens at once.
     """
-    if (
-        max(state.next_at, state.held_until, state.last_slot_at) > now + FURTHEST_MS
-    ):  # the clock was set back since then
+    if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
     is_mine = reserved is not None and reserved >= state.held_until and now <= reserved + interval_ms + _LATE_MS
     begins_at = reserved if is_mine and reserved is not None else max(state.next_at, state.held_until, now)
-    slot_at = max(begins_at, state.last_slot_at + interval_ms)
+    was_set_back = state.last_slot_at > now + _EARLY_MS  # the clock, since the last slot was used
+    last_slot_at = 0 if was_set_back else state.last_slot_at
+    slot_at = max(begins_at, last_slot_at + interval_ms)
     early_ms = _EARLY_MS if interval_ms < _EARLY_MS else 0
     is_now = slot_at - early_ms <= now and state.held_until <= now
     used_at = max(slot_at, now)

@@ -153,6 +153,8 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
         def data_received(self, data: bytes) -> None:
             self._pending_bytes, self._requests = self._pending_bytes + len(data), 0
+            if self._deadline.cancelled() and self.cycle.response_complete:  # empty lines begin no message
+                self._deadline = self._after(limits().header_timeout_s, self._time_out_headers)
             super().data_received(data)
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")

@@ -91,6 +91,7 @@ def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Serve
     """
     limit = ConnectionLimit(settings)
     limit()  # logs at the start if files are short
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about requests that anybody can send
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -99,7 +100,6 @@ def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Serve
         lifespan="on",
         workers=1,
         log_config=None,
-        log_level="error",  # its warnings are about requests that anybody can send
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -43,6 +43,15 @@ def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Storage, 
     assert store.rate_limiter.held_until("github") is None
 
 
+def test_clock_set_back_by_an_hour_delays_no_write_after_a_restart(store: Storage, skew: Skew) -> None:
+    skew.pass_by(hours=1)
+    lease = begin(store, "g1")
+    store.rate_limiter.take_slot(lease, "github", interval_s=1.0)
+    skew.pass_by(hours=-1)
+    store.queue.reschedule_waiting()
+    store.rate_limiter.take_slot(lease, "github", interval_s=1.0)
+
+
 def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:
     lease = begin(store, "g1")
     store.queue.reschedule(lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False)

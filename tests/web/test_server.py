@@ -298,11 +298,12 @@ def test_rule_3_late_headers_are_408(impatient: Running, sent: bytes) -> None:
     assert json.loads(body) == {"detail": "the headers did not arrive in time"}
 
 
-def test_rule_3_late_headers_of_a_second_request_are_408(impatient: Running) -> None:
+@pytest.mark.parametrize("sent", [b"GET /health HTTP/1.1\r\n", b"\r\n"], ids=["headers", "empty lines"])
+def test_rule_3_late_headers_of_a_second_request_are_408(impatient: Running, sent: bytes) -> None:
     with impatient.connection() as connection:
         connection.sendall(request(start=b"GET /health HTTP/1.1"))
         assert answer_of(connection)[0] == 200
-        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        connection.sendall(sent)
         assert answer_of(connection)[0] == 408
 
 

@@ -1,0 +1,73 @@
+"""`hls`, recording which files of the package work on one webhook: `python -m tests.e2e.profiled serve --config FILE`.
+
+SIGUSR1 starts a new record. SIGUSR2 writes it to the file that the variable HLS_CALLED_FILES names, as JSON: for each
+step its files in the order of their first call, {"receive": ["web/limits.py", ...], "store": [...], "work": [...]}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import hls_handler
+from hls_handler.cli import app
+
+PACKAGE = f"{Path(hls_handler.__file__).parent}{os.sep}"
+STORE, WORK = ("queue/group_commit.py", "_commit"), ("work/workers.py", "_next")
+SIGNAL_POLL = ("cli/serve.py", "_run")  # runs beside the requests in the same thread
+STEPS = {STORE: "store", WORK: "work"}
+
+_local = threading.local()
+_record: dict[str, list[str]] = {}
+
+
+def _profile(frame: FrameType, event: str, _arg: object) -> None:
+    if not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_name == "<module>":
+        return
+    function = _function(frame)
+    if event == "call":
+        if function in STEPS:
+            _local.files = {}
+        if threading.current_thread() is threading.main_thread():
+            if SIGNAL_POLL not in map(_function, _with_callers(frame)):
+                _add("receive", [*_record.get("receive", ()), function[0]])
+        elif hasattr(_local, "files"):
+            _local.files[function[0]] = None
+    elif event == "return" and function in STEPS:
+        _add(STEPS[function], list(_local.files))
+        del _local.files
+
+
+def _function(frame: FrameType) -> tuple[str, str]:
+    return frame.f_code.co_filename.removeprefix(PACKAGE), frame.f_code.co_name
+
+
+def _with_callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _add(step: str, files: list[str]) -> None:
+    """Keep the longest list: a worker that finds nothing to claim calls fewer files."""
+    _record[step] = max(_record.get(step, []), list(dict.fromkeys(files)), key=len)
+
+
+def _write(_signal: int, _frame: FrameType | None) -> None:
+    path = Path(os.environ["HLS_CALLED_FILES"])
+    path.with_suffix(".new").write_text(json.dumps(_record))
+    path.with_suffix(".new").replace(path)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, lambda _signal, _frame: _record.clear())
+    signal.signal(signal.SIGUSR2, _write)
+    threading.setprofile(_profile)
+    sys.setprofile(_profile)
+    app()

@@ -1,0 +1,43 @@
+"""ARCHITECTURE.md lists the files that one issue passes, in the order of their first call in each step."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Waiting
+from tests.e2e.test_main_job import send
+
+SECTION = "### The files that one issue passes"
+
+
+def listed() -> dict[str, list[str]]:
+    """Step to its files, as ARCHITECTURE.md lists them."""
+    section = Path("ARCHITECTURE.md").read_text(encoding="utf-8").split(f"{SECTION}\n")[1].split("\n#")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
+    return {step: re.findall(r"`([^`]+)`", files) for step, files in rows}
+
+
+def test_architecture_md_lists_the_files_that_one_issue_passes(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    record = tmp_path / "called.json"
+    service = make_service(limits="concurrency: 1")
+    service.program = ("tests.e2e.profiled", "serve")
+    service.environ = {"HLS_CALLED_FILES": str(record)}
+    service.start()
+    send(service, sandbox, "demo/feature")  # everything that is created once exists after it
+    assert service.process is not None
+    service.process.send_signal(signal.SIGUSR1)
+    send(service, sandbox, "issues.opened")
+    called: dict[str, list[str]] = {}
+    waiting = Waiting(10)
+    while (not called or called != listed()) and waiting.more():  # the last function returns after the last commit
+        service.process.send_signal(signal.SIGUSR2)
+        called = json.loads(record.read_text()) if record.exists() else {}
+    rows = "\n".join(f"| `{step}` | {', '.join(f'`{file}`' for file in files)} |" for step, files in called.items())
+    assert called == listed(), f"the table should be:\n{rows}"
