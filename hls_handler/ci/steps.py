@@ -1,20 +1,63 @@
-"""Assigns the lines of a job's log to the steps of the job.
+"""Annotate the lines of a job's log with step and weight, and fold runs of equal lines into one.
 
 The log does not name the steps. The jobs API has the start and end of each step in whole seconds, lines have times,
 and both increase. In a second that two steps share, lines belong to the earlier step until a line opens the next one:
-the runner begins each step with one of three texts (`opens_step`). Such a line opens the step with the same name
+the runner begins each step with one of three texts (`_opens_step`). Such a line opens the step with the same name
 (`Run npm test` is the default name of a step), else the next one. A composite action writes such a line for each of
 its own steps, so in a shared second its last lines may be assigned to the next step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from hls_handler.ci.command import opens_command
-from hls_handler.ci.lines import RawLine
+from hls_handler.ci.error_patterns import weigh_line
+from hls_handler.ci.log_lines import LogLine, PrivateKeyFilter, RawLine, display_text, parse_line
+
+MAX_GROUP_LINES = 200
+"""Limit for a group, in lines, because a group may never end."""
+
+
+def opens_command(line: RawLine) -> bool:
+    return line.mark == "group" and line.text.startswith("Run ")
+
+
+class _CommandGroup:
+    """Tracks the log group in which the runner shows a step's script or action, shell, inputs and environment.
+
+        ##[group]Run npm test
+        \\x1b[36;1mnpm test\\x1b[0m
+        shell: /usr/bin/bash -e {0}
+        env:
+          CI: true
+        ##[endgroup]
+
+    These lines are not output of the step, so words such as "error" in them mean no failure. If a program prints a
+    group with such a title, its lines are output. Pass each line of the log once, in order.
+    """
+
+    def __init__(self) -> None:
+        self._lines_left = 0
+        self._has_values = False
+
+    def includes(self, line: RawLine) -> bool:
+        """Return True if the line belongs to such a group."""
+        if opens_command(line):
+            self._lines_left, self._has_values = MAX_GROUP_LINES, False
+            return True
+        if not self._lines_left:
+            return False
+        if line.mark == "endgroup":
+            self._lines_left = 0
+            return True
+        # values may have several lines of any form
+        self._has_values = self._has_values or line.text in {"with:", "env:"}
+        is_included = self._has_values or line.is_script or line.text.startswith("shell: ")
+        self._lines_left = self._lines_left - 1 if is_included else 0
+        return is_included
+
 
 FAILED = frozenset({"failure", "cancelled", "timed_out"})
 """Conclusions of failed steps. A step that exceeded the job's time limit is "cancelled"."""
@@ -38,7 +81,7 @@ class Step:
         return self.conclusion in FAILED
 
 
-def opens_step(line: RawLine) -> bool:
+def _opens_step(line: RawLine) -> bool:
     """Return True if the runner writes such a line at the beginning of a step."""
     if line.mark:
         return opens_command(line)
@@ -62,7 +105,7 @@ class StepTracker:
         """Return the number of the line's step; None if no step is running at its time."""
         if not self._numbers:
             return None
-        opening = opens_step(line)
+        opening = _opens_step(line)
         if line.second and (opening or not self._is_inside or line.second > self._ends[self._index]):
             self._move_to(line.second, line.text if opening else "")
         elif opening:
@@ -120,3 +163,101 @@ def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
     if time is None:
         return ""
     return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+MIN_FOLDED = 3
+"""Minimum number of equal lines after the first to be folded; fewer are as short as the remark in their place."""
+
+CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
+"""Characters that change in repeated lines, such as counters and progress bars."""
+
+REMOVE_CHANGING_CHARS = str.maketrans("", "", CHANGING_CHARS)
+
+
+@dataclass(slots=True)
+class AnnotatedLine:
+    line: LogLine
+    step: int | None
+    weight: int
+    is_command: bool  # part of the group that shows the command, its shell and environment
+    opens_command: bool
+    length: int  # characters of the raw line and of the lines folded into it
+    binary_length: int
+
+
+def annotate_lines(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[AnnotatedLine]:
+    """Yield the lines in order, in one pass and with only a few of them in memory."""
+    run: list[AnnotatedLine] = []  # the first line and those that are shown if the run is too short to fold
+    for annotated in _annotate(lines, steps):
+        if run and _is_repeated(run[0], annotated):
+            _extend(run, annotated)
+        else:
+            yield from _fold(run)
+            run = [annotated]
+    yield from _fold(run)
+
+
+def _annotate(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[AnnotatedLine]:
+    tracker, key_filter, command_group = StepTracker(steps), PrivateKeyFilter(), _CommandGroup()
+    last: tuple[str, str, int] = ("", "", 0)
+    for number, raw in enumerate(lines, start=1):
+        line = parse_line(raw)
+        is_command = command_group.includes(line)
+        if line.mark != last[0] or line.text != last[1] or line.is_binary:
+            last = (line.mark, line.text, weigh_line(line))
+        yield AnnotatedLine(
+            LogLine(number, key_filter.redact_line(display_text(line)), unread=line.unread),
+            tracker.step_of(line),
+            0 if is_command and line.mark != "error" else last[2],
+            is_command,
+            opens_command(line),
+            line.length,
+            line.length if line.is_binary else 0,
+        )
+
+
+def _is_repeated(first: AnnotatedLine, other: AnnotatedLine) -> bool:
+    if first.step != other.step or other.is_command or first.is_command:
+        return False
+    text, other_text = first.line.text, other.line.text
+    if text == other_text:
+        return True
+    if first.weight or other.weight or abs(len(text) - len(other_text)) > MAX_GROWTH:
+        return False
+    if text[:1] != other_text[:1] and not (text[:1] in CHANGING_CHARS and other_text[:1] in CHANGING_CHARS):
+        return False  # decides for most lines; the comparison below is slower
+    words = text.translate(REMOVE_CHANGING_CHARS)
+    return bool(words) and words == other_text.translate(REMOVE_CHANGING_CHARS)
+
+
+MAX_GROWTH = 120  # characters by which a progress bar may grow
+
+
+def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
+    """Count the new line in the first one of the run. The last line is kept, others only while they are few."""
+    first = run[0]
+    alike = first.line.alike or new.line.text != first.line.text
+    first.line = replace(first.line, folded=first.line.folded + 1, alike=alike)
+    first.length, new.length = first.length + new.length, 0
+    first.binary_length, new.binary_length = first.binary_length + new.binary_length, 0
+    if len(run) > MIN_FOLDED:
+        run[-1] = new
+    else:
+        run.append(new)
+
+
+def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
+    """Yield the run: if it is long, only its first line and, if lines differ, its last one."""
+    if len(run) <= 1:
+        yield from run
+        return
+    first = run[0]
+    if first.line.folded < MIN_FOLDED:
+        first.line = replace(first.line, folded=0, alike=False)
+        yield from run
+    elif first.line.alike:
+        first.line = replace(first.line, folded=first.line.folded - 1)
+        yield first
+        yield run[-1]
+    else:
+        yield first

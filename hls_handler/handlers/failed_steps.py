@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.ci.cut import cut
-from hls_handler.ci.excerpt import Excerpt, State, numbered
-from hls_handler.ci.flaky import RECENT_DAYS, Attempt, FailureClass, classify_failure
-from hls_handler.ci.quotes import locate
+from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
+from hls_handler.ci.failure_classification import RECENT_DAYS, Attempt, FailureClass, classify_failure
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import Step
 from hls_handler.events import Event, WorkflowRun

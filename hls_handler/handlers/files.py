@@ -9,8 +9,7 @@ from typing import Literal, get_args
 
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.budget import cut_to
-from hls_handler.review.patch import Patch, numbered, parse_patch
+from hls_handler.review.patch import Patch, cut_to, numbered, parse_patch
 from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 

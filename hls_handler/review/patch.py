@@ -1,4 +1,4 @@
-"""Parses GitHub's `patch` text of one file into numbered lines, and formats them for Claude.
+r"""Parses GitHub's `patch` text of one file into numbered lines, and formats them for Claude.
 
 The format has one line of text for each line of the patch, in four forms:
 
@@ -6,11 +6,11 @@ The format has one line of text for each line of the patch, in four forms:
     R   10   side = 2                 unchanged: its number in the new file, a blank as mark, the text
     L   11 - return side * 2          removed: its number in the old file
     R   11 + return side ** 2         added: its number in the new file
-    \\ No newline at end of file       about the line above
+    \ No newline at end of file       about the line above
 
 that is: side (`R` or `L`), a space, the number right-aligned to at least four places, a space, the mark (space, `-` or
 `+`), a space, the text. `NUMBERED_LINE` matches such a line, `parse_numbered` parses the whole text; other lines are
-remarks. Both formats are split at "\\n" only, because a text may contain other Unicode line ends.
+remarks. Both formats are split at "\n" only, because a text may contain other Unicode line ends.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from hls_handler.prompting.tokens import estimate_tokens
 
 Side = Literal["LEFT", "RIGHT"]
 Mark = Literal[" ", "-", "+"]
@@ -116,3 +118,37 @@ _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
 
 def _without_newline(line: Line) -> Line:
     return Line(line.side, line.number, line.mark, line.text, lacks_newline=True)
+
+
+MIN_LINES = 20
+"""A hunk is not cut to fewer lines than this."""
+
+
+def cut_to(patch: Patch, tokens: int) -> Patch:
+    """Return the leading hunks that fit. A too long first hunk is cut after a line, or omitted below `MIN_LINES`."""
+    left = tokens
+    hunks: list[Hunk] = []
+    for hunk in patch.hunks:
+        needed = estimate_tokens(hunk.header) + sum(_tokens(line) for line in hunk.lines)
+        if needed > left:
+            if not hunks:
+                hunks.extend(_cut_hunk(hunk, left))
+            break
+        hunks.append(hunk)
+        left -= needed
+    return Patch(tuple(hunks))
+
+
+def _cut_hunk(hunk: Hunk, tokens: int) -> tuple[Hunk, ...]:
+    left, count = tokens - estimate_tokens(hunk.header), 0
+    for line in hunk.lines:
+        left -= _tokens(line)
+        if left < 0:
+            break
+        count += 1
+    return (Hunk(hunk.header, hunk.lines[:count]),) if count >= MIN_LINES else ()
+
+
+def _tokens(line: Line) -> int:
+    """Estimate a numbered line: side, number, mark and line end add ten characters to the text."""
+    return estimate_tokens(f"R 1234 + {line.text}\n")

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hls_handler.ci.cut import cut
-from hls_handler.ci.excerpt import Excerpt
+from hls_handler.ci.excerpts import Excerpt, cut
 from hls_handler.ci.steps import Step
 
 BEGIN = datetime(2026, 11, 20, 9, 14, 30, tzinfo=UTC)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from hls_handler.ci.lines import parse_line
+from hls_handler.ci.log_lines import parse_line
 from hls_handler.ci.steps import Step, StepTracker
 from tests.ci.jobs import STEPS, stamped, step
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.ci.cut import cut
-from hls_handler.ci.quotes import locate
+from hls_handler.ci.excerpts import cut, locate
 from tests.ci.jobs import LOGS, STEPS, log
 
 FIRST_REAL_ERROR = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from hls_handler.ci.flaky import Attempt, FailureClassification, classify_failure
+from hls_handler.ci.failure_classification import Attempt, FailureClassification, classify_failure
 
 
 @dataclass(frozen=True)

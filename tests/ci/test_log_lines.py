@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.ci.keys import REPLACEMENT, PrivateKeyFilter
-from hls_handler.ci.lines import LogLine, display_text, parse_line, truncate_line
+from hls_handler.ci.log_lines import REPLACEMENT, LogLine, PrivateKeyFilter, display_text, parse_line, truncate_line
 
 TIME = "2026-11-20T09:14:31.1234567Z "
 

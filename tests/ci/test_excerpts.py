@@ -1,4 +1,4 @@
-"""Extraction of excerpts from a job's log, and their format."""
+"""Extraction of excerpts from a job's log, their format, and the search for quotes in them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hls_handler.ci.cut import cut, divide_budget
-from hls_handler.ci.excerpt import Excerpt, numbered
-from hls_handler.ci.lines import LogLine
-from hls_handler.ci.part import LINES_AFTER, LINES_BEFORE
+from hls_handler.ci.excerpts import LINES_AFTER, LINES_BEFORE, Excerpt, cut, divide_budget, locate, numbered
+from hls_handler.ci.log_lines import LogLine
 from hls_handler.ci.steps import Step
 from hls_handler.untrusted.redaction import redact
 from tests.ci.jobs import STEPS, failed_step, job, stamped, step
@@ -298,3 +296,61 @@ def test_log_is_read_once_and_not_stored() -> None:
 
     cut(stream(), STEPS, characters=2_000)
     assert most < 10
+
+
+TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
+EXCERPT = failed_step(
+    "cc -c price.c",
+    "src/price.c:14:12: error: 'discount' undeclared",
+    "   14 |     return discount;",
+    "FAIL",
+    f"login with {TOKEN} failed",
+    "value \u202ereversed\u202c and \u200bhidden",
+    "src/price.c:14:12: error: 'discount' undeclared here again",
+)
+
+
+@pytest.mark.parametrize(
+    ("quote", "number"),
+    [
+        ("src/price.c:14:12: error: 'discount' undeclared", 8),
+        ("  src/price.c:14:12:   ERROR: 'discount' undeclared\n", 8),
+        (" 8| src/price.c:14:12: error: 'discount' undeclared", 8),
+        ("`error: 'discount' undeclared`", 8),
+        ("\"error: 'discount' undeclared…\"", 8),
+        ("error: 'discount' undeclared here", 13),
+        ("error: 'discount' undeclared\n14 | return discount;", 8),
+        ("FAIL", 10),
+        (redact(f"login with {TOKEN} failed"), 11),
+        ("value reversed and hidden", 12),
+    ],
+)
+def test_a_quote_is_found_in_its_line(quote: str, number: int) -> None:
+    found = locate([EXCERPT], quote)
+    assert found is not None
+    assert found.number == number
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "",
+        "\n ` \n",
+        "error:",  # in several lines, and in most logs
+        "8|",
+        "src/price.c:14:12: error: 'amount' undeclared",
+        "14 | return discount;\nsrc/other.c: never said",
+        "return discount;\ncc -c price.c",
+        "[... 340 lines left out ...]",
+    ],
+)
+def test_quote_that_is_not_in_the_log_is_not_found(quote: str) -> None:
+    assert locate([EXCERPT], quote) is None
+
+
+def test_all_excerpts_are_searched() -> None:
+    other = failed_step("another line altogether")
+    found = locate([EXCERPT, other], "another line altogether")
+    assert found is not None
+    assert found.text == "another line altogether"
+    assert locate([], "another line altogether") is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from hls_handler.ci.lines import RawLine
+from hls_handler.ci.log_lines import RawLine
 
 KILLED = 100  # memory, disk, time, permission: the cause of all other errors in the log
 CAUSE = 90  # a compiler's error, an exception, an assertion, mostly with its place

@@ -7,9 +7,8 @@ from importlib import import_module
 
 import pytest
 
-from hls_handler.ci import keys, lines, quotes, symptoms
-from hls_handler.ci.lines import parse_line
-from hls_handler.ci.symptoms import (
+from hls_handler.ci import error_patterns, excerpts, log_lines
+from hls_handler.ci.error_patterns import (
     CAUSE,
     ERROR_MARK,
     ERROR_WORD,
@@ -21,6 +20,7 @@ from hls_handler.ci.symptoms import (
     PATTERNS,
     SUMMARY,
 )
+from hls_handler.ci.log_lines import parse_line
 from tests.untrusted.test_redaction import unbounded
 
 WEIGHED_LINES = [
@@ -128,11 +128,11 @@ WEIGHED_LINES = [
 
 @pytest.mark.parametrize(("weight", "text"), WEIGHED_LINES, ids=lambda value: str(value)[:60])
 def test_lines_of_tools_have_the_expected_weight(weight: int, text: str) -> None:
-    assert symptoms.weigh_line(parse_line(text)) == weight
+    assert error_patterns.weigh_line(parse_line(text)) == weight
 
 
 def test_every_pattern_is_tested() -> None:
-    texts = [symptoms.DOCKER_PREFIX.sub("", parse_line(text).text) for _, text in WEIGHED_LINES]
+    texts = [error_patterns.DOCKER_PREFIX.sub("", parse_line(text).text) for _, text in WEIGHED_LINES]
     assert [
         row for row in PATTERNS if not any(row[1] in text.lower() and re.search(row[2], text) for text in texts)
     ] == []
@@ -179,13 +179,18 @@ def test_lines_that_a_pattern_matches_contain_its_needle(row: tuple[int, str, st
     ids=lambda text: text[:60],
 )
 def test_harmless_lines_have_no_weight(text: str) -> None:
-    assert symptoms.weigh_line(parse_line(text)) == 0
+    assert error_patterns.weigh_line(parse_line(text)) == 0
 
 
 @pytest.mark.parametrize(
     "pattern",
-    [pattern for rows in symptoms.PATTERNS_BY_NEEDLE.values() for _, pattern in rows]
-    + [p for module in (symptoms, lines, keys, quotes) for p in vars(module).values() if isinstance(p, re.Pattern)],
+    [pattern for rows in error_patterns.PATTERNS_BY_NEEDLE.values() for _, pattern in rows]
+    + [
+        p
+        for module in (error_patterns, log_lines, excerpts)
+        for p in vars(module).values()
+        if isinstance(p, re.Pattern)
+    ],
     ids=lambda pattern: pattern.pattern[:50],
 )
 def test_no_pattern_has_unbounded_backtracking(pattern: re.Pattern[str]) -> None:

@@ -1,0 +1,320 @@
+"""Extract one excerpt per failed step from a job's log: the lines that explain the failure, with their line numbers.
+
+`numbered` formats an excerpt for Claude:
+
+     12| Run npm test
+    [... 340 lines left out ...]
+    353| src/price.test.ts(3,7): error TS2322: Type 'string' is not assignable to type 'number'.
+    354| waiting for the server
+    [the same line 99,999 more times]
+
+Lines have numbers and remarks have none, so that no line of the log can be mistaken for a remark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hls_handler.ci.error_patterns import ERROR_MARK
+from hls_handler.ci.log_lines import LogLine, truncate_line
+from hls_handler.ci.steps import AnnotatedLine, Step, annotate_lines
+from hls_handler.untrusted.cleaning import CodeText, clean
+from hls_handler.untrusted.redaction import redact
+
+State = Literal["text", "empty", "binary", "elsewhere"]
+"""`elsewhere`: the step's lines could not be identified, and another excerpt shows the log of the whole job."""
+
+TEXT_WITHOUT_LINES = {
+    "empty": "[the log is empty]",
+    "binary": "[the log is not text]",
+    "elsewhere": "[the lines of this step could not be identified: see the log of the whole job above]",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The selected lines of a step's log. Stored in checkpoints, so its fields must keep their names."""
+
+    step: int | None  # the number of the step; None if the job failed without a failed step
+    lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
+    error_line: int | None  # the number of the first line of the greatest weight, if it is among the lines
+    first_line: int  # of the part of the log that the excerpt is from; 0 if it has no lines
+    last_line: int
+    state: State
+    whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
+
+    @property
+    def total_lines(self) -> int:
+        """Number of lines in the part of the log that the excerpt is from."""
+        return self.last_line - self.first_line + 1 if self.first_line else 0
+
+
+def numbered(excerpt: Excerpt) -> CodeText:
+    """Return the excerpt as Claude sees it, in the format of the module's docstring. Every omission is visible."""
+    return CodeText("\n".join(_numbered_lines(excerpt)))
+
+
+def _numbered_lines(excerpt: Excerpt) -> Iterator[str]:
+    if excerpt.state != "text":
+        yield TEXT_WITHOUT_LINES[excerpt.state]
+        return
+    width = len(str(excerpt.last_line))
+    next_number = excerpt.first_line
+    for line in excerpt.lines:
+        if line.number > next_number:
+            yield _gap_remark(line.number - next_number)
+        yield f"{line.number:>{width}}| {line.text}"
+        if line.folded:
+            yield _fold_remark(line)
+        next_number = line.number + line.folded + 1
+    if next_number <= excerpt.last_line:
+        yield _gap_remark(excerpt.last_line + 1 - next_number)
+
+
+def _gap_remark(lines: int) -> str:
+    return f"[... {lines:,} {'line' if lines == 1 else 'lines'} left out ...]"
+
+
+def _fold_remark(line: LogLine) -> str:
+    times = f"{line.folded:,} more {'time' if line.folded == 1 else 'times'}"
+    return f"[the same line {times}, with other numbers]" if line.alike else f"[the same line {times}]"
+
+
+MAX_COMMAND_LINES = 12  # lines of the group that shows the command
+LINES_BEFORE, LINES_AFTER = 20, 40
+"""Lines around the first real error. More after it, because compilers and test runners explain below it (expected,
+received, notes). The exception of a traceback comes last, right below its most important frames."""
+MAX_FURTHER = 8  # limit for other lines with errors, for each weight
+TAIL_LINES = 30
+BINARY_SHARE = 0.5  # of the characters; a part with more is not shown
+
+
+class _LineSelector:
+    """Collects lines in order and keeps at most about 200."""
+
+    def __init__(self) -> None:
+        self.first_line = self.last_line = 0  # line numbers; 0 without lines
+        self.has_text = False
+        self.error: AnnotatedLine | None = None  # the first line of the greatest weight
+        self._command: list[LogLine] = []
+        self._command_of_error: list[LogLine] = []
+        self._before: deque[LogLine] = deque(maxlen=LINES_BEFORE)
+        self._window: list[LogLine] = []
+        self._lines_after_left = 0
+        self._further: dict[int, dict[str, LogLine]] = {}  # by weight, then by text
+        self._tail: deque[LogLine] = deque(maxlen=TAIL_LINES)
+        self._characters = self._binary_characters = 0
+
+    def add(self, annotated: AnnotatedLine) -> None:
+        line = annotated.line
+        self.first_line = self.first_line or line.number
+        self.last_line = line.number + line.folded
+        self.has_text = self.has_text or (bool(line.text) and not line.text.isspace())
+        self._characters += annotated.length
+        self._binary_characters += annotated.binary_length
+        self._tail.append(line)
+        if annotated.opens_command:
+            self._command = []
+        if annotated.is_command and len(self._command) < MAX_COMMAND_LINES:
+            self._command.append(line)
+        if annotated.weight:
+            self._add_error(annotated)
+        elif self._lines_after_left:
+            self._window.append(line)
+            self._lines_after_left -= 1
+        self._before.append(line)
+
+    def _add_error(self, annotated: AnnotatedLine) -> None:
+        line = annotated.line
+        if self.error is None or annotated.weight > self.error.weight:
+            self.error = annotated
+            self._window = [*self._before, line]
+            self._lines_after_left = LINES_AFTER
+            self._command_of_error = self._command
+        elif self._lines_after_left:
+            self._window.append(line)
+            self._lines_after_left -= 1
+        if annotated.weight >= ERROR_MARK:
+            by_text = self._further.setdefault(annotated.weight, {})
+            if len(by_text) < MAX_FURTHER:
+                by_text.setdefault(line.text, line)
+
+    @property
+    def is_binary(self) -> bool:
+        """True if most characters are binary: then nothing is shown. A few binary lines are replaced by remarks."""
+        return self._binary_characters > BINARY_SHARE * self._characters
+
+    def ranked_runs(self) -> Iterator[list[LogLine]]:
+        """Yield runs of adjacent lines, the most important run first, each from its most important line on.
+
+        A run goes upwards or downwards from that line; if one of its lines is left out, so are all later ones.
+        """
+        command = self._command_of_error if self.error is not None else self._command
+        error_index = self._window.index(self.error.line) if self.error is not None else 0
+        yield self._window[error_index : error_index + 8]
+        yield self._window[max(error_index - 7, 0) : error_index][::-1]
+        yield command[:3]
+        tail = list(self._tail)[::-1]
+        yield tail[:6]
+        further = [line for weight in sorted(self._further, reverse=True) for line in self._further[weight].values()]
+        yield from ([line] for line in further[:MAX_FURTHER])
+        yield self._window[error_index + 8 :]
+        yield self._window[: max(error_index - 7, 0)][::-1]
+        yield tail[6:]
+        yield command[3:]
+
+
+def cut(lines: Iterable[str], steps: Sequence[Step], *, characters: int) -> tuple[Excerpt, ...]:
+    """Return an excerpt for each failed step, in their order, or one for the whole job if no step failed.
+
+    `lines` are the lines of the raw log, with or without line ends, split at "\\n" only and decoded with
+    `errors="replace"`; they may be a stream of any length. `steps` must have all steps of the job, because one step
+    ends where the next begins. `characters` limits the total length of `numbered` for all excerpts that have lines; an
+    excerpt whose share is too small for a line has none. No content of the log raises an error. Credentials are not
+    redacted here, but they are not cut in two.
+    """
+    failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
+    job = _LineSelector()
+    parts = {step.number: _LineSelector() for step in failed}
+    for line in annotate_lines(lines, steps):
+        job.add(line)
+        if line.step is not None and line.step in parts:
+            parts[line.step].add(line)
+    if not failed or not job.has_text:
+        numbers: list[int | None] = [step.number for step in failed] or [None]
+        return tuple(_excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers)
+    missing = [number for number, part in parts.items() if not part.first_line]
+    shown = {number: part for number, part in parts.items() if number not in missing} | dict.fromkeys(missing[:1], job)
+    shown_numbers = sorted(shown)
+    budgets = dict(
+        zip(shown_numbers, divide_budget([_needed_chars(shown[n]) for n in shown_numbers], characters), strict=True)
+    )
+    return tuple(
+        _excerpt(n, shown[n], budgets[n], whole_job=n in missing) if n in shown else _elsewhere(n) for n in parts
+    )
+
+
+def divide_budget(needs: Sequence[int], total: int) -> list[int]:
+    """Divide `total` fairly: no share exceeds its need, and what one need leaves goes to the others."""
+    result = [0] * len(needs)
+    left = max(total, 0)
+    for remaining, index in zip(
+        range(len(needs), 0, -1), sorted(range(len(needs)), key=needs.__getitem__), strict=True
+    ):
+        result[index] = min(needs[index], left // remaining)
+        left -= result[index]
+    return result
+
+
+def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_job: bool) -> Excerpt:
+    if not part.has_text:
+        return Excerpt(step, (), None, part.first_line, part.last_line, "empty", whole_job)
+    if part.is_binary:
+        return Excerpt(step, (), None, part.first_line, part.last_line, "binary", whole_job)
+    lines = tuple(_choose_lines(part, characters))
+    error = part.error.line.number if part.error is not None else None
+    is_shown = any(line.number == error for line in lines)
+    return Excerpt(step, lines, error if is_shown else None, part.first_line, part.last_line, "text", whole_job)
+
+
+def _elsewhere(step: int) -> Excerpt:
+    return Excerpt(step, (), None, 0, 0, "elsewhere", whole_job=False)
+
+
+def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
+    """Return the most important lines that fit, in the order of the log."""
+    gap = _gap_cost(part)
+    left = characters - gap  # there may be one more gap than blocks of lines
+    chosen: dict[int, LogLine] = {}
+    ends: set[int] = set()  # the line number after each chosen line
+    for run in part.ranked_runs():
+        for full in run:
+            if full.number in chosen:
+                continue
+            line = truncate_line(full)
+            after = line.number + line.folded + 1
+            is_alone = line.number not in ends and after not in chosen
+            cost = _cost(line, part) + (gap if is_alone else 0)
+            if cost > left:
+                break
+            left -= cost
+            chosen[line.number] = line
+            ends.add(after)
+    return [chosen[number] for number in sorted(chosen)]
+
+
+def _cost(line: LogLine, part: _LineSelector) -> int:
+    """Return the length of the line in the output, with its remark."""
+    return len(f"{part.last_line}| {line.text}\n") + (len(_fold_remark(line)) + 1 if line.folded else 0)
+
+
+def _gap_cost(part: _LineSelector) -> int:
+    """Return the maximum length of a remark about omitted lines."""
+    return len(_gap_remark(max(part.last_line, 2))) + 1
+
+
+def _needed_chars(part: _LineSelector) -> int:
+    """Return a length that is enough for all selected lines of a part."""
+    lines = {line.number: line for run in part.ranked_runs() for line in run}
+    gap = _gap_cost(part)
+    return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())
+
+
+MIN_PARTIAL_CHARS = 12
+"""Minimum length, without blanks, of a quote that is part of a line; a shorter quote must be the whole line."""
+
+LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
+QUOTATION_MARKS = "`\"'“”‘’… "
+
+
+def locate(excerpts: Iterable[Excerpt], quote: str) -> LogLine | None:
+    """Return the line that contains the quote, or the first line of a longer quote; None if there is none.
+
+    All lines of the quote must be in one excerpt, in order. A line may be quoted in part, with its line number, and in
+    quotation marks; blanks, case and invisible characters are ignored. A line that equals the quote is preferred to a
+    line that contains it.
+    """
+    wanted = [line for line in (_variants(text) for text in quote.split("\n")) if line]
+    if not wanted:
+        return None
+    for matches in (_equals, _contains):
+        for excerpt in excerpts:
+            shown = [(line, _normalize(line.text)) for line in excerpt.lines]
+            for index, (line, text) in enumerate(shown):
+                if matches(text, wanted[0]) and _continue_in([other for _, other in shown[index + 1 :]], wanted[1:]):
+                    return line
+    return None
+
+
+def _continue_in(shown: list[str], wanted: list[list[str]]) -> bool:
+    remaining = iter(shown)
+    return all(any(_contains(text, variants) for text in remaining) for variants in wanted)
+
+
+def _equals(text: str, variants: list[str]) -> bool:
+    return text in variants
+
+
+def _contains(text: str, variants: list[str]) -> bool:
+    return any(text == variant or (len(variant) >= MIN_PARTIAL_CHARS and variant in text) for variant in variants)
+
+
+def _variants(line: str) -> list[str]:
+    """Return the variants of a quoted line: unchanged, and without its number or quotation marks."""
+    unquoted = line.strip(QUOTATION_MARKS)
+    variants = (
+        line,
+        LINE_NUMBER.sub("", line, count=1),
+        unquoted,
+        LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS),
+    )
+    return list(dict.fromkeys(variant for variant in map(_normalize, variants) if variant))
+
+
+def _normalize(text: str) -> str:
+    """Return the text as Claude saw it, without blanks and in one case."""
+    return "".join(redact(clean(CodeText(text))).split()).casefold()
