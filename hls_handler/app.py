@@ -26,8 +26,8 @@ from starlette.applications import Starlette
 from hls_handler import logs
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
-from hls_handler.clients.rate import RateLimitMonitor
-from hls_handler.clients.way import proxy_passwords
+from hls_handler.clients.rate_limit import RateLimitMonitor
+from hls_handler.clients.transport import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable

@@ -16,9 +16,9 @@ from hls_handler.cli.options import DOTENV, Config, config_path
 from hls_handler.cli.prompt_fields import format_custom_fields, list_labels
 from hls_handler.cli.say import print_line
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.claude_refusals import MODEL_REMEDY, PERMISSION_REMEDY
+from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect
-from hls_handler.clients.rate import RateLimitMonitor
+from hls_handler.clients.rate_limit import RateLimitMonitor
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.library import Library
 from hls_handler.prompting.problems import suggest_name

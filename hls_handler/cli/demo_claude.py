@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from hls_handler.cli.estimate import Estimate, estimate, estimate_from_tokens
 from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, abort, load_without_credentials, require_credential
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.claude_refusals import MODEL_REMEDY
+from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hls_handler.analysis import Usage
 from hls_handler.clients.claude import request_schema
-from hls_handler.clients.prices import cost_usd
+from hls_handler.clients.claude_reply import cost_usd
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.tokens import estimate_tokens

@@ -11,7 +11,7 @@ import typer
 
 from hls_handler.cli.options import Config, abort, fail, load_without_credentials, open_existing_store
 from hls_handler.cli.say import print_line
-from hls_handler.clients.looking import look
+from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import PromptError, SettingsError, StepFailed
 from hls_handler.prompting.library import Library
 from hls_handler.settings.effective import EffectiveSettings
@@ -45,7 +45,7 @@ def load_repository_settings(
         stored = store.repository_files.find_by_name(repository) if store else None
     if live:
         try:
-            github = look(settings.github, now=lambda: datetime.now(UTC))
+            github = connect_read_only(settings.github, now=lambda: datetime.now(UTC))
             stored = known_now(github.reader(repository).find_file(PATH, ref=None), stored)
         except (StepFailed, SettingsError) as exc:
             fail(str(exc))

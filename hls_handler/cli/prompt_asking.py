@@ -17,7 +17,7 @@ from hls_handler.cli.options import abort, fail
 from hls_handler.cli.prompt_finding import get_prompt, load_library
 from hls_handler.cli.say import print_line
 from hls_handler.clients.claude import Claude, request_schema
-from hls_handler.clients.prices import cost_usd
+from hls_handler.clients.claude_reply import cost_usd
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
 from hls_handler.prompting.library import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt

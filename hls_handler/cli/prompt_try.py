@@ -18,7 +18,7 @@ from hls_handler.cli.say import print_lines
 from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, with_remedy
 from hls_handler.cli.trying import TryResult, TryRunner
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.looking import look
+from hls_handler.clients.github import connect_read_only
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Account, Event
@@ -113,7 +113,7 @@ def _try(
             sandbox.state.plant(subject.event, subject.payload)
             settings_used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
         try:
-            github = look(settings_used.github, now=_utc_now, assume_open=prompt is not None)
+            github = connect_read_only(settings_used.github, now=_utc_now, assume_open=prompt is not None)
             stack.enter_context(closing(github))
             claude = Claude(settings_used.claude, clock=time.monotonic, now=_utc_now)
             stack.enter_context(closing(claude))

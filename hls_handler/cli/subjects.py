@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from hls_handler.cli.options import abort, fail, require_credential
 from hls_handler.cli.payloads import load_payload
-from hls_handler.clients.looking import look
+from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import REPOSITORY_NAME, event_key
 from hls_handler.handlers.reader import Reader
@@ -79,7 +79,7 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
         abort(["--event is only for files; for an issue or a pull request, the event is always `opened`"])
     require_credential(settings, "github.token", alternative=alternative)
     try:
-        with closing(look(settings.github, now=lambda: datetime.now(UTC))) as github:
+        with closing(connect_read_only(settings.github, now=lambda: datetime.now(UTC))) as github:
             opened = github.opened(conversation.repository, conversation.number)
     except HlsError as exc:
         fail(with_remedy(exc))
@@ -139,7 +139,7 @@ def _host_and_port(url: SplitResult) -> str:
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
     """Open the reader for the facts: GitHub's, or the sandbox's with the payload loaded."""
     if subject.live:
-        with closing(look(settings.github, now=lambda: datetime.now(UTC))) as github:
+        with closing(connect_read_only(settings.github, now=lambda: datetime.now(UTC))) as github:
             yield github.reader(repository)
         return
     from hls_handler.sandbox.facts import SandboxReader  # here: `hls serve` does not need it

@@ -11,7 +11,7 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.cli.story import tell
 from hls_handler.cli.subjects import Subject
-from hls_handler.clients.looking import ReadOnlyGithub
+from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed, StepFailed, Superseded
 from hls_handler.events import Account, Event, parse_envelope, parse_event

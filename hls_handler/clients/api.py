@@ -18,16 +18,52 @@ import urllib3
 from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectionClass
 from pydantic import TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from hls_handler import __version__
-from hls_handler.clients.rate import RateLimit
-from hls_handler.clients.refusals import translate_exception, translate_redirect, translate_status, unexpected_response
-from hls_handler.clients.watched import guarded_pool_classes
-from hls_handler.clients.way import find_proxy_settings
-from hls_handler.clients.wording import is_valid_header_value, redact_secret
+from hls_handler.clients.github_errors import (
+    translate_exception,
+    translate_redirect,
+    translate_status,
+    unexpected_response,
+)
+from hls_handler.clients.rate_limit import RateLimit
+from hls_handler.clients.transport import find_proxy_settings, is_valid_header_value, redact_secret
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
+
+
+def _guarded_pool_classes(before_send: Callable[[], None]) -> dict[str, type]:
+    """Return pool classes for `PoolManager.pool_classes_by_scheme`. The request raises what `before_send` raises.
+
+    `before_send` is called for the headers and for each piece of the body, on an open connection: after name lookup,
+    TCP, TLS and the proxy, which can take many seconds.
+    """
+
+    class GuardedHTTPConnection(HTTPConnection):
+        def send(self, data: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            before_send()
+            super().send(data)
+
+    class GuardedHTTPSConnection(HTTPSConnection):
+        def send(self, data: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            before_send()
+            super().send(data)
+
+    class GuardedHTTPPool(HTTPConnectionPool):
+        ConnectionCls = GuardedHTTPConnection
+
+    class GuardedHTTPSPool(HTTPSConnectionPool):
+        ConnectionCls = GuardedHTTPSConnection
+
+    return {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}
+
 
 T = TypeVar("T")
 
@@ -63,7 +99,7 @@ class _SingleRequestAdapter(HTTPAdapter):
     def __init__(self, timeout_s: float) -> None:
         self.before_send: Callable[[], None] = _do_nothing
         """Called right before bytes of a request are sent; an exception stops the request."""
-        self._pools = guarded_pool_classes(lambda: self.before_send())
+        self._pools = _guarded_pool_classes(lambda: self.before_send())
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
 

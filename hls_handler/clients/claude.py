@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from hls_handler.analysis import UnusableReply, ValidReply
-from hls_handler.clients.claude_refusals import translate
+from hls_handler.clients.claude_errors import translate
 from hls_handler.clients.claude_reply import WireModel, parse_body, parse_reply
-from hls_handler.clients.way import ProxySettings, find_proxy_settings
-from hls_handler.clients.wording import is_valid_header_value
+from hls_handler.clients.transport import ProxySettings, find_proxy_settings, is_valid_header_value
 from hls_handler.errors import SettingsError
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings

@@ -1,16 +1,16 @@
-"""Parses Claude's HTTP responses: stop reason, usage with cost, and the validated reply."""
+"""Parses Claude's HTTP responses: stop reason, usage with cost at list price, and the validated reply."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal, TypeVar
 
+import genai_prices
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
-from hls_handler.clients.claude_refusals import unexpected_response
-from hls_handler.clients.prices import cost_usd
-from hls_handler.clients.wording import shorten
+from hls_handler.clients.claude_errors import unexpected_response
+from hls_handler.clients.transport import shorten
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -61,7 +61,7 @@ def parse_body(shape: type[M], body: bytes, *, label: str) -> M:
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:
-        raise unexpected_response(label, describe_problems(exc)) from None
+        raise unexpected_response(label, _describe_problems(exc)) from None
 
 
 def parse_reply(
@@ -83,7 +83,7 @@ def parse_reply(
             try:
                 reply = model.model_validate_json(text)
             except ValidationError as exc:
-                return unusable("invalid", describe_problems(exc))
+                return unusable("invalid", _describe_problems(exc))
             return ValidReply(prompt_id, reply_type, reply, usage)
         case "max_tokens":
             return unusable("truncated", f"the reply was cut off after {usage.output_tokens} tokens (max_tokens)")
@@ -95,7 +95,7 @@ def parse_reply(
             return unusable("stopped", f"Claude stopped without a reply ({shorten(reason or 'no stop reason')})")
 
 
-def describe_problems(exc: ValidationError) -> str:
+def _describe_problems(exc: ValidationError) -> str:
     """Return "priority: Input should be 'high', 'medium' or 'low'; summary: Field required", without values."""
     errors = exc.errors(include_input=False, include_url=False, include_context=False)
     problems = [shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}") for error in errors]
@@ -119,3 +119,21 @@ def _describe_stop(details: _StopDetails | None) -> str:
     category = f" ({shorten(details.category)})" if details and details.category else ""
     explanation = f": {shorten(details.explanation)}" if details and details.explanation else ""
     return f"Claude refused to answer{category}{explanation}"
+
+
+def cost_usd(usage: Usage) -> float | None:
+    """Return US dollars at list price, or None for a model that is not in Anthropic's list.
+
+    `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens: 0.0006. The price of some models
+    depends on the length of the whole prompt, including cached parts.
+    """
+    counted = genai_prices.Usage(
+        input_tokens=usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    try:
+        return float(genai_prices.calc_price(counted, usage.model, provider_id="anthropic").total_price)
+    except LookupError:
+        return None

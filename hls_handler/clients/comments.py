@@ -8,9 +8,8 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi, repository_path
-from hls_handler.clients.drafts import decide_body, marker
-from hls_handler.clients.memory import ConversationMemory
-from hls_handler.clients.writes import COMMENT, WireComment, Writes
+from hls_handler.clients.comment_body import decide_body, marker
+from hls_handler.clients.writes import COMMENT, ConversationMemory, WireComment, Writes
 from hls_handler.events import Account
 
 MAX_PAGES = 100

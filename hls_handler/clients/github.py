@@ -1,18 +1,168 @@
-"""GitHub client of one worker: the bot account, and a reader and a writer for each repository, over one connection."""
+"""GitHub client of one worker: the bot account, and a reader and a writer for each repository, over one connection.
+
+`ReadOnlyGithub` reads as usual and never writes, whatever the settings say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from hls_handler.clients.account import RepositoryAccess, access, fetch_bot_account
-from hls_handler.clients.api import GithubApi
-from hls_handler.clients.memory import ConversationMemory
-from hls_handler.clients.rate import RateLimit
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
+from hls_handler.clients.api import GithubApi, repository_path
+from hls_handler.clients.comments import apply_comment_plan, plan_comment, preview_comment
+from hls_handler.clients.labels import apply_label_change, label_origins, plan_labels, preview_labels
+from hls_handler.clients.rate_limit import RateLimit, RateLimitMonitor
 from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.writer import DryRunWriter, GithubWriter
-from hls_handler.events import Account
+from hls_handler.clients.writes import ConversationMemory, Writes
+from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.events import Account, Issue, PullRequest, WireAccount
+from hls_handler.handlers.labelling import LabelState
+from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.model import Github as GithubSettings
+
+ACCOUNT_REMEDY = (
+    "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
+)
+_ACCOUNT = TypeAdapter(WireAccount)
+
+
+class _WireRole(BaseModel):
+    """Permissions of the account, not of the token. https://docs.github.com/en/rest/repos/repos#get-a-repository"""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    triage: bool = False
+    push: bool = False
+
+
+class _WireRepository(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    archived: bool = False
+    disabled: bool = False
+    private: bool = False
+    has_issues: bool = True
+    permissions: _WireRole | None = None  # absent for an anonymous caller
+
+
+_REPOSITORY = TypeAdapter(_WireRepository)
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryAccess:
+    """Permissions of HLS in one repository, as far as GitHub reports them without a write."""
+
+    missing: tuple[str, ...]  # one sentence for each missing permission or other obstacle; empty if there is none
+
+
+def fetch_bot_account(api: GithubApi) -> Account:
+    """Return the account that the token belongs to.
+
+    Raises `DependencyDown` with a remedy in the settings for a token without an account (403, 404).
+    """
+    try:
+        return api.get("/user", _ACCOUNT).value()
+    except Permanent as exc:
+        raise DependencyDown(str(exc), dependency="github", remedy=ACCOUNT_REMEDY) from exc
+
+
+def access(api: GithubApi, repository: str) -> RepositoryAccess:
+    """Check the permissions in "owner/repo" with one request. Raises `DependencyDown` if GitHub itself fails.
+
+    Limits of a fine-grained token are not detected: GitHub reports the permissions of its account.
+    """
+    try:
+        found, headers = api.get_with_headers(repository_path(repository), _REPOSITORY)
+    except Permanent as exc:
+        return RepositoryAccess((str(exc),))
+    role = found.permissions or _WireRole()
+    scopes = _scopes(headers.get("x-oauth-scopes"))
+    missing = []
+    if found.archived or found.disabled:
+        missing.append(f"{repository} is {'archived' if found.archived else 'disabled'}: nothing can be written there")
+    if not found.has_issues:
+        missing.append(f"issues are disabled in {repository}: only pull requests can be processed")
+    if not (role.triage or role.push):
+        missing.append(f"the account may not set labels in {repository}: it needs the role triage or write")
+    elif not role.push:
+        missing.append(
+            f"the account may not create labels in {repository}: give it the role write, or create them yourself"
+        )
+    if scopes is not None and not _are_sufficient(scopes, private=found.private):
+        missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
+    return RepositoryAccess(tuple(missing))
+
+
+def _scopes(header: str | None) -> frozenset[str] | None:
+    """Return the scopes of a classic token; None for the other kinds, which have no scopes."""
+    return None if header is None else frozenset(scope.strip() for scope in header.split(","))
+
+
+def _are_sufficient(scopes: frozenset[str], *, private: bool) -> bool:
+    return "repo" in scopes or (not private and "public_repo" in scopes)
+
+
+class GithubWriter:
+    """Writes labels and comments. `wait_for_slot` is called before each write, and may raise to stop safely.
+
+    `check_lease` is called right before the bytes of a write are sent, and may raise too.
+    """
+
+    def __init__(
+        self,
+        api: GithubApi,
+        repository: str,
+        *,
+        bot: Account,
+        memory: ConversationMemory,
+        wait_for_slot: Callable[[], None],
+        check_lease: Callable[[], None],
+    ) -> None:
+        self._api, self._repository, self._bot, self._memory = api, repository, bot, memory
+        self._writes = Writes(api, repository, wait_for_slot=wait_for_slot, check_lease=check_lease)
+
+    def ensure_labels(
+        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
+    ) -> Outcome:
+        change = plan_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
+        return apply_label_change(
+            change,
+            number,
+            order=tuple(label.name for label in action.requested),
+            origins=label_origins(action),
+            writes=self._writes,
+            memory=self._memory,
+            before=before,
+        )
+
+    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
+        plan = plan_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
+        return apply_comment_plan(plan, number, action.family, writes=self._writes, memory=self._memory)
+
+
+class DryRunWriter:
+    """Reads and decides as `GithubWriter` does, but writes nothing: neither to GitHub nor to the memory."""
+
+    def __init__(self, api: GithubApi, repository: str, *, bot: Account, memory: ConversationMemory) -> None:
+        self._api, self._repository, self._bot, self._memory = api, repository, bot, memory
+
+    def ensure_labels(
+        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
+    ) -> Outcome:
+        del before  # a dry run has no earlier runs, because it never waits for a write slot
+        return preview_labels(
+            plan_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
+        )
+
+    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
+        return preview_comment(
+            plan_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
+        )
 
 
 def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
@@ -57,3 +207,74 @@ class Github:
 
     def close(self) -> None:
         self._api.close()
+
+
+NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
+"""Keys of a repository that the API returns and webhooks do not have; the second is a credential."""
+
+_DOCUMENT = TypeAdapter(dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEvent:
+    """The `opened` event of an issue or pull request, rebuilt from its current state on GitHub."""
+
+    event: str  # "issues" or "pull_request"
+    payload: Mapping[str, object]
+
+
+def connect_read_only(
+    settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False
+) -> ReadOnlyGithub:
+    """Create a client without sending a request. `now` returns aware UTC.
+
+    Raises `SettingsError` for an invalid token or base URL.
+    """
+    return ReadOnlyGithub(GithubApi(settings, observe=RateLimitMonitor().observe, now=now), assume_open=assume_open)
+
+
+class ReadOnlyGithub(Github):
+    """With `assume_open`, closed and locked conversations are read as open and not locked."""
+
+    def __init__(self, api: GithubApi, *, assume_open: bool) -> None:
+        super().__init__(api)
+        self.assume_open = assume_open
+
+    def opened(self, repository: str, number: int) -> OpenedEvent:
+        """Return the event of the issue or pull request with this number; two or three requests. Raises as reads do."""
+        base = repository_path(repository)
+        repository_json = self._api.get(base, _DOCUMENT)
+        conversation = self._api.get(f"{base}/issues/{number}", _DOCUMENT)
+        common = {
+            "action": "opened",
+            "repository": {key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS},
+            "sender": conversation.get("user"),
+        }
+        if conversation.get("pull_request") is None:
+            return OpenedEvent("issues", {**common, "issue": conversation})
+        pull_request = self._api.get(f"{base}/pulls/{number}", _DOCUMENT)
+        return OpenedEvent("pull_request", {**common, "number": number, "pull_request": pull_request})
+
+    def reader(self, repository: str) -> GithubReader:
+        return _AssumeOpenReader(self._api, repository) if self.assume_open else super().reader(repository)
+
+    def writer(
+        self,
+        repository: str,
+        *,
+        bot: Account,
+        memory: ConversationMemory,
+        wait_for_slot: Callable[[], None],
+        check_lease: Callable[[], None],
+        dry_run: bool,
+    ) -> DryRunWriter:
+        del wait_for_slot, check_lease, dry_run  # nothing is written, so there is no write slot to wait for
+        return DryRunWriter(self._api, repository, bot=bot, memory=memory)
+
+
+class _AssumeOpenReader(GithubReader):
+    def issue(self, number: int) -> Issue:
+        return replace(super().issue(number), state="open", locked=False)
+
+    def pull_request(self, number: int) -> PullRequest:
+        return replace(super().pull_request(number), state="open", locked=False)

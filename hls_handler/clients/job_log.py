@@ -16,8 +16,8 @@ import requests
 import urllib3
 
 from hls_handler import __version__
-from hls_handler.clients.refusals import translate_exception, unexpected_response
-from hls_handler.clients.way import ProxySettings, find_proxy_settings
+from hls_handler.clients.github_errors import translate_exception, unexpected_response
+from hls_handler.clients.transport import ProxySettings, find_proxy_settings
 from hls_handler.handlers.reader import NoLog
 
 MAX_BYTES = 100 * 1024 * 1024

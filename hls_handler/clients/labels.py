@@ -11,8 +11,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureLabels, Outcome
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
-from hls_handler.clients.memory import ConversationMemory
-from hls_handler.clients.writes import Writes
+from hls_handler.clients.writes import ConversationMemory, Writes
 from hls_handler.events import WireLabel
 from hls_handler.handlers.labelling import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
 from hls_handler.settings.model import EffectiveLabels
@@ -108,10 +107,10 @@ def apply_label_change(
         memory.record_label_intents(change.add, origins)
         writes.add_labels(number, change.add)
         memory.mark_labels_set(change.add)
-    return label_outcome(merge_earlier_runs(change, order=order, before=before, after=memory.labels()))
+    return _label_outcome(_merge_earlier_runs(change, order=order, before=before, after=memory.labels()))
 
 
-def merge_earlier_runs(
+def _merge_earlier_runs(
     change: LabelPlan,
     *,
     order: Sequence[str],
@@ -134,7 +133,7 @@ def merge_earlier_runs(
     )
 
 
-def label_outcome(change: LabelPlan) -> Outcome:
+def _label_outcome(change: LabelPlan) -> Outcome:
     """Return the outcome of the change. Labels whose write was confirmed late (`confirm`) count as added."""
     added = change.confirm + change.add
     changes = [f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", change.remove)) if names]
@@ -147,7 +146,7 @@ def label_outcome(change: LabelPlan) -> Outcome:
 
 def preview_labels(change: LabelPlan) -> Outcome:
     """Return the outcome that the change would have. Writes nothing; an empty change is not "dry_run"."""
-    outcome = label_outcome(change)
+    outcome = _label_outcome(change)
     if not (change.add or change.remove):
         return outcome
     return replace(outcome, kind="dry_run", detail=f"would have: {outcome.detail}")

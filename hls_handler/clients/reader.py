@@ -1,30 +1,169 @@
-"""Reads of one repository, one request per call or page, returned as HLS's values."""
+"""Reads of one repository, one request per call or page, returned as HLS's values.
+
+The `Wire...` classes are the formats of the objects that webhooks do not contain.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
+from pydantic import Base64Bytes, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.job_log import read_log
-from hls_handler.clients.wire_reads import WireChangedFile, WireComparison, WireContent, WireJob, WireReviewComment
 from hls_handler.events import (
     Comment,
     Issue,
     PullRequest,
     Release,
     Review,
+    Text,
+    UtcTime,
+    WireAccount,
     WireComment,
     WireIssue,
     WirePullRequest,
     WireRelease,
     WireReview,
 )
-from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import (
+    ChangedFile,
+    Commit,
+    Comparison,
+    FileAtRef,
+    NoLog,
+    ReviewComment,
+    WorkflowJob,
+    WorkflowStep,
+)
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _WireChangedFile(_Wire):
+    filename: str
+    previous_filename: str | None = None
+    status: str
+    additions: int = 0
+    deletions: int = 0
+    patch: str | None = None
+
+    def value(self) -> ChangedFile:
+        return ChangedFile(
+            path=self.filename,
+            previous_path=self.previous_filename,
+            status=self.status,
+            additions=self.additions,
+            deletions=self.deletions,
+            patch=self.patch,
+        )
+
+
+class _WireReviewComment(_Wire):
+    path: str
+    side: str | None = None
+    line: int | None = None
+    original_line: int | None = None
+    diff_hunk: Text = ""
+    body: Text = ""
+    in_reply_to_id: int | None = None
+
+    def value(self) -> ReviewComment:
+        line = self.line if self.original_line is None else self.original_line
+        return ReviewComment(
+            path=self.path,
+            side=self.side,
+            line=line,
+            hunk=self.diff_hunk,
+            body=self.body,
+            is_reply=self.in_reply_to_id is not None,
+        )
+
+
+class _WireStep(_Wire):
+    number: int
+    name: Text = ""
+    conclusion: str | None = None
+    started_at: UtcTime | None = None
+    completed_at: UtcTime | None = None
+
+    def value(self) -> WorkflowStep:
+        return WorkflowStep(
+            number=self.number,
+            name=self.name,
+            conclusion=self.conclusion,
+            started_at=self.started_at,
+            completed_at=self.completed_at,
+        )
+
+
+class WireJob(_Wire):
+    id: int
+    name: Text = ""
+    conclusion: str | None = None
+    run_attempt: int = 1
+    html_url: Text = ""
+    steps: tuple[_WireStep, ...] | None = None
+
+    def value(self) -> WorkflowJob:
+        return WorkflowJob(
+            id=self.id,
+            name=self.name,
+            conclusion=self.conclusion,
+            attempt=self.run_attempt,
+            html_url=self.html_url,
+            steps=tuple(step.value() for step in self.steps or ()),
+        )
+
+
+class WireContent(_Wire):
+    """For a file of more than 1 MB, `encoding` is "none" and there is no content."""
+
+    type: Literal["file", "symlink", "submodule"]
+    sha: str
+    encoding: str | None = None
+    content: Base64Bytes | None = None
+
+    def value(self) -> FileAtRef:
+        return FileAtRef(self.type, self.sha, self.content if self.encoding == "base64" else None)
+
+
+class _WireGitAuthor(_Wire):
+    name: Text = ""
+
+
+class _WireGitCommit(_Wire):
+    message: Text = ""
+    author: _WireGitAuthor | None = None
+
+
+def _none_if_empty(value: object) -> object:
+    """GitHub sends null or an empty object for a commit whose author has no account."""
+    return value or None
+
+
+class _WireCommit(_Wire):
+    sha: str
+    commit: _WireGitCommit
+    author: Annotated[WireAccount | None, BeforeValidator(_none_if_empty)] = None
+
+    def value(self) -> Commit:
+        author = self.author.login if self.author else (self.commit.author or _WireGitAuthor()).name
+        return Commit(sha=self.sha, message=self.commit.message, author=author)
+
+
+class WireComparison(_Wire):
+    total_commits: int
+    commits: tuple[_WireCommit, ...]
+
+    def value(self) -> Comparison:
+        return Comparison(total=self.total_commits, commits=tuple(commit.value() for commit in self.commits))
+
 
 MAX_FILE_PAGES = 30
 """GitHub lists at most 3,000 files of a pull request."""
@@ -39,9 +178,9 @@ LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
 
 _ISSUE = TypeAdapter(WireIssue)
 _PULL_REQUEST = TypeAdapter(WirePullRequest)
-_FILES = TypeAdapter(tuple[WireChangedFile, ...])
+_FILES = TypeAdapter(tuple[_WireChangedFile, ...])
 _REVIEWS = TypeAdapter(tuple[WireReview, ...])
-_REVIEW_COMMENTS = TypeAdapter(tuple[WireReviewComment, ...])
+_REVIEW_COMMENTS = TypeAdapter(tuple[_WireReviewComment, ...])
 _COMMENTS = TypeAdapter(tuple[WireComment, ...])
 _JOBS = TypeAdapter(tuple[WireJob, ...])
 _PULL_REQUESTS = TypeAdapter(tuple[WirePullRequest, ...])

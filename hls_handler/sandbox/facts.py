@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hls_handler.clients.wire_reads import WireComparison, WireContent, WireJob
+from hls_handler.clients.reader import WireComparison, WireContent, WireJob
 from hls_handler.errors import Permanent
 from hls_handler.events import (
     Comment,

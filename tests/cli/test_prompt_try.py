@@ -18,8 +18,8 @@ from hls_handler.cli import app
 from hls_handler.cli.subjects import Subject
 from hls_handler.cli.trying import TryRunner
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.drafts import marker
-from hls_handler.clients.looking import look
+from hls_handler.clients.comment_body import marker
+from hls_handler.clients.github import connect_read_only
 from hls_handler.history.conversations import ConversationState
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
@@ -389,7 +389,7 @@ def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path
     payload = recorded.load("demo/question")
     later: list[timedelta] = []
     with (
-        closing(look(settings.github, now=lambda: NOON)) as github,
+        closing(connect_read_only(settings.github, now=lambda: NOON)) as github,
         closing(Claude(settings.claude, clock=lambda: 0.0, now=lambda: NOON)) as claude,
     ):
         result = TryRunner(

@@ -6,8 +6,8 @@ import pytest
 
 from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi
+from hls_handler.clients.comment_body import OLDER_LEFT_OUT
 from hls_handler.clients.github import Github
-from hls_handler.clients.sections import OLDER_LEFT_OUT
 from hls_handler.errors import DependencyDown
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_memory import FakeMemory

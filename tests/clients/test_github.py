@@ -1,20 +1,134 @@
-"""The GitHub client of one worker."""
+"""The GitHub client of one worker: bot account, permissions, dry runs and read-only access."""
 
 from __future__ import annotations
 
-from hls_handler.clients.github import connect
-from hls_handler.clients.rate import RateLimitMonitor
-from hls_handler.clients.writer import DryRunWriter, GithubWriter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import EnsureComment, EnsureLabels, Outcome, RequestedLabel
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.github import (
+    DryRunWriter,
+    GithubWriter,
+    OpenedEvent,
+    ReadOnlyGithub,
+    RepositoryAccess,
+    access,
+    connect,
+    connect_read_only,
+    fetch_bot_account,
+)
+from hls_handler.clients.rate_limit import RateLimitMonitor
+from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account
+from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON, github_settings
-from tests.clients.fake_github import FakeGithub
+from tests.clients.fake_github import MALLORY, FakeGithub, Fault
 from tests.clients.fake_memory import FakeMemory
 from tests.clients.test_labels import WriteSlots
-from tests.clients.test_reader import ISSUE
+from tests.clients.test_reader import ISSUE as CRASH
+
+WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
+
+
+def test_bot_account_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
+    assert fetch_bot_account(api) == Account("hls-bot", 9001, "User")
+    assert github.calls == ["GET /user"]
+
+
+def test_github_app_account_is_a_bot(api: GithubApi, github: FakeGithub) -> None:
+    github.user = {"login": "helper[bot]", "id": 5, "type": "Bot"}
+    assert fetch_bot_account(api).is_bot
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", "/user", status=403, body={"message": "Resource not accessible by integration"}),
+        Fault("GET", "/user", status=404, body={"message": "Not Found"}),
+    ],
+)
+def test_token_without_account_raises_dependency_down_with_remedy(
+    api: GithubApi, github: FakeGithub, fault: Fault
+) -> None:
+    github.faults = [fault]
+    with pytest.raises(DependencyDown, match=r"^GET /user: 40") as caught:
+        fetch_bot_account(api)
+    assert "use a personal access token" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("repository", "headers", "missing"),
+    [
+        (WRITE, {}, ()),
+        (WRITE, {"X-OAuth-Scopes": "gist, repo"}, ()),
+        (
+            {**WRITE, "private": True},
+            {"X-OAuth-Scopes": "public_repo"},
+            ("the token lacks the scope repo",),
+        ),
+        (WRITE, {"X-OAuth-Scopes": "public_repo"}, ()),
+        (
+            WRITE,
+            {"X-OAuth-Scopes": ""},
+            ("the token lacks the scope public_repo",),
+        ),
+        (
+            {"permissions": {"push": False, "triage": True}},
+            {},
+            ("the account may not create labels in o/r: give it the role write, or create them yourself",),
+        ),
+        (
+            {"permissions": {"push": False, "triage": False}},
+            {},
+            ("the account may not set labels in o/r: it needs the role triage or write",),
+        ),
+        (
+            {},
+            {},
+            ("the account may not set labels in o/r: it needs the role triage or write",),
+        ),
+        (
+            {**WRITE, "archived": True},
+            {},
+            ("o/r is archived: nothing can be written there",),
+        ),
+        (
+            {**WRITE, "disabled": True},
+            {},
+            ("o/r is disabled: nothing can be written there",),
+        ),
+        (
+            {**WRITE, "has_issues": False},
+            {},
+            ("issues are disabled in o/r: only pull requests can be processed",),
+        ),
+    ],
+)
+def test_missing_permissions_are_listed(
+    api: GithubApi, github: FakeGithub, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
+) -> None:
+    github.repository, github.headers = repository, headers
+    assert access(api, "o/r") == RepositoryAccess(missing)
+    assert github.calls == ["GET /repos/o/r"]
+
+
+def test_invisible_repository_is_listed_and_not_raised(api: GithubApi) -> None:
+    assert access(api, "o/other") == RepositoryAccess(
+        ("GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token",)
+    )
+
+
+def test_failure_of_github_is_raised(api: GithubApi, github: FakeGithub) -> None:
+    github.faults = [Fault("GET", "/repos/o/r", status=500)]
+    with pytest.raises(DependencyDown):
+        access(api, "o/r")
 
 
 def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateLimitMonitor) -> None:
-    github.issue = ISSUE
+    github.issue = CRASH
     client = connect(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON)
     assert github.calls == []
     bot = client.fetch_bot_account()
@@ -45,3 +159,74 @@ def test_a_dry_run_gets_a_writer_that_cannot_write(github: FakeGithub, meter: Ra
     ]
     client.close()
     assert kinds == [DryRunWriter, GithubWriter]
+
+
+HLS = Account(login="hls-bot", id=9001, type="User")
+REPOSITORY = {"id": 1, "full_name": "o/r"}
+ISSUE = {"number": 7, "title": "It breaks", "user": MALLORY, "state": "open"}
+PULL_REQUEST = {**ISSUE, "head": {"sha": "a" * 40, "ref": "fix"}, "base": {"sha": "b" * 40, "ref": "main"}}
+
+
+@pytest.fixture
+def read_only(github: FakeGithub) -> Iterator[ReadOnlyGithub]:
+    client = connect_read_only(github_settings(github.base_url), now=lambda: NOON)
+    yield client
+    client.close()
+
+
+def test_opened_event_of_issue_is_rebuilt(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
+    github.repository, github.issue = {**REPOSITORY}, {**ISSUE}
+    assert read_only.opened("o/r", 7) == OpenedEvent(
+        "issues", {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "issue": ISSUE}
+    )
+    assert github.calls == ["GET /repos/o/r", "GET /repos/o/r/issues/7"]
+
+
+def test_opened_event_of_pull_request_is_rebuilt(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
+    github.repository, github.issue, github.pull_request = (
+        {**REPOSITORY},
+        {**ISSUE, "pull_request": {}},
+        {**PULL_REQUEST},
+    )
+    assert read_only.opened("o/r", 7) == OpenedEvent(
+        "pull_request",
+        {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "number": 7, "pull_request": PULL_REQUEST},
+    )
+
+
+def test_repository_keys_that_webhooks_lack_are_removed(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
+    github.repository = {**REPOSITORY, "permissions": {"push": True}, "temp_clone_token": "a-credential"}
+    github.issue = {**ISSUE}
+    assert read_only.opened("o/r", 7).payload["repository"] == REPOSITORY
+
+
+def test_missing_conversation_is_named_in_the_error(read_only: ReadOnlyGithub) -> None:
+    with pytest.raises(Permanent, match="GET /repos/o/r/issues/8: 404"):
+        read_only.opened("o/r", 8)
+
+
+def test_nothing_is_written_even_without_dry_run(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
+    memory = FakeMemory()
+    writer = read_only.writer(
+        "o/r", bot=HLS, memory=memory, wait_for_slot=lambda: None, check_lease=lambda: None, dry_run=False
+    )
+    labels = EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",))
+    assert writer.ensure_labels(7, labels, labels=EffectiveLabels.model_validate({}), before={}) == Outcome(
+        "labels", "dry_run", "would have: added bug", added=("bug",)
+    )
+    assert writer.ensure_comment(7, EnsureComment("issues", "Hello.", create=True)) == Outcome(
+        "comment", "dry_run", "would have commented", body="Hello.\n<!-- hls:issues -->"
+    )
+    assert {seen.verb for seen in github.seen} == {"GET"}
+
+
+@pytest.mark.parametrize(("assume_open", "read_as"), [(False, ("closed", True)), (True, ("open", False))])
+def test_closed_and_locked_conversation_can_be_read_as_open(
+    github: FakeGithub, assume_open: bool, read_as: tuple[str, bool]
+) -> None:
+    github.issue = {**ISSUE, "state": "closed", "locked": True}
+    github.pull_request = {**PULL_REQUEST, "state": "closed", "locked": True}
+    client = connect_read_only(github_settings(github.base_url), now=lambda: NOON, assume_open=assume_open)
+    issue, pull_request = client.reader("o/r").issue(7), client.reader("o/r").pull_request(7)
+    client.close()
+    assert (issue.state, issue.locked) == (pull_request.state, pull_request.locked) == read_as

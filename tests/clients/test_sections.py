@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hls_handler.clients.clamp import MAX_COMMENT_CHARS
-from hls_handler.clients.sections import (
+from hls_handler.clients.comment_body import (
+    MAX_COMMENT_CHARS,
     OLDER_LEFT_OUT,
     SECTION_TRUNCATED,
     Section,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from tests.clients.fake_way import Authority, Proxy, tls_server
+from tests.clients.fake_network import Authority, Proxy, tls_server
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import ROOT, Waiting
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.clients.drafts import marker
+from hls_handler.clients.comment_body import marker
 from hls_handler.errors import PayloadError
 from hls_handler.events import REQUIRED_OBJECTS, EnvelopeAccount, WebhookEnvelope, parse_envelope, parse_event
 from hls_handler.prompting import recorded

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from hls_handler.clients.rate import RateLimit
+from hls_handler.clients.rate_limit import RateLimit
 from hls_handler.web.stats import Counters, Snapshot, Throughput, percentile, stats_page
 
 UNHEARD = RateLimit(None, None, None)

@@ -13,15 +13,13 @@ from urllib.parse import urlsplit
 import requests
 from github.Requester import Requester
 
-from hls_handler.clients.retry_after import MAX_WAIT, retry_after
-from hls_handler.clients.way import ProxySettings
+from hls_handler.clients.transport import MAX_WAIT, ProxySettings, retry_after
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
 """Pause that GitHub requires after a secondary rate limit without a time."""
 
 TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or revoked"  # noqa: S105 (a sentence)
-PERMISSION_REMEDY = "let the account of github.token have the permission, or give the token more rights"
 ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 LIMIT_REMEDY = "wait until the rate limit resets; fewer repositories or events use less of the quota"

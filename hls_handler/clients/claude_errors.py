@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from hls_handler.clients.retry_after import retry_after
-from hls_handler.clients.way import ProxySettings
-from hls_handler.clients.wording import redact_secret
+from hls_handler.clients.transport import ProxySettings, redact_secret, retry_after
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 
 if TYPE_CHECKING:

@@ -1,24 +1,29 @@
-"""Proxy and certificate settings for outgoing connections, the same for GitHub and Claude.
+"""Outgoing HTTP connections to GitHub and Claude: proxy and certificate settings, causes of failures, Retry-After.
 
-They come from the usual environment variables. The libraries interpret these differently (requests uses
-REQUESTS_CA_BUNDLE and the authorities of certifi, httpx2 uses SSL_CERT_FILE and those of the system), so the libraries
-get explicit values from this module and read no variables themselves.
+Proxies and certificate authorities come from the usual environment variables. The libraries interpret these differently
+(requests uses REQUESTS_CA_BUNDLE and the authorities of certifi, httpx2 uses SSL_CERT_FILE and those of the system), so
+the libraries get explicit values from this module and read no variables themselves.
 """
 
 from __future__ import annotations
 
+import base64
+import math
 import os
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from ssl import SSLCertVerificationError
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import certifi
 import requests
 
-from hls_handler.clients.wording import describe_cause, find_certificate_problem, find_proxy_status
 from hls_handler.errors import SettingsError
 from hls_handler.settings.checks import is_loopback
 from hls_handler.settings.environment import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
@@ -51,7 +56,7 @@ class ProxySettings:
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the reason, to be appended to "no answer", and the remedy; `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
-        certificate_problem = find_certificate_problem(exc)
+        certificate_problem = _find_certificate_problem(exc)
         if certificate_problem is not None:
             source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
             remedy = (
@@ -59,7 +64,7 @@ class ProxySettings:
                 f"the trusted authorities now come from {source}"
             )
             return f"{through}: certificate verification failed: {certificate_problem}", remedy
-        status = find_proxy_status(exc) if self.proxy else None
+        status = _find_proxy_status(exc) if self.proxy else None
         if status == 407:
             remedy = "correct the user name and password in HTTPS_PROXY, and restart"
             return f"{through}: it rejected the user name or password (407)", remedy
@@ -168,3 +173,115 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
         entry = name.strip("[]")
     name = entry.removeprefix("*").removeprefix(".")
     return name != "" and (host == name or host.endswith(f".{name}"))
+
+
+MAX_CHARS = 300
+"""Limit for foreign text in one message, in characters."""
+
+TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
+"""Start of the errors of `http.client` and httpcore2 if a proxy rejects a tunnel."""
+
+
+def redact_secret(text: str, secret: str) -> str:
+    """Return the text as one line of at most 300 characters, with the secret (also URL- or base64-encoded) as `***`."""
+    encoded = secret.encode()
+    forms = {
+        secret,
+        quote(secret, safe=""),
+        base64.b64encode(encoded).decode().rstrip("="),
+        base64.urlsafe_b64encode(encoded).decode().rstrip("="),
+    }
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        text = text.replace(form, "***")
+    return shorten(text)
+
+
+def shorten(text: str) -> str:
+    """Return the text as one line of at most 300 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_CHARS else line[: MAX_CHARS - 1] + "…"
+
+
+def is_valid_header_value(secret: str) -> bool:
+    """Check that a secret is valid in an HTTP header; otherwise the HTTP library would put it into an error message."""
+    return secret.isascii() and secret.isprintable() and secret.strip() == secret and secret != ""
+
+
+def describe_cause(exc: BaseException) -> str:
+    """Return the operating system's message for a failed connection ("Connection refused"), else the exception's class.
+
+    Messages of HTTP libraries are not used: they may contain headers, and with them a key.
+    """
+    messages = [
+        link.strerror
+        for link in _chain(exc)
+        if isinstance(link, OSError) and link.errno is not None and isinstance(link.strerror, str)
+    ]
+    return messages[-1] if messages else type(exc).__name__
+
+
+def _find_certificate_problem(exc: BaseException) -> str | None:
+    """Return OpenSSL's message if the verification of the server's certificate failed, else None."""
+    messages = (link.verify_message for link in _chain(exc) if isinstance(link, SSLCertVerificationError))
+    return next(messages, None)
+
+
+def _find_proxy_status(exc: BaseException) -> int | None:
+    """Return the status with which a proxy rejected the tunnel, or None."""
+    for link in _chain(exc):
+        match = TUNNEL_STATUS.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
+        if match is not None:
+            return int(match[1])
+    return None
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    seen = set[int]()
+    link: BaseException | None = exc
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = _inner_exception(link)
+
+
+def _inner_exception(exc: BaseException) -> BaseException | None:
+    """Return the exception that caused this one: its cause, its context, or an argument."""
+    candidates = [exc.__cause__, exc.__context__, *exc.args, getattr(exc, "reason", None)]
+    return next((link for link in candidates if isinstance(link, BaseException)), None)
+
+
+MAX_WAIT = timedelta(hours=2)
+"""Longer waits are shortened to this: the server is then asked again, because the cause may have been fixed."""
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
+    """Return the time given by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None if neither is valid.
+
+    `headers` has lower-case names. The time lies between `now` and two hours later.
+    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    wait_s = _parse_number(headers.get("retry-after-ms"), unit_s=0.001)
+    if wait_s is None:
+        wait_s = _parse_number(headers.get("retry-after"), unit_s=1.0)
+    if wait_s is None:
+        wait_s = _seconds_until(headers.get("retry-after"), now)
+    if wait_s is None:
+        return None
+    return now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
+
+
+def _parse_number(header: str | None, *, unit_s: float) -> float | None:
+    try:
+        value = float(header or "")
+    except ValueError:
+        return None
+    return value * unit_s if math.isfinite(value) else None
+
+
+def _seconds_until(header: str | None, now: datetime) -> float | None:
+    try:
+        date = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    return (aware - now).total_seconds()

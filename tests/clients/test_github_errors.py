@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hls_handler.clients.refusals import translate_redirect, translate_status
+from hls_handler.clients.github_errors import translate_redirect, translate_status
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -1,28 +1,37 @@
-"""Proxy and certificate settings: their choice, and their use over real TLS."""
+"""Outgoing connections: proxy and certificate settings, also over real TLS, causes of failures, and Retry-After."""
 
 from __future__ import annotations
 
+import base64
 import socket
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.account import fetch_bot_account
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
+from hls_handler.clients.github import fetch_bot_account
 from hls_handler.clients.job_log import read_log
-from hls_handler.clients.way import find_proxy_settings, proxy_passwords
+from hls_handler.clients.transport import (
+    describe_cause,
+    find_proxy_settings,
+    is_valid_header_value,
+    proxy_passwords,
+    redact_secret,
+    retry_after,
+)
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_claude import KEY, FakeClaude, Say
 from tests.clients.fake_github import FakeGithub
-from tests.clients.fake_way import HOST, Authority, Proxy, tls_server
+from tests.clients.fake_network import HOST, Authority, Proxy, tls_server
 
 GITHUB, CLAUDE = "https://api.github.test/api", "https://api.claude.test"
 PASSWORD = "pr0xy-passw0rd"
@@ -213,3 +222,72 @@ def test_loopback_addresses_are_reached_without_proxy(network: Network) -> None:
     here = replace(network, github_url=network.github.base_url, claude_url=network.claude.base_url)
     assert (here.ask_github(), here.ask_claude(), here.read_log()) == ("hls-bot", "active", ["one"])
     assert network.proxy.asked == []
+
+
+SECRET = "sk-ant/+=secret?"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        SECRET,
+        "sk-ant%2F%2B%3Dsecret%3F",
+        base64.b64encode(SECRET.encode()).decode(),
+        base64.urlsafe_b64encode(SECRET.encode()).decode(),
+    ],
+    ids=["plain", "in a URL", "base64", "base64 for URLs"],
+)
+def test_secret_is_redacted_in_every_encoding(form: str) -> None:
+    assert redact_secret(f"the key {form} is wrong", SECRET).replace("=", "") == "the key *** is wrong"
+
+
+def test_text_becomes_one_short_line() -> None:
+    assert redact_secret("a\n b\t\x0bc", "k" * 20) == "a b c"
+    assert redact_secret("x" * 301, "k" * 20) == "x" * 299 + "…"
+
+
+def test_cause_of_a_failure_is_the_message_of_the_system() -> None:
+    outer = ValueError("Bearer sk-ant")
+    outer.__context__ = ConnectionRefusedError(111, "Connection refused")
+    assert describe_cause(outer) == "Connection refused"
+    assert describe_cause(RuntimeError(OSError(113, "No route to host"))) == "No route to host"
+    assert describe_cause(ValueError("Bearer sk-ant")) == "ValueError"
+
+
+def test_cyclic_chain_of_causes_ends() -> None:
+    one, two = ValueError(), ValueError()
+    one.__context__, two.__context__ = two, one
+    assert describe_cause(one) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("secret", "usable"),
+    [("ghp_abc", True), ("", False), (" ghp", False), ("ghp\n", False), ("g\x00p", False), ("ghé", False)],
+)
+def test_secret_that_is_invalid_in_a_header_is_detected(secret: str, usable: bool) -> None:
+    assert is_valid_header_value(secret) is usable
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry-after": "90"}, timedelta(seconds=90)),
+        ({"retry-after": "1.5"}, timedelta(seconds=1.5)),
+        ({"retry-after": "0"}, timedelta()),
+        ({"retry-after": "-5"}, timedelta()),
+        ({"retry-after-ms": "250", "retry-after": "90"}, timedelta(seconds=0.25)),
+        ({"retry-after-ms": "much", "retry-after": "90"}, timedelta(seconds=90)),
+        ({"retry-after": "Fri, 20 Nov 2026 12:05:00 GMT"}, timedelta(minutes=5)),
+        ({"retry-after": "Fri, 20 Nov 2026 12:05:00 -0000"}, timedelta(minutes=5)),
+        ({"retry-after": "Fri, 20 Nov 2026 11:00:00 GMT"}, timedelta()),
+        ({"retry-after": "86400"}, timedelta(hours=2)),
+        ({"retry-after": "99999999999999"}, timedelta(hours=2)),
+    ],
+)
+def test_header_gives_a_time(headers: dict[str, str], wait: timedelta) -> None:
+    assert retry_after(headers, NOON) == NOON + wait
+
+
+@pytest.mark.parametrize("header", [{}, {"retry-after": "soon"}, {"retry-after": ""}, {"retry-after": "nan"}])
+def test_invalid_header_gives_none(header: dict[str, str]) -> None:
+    assert retry_after(header, NOON) is None

@@ -1,0 +1,299 @@
+"""Compare the requested body of the bot's comment with its current body, and decide the new body; pure.
+
+A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
+requested one by digest, without checked boxes; and the current body is compared with the new one after the checked
+boxes were copied into it.
+
+A comment may have sections from several sources: each under an invisible mark, then one footer, then the marker.
+
+    <!-- hls:section reviewer-21031067 0123456789abcdef -->
+    The text of the reviewer's section.
+
+    <!-- hls:sections end -->
+    The footer.
+    <!-- hls:pull_requests -->
+
+The digest is that of the last requested text, not of the current text: a person may have edited it or checked boxes.
+
+People edit comments, so `parse_sections` accepts any text and never raises:
+- Text before the first mark is dropped at the next write. It belongs to no source, so it would never be updated or
+  removed, and it would be duplicated when the source whose mark is missing writes its section again.
+- A line that is not a complete mark is text: what follows it belongs to the section above, which its source replaces.
+- A mark without its digest still names its section; the text of the section counts as edited.
+- Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hls_handler.actions import EnsureComment
+from hls_handler.untrusted.inline import BREAK
+
+MAX_COMMENT_CHARS = 65_536
+"""GitHub's limit for a comment, in characters."""
+
+TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536 characters at most.*"
+
+MAX_KEPT_FOOTER_CHARS = 4_000
+"""A last paragraph of at most this many characters is kept as the footer."""
+
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+_DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
+
+
+def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) -> str:
+    """Return `body`, or if it exceeds `max_chars`, its beginning up to a line end, the note and the footer.
+
+    The footer is the last paragraph. Code blocks and `<details>` elements that the cut leaves open are closed, so that
+    note and footer are visible. `max_chars` must be at least several thousand.
+    """
+    if len(body) <= max_chars:
+        return body
+    _, _, footer = body.rpartition("\n\n")
+    if len(footer) > MAX_KEPT_FOOTER_CHARS:
+        footer = ""
+    tail = f"\n\n{note}\n\n{footer}"
+    available = max_chars - len(tail)
+    while True:
+        head = body[:available]
+        cut = head.rfind("\n")
+        head = head[:cut] if cut > available // 2 else head
+        closed = head + _closing_markup(head)
+        if len(closed) + len(tail) <= max_chars:
+            return closed + tail
+        available -= len(closed) + len(tail) - max_chars
+
+
+def _next_open_fence(line: str, fence: str | None) -> str | None:
+    """Return the fence ("```") of the code block open after `line`, or None; `fence` is the one open before it."""
+    mark = _FENCE.match(line)
+    if fence is None:
+        return mark[1] if mark else None
+    return None if mark and mark[1].startswith(fence) and line.strip() == mark[1] else fence
+
+
+def _closing_markup(head: str) -> str:
+    """Return the markup that closes the code block and the `<details>` elements open at the end of `head`."""
+    fence: str | None = None
+    open_details = 0
+    for line in head.split("\n"):
+        was_in_code, fence = fence is not None, _next_open_fence(line, fence)
+        if not was_in_code and fence is None:
+            open_details += sum(-1 if tag[1] else 1 for tag in _DETAILS.finditer(line))
+    return (f"\n{fence}" if fence else "") + "\n\n</details>" * max(open_details, 0)
+
+
+_ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])(?P<after>\][ \t]+(?P<text>\S.*))")
+"""Matches a line such as "- [ ] Run the migration". Quoted lines do not match: they are somebody else's list."""
+
+
+def copy_checked_boxes(older: str, newer: str) -> str:
+    """Return `newer` with the boxes checked that are checked in `older`.
+
+    Items are equal if their texts are, apart from white space. Of several equal items as many are checked as in
+    `older`, if possible those at the same positions: a text that differs from `older` only in checked boxes becomes
+    `older` again. Boxes in code blocks are ignored. Boxes that HLS itself wrote as checked stay checked too, because
+    the text does not show who checked them.
+    """
+    lines = newer.split("\n")
+    older_boxes = _find_boxes(older)
+    for text, boxes in _find_boxes(newer).items():
+        before = [box for _, box in older_boxes.get(text, ())]
+        missing = _count_checked(before) - _count_checked([box for _, box in boxes])
+        same_position = {
+            index: old_box for (index, box), old_box in zip(boxes, before, strict=False) if box == " " != old_box
+        }
+        elsewhere = {index: "x" for index, box in boxes if box == " " and index not in same_position}
+        for index, box in [*same_position.items(), *elsewhere.items()][: max(missing, 0)]:
+            lines[index] = _ITEM.sub(rf"\g<before>{box}\g<after>", lines[index], count=1)
+    return "\n".join(lines)
+
+
+def _count_checked(boxes: Sequence[str]) -> int:
+    return sum(box != " " for box in boxes)
+
+
+def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
+    """Map each item's text to its boxes in order: the index of the line, and " ", "x" or "X"."""
+    found = defaultdict[str, list[tuple[int, str]]](list)
+    fence: str | None = None
+    for index, line in enumerate(text.split("\n")):
+        was_in_code, fence = fence is not None, _next_open_fence(line, fence)
+        item = None if was_in_code else _ITEM.match(line)
+        if item is not None:
+            found[" ".join(item["text"].split())].append((index, item["box"]))
+    return found
+
+
+MAX_SECTION_CHARS = 20_000
+"""Limit for the text of one source, in characters: three of the longest fit into one comment."""
+
+MAX_FOOTER_CHARS = 4_000
+
+SECTION_TRUNCATED = "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
+OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
+
+_MARK_PREFIX = "<!-- hls:"
+_END_MARK = "<!-- hls:sections end -->"  # cannot be the marker of a family, which has no space inside
+_LEFT_OUT_MARK = "<!-- hls:sections left-out -->"
+_KEY = r"[A-Za-z0-9-]{1,100}"
+_MARK = re.compile(
+    rf"^[ \t\r]*<!-- hls:(?:section (?P<key>{_KEY})(?: (?P<digest>[0-9A-Za-z]{{0,64}}))?"
+    r"|sections (?P<part>end|left-out)) -->[ \t\r]*$",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The text of one source."""
+
+    key: str  # "reviewer-21031067": letters, digits and hyphens
+    digest: str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
+    text: str  # as it is in the comment, without surrounding newlines
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """All sections, oldest source first. `older_left_out` is true if older ones were dropped because of the limit."""
+
+    each: tuple[Section, ...] = ()
+    older_left_out: bool = False
+
+    def find(self, key: str) -> Section | None:
+        return next((section for section in self.each if section.key == key), None)
+
+    def with_section(self, new: Section) -> Sections:
+        """Replace the section with the same key, or append `new`."""
+        if self.find(new.key) is None:
+            return replace(self, each=(*self.each, new))
+        return replace(self, each=tuple(new if section.key == new.key else section for section in self.each))
+
+
+def section_text(body: str) -> str:
+    """Return a source's text for its section: truncated, and without anything that `parse_sections` takes for a mark.
+
+    HTML comments were removed from untrusted text before (untrusted/markdown.py), but a template might write some.
+    """
+    return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
+
+
+def digest_of(text: str) -> str:
+    """Return 16 hex digits of SHA-256: enough to detect a change, not meant to protect a secret."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def parse_sections(body: str, *, marker: str) -> Sections:
+    """Return the sections of a comment, also of one that people edited. `marker` is that of the family."""
+    body = body.rstrip().removesuffix(marker)
+    marks = list(_MARK.finditer(body))
+    ends = [*(mark.start() for mark in marks), len(body)][1:]
+    each: dict[str, Section] = {}
+    for mark, end in zip(marks, ends, strict=True):
+        key = mark["key"]
+        if key is not None and key not in each:
+            each[key] = Section(key, mark["digest"] or "", body[mark.end() : end].strip("\r\n"))
+    return Sections(tuple(each.values()), any(mark["part"] == "left-out" for mark in marks))
+
+
+def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
+    """Return the whole comment, within GitHub's limit.
+
+    If it is too long, the oldest sections other than `newest` are dropped, and a line in the comment says so. The text
+    of `newest` must come from `section_text`, so that it fits alone.
+    """
+    footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
+    body = _join(sections, footer, marker)
+    others = [section for section in sections.each if section.key != newest]
+    while len(body) > MAX_COMMENT_CHARS and others:
+        oldest = others.pop(0)
+        sections = Sections(tuple(section for section in sections.each if section is not oldest), older_left_out=True)
+        body = _join(sections, footer, marker)
+    return body
+
+
+def _join(sections: Sections, footer: str, marker: str) -> str:
+    parts = [f"{_LEFT_OUT_MARK}\n{OLDER_LEFT_OUT}"] if sections.older_left_out else []
+    parts += [f"{_mark(section)}\n{section.text}" for section in sections.each]
+    parts += [f"{_END_MARK}\n{footer}"] if footer else []
+    return "\n\n".join(parts) + f"\n{marker}"
+
+
+def _mark(section: Section) -> str:
+    if re.fullmatch(_KEY, section.key) is None:
+        raise ValueError(f"invalid section key {section.key!r}: expected 1 to 100 letters, digits and hyphens")
+    return f"{_MARK_PREFIX}section {section.key}{f' {section.digest}' if section.digest else ''} -->"
+
+
+def _without_marks(text: str) -> str:
+    return text.replace(_MARK_PREFIX, f"<!-- hls{BREAK}:")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyDecision:
+    change: Literal["changed", "unchanged", "edited by a person"]  # only "changed" is written
+    body: str  # the whole comment with its marks: the new body, or the current one if nothing is written
+    digest: str  # for the memory; SHA-256 in hex
+
+
+def marker(family: str) -> str:
+    return f"<!-- hls:{family} -->"
+
+
+def decide_body(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
+    """Decide the body; None if the action creates no comment or section and there is none to update.
+
+    `current_body` is the current body of the comment, `last_digest` the digest that the memory has for it.
+    """
+    if action.section is not None:
+        return _decide_section(action, action.section, current_body)
+    return _decide_whole(action, current_body, last_digest=last_digest)
+
+
+def _normalize(body: str) -> str:
+    """Normalize line ends, because GitHub's editor writes CRLF, and strip the text."""
+    return body.replace("\r\n", "\n").strip()
+
+
+def _decide_whole(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
+    mark = f"\n{marker(action.family)}"
+    requested = truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
+    digest = _digest(requested)
+    if current_body is None:
+        return BodyDecision("changed", requested, digest) if action.create else None
+    body = copy_checked_boxes(current_body, requested)
+    if _normalize(current_body) == _normalize(body):
+        return BodyDecision("unchanged", body, digest)
+    return (
+        BodyDecision("edited by a person", current_body, digest)
+        if last_digest == digest
+        else BodyDecision("changed", body, digest)
+    )
+
+
+def _decide_section(action: EnsureComment, key: str, current_body: str | None) -> BodyDecision | None:
+    mark = marker(action.family)
+    sections = Sections() if current_body is None else parse_sections(current_body, marker=mark)
+    current_section = sections.find(key)
+    if current_section is None and not action.create:
+        return None
+    requested = section_text(action.body)
+    text = requested if current_section is None else copy_checked_boxes(current_section.text, requested)
+    if current_body is not None and current_section is not None:
+        if _normalize(current_section.text) == _normalize(text):
+            return BodyDecision("unchanged", current_body, _digest(current_body))
+        if current_section.digest == digest_of(requested):
+            return BodyDecision("edited by a person", current_body, _digest(current_body))
+    sections = sections.with_section(Section(key, digest_of(requested), text))
+    body = render_sections(sections, newest=key, footer=action.footer, marker=mark)
+    return BodyDecision("changed", body, _digest(body))
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
