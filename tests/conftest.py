@@ -13,7 +13,7 @@ WAITING = ("crash", "e2e", "machines", "redteam", "soak")
 """Rooms of tests that drive whole processes."""
 
 AGAIN = (
-    "cli/test_explain.py",
+    "cli/test_config.py",
     "cli/test_prompt_compare.py",
     "cli/test_prompt_try.py",
     "cli/test_prompts.py",

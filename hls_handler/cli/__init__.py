@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import typer
 
-from hls_handler.cli.backup import backup
 from hls_handler.cli.check import check
-from hls_handler.cli.deliveries import deliveries
+from hls_handler.cli.config import config_commands, settings_commands
+from hls_handler.cli.deliveries import deliveries, why
 from hls_handler.cli.demo import demo
-from hls_handler.cli.explain import config_commands
-from hls_handler.cli.pause import pause, resume
+from hls_handler.cli.maintenance import backup, pause, resume
 from hls_handler.cli.prompts import prompts
 from hls_handler.cli.render import render
-from hls_handler.cli.schema import settings_commands
 from hls_handler.cli.send import send
-from hls_handler.cli.serve import serve
-from hls_handler.cli.up import up
-from hls_handler.cli.why import why
+from hls_handler.cli.serve import serve, up
 
 app = typer.Typer(
     name="hls",

@@ -12,9 +12,8 @@ from typing import Annotated
 import typer
 
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.cli.options import DOTENV, Config, config_path
-from hls_handler.cli.prompt_fields import format_custom_fields, list_labels
-from hls_handler.cli.say import print_line
+from hls_handler.cli.options import DOTENV, Config, config_path, print_line
+from hls_handler.cli.prompt_library import format_custom_fields, list_labels
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect

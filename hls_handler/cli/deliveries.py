@@ -1,19 +1,31 @@
-"""`hls deliveries`: list, show and retry deliveries, also while the service runs."""
+"""`hls deliveries`: list, show and retry deliveries. `hls why`: what HLS did on an issue or pull request, and why.
+
+All of them work while the service runs.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, get_args
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load, open_store
-from hls_handler.cli.say import print_line, print_lines
-from hls_handler.cli.story import tell
-from hls_handler.cli.why import format_report
-from hls_handler.deliveries import State
+from hls_handler.actions import Outcome
+from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis, ValidReply
+from hls_handler.cli.options import Config, fail, load, open_store, print_line, print_lines
+from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
+from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
+from hls_handler.queue.pauses import Pause
+from hls_handler.storage import Storage
+from hls_handler.work.memory import OMITTED, OUTCOME, RULE, retell_answer
 from hls_handler.work.pauses import holding, resuming, told
+from hls_handler.work.repository_settings import OWN_FILE
+from hls_handler.work.shadow import SHADOWED, Shadowed
+from hls_handler.work.telling import TOLD
 
 deliveries = typer.Typer(
     help="List, show and retry deliveries. Works while the service runs.",
@@ -71,7 +83,7 @@ def show(guid: Guid, config: Config = None) -> None:
     database.
     """
     with open_store(load(config)) as store:
-        report = tell(store, _require_found(store.deliveries.find(guid), guid))
+        report = load_report(store, _require_found(store.deliveries.find(guid), guid))
     for sentence in format_report(report):
         print_line(sentence)
     if report.comment is not None:
@@ -116,3 +128,213 @@ def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
     if row is None:
         fail(f"there is no delivery {guid}, or several GUIDs begin with it; `hls deliveries list` shows all of them")
     return row
+
+
+SHADOW_STATES = {"failed": "failed", "skipped": "was not asked"}
+CONVERSATION = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)")
+
+
+def why(
+    thread: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request.")],
+    config: Config = None,
+) -> None:
+    """Explain what HLS did on an issue or pull request.
+
+    Prints, for each delivery of the issue or pull request, oldest first: the rule and the line of the settings by which
+    it was accepted or ignored, the prompt, Claude's reply, what was posted or why nothing was, and the cost. Works
+    while the service runs.
+
+    Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
+    """
+    match = CONVERSATION.fullmatch(thread)
+    if match is None:
+        raise typer.BadParameter("write it as owner/repo#7", param_hint="OWNER/REPO#N")
+    settings = load(config)
+    keep_days_source = settings.sources.where("storage.keep_days")
+    with open_store(settings) as store:
+        reports = [
+            load_report(store, row)
+            for row in store.deliveries.of_conversation(match["repository"], int(match["number"]))
+        ]
+    if not reports:
+        fail(
+            f"nothing was received for {thread}, or was deleted ({keep_days_source}); the webhook's Recent Deliveries "
+            "on GitHub show whether an event was sent, and `hls deliveries list` shows what was received"
+        )
+    for number, report in enumerate(reports):
+        if number:
+            print_line("")
+        for sentence in format_report(report):
+            print_line(sentence)
+
+
+def format_report(report: DeliveryReport) -> Iterator[str]:
+    """Describe one delivery, one sentence per line; newlines are removed, so that no text can imitate a line."""
+    first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
+    yield first
+    yield from (f"  {sentence}" for sentence in others)
+
+
+def _sentences(report: DeliveryReport) -> Iterator[str]:
+    row = report.delivery
+    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
+    if report.rule is not None:
+        yield f"Accepted: {report.rule}."
+    if report.own_settings is not None:
+        yield f"Repository settings: {report.own_settings}."
+    if report.omitted:
+        yield f"Not shown to Claude: {'; '.join(report.omitted)}."
+    for answered in report.answers:
+        yield f"Claude's reply to {answered.prompt_id}: {describe_reply(answered)}"
+    if row.analysis_status == "failed":
+        yield f"The analysis failed: {row.analysis_error}"
+    for outcome in report.outcomes:
+        yield f"{outcome.action.capitalize()}: {outcome.detail}." + (f" {outcome.url}" if outcome.url else "")
+    if report.settings_comment is not None and report.settings_comment.kind != "withheld":
+        yield f"Comment about problems in the repository settings: {report.settings_comment.detail}." + (
+            f" {report.settings_comment.url}" if report.settings_comment.url else ""
+        )
+    if row.posting_status == "failed":
+        yield f"Posting failed: {row.posting_error}"
+    if report.shadow is not None:
+        yield describe_shadow(report.shadow)
+    yield _describe_state(report)
+    if report.calls:
+        yield _cost(report)
+
+
+def describe_reply(answered: ValidReply) -> str:
+    """Return the reply in one line, with the custom fields at the end."""
+    custom = "".join(f"; {name}: {_format_value(value)}" for name, value in (answered.reply.model_extra or {}).items())
+    return f"{_describe_shipped_fields(answered.reply)}{custom}"
+
+
+def _format_value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _describe_shipped_fields(reply: Reply) -> str:
+    suffix = "" if reply.worth_saying else " (not worth a comment)"
+    match reply:
+        case IssueAnalysis():
+            fields = [reply.kind, f"priority {reply.priority}", reply.difficulty, f"component {reply.component}"]
+            return f"{', '.join(fields)}: {reply.summary}{suffix}"
+        case PullRequestAnalysis():
+            return f"{reply.type}, {len(reply.findings)} findings: {reply.summary}{suffix}"
+        case ReviewAnalysis():
+            blocking = sum(request.blocking for request in reply.requests)
+            return (
+                f"{len(reply.requests)} requests, {blocking} of them blocking: {reply.summary or 'no summary'}{suffix}"
+            )
+        case IssueResponse():
+            return f"{'certain' if reply.certain else 'a guess'}: {reply.answer}{suffix}"
+        case _:
+            return f"{reply.model_dump_json(exclude=set(reply.model_extra or ()))}{suffix}"
+
+
+def describe_shadow(shadow: Shadowed) -> str:
+    """Return in one line what the shadow prompt would have done."""
+    if shadow.ran is None:
+        return f"Shadow prompt {shadow.prompt} {SHADOW_STATES[shadow.state]}: {shadow.reason}"
+    labels = ", ".join(label.name for label in shadow.ran.labels) or "no labels"
+    comment = "with a comment" if shadow.ran.speaks else "without a comment"
+    return f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was posted."
+
+
+def _describe_state(report: DeliveryReport) -> str:
+    row, pause = report.delivery, report.pause
+    reason = row.reason or "no reason was stored"
+    match row.state:
+        case "queued" if pause is not None:
+            return f"Waiting: {told(pause)}; {resuming(pause)} ends the pause."
+        case "queued":
+            return f"Waiting until {row.due_at:%H:%M:%S} UTC: {row.reason or 'queued, not started yet'}."
+        case "running":
+            return "Running."
+        case "done":
+            return f"Done: {reason}."
+        case "ignored":
+            return f"Ignored: {reason}."
+        case "superseded":
+            return f"Superseded: {reason}."
+        case "dead":
+            return f"Dead: {reason}. `hls deliveries retry {row.guid[:8]}` runs it again."
+
+
+def _cost(report: DeliveryReport) -> str:
+    costs = [call.cost_usd for call in report.calls if call.cost_usd is not None]
+    calls = f"{len(report.calls)} call{'s' * (len(report.calls) != 1)}"
+    tokens_in = sum(
+        tokens or 0
+        for call in report.calls
+        for tokens in (call.input_tokens, call.cache_write_tokens, call.cache_read_tokens)
+    )
+    tokens_out = sum(call.output_tokens or 0 for call in report.calls)
+    shadow_calls = sum(call.of_shadow for call in report.calls)
+    shadow_part = f" ({shadow_calls} of them for the shadow prompt)" if shadow_calls else ""
+    return f"{calls} to Claude{shadow_part}, {tokens_in} tokens in, {tokens_out} out, {sum(costs):.6f} USD."
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    name: str  # "gather", "ask", "apply 1"
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    delivery: DeliveryRow
+    rule: str | None  # the sentence of the rule that accepted it; None if it was not routed
+    own_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
+    settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
+    omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
+    answers: tuple[ValidReply, ...]  # without the shadow prompt's
+    outcomes: tuple[Outcome, ...]
+    calls: tuple[CallRow, ...]
+    times: tuple[StepTime, ...]
+    shadow: Shadowed | None = None
+    pause: Pause | None = None  # the pause that blocks a queued delivery
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that this delivery set or, in a dry run, would have set."""
+        return tuple(label for outcome in self.outcomes for label in outcome.added)
+
+    @property
+    def comment(self) -> str | None:
+        """Body of the last comment that was written or, in a dry run, would have been written."""
+        bodies = [outcome.body for outcome in self.outcomes if outcome.action == "comment" and outcome.body]
+        return bodies[-1] if bodies else None
+
+
+def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
+    steps = store.checkpoints.load(delivery.guid)
+    ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
+    omitted = [OMITTED.decode(step) for (name, _), step in ordered if name == OMITTED.name]
+    answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < FIRST_SHADOW_STEP]
+    outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
+    repository_file = OWN_FILE.decode(steps.get((OWN_FILE.name, 0)))
+    return DeliveryReport(
+        delivery=delivery,
+        rule=RULE.decode(steps.get((RULE.name, 0))),
+        own_settings=repository_file.told() if repository_file is not None else None,
+        settings_comment=TOLD.decode(steps.get((TOLD.name, 0))),
+        omitted=tuple(sentence for sentence in omitted if sentence is not None),
+        answers=tuple(answer for answer in answers if answer is not None),
+        outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
+        calls=tuple(store.calls.calls_of(delivery.guid)),
+        times=tuple(
+            StepTime(_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER
+        ),
+        shadow=SHADOWED.decode(steps.get((SHADOWED.name, 0))),
+        pause=holding(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
+    )
+
+
+def _step_name(name: str, index: int) -> str:
+    if index >= FIRST_SHADOW_STEP:
+        return f"{_step_name(name, index - FIRST_SHADOW_STEP)} (shadow)"
+    return name if index == 0 else f"{name} {index + 1}"
+
+
+_ORDER = {"gather": 0, "unusable": 1, "ask": 2, "apply": 3}

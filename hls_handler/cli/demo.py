@@ -6,8 +6,10 @@ import http.client
 import secrets
 import shutil
 import socket
+import sys
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hls_handler.cli.calling import find_hls_command
+from hls_handler.cli.deliveries import DeliveryReport, load_report
 from hls_handler.cli.demo_claude import (
     KEY_VARIABLE,
     estimate_story_cost,
@@ -24,12 +26,10 @@ from hls_handler.cli.demo_claude import (
     require_budget,
     require_claude_access,
 )
-from hls_handler.cli.options import Config
-from hls_handler.cli.say import print_line, print_lines
+from hls_handler.cli.event_input import with_remedy
+from hls_handler.cli.options import Config, print_line, print_lines
 from hls_handler.cli.send import Response, post_webhook
 from hls_handler.cli.service_process import ServiceProcess
-from hls_handler.cli.story import DeliveryReport, tell
-from hls_handler.cli.subjects import with_remedy
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError
@@ -247,7 +247,7 @@ def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout
     while time.monotonic() < until:
         row = store.deliveries.find(guid)
         if row is not None and row.state not in OPEN_STATES:
-            return tell(store, row)
+            return load_report(store, row)
         service.revive()
         time.sleep(0.1)
     return None
@@ -299,3 +299,22 @@ def _find_free_port(preferred: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise AssertionError("port 0 is always free")
+
+
+def find_hls_command(
+    python: Path = Path(sys.executable),
+    folder: Path | None = None,
+    which: Callable[[str], str | None] = shutil.which,
+) -> str:
+    """Return the command to paste into the shell: "hls" if it is on PATH and belongs to this installation.
+
+    Otherwise ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler". `folder` defaults to the current directory.
+    """
+    script = python.with_name("hls")
+    found = which("hls")
+    if found is not None and script.is_file() and script.samefile(found):
+        return "hls"
+    program = script if script.is_file() else python
+    here = folder or Path.cwd()
+    shown = program.relative_to(here) if program.is_relative_to(here) else program
+    return str(shown) if program is script else f"{shown} -m hls_handler"

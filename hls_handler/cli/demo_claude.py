@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from hls_handler.cli.estimate import Estimate, estimate, estimate_from_tokens
 from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, abort, load_without_credentials, require_credential
+from hls_handler.cli.render import Estimate, estimate, estimate_from_tokens
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError

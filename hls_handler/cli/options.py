@@ -1,4 +1,7 @@
-"""The `--config` option, and functions that load settings or open the store and exit on errors."""
+"""Parts of all commands: the `--config` option, output, and functions that load settings or open the store.
+
+Escape sequences in the output are made visible, so that untrusted text cannot control the terminal.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,27 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from hls_handler.cli.say import print_line
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError
 from hls_handler.settings.credentials import find_missing, find_missing_credentials, with_dummy_credentials
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.untrusted.terminal import escape_unprintable, escape_unprintable_lines
+
+
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print exactly one line; newlines and control characters in it are escaped."""
+    typer.echo(escape_unprintable(line), err=err)
+
+
+def print_lines(text: str) -> None:
+    """Print text of several lines; only newlines and tabs stay unescaped.
+
+    Use it only where a line of untrusted text cannot be mistaken for later output of the command.
+    """
+    typer.echo(escape_unprintable_lines(text))
+
 
 DEFAULT_CONFIG = Path("config/settings.yaml")
 DOTENV = Path(".env")

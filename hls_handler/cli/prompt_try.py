@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from pydantic import SecretStr
 
-from hls_handler.cli.options import Config, abort, fail, load_without_credentials, require_credential
-from hls_handler.cli.prompt_finding import get_prompt, load_library
-from hls_handler.cli.prompt_tried import print_result, to_dict
-from hls_handler.cli.say import print_lines
-from hls_handler.cli.subjects import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, with_remedy
-from hls_handler.cli.trying import TryResult, TryRunner
+from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, with_remedy
+from hls_handler.cli.options import Config, abort, fail, load_without_credentials, print_lines, require_credential
+from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.cli.prompt_try_report import print_result, to_dict
+from hls_handler.cli.prompt_try_runner import TryResult, TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import connect_read_only
 from hls_handler.db.files import database_exists

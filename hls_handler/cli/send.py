@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hls_handler.cli.options import Config, abort, fail, load
-from hls_handler.cli.payloads import PAYLOAD_HELP, load_payload
-from hls_handler.cli.say import print_line, print_lines
+from hls_handler.cli.event_input import PAYLOAD_HELP, load_payload
+from hls_handler.cli.options import Config, abort, fail, load, print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key, parse_envelope
 from hls_handler.prompting import recorded
@@ -59,19 +58,19 @@ def send(
     chosen = load_payload(payload, event)
     body = chosen.body if verbatim else recorded.unique(chosen.body)
     try:
-        plant_in_sandbox(settings, chosen, body)
+        _plant_in_sandbox(settings, chosen, body)
         response = post_webhook(settings, chosen.event, body)
     except PayloadError as exc:
         abort([f"{chosen.name}: {exc}"])
     except (OSError, http.client.HTTPException) as exc:
-        fail(f"{webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the same settings?")
+        fail(f"{_webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the same settings?")
     print_line(f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {response.status}")
     print_lines(json.dumps(response.body, indent=2) if not isinstance(response.body, str) else response.body)
     if response.status >= 300:
         raise typer.Exit(1)
 
 
-def webhook_url(settings: Settings) -> str:
+def _webhook_url(settings: Settings) -> str:
     """Return the URL of the webhook endpoint, with a loopback address if the service listens on all addresses."""
     host = WILDCARD_HOSTS.get(settings.server.host, settings.server.host)
     bracketed = f"[{host}]" if ":" in host else host
@@ -88,10 +87,10 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
         "X-GitHub-Delivery": guid or str(uuid.uuid4()),
         "X-Hub-Signature-256": sign(secret, body).decode("ascii"),
     }
-    return _post(webhook_url(settings), body, headers)
+    return _post(_webhook_url(settings), body, headers)
 
 
-def plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
+def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
     """Create the payload's issue or pull request in the sandbox; do nothing if github.base_url is not loopback."""
     parts = urlsplit(settings.github.base_url)
     if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:

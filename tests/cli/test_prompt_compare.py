@@ -15,8 +15,7 @@ from typer.testing import CliRunner, Result
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
-from hls_handler.cli.prompt_compare import parse_since
-from hls_handler.cli.prompt_comparison import comparison_to_dict, format_comparison
+from hls_handler.cli.prompt_compare import comparison_to_dict, format_comparison, parse_since
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.storage import Storage
 from hls_handler.work.comparison import Comparison, Pair, Side

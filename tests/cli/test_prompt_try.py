@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
-from hls_handler.cli.subjects import Subject
-from hls_handler.cli.trying import TryRunner
+from hls_handler.cli.event_input import Subject
+from hls_handler.cli.prompt_try_runner import TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.comment_body import marker
 from hls_handler.clients.github import connect_read_only

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from hls_handler.analysis import IssueResponse
-from hls_handler.cli.story import tell
+from hls_handler.cli.deliveries import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.events import parse_event
@@ -62,7 +62,7 @@ def test_what_claude_is_not_shown_is_remembered(make_world: MakeWorld) -> None:
     one.later(60)
     one.run()
     ids = [asked.prompt.id for asked in one.claude.asked]
-    assert tell(one.store, one.row()).omitted == (
+    assert load_report(one.store, one.row()).omitted == (
         f"1 text was cut by 4,000 characters ({ids[0]})",
         f"1 text was cut by 4,000 characters ({ids[1]})",
     )
@@ -74,7 +74,7 @@ def test_files_that_claude_is_not_shown_are_remembered(make_world: MakeWorld) ->
     one.github.changed[2] = (file(), file("uv.lock"))
     one.accept("pull_request.opened")
     assert one.run() is not None
-    assert tell(one.store, one.row()).omitted == ("1 of 2 files was not shown: 1 lock file",)
+    assert load_report(one.store, one.row()).omitted == ("1 of 2 files was not shown: 1 lock file",)
 
 
 def test_then_leads_to_a_second_prompt_whose_comment_counts(make_world: MakeWorld) -> None:

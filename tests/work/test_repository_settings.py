@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.story import tell
-from hls_handler.cli.why import format_report
+from hls_handler.cli.deliveries import format_report, load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import FileAtRef
@@ -60,7 +59,7 @@ def test_without_a_file_the_operators_settings_hold(make_world: MakeWorld) -> No
     one = having(make_world, None)
     assert one.run() == Finished(GUID, "done", DONE)
     assert asked_for_the_file(one) == ["find_file .github/hls.yaml master"]
-    assert tell(one.store, one.row()).own_settings is None
+    assert load_report(one.store, one.row()).own_settings is None
 
 
 def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(make_world: MakeWorld) -> None:
@@ -73,7 +72,7 @@ def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(mak
     )
     assert one.github.comments == {}
     assert "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
-        format_report(tell(one.store, one.row()))
+        format_report(load_report(one.store, one.row()))
     )
 
 
@@ -133,7 +132,7 @@ def test_it_chooses_among_the_operators_prompts_and_how_comments_are_written(
     one.prompts = own_prompts(tmp_path)
     one.run()
     assert [asked.prompt.name for asked in one.claude.asked] == ["issues/brief"]
-    assert tell(one.store, one.row()).rule == (
+    assert load_report(one.store, one.row()).rule == (
         f".github/hls.yaml:1 (prompts.use.issues) chooses {tmp_path}/prompts/issues/brief.j2 for issues.opened"
     )
 
@@ -202,7 +201,7 @@ def test_while_github_is_down_what_is_known_of_the_file_holds(make_world: MakeWo
     one.github.failing.append(GITHUB_DOWN)
     assert (one.run() or Finished("", "dead", "")).state == "done"
     assert one.github.comments == {}
-    assert tell(one.store, one.row("g2")).own_settings == (
+    assert load_report(one.store, one.row("g2")).own_settings == (
         ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub answered 502"
     )
 
@@ -211,7 +210,7 @@ def test_where_the_token_may_not_read_files_the_operators_settings_hold_and_why_
     one = having(make_world, "enabled: false")
     one.github.failing.append(Permanent("the token lacks contents=read"))
     assert one.run() == Finished(GUID, "done", DONE)
-    assert tell(one.store, one.row()).own_settings == (
+    assert load_report(one.store, one.row()).own_settings == (
         ".github/hls.yaml could not be read, so it is ignored: the token lacks contents=read"
     )
 
@@ -286,7 +285,7 @@ def test_the_last_good_version_holds_while_the_file_is_broken(make_world: MakeWo
     one.accept(guid="g2")
     one.run()
     assert one.github.labels == {}
-    assert tell(one.store, one.row("g2")).own_settings == (
+    assert load_report(one.store, one.row("g2")).own_settings == (
         ".github/hls.yaml (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches "
         "off: .github/hls.yaml:1: lables: unknown key; did you mean labels?"
     )

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
-from hls_handler.cli.story import tell
-from hls_handler.cli.subjects import Subject
+from hls_handler.cli.deliveries import load_report
+from hls_handler.cli.event_input import Subject
 from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed, StepFailed, Superseded
@@ -47,7 +47,7 @@ class Question:
 
 
 @dataclass(slots=True)
-class RecordingClaude:
+class _RecordingClaude:
     """A Claude client that records every question."""
 
     claude: Claude
@@ -109,7 +109,7 @@ class TryRunner:
         if rule is None:
             return TryResult(event, routed, assume_open=False)
         rule = _with_dry_run(rule)
-        claude = RecordingClaude(self.claude)
+        claude = _RecordingClaude(self.claude)
         with (
             TemporaryDirectory(prefix="hls-try-") as folder,
             closing(self.open_store(f"sqlite:///{folder}/try.db")) as store,
@@ -123,7 +123,7 @@ class TryRunner:
                 )
             end = _run_pipeline(Job(lease, tools, now, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)
-            outcomes = tell(store, row).outcomes if row else ()
+            outcomes = load_report(store, row).outcomes if row else ()
         return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
 
     def _tools(self, store: Storage, claude: Claude, now: DeliveryConfig, account: Account) -> WorkerContext:
@@ -154,7 +154,7 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
         except (Superseded, StepFailed) as exc:
             return exc
         else:
-            job.tools.store.checkpoints.save(job.lease, *ended.kept)  # read by `tell`
+            job.tools.store.checkpoints.save(job.lease, *ended.kept)  # read by `load_report`
             return ended
 
 

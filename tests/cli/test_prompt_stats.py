@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hls_handler.cli.prompt_figures import VersionStats, format_feedback, format_stats
+from hls_handler.cli.prompts import VersionStats, format_feedback, format_stats
 from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback
 

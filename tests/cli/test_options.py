@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.say import print_line, print_lines
+from hls_handler.cli.options import print_line, print_lines
 
 
 def test_rule_15_a_printed_line_stays_one_line_without_control_characters(
@@ -25,14 +25,14 @@ def test_rule_15_several_lines_keep_only_newlines_and_tabs(capsys: pytest.Captur
     assert capsys.readouterr().out == "one\n\ttwo\\r\\x1b[2J\\u2066\\x0b\n"
 
 
-def test_rule_15_every_command_prints_with_say_py() -> None:
-    """`echo`, `print` and similar functions are called only in say.py."""
+def test_rule_15_every_command_prints_with_options_py() -> None:
+    """`echo`, `print` and similar functions are called only in options.py."""
     printing = [
         f"{path.name}:{node.lineno}"
         for path in sorted(Path("hls_handler/cli").glob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in {"echo", "secho", "print", "write"}
-        and path.name != "say.py"
+        and path.name != "options.py"
     ]
     assert printing == []

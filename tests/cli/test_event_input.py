@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from hls_handler.cli.subjects import ConversationRef, find_conversation, web_host
+from hls_handler.cli.event_input import ConversationRef, find_conversation, web_host
 
 GITHUB = "https://api.github.com"
 

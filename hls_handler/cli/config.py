@@ -1,19 +1,31 @@
-"""`hls config explain`: print the effective settings of one repository and the source of each value."""
+"""`hls config explain`, `hls config check-repository` and `hls settings schema`.
+
+`explain` prints the effective settings of one repository and the source of each value, `check-repository` the problems
+of a repository's .github/hls.yaml, and `schema` the JSON Schema of either file, for editors.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import Config, fail, load
-from hls_handler.cli.own_settings import (
-    LoadedRepositorySettings,
-    check_repository,
-    load_prompts,
-    load_repository_settings,
+from hls_handler.cli.options import (
+    Config,
+    abort,
+    fail,
+    load,
+    load_without_credentials,
+    open_existing_store,
+    print_line,
+    print_lines,
 )
-from hls_handler.cli.say import print_line
+from hls_handler.cli.prompt_library import load_library
+from hls_handler.clients.github import connect_read_only
+from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.routing import LABEL_ACTIONS, Ignored, LabelCorrection, RoutingInput, Rule, route, route_with_settings
 from hls_handler.routing.filters import ANALYSED_FIELDS
@@ -28,7 +40,16 @@ from hls_handler.settings.github_events import find_single_event_problem
 from hls_handler.settings.masking import collect_secrets, masked
 from hls_handler.settings.model import Settings, Sources
 from hls_handler.settings.provenance import iter_sourced_values
-from hls_handler.settings.repository import PATH
+from hls_handler.settings.repository import (
+    EMPTY_REPOSITORY_SETTINGS,
+    PATH,
+    RepositorySettings,
+    RepositorySettingsFile,
+    parse_repository_file,
+    text_of,
+)
+from hls_handler.settings.schema import repository_schema_text, schema_text
+from hls_handler.work.repository_settings import known_now, own_file, with_prompts_of
 
 config_commands = typer.Typer(
     help="Explain settings and check a repository's settings file.",
@@ -36,7 +57,65 @@ config_commands = typer.Typer(
     rich_markup_mode=None,
 )
 
-config_commands.command("check-repository")(check_repository)
+
+@dataclass(frozen=True, slots=True)
+class _LoadedRepositorySettings:
+    settings: RepositorySettings
+    status: str  # version and age, or the reason why there are no repository settings
+
+
+def _load_repository_settings(
+    settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
+) -> _LoadedRepositorySettings:
+    """Return the settings that the service last read or, with `live`, those on GitHub; exits with 1 if that fails."""
+    if not effective.features.repository_settings:
+        where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
+        return _LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, f"ignored, because switched off   {where}")
+    with open_existing_store(settings) as store:
+        stored = store.repository_files.find_by_name(repository) if store else None
+    if live:
+        try:
+            github = connect_read_only(settings.github, now=lambda: datetime.now(UTC))
+            stored = known_now(github.reader(repository).find_file(PATH, ref=None), stored)
+        except (StepFailed, SettingsError) as exc:
+            fail(str(exc))
+    if stored is None:
+        return _LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub")
+    file = own_file(stored)
+    if file.own.says.prompts.use:
+        file = replace(file, own=with_prompts_of(load_library(settings), file))
+    when = "now" if live else f"{stored.age_s:.0f} s ago"
+    return _LoadedRepositorySettings(file.own, f"{file.told() or 'the file does not exist'}   read {when}")
+
+
+@config_commands.command("check-repository")
+def check_repository(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to check.")],
+    config: Config = None,
+) -> None:
+    """Report the problems of a .github/hls.yaml.
+
+    Prints each problem with its line number. Prompts are checked against the library that the operator's settings
+    name. Credentials need not be set; GitHub and Claude are not contacted.
+
+    Exit codes: 0 no problems; 1 problems found; 2 usage error, unreadable file, or unusable operator settings or
+    prompts.
+    """
+    settings = load_without_credentials(config)
+    try:
+        own = parse_repository_file(text_of(file.read_bytes(), str(file)), str(file))
+    except OSError as exc:
+        abort([f"{file}: cannot be read: {exc.strerror}"])
+    except SettingsError as exc:
+        own = RepositorySettings(problems=exc.problems)
+    if not own.problems:
+        own = with_prompts_of(load_library(settings), RepositorySettingsFile(own, version=None), called=str(file))
+    for problem in own.problems:
+        print_line(problem, err=True)
+    if own.problems:
+        raise typer.Exit(1)
+    print_line(f"{file} can be used")
+
 
 PERSON = "somebody"
 CONDITIONS = "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS"
@@ -82,7 +161,7 @@ def explain(
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
     secrets = collect_secrets(settings)
-    own = load_repository_settings(settings, matching[0], repository, live=live)
+    own = _load_repository_settings(settings, matching[0], repository, live=live)
     effective = apply_repository_settings(matching[0], own.settings)
     merged = settings.beside(Sources(PATH, own.settings.lines))
     for line in _format_settings(merged, (effective, *matching[1:]), own):
@@ -90,7 +169,7 @@ def explain(
     if event is None:
         return
     routing_input = _event_by_person(event, repository)
-    library = load_prompts(settings)
+    library = load_library(settings)
     result = route(routing_input, settings=settings, table=table, catalogue=library, bot=None)
     if isinstance(result, Rule):
         settings = merged
@@ -105,7 +184,7 @@ def explain(
 
 
 def _format_settings(
-    settings: Settings, matching: tuple[EffectiveSettings, ...], own: LoadedRepositorySettings
+    settings: Settings, matching: tuple[EffectiveSettings, ...], own: _LoadedRepositorySettings
 ) -> list[str]:
     chosen, *others = matching
     lines = [f"name = {chosen.pattern}   {settings.sources.where(f'{chosen.key}.name')}"]
@@ -136,3 +215,26 @@ def _format_result(settings: Settings, result: Rule | LabelCorrection | Ignored)
         return f"ignored ({result.kind})   {result.reason}"
     prompt = "feedback, no prompt" if isinstance(result, LabelCorrection) else result.prompt
     return f"{prompt}   {result.why(settings.sources)}"
+
+
+settings_commands = typer.Typer(
+    help="Describe the format of the settings file.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@settings_commands.command()
+def schema(
+    repository: Annotated[
+        bool, typer.Option("--repository", help="Print the schema of a repository's .github/hls.yaml instead.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of the settings file.
+
+    Editors use it to complete keys, show their meaning and mark errors. The output is config/settings.schema.json, to
+    which the first line of the shipped settings file refers. No settings are read. The schema covers names, types and
+    bounds; `hls check` finds all other errors. With --repository, the output is config/repository.schema.json, for the
+    file in a repository; `hls config check-repository` finds all other errors.
+
+    Exit codes: 0 printed; 2 usage error.
+    """
+    print_lines(repository_schema_text() if repository else schema_text())

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
-from hls_handler.cli.say import print_line, print_lines
-from hls_handler.cli.subjects import Subject, with_remedy
-from hls_handler.cli.trying import Question, TryResult
+from hls_handler.cli.event_input import Subject, with_remedy
+from hls_handler.cli.options import print_line, print_lines
+from hls_handler.cli.prompt_try_runner import Question, TryResult
 from hls_handler.errors import Postponed, Retryable, Superseded
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.model import Sources

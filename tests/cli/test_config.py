@@ -1,7 +1,8 @@
-"""`hls config explain`: the settings of one repository, and how an event there would be processed."""
+"""`hls config explain`, `hls config check-repository` and `hls settings schema`."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -232,3 +233,57 @@ def test_the_shadow_of_an_event_is_printed_with_its_prompt(path: Path) -> None:
         ),
         "  shadow prompt: issues/respond   hls.yaml:15 (prompts.use.issues.opened)",
     ]
+
+
+def check(tmp_path: Path, content: bytes | None) -> Result:
+    file = tmp_path / "mine.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    return CliRunner().invoke(app, ["config", "check-repository", str(file), "--config", "config/settings.yaml"])
+
+
+def test_a_valid_file_is_accepted_without_credentials(tmp_path: Path) -> None:
+    result = check(tmp_path, b"prompts: {use: {issues.opened: issues/analyze}}\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/mine.yaml can be used\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\nlables: {}\n", ":2: lables: unknown key; did you mean labels?"),
+        (b"limits: {}\n", ":1: limits: can only be set by the operator, in HLS's own settings; remove it"),
+        (
+            b"prompts:\n  use: {issues.opened: issues/none}\n",
+            (
+                ":2: prompts.use.issues.opened: the operator has no prompt issues/none for issues.opened; there are "
+                "issues/analyze"
+            ),
+        ),
+        (b"\xff", ":1: not UTF-8; save the file as UTF-8"),
+        (b"#" * 70_000, ": larger than 65536 bytes; this is not a settings file"),
+    ],
+    ids=["unknown key", "operator's", "unknown prompt", "binary", "huge"],
+)
+def test_each_problem_is_printed_with_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
+    result = check(tmp_path, content)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{tmp_path}/mine.yaml{message}\n")
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    result = check(tmp_path, None)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"{tmp_path}/mine.yaml: cannot be read: No such file or directory\n",
+    )
+
+
+SHIPPED = Path("config/settings.schema.json").resolve()
+
+
+def test_the_printed_schema_is_the_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a folder without settings
+    monkeypatch.setenv("HLS_CONFIG", "missing.yaml")
+    printed = CliRunner().invoke(app, ["settings", "schema"])
+    assert (printed.exit_code, printed.stderr) == (0, "")
+    assert printed.stdout == SHIPPED.read_text(encoding="utf-8")
+    assert json.loads(printed.stdout)["title"] == "Settings of HLS"

@@ -8,16 +8,36 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from hls_handler.cli.options import abort, fail, require_credential
-from hls_handler.cli.payloads import load_payload
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import REPOSITORY_NAME, event_key
 from hls_handler.handlers.reader import Reader
+from hls_handler.prompting import recorded
+from hls_handler.prompting.recorded import Recorded, UnknownPayload
 from hls_handler.settings.model import Settings
+
+PAYLOAD_HELP = (
+    "Name of a recorded payload (issues.opened, demo/question, ...) or a JSON file (./event.json). "
+    "`hls send --list` prints the names."
+)
+
+
+def load_payload(given: str, event: str | None) -> Recorded:
+    """Load a recorded payload by name or from a file; exits with 2 if that fails or the event is unknown."""
+    try:
+        if given.endswith(".json") or Path(given).is_file():
+            return recorded.from_file(Path(given), event)
+        return recorded.load(given)
+    except UnknownPayload as exc:
+        abort([str(exc)])
+    except OSError as exc:
+        abort([f"{given}: {exc.strerror}"])
+
 
 SUBJECT_HELP = (
     "Name of a recorded payload (issues.opened, demo/question, ...), a JSON file (./event.json), or an issue or pull "

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from hls_handler.cli.pause import add_author
+from hls_handler.cli.maintenance import add_author
 from hls_handler.storage import Storage
 from tests.settings.files import SMALLEST, VARIABLES
 from tests.store.builders import accept, claim, queued

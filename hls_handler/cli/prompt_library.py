@@ -1,0 +1,148 @@
+"""Find the prompts that a command line names, and format the fields, labels and variables of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NoReturn
+
+from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.cli.options import abort
+from hls_handler.errors import PromptError
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.prompting.family import Family
+from hls_handler.prompting.hints import members
+from hls_handler.prompting.labels import list_possible_labels
+from hls_handler.prompting.library import Library
+from hls_handler.prompting.makeup import PromptSources
+from hls_handler.prompting.prompt import Prompt
+from hls_handler.prompting.variable_docs import VariableDoc, describe_type, document_variables
+from hls_handler.prompting.variables import COMMENT, COMMON
+from hls_handler.settings.model import Settings
+from hls_handler.work.library import load_checked, load_shipped
+
+
+def _abort_with(problem: str) -> NoReturn:
+    abort([problem])
+
+
+def load_library(settings: Settings) -> Library:
+    """Load the prompt library that the settings name; if it cannot be used, print all problems and exit with 2."""
+    try:
+        return load_checked(settings)
+    except PromptError as exc:
+        abort(exc.problems)
+
+
+def find_valid_library(settings: Settings) -> Library | None:
+    """Load the prompt library that the settings name; None if it cannot be used. Prints nothing."""
+    try:
+        return load_checked(settings)
+    except PromptError:
+        return None
+
+
+def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[str], NoReturn] = _abort_with) -> Prompt:
+    """Return the prompt with this name or id; exits with 2 if there is none.
+
+    `other_version` is called with a message if the id is that of another version; by default it exits with 2.
+    """
+    name, at, _ = name_or_id.partition("@")
+    prompt = library.prompts.get(name)
+    if prompt is None:
+        abort([f"there is no prompt {name}; there are {', '.join(library.prompts)}"])
+    if at and name_or_id != prompt.id:
+        other_version(f"{name_or_id} is another version; the current one is {prompt.id}")
+    return prompt
+
+
+def get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
+    """Return the source files of the shipped prompt of this name; exits with 2 if there is none."""
+    try:
+        library = load_shipped(settings)
+    except PromptError as exc:
+        abort(exc.problems)
+    if name not in library.makeups:
+        shipped = ", ".join(library.prompts)
+        abort([f"there is no shipped prompt {name}; there are {shipped}; name the other prompt as second argument"])
+    return library.makeups[name]
+
+
+def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
+    """Return the fields that the front matter adds to the reply type or gives other values."""
+    shipped = members(REPLY_TYPES[prompt.reply])
+    return tuple(name for name, hint in members(prompt.reply_model).items() if shipped.get(name) != hint)
+
+
+def format_custom_fields(prompt: Prompt) -> list[str]:
+    """Return "component: one of payments, search, none" for each custom field."""
+    hints = members(prompt.reply_model)
+    return [f"{name}: {describe_type(hints[name])}" for name in _custom_field_names(prompt)]
+
+
+def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
+    """Yield each field that sets labels with its possible labels: ("priority", "priority-high, priority-medium")."""
+    for field, rule in model.label_rules.items():
+        yield field, ", ".join(list_possible_labels(rule, model.model_fields[field].annotation))
+
+
+MAX_EXAMPLE_CHARS = 60
+NAME_WIDTH, OWNER_WIDTH, TYPE_WIDTH = 34, 10, 13
+"""Widths of the columns; a longer value shifts the rest of its line."""
+
+
+def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[str]:
+    """Yield the variables of prompts, comments and replies, then the differences of each prompt in `prompts`."""
+    prompts_see = {**COMMON, **family.variables}
+    examples = (variables for _, variables in family.samples())
+    yield from _format_section(
+        f"Variables of prompts and comments about {event}", document_variables(prompts_see, examples)
+    )
+    kinds = sorted(family.replies)
+    from hls_handler.sandbox.examples import comment_examples  # here: `hls serve` does not need it
+
+    comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}
+    only_comments = {**COMMENT, **family.comment_variables}
+    yield ""
+    yield from _format_section("Variables of comments only", document_variables(only_comments, comments[kinds[0]]))
+    for kind in kinds:
+        yield ""
+        title = f"Variables of comments, and of prompts that follow with `then`, if the reply is {kind}"
+        yield from _format_section(title, document_variables({"analysis": REPLY_TYPES[kind]}, comments[kind]))
+        yield from _format_labels(f"Labels set by {kind}", REPLY_TYPES[kind])
+    for prompt in prompts:
+        if prompt.reply in family.replies and prompt.reply_model is not REPLY_TYPES[prompt.reply]:
+            yield from _format_differences(prompt, comment_examples(event, prompt.reply_model, budget))
+
+
+def _format_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    custom = _custom_field_names(prompt)
+    variables = document_variables({"analysis": prompt.reply_model}, examples)
+    if custom:
+        yield ""
+        fields = (offer for offer in variables if offer.name.removeprefix("analysis.").removesuffix("[]") in custom)
+        yield from _format_section(f"Additional or changed variables after {prompt.name}", fields)
+    if prompt.reply_model.label_rules != REPLY_TYPES[prompt.reply].label_rules or custom:
+        yield from _format_labels(f"Labels set by {prompt.name}", prompt.reply_model)
+
+
+def _format_labels(title: str, model: type[Reply]) -> Iterator[str]:
+    labels = dict(list_labels(model))
+    if labels:
+        yield ""
+        yield f"{title}:"
+        yield from (f"  {field:<{NAME_WIDTH}}  {names}" for field, names in labels.items())
+
+
+def _format_section(title: str, shown: Iterable[VariableDoc]) -> Iterator[str]:
+    yield f"{title}:"
+    for offer in shown:
+        example = "" if offer.example is None else _shorten(offer.example)
+        owner = offer.whose or "-"
+        line = f"  {offer.name:<{NAME_WIDTH}}  {owner:<{OWNER_WIDTH}}  {offer.kind:<{TYPE_WIDTH}}  {example}"
+        yield line.rstrip()
+
+
+def _shorten(text: str) -> str:
+    """Return the text in one line of at most `MAX_EXAMPLE_CHARS` characters, and '""' for an empty one."""
+    line = " ".join(text.split()) or '""'
+    return line if len(line) <= MAX_EXAMPLE_CHARS else f"{line[: MAX_EXAMPLE_CHARS - 3]}..."
