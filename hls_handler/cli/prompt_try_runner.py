@@ -24,8 +24,7 @@ from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, rout
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage
-from hls_handler.web.delivery import check_payload, new_delivery
-from hls_handler.web.webhook import WebhookHeaders
+from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import GUID

@@ -15,12 +15,13 @@ from hls_handler.errors import PayloadError, StoreUnavailable
 from hls_handler.events import WebhookEnvelope, parse_envelope
 from hls_handler.routing import Ignored, LabelCorrection, Rule
 from hls_handler.settings.model import Settings
-from hls_handler.web.delivery import check_payload, new_delivery
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.webhook import (
     Rejected,
     WebhookHeaders,
     WebhookSecrets,
+    check_payload,
+    new_delivery,
     not_verified,
     parse_headers,
     payload_of_form,

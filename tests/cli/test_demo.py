@@ -1,4 +1,4 @@
-"""The demo: the command that it prints; the key and maximum cost of the real Claude, and when the demo does not start."""
+"""The demo: the command that it prints, the key and maximum cost of the real Claude, and reasons not to start."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_second_demo_leaves_the_files_of_the_running_one_alone(folder: Path, o
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
         ended = subprocess.run([*COMMAND, *option], cwd=folder, env=narrow(), capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "the demo cannot run: the database sqlite:///data/demo/hls.db is held" in ended.stdout
+    assert "the demo cannot run: the database sqlite:///data/demo/hls.db is locked" in ended.stdout
     assert f"(process {os.getpid()})" in ended.stdout
     assert settings.read_text() == "those of the running demo"
 

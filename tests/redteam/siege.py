@@ -26,8 +26,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
 from hls_handler.storage import Storage
-from hls_handler.web.delivery import check_payload, new_delivery
-from hls_handler.web.webhook import WebhookHeaders
+from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.identity import BotAccount

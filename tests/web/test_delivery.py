@@ -13,8 +13,7 @@ from hls_handler.errors import PayloadError
 from hls_handler.events import WebhookEnvelope, parse_envelope
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.web.delivery import check_payload, new_delivery
-from hls_handler.web.webhook import WebhookHeaders
+from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.web.fakes import payload, settings
 
 NO = Ignored("event not enabled", "add issues to config/settings.yaml:14 (repositories[0].events)")
