@@ -21,20 +21,6 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.terminal import escape_unprintable, escape_unprintable_lines
 
-
-def print_line(line: str, *, err: bool = False) -> None:
-    """Print exactly one line; newlines and control characters in it are escaped."""
-    typer.echo(escape_unprintable(line), err=err)
-
-
-def print_lines(text: str) -> None:
-    """Print text of several lines; only newlines and tabs stay unescaped.
-
-    Use it only where a line of untrusted text cannot be mistaken for later output of the command.
-    """
-    typer.echo(escape_unprintable_lines(text))
-
-
 DEFAULT_CONFIG = Path("config/settings.yaml")
 DOTENV = Path(".env")
 
@@ -48,6 +34,19 @@ Config = Annotated[
         show_default=False,
     ),
 ]
+
+
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print exactly one line; newlines and control characters in it are escaped."""
+    typer.echo(escape_unprintable(line), err=err)
+
+
+def print_lines(text: str) -> None:
+    """Print text of several lines; only newlines and tabs stay unescaped.
+
+    Use it only where a line of untrusted text cannot be mistaken for later output of the command.
+    """
+    typer.echo(escape_unprintable_lines(text))
 
 
 def config_path(config: Path | None) -> Path:

@@ -108,7 +108,7 @@ class _Pages:
 
     async def health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()
-        page = self._health_details(snapshot) if self._is_authorized(request) else health_summary(snapshot)
+        page = self._health_details(snapshot) if self._is_authorized(request) else _health_summary(snapshot)
         return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
 
     async def stats(self, request: Request) -> Response:
@@ -129,17 +129,17 @@ class _Pages:
         return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
 
     def _health_details(self, snapshot: HealthSnapshot) -> dict[str, object]:
-        return health_page(snapshot, uptime_s=self._ports.clock() - self._started_at)
+        return _health_page(snapshot, uptime_s=self._ports.clock() - self._started_at)
 
 
-def health_summary(snapshot: HealthSnapshot) -> dict[str, object]:
+def _health_summary(snapshot: HealthSnapshot) -> dict[str, object]:
     """Return the part of `/health` that needs no key."""
     return {"status": snapshot.overall, "service": SERVICE}
 
 
-def health_page(snapshot: HealthSnapshot, *, uptime_s: float) -> dict[str, object]:
+def _health_page(snapshot: HealthSnapshot, *, uptime_s: float) -> dict[str, object]:
     return {
-        **health_summary(snapshot),
+        **_health_summary(snapshot),
         "uptime_seconds": round(uptime_s, 3),
         "components": {
             name: {

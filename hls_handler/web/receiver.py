@@ -103,7 +103,7 @@ class WebhookReceiver:
         settle_s = self._settings.limits.settle_s
         new = new_delivery(headers, envelope, routed, payload, request_id=request_id, settle_s=settle_s)
         if self._settings.features.async_processing or new.state == "ignored":
-            return accepted_response(await self._commit(new), ids)
+            return _accepted_response(await self._commit(new), ids)
         return await self._commit_and_wait(new, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
@@ -137,14 +137,14 @@ class WebhookReceiver:
         try:
             accepted = await self._commit(new)
             if accepted.outcome != "queued":
-                return accepted_response(accepted, ids)
+                return _accepted_response(accepted, ids)
             await asyncio.wait((outcome,), timeout=self._settings.server.sync_timeout_s)
-            return finished_response(outcome.result(), ids) if outcome.done() else _queued(ids)
+            return _finished_response(outcome.result(), ids) if outcome.done() else _queued(ids)
         finally:
             outcome.cancel()
 
 
-def accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
+def _accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
     match accepted.outcome:
         case "queued":
             return _queued(ids)
@@ -156,7 +156,7 @@ def accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
             return _json(200, {"status": "ignored", "reason": f"replay of {accepted.guid}", **ids})
 
 
-def finished_response(finished: Finished, ids: dict[str, str]) -> Response:
+def _finished_response(finished: Finished, ids: dict[str, str]) -> Response:
     """Return the response for a delivery that was processed while the request waited (`async_processing: false`)."""
     match finished.state:
         case "done":
