@@ -24,7 +24,7 @@ class Reply(BaseModel):
     """Base of all reply types.
 
     A prompt may request a subclass with fields defined by its author and with other values in the closed sets of a
-    shipped type (`prompting.fields`): code that matches on a shipped type must accept any text as such a value.
+    shipped type (`prompting.reply_fields`): code that matches on a shipped type must accept any text as such a value.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

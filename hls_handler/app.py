@@ -32,7 +32,7 @@ from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
 from hls_handler.events import WebhookEnvelope
-from hls_handler.prompting.live import ReloadingLibrary
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
@@ -40,12 +40,10 @@ from hls_handler.queue.notifier import Notifier
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import export_proxy_settings
-from hls_handler.settings.file import SettingsFile
-from hls_handler.settings.masking import collect_secrets
+from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
-from hls_handler.settings.reload import SettingsReload
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.checks import checks

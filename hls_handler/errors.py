@@ -4,8 +4,8 @@ HlsError
 ├── SettingsError          the operator corrects a file; the service does not start
 │   └── DatabaseUnavailable the settings are valid, but the database is unavailable at the moment
 ├── PromptError            the prompt author corrects a template; the last valid version stays in use
-│   ├── BrokenTemplateError one template could not be rendered (prompting/problems.py)
-│   └── BrokenPlaceholder  a template split the placeholder of an untrusted text (untrusted/tokens.py)
+│   ├── BrokenTemplateError one template could not be rendered (prompting/folder.py)
+│   └── BrokenPlaceholder  a template split the placeholder of an untrusted text (untrusted/untrusted_text.py)
 ├── PayloadError           the body does not match the event that its header names: 400
 ├── Rejected               a request that is rejected with 4xx (web/webhook.py)
 ├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause

@@ -21,8 +21,8 @@ from typing import IO, Literal
 from pythonjsonlogger.core import RESERVED_ATTRS, LogData
 from pythonjsonlogger.json import JsonFormatter
 
+from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.untrusted.redaction import mask_secrets, redact
-from hls_handler.untrusted.terminal import escape_unprintable
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 

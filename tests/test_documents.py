@@ -18,9 +18,8 @@ from typer.main import get_command
 from hls_handler.cli import app
 from hls_handler.clients.rate_limit import RateLimit
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import load_settings
+from hls_handler.settings.load import NEEDS_RESTART, load_settings
 from hls_handler.settings.reference import Key, Reference
-from hls_handler.settings.reload import NEEDS_RESTART
 from hls_handler.settings.repository import list_repository_keys, parse_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.web.app import Ports, WebApplication

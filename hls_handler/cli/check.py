@@ -19,12 +19,12 @@ from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect
 from hls_handler.clients.rate_limit import RateLimitMonitor
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
-from hls_handler.prompting.library import Library
-from hls_handler.prompting.problems import suggest_name
+from hls_handler.prompting.folder import suggest_name
+from hls_handler.prompting.prompt import Library
+from hls_handler.settings.effective import list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
-from hls_handler.settings.retired import find_retired
-from hls_handler.settings.uses import list_prompt_choices
+from hls_handler.settings.retired_models import find_retired
 from hls_handler.work.library import load_checked
 
 

@@ -26,20 +26,20 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
-from hls_handler.events import REPOSITORY_NAME
-from hls_handler.routing import LABEL_ACTIONS, Ignored, LabelCorrection, RoutingInput, Rule, route, route_with_settings
+from hls_handler.events.values import REPOSITORY_NAME
 from hls_handler.routing.filters import ANALYSED_FIELDS
-from hls_handler.routing.input import REVIEW_REQUESTED
+from hls_handler.routing.router import route, route_with_settings
+from hls_handler.routing.values import LABEL_ACTIONS, REVIEW_REQUESTED, Ignored, LabelCorrection, RoutingInput, Rule
 from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,
     apply_repository_settings,
     explain_precedence,
+    iter_sourced_values,
 )
 from hls_handler.settings.github_events import find_single_event_problem
-from hls_handler.settings.masking import collect_secrets, masked
+from hls_handler.settings.load import collect_secrets, masked
 from hls_handler.settings.model import Settings, Sources
-from hls_handler.settings.provenance import iter_sourced_values
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     PATH,

@@ -23,14 +23,13 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.claude import Claude, request_schema
 from hls_handler.clients.claude_reply import cost_usd
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
-from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.settings.retired import resolve_model
+from hls_handler.settings.retired_models import resolve_model
 from hls_handler.storage import Storage
-from hls_handler.untrusted.terminal import escape_unprintable
+from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.work.asking import PROMPT_SECRET
 from hls_handler.work.comparison import (
     Comparison,

@@ -9,14 +9,10 @@ from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.prompting.family import Family
-from hls_handler.prompting.hints import members
-from hls_handler.prompting.labels import list_possible_labels
-from hls_handler.prompting.library import Library
-from hls_handler.prompting.makeup import PromptSources
-from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.variable_docs import VariableDoc, describe_type, document_variables
-from hls_handler.prompting.variables import COMMENT, COMMON
+from hls_handler.prompting.prompt import Family, Library, Prompt, PromptSources
+from hls_handler.prompting.reply_fields import list_possible_labels
+from hls_handler.prompting.type_hints import members
+from hls_handler.prompting.variables import COMMENT, COMMON, VariableDoc, describe_type, document_variables
 from hls_handler.settings.model import Settings
 from hls_handler.work.library import load_checked, load_shipped
 

@@ -22,7 +22,7 @@ from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import Account, Event
 from hls_handler.history.conversations import ConversationState
-from hls_handler.prompting.library import Library, Prompt
+from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.pipeline import Ended

@@ -17,7 +17,7 @@ from hls_handler.errors import Postponed, StepFailed, Superseded
 from hls_handler.events import Account, Event, parse_envelope, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.history.conversations import ConversationHistory, ConversationState
-from hls_handler.prompting.library import Library, Prompt
+from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, route

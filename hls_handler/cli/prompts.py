@@ -24,8 +24,7 @@ from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback, feedback_in
-from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.makeup import PromptSources, diff_prompts, origin
+from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.work.library import SHIPPED, families
 
 prompts = typer.Typer(

@@ -15,19 +15,17 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.claude import request_schema
 from hls_handler.clients.claude_reply import cost_usd
 from hls_handler.errors import HlsError
-from hls_handler.events import parse_event
+from hls_handler.events.wire import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.record import EMPTY_HISTORY
-from hls_handler.prompting.library import Library
-from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.handlers.reader import EMPTY_HISTORY
+from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.prompting.render import render as render_prompt
-from hls_handler.prompting.tokens import estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.globs import EMPTY_PATH_FILTER
 from hls_handler.settings.model import Claude, Settings
-from hls_handler.settings.retired import resolve_model
+from hls_handler.settings.retired_models import resolve_model
 from hls_handler.work.library import GUID
 from hls_handler.work.variables import template_variables
 

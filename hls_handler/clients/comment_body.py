@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.actions import EnsureComment
-from hls_handler.untrusted.inline import BREAK
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 
 MAX_COMMENT_CHARS = 65_536
 """GitHub's limit for a comment, in characters."""
@@ -232,7 +232,7 @@ def _mark(section: Section) -> str:
 
 
 def _without_marks(text: str) -> str:
-    return text.replace(_MARK_PREFIX, f"<!-- hls{BREAK}:")
+    return text.replace(_MARK_PREFIX, f"<!-- hls{ZERO_WIDTH_SPACE}:")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.writes import ConversationMemory, Writes
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest, WireAccount
-from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.labels import LabelState
 from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.model import Github as GithubSettings
 

@@ -13,7 +13,7 @@ from hls_handler.actions import EnsureLabels, Outcome
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
 from hls_handler.clients.writes import ConversationMemory, Writes
 from hls_handler.events import WireLabel
-from hls_handler.handlers.labelling import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
+from hls_handler.handlers.labels import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
 from hls_handler.settings.model import EffectiveLabels
 
 MAX_PAGES = 50

@@ -16,7 +16,7 @@ from hls_handler.clients.api import GithubApi, Response, repository_path
 from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.errors import Retryable
 from hls_handler.events import Text, WireAccount
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelSpec, LabelState
+from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelSpec, LabelState
 
 
 class KnownComment(Protocol):

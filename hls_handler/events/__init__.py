@@ -5,10 +5,10 @@ A body has two parsers on purpose: `parse_envelope` reads only the fields that r
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
 
-from hls_handler.events.names import REPOSITORY_NAME, REQUIRED_OBJECTS, event_key, is_bot
-from hls_handler.events.parsing import parse_event
-from hls_handler.events.sipping import EnvelopeAccount, WebhookEnvelope, parse_envelope
+from hls_handler.events.envelope import EnvelopeAccount, WebhookEnvelope, parse_envelope
 from hls_handler.events.values import (
+    REPOSITORY_NAME,
+    REQUIRED_OBJECTS,
     Account,
     Comment,
     Event,
@@ -19,6 +19,8 @@ from hls_handler.events.values import (
     Repository,
     Review,
     WorkflowRun,
+    event_key,
+    is_bot,
 )
 from hls_handler.events.wire import (
     GHOST,
@@ -32,6 +34,7 @@ from hls_handler.events.wire import (
     WireRelease,
     WireReview,
     WireWorkflowRun,
+    parse_event,
 )
 
 __all__ = [

@@ -1,13 +1,34 @@
-"""Events and their objects as frozen values: accounts, issues, pull requests, reviews, runs, releases, comments."""
+"""Events and their objects as frozen values, the format of names, and the objects that each event must have."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from hls_handler.events.names import event_key, is_bot
+REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
+"""A whole "owner/repo", for fullmatch. Goes into URLs unquoted: no second slash, `..` or special character."""
+
+REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
+    "issues": ("issue",),
+    "pull_request": ("pull_request",),
+    "pull_request_review": ("review", "pull_request"),
+    "workflow_run": ("workflow_run",),
+    "issue_comment": ("comment", "issue"),
+    "release": ("release",),
+}
+"""Objects that the payload of each event with its own handler must have; checks the unsigned event header."""
+
+
+def event_key(name: str, action: str | None) -> str:
+    return f"{name}.{action}" if action else name
+
+
+def is_bot(login: str, kind: str) -> bool:
+    """Return True for a bot account, by its `type` or by the suffix of App logins: "dependabot[bot]"."""
+    return kind == "Bot" or login.endswith("[bot]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,9 @@ from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue
 from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation
-from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import RepositoryHistory
-from hls_handler.handlers.requested_labels import plan_labels
-from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.reader import Reader, RepositoryHistory
+from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import Rule, addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]
@@ -24,6 +23,9 @@ MAX_COMMENTS = 30
 
 MAX_BODY_CHARACTERS = 4_000
 """Characters of each comment that the shipped prompt shows."""
+
+TOKENS_PER_COMMENT = 60
+"""Tokens of a comment in addition to its text: author and delimiters."""
 
 ONBOARDING = "onboarding"
 """Comment family of the reply to newcomers; a conversation gets it once."""
@@ -57,7 +59,7 @@ class CommentHandler(Handler[CommentFacts]):
         issue = reader.issue(event.issue.number)
         check_conversation(event, issue)
         listed = reader.comments(issue.number, most=MAX_COMMENTS)
-        comment = next((routing_input for routing_input in listed if routing_input.id == event.comment.id), None)
+        comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
             raise Superseded(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
         if not (addressed_to_bot(comment.body, record.account) or asks_how_to_start(comment.body)):
@@ -94,7 +96,3 @@ def _newest_within_budget(comments: tuple[Comment, ...], tokens: int) -> tuple[C
             break
         selected.append(comment)
     return tuple(reversed(selected))
-
-
-TOKENS_PER_COMMENT = 60
-"""Tokens of a comment in addition to its text: author and delimiters."""

@@ -12,8 +12,7 @@ from hls_handler.ci.failure_classification import RECENT_DAYS, Attempt, FailureC
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import Step
 from hls_handler.events import Event, WorkflowRun
-from hls_handler.handlers.reader import NoLog, Reader, WorkflowJob, WorkflowStep
-from hls_handler.handlers.record import Failure, RepositoryHistory
+from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistory, WorkflowJob, WorkflowStep
 
 MAX_ATTEMPTS = 3
 """Earlier attempts of the run that are read."""

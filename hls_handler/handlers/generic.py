@@ -16,9 +16,8 @@ from hls_handler.handlers.handler import (
     find_conversation,
     find_fallback_issue,
 )
-from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import RepositoryHistory
-from hls_handler.handlers.requested_labels import plan_labels
+from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.routing import Rule
 
 

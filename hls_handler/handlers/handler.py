@@ -11,8 +11,7 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Event, Issue, PullRequest
-from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import HistoryUpdate, RepositoryHistory
+from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
@@ -128,3 +127,7 @@ def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
     skip_reason = asked_to_skip(thread.title, (label.name for label in thread.labels))
     if skip_reason is not None:
         raise Superseded(f"{name} is skipped: {skip_reason}")
+
+
+def was_or_were(count: int) -> str:
+    return "was" if count == 1 else "were"

@@ -9,9 +9,8 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event, Issue
 from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation
-from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Correction, RepositoryHistory
-from hls_handler.handlers.requested_labels import plan_labels
+from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
 from hls_handler.routing import Rule
 
 MAX_CORRECTIONS = 6

@@ -1,23 +1,195 @@
-"""Handler for pull requests: selects the patches to show, and plans labels and a comment from the analysis."""
+"""Handler for pull requests: selects the patches to show, and plans labels and a comment from the analysis.
+
+Files that are not shown are listed with the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from hls_handler.actions import Action, EnsureComment, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
-from hls_handler.events import Event, PullRequest
-from hls_handler.handlers.files import PatchedFile, SkippedFile, count_reasons, describe_omissions, select_files
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation
-from hls_handler.handlers.reader import ChangedFile, Reader
-from hls_handler.handlers.record import RepositoryHistory
-from hls_handler.handlers.requested_labels import plan_labels
+from hls_handler.events.values import Event, PullRequest
+from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, was_or_were
+from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
+from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.anchors import RANK, anchor
-from hls_handler.review.patch import parse_numbered
-from hls_handler.routing import Rule
+from hls_handler.review.patch import Patch, cut_to, numbered, parse_numbered, parse_patch
+from hls_handler.routing.values import Rule
+from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
+from hls_handler.untrusted.cleaning import LONGEST_TEXT
+
+Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
+"""Values of `status` in GitHub's list of changed files."""
+
+STATUSES: Mapping[str, Status] = {status: status for status in get_args(Status)}
+
+Reason = Literal[
+    "binary or empty",
+    "too large for GitHub to show",
+    "renamed without changes",
+    "left out by settings",
+    "lock file",
+    "generated",
+    "minified",
+    "vendored",
+    "over the token budget",
+]
+"""Reason why a file is not shown to Claude."""
+
+NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
+    ("vendored", re.compile(r"(^|/)(node_modules|bower_components|vendor|vendored|third_party)/")),
+    (
+        "lock file",
+        re.compile(
+            r"(^|/)(package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|bun\.lockb?|deno\.lock|cargo\.lock"
+            r"|poetry\.lock|uv\.lock|pdm\.lock|pipfile\.lock|composer\.lock|gemfile\.lock|go\.sum|mix\.lock|flake\.lock"
+            r"|podfile\.lock|pubspec\.lock|packages\.lock\.json|gradle\.lockfile|\.terraform\.lock\.hcl)$"
+        ),
+    ),
+    ("minified", re.compile(r"\.min\.(js|mjs|cjs|css)$|\.(js|css)\.map$")),
+    (
+        "generated",
+        re.compile(
+            r"(^|/)(dist|__generated__|__snapshots__)/|_pb2(_grpc)?\.pyi?$|\.pb\.(go|cc|h)$|\.g\.dart$|\.designer\.cs$"
+            r"|\.generated\.[a-z]+$|\.snap$"
+        ),
+    ),
+)
+"""Patterns of files that are not written by hand; they match the path in lower case."""
+
+TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
+DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
+SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
+WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
+
+TOKENS_PER_FILE = 100
+"""Tokens of a file in addition to its patch: name, counts and delimiters."""
+
+MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
+"""A patch of this size fits into one text of the prompt together with the note that it was cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedFile:
+    """A file whose patch Claude is shown."""
+
+    path: str
+    previous_path: str | None  # if renamed
+    status: Status
+    additions: int
+    deletions: int
+    numbered: str  # the patch, each line with its side and number; format: review/patch.py
+    cut: bool  # True if the end of the patch is missing
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    path: str
+    reason: Reason
+
+
+def select_files(
+    files: Sequence[ChangedFile], *, tokens: int, ignored_paths: PathFilter = EMPTY_PATH_FILTER
+) -> tuple[tuple[PatchedFile, ...], tuple[SkippedFile, ...]]:
+    """Return the files to show within the budget, most important first, and the others in GitHub's order with reasons.
+
+    A patch may use the tokens that the remaining files do not need, and at least half of the tokens left: a huge file
+    is cut, with a note, and does not displace small ones.
+    """
+    patches = {file.path: parse_patch(file.patch or "") for file in files}
+    reasons = {
+        file.path: reason
+        for file in files
+        if (reason := _skip_reason(file, patches[file.path], ignored_paths)) is not None
+    }
+    ranked = sorted((file for file in files if file.path not in reasons), key=_rank)
+    needed = [_overhead_tokens(file) + estimate_tokens(numbered(patches[file.path])) for file in ranked]
+    shown: list[PatchedFile] = []
+    left, needed_by_rest = tokens, sum(needed)
+    for file, need in zip(ranked, needed, strict=True):
+        needed_by_rest -= need
+        allowed = min(max(left - needed_by_rest, left // 2), _overhead_tokens(file) + MAX_PATCH_TOKENS)
+        whole = patches[file.path]
+        part = whole if need <= allowed else cut_to(whole, allowed - _overhead_tokens(file))
+        if not part.hunks:
+            reasons[file.path] = "over the token budget"
+            continue
+        shown.append(_to_patched_file(file, whole, part))
+        left -= min(need, allowed)
+    return tuple(shown), tuple(SkippedFile(file.path, reasons[file.path]) for file in files if file.path in reasons)
+
+
+def _overhead_tokens(file: ChangedFile) -> int:
+    """Tokens of a file in addition to its patch. A path is untrusted and can have 4,096 characters."""
+    return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
+
+
+def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> Reason | None:
+    """Return why a file cannot be shown, regardless of the budget; None if it can."""
+    if ignored_paths.excludes(file.path):
+        return "left out by settings"
+    path = file.path.lower()
+    for reason, pattern in NOT_HAND_WRITTEN:
+        if pattern.search(path):
+            return reason
+    if patch.hunks:
+        return None
+    if file.additions or file.deletions:
+        return "too large for GitHub to show"
+    return "renamed without changes" if file.status == "renamed" else "binary or empty"
+
+
+def _rank(file: ChangedFile) -> int:
+    """Rank: 0 source, 1 tests, 2 documentation and settings, 3 removed. Workflows are code, so they rank as source."""
+    path = file.path.lower()
+    if file.status == "removed":
+        return 3
+    if WORKFLOW_FILES.search(path):
+        return 0
+    if TEST_FILES.search(path):
+        return 1
+    return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
+
+
+def _to_patched_file(file: ChangedFile, whole: Patch, part: Patch) -> PatchedFile:
+    text = numbered(part)
+    missing = _changed_lines(whole) - _changed_lines(part)
+    cut = part != whole
+    if cut:
+        text = f"{text}\n[cut here to fit: {missing} more changed lines of this file are not shown]"
+    status = STATUSES.get(file.status, "changed")
+    return PatchedFile(file.path, file.previous_path, status, file.additions, file.deletions, text, cut)
+
+
+def _changed_lines(patch: Patch) -> int:
+    return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
+
+
+def _describe_omissions(files: Sequence[PatchedFile], skipped: Sequence[SkippedFile], unlisted: int) -> str | None:
+    """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"; None if all were shown."""
+    parts: list[str] = []
+    missing, total = len(skipped) + unlisted, len(files) + len(skipped) + unlisted
+    if missing:
+        reasons = [count_reasons(skipped)] if skipped else []
+        reasons += [f"{unlisted} beyond those that GitHub lists"] if unlisted else []
+        parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
+    cut = sum(file.cut for file in files)
+    if cut:
+        parts.append(f"{cut} patch{'es' * (cut != 1)} {was_or_were(cut)} cut")
+    return "; ".join(parts) or None
+
+
+def count_reasons(skipped: Iterable[SkippedFile]) -> str:
+    """ "2 binary or empty, 1 lock file"."""
+    reasons = [file.reason for file in skipped]
+    return ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
+
 
 Size = Literal["small", "medium", "large"]
 
@@ -64,7 +236,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         unlisted = max(pull_request.changed_files - len(listed), 0)
         left_out_by = budget.ignored_paths.where
         return PullRequestFacts(
-            pull_request, files, skipped, unlisted, size_of(listed), left_out_by, shown=budget.shown
+            pull_request, files, skipped, unlisted, _size_of(listed), left_out_by, shown=budget.shown
         )
 
     def variables(self, event: Event, facts: PullRequestFacts) -> Mapping[str, object]:
@@ -87,7 +259,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        return describe_omissions(facts.files, facts.skipped, facts.unlisted)
+        return _describe_omissions(facts.files, facts.skipped, facts.unlisted)
 
     def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Compute the variables of the comment templates.
@@ -113,7 +285,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return tuple(actions)
 
 
-def size_of(files: Sequence[ChangedFile]) -> Size:
+def _size_of(files: Sequence[ChangedFile]) -> Size:
     """Size by changed lines, including those of skipped files: under 50 is small, under 200 medium."""
     lines = sum(file.additions + file.deletions for file in files)
     if lines < 50:

@@ -10,17 +10,18 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Event, Release
-from hls_handler.handlers.files import was_or_were
-from hls_handler.handlers.handler import Handler, PromptLimits, Thread, find_fallback_issue
-from hls_handler.handlers.reader import Commit, Reader
-from hls_handler.handlers.record import RepositoryHistory
-from hls_handler.handlers.requested_labels import plan_labels
-from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.handlers.handler import Handler, PromptLimits, Thread, find_fallback_issue, was_or_were
+from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
+from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_MESSAGE_CHARACTERS = 1_000
 """Longer commit messages are cut."""
+
+TOKENS_PER_COMMIT = 40
+"""Tokens of a commit in addition to its message: SHA, author and delimiters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         announced = event.release
         assert announced is not None  # parse_event rejects a release event without one
         listed = reader.releases()
-        release = next((routing_input for routing_input in listed if routing_input.id == announced.id), None)
+        release = next((other for other in listed if other.id == announced.id), None)
         if release is None or release.draft:
             raise Superseded(f"the release {announced.tag} was withdrawn meanwhile")
         previous = _find_previous(release, listed)
@@ -114,7 +115,3 @@ def _newest_within_budget(commits: Sequence[Commit], tokens: int) -> tuple[Commi
             break
         shown.append(Commit(commit.sha, message, commit.author))
     return tuple(shown)
-
-
-TOKENS_PER_COMMIT = 40
-"""Tokens of a commit in addition to its message: SHA, author and delimiters."""

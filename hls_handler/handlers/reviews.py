@@ -11,12 +11,10 @@ from hls_handler.actions import Action, EnsureComment, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, Event, PullRequest, Review
-from hls_handler.handlers.files import was_or_were
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation
-from hls_handler.handlers.reader import Reader, ReviewComment
-from hls_handler.handlers.record import RepositoryHistory
-from hls_handler.handlers.requested_labels import plan_labels
-from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, was_or_were
+from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.reader import Reader, RepositoryHistory, ReviewComment
+from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.patch import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import clean
@@ -95,7 +93,7 @@ class ReviewHandler(Handler[ReviewFacts]):
         pull_request = reader.pull_request(event.pull_request.number)
         check_conversation(event, pull_request)
         reviews = reader.reviews(pull_request.number)
-        review = next((routing_input for routing_input in reviews if routing_input.id == event.review.id), None)
+        review = next((other for other in reviews if other.id == event.review.id), None)
         if review is None:
             raise Permanent(f"the review {event.review.id} does not exist or is not among the first {len(reviews)}")
         if review.state == "dismissed":
@@ -161,12 +159,12 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
     shown: list[ShownComment] = []
     left = tokens
     for comment in comments:
-        routing_input = _to_shown_comment(comment, number=len(shown) + 1)
-        texts = (routing_input.path, routing_input.code, routing_input.body[:MAX_BODY_CHARACTERS])
+        shown_comment = _to_shown_comment(comment, number=len(shown) + 1)
+        texts = (shown_comment.path, shown_comment.code, shown_comment.body[:MAX_BODY_CHARACTERS])
         needed = TOKENS_PER_COMMENT + sum(map(estimate_tokens, texts))
         if needed <= left:
             left -= needed
-            shown.append(routing_input)
+            shown.append(shown_comment)
     return tuple(shown), len(comments) - len(shown)
 
 

@@ -28,10 +28,9 @@ from hls_handler.handlers.handler import (
     check_conversation,
     find_fallback_issue,
 )
-from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.record import Failure, HistoryUpdate, RepositoryHistory, RunResult
-from hls_handler.handlers.requested_labels import plan_labels
-from hls_handler.prompting.tokens import CHARACTERS_PER_TOKEN
+from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
+from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
 
 MAX_JOBS = 10

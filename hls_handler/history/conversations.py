@@ -12,7 +12,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import bot_accounts, comments, labels
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelState
+from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.changes import (
     Change,
     CommentChange,

@@ -13,7 +13,7 @@ from hls_handler.db.clock import HOUR_MS, to_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import corrections, deliveries, labels
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.corrections import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
+from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
 from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact

@@ -19,7 +19,7 @@ from hls_handler.db.tables import (
     step_failures,
 )
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.record import Correction, Failure, HistoryUpdate, RunResult
+from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
 from hls_handler.queue.changes import DeliveryWriter, field_of
 
 DAY_MS = 24 * HOUR_MS
@@ -47,7 +47,7 @@ _CORRECTIONS = (
 
 
 class StoredHistory:
-    """Implements `handlers.record.RepositoryHistory` for the lease's repository and one account."""
+    """Implements `handlers.reader.RepositoryHistory` for the lease's repository and one account."""
 
     def __init__(self, database: Database, lease: Lease, bot_login: str) -> None:
         self._database, self._repository_id, self._bot_login = database, lease.repository_id, bot_login

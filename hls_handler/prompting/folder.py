@@ -1,4 +1,4 @@
-"""Reading the template files of a prompt folder and splitting them into front matter and template.
+"""Reading of a prompt folder: its template files, split into front matter and template, and their problems.
 
 `issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment on GitHub. Other
 templates are parts, which prompts include: files in the top folder (`base.j2`) and files whose name begins with `_`.
@@ -7,11 +7,49 @@ templates are parts, which prompts include: files in the top folder (`base.j2`) 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-from hls_handler.prompting.problems import Problem
+from hls_handler.errors import PromptError
+
+MAX_LISTED_NAMES = 20
+"""Names that one message lists at most."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    file: str  # path for messages: "prompts/issues/analyze.j2"
+    line: int  # from 1
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+def prompt_error(problems: Iterable[Problem]) -> PromptError:
+    """Return one error for all problems, sorted by file and line, without duplicates."""
+    return PromptError([str(problem) for problem in sorted(set(problems))])
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is similar."""
+    names = sorted(known)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+    return f"known: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}{more}"
+
+
+class BrokenTemplateError(PromptError):
+    """A template could not be rendered; `problem` has the file, the line and the reason."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__([str(problem)])
+        self.problem = problem
+
 
 SUFFIX = ".j2"
 COMMENT_SUFFIX = ".comment.md.j2"

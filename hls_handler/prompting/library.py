@@ -1,33 +1,43 @@
-"""Loading of a prompt library: reads, checks and smoke-renders all templates, or raises with all problems."""
+"""Loading of a prompt library: reads, checks and smoke-renders all templates, or raises with all problems.
+
+`ReloadingLibrary` reloads when files change, and keeps the last valid version if the new one is invalid.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import Reply
-from hls_handler.prompting.chain import PromptGraph, compile_condition
-from hls_handler.prompting.environment import PromptEnvironment
-from hls_handler.prompting.family import Family
-from hls_handler.prompting.fields import build_reply_model
-from hls_handler.prompting.filters import COMMENT_FILTERS, PROMPT_FILTERS
-from hls_handler.prompting.folder import BASE, COMMENT_SUFFIX, SHARED_COMMENT, SHARED_COMMENT_REPLY, SUFFIX
-from hls_handler.prompting.hints import ANYTHING
-from hls_handler.prompting.makeup import PromptSources
+from hls_handler.errors import PromptError
+from hls_handler.prompting.checks import PromptGraph, compile_condition, smoke_render
+from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS, PromptEnvironment
+from hls_handler.prompting.folder import (
+    BASE,
+    COMMENT_SUFFIX,
+    SHARED_COMMENT,
+    SHARED_COMMENT_REPLY,
+    SUFFIX,
+    Problem,
+    find_files,
+    prompt_error,
+)
+from hls_handler.prompting.frontmatter import SourceFiles, read_source_files
 from hls_handler.prompting.names import check_names
-from hls_handler.prompting.problems import Problem, prompt_error
-from hls_handler.prompting.prompt import Library, Prompt, Then
+from hls_handler.prompting.prompt import Family, Library, Prompt, PromptSources, Then
 from hls_handler.prompting.references import ParsedTemplates, check_blocks, check_references, find_used_templates
-from hls_handler.prompting.shelf import SourceFiles, read_source_files
-from hls_handler.prompting.trial import smoke_render
+from hls_handler.prompting.reply_fields import build_reply_model
+from hls_handler.prompting.type_hints import ANYTHING
 from hls_handler.prompting.variables import COMMENT, COMMON
-from hls_handler.untrusted.tokens import RESERVED_CHARACTERS
-
-__all__ = ["Family", "Library", "Prompt", "Then", "load_library"]
+from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 
 
 def load_library(
@@ -220,3 +230,83 @@ class _Draft:
         for part in sorted(self.templates_of(name)):
             digest.update(f"\0{part}\0{self.files.sources[part].text}".encode())
         return digest.hexdigest()[:6]
+
+
+log = logging.getLogger(__name__)
+
+FileState = frozenset[tuple[str, int, int]]
+
+
+class ReloadingLibrary:
+    """A library with automatic reload. Thread-safe: every worker calls `current` for each delivery."""
+
+    def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
+        """Load the library. If `load` raises a `PromptError`, use `before`, or raise the error if `before` is None.
+
+        `folders` are the folders that `load` reads.
+        """
+        self._load = load
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._loaded_state = _file_state(folders)  # before loading, so that `current` sees a change during loading
+        self._load_error: str | None = None
+        if before is None:
+            self._library = load()
+        else:
+            self._library = before
+            self._reload()
+
+    def current(self) -> Library:
+        """Return the library, reloaded if a file has changed; the last valid version if the files are invalid.
+
+        While one thread reloads, others wait, so that every delivery that begins after a change uses it.
+
+        Raises other exceptions of `load` than `PromptError` once; after that, it returns the last valid version until
+        the files change again.
+        """
+        with self._lock:
+            if _file_state(self._folders) != self._loaded_state:
+                self._reload()
+            return self._library
+
+    @property
+    def latest(self) -> Library:
+        """The loaded library, without a check for changed files: for the webhook receiver, which must respond fast."""
+        return self._library
+
+    @property
+    def report_problem(self) -> str | None:
+        """Error message of the last reload; None if it succeeded."""
+        return self._load_error
+
+    def _reload(self) -> None:
+        self._loaded_state = _file_state(self._folders)
+        try:
+            self._library = self._load()
+        except PromptError as exc:
+            self._load_error = (
+                f"the changed prompts cannot be used, the last valid version stays in use: {'; '.join(exc.problems)}"
+            )
+            log.error(
+                "prompts cannot be used, the last valid version stays in use", extra={"problems": list(exc.problems)}
+            )
+            return
+        except Exception as exc:
+            self._load_error = (
+                f"the changed prompts cannot be read ({type(exc).__name__}), the last valid version stays in use"
+            )
+            raise
+        self._load_error = None
+        log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
+
+
+def _file_state(folders: Iterable[Path]) -> FileState:
+    """Return (path, mtime in ns, size in bytes) of every file. Files removed during the call are left out."""
+    found = set()
+    for path in chain.from_iterable(map(find_files, folders)):
+        try:
+            status = os.stat(path)  # noqa: PTH116 (faster than Path.stat; this runs for every delivery)
+        except OSError:
+            continue
+        found.add((path, status.st_mtime_ns, status.st_size))
+    return frozenset(found)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from jinja2 import nodes
 
-from hls_handler.prompting.expressions import argument_names, attribute_path, describe
-from hls_handler.prompting.filters import ALLOWED_ONLY_IN
-from hls_handler.prompting.hints import (
+from hls_handler.prompting.environment import ALLOWED_ONLY_IN
+from hls_handler.prompting.folder import Problem, suggest_name
+from hls_handler.prompting.references import ParsedTemplates, exported_names, referenced_names
+from hls_handler.prompting.type_hints import (
     ANYTHING,
     LIST_ATTRIBUTES,
     TEXT_METHODS,
@@ -28,8 +29,39 @@ from hls_handler.prompting.hints import (
     members,
     normalize_hint,
 )
-from hls_handler.prompting.problems import Problem, suggest_name
-from hls_handler.prompting.references import ParsedTemplates, exported_names, referenced_names
+
+ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
+"""Filters whose first positional argument is an attribute of the elements."""
+
+
+def _argument_names(arguments: Iterable[nodes.Name]) -> list[str]:
+    return [argument.name for argument in arguments]
+
+
+def _attribute_path(node: nodes.Filter) -> list[str] | None:
+    """Return the attribute that a filter reads: `map(attribute='user.login')` -> ["user", "login"]."""
+    given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
+    if node.name in ATTRIBUTE_FILTERS and node.args:
+        given.append(node.args[0])
+    if given and isinstance(given[0], nodes.Const) and isinstance(given[0].value, str):
+        return given[0].value.split(".")
+    return None
+
+
+def describe(node: nodes.Node) -> str:
+    """Return an expression as shown in error messages: "issue.user"."""
+    match node:
+        case nodes.Name():
+            return node.name
+        case nodes.Getattr():
+            return f"{describe(node.node)}.{node.attr}"
+        case nodes.Getitem():
+            return f"{describe(node.node)}[...]"
+        case nodes.Filter() if node.node is not None:
+            return f"{describe(node.node)} | {node.name}"
+        case _:
+            return "this value"
+
 
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
 FILTERS_KEEPING_LIST = frozenset({"list", "sort", "reverse", "unique", "selectattr", "rejectattr", "select", "reject"})
@@ -80,7 +112,9 @@ class _NameChecker:
             node, outer = self.deferred.pop(0)
             match node:
                 case nodes.Macro():
-                    self.check_body(node.body, outer.inner([*argument_names(node.args), "caller", "varargs", "kwargs"]))
+                    self.check_body(
+                        node.body, outer.inner([*_argument_names(node.args), "caller", "varargs", "kwargs"])
+                    )
                 case nodes.Block():
                     self.check_block(node, outer)
                 case nodes.Extends():
@@ -124,7 +158,7 @@ class _NameChecker:
                 self.deferred.append((node, scope))
             case nodes.CallBlock():
                 self.infer(node.call, scope)
-                self.check_body(node.body, scope.inner(argument_names(node.args)))
+                self.check_body(node.body, scope.inner(_argument_names(node.args)))
             case nodes.With():
                 inner = scope.inner()
                 for target, value in zip(node.targets, node.values, strict=True):
@@ -273,7 +307,7 @@ class _NameChecker:
         hint = ANYTHING if is_guarded else self.infer(node.node, scope)
         self.infer_all(node.args, scope)
         self.infer_all((pair.value for pair in node.kwargs), scope)
-        path = attribute_path(node)
+        path = _attribute_path(node)
         value = element_hint(hint)
         for name in path or ():
             if not has_members(value):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, nodes
 
-from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.prompting.folder import Problem, suggest_name
 
 Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
@@ -21,7 +21,7 @@ class ParsedTemplates:
     files: Mapping[str, str]  # name -> path for messages, for all templates
 
 
-def find_references(tree: nodes.Template) -> Iterator[Reference]:
+def _find_references(tree: nodes.Template) -> Iterator[Reference]:
     return (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference))
 
 
@@ -57,7 +57,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
             found.append(name)
             tree = templates.trees.get(name)
             if tree is not None:
-                pending += [part for node in find_references(tree) for part in referenced_names(node)]
+                pending += [part for node in _find_references(tree) for part in referenced_names(node)]
     return tuple(found)
 
 
@@ -102,7 +102,7 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
     """Yield references that are unknown, cyclic or computed."""
     files = templates.files
     for name, tree in templates.trees.items():
-        for node in find_references(tree):
+        for node in _find_references(tree):
             names = referenced_names(node)
             if not names:
                 yield Problem(files[name], node.lineno, 'name the other template in quotes: "base.j2"')

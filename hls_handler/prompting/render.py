@@ -1,6 +1,6 @@
 """Rendering of prompts and comments, without I/O; templates never see untrusted text.
 
-The order matters: admit (untrusted texts become placeholders), render the template, settle (placeholders become
+The order matters: convert (untrusted texts become placeholders), render the template, substitute (placeholders become
 texts, with delimiters).
 """
 
@@ -15,17 +15,27 @@ from jinja2.runtime import Context
 
 from hls_handler.analysis import Reply
 from hls_handler.prompting.environment import AUTHOR_ERRORS, MAX_CHARACTERS, RenderLimitError, collect, place_of
-from hls_handler.prompting.folder import BASE, SUFFIX
-from hls_handler.prompting.hints import TEXT_OPERATIONS
-from hls_handler.prompting.problems import BrokenTemplateError, Problem
+from hls_handler.prompting.folder import BASE, SUFFIX, BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.variables import RuleView, mark_trusted
+from hls_handler.prompting.type_hints import TEXT_OPERATIONS
+from hls_handler.prompting.variables import mark_trusted
 from hls_handler.untrusted.cleaning import format_for_prompt
-from hls_handler.untrusted.exchange import Placeholders, Trusted
 from hls_handler.untrusted.markdown import format_for_comment
-from hls_handler.untrusted.stranger import UntrustedText
+from hls_handler.untrusted.placeholders import Placeholders, Trusted
+from hls_handler.untrusted.untrusted_text import UntrustedText
 
-__all__ = ["RenderedPrompt", "RuleView", "render", "render_comment", "render_footer"]
+CHARACTERS_PER_TOKEN = 3.5
+"""Average for English prose (about 4) and dense code (about 3), slightly on the safe side."""
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of a text, rounded up. Each non-ASCII character counts as one token.
+
+    That is right for Chinese; accented letters take fewer.
+    """
+    non_ascii = sum(1 for character in text if character > "\x7f")
+    return non_ascii + -int(-(len(text) - non_ascii) // CHARACTERS_PER_TOKEN)
+
 
 SYSTEM, TASK = "system", "task"
 FOOTER = "_footer.md.j2"
@@ -52,13 +62,13 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
     """
     prompt = library.prompts[name]
     placeholders = Placeholders(key=key, show=format_for_prompt)
-    admitted = _admit(placeholders, variables)
+    converted = _convert(placeholders, variables)
     try:
-        system, task = _messages(library, f"{name}{SUFFIX}", admitted)
+        system, task = _messages(library, f"{name}{SUFFIX}", converted)
         task = _fill_placeholders(placeholders, task, prompt.path)
         return RenderedPrompt(prompt, system, task, _schema(prompt.reply_model), placeholders.missing())
     except AUTHOR_ERRORS as exc:
-        raise to_template_error(exc, prompt.path) from exc
+        raise _to_template_error(exc, prompt.path) from exc
 
 
 @cache
@@ -75,15 +85,7 @@ def render_comment(library: Library, name: str, variables: Mapping[str, object],
     template_name = library.comments.get(name)
     if template_name is None:
         return None
-    template = library.comment_environment.get_template(template_name)
-    placeholders = Placeholders(key=key, show=format_for_comment)
-    prompt_id = Trusted(library.prompts[name].id)
-    admitted = {**_admit(placeholders, variables), "prompt_id": prompt_id}
-    try:
-        text = collect(template.root_render_func(template.new_context(admitted)))
-        return _fill_placeholders(placeholders, text.strip(), template.filename or template_name)
-    except AUTHOR_ERRORS as exc:
-        raise to_template_error(exc, template.filename or template_name) from exc
+    return _render_markdown(library, name, library.comment_environment.get_template(template_name), variables, key)
 
 
 def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
@@ -96,17 +98,24 @@ def render_footer(library: Library, name: str, variables: Mapping[str, object], 
         template = library.comment_environment.get_template(FOOTER)
     except TemplateNotFound:
         return ""
-    placeholders = Placeholders(key=key, show=format_for_comment)
     shared = {variable: value for variable, value in variables.items() if variable != "commit"}
-    admitted = {**_admit(placeholders, shared), "prompt_id": Trusted(library.prompts[name].id)}
+    return _render_markdown(library, name, template, shared, key)
+
+
+def _render_markdown(
+    library: Library, name: str, template: Template, variables: Mapping[str, object], key: bytes
+) -> str:
+    placeholders = Placeholders(key=key, show=format_for_comment)
+    converted = {**_convert(placeholders, variables), "prompt_id": Trusted(library.prompts[name].id)}
+    file = template.filename or template.name or ""
     try:
-        text = collect(template.root_render_func(template.new_context(admitted)))
-        return _fill_placeholders(placeholders, text.strip(), template.filename or FOOTER)
+        text = collect(template.root_render_func(template.new_context(converted)))
+        return _fill_placeholders(placeholders, text.strip(), file)
     except AUTHOR_ERRORS as exc:
-        raise to_template_error(exc, template.filename or FOOTER) from exc
+        raise _to_template_error(exc, file) from exc
 
 
-def to_template_error(error: Exception, file: str) -> BrokenTemplateError:
+def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
     """Convert an exception from a template to an error with file and line; without a known line, line 1 of `file`."""
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
@@ -115,7 +124,7 @@ def to_template_error(error: Exception, file: str) -> BrokenTemplateError:
     return BrokenTemplateError(Problem(place_file, line, message))
 
 
-def _admit(placeholders: Placeholders, variables: Mapping[str, object]) -> dict[str, object]:
+def _convert(placeholders: Placeholders, variables: Mapping[str, object]) -> dict[str, object]:
     return {name: placeholders.convert(value) for name, value in mark_trusted(variables).items()}
 
 

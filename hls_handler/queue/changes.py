@@ -15,7 +15,7 @@ from hls_handler.db.counters import CounterWriter
 from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import checkpoints, comments, labels
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelState
+from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import COMPLETE_WRITE, PENDING, Fence, lost, terms_of
 
 LABEL_SET = "label_set"

@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.prompting.render import estimate_tokens
 
 Side = Literal["LEFT", "RIGHT"]
 Mark = Literal[" ", "-", "+"]

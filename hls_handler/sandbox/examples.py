@@ -15,7 +15,7 @@ from hls_handler.review.patch import parse_numbered
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.samples import facts_of
-from hls_handler.untrusted.exchange import Trusted
+from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.variables import template_variables
 
 

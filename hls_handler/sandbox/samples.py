@@ -15,7 +15,7 @@ from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits
-from hls_handler.handlers.record import Correction, EmptyHistory
+from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.sandbox.facts import SandboxReader

@@ -1,13 +1,15 @@
-"""Checks of a settings file beyond types: secrets, event names, URLs, globs, duplicates.
+"""Problems of a settings file as sentences: checks beyond types (secrets, event names, URLs), and pydantic's errors.
 
-They read the parsed tree instead of the model, so that all problems are reported even if the model cannot be built.
-Values of a wrong type are skipped, because `explain` reports them.
+The checks read the parsed tree instead of the model, so that all problems are reported even if the model cannot be
+built. They skip values of a wrong type, because `explain` reports them. Messages never contain secrets.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.globs import find_glob_problem
+from hls_handler.settings.reference import Reference
 from hls_handler.untrusted.cleaning import remove_invisible
 
 MIN_SECRET_BYTES = 16
@@ -51,12 +54,12 @@ def find_problems(root: object) -> Iterator[Problem]:
     yield from _check_fallback_events(root, repositories)
     for index, _ in enumerate(repositories):
         yield from _check_globs(root, f"repositories[{index}].paths.ignore")
-    if _value_at(root, "prompts.directory") == []:
+    if value_at(root, "prompts.directory") == []:
         yield "prompts.directory", "is an empty list; name at least one folder"
     yield from _check_database_url(root)
     for key in ("github.base_url", "claude.base_url"):
         yield from _check_base_url(root, key)
-    if _value_at(root, "server.webhook_path") in RESERVED_PATHS:
+    if value_at(root, "server.webhook_path") in RESERVED_PATHS:
         yield (
             "server.webhook_path",
             f"is used by the service itself, which serves {' and '.join(RESERVED_PATHS)}; choose another",
@@ -72,7 +75,7 @@ def is_loopback(host: str) -> bool:
         return name == "localhost"
 
 
-def _value_at(root: object, path: str) -> object:
+def value_at(root: object, path: str) -> object:
     """Return the value at a path such as "server.host" or "repositories[2].events"; None if there is none."""
     value = root
     for step in path.replace("[", ".[").split("."):
@@ -86,13 +89,13 @@ def _value_at(root: object, path: str) -> object:
 
 
 def _repository_entries(root: object) -> list[object]:
-    entries = _value_at(root, "repositories")
+    entries = value_at(root, "repositories")
     return entries if isinstance(entries, list) else []
 
 
 def _strings_at(root: object, path: str) -> Iterator[tuple[str, str]]:
     """Yield the path and value of the strings of a key that takes a string or a list of strings."""
-    value = _value_at(root, path)
+    value = value_at(root, path)
     if isinstance(value, list):
         yield from ((f"{path}[{i}]", item) for i, item in enumerate(value) if isinstance(item, str))
     elif isinstance(value, str):
@@ -114,7 +117,7 @@ def _find_secret_problem(secret: str) -> str | None:
 
 
 def _check_secrets(root: object, path: str) -> Iterator[Problem]:
-    if _value_at(root, path) == []:
+    if value_at(root, path) == []:
         yield path, "is an empty list; name at least one secret"
     for where, secret in _strings_at(root, path):
         problem = _find_secret_problem(secret)
@@ -136,14 +139,14 @@ def _check_credentials(root: object) -> Iterator[Problem]:
 
 
 def _check_signature_validation(root: object) -> Iterator[Problem]:
-    host = _value_at(root, "server.host")
-    is_validated = _value_at(root, "features.signature_validation")
-    if _is_false(is_validated) and isinstance(host, str) and not is_loopback(host):
+    host = value_at(root, "server.host")
+    is_validated = value_at(root, "features.signature_validation")
+    if is_false(is_validated) and isinstance(host, str) and not is_loopback(host):
         sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
         yield "features.signature_validation", sentence
 
 
-def _is_false(value: object) -> bool:
+def is_false(value: object) -> bool:
     """Return True if the model would parse the value as false: "off" from a variable is false, too."""
     try:
         return value is not None and not _BOOLEAN.validate_python(value)
@@ -154,7 +157,7 @@ def _is_false(value: object) -> bool:
 def _check_duplicate_repositories(entries: list[object]) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, _ in enumerate(entries):
-        name = _value_at(entries[index], "name")
+        name = value_at(entries[index], "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
 
@@ -168,7 +171,7 @@ def _check_event_names(root: object, entries: list[object]) -> Iterator[Problem]
                 yield where, problem
         maps += [f"repositories[{index}].prompts.use", f"repositories[{index}].comments.post_to"]
     for path in maps:
-        by_event = _value_at(root, path)
+        by_event = value_at(root, path)
         for event in by_event if isinstance(by_event, dict) else ():
             problem = find_event_problem(event)
             if problem:
@@ -178,7 +181,7 @@ def _check_event_names(root: object, entries: list[object]) -> Iterator[Problem]
 def _check_fallback_events(root: object, entries: list[object]) -> Iterator[Problem]:
     for index, _ in enumerate(entries):
         path = f"repositories[{index}].comments.post_to"
-        by_event = _value_at(root, path)
+        by_event = value_at(root, path)
         for event in by_event if isinstance(by_event, dict) else ():
             if event.partition(".")[0] in CONVERSATION_EVENTS:
                 yield (
@@ -195,7 +198,7 @@ def _check_globs(root: object, path: str) -> Iterator[Problem]:
 
 
 def _check_database_url(root: object) -> Iterator[Problem]:
-    url = _value_at(root, "storage.url")
+    url = value_at(root, "storage.url")
     if not isinstance(url, str):
         return
     scheme, _, rest = url.partition("://")
@@ -220,7 +223,7 @@ def _check_database_url(root: object) -> Iterator[Problem]:
 
 
 def _check_base_url(root: object, path: str) -> Iterator[Problem]:
-    url = _value_at(root, path)
+    url = value_at(root, path)
     if not isinstance(url, str):
         return
     try:
@@ -241,3 +244,91 @@ def _check_base_url(root: object, path: str) -> Iterator[Problem]:
             path,
             f"http:// to {host or 'no host'} would send the key unencrypted; use https:// (http is for loopback only)",
         )
+
+
+Step = str | int
+
+
+def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
+    """Sentence for each key path: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}.
+
+    `root` is the tree that was validated; `variables` maps the key paths of expanded values to their variables.
+    """
+    sentences: dict[str, str] = {}
+    for found in error.errors(include_url=False, include_input=False):
+        path, value = _locate(root, found["loc"], found["type"])
+        if found["type"] == "extra_forbidden":
+            name = str(found["loc"][-1])
+            sentences[path] = unknown_key(_section_of(path, name), name, reference)
+        elif found["type"] == "missing":
+            sentences[path] = f"is missing; expected {_describe_expected(path, reference)}"
+        else:
+            sentences[path] = _describe_wrong_value(path, value, variables, reference)
+    return {path: text for path, text in sentences.items() if not _is_parent(path, sentences)}
+
+
+def _locate(root: object, steps: Sequence[Step], kind: str) -> tuple[str, object]:
+    """Key path of an error and the value there, without the union members that pydantic adds to the steps."""
+    path, value = "", root
+    for position, step in enumerate(steps):
+        missing_here = kind == "missing" and position == len(steps) - 1
+        if missing_here or (isinstance(value, dict) and step in value):
+            path = f"{path}.{step}" if path else str(step)
+            value = value.get(step) if isinstance(value, dict) else None
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            path, value = f"{path}[{step}]", value[step]
+    return path, value
+
+
+def _is_parent(path: str, others: Mapping[str, str]) -> bool:
+    """Return True if another path is below this one: `webhook_secret[1]` is more precise than `webhook_secret`."""
+    return any(other != path and other.startswith((f"{path}.", f"{path}[")) for other in others)
+
+
+def _describe_expected(path: str, reference: Reference) -> str:
+    key = reference.find(path)
+    return key.expected if key else "something else"
+
+
+def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    expected = _describe_expected(path, reference)
+    if value is None:
+        return f"has no value, expected {expected}; remove the key to take the default"
+    quotes = (
+        "; put the value in quotes" if expected.startswith("text") and isinstance(value, bool | int | float) else ""
+    )
+    return f"found {_describe_found(path, value, variables, reference)}, expected {expected}{quotes}"
+
+
+def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    """A value for an error message; in full only if it is a literal value in the file, of a key that is not secret."""
+    key = reference.find(path)
+    if isinstance(value, dict | list):
+        kind = "map" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    if path in variables:
+        return f"the value of the variable {variables[path]}"
+    if key is None or key.secret or key.kind == "section":
+        return "text" if isinstance(value, str) else "a value of another kind"
+    written = json.dumps(value, ensure_ascii=False)
+    return written if len(written) <= 60 else f"{written[:57]}..."
+
+
+def _section_of(path: str, name: str) -> str:
+    """Section of the key `name`, which may itself contain dots and is therefore cut off by length."""
+    return path[: -len(name)].rstrip(".")
+
+
+def unknown_key(section: str, name: str, reference: Reference) -> str:
+    """Sentence such as "unknown key; did you mean server.port?". Keys of the same section are preferred."""
+    if reference.find(name) and "." in name:
+        return f"unknown key; write it as {name.rpartition('.')[2]} inside the section {name.rpartition('.')[0]}"
+    siblings = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}
+    elsewhere = [key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"unknown key; {name} belongs under {' or '.join(elsewhere)}"
+    everywhere = {row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)} | siblings
+    near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.6)
+    if near:
+        return f"unknown key; did you mean {everywhere[near[0]]}?"
+    return f"unknown key; {section or 'the file'} has {', '.join(siblings)}"

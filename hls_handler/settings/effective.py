@@ -1,7 +1,11 @@
-"""Effective settings of a repository: the global settings, its most specific entry and its repository settings."""
+"""Effective settings of a repository: the global settings, its most specific entry and its repository settings.
+
+`iter_sourced_values` returns each value with its provenance, the line of the file that sets it.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +20,14 @@ from hls_handler.settings.model import (
     EffectiveLabels,
     Features,
     Findings,
+    PromptUse,
     Repository,
     Settings,
+    ShadowPrompt,
     Sources,
     webhook_secrets,
 )
 from hls_handler.settings.repository import PATH, RepositorySettings
-from hls_handler.settings.uses import iter_prompt_choices
 
 Choice = TypeVar("Choice")
 
@@ -134,8 +139,8 @@ def _specificity(pattern: str) -> tuple[bool, int]:
 def _build_effective(settings: Settings, index: int, entry: Repository) -> EffectiveSettings:
     key = f"repositories[{index}]"
     choices = [
-        *iter_prompt_choices(settings.prompts.use, "prompts.use"),
-        *iter_prompt_choices(entry.prompts.use, f"{key}.prompts.use"),
+        *_iter_prompt_choices(settings.prompts.use, "prompts.use"),
+        *_iter_prompt_choices(entry.prompts.use, f"{key}.prompts.use"),
     ]
     return EffectiveSettings(
         key=key,
@@ -195,3 +200,122 @@ def apply_repository_settings(effective: EffectiveSettings, own: RepositorySetti
         use={**effective.use, **choices},
         own=frozenset(decided),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChoice:
+    key: str  # key path: "repositories[0].prompts.use.issues.opened"
+    event: str  # "issues.opened", or "issues" for all its actions
+    prompt: str | Literal[False]  # False: no prompt runs
+    shadow: bool  # True: the prompt runs beside the event's own prompt and posts nothing
+
+
+def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
+    """Yield the choices of one `use` map; `path` is its key path: "prompts.use"."""
+    for event, value in use.items():
+        shadow = isinstance(value, ShadowPrompt)
+        yield PromptChoice(f"{path}.{event}", event, value.prompt if isinstance(value, ShadowPrompt) else value, shadow)
+
+
+def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
+    """All choices of the settings file, global ones first."""
+    of_entries = (
+        choice
+        for index, entry in enumerate(settings.repositories)
+        for choice in _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
+    )
+    return (*_iter_prompt_choices(settings.prompts.use, "prompts.use"), *of_entries)
+
+
+def find_chosen_events(settings: Settings) -> frozenset[str]:
+    """Events for which settings choose a prompt or none; shadow prompts do not count."""
+    return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
+
+
+def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
+    """Prompts that settings name only as shadows: they do not run for the events of their `on:`."""
+    choices = list_prompt_choices(settings)
+    chosen = {choice.prompt for choice in choices if not choice.shadow}
+    return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen
+
+
+DEFAULT = "default"
+REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedValue:
+    key: str  # "features.drafts": the global key, even if the entry of the repository sets it
+    value: str  # as in YAML: "true"; of secrets only their number: "2 secrets"
+    source: str  # "config/settings.yaml:14 (repositories[0].features.drafts)", or "default"
+
+    def __str__(self) -> str:
+        return f"{self.key} = {self.value}   {self.source}"
+
+
+def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
+    """Yield every value that an entry of `repositories` can set, merged with the global settings."""
+    entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
+    yield _sourced_value(
+        settings, "enabled", effective.enabled, effective.own_key("enabled") or f"{effective.key}.enabled"
+    )
+    yield _sourced_value(settings, "events", sorted(effective.events), f"{effective.key}.events")
+    yield _secret_count(settings, effective, entry)
+    yield _sourced_value(
+        settings, "expect_webhook_within_h", entry.expect_webhook_within_h, f"{effective.key}.expect_webhook_within_h"
+    )
+    yield from _iter_section(settings, "features", effective, effective.features, entry.features)
+    yield from _iter_section(settings, "labels", effective, effective.labels, entry.labels)
+    if effective.labels.repository_allow_source:
+        yield SourcedValue(
+            "labels.allow, and of these",
+            _to_text(effective.labels.repository_allow),
+            effective.labels.repository_allow_source,
+        )
+    yield from _iter_section(settings, "comments", effective, effective.comments, entry.comments)
+    yield from _iter_section(settings, "findings", effective, effective.findings, entry.findings)
+    where = effective.paths.where if effective.paths.globs else DEFAULT
+    yield SourcedValue("paths.ignore", _to_text(effective.paths.globs), where)
+    for event in effective.use:
+        chosen = effective.find_prompt(event)
+        if chosen is not None:
+            yield _sourced_value(settings, f"prompts.use.{event}", *chosen)
+    for event in effective.shadows:
+        shadow = effective.find_shadow_prompt(event)
+        if shadow is not None:
+            yield _sourced_value(settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1])
+    if not effective.use and not effective.shadows:
+        yield _sourced_value(settings, "prompts.use", {}, "prompts.use")
+
+
+def _iter_section(
+    settings: Settings, name: str, effective: EffectiveSettings, section: BaseModel, overrides: BaseModel
+) -> Iterator[SourcedValue]:
+    """Yield every key of a section: the repository settings take precedence, then the entry, then the global key.
+
+    `labels.allow` of the repository settings is yielded separately, because both lists apply.
+    """
+    overridden = overrides.model_dump(exclude_none=True)
+    for key in type(section).model_fields:
+        if key in REPOSITORY_FIELDS:
+            continue
+        path = f"{effective.key}.{name}.{key}" if key in overridden else f"{name}.{key}"
+        repository_key = None if (name, key) == ("labels", "allow") else effective.own_key(f"{name}.{key}")
+        yield _sourced_value(settings, f"{name}.{key}", getattr(section, key), repository_key or path)
+
+
+def _secret_count(settings: Settings, effective: EffectiveSettings, entry: Repository) -> SourcedValue:
+    has_own_secret = bool(webhook_secrets(entry.webhook_secret))
+    path = f"{effective.key}.webhook_secret" if has_own_secret else "github.webhook_secret"
+    count = len(effective.webhook_secrets)
+    return SourcedValue("webhook_secret", f"{count} secret{'s' * (count != 1)}", settings.sources.where(path))
+
+
+def _sourced_value(settings: Settings, key: str, value: object, path: str) -> SourcedValue:
+    return SourcedValue(
+        key, _to_text(value), settings.sources.where(path) if settings.sources.contains(path) else DEFAULT
+    )
+
+
+def _to_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

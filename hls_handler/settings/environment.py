@@ -1,4 +1,7 @@
-"""Variables for the settings file, from the process environment and `.env`."""
+"""Variables for the settings file, from the process environment and `.env`, and the three credentials among them.
+
+`make run` serves if all credentials are set, shows the demo if none is, and fails if only some are.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
+from pydantic import SecretStr
 
 from hls_handler.errors import SettingsError
 
@@ -61,3 +65,29 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
     if broken:
         raise SettingsError([f"{dotenv}:{line}: invalid line; expected NAME=value" for line in broken])
     return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(environ)
+
+
+CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
+
+
+def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
+    """Names of the credentials that are not set or blank. Raises `SettingsError` if `.env` cannot be read."""
+    variables = read_environment(environ, dotenv)
+    return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
+
+
+def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
+    """The environment with a dummy value for each missing credential, for commands that do not need all of them.
+
+    Raises `SettingsError` as `find_missing_credentials` does.
+    """
+    return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
+
+
+def find_missing(secret: SecretStr) -> str | None:
+    """Return the name of the missing variable if a setting has its dummy value, else None."""
+    return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
+
+
+def _dummy_value(name: str) -> str:
+    return f"{name}-is-not-set"

@@ -1,23 +1,24 @@
-"""Loading of the settings file: returns `Settings`, or raises one error with all problems."""
+"""Loading and reloading of the settings file: validation with all problems in one error, warnings, masked secrets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.cautions import find_warnings, replace_retired_model
-from hls_handler.settings.checks import find_problems
+from hls_handler.settings.checks import explain, find_problems, is_loopback
 from hls_handler.settings.environment import read_environment
-from hls_handler.settings.expand import Expansion, expand
-from hls_handler.settings.explain import explain
-from hls_handler.settings.masking import masked
 from hls_handler.settings.model import Settings, Sources
 from hls_handler.settings.reference import Reference
-from hls_handler.settings.sources import iter_leaves, read_tree
+from hls_handler.settings.retired_models import find_retired, resolve_model
+from hls_handler.settings.yaml_parser import Expansion, expand, iter_leaves, read_tree
 
 
 def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
@@ -46,8 +47,8 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     if lines or settings is None:
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
-    warnings = tuple(find_warnings(settings, tree.sources))
-    settings = replace_retired_model(settings)
+    warnings = tuple(_find_warnings(settings, tree.sources))
+    settings = _replace_retired_model(settings)
     settings._sources, settings._warnings = tree.sources, warnings
     return settings
 
@@ -82,3 +83,154 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
         if isinstance(value, str) and (path in expansion.variables or ((key := reference.find(path)) and key.secret))
     )
     return tuple(sorted(set(texts), key=len, reverse=True))
+
+
+def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
+    """Yield one sentence for each warning, with file and line."""
+    retired = find_retired(settings.claude.model)
+    if retired:
+        yield f"{sources.where('claude.model')}: {retired.sentence}"
+    if settings.claude.temperature is not None:
+        yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
+    if settings.server.api_key is None and not is_loopback(settings.server.host):
+        yield (
+            f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read /stats and /health; "
+            "set server.api_key to require a key"
+        )
+
+
+def _replace_retired_model(settings: Settings) -> Settings:
+    """Replace a retired `claude.model` by its successor."""
+    model = resolve_model(settings.claude.model)
+    return settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
+
+
+MASK = "***"
+_MIN_CHARS = 8  # a shorter text may occur inside ordinary words
+_PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?password=([^&]+)"))
+"""Positions of a password in an SQLAlchemy URL: before the @, and in the driver's options."""
+
+
+def collect_secrets(settings: Settings) -> tuple[str, ...]:
+    """All secrets, longest first, so that masking one leaves no part of another."""
+    found = set(_iter_secrets(settings.model_dump()))
+    for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
+        unquoted = unquote(password)
+        found |= {password, unquoted} if len(unquoted) >= _MIN_CHARS else {f":{password}@"}
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Replace the secrets, which must be ordered longest first, by `***`."""
+    for secret in secrets:
+        if len(secret) >= _MIN_CHARS:
+            text = text.replace(secret, MASK)
+    return text
+
+
+def _iter_secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _iter_secrets(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _iter_secrets(item)
+
+
+Stamp = tuple[int, int, int, int] | None
+
+MIN_AGE_NS = 250_000_000
+"""Minimum age of a change: a younger file may be incomplete, because many editors empty it before they write."""
+
+
+class SettingsFile:
+    """Settings file, read in the constructor and again by `read`, which only one thread may call at a time.
+
+    Variables of the process are fixed; those of `.env` may change.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        *,
+        dotenv: Path | None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`clock_ns` must be the clock of file timestamps. Raises `SettingsError` with all problems."""
+        self._clock_ns = clock_ns
+        self._path, self._environ, self._dotenv = path, dict(environ), dotenv
+        self._last_stamps: tuple[Stamp, ...] | None = None
+        self.first: Settings = self.read()
+
+    def has_changed(self) -> bool:
+        """Return True if a file has changed since the last read and is at least `MIN_AGE_NS` old. Thread-safe."""
+        stamps = self._stamps()
+        if stamps == self._last_stamps:
+            return False
+        now = self._clock_ns()
+        return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps if stamp is not None)
+
+    def read(self) -> Settings:
+        """Read the settings. Raises `SettingsError`. A change during the read is detected by the next `has_changed`."""
+        self._last_stamps = self._stamps()
+        return load_settings(self._path, self._environ, dotenv=self._dotenv)
+
+    def forget(self) -> None:
+        """Count the file as changed, because what was read could not be applied yet."""
+        self._last_stamps = None
+
+    def _stamps(self) -> tuple[Stamp, ...]:
+        return tuple(_stamp(path) for path in (self._path, self._dotenv) if path is not None)
+
+
+def _stamp(path: Path) -> Stamp:
+    """Inode, modification time, size and change time of a file; None if it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns)
+
+
+NEEDS_RESTART = ("server.host", "server.port", "storage.url", "limits.concurrency")
+"""Keys of open sockets, running threads and the open database."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsReload:
+    settings: Settings  # as read, with the old value of each key in `waiting`
+    changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
+    waiting: tuple[str, ...]  # keys whose new value needs a restart, with their line
+
+
+def plan_reload(running: Settings, read: Settings) -> SettingsReload:
+    """Merge newly read settings with the running ones.
+
+    Raises `SettingsError` for a change that is safe only together with a key that needs a restart.
+    """
+    settings, waiting = read, []
+    for key in NEEDS_RESTART:
+        section, _, name = key.partition(".")
+        old = getattr(getattr(running, section), name)
+        if getattr(getattr(read, section), name) != old:
+            waiting.append(read.sources.where(key))
+            section_settings = getattr(settings, section).model_copy(update={name: old})
+            settings = settings.model_copy(update={section: section_settings})
+    if not settings.features.signature_validation and not is_loopback(settings.server.host):
+        where = read.sources.where("features.signature_validation")
+        listens = f"the running service listens on {settings.server.host}"
+        raise SettingsError([f"{where}: false is allowed on a loopback host only, and {listens} until it is restarted"])
+    return SettingsReload(settings, tuple(_changed(running, settings)), tuple(waiting))
+
+
+def _changed(before: Settings, after: Settings) -> Iterator[str]:
+    for section in Settings.model_fields:
+        old, new = getattr(before, section), getattr(after, section)
+        if isinstance(new, tuple):
+            if old != new:
+                yield section
+        else:
+            yield from (f"{section}.{n}" for n in type(new).model_fields if getattr(old, n) != getattr(new, n))

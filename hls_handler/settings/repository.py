@@ -7,22 +7,23 @@ and allow fewer labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
+from hls_handler.actions import EnsureComment
 from hls_handler.analysis import Severity
 from hls_handler.errors import SettingsError
-from hls_handler.settings.expand import VARIABLE
-from hls_handler.settings.explain import explain, unknown_key
+from hls_handler.settings.checks import explain, is_false, unknown_key, value_at
 from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.globs import find_glob_problem
 from hls_handler.settings.model import Confidence, Expected, Language, Length, Section, Tone
 from hls_handler.settings.reference import Reference
-from hls_handler.settings.sources import Tree, decode, iter_leaves, parse_tree
+from hls_handler.settings.yaml_parser import VARIABLE, Tree, decode, iter_leaves, parse_tree
+from hls_handler.untrusted.markdown import format_for_cell
 
 PATH = ".github/hls.yaml"
 MAX_BYTES = 65_536
@@ -108,8 +109,6 @@ class RepositorySettings:
 
 EMPTY_REPOSITORY_SETTINGS = RepositorySettings()
 
-_BOOLEAN = TypeAdapter(bool)
-
 
 def text_of(content: bytes, file: str = PATH) -> str:
     """Decode the file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
@@ -179,12 +178,12 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
-    use = _value_at(root, "prompts", "use")
+    use = value_at(root, "prompts.use")
     for event in use if isinstance(use, dict) else ():
         problem = find_event_problem(event)
         if problem:
             yield f"prompts.use.{event}", problem
-    ignored = _value_at(root, "paths", "ignore")
+    ignored = value_at(root, "paths.ignore")
     for index, glob in enumerate(ignored if isinstance(ignored, list) else ()):
         problem = find_glob_problem(glob) if isinstance(glob, str) else None
         if problem:
@@ -194,43 +193,30 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
     """Sentence for each key path; keys that only the operator can set get their own sentence."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
-    format_report = explain(error, root, {}, reference)
+    sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         if found["type"] == "extra_forbidden":
             path = ".".join(map(str, found["loc"]))
             if operator_reference.find(path) or operator_reference.find(f"repositories[].{path}"):
-                format_report[path] = "can only be set by the operator, in HLS's own settings; remove it"
+                sentences[path] = "can only be set by the operator, in HLS's own settings; remove it"
             else:
                 *section, name = map(str, found["loc"])  # the name may contain dots
-                format_report[path] = unknown_key(".".join(section), name, reference)
-    return format_report
+                sentences[path] = unknown_key(".".join(section), name, reference)
+    return sentences
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     """Parse only what a file with mistakes switches off."""
-    off = {key: False for key in RepositoryFileFeatures.model_fields if _is_false(_value_at(root, "features", key))}
-    use = _value_at(root, "prompts", "use")
+    off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
+    use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
-    labels = {"create": False} if _is_false(_value_at(root, "labels", "create")) else {}
+    labels = {"create": False} if is_false(value_at(root, "labels.create")) else {}
     return RepositoryFile(
-        enabled=not _is_false(root.get("enabled")),
+        enabled=not is_false(root.get("enabled")),
         labels=RepositoryFileLabels.model_validate(labels),
         features=RepositoryFileFeatures.model_validate(off),
         prompts=RepositoryFilePrompts.model_validate({"use": ignored}),
     )
-
-
-def _is_false(value: object) -> bool:
-    """Return True if the model would parse the value as false, such as "no" in quotes."""
-    try:
-        return _BOOLEAN.validate_python(value) is False
-    except ValidationError:
-        return False
-
-
-def _value_at(root: dict[str, object], section: str, key: str) -> object:
-    values = root.get(section)
-    return values.get(key) if isinstance(values, dict) else None
 
 
 def _format_problems(tree: Tree, by_key: Mapping[str, str]) -> tuple[str, ...]:
@@ -291,3 +277,27 @@ class RepositorySettingsFile:
         if self.good:
             applied = f"the last good version ({self.good[:10]}) applies, plus what this one switches off"
         return f"{PATH} ({self.version[:10]}) is invalid, so {applied}: {problems}"
+
+
+PROBLEMS_COMMENT_FAMILY = "settings"
+
+PROBLEMS_COMMENT = """\
+**For the maintainers of this repository:** `{path}`, the settings file of HLS, has errors.
+
+{problems}
+
+Until they are fixed, HLS uses the last valid version, if there is one; what the file switches off stays off. Allowed \
+keys: {keys}.
+
+***
+
+*Automatic comment by HLS, written once for each version of the file.*"""
+
+
+def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
+    """`problems` quote the file, which is untrusted text: each is shown as code, cleaned and redacted."""
+    lines = "\n".join(f"- `{format_for_cell.in_code_span(problem)}`" for problem in problems)
+    keys = ", ".join(f"`{key}`" for key in list_repository_keys())
+    return EnsureComment(
+        PROBLEMS_COMMENT_FAMILY, PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys), create=True
+    )

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hls_handler.settings.expand import VARIABLE
 from hls_handler.settings.github_events import ACTIONS, CUSTOM_ACTION_EVENTS
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import PATH, RepositoryFile
+from hls_handler.settings.yaml_parser import VARIABLE
 
 Schema = dict[str, Any]
 

@@ -9,10 +9,14 @@ import re
 from collections.abc import Callable
 
 from hls_handler.untrusted.redaction import redact
-from hls_handler.untrusted.tokens import RESERVED_CHARACTERS
 
 LONGEST_TEXT = 60_000
 """Limit on the characters of one text in a prompt. GitHub's limit for a body is 65,536."""
+
+ZERO_WIDTH_SPACE = "\u200b"
+
+RESERVED_CHARACTERS = re.compile("[\ue000-\ue01f]")
+"""Characters that are removed from all input, because placeholders consist of them."""
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 OTHER_LINE_ENDS = re.compile("[\x0b\x0c\r\x85\u2028\u2029]")
@@ -140,3 +144,13 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
 def escape_delimiters(text: str, nonce: str) -> str:
     """Remove delimiters from the text: the nonce, and tags that look like a delimiter."""
     return DELIMITER.sub("‹", text.replace(nonce, "…"))
+
+
+def escape_unprintable(text: str) -> str:
+    """Escape line breaks, control and direction characters: "\\n", "\\x1b", "\\u202e". Returns one line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def escape_unprintable_lines(text: str) -> str:
+    """The same for several lines: newlines and tabs stay."""
+    return "".join(c if c in "\n\t" else escape_unprintable(c) for c in text)

@@ -1,22 +1,30 @@
 """Sanitizing of untrusted Markdown for comments: readable, without mentions, closing keywords, images or commands.
 
-`inline` sanitizes lines outside of code. This module rewrites the block structure so that GitHub parses it as we did.
-A code block gets a fence longer than any run of backticks in it, indented by at most three spaces, and no line of it is
-indented less, so that the fence is valid in any list or quote. Quotes start at the left margin, with a marker on every
-line.
+Comments are interpreted in two ways: GitHub's filters read the *rendered* text, in which `&#64;` and `\\@` are a plain
+`@` again, and bots read the *raw* text, in which a code span does not protect. A character between the sign and the
+name prevents both. U+200B has no width, is not white space in Ruby, Python and JavaScript (so "fixes", U+200B, " #1"
+does not match `fixes\\s+#`), and is not a letter (so "@", U+200B, "user" does not match `@[a-z0-9]`); Dependabot and
+Renovate use it, too. In code it would be copied along, so there it is inserted only where a bot would react.
+
+GitHub pairs backticks over a whole paragraph, and differently in table cells, link targets and bare URLs. Here a code
+span must open and close on the same line, outside of those; every other backtick is escaped, so that GitHub finds the
+same pairs.
+
+Blocks are rewritten so that GitHub parses them as we did. A code block gets a fence longer than any run of backticks in
+it, indented by at most three spaces, and no line of it is indented less, so that the fence is valid in any list or
+quote. Quotes start at the left margin, with a marker on every line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from hls_handler.untrusted.cleaning import CodeText, clean, truncate
-from hls_handler.untrusted.inline import BREAK, escape_markup, sanitize_code, sanitize_line
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, truncate
 from hls_handler.untrusted.redaction import redact
-from hls_handler.untrusted.stranger import MarkdownFormatter
+from hls_handler.untrusted.untrusted_text import MarkdownFormatter
 
 LONGEST_TEXT = 30_000
 """Limit on the characters of one text in a comment, which may have 65,536 in total."""
@@ -52,7 +60,7 @@ def sanitize_blocks(text: str) -> str:
 
 def sanitize_inline(text: str) -> str:
     """Sanitize a text as one line of Markdown, for table cells, headings and list items."""
-    line = sanitize_line(" ".join(_clean_text(text).split()))
+    line = _sanitize_line(" ".join(_clean_text(text).split()))
     line = re.sub(r"\\.|\|", lambda found: "\\|" if found[0] == "|" else found[0], line)
     mark = BLOCK_MARKER.match(line)
     if mark is not None:
@@ -73,12 +81,12 @@ class _CommentFormatter(MarkdownFormatter):
     def in_code_span(self, text: str) -> str:
         """Sanitize for a code span of the template: one line without backticks, bars escaped for tables."""
         line = " ".join(_clean_text(truncate(text, LONGEST_TEXT)).split())
-        return sanitize_code(line.replace("`", "ˋ").replace("|", "\\|")) or " "  # an empty code span is not code
+        return _sanitize_code(line.replace("`", "ˋ").replace("|", "\\|")) or " "  # an empty code span is not code
 
     def in_code_block(self, text: str) -> str:
         """Sanitize for a code block of the template: no line closes its fence."""
         lines = _clean_text(truncate(text, LONGEST_TEXT)).split("\n")
-        return FENCE_IN_FENCE.sub(rf"\g<1>{BREAK}", "\n".join(sanitize_code(line) for line in lines))
+        return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
 
     def in_link_target(self, text: str) -> str:
         """Sanitize for the target of a link in the template: cannot end the target early, and has a safe scheme."""
@@ -89,7 +97,7 @@ class _CommentFormatter(MarkdownFormatter):
 
     def in_html(self, text: str) -> str:
         """Sanitize for a line with HTML of the template, where Markdown may be parsed or not: one line of text."""
-        return escape_markup(" ".join(_clean_text(truncate(text, LONGEST_TEXT)).split()))
+        return _escape_markup(" ".join(_clean_text(truncate(text, LONGEST_TEXT)).split()))
 
 
 format_for_comment = _CommentFormatter(sanitize_blocks)
@@ -106,7 +114,7 @@ def _clean_text(text: str) -> str:
 
 def _seal(text: str) -> str:
     """Append a zero-width space if the end of the text could combine with what follows."""
-    return f"{text}{BREAK}" if text.endswith(JOINING_ENDS) else text
+    return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
 def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
@@ -124,7 +132,7 @@ def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
             sanitized += [f"> {line}" for line in _sanitize_blocks(quoted, depth=depth + 1)]
             at = end
         else:
-            sanitized.append(sanitize_line(lines[at]))
+            sanitized.append(_sanitize_line(lines[at]))
             at += 1
     return sanitized
 
@@ -143,7 +151,7 @@ def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[st
     language = opening["language"].strip()
     # A marker without text would make the line before it a heading.
     item = [f"{opening['indent']}{opening['marks']}&nbsp;"] if opening["marks"] else []
-    inside = [sanitize_code(f"{indent}{_dedent(line, len(before))}".rstrip(" ")) for line in code]
+    inside = [_sanitize_code(f"{indent}{_dedent(line, len(before))}".rstrip(" ")) for line in code]
     return [
         *item,
         f"{indent}{fence}{'' if language.lower() in RENDERED_LANGUAGES else language[:40]}",
@@ -157,3 +165,186 @@ def _dedent(line: str, columns: int) -> str:
     text = line.lstrip(" \t")
     width = len(line[: len(line) - len(text)].expandtabs(4))
     return " " * max(width - columns, 0) + text
+
+
+ENTITIES = frozenset(
+    ("lt", "gt", "amp", "quot", "apos", "nbsp", "copy", "reg", "trade", "hellip", "mdash", "ndash", "times", "middot")
+)
+"""Entities that are kept, because their characters have no function in Markdown or for bots."""
+
+NO_ENTITY = r"&(?!\#?\w{1,32};)"
+URL_CHARACTERS = r"[\w.~%/+,;:=?\#@-]"
+URL = rf"(?:{URL_CHARACTERS}*+(?:{NO_ENTITY}{URL_CHARACTERS}*+)*)"
+RELATIVE = r"[\w.~%/+,;=?\#-]"
+WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
+
+BOT_PHRASE = rf"""{WORD_START}(?:
+    (?=(?:re-?)?test\W+this\W+please | ok\W+to\W+test | add\W+to\W+(?:white|allow)list
+      | bors\W+(?:r[+=]|try|merge|delegate|ping|retry))\w
+    | r(?=\+\s*$))"""
+"""First letter of commands that some bots accept without a sign in front of them."""
+
+SPECIAL = re.compile(
+    rf"""
+      (?P<escaped_ticks>\\`+)
+    | (?P<escaped>\\[!-/:-@\[-_{{-~])
+    | (?P<ticks>`+)
+    | (?P<entity>&\#?\w{{1,32}};)
+    | (?P<autolink><https?://(?:[\w.~%/+,;:=?\#-]|{NO_ENTITY})+>)
+    | (?P<angle><)
+    | (?P<image>!{{1,20}}\[)
+    | (?P<link>\]\([ \t]{{0,9}}(?:https?://{URL}(?:\({RELATIVE}*\){URL})?|mailto:[\w.+-]+@[\w.-]+|{RELATIVE}*+)
+          (?:[ \t]{{1,9}}"[\w\s.,:;()/+-]*")?[ \t]{{0,9}}\))
+    | (?P<target>\]\()
+    | (?P<definition>\]:)
+    | (?P<address>(?:https?://|www\.){URL})
+    | (?P<email>(?<![\w.+@\#/-])(?:[A-Za-z0-9+-]|\.(?=[A-Za-z0-9])){{1,64}}(?<=[A-Za-z0-9])
+          @[A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,5}}(?![\w@-]))
+    | (?P<mention>[@\uff20](?=\S))
+    | (?P<dollar>\$)
+    | (?P<tildes>~{{3,}}+)
+    | (?P<scheme>{WORD_START}(?:javascript|vbscript|xmpp|data(?=:[\w/+-]{{1,60}}[;,]))(?=:))
+    | (?P<closing>{WORD_START}(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?|duplicate\s+of){WORD_END})
+    | (?P<phrase>{BOT_PHRASE})
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
+REST_WITHOUT_WORDS = re.compile(r"\W*+$")
+COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
+BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks
+PUNCTUATION = re.compile(r"[!-&*+;-@\[-`{-~]")
+SAFE_ACROSS_CELLS = re.compile(r"[\w\s|.,:'\"()=*+-]*")
+
+BOTS = (
+    r"dependabot|renovate|bors|homu|rustbot|mergify(?:io)?|claude|codex|copilot|coderabbitai|gemini-code-assist|jenkins"
+    r"|all-?contributors|k8s-ci-robot|kodiakhq|[a-z0-9-]{1,30}bot"
+)
+CODE_MENTION = re.compile(rf"@(?=(?:{BOTS})\b)", re.IGNORECASE)
+CODE_BOT_PHRASE = re.compile(BOT_PHRASE, re.VERBOSE | re.IGNORECASE)
+CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
+
+
+def _sanitize_line(line: str) -> str:
+    """Sanitize one line, without its newline, that is not part of a code block."""
+    command = COMMAND.match(line)
+    parts = [f"{command['indent']}\\{command['sign']}"] if command else []
+    at = command.end() if command else 0
+    closing_backticks = _find_closing_backticks(line)
+    last_reference = _find_last_reference(line)
+    url_end = 0
+    urls = BARE_URL.finditer(line)
+    url = next(urls, None)
+    while (found := SPECIAL.search(line, at)) is not None:
+        parts.append(line[at : found.start()])
+        at = found.end()
+        if found.lastgroup == "closing":
+            parts.append(f"{found[0]}{ZERO_WIDTH_SPACE if _closes_issue(found, last_reference) else ''}")
+            continue
+        if found.lastgroup != "ticks":
+            parts.append(_REPLACEMENTS[found.lastgroup or ""](found[0]))
+            continue
+        while url is not None and url.start() < found.start():
+            url_end, url = url.end(), next(urls, None)
+        end = closing_backticks.get(found.start())
+        if end is not None and found.start() >= url_end and _is_code_span(line[at : end - len(found[0])]):
+            parts.append(_sanitize_code(line[found.start() : end]))
+            at = end
+        else:
+            parts.append("\\`" * len(found[0]))
+    return "".join([*parts, line[at:]])
+
+
+def _sanitize_code(line: str) -> str:
+    """Sanitize a line of code, or a code span with its backticks: change only bot commands and comment markers."""
+    line = CODE_COMMAND.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", line)
+    line = CODE_BOT_PHRASE.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", line)
+    return CODE_MENTION.sub(f"@{ZERO_WIDTH_SPACE}", line).replace("<!--", f"<!{ZERO_WIDTH_SPACE}--")
+
+
+def _escape_markup(line: str) -> str:
+    """Escape one line so that it is plain text both as Markdown and inside HTML."""
+    command = COMMAND.match(line)
+    parts = [f"&#{ord(command['sign'])};"] if command else []
+    at = command.end() if command else 0
+    last_reference = _find_last_reference(line)
+    for found in SPECIAL.finditer(line, at):
+        is_active = found.lastgroup in {"mention", "scheme", "phrase"}
+        is_active = is_active or (found.lastgroup == "closing" and _closes_issue(found, last_reference))
+        ending = ZERO_WIDTH_SPACE if is_active else ""
+        parts += [
+            _to_entities(line[at : found.start()]),
+            _to_entities(found[0].replace("@", f"@{ZERO_WIDTH_SPACE}")),
+            ending,
+        ]
+        at = found.end()
+    return "".join([*parts, _to_entities(line[at:])])
+
+
+def _to_entities(text: str) -> str:
+    return PUNCTUATION.sub(lambda sign: f"&#{ord(sign[0])};", text)
+
+
+def _find_last_reference(line: str) -> int:
+    """Start of the last reference to an issue; -1 if there is none."""
+    return max((found.start() for found in REFERENCE.finditer(line)), default=-1)
+
+
+def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
+    """Return True if a reference follows the keyword anywhere on the line, or may follow on the next line."""
+    return keyword.start() < last_reference or REST_WITHOUT_WORDS.match(keyword.string, keyword.end()) is not None
+
+
+def _find_closing_backticks(line: str) -> Mapping[int, int]:
+    """Start of each run of backticks to the end of the next run of the same length, if there is one."""
+    ends: dict[int, int] = {}
+    next_of_length: dict[int, int] = {}
+    for run in reversed(list(re.finditer("`+", line))):
+        length = len(run[0])
+        if length in next_of_length:
+            ends[run.start()] = next_of_length[length]
+        next_of_length[length] = run.end()
+    return ends
+
+
+def _is_code_span(content: str) -> bool:
+    """Return True if GitHub also reads the content as code: no table cell or link definition splits it."""
+    return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
+
+
+def _sanitize_escape(pair: str) -> str:
+    return {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}.get(pair, pair)
+
+
+def _sanitize_entity(entity: str) -> str:
+    return entity if entity[1:-1] in ENTITIES else f"&amp;{entity[1:]}"
+
+
+def _escape_url(url: str) -> str:
+    """Escape `@`, which would become a mention if something truncated the URL."""
+    return url.replace("@", "%40")
+
+
+def _sanitize_link(tail: str) -> str:
+    return tail if tail.lstrip("]( \t").lower().startswith("mailto:") else _escape_url(tail)
+
+
+_REPLACEMENTS: Mapping[str, Callable[[str], str]] = {
+    "escaped_ticks": lambda run: "\\`" * (len(run) - 1),
+    "escaped": _sanitize_escape,
+    "entity": _sanitize_entity,
+    "autolink": str,
+    "angle": lambda _: "&lt;",
+    "image": lambda marks: "\\!" * (len(marks) - 2) + "[image: ",
+    "link": _sanitize_link,
+    "target": lambda _: "]\\(",
+    "definition": lambda _: "]\\:",
+    "address": _escape_url,
+    "email": str,
+    "mention": lambda sign: sign + ZERO_WIDTH_SPACE,
+    "dollar": lambda _: "&#36;",
+    "tildes": lambda run: "\\~" * len(run),
+    "scheme": lambda scheme: scheme + ZERO_WIDTH_SPACE,
+    "phrase": lambda letter: letter + ZERO_WIDTH_SPACE,
+}

@@ -12,16 +12,78 @@ import base64
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
-from hls_handler.untrusted.assignments import find_assignments
-from hls_handler.untrusted.private_keys import find_private_keys
-from hls_handler.untrusted.resolved import resolve
+from hls_handler.untrusted.assigned_secrets import find_assignments
 
-ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # of JSON strings: its letters do not belong to the next word
-WORD_START = rf"(?:(?<![A-Za-z0-9_])|{ESCAPE})"  # not inside a word
-TOKEN_START = rf"(?:(?<![A-Za-z0-9_-])|{ESCAPE})"
+LINE_PREFIX = r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"  # prefix of a line in a quote, string or diff
+ENCODED = r"[A-Za-z0-9+/=]"
+NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped, in one line of code
+
+# Private keys in PEM and OpenPGP armour, also truncated, quoted, in one line or in numbered patches.
+PRIVATE_KEY = re.compile(
+    rf"""
+    -----BEGIN\ [A-Z0-9 ]{{0,40}}PRIVATE\ KEY(?:\ BLOCK)?-----
+    (?: [ \t]?{NEWLINES}{ENCODED}{{16,}}+
+      | \n{LINE_PREFIX}{ENCODED}{{16,}}+(?=[^A-Za-z0-9\n]{{0,4}}(?:\n|\Z))(?:[^A-Za-z0-9\n]{{0,4}}(?=\n))?
+      | \n{LINE_PREFIX}{ENCODED}{{40,}}+
+      | \n{LINE_PREFIX}(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n]{{0,200}}
+      | \n[^A-Za-z\n]{{0,24}}(?=\n)
+    )*
+    (?: (?:\n{LINE_PREFIX}|[ \t]?{NEWLINES}){ENCODED}{{1,76}}+  # the last line may be short
+        (?=[^A-Za-z0-9\n]{{0,4}}\n[^\n]{{0,24}}-----END|{NEWLINES}[ \t]?-----END) )?
+    (?: (?:[^A-Za-z0-9\n]{{0,4}}\n{LINE_PREFIX}|[ \t]?{NEWLINES})
+        -----END\ [A-Z0-9 ]{{0,40}}PRIVATE\ KEY(?:\ BLOCK)?-----)?
+    """,
+    re.VERBOSE,
+)
+
+
+def _find_private_keys(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and kind of each key. Text between the markers that does not look like a key is not included,
+    because redacting it could hide code.
+    """
+    return ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
+
+
+MARKDOWN_ESCAPE = re.compile(
+    r"\\([!#-&(-/:-@\[-_{-~])"  # quotes stay escaped: in code they are inside a string
+    r"|&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """Text, and for each of its characters and its end the index in the source."""
+
+    text: str
+    origins: Sequence[int]
+
+
+def _resolve_markdown(source: str) -> _Resolved:
+    """Resolve one level of escapes everywhere, even in code, where Markdown does not."""
+    if MARKDOWN_ESCAPE.search(source) is None:
+        return _Resolved(source, range(len(source) + 1))
+    parts: list[str] = []
+    origins = array("L")
+    at = 0
+    for found in MARKDOWN_ESCAPE.finditer(source):
+        character = found[1] or html.unescape(found[0])
+        if len(character) != 1:  # not a reference, or to more than one character, which no credential contains
+            continue
+        parts += [source[at : found.start()], character]
+        origins.extend(range(at, found.start() + 1))
+        at = found.end()
+    origins.extend(range(at, len(source) + 1))
+    return _Resolved("".join([*parts, source[at:]]), origins)
+
+
+JSON_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # of JSON strings: its letters do not belong to the next word
+WORD_START = rf"(?:(?<![A-Za-z0-9_])|{JSON_ESCAPE})"  # not inside a word
+TOKEN_START = rf"(?:(?<![A-Za-z0-9_-])|{JSON_ESCAPE})"
 WORD_END = r"(?![A-Za-z0-9_])"
 
 CREDENTIAL_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -87,7 +149,7 @@ def redact(text: str) -> str:
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
     """Replace the matches of `find` in the text and in its Markdown-resolved form; overlapping matches as one."""
     spans = list(find(text))
-    resolved = resolve(text)
+    resolved = _resolve_markdown(text)
     if resolved.text != text:
         spans += [(resolved.origins[start], resolved.origins[end], kind) for start, end, kind in find(resolved.text)]
     parts: list[str] = []
@@ -101,7 +163,7 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and kind of each match. Matches may overlap; of two with the same start the first counts."""
-    yield from find_private_keys(text)
+    yield from _find_private_keys(text)
     yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     for pattern in (AUTHORIZATION, BEARER):
         yield from ((*found.span("secret"), "authorization") for found in pattern.finditer(text))

@@ -10,8 +10,8 @@ from hls_handler.analysis import Analysis, Reply, UnusableReply, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
 from hls_handler.history.calls import UNAVAILABLE
-from hls_handler.prompting.fields import complete_static_reply
 from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
+from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.work.job import Job
 from hls_handler.work.memory import OMITTED, UNUSABLE, keep_answer, recall_answer
 

@@ -6,9 +6,9 @@ import logging
 
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account, Event, Issue, PullRequest
-from hls_handler.handlers.corrections import CORRECTION_WINDOW_DAYS, AppliedLabel
+from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel
 from hls_handler.history.corrections import CorrectionResult
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.routing import LabelCorrection
 from hls_handler.storage import Storage
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hls_handler.errors import SettingsError, StoreUnavailable
-from hls_handler.prompting.live import ReloadingLibrary
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.file import SettingsFile
+from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
 from hls_handler.settings.model import Settings
-from hls_handler.settings.reload import SettingsReload, plan_reload
 from hls_handler.work.health import Health
 from hls_handler.work.identity import BotAccount
 

@@ -12,11 +12,11 @@ from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
-from hls_handler.prompting.family import Family
-from hls_handler.prompting.library import Library, load_library
+from hls_handler.prompting.library import load_library
+from hls_handler.prompting.prompt import Family, Library
+from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Settings
-from hls_handler.settings.uses import find_chosen_events, find_shadow_only_prompts
 from hls_handler.work.memory import facts_codec
 from hls_handler.work.variables import template_variables
 

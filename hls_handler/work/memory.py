@@ -16,8 +16,8 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import REPLY_TYPES, Reply, UnusableReply, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint
 from hls_handler.handlers.handler import Handler
-from hls_handler.handlers.labelling import LabelState
-from hls_handler.prompting.fields import permissive_reply_model
+from hls_handler.handlers.labels import LabelState
+from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 

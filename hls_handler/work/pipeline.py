@@ -19,8 +19,8 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.corrections import add_prompt_ids
 from hls_handler.handlers.handler import PromptLimits, SkipReason, Thread, check_conversation
+from hls_handler.handlers.labels import add_prompt_ids
 from hls_handler.queue.changes import Change
 from hls_handler.queue.checkpoints import Posted
 from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route

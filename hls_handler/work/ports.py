@@ -10,10 +10,10 @@ from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import Reader
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import EffectiveLabels, Settings

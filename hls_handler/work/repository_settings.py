@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.history.repositories import KnownFile
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, from_event, route_with_settings
 from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.settings.model import Sources

@@ -13,7 +13,7 @@ from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.history.statistics import DeliveryRow
-from hls_handler.prompting.library import Library, Prompt
+from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable

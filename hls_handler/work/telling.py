@@ -10,8 +10,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Outcome
 from hls_handler.errors import Permanent
 from hls_handler.handlers.handler import Thread
-from hls_handler.handlers.settings_comment import build_problems_comment
-from hls_handler.settings.repository import RepositorySettingsFile
+from hls_handler.settings.repository import RepositorySettingsFile, build_problems_comment
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec
 from hls_handler.work.posting import ensure_comment

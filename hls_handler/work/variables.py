@@ -7,7 +7,7 @@ from typing import Any
 
 from hls_handler.events import Event
 from hls_handler.handlers.handler import Handler
-from hls_handler.prompting.render import RuleView
+from hls_handler.prompting.variables import RuleView
 from hls_handler.settings.model import Comments
 
 AS_SHIPPED = Comments()

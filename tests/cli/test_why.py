@@ -7,7 +7,7 @@ import pytest
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
 from hls_handler.cli.deliveries import describe_reply, describe_shadow
-from hls_handler.prompting.fields import permissive_reply_model
+from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.work.shadow import Ran, Shadowed
 from tests.handlers.world import issue_analysis, request, review_analysis
 

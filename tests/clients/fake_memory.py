@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.handlers.labelling import NO_ORIGINS, LabelOrigin, LabelState
+from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed, Retryable
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import LabelOrigin, LabelState
+from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, FakeGithub, Fault

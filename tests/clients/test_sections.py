@@ -17,7 +17,7 @@ from hls_handler.clients.comment_body import (
     render_sections,
     section_text,
 )
-from hls_handler.untrusted.inline import BREAK
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 from hls_handler.untrusted.markdown import format_for_comment, sanitize_blocks, sanitize_inline
 from tests.untrusted.github_reading import MARKDOWN
 
@@ -246,8 +246,9 @@ def test_rule_16_no_combination_of_marks_survives_scrubbing(untrusted: str, plac
 def test_mark_written_by_a_template_is_not_recognized() -> None:
     text = section_text(f"{MARK_B}\n<!-- hls:note --> <!-- mine -->\n{MARKER}")
     assert text == (
-        f"<!-- hls{BREAK}:section b bbbbbbbbbbbbbbbb -->\n<!-- hls{BREAK}:note --> <!-- mine -->\n"
-        f"<!-- hls{BREAK}:pull_requests -->"
+        f"<!-- hls{ZERO_WIDTH_SPACE}:section b bbbbbbbbbbbbbbbb -->\n"
+        f"<!-- hls{ZERO_WIDTH_SPACE}:note --> <!-- mine -->\n"
+        f"<!-- hls{ZERO_WIDTH_SPACE}:pull_requests -->"
     )
     posted = render_sections(Sections((A,)), newest="a", footer=f"{MARK_B}\nFooter.", marker=MARKER)
     assert parse_sections(posted, marker=MARKER) == Sections((A,))

@@ -22,7 +22,7 @@ from hls_handler.app import Service
 from hls_handler.cli.options import DOTENV
 from hls_handler.cli.serve import run_service
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.file import SettingsFile
+from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.work.library import library_basis, load_checked
 from tests.crash.tally import Tally, watch_commits

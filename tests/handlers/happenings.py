@@ -8,8 +8,7 @@ from typing import Any
 
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
-from hls_handler.handlers.reader import WorkflowJob, WorkflowStep
-from hls_handler.handlers.record import Correction, Failure, RunResult
+from hls_handler.handlers.reader import Correction, Failure, RunResult, WorkflowJob, WorkflowStep
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue

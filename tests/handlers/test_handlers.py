@@ -14,8 +14,7 @@ from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits
-from hls_handler.handlers.reader import Commit, Comparison
-from hls_handler.handlers.record import EMPTY_HISTORY
+from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from tests.handlers.happenings import (
     JOB,
     LOG,

@@ -10,8 +10,8 @@ from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLa
 from hls_handler.analysis import Analysis
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
-from hls_handler.handlers.labelling import SHIPPED_LABELS
-from hls_handler.handlers.record import EMPTY_HISTORY, Correction, EmptyHistory
+from hls_handler.handlers.labels import SHIPPED_LABELS
+from hls_handler.handlers.reader import EMPTY_HISTORY, Correction, EmptyHistory
 from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response, rule
 
 HANDLER = IssueHandler()

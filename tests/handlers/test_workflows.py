@@ -14,8 +14,7 @@ from hls_handler.errors import Superseded
 from hls_handler.events import PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
 from hls_handler.handlers.handler import PromptLimits, Thread
-from hls_handler.handlers.reader import WorkflowJob
-from hls_handler.handlers.record import EMPTY_HISTORY, HistoryUpdate, RepositoryHistory, RunResult
+from hls_handler.handlers.reader import EMPTY_HISTORY, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
 from hls_handler.handlers.workflows import (
     MAX_CHANGED_PATHS,
     MAX_JOBS,

@@ -12,7 +12,7 @@ from hls_handler.app import Role, Service
 from hls_handler.errors import SettingsError
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.file import SettingsFile
+from hls_handler.settings.load import SettingsFile
 from tests.e2e.service import Service as Process
 from tests.e2e.service import free_port
 from tests.machines.fleet import settings_for

@@ -10,11 +10,12 @@ from pathlib import Path
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.events import Account, Issue, Label, Repository
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.files import PatchedFile, SkippedFile
-from hls_handler.handlers.record import Correction
+from hls_handler.handlers.pull_requests import PatchedFile, SkippedFile
+from hls_handler.handlers.reader import Correction
 from hls_handler.handlers.reviews import ShownComment
-from hls_handler.prompting.library import Family, Library, load_library
-from hls_handler.prompting.render import RuleView
+from hls_handler.prompting.library import load_library
+from hls_handler.prompting.prompt import Family, Library
+from hls_handler.prompting.variables import RuleView
 from hls_handler.review.patch import numbered, parse_patch
 from tests.handlers.world import finding, issue, pull_request, review
 from tests.prompting import happenings

@@ -10,10 +10,8 @@ import pytest
 from hls_handler.events import Account, Label, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import ReviewComment
-from hls_handler.handlers.record import EMPTY_HISTORY
-from hls_handler.prompting.render import render
-from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.handlers.reader import EMPTY_HISTORY, ReviewComment
+from hls_handler.prompting.render import estimate_tokens, render
 from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, reviewed
 from tests.prompting.samples import KEY, common, shipped
 

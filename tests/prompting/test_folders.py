@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import PromptError
-from hls_handler.prompting.library import Library, load_library
-from hls_handler.prompting.live import ReloadingLibrary
-from hls_handler.prompting.makeup import origin
+from hls_handler.prompting.library import ReloadingLibrary, load_library
+from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import render
 from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, issue_variables, write
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import PromptError
-from hls_handler.prompting.folder import read_folder
+from hls_handler.prompting.folder import Problem, read_folder
 from hls_handler.prompting.library import load_library
-from hls_handler.prompting.problems import Problem
 from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 
 

@@ -26,11 +26,11 @@ from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Handler, PromptLimits
-from hls_handler.handlers.requested_labels import plan_labels
+from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting import recorded
-from hls_handler.prompting.library import Library, Prompt
-from hls_handler.prompting.plausible import sample_values
+from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.type_hints import sample_values
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.work.library import load_checked
 from hls_handler.work.variables import template_variables

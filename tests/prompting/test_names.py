@@ -9,8 +9,7 @@ import pytest
 
 from hls_handler.analysis import Finding, PullRequestAnalysis
 from hls_handler.events import Issue
-from hls_handler.prompting.environment import PromptEnvironment
-from hls_handler.prompting.filters import PROMPT_FILTERS
+from hls_handler.prompting.environment import PROMPT_FILTERS, PromptEnvironment
 from hls_handler.prompting.folder import SourceFile
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.references import ParsedTemplates

@@ -13,7 +13,7 @@ from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.environment import MAX_CHARACTERS
-from hls_handler.prompting.render import render, render_comment, render_footer
+from hls_handler.prompting.render import estimate_tokens, render, render_comment, render_footer
 from tests.prompting.samples import (
     ANALYSIS,
     EVIL,
@@ -395,3 +395,12 @@ def test_footer_has_the_variables_of_the_comment_without_commit(tmp_path: Path) 
 def test_missing_footer_template_gives_an_empty_footer(tmp_path: Path) -> None:
     library = load(tmp_path, {"issues/t.j2": FRONT + "x"})
     assert render_footer(library, "issues/t", issue_variables(), key=KEY) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("a", 1), ("abcdefg", 2), ("abcdefgh", 3), ("日本語", 3), ("naïve", 3), ("x" * 3500, 1000)],
+    ids=["nothing", "one", "two exactly", "rounded up", "wide", "mixed", "long"],
+)
+def test_estimate_of_tokens(text: str, tokens: int) -> None:
+    assert estimate_tokens(text) == tokens

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
 from hls_handler.work.library import SHIPPED, load_checked
 

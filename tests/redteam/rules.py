@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, select
 from hls_handler.db.compression import decompress
 from hls_handler.db.tables import metadata
 from hls_handler.events import Account, parse_event
-from hls_handler.handlers.labelling import SHIPPED_LABELS
+from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting import recorded
 from hls_handler.routing import Ignored, from_event, route
 from hls_handler.sandbox.effects import effects_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler import logs
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.server import Sandbox
 from tests.redteam.attacks import REPLY, attacks
 from tests.redteam.obedient import Obedient

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Account

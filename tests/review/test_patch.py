@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler.prompting import recorded
-from hls_handler.prompting.tokens import estimate_tokens
+from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.patch import Hunk, Line, Patch, cut_to, numbered, parse_numbered, parse_patch
 
 TWO_HUNKS = """\

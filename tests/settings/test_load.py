@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import re
+import traceback
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.load import load_settings
+from hls_handler.settings.load import SettingsFile, collect_secrets, load_settings, masked, plan_reload
 from hls_handler.settings.model import webhook_secrets
 from hls_handler.settings.reference import Reference
 from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, load, problems
@@ -250,3 +255,229 @@ def test_open_statistics_on_a_loopback_host_need_no_warning(tmp_path: Path, host
 def test_open_statistics_elsewhere_are_warned_about_until_a_key_is_set(tmp_path: Path) -> None:
     assert len(load(tmp_path, SMALLEST + "server: {host: 10.0.0.7}\n").warnings) == 1
     assert load(tmp_path, SMALLEST + "server: {host: 10.0.0.7, api_key: 0123456789abcdef-key}\n").warnings == ()
+
+
+LATER: Iterator[int] = count(2_000_000_000)
+DOTENV = f"GITHUB_TOKEN={TOKEN}\nGITHUB_WEBHOOK_SECRET={SECRET}\nANTHROPIC_API_KEY={API_KEY}\n"
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a file with a new modification time."""
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, (next(LATER),) * 2)
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> SettingsFile:
+    dotenv = write(tmp_path / ".env", DOTENV)
+    return SettingsFile(write(tmp_path / "settings.yaml", SMALLEST), {}, dotenv=dotenv)
+
+
+def test_an_unchanged_file_has_not_changed(file: SettingsFile) -> None:
+    assert not file.has_changed()
+    file.read()
+    assert not file.has_changed()
+
+
+def test_a_changed_file_is_read_anew(file: SettingsFile, tmp_path: Path) -> None:
+    write(tmp_path / "settings.yaml", SMALLEST + "features: {dry_run: true}\n")
+    assert file.has_changed()
+    assert file.read().features.dry_run
+    assert not file.has_changed()
+    assert not file.first.features.dry_run
+
+
+def test_a_changed_variable_is_taken_from_dotenv(file: SettingsFile, tmp_path: Path) -> None:
+    write(tmp_path / ".env", DOTENV.replace(TOKEN, "github-token-marker-2"))
+    assert file.has_changed()
+    assert file.read().github.token.get_secret_value() == "github-token-marker-2"
+
+
+def test_a_variable_of_the_process_is_fixed(tmp_path: Path) -> None:
+    path, dotenv = write(tmp_path / "settings.yaml", SMALLEST), write(tmp_path / ".env", DOTENV)
+    file = SettingsFile(path, {"GITHUB_TOKEN": "of-the-process"}, dotenv=dotenv)
+    write(dotenv, DOTENV.replace(TOKEN, "github-token-marker-2"))
+    assert file.read().github.token.get_secret_value() == "of-the-process"
+
+
+def test_replacement_by_a_file_of_the_same_time_and_length_is_detected(file: SettingsFile, tmp_path: Path) -> None:
+    before = (tmp_path / "settings.yaml").stat()
+    other = write(tmp_path / "other.yaml", SMALLEST.replace("owner/repo", "owner/repu"))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(tmp_path / "settings.yaml")
+    assert file.has_changed()
+
+
+def test_a_deleted_file_is_one_change_and_one_error(file: SettingsFile, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").unlink()
+    assert file.has_changed()
+    with pytest.raises(SettingsError, match="there is no such file"):
+        file.read()
+    assert not file.has_changed()
+
+
+def test_a_file_that_is_being_written_has_not_changed_yet(tmp_path: Path) -> None:
+    now_ns = [10**18]
+    path = write(tmp_path / "settings.yaml", SMALLEST)
+    file = SettingsFile(path, VARIABLES, dotenv=None, clock_ns=lambda: now_ns[0])
+    path.write_text("", encoding="utf-8")
+    os.utime(path, ns=(10**18, 10**18))
+    assert not file.has_changed()
+    now_ns[0] += 250_000_000
+    assert file.has_changed()
+
+
+def test_forget_marks_the_file_as_changed(file: SettingsFile) -> None:
+    file.forget()
+    assert file.has_changed()
+
+
+def test_a_change_of_permissions_is_detected(file: SettingsFile, tmp_path: Path) -> None:
+    """Modification time and length stay the same; only the change time differs."""
+    (tmp_path / "settings.yaml").chmod(0o640)
+    assert file.has_changed()
+
+
+def test_changes_are_listed_by_key_without_values(tmp_path: Path) -> None:
+    before = load(tmp_path, SMALLEST)
+    after = load(
+        tmp_path,
+        SMALLEST + "    enabled: false\nfeatures: {drafts: true}\nlogging: {level: DEBUG}\n",
+        {**VARIABLES, "GITHUB_TOKEN": TOKEN * 2, "GITHUB_WEBHOOK_SECRET": SECRET * 2},
+    )
+    step = plan_reload(before, after)
+    assert step.settings == after
+    assert step.changed == (
+        "github.token",
+        "github.webhook_secret",
+        "repositories",
+        "features.drafts",
+        "logging.level",
+    )
+    assert step.waiting == ()
+
+
+def test_a_comment_in_the_file_changes_only_the_lines(tmp_path: Path) -> None:
+    step = plan_reload(load(tmp_path, SMALLEST), load(tmp_path, "# Ours.\n" + SMALLEST))
+    assert (step.changed, step.waiting) == ((), ())
+    assert step.settings.sources.find_line("github.token") == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server: {host: 127.0.0.2}",
+        "server: {port: 9000}",
+        "storage: {url: sqlite:///elsewhere.db}",
+        "limits: {concurrency: 9}",
+    ],
+)
+def test_a_key_that_needs_a_restart_keeps_its_value_and_is_listed_with_its_line(tmp_path: Path, text: str) -> None:
+    before = load(tmp_path, SMALLEST)
+    step = plan_reload(before, load(tmp_path, f"{SMALLEST}{text}\n"))
+    section, _, rest = text.partition(": {")
+    key = f"{section}.{rest.partition(':')[0]}"
+    assert step.waiting == (f"{tmp_path}/settings.yaml:8 ({key})",)
+    assert step.changed == ()
+    assert getattr(step.settings, section) == getattr(before, section)
+
+
+def test_other_keys_of_such_a_section_are_applied(tmp_path: Path) -> None:
+    step = plan_reload(
+        load(tmp_path, SMALLEST), load(tmp_path, SMALLEST + "limits: {concurrency: 9, max_attempts: 2}\n")
+    )
+    assert (step.settings.limits.concurrency, step.settings.limits.max_attempts) == (4, 2)
+    assert step.changed == ("limits.max_attempts",)
+
+
+def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_restart(tmp_path: Path) -> None:
+    before = load(tmp_path, SMALLEST + "server: {host: 0.0.0.0}\n")
+    after = load(tmp_path, SMALLEST + "server: {host: 127.0.0.1}\nfeatures: {signature_validation: false}\n")
+    with pytest.raises(SettingsError) as raised:
+        plan_reload(before, after)
+    (problem,) = raised.value.problems
+    assert problem == (
+        f"{tmp_path}/settings.yaml:9 (features.signature_validation): false is allowed on a loopback host only, and "
+        "the running service listens on 0.0.0.0 until it is restarted"
+    )
+
+
+EVERY_SECRET = """\
+server:
+  api_key: api-key-marker-0000
+github:
+  token: token-marker-0000
+  webhook_secret: [webhook-marker-0001, webhook-marker-0002]
+claude:
+  api_key: claude-marker-0000
+storage:
+  url: postgresql+psycopg://hls:data%20base-marker@db.example/hls
+repositories:
+  - name: owner/repo
+    webhook_secret: repository-marker-0000
+"""
+
+
+def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
+    settings = load(tmp_path, EVERY_SECRET)
+    for shown in (repr(settings), str(settings), f"{settings.storage}", settings.model_dump_json(exclude={"storage"})):
+        assert "marker" not in shown
+
+
+def test_secret_values_are_all_secrets_longest_first(tmp_path: Path) -> None:
+    assert collect_secrets(load(tmp_path, EVERY_SECRET)) == (
+        "repository-marker-0000",
+        "api-key-marker-0000",
+        "webhook-marker-0001",
+        "webhook-marker-0002",
+        "claude-marker-0000",
+        "data%20base-marker",
+        "token-marker-0000",
+        "data base-marker",
+    )
+
+
+def test_a_short_database_password_is_masked_only_in_its_position(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST + "storage: {url: 'postgresql+psycopg://hls:hls@db/hls'}\n")
+    assert ":hls@" in collect_secrets(settings)
+    assert "hls" not in collect_secrets(settings)
+
+
+def test_a_password_in_the_options_of_the_database_url_is_a_secret(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST + "storage: {url: 'postgresql+psycopg://h/n?password=option-marker&a=b'}\n")
+    assert "option-marker" in collect_secrets(settings)
+
+
+def test_a_database_without_a_password_has_no_secret(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST)
+    assert set(collect_secrets(settings)) == set(VARIABLES.values())
+
+
+def test_a_secret_is_masked_everywhere_unless_it_is_too_short() -> None:
+    secrets = ("token-marker-0000-and-more", "token-marker-0000", "bug")
+    assert masked("a bug: token-marker-0000-and-more, token-marker-0000", secrets) == "a bug: ***, ***"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        EVERY_SECRET.replace("token: token-marker-0000", "token: [token-marker-0000]"),
+        EVERY_SECRET.replace("  token:", "  tokne:"),
+        EVERY_SECRET.replace("github:", "github: token-marker-0000\nother:"),
+        EVERY_SECRET.replace("- name: owner/repo", "- token-marker-0000\n  - name: owner/repo"),
+        EVERY_SECRET.replace("token: token-marker-0000", "token token-marker-0000"),
+        EVERY_SECRET.replace("token: token-marker-0000", 'token: "token-marker-0000'),
+        EVERY_SECRET.replace("token: token-marker-0000", "token: *token-marker-0000"),
+        EVERY_SECRET.replace("webhook-marker-0001", "5"),
+        EVERY_SECRET.replace("token-marker-0000", "${token-marker-0000}"),
+        EVERY_SECRET.replace("postgresql+psycopg", "postgresql"),
+    ],
+)
+def test_no_problem_shows_a_secret_nor_does_the_traceback(tmp_path: Path, broken: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(tmp_path, broken)
+    error = raised.value
+    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__) + repr(error.__context__)
+    assert "marker" not in shown.replace("secret-marker", "")
+    assert b"-marker-" not in pickle.dumps(str(error))

@@ -9,9 +9,8 @@ import pytest
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost
-from hls_handler.handlers.corrections import AppliedLabel
-from hls_handler.handlers.labelling import LabelOrigin
-from hls_handler.handlers.record import Correction
+from hls_handler.handlers.labels import AppliedLabel, LabelOrigin
+from hls_handler.handlers.reader import Correction
 from hls_handler.history.corrections import CorrectionResult, FieldFeedback, feedback_in
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, accept, begin, claim, ignored, queued

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.handlers.labelling import LabelOrigin, LabelState
+from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.history.conversations import ConversationState, KnownComment
 from hls_handler.queue.changes import Change, field_label
 from hls_handler.storage import Storage

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.errors import LeaseLost
-from hls_handler.handlers.record import Failure, HistoryUpdate, RunResult
+from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, begin
 

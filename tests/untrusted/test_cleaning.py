@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hls_handler.untrusted import cleaning
 from hls_handler.untrusted.cleaning import CodeText, clean, escape_delimiters, format_for_prompt, truncate
-from hls_handler.untrusted.tokens import DIGITS, PLACEHOLDER_END, PLACEHOLDER_START
+from hls_handler.untrusted.untrusted_text import DIGITS, PLACEHOLDER_END, PLACEHOLDER_START
 
 NONCE = "0123456789abcdef"
 

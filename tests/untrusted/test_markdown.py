@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hls_handler.untrusted.exchange import Placeholders
-from hls_handler.untrusted.inline import BREAK
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 from hls_handler.untrusted.markdown import format_for_cell, format_for_comment, sanitize_blocks, sanitize_inline
+from hls_handler.untrusted.placeholders import Placeholders
 from tests.untrusted.github_reading import MARKDOWN, dangers
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
@@ -424,40 +424,42 @@ def test_code_blocks_keep_their_code(text: str) -> None:
 
 
 READABLE = {
-    "@victim": f"@{BREAK}victim",
+    "@victim": f"@{ZERO_WIDTH_SPACE}victim",
     "mail a.b+c@example.com": "mail a.b+c@example.com",
-    "npm i @scope/name": f"npm i @{BREAK}scope/name",
+    "npm i @scope/name": f"npm i @{ZERO_WIDTH_SPACE}scope/name",
     "![alt](https://x.example/a.png)": "[image: alt](https://x.example/a.png)",
     "a <b> c": "a &lt;b> c",
     "a & b &copy; &#64;": "a & b &copy; &amp;#64;",
     "https://medium.com/@user/post": "https://medium.com/%40user/post",
     "[a](https://medium.com/@user)": "[a](https://medium.com/%40user)",
-    "[a](javascript:x)": f"[a]\\(javascript{BREAK}:x)",
+    "[a](javascript:x)": f"[a]\\(javascript{ZERO_WIDTH_SPACE}:x)",
     "[a]: https://x.example": "[a]\\: https://x.example",
-    "fixes #12": f"fixes{BREAK} #12",
-    "Fixed the test. See #12.": f"Fixed{BREAK} the test. See #12.",
+    "fixes #12": f"fixes{ZERO_WIDTH_SPACE} #12",
+    "Fixed the test. See #12.": f"Fixed{ZERO_WIDTH_SPACE} the test. See #12.",
     "#12 fixed the test": "#12 fixed the test",
     "\xa0/approve": "\xa0\\/approve",
-    "```\n\xa0/approve\n```": f"\n```\n\xa0/{BREAK}approve\n```\n",
+    "```\n\xa0/approve\n```": f"\n```\n\xa0/{ZERO_WIDTH_SPACE}approve\n```\n",
     "It fixes the thing.": "It fixes the thing.",
     "/approve": "\\/approve",
     # GitHub parses definitions and bare URLs before code spans; the parser in these tests does not
-    "[`]: ` @a": f"[\\`]\\: \\` @{BREAK}a",
-    "https://x.example/`a @b `c": f"https://x.example/\\`a @{BREAK}b \\`c",
-    "www.x.example`@a`": f"www.x.example\\`@{BREAK}a\\`{BREAK}",
+    "[`]: ` @a": f"[\\`]\\: \\` @{ZERO_WIDTH_SPACE}a",
+    "https://x.example/`a @b `c": f"https://x.example/\\`a @{ZERO_WIDTH_SPACE}b \\`c",
+    "www.x.example`@a`": f"www.x.example\\`@{ZERO_WIDTH_SPACE}a\\`{ZERO_WIDTH_SPACE}",
     "`a` https://x.example `@b` c": "`a` https://x.example `@b` c",
     "!deploy": "\\!deploy",
-    "bors r+": f"b{BREAK}ors r{BREAK}+",
+    "bors r+": f"b{ZERO_WIDTH_SPACE}ors r{ZERO_WIDTH_SPACE}+",
     "5$ and $x$": "5&#36; and &#36;x&#36;",
     "a ` b": "a \\` b",
-    "wow!": f"wow!{BREAK}",
+    "wow!": f"wow!{ZERO_WIDTH_SPACE}",
     "(a) b": "(a) b",
     "a ~~~ b": "a \\~\\~\\~ b",
-    "password=hunter2": f"password=[redacted: password]{BREAK}",
+    "password=hunter2": f"password=[redacted: password]{ZERO_WIDTH_SPACE}",
     "```mermaid\nx\n```": "\n```\nx\n```\n",
     "```suggestion\nx\n```": "\n```\nx\n```\n",
-    "```py\n/approve\n!pip\n/usr/bin\n```": f"\n```py\n/{BREAK}approve\n!{BREAK}pip\n/usr/bin\n```\n",
-    "```\n@app.route\n@renovate go\n```": f"\n```\n@app.route\n@{BREAK}renovate go\n```\n",
+    "```py\n/approve\n!pip\n/usr/bin\n```": (
+        f"\n```py\n/{ZERO_WIDTH_SPACE}approve\n!{ZERO_WIDTH_SPACE}pip\n/usr/bin\n```\n"
+    ),
+    "```\n@app.route\n@renovate go\n```": f"\n```\n@app.route\n@{ZERO_WIDTH_SPACE}renovate go\n```\n",
     "- ```\n  a\n  ```": "- &nbsp;\n  ```\n  a\n  ```\n",
     "> a\ntext": "\n> a\ntext",
     "": "",
@@ -472,14 +474,14 @@ def test_sanitizing_changes_little(text: str, posted: str) -> None:
 CELLS = {
     "a | b": "a \\| b",
     "a \\| b \\\\| c": "a \\| b \\\\\\| c",
-    "`a | b`": f"`a \\| b`{BREAK}",
+    "`a | b`": f"`a \\| b`{ZERO_WIDTH_SPACE}",
     "two\n\nlines": "two lines",
     "# no heading": "\\# no heading",
     "- no item": "\\- no item",
     "12. no item": "12\\. no item",
     "src/a_b.py": "src/a_b.py",
     "``` no fence": "\\`\\`\\` no fence",
-    "ends with `code`": f"ends with `code`{BREAK}",
+    "ends with `code`": f"ends with `code`{ZERO_WIDTH_SPACE}",
     "": "",
 }
 
@@ -492,7 +494,7 @@ def test_a_cell_is_one_line_without_bars(text: str, cell: str) -> None:
 
 
 def test_truncation_of_a_text_in_a_comment_is_visible() -> None:
-    assert format_for_comment("x" * 30_005, "0" * 16) == "x" * 30_000 + f"… [5 characters cut]{BREAK}"
+    assert format_for_comment("x" * 30_005, "0" * 16) == "x" * 30_000 + f"… [5 characters cut]{ZERO_WIDTH_SPACE}"
 
 
 def test_rule_10_no_credential_is_posted() -> None:

@@ -17,7 +17,7 @@ from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.clients.labels import label_origins
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
-from hls_handler.handlers.labelling import LabelState
+from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.render import RenderedPrompt

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.deliveries import Finished
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts, Settings
 from hls_handler.work.library import SHIPPED, library_basis, load_checked
 from hls_handler.work.shadow import SHADOWED, Ran, Shadowed

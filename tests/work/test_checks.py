@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from hls_handler.errors import DependencyDown
-from hls_handler.prompting.live import ReloadingLibrary
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.file import SettingsFile
+from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.checks import checks

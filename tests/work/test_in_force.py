@@ -14,11 +14,10 @@ from typing import cast
 import pytest
 
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
-from hls_handler.prompting.live import ReloadingLibrary
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.file import SettingsFile
+from hls_handler.settings.load import SettingsFile, SettingsReload
 from hls_handler.settings.model import Settings
-from hls_handler.settings.reload import SettingsReload
 from hls_handler.work.health import ComponentHealth, Health
 from hls_handler.work.identity import BotAccount
 from hls_handler.work.in_force import ActiveConfig, ConfigReloader

@@ -14,7 +14,7 @@ from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import REQUIRED_OBJECTS, parse_envelope, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.record import EMPTY_HISTORY
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Rule, from_envelope, from_event, route

@@ -14,7 +14,7 @@ from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.events import parse_event
 from hls_handler.prompting import recorded
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.work.conclusion import attempt
 from tests.handlers.world import file, pull_request, pull_request_analysis
 from tests.prompting.samples import load

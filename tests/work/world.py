@@ -17,7 +17,7 @@ from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
-from hls_handler.prompting.library import Library
+from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_event, route
 from hls_handler.settings.effective import RepositoryTable

@@ -1,0 +1,290 @@
+"""Labels: those that replies request, the decision which to add and remove, and detection of corrections by people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Literal
+
+from hls_handler.actions import Action, EnsureLabels, RequestedLabel
+from hls_handler.analysis import Analysis, Reply
+from hls_handler.prompting.reply_fields import (
+    MAX_LABEL_CHARACTERS,
+    find_label,
+    group_of,
+    list_possible_labels,
+    to_rule_values,
+)
+
+MAX_LABELS = 100
+"""GitHub's limit of labels per issue or pull request."""
+
+LabelState = Literal["intended", "ours", "gone"]
+"""Stored state of a label of ours: its write has been started; we set it; a person removed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOrigin:
+    """The reply field and prompt because of which we set a label."""
+
+    field: str  # of the reply: "priority"
+    prompt_id: str  # the prompt of the reply
+
+
+NO_ORIGINS: Mapping[str, LabelOrigin] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpec:
+    """A label as it is created if the repository does not have it."""
+
+    name: str  # at most 50 characters
+    group: str  # "priority"; a conversation has at most one label of each group
+    color: str  # six hex digits, without #
+    description: str  # at most 100 characters
+
+
+SHIPPED_LABELS: tuple[LabelSpec, ...] = (
+    LabelSpec("bug", "kind", "d73a4a", "Something does not work as it should"),
+    LabelSpec("enhancement", "kind", "a2eeef", "A request for something new or better"),
+    LabelSpec("question", "kind", "d876e3", "Somebody wants to know something"),
+    LabelSpec("documentation", "kind", "0075ca", "The documentation needs work"),
+    LabelSpec("maintenance", "kind", "c5def5", "Upkeep: dependencies, builds, clean-ups"),
+    LabelSpec("priority-high", "priority", "b60205", "Hurts many people, or hurts much"),
+    LabelSpec("priority-medium", "priority", "fbca04", "Matters, but has time"),
+    LabelSpec("priority-low", "priority", "0e8a16", "Nice to have"),
+    LabelSpec("difficulty-easy", "difficulty", "c2e0c6", "Fit for a first contribution"),
+    LabelSpec("difficulty-moderate", "difficulty", "fef2c0", "Needs some knowledge of the code"),
+    LabelSpec("difficulty-complex", "difficulty", "f9d0c4", "Needs deep knowledge, or much work"),
+    LabelSpec("component-frontend", "component", "bfd4f2", "What people see and click"),
+    LabelSpec("component-backend", "component", "bfdadc", "What runs on the server"),
+    LabelSpec("component-database", "component", "d4c5f9", "Where things are stored"),
+    LabelSpec("size/small", "size", "c2e0c6", "Under 50 changed lines"),
+    LabelSpec("size/medium", "size", "fef2c0", "50 to 199 changed lines"),
+    LabelSpec("size/large", "size", "f9d0c4", "200 changed lines or more"),
+    LabelSpec("type/bug-fix", "type", "d73a4a", "Fixes something"),
+    LabelSpec("type/feature", "type", "a2eeef", "Brings something new"),
+    LabelSpec("type/refactor", "type", "c5def5", "Changes the code, not what it does"),
+    LabelSpec("type/docs", "type", "0075ca", "Changes documentation only"),
+    LabelSpec("status/needs-review", "status", "fbca04", "Waits for a person to review it"),
+    LabelSpec("status/needs-changes", "status", "d93f0b", "Waits for its author"),
+)
+
+_BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPlan:
+    """Changes to make on GitHub and to store. Names keep their first spelling; GitHub ignores case."""
+
+    create: tuple[LabelSpec, ...]  # those of `add` that the repository does not have
+    add: tuple[str, ...]
+    remove: tuple[str, ...]  # ours only
+    confirm: tuple[str, ...]  # intended and present now: the response to the write was lost
+    removed_by_person: tuple[str, ...]  # ours that a person removed since the last check
+    not_applied: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
+    withheld: tuple[tuple[str, str], ...]  # name and reason, a part of a sentence
+
+
+def spec_of(label: RequestedLabel) -> LabelSpec:
+    """Color and description of a label that has to be created."""
+    return _BY_NAME.get(label.name) or LabelSpec(label.name, label.group, "ededed", f"Set by HLS: {label.group}"[:100])
+
+
+@dataclass(frozen=True, slots=True)
+class _CurrentLabels:
+    """Labels of a conversation; all names case-folded."""
+
+    shown: frozenset[str]
+    ours: frozenset[str]  # present, and set by us
+    gone: frozenset[str]  # removed by a person
+    group_of: Mapping[str, str]
+
+    def set_by_person(self, group: str) -> str | None:
+        """A label of the group that a person set; None if there is none."""
+        return next((n for n in sorted(self.shown - self.ours) if self.group_of.get(n) == group), None)
+
+
+def decide_labels(
+    *,
+    requested: tuple[RequestedLabel, ...],
+    groups: tuple[str, ...],
+    known: tuple[RequestedLabel, ...] = (),
+    on_thread: frozenset[str],
+    memory: Mapping[str, LabelState],
+    in_repository: frozenset[str],
+    may_create: bool,
+    allow: tuple[str, ...],
+    repository_allow: tuple[str, ...] = ("*",),
+    repository_allow_source: str = "",
+) -> LabelPlan:
+    """Decide which labels of a conversation to add and remove.
+
+    `groups` are all groups that the analysis covers: our labels in them are removed when they are no longer
+    requested. `known` are labels that belong to these groups in addition to the catalogue.
+    `in_repository` must contain the requested names that the repository has; others are not needed. `allow` are globs
+    from the settings. A label must also match one of the globs `repository_allow`, which `repository_allow_source`
+    defines.
+    """
+    shown = frozenset(map(_fold, on_thread))
+    state = {_fold(name): value for name, value in memory.items()}
+    removed_by_person = frozenset(name for name, value in state.items() if value == "ours" and name not in shown)
+    current = _CurrentLabels(
+        shown=shown,
+        ours=frozenset(name for name, value in state.items() if value != "gone" and name in shown),
+        gone=removed_by_person | frozenset(name for name, value in state.items() if value == "gone"),
+        group_of={_fold(s.name): s.group for s in SHIPPED_LABELS}
+        | {_fold(w.name): w.group for w in (*known, *requested)},
+    )
+    existing = frozenset(map(_fold, in_repository))
+    chosen: dict[str, str] = {}  # group -> case-folded name of its label
+    lists = {repository_allow_source: repository_allow, "labels.allow in the settings": allow}
+    withheld: list[tuple[str, str]] = []
+    wanted: list[RequestedLabel] = []
+    for label in requested:
+        if _fold(label.name) in chosen.values():  # requested twice
+            continue
+        reason = _reason_to_withhold(
+            label, current, chosen, lists, creatable=may_create or _fold(label.name) in existing
+        )
+        if reason is not None:
+            withheld.append((label.name, reason))
+            continue
+        chosen[label.group] = _fold(label.name)
+        if _fold(label.name) not in shown:
+            wanted.append(label)
+    covered = {*groups, *(label.group for label in requested)}
+    outdated = frozenset(n for n in current.ours if current.group_of.get(n) in covered and n not in chosen.values())
+    free_slots = max(MAX_LABELS - len(shown) + len(outdated), 0)
+    too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
+    withheld += [(label.name, too_many) for label in wanted[free_slots:]]
+    added = wanted[:free_slots]
+    added_names = frozenset(_fold(label.name) for label in added)
+    return LabelPlan(
+        create=tuple(spec_of(label) for label in added if _fold(label.name) not in existing),
+        add=tuple(label.name for label in added),
+        remove=tuple(name for name in memory if _fold(name) in outdated),
+        confirm=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) in shown - outdated),
+        removed_by_person=tuple(name for name in memory if _fold(name) in removed_by_person),
+        not_applied=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) not in shown | added_names),
+        withheld=tuple(withheld),
+    )
+
+
+def _reason_to_withhold(
+    label: RequestedLabel,
+    current: _CurrentLabels,
+    chosen: Mapping[str, str],
+    lists: Mapping[str, tuple[str, ...]],
+    *,
+    creatable: bool,
+) -> str | None:
+    """Return why a requested label is not set, as a part of a sentence; None if it is. `lists`: source -> its globs."""
+    name = _fold(label.name)
+    if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
+        return f"a label's name has 1 to {MAX_LABEL_CHARACTERS} characters"
+    for source, globs in lists.items():
+        if not any(fnmatchcase(name, _fold(glob)) for glob in globs):
+            return f"{source} does not allow it"
+    if label.group in chosen:
+        return f"only one {label.group} label is set"
+    if name in current.shown and name not in current.ours:
+        return None
+    set_by_person = current.set_by_person(label.group)
+    if set_by_person is not None:
+        return f"a person set {set_by_person}"
+    if name in current.gone:
+        return "a person removed it"
+    if name not in current.shown and not creatable:
+        return "the repository has no such label, and labels.create is off in the settings"
+    return None
+
+
+def _fold(name: str) -> str:
+    """Fold case, because label names on GitHub are case-insensitive."""
+    return name.casefold()
+
+
+SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LABELS)
+
+
+def plan_labels(analysis: Analysis, *own: RequestedLabel, groups: tuple[str, ...] = ()) -> tuple[EnsureLabels, ...]:
+    """Return the label action: `own` labels from the handler's facts, then those of all replies; () if none apply.
+
+    `groups` are groups that the handler covers in addition to those of `own`.
+    """
+    replies = [answer.reply for answer in analysis.answers]
+    requested = (*own, *(label for reply in replies for label in _requested_labels(reply)))
+    possible = [label for reply in replies for label in _possible_labels(type(reply))]
+    covered = dict.fromkeys([*(label.group for label in own), *groups, *(label.group for label in possible)])
+    custom = tuple(dict.fromkeys(label for label in possible if label not in SHIPPED))
+    return (EnsureLabels(requested, tuple(covered), custom),) if covered else ()
+
+
+def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:
+    """Yield the labels that a reply requests."""
+    for field, rule in type(reply).label_rules.items():
+        for value in to_rule_values(getattr(reply, field)):
+            label = find_label(rule, value)
+            if label is not None:
+                yield _label_in_group(type(reply), field, label)
+
+
+def _possible_labels(model: type[Reply]) -> Iterator[RequestedLabel]:
+    """Yield all labels that replies of a type can request."""
+    for field, rule in model.label_rules.items():
+        for label in list_possible_labels(rule, model.model_fields[field].annotation):
+            yield _label_in_group(model, field, label)
+
+
+def _label_in_group(model: type[Reply], field: str, label: str) -> RequestedLabel:
+    return RequestedLabel(label, group_of(field, model.model_fields[field].annotation, label))
+
+
+CORRECTION_WINDOW_DAYS = 30
+"""A later label change does not count as a correction, because then the issue itself has probably changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedLabel:
+    """A label that we set because of a reply, and the correction by people recorded for it."""
+
+    field: str  # "priority"; for a label of a list its group, "areas area/api"
+    said: str  # the label that we set: "priority-high"
+    prompt_id: str  # the prompt whose reply it comes from: "issues/analyze@3f9c2a"
+    became: str | None  # the label that people set instead, "" for none; None if not corrected
+
+
+def find_changed_corrections(
+    words: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
+) -> tuple[AppliedLabel, ...]:
+    """Return the labels whose recorded correction has changed, with the new correction.
+
+    `shown` are the current labels of the conversation, `ours` the labels that we set and that no person removed.
+    `field_of` maps each label in lower case to its field. A person's label of the same field is a correction even while
+    ours is still set, because ours will be removed.
+    """
+    by_name = {name.casefold(): name for name in sorted(shown)}
+    set_by_people = [name for name in by_name if name not in {label.casefold() for label in ours}]
+    changed = []
+    for word in words:
+        name_set = word.said.casefold()
+        others = [by_name[name] for name in set_by_people if name != name_set and field_of.get(name) == word.field]
+        became = None if name_set in by_name and not others else next(iter(others), "")
+        if became != word.became:
+            changed.append(replace(word, became=became))
+    return tuple(changed)
+
+
+def add_prompt_ids(actions: Iterable[Action], analysis: Analysis) -> tuple[Action, ...]:
+    """Return the actions; label actions get the id of the prompt whose reply has the field (the first one).
+
+    Groups that no reply covers have no prompt id.
+    """
+    prompt_ids: dict[str, str] = {}
+    for answer in analysis.answers:
+        for label in _possible_labels(type(answer.reply)):
+            prompt_ids.setdefault(label.group, answer.prompt_id)
+    return tuple(replace(action, said=prompt_ids) if isinstance(action, EnsureLabels) else action for action in actions)

@@ -1,0 +1,273 @@
+"""Reply types of prompts: a shipped type, extended by the `fields` and `labels` of a prompt's front matter.
+
+Only values that are known before Claude replies become labels: values of an enum, and true or false.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
+
+from pydantic import ConfigDict, Field, create_model
+
+from hls_handler.analysis import REPLY_TYPES, LabelRule, Reply
+from hls_handler.prompting.folder import Problem, suggest_name
+from hls_handler.prompting.frontmatter import FieldKeys, FrontMatter, KeyLines
+from hls_handler.untrusted.cleaning import CodeText, clean
+from hls_handler.untrusted.redaction import redact
+
+VALUE = "{value}"
+MAX_LABEL_CHARACTERS = 50
+"""GitHub's limit for the name of a label, in characters."""
+
+VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
+"""Values for which a pattern gives no label."""
+
+BOOLEAN_VALUES = ("true", "false")
+
+
+def _enum_values(hint: object) -> tuple[str, ...]:
+    """Return the values of a `Literal`, or of a list of one; () for all other hints."""
+    if get_origin(hint) is list:
+        return _enum_values(get_args(hint)[0])
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _possible_values(hint: object) -> tuple[str, ...]:
+    """Return all values that a field can have, as strings; () if the field is not limited to known values."""
+    return BOOLEAN_VALUES if hint is bool else _enum_values(hint)
+
+
+def to_rule_values(value: object) -> tuple[str, ...]:
+    """Return the values of a reply's field as strings, in the form that label rules use: True -> ("true",)."""
+    if isinstance(value, list):
+        return tuple(value)
+    return (str(value).lower() if isinstance(value, bool) else str(value),)
+
+
+def find_label(rule: LabelRule, value: str) -> str | None:
+    """Return the label for one value, or None."""
+    if not isinstance(rule, str):
+        return rule.get(value)
+    return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
+
+
+def group_of(field: str, hint: object, label: str) -> str:
+    """Return the group of a label. A conversation has at most one label of a group.
+
+    The group is the field, or for list fields, whose labels are independent, the field and the label.
+    """
+    return f"{field} {label}" if get_origin(hint) is list else field
+
+
+def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
+    """Return every label that a rule can give for a field."""
+    labels = (find_label(rule, value) for value in _possible_values(hint))
+    return tuple(dict.fromkeys(label for label in labels if label is not None))
+
+
+def _resolve_label_rules(
+    model: type[Reply], front: FrontMatter, lines: KeyLines
+) -> tuple[Mapping[str, LabelRule], list[Problem]]:
+    """Merge the front matter's label rules into the shipped rules, field by field; return them with all problems.
+
+    `model` has the additional fields and the shipped label rules.
+    """
+    problems: list[Problem] = []
+    rules = dict(model.label_rules)
+    for field, given in front.labels.items():
+        key = ("labels", field)
+        if field not in model.model_fields:
+            message = f"{front.reply} has no such field; {suggest_name(field, model.model_fields)}"
+            problems.append(lines.problem(key, f"labels.{field}: {message}"))
+            continue
+        if given is None or given is False:
+            rules.pop(field, None)
+            continue
+        found = [*_rule_problems(given, model.model_fields[field].annotation)]
+        problems += [lines.problem((*key, *path), f"{'.'.join((*key, *path))}: {message}") for path, message in found]
+        if not found and isinstance(given, str | Mapping):
+            rules[field] = given
+    problems += _label_name_problems(model, rules, lines)
+    return rules, problems
+
+
+def _rule_problems(given: object, hint: object) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the problems of one field's rule as (key path below the field, message)."""
+    values = _possible_values(hint)
+    if not values:
+        yield (
+            (),
+            "only booleans and fields with an enum can become labels, because Claude can write anything into others",
+        )
+    elif isinstance(given, str) and hint is bool:
+        if VALUE in given:
+            yield (), "is a boolean; write the label for true, without {value}"
+    elif isinstance(given, str):
+        if given.count(VALUE) != 1 or set("{}") & set(given.replace(VALUE, "")):
+            yield (
+                (),
+                f"write a pattern with {VALUE} once, false for no label, or a label for each value; found {given!r}",
+            )
+    elif not isinstance(given, Mapping) or not given:
+        yield (), f"write a pattern with {VALUE}, false for no label, or a label for each value; found {given!r}"
+    else:
+        for value, label in given.items():
+            if value not in values:
+                yield (value,), f"unknown value; {suggest_name(value, values)}"
+            elif not isinstance(label, str):
+                yield (value,), f"write the name of a label in quotes, or remove this value; found {label!r}"
+
+
+def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: KeyLines) -> Iterator[Problem]:
+    """Yield labels that GitHub rejects, and labels that two fields have in common."""
+    fields: dict[str, str] = {}  # label in lower case -> field
+    for field, rule in rules.items():
+        key = ("labels", field) if ("labels", field) in lines else ("fields", field)
+        for label in list_possible_labels(rule, model.model_fields[field].annotation):
+            prefix = f"{'.'.join(key)}: the label {label!r}"
+            if len(label) > MAX_LABEL_CHARACTERS:
+                yield lines.problem(key, f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}")
+            if label != label.strip() or not label or "," in label:
+                yield lines.problem(key, f"{prefix} is empty, or has a comma, or a leading or trailing space")
+            other = fields.setdefault(label.casefold(), field)
+            if other != field:
+                yield lines.problem(key, f"{prefix} is also a label of {other}; use different labels")
+
+
+FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+
+FIELD_TYPES: Mapping[str, Any] = {
+    "string": Annotated[str, Field(max_length=4000)],
+    "integer": int,
+    "number": Annotated[float, Field(allow_inf_nan=False)],
+    "boolean": bool,
+    "list": Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)],
+}
+"""Types of additional fields. The limits guard against faulty replies of Claude and cannot be configured."""
+
+FrozenLabelRules = tuple[tuple[str, str | tuple[tuple[str, str], ...]], ...]
+
+
+def build_reply_model(front: FrontMatter, lines: KeyLines) -> tuple[type[Reply] | None, list[Problem]]:
+    """Return a prompt's reply type, a subclass of the type that `reply` names, and the problems of its definition.
+
+    The type is None if `reply` or `fields` are invalid. Equal front matters give the same type.
+    """
+    base = REPLY_TYPES.get(front.reply)
+    if base is None:
+        return None, []
+    problems = [
+        lines.problem(("fields", name, *key), f"fields.{'.'.join((name, *key))}: {message}")
+        for name, keys in front.fields.items()
+        for key, message in _field_problems(base, front.reply, name, keys)
+    ]
+    if problems:
+        return None, problems
+    fields = tuple(front.fields.items())
+    rules, problems = _resolve_label_rules(_derive_model(base, fields, _freeze(base.label_rules)), front, lines)
+    return _derive_model(base, fields, _freeze(rules)), problems
+
+
+def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
+    """Convert a static reply (given without asking Claude) to a prompt's reply type; additional fields are empty."""
+    if not issubclass(model, type(reply)):
+        return reply
+    shipped = type(reply).model_fields
+    empty: dict[str, Any] = {
+        name: _empty_value(field.annotation) for name, field in model.model_fields.items() if name not in shipped
+    }
+    return model.model_construct(**dict(reply), **empty)
+
+
+@cache
+def permissive_reply_model(base: type[Reply]) -> type[Reply]:
+    """Return a variant of a reply type that accepts any value in its enums, and any additional field.
+
+    It reads replies of every prompt whose type is derived from `base`.
+    """
+    any_values: dict[str, Any] = {
+        name: (list[str] if get_origin(field.annotation) is list else str, ...)
+        for name, field in base.model_fields.items()
+        if _enum_values(field.annotation)
+    }
+    extra = ConfigDict(extra="allow")
+    return create_model(base.__name__, __base__=base, __config__=extra, __module__=base.__module__, **any_values)
+
+
+def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the problems of one field as (key path below the field, message)."""
+    if name in base.model_fields:
+        yield from _changed_enum_problems(base, reply, name, keys)
+    elif FIELD_NAME.fullmatch(name) is None:
+        yield (), "is not a valid field name; use a letter, then letters, digits and _, at most 40 characters"
+    elif hasattr(base, name):
+        yield (), "is a reserved name; choose another"
+    elif keys.type is None and keys.enum is None:
+        yield (), f"has no type; {suggest_name('', FIELD_TYPES)}"
+    elif keys.enum is not None and keys.type not in (None, "string", "list"):
+        yield ("enum",), f"is allowed for string and list only; the type is {keys.type}"
+    if keys.enum is not None:
+        yield from ((("enum",), message) for message in _enum_problems(keys.enum))
+
+
+def _changed_enum_problems(
+    base: type[Reply], reply: str, name: str, keys: FieldKeys
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    annotation = base.model_fields[name].annotation
+    changeable = sorted(other for other, field in base.model_fields.items() if _enum_values(field.annotation))
+    if not _enum_values(annotation):
+        others = f"only the values of {', '.join(changeable)} can be changed" if changeable else "none can be changed"
+        yield (), f"is already a field of {reply}; {others}; choose another name"
+        return
+    if keys.enum is None:
+        yield (), f"is already a field of {reply}; add enum with its new values"
+    shipped_type = "list" if get_origin(annotation) is list else "string"
+    if keys.type not in (None, shipped_type):
+        yield ("type",), f"is {shipped_type} in {reply} and cannot be changed"
+
+
+def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
+    if not 2 <= len(values) <= 100:
+        yield f"has {len(values)} values; 2 to 100 are allowed"
+    for value, count in Counter(values).items():
+        if count > 1:
+            yield f"{value!r} is listed twice"
+        if "\n" in value or value != value.strip() or clean(CodeText(value)) != value:
+            yield f"{value!r} has a line break, a leading or trailing space, or an invisible character"
+        elif redact(value) != value:
+            yield "a value looks like a credential, and credentials are redacted in replies"
+
+
+@cache
+def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: FrozenLabelRules) -> type[Reply]:
+    """Create the subclass. Cached, because Python keeps types for the life of the process, also after a reload."""
+    label_rules = {field: rule if isinstance(rule, str) else dict(rule) for field, rule in rules}
+    if not fields and label_rules == base.label_rules:
+        return base
+    definitions: dict[str, Any] = {name: _field_definition(base, name, keys) for name, keys in fields}
+    model = create_model(base.__name__, __base__=base, __doc__=base.__doc__, __module__=base.__module__, **definitions)
+    model.label_rules = label_rules
+    return model
+
+
+def _field_definition(base: type[Reply], name: str, keys: FieldKeys) -> tuple[Any, Any]:
+    shipped = base.model_fields.get(name)
+    is_list = keys.type == "list" or (shipped is not None and get_origin(shipped.annotation) is list)
+    annotation = FIELD_TYPES[keys.type or "string"]
+    if keys.enum is not None:
+        literal = cast("Any", Literal)[keys.enum]
+        annotation = Annotated[cast("Any", list)[literal], Field(max_length=len(keys.enum))] if is_list else literal
+    return annotation, Field(description=keys.description or (shipped.description if shipped is not None else None))
+
+
+def _empty_value(annotation: object) -> object:
+    empty: Mapping[object, object] = {bool: False, int: 0, float: 0.0}
+    return [] if get_origin(annotation) is list else empty.get(annotation, "")
+
+
+def _freeze(rules: Mapping[str, LabelRule]) -> FrozenLabelRules:
+    return tuple((field, rule if isinstance(rule, str) else tuple(rule.items())) for field, rule in rules.items())

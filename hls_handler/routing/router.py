@@ -1,0 +1,190 @@
+"""Decides by which rule an event is processed, if it is a label correction, or why it is ignored."""
+
+from __future__ import annotations
+
+from hls_handler.events import Account
+from hls_handler.routing.filters import asked_to_skip, find_ignored, ignore_own_action, same_login
+from hls_handler.routing.values import (
+    LABEL_ACTIONS,
+    REVIEW_REQUESTED,
+    Ignored,
+    IgnoredKind,
+    LabelCorrection,
+    PromptCatalogue,
+    RoutingInput,
+    Rule,
+    Shadow,
+)
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
+from hls_handler.settings.model import Settings
+
+NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
+"""Kinds of ignored events that may still be label corrections."""
+
+
+def route(
+    routing_input: RoutingInput,
+    *,
+    settings: Settings,
+    table: RepositoryTable,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
+) -> Rule | LabelCorrection | Ignored:
+    """Route one event. Called by the receiver (takes microseconds) and again by the worker with its current settings.
+
+    `bot` is the bot account, or None while it is unknown: then the worker decides which events HLS itself caused.
+    """
+    routed = _route_to_prompt(routing_input, settings, table, catalogue, bot)
+    effective = table.find(routing_input.repository) if routing_input.repository is not None else None
+    if effective is None or isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
+        return routed
+    return find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot) or routed
+
+
+def _route_to_prompt(
+    routing_input: RoutingInput,
+    settings: Settings,
+    table: RepositoryTable,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
+) -> Rule | Ignored:
+    effective = _find_settings(routing_input, settings, table)
+    if isinstance(effective, Ignored):
+        return effective
+    return route_with_settings(routing_input, effective, settings=settings, catalogue=catalogue, bot=bot)
+
+
+def route_with_settings(
+    routing_input: RoutingInput,
+    effective: EffectiveSettings,
+    *,
+    settings: Settings,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
+) -> Rule | Ignored:
+    """Route an enabled event by these settings of its repository, which may include the repository's own file."""
+    rule = _find_disabled(routing_input, settings, effective) or _find_rule(
+        routing_input, settings, effective, catalogue
+    )
+    if isinstance(rule, Ignored):
+        return rule
+    ignored = find_ignored(routing_input, prompt_file=rule.file, effective=effective, settings=settings, bot=bot)
+    return rule if ignored is None else ignored
+
+
+def _find_settings(
+    routing_input: RoutingInput, settings: Settings, table: RepositoryTable
+) -> EffectiveSettings | Ignored:
+    """Return the settings of the event's repository, or `Ignored` if they do not enable the event."""
+    if routing_input.repository is None:
+        where = settings.sources.where("repositories")
+        reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
+        return Ignored("no repository", reason)
+    effective = table.find(routing_input.repository)
+    if effective is None:
+        where = settings.sources.where("repositories")
+        reason = f"no entry of {where} matches {routing_input.repository}; add one to process it"
+        return Ignored("repository not configured", reason)
+    disabled = _find_disabled(routing_input, settings, effective)
+    if disabled is not None:
+        return disabled
+    if not _is_event_enabled(routing_input, effective):
+        listed = settings.sources.where(f"{effective.key}.events")
+        reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
+        return Ignored("event not enabled", reason)
+    return effective
+
+
+def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
+    if effective.enabled:
+        return None
+    switch = settings.sources.where(effective.own_key("enabled") or f"{effective.key}.enabled")
+    reason = f"{routing_input.repository} is switched off by {switch}; set it to true to process it"
+    return Ignored("repository disabled", reason)
+
+
+def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
+    """Return True if settings enable the event.
+
+    A review request is enabled with any event of pull requests; a filter then checks whose review is requested.
+    """
+    if routing_input.event in effective.events or routing_input.key in effective.events:
+        return True
+    is_review_request = routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
+    return is_review_request and any(event.startswith("pull_request.") for event in effective.events)
+
+
+def _find_rule(
+    routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings, catalogue: PromptCatalogue
+) -> Rule | Ignored:
+    """Choose the prompt that settings name for the event, else the only one that names the event in its `on:`."""
+    key = routing_input.key
+    chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
+    shadow = Shadow(*shadowed) if shadowed is not None else None
+    if chosen is not None:
+        name, key_path = chosen
+        if name is False:
+            chosen_at = settings.sources.where(key_path)
+            reason = f"{chosen_at} switches the prompt for {key} off; remove that line to process it"
+            return Ignored("prompt switched off", reason)
+        try:
+            file = catalogue.file(name)
+        except KeyError:
+            chosen_at = settings.sources.where(key_path)
+            reason = f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name; correct it"
+            return Ignored("no prompt", reason)
+        return Rule(key, name, effective, file, key_path, shadow if shadow and shadow.prompt != name else None)
+    names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(shadow, catalogue.on(routing_input.event))
+    if not names:
+        change = settings.sources.change("prompts.directory", "another folder")
+        folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
+        reason = f"no prompt in {folders} has {key} in its `on:`; add it to one to process it"
+        if shadow is not None:
+            reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
+        return Ignored("no prompt", f"{reason}, or {change}")
+    if len(names) > 1:
+        files = " and ".join(catalogue.file(name) for name in names)
+        change = settings.sources.change(f"prompts.use.{key}", "the name of one")
+        return Ignored("several prompts", f"{files} are both for {key}; {change}")
+    return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
+
+
+def _exclude_shadow(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str, ...]:
+    return names if shadow is None else tuple(name for name in names if name != shadow.prompt)
+
+
+CONVERSATION_EVENTS = ("issues", "pull_request")
+
+
+def find_label_correction(
+    routing_input: RoutingInput,
+    effective: EffectiveSettings,
+    catalogue: PromptCatalogue,
+    *,
+    settings: Settings,
+    bot: Account | None,
+) -> LabelCorrection | Ignored | None:
+    """Return a `LabelCorrection` if an event may be one, `Ignored` with the reason, or None if it cannot be one.
+
+    Any enabled event of issues (or of pull requests) enables corrections of their labels. The worker later checks in
+    the store if HLS ever set the label, or another one of its field.
+    """
+    if (
+        routing_input.event not in CONVERSATION_EVENTS
+        or routing_input.action not in LABEL_ACTIONS
+        or routing_input.label is None
+    ):
+        return None
+    field = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
+    if field is None or not any(name.partition(".")[0] == routing_input.event for name in effective.events):
+        return None
+    if bot is not None and same_login(routing_input.sender, bot.login):
+        return ignore_own_action(settings, bot)
+    if routing_input.sender_is_bot:
+        return Ignored(
+            "other bot", f"{routing_input.sender} is a bot; label changes by bots do not count as corrections"
+        )
+    skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
+    return (
+        Ignored("asked to skip", skip_reason) if skip_reason else LabelCorrection(routing_input.key, field, effective)
+    )

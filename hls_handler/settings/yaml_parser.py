@@ -1,0 +1,272 @@
+"""Strict YAML parser for settings files: plain values and the line of every key; expansion of `${VAR}`.
+
+It walks PyYAML's node tree, because PyYAML's constructor drops line numbers, silently accepts duplicate keys and
+expands aliases without a limit. Messages never repeat text of the file, which may be a secret. Expanded values are not
+expanded again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from hls_handler.errors import SettingsError
+from hls_handler.settings.model import Sources
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 20_000  # the nodes of an alias count for each use
+MAX_DEPTH = 20
+
+_TAG = "tag:yaml.org,2002:"
+_YAML_MESSAGES = {
+    "'\\t'": "this line is indented with a tab; YAML requires spaces",
+    "cannot start any token": "a value cannot start with this character; put the value in quotes",
+    "could not find expected ':'": "a key needs a colon after it",
+    "mapping values are not allowed": "a colon inside a value; put the value in quotes, or check the indentation",
+    "unexpected end of stream": "a quote that starts here is not closed",
+    "unknown escape": "a backslash in double quotes starts an escape; use single quotes",
+    "<block end>": "the indentation does not fit the lines above",
+    "expected ',' or": "a list or map in brackets is not closed",
+    "undefined alias": "a value that starts with * is an alias; put the value in quotes",
+    "duplicate anchor": "two values have the same anchor (&name); put a value that starts with & in quotes",
+    "single document": "a second document starts here; a file must contain one document",
+    "undefined tag handle": "a value that starts with ! is a tag; put the value in quotes",
+}
+
+
+@dataclass(slots=True)
+class Tree:
+    """Parsed file, not yet validated."""
+
+    file: str
+    root: object = None  # dicts, lists, str, int, float, bool, None
+    lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
+    problems: list[tuple[int, str]] = field(default_factory=list)  # line and sentence
+    rejected: dict[str, str] = field(default_factory=dict)  # key path and sentence; the value in `root` is None
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(self.file, self.lines)
+
+
+def read_tree(path: Path) -> Tree:
+    """Read a settings file. Raises `SettingsError` if it cannot be read or is not YAML."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
+    except OSError as exc:
+        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
+    return parse_tree(decode(raw, str(path)), str(path))
+
+
+def parse_tree(text: str, file: str) -> Tree:
+    """Parse a text returned by `decode`; messages refer to it as `file`. Raises `SettingsError` if it is not YAML."""
+    loader = yaml.SafeLoader(text)
+    tree = Tree(file)
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            tree.root = _TreeBuilder(tree, loader).value(node, "", 0)
+        return tree
+    except yaml.MarkedYAMLError as exc:
+        problem = f":{_line(exc)}: not valid YAML: {_sentence(exc)}"
+    except RecursionError:
+        problem = f": nested too deeply; settings have at most {MAX_DEPTH} levels"
+    except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes
+        problem = ": not valid YAML: an escape sequence is not a valid character"
+    finally:
+        loader.dispose()
+    raise SettingsError([f"{file}{problem}"])  # outside `except`: PyYAML's errors quote the file, which has secrets
+
+
+def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
+    """Decode a settings file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
+    if len(raw) > max_bytes:
+        raise SettingsError([f"{file}: larger than {max_bytes} bytes; this is not a settings file"])
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        text, start = None, exc.start
+    if text is None:
+        raise SettingsError([f"{file}:{_count_lines(raw[:start])}: not UTF-8; save the file as UTF-8"])
+    forbidden = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if forbidden:
+        line = _count_lines(text[: forbidden.start()].encode("utf-8", "surrogatepass"))
+        raise SettingsError([f"{file}:{line}: a control character, which YAML forbids; remove it"])
+    return text
+
+
+def _count_lines(before: bytes) -> int:
+    return before.count(b"\n") + 1
+
+
+def _line(exc: yaml.MarkedYAMLError) -> int:
+    """Line of the mistake; for an unclosed quote or key, the line where it starts."""
+    start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
+    mark = start or exc.problem_mark or exc.context_mark
+    return mark.line + 1 if mark else 1
+
+
+def _sentence(exc: yaml.MarkedYAMLError) -> str:
+    problem = f"{exc.context or ''} {exc.problem or ''}"
+    return next((words for part, words in _YAML_MESSAGES.items() if part in problem), "this line cannot be parsed")
+
+
+def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the key path and value of everything in a tree that is neither dict nor list."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from iter_leaves(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from iter_leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+class _TreeBuilder:
+    """Builds plain values from the node tree; limits the visited nodes, so that aliases cannot multiply values."""
+
+    def __init__(self, tree: Tree, loader: yaml.SafeLoader) -> None:
+        self._tree = tree
+        self._loader = loader
+        self._nodes_left = MAX_NODES
+
+    def value(self, node: yaml.Node, path: str, depth: int) -> object:
+        self._nodes_left -= 1
+        if self._nodes_left < 0 or depth > MAX_DEPTH:
+            limit = f"{MAX_NODES} values" if self._nodes_left < 0 else f"{MAX_DEPTH} levels"
+            raise SettingsError(
+                [f"{self._location(node)}: more than {limit}; check for aliases (*name) that repeat each other"]
+            )
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            items = []
+            for index, item in enumerate(node.value):
+                self._tree.lines[f"{path}[{index}]"] = item.start_mark.line + 1
+                items.append(self.value(item, f"{path}[{index}]", depth + 1))
+            return items
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        self._reject_tag(path)
+        return None
+
+    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
+        merged: dict[str, object] = {}
+        written: dict[str, object] = {}
+        for _, value_node in (pair for pair in reversed(node.value) if pair[0].tag == _TAG + "merge"):
+            merged = merged | self._merge(value_node, path, depth)
+        for key_node, value_node in (pair for pair in node.value if pair[0].tag != _TAG + "merge"):
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._add_problem(key_node, "a key must be a plain word")
+                continue
+            key = key_node.value
+            key_path = f"{path}.{key}" if path else key
+            if key in written:
+                first = self._tree.lines[key_path]
+                self._add_problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
+                continue
+            self._remove_lines_below(key_path)
+            self._tree.lines[key_path] = key_node.start_mark.line + 1
+            written[key] = self.value(value_node, key_path, depth + 1)
+        return merged | written
+
+    def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
+        """Value of `<<: *defaults` or `<<: [*first, *second]`; the first map that has a key takes precedence.
+
+        Maps are visited in reverse order, so that the recorded lines are those of the effective values.
+        """
+        merged: dict[str, object] = {}
+        for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
+            value = self.value(source, path, depth + 1)
+            if isinstance(value, dict):
+                merged = merged | value
+            else:
+                self._add_problem(source, "<< takes an alias of a map: <<: *name")
+        return merged
+
+    def _scalar(self, node: yaml.ScalarNode, path: str) -> object:
+        """Convert null, booleans and numbers by YAML's rules; anything else stays text."""
+        kind = node.tag.removeprefix(_TAG)
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return bool(self._loader.construct_yaml_bool(node))
+        if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
+            try:
+                return self._loader.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
+            except ValueError:  # thousands of digits, .inf
+                return str(node.value)
+        if kind not in ("str", "int", "float", "timestamp", "value"):
+            self._reject_tag(path)
+            return None
+        return str(node.value)
+
+    def _remove_lines_below(self, path: str) -> None:
+        """Remove the lines below a merged key that is overridden here."""
+        if path in self._tree.lines:
+            for below in [key for key in self._tree.lines if key.startswith((f"{path}.", f"{path}["))]:
+                del self._tree.lines[below]
+
+    def _reject_tag(self, path: str) -> None:
+        self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
+
+    def _location(self, node: yaml.Node) -> str:
+        return f"{self._tree.file}:{node.start_mark.line + 1}"
+
+    def _add_problem(self, node: yaml.Node, sentence: str) -> None:
+        self._tree.problems.append((node.start_mark.line + 1, sentence))
+
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
+
+
+@dataclass(slots=True)
+class Expansion:
+    """A tree with its variables expanded."""
+
+    root: object = None
+    variables: dict[str, str] = field(default_factory=dict)  # key path -> first variable in its value
+    problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence
+
+
+def expand(root: object, variables: Mapping[str, str]) -> Expansion:
+    """Expand the variables of every string in the tree; keys are not expanded.
+
+    As in a shell, `:-` also gives the default if the variable is empty. A string with a missing variable or an invalid
+    `${` is left unchanged and reported as a problem, without its text, since it may contain a secret.
+    """
+    expansion = Expansion()
+    expansion.root = _expand_value(root, "", variables, expansion)
+    return expansion
+
+
+def _expand_value(value: object, path: str, variables: Mapping[str, str], expansion: Expansion) -> object:
+    if isinstance(value, dict):
+        return {k: _expand_value(v, f"{path}.{k}" if path else k, variables, expansion) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand_value(item, f"{path}[{i}]", variables, expansion) for i, item in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    if "${" in VARIABLE.sub("", value):
+        expansion.problems[path] = "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
+        return value
+    names = [match[1] for match in VARIABLE.finditer(value)]
+    missing = [m[1] for m in VARIABLE.finditer(value) if m[2] is None and m[1] not in variables]
+    if missing:
+        expansion.problems[path] = _missing_sentence(missing)
+        return value
+    expansion.variables[path] = names[0]
+    return VARIABLE.sub(lambda m: variables.get(m[1], "") or (m[2] or ""), value)
+
+
+def _missing_sentence(names: list[str]) -> str:
+    which = " and ".join(dict.fromkeys(names))
+    verb = "is" if len(set(names)) == 1 else "are"
+    return f"the variable {which} {verb} not set; set it in the environment or in .env"

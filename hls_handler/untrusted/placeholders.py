@@ -1,0 +1,227 @@
+"""Placeholders for untrusted text: templates see only placeholders, which are replaced by the texts after rendering.
+
+Use: `convert` the variables, render the template with the results, `substitute` the rendered text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import date
+from enum import Enum
+from functools import cache, cached_property
+from inspect import getattr_static
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+
+from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
+from hls_handler.untrusted.untrusted_text import (
+    EXCERPT_ADVICE,
+    PLACEHOLDER,
+    BrokenPlaceholder,
+    TextFormatter,
+    UntrustedText,
+    count_missing,
+    find_broken_placeholder,
+    find_contexts,
+    format_text,
+    parse_number,
+    text_of,
+)
+
+
+class Trusted(str):
+    """String that our code marks as trusted. Only `convert` uses the mark; a template sees a plain string."""
+
+    __slots__ = ()
+
+
+class Placeholders:
+    """Untrusted texts of one rendering.
+
+    `key` makes the delimiters unguessable; `show(text, nonce)` returns the text that replaces a placeholder.
+    """
+
+    def __init__(self, *, key: bytes, show: TextFormatter) -> None:
+        self._key = key
+        self._show = show
+        self._settled: dict[int, UntrustedText] = {}  # by the number of the placeholder
+        self._rendered: list[UntrustedText] = []  # rendered texts; the index is the number of the placeholder
+
+    def convert(self, value: object) -> object:
+        """Convert a value for use in a template: strings become `UntrustedText`s, containers keep their structure.
+
+        Numbers, booleans, None, enumerations, `Trusted` strings and strings that a field's `Literal` allows are
+        unchanged; times become ISO 8601. A set becomes a sorted list, because rendering must not depend on hashes.
+        Contents of mappings and records are converted when they are read. Raises `TypeError` for other types.
+        """
+        return self._convert(value, NOTHING_TRUSTED)
+
+    def missing(self) -> tuple[int, ...]:
+        """Number of missing characters of each settled text that is truncated."""
+        return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
+
+    def substitute(self, rendered: str, *, template: str) -> str:
+        """Replace each placeholder by its text. Equal texts in the same order give the same nonce and result.
+
+        Raises `BrokenPlaceholder` with `template` and the line of the rendered text if a placeholder was changed.
+        """
+        broken = find_broken_placeholder(rendered)
+        if broken is not None:
+            line, before = broken
+            where = f"line {line} of the rendered text" + (f", after {before!r}" if before else "")
+            raise BrokenPlaceholder(f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}")
+        parts = PLACEHOLDER.split(rendered)
+        texts = [self._find_text(parse_number(digits), template) for digits in parts[1::2]]
+        self._settled.update(zip(map(parse_number, parts[1::2]), texts, strict=True))
+        nonce = self._compute_nonce(texts)
+        parts[1::2] = [
+            format_text(text, nonce, context) for text, context in zip(texts, find_contexts(rendered), strict=True)
+        ]
+        return "".join(parts)
+
+    def _convert(self, value: object, trusted: frozenset[str]) -> object:
+        if value is None or isinstance(value, Enum | bool | int | float):
+            return value
+        if isinstance(value, WrappedMapping | WrappedRecord):
+            return value if value._convert == self._convert else self._convert(value._wrapped, trusted)
+        if isinstance(value, UntrustedText):
+            return value if value._rendered is self._rendered else self._convert(text_of(value), trusted)
+        if isinstance(value, str):
+            return self._convert_text(value, trusted)
+        if isinstance(value, date):  # a datetime is a date
+            return value.isoformat()
+        if isinstance(value, Mapping):
+            return WrappedMapping(value, self._convert)
+        if isinstance(value, set | frozenset):
+            return [self._convert(item, trusted) for item in sorted(value, key=repr)]
+        if isinstance(value, tuple):
+            return tuple(self._convert(item, trusted) for item in value)
+        if isinstance(value, list):
+            return [self._convert(item, trusted) for item in value]
+        if _is_record(value):
+            return WrappedRecord(value, self._convert)
+        raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
+
+    def _convert_text(self, text: str, trusted: frozenset[str]) -> str | UntrustedText:
+        if isinstance(text, Trusted) or text in trusted:
+            return str(RESERVED_CHARACTERS.sub("", text))
+        return UntrustedText(text, self._rendered, show=self._show)
+
+    def _find_text(self, number: int, template: str) -> UntrustedText:
+        if number >= len(self._rendered):
+            raise BrokenPlaceholder(f"{template}: a placeholder was made of parts of others; {EXCERPT_ADVICE}")
+        return self._rendered[number]
+
+    def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
+        """Return 16 hex digits. Each text is hashed with its length, so that different lists cannot collide."""
+        mac = hmac.new(self._key, digestmod=hashlib.sha256)
+        for text in texts:
+            encoded = text_of(text).encode("utf-8", "surrogatepass")
+            mac.update(len(encoded).to_bytes(8, "big") + encoded)
+        return mac.hexdigest()[:16]
+
+
+Convert = Callable[[object, frozenset[str]], object]
+"""Function that converts a value; its second argument are the strings that are trusted there, from a `Literal`."""
+
+PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+NOTHING_TRUSTED: frozenset[str] = frozenset()
+
+
+class WrappedMapping(Mapping[object, object]):
+    """Mapping whose values are converted when they are read. Keys that are plain identifiers are unchanged."""
+
+    __slots__ = ("_convert", "_wrapped")
+
+    def __init__(self, mapping: Mapping[object, object], convert: Convert) -> None:
+        self._wrapped = mapping
+        self._convert = convert
+
+    def __getitem__(self, key: object) -> object:
+        return self._convert(self._wrapped[key], NOTHING_TRUSTED)
+
+    def __iter__(self) -> Iterator[object]:
+        for key in self._wrapped:
+            yield key if isinstance(key, str) and PLAIN_KEY.fullmatch(key) else self._convert(key, NOTHING_TRUSTED)
+
+    def __len__(self) -> int:
+        return len(self._wrapped)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class WrappedRecord:
+    """Dataclass or model with its public fields and properties, converted when they are read, without methods."""
+
+    __slots__ = ("_convert", "_wrapped")
+
+    def __init__(self, record: Any, convert: Convert) -> None:
+        self._wrapped = record
+        self._convert = convert
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        kind: Any = type(self._wrapped)
+        trusted = public_fields(kind).get(name)
+        if trusted is None:
+            raise AttributeError(f"{kind.__name__} has no {name}")
+        return self._convert(getattr(self._wrapped, name), trusted)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._wrapped == (other._wrapped if isinstance(other, WrappedRecord) else other))
+
+    def __hash__(self) -> int:
+        return hash(self._wrapped)
+
+    def __repr__(self) -> str:
+        kind: Any = type(self._wrapped)
+        return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in public_fields(kind))})"
+
+
+def _is_record(value: object) -> bool:
+    return isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__")
+
+
+@cache
+def public_fields(kind: type[Any]) -> Mapping[str, frozenset[str]]:
+    """Public fields and properties of a dataclass or model, each with the strings that its `Literal` allows."""
+    hints: dict[str, object] = {}
+    if issubclass(kind, BaseModel):
+        hints |= {name: field.annotation for name, field in kind.model_fields.items()}
+    else:
+        resolved = _hints(kind)
+        hints |= {field.name: resolved[field.name] for field in fields(kind)}
+    for name in dir(kind):
+        member = getattr_static(kind, name, None)
+        if isinstance(member, cached_property):
+            hints[name] = _hints(member.func).get("return")
+        elif isinstance(member, property) and not hasattr(BaseModel, name):
+            hints[name] = _hints(member.fget).get("return")
+    return {name: literal_strings(hint) for name, hint in hints.items() if not name.startswith("_")}
+
+
+def literal_strings(hint: object) -> frozenset[str]:
+    """Strings of a `Literal`, also inside `X | None`, tuples and lists; other annotations have none."""
+    if get_origin(hint) is Literal:
+        return frozenset(value for value in get_args(hint) if isinstance(value, str))
+    if _is_mapping(get_origin(hint)):
+        return NOTHING_TRUSTED
+    return frozenset().union(*(literal_strings(part) for part in get_args(hint)))
+
+
+def _is_mapping(origin: object) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _hints(annotated: object) -> dict[str, object]:
+    try:
+        return get_type_hints(annotated)
+    except NameError as exc:
+        raise TypeError(f"{annotated!r} has an annotation that cannot be resolved: {exc}") from exc

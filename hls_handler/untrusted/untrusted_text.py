@@ -1,0 +1,257 @@
+"""Untrusted text inside a template: it can be tested, compared, measured and shown, but not transformed.
+
+A template sees each text as a placeholder; `find_contexts` finds the Markdown context of every placeholder."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+from hls_handler.errors import PromptError
+from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean, truncate
+from hls_handler.untrusted.redaction import redact
+
+PLACEHOLDER_START, PLACEHOLDER_END = (
+    "\ue000",
+    "\ue001",
+)  # private use: not changed by case filters, not used in templates
+DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # so that a part of a placeholder is found
+
+PLACEHOLDER = re.compile(f"{PLACEHOLDER_START}([{DIGITS}]+){PLACEHOLDER_END}")
+
+PLACEHOLDER_FRAGMENT = re.compile(r"[\ue000-\ue01f]|\\ue0[01][0-9a-f]|%ee%80%[89][0-9a-f]", re.IGNORECASE)
+"""Part of a placeholder that was cut, or that `repr`, `tojson` or `urlencode` has rewritten."""
+
+EXCERPT_ADVICE = "use excerpt(n) or lines(a, b) for that"
+
+
+class BrokenPlaceholder(PromptError):
+    """A template cut or changed untrusted text with a filter that only works on trusted text."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([problem])
+
+
+def _format_placeholder(number: int) -> str:
+    return f"{PLACEHOLDER_START}{''.join(DIGITS[int(digit)] for digit in str(number))}{PLACEHOLDER_END}"
+
+
+def parse_number(digits: str) -> int:
+    """Parse the digits between PLACEHOLDER_START and PLACEHOLDER_END."""
+    return int("".join(str(DIGITS.index(digit)) for digit in digits))
+
+
+def contains_placeholder(text: str) -> bool:
+    """Return True if a rendered text contains a placeholder or a part of one."""
+    return PLACEHOLDER_FRAGMENT.search(text) is not None
+
+
+def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
+    """Find the first broken placeholder: its line, from 1, and the end of the text before it on that line."""
+    without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
+    fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
+    if fragment is None:
+        return None
+    before = without_whole[: fragment.start()]
+    return before.count("\n") + 1, before.rpartition("\n")[2].strip()[-40:]
+
+
+MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
+"""Kind of context, and a prefix: for "text" a zero-width space or nothing before the text; for "code_block" the prefix
+of its lines, which is inserted before each further line."""
+
+LINE_START = re.compile(r"[ \t>]*")
+FENCE = re.compile(r"`{3,}|~{3,}")
+TAG = re.compile(r"</?[A-Za-z]")
+CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
+LINK_TARGET = re.compile(r"\]\([^()\s]*$")
+JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
+"""Endings that would combine with the text after them to an image, mention, tag, entity or link."""
+
+
+def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
+    """Yield the context of each placeholder in order. Simple rules suffice, because templates are trusted Markdown."""
+    open_fence = ""
+    in_html_block = False
+    for line in rendered.split("\n"):
+        start = LINE_START.match(line)
+        prefix = start[0] if start else ""
+        text = line[len(prefix) :]
+        if open_fence:
+            if text.startswith(open_fence) and not text.strip(open_fence[0]).strip():
+                open_fence = ""
+        elif (opening := FENCE.match(text)) is not None and "`" not in text.lstrip("`"):
+            open_fence = opening[0]
+        in_html_block = bool(text.strip()) and (in_html_block or TAG.match(text) is not None)
+        for placeholder in PLACEHOLDER.finditer(line):
+            if open_fence:
+                yield "code_block", prefix
+            else:
+                yield _context_in_line(CODE_SPAN.sub("", line[: placeholder.start()]), in_html=in_html_block)
+
+
+def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
+    """Context after `before`, which is the template's line so far, without complete code spans."""
+    if in_html or TAG.search(before):
+        return "html", ""
+    if "`" in before.replace("\\`", ""):
+        return "code_span", ""
+    separator = ZERO_WIDTH_SPACE if before.endswith(JOINING_ENDS) else ""
+    return ("link_target", "") if LINK_TARGET.search(before) else ("text", separator)
+
+
+class TextFormatter(Protocol):
+    """Function from a text and the nonce of its delimiters to the text as it is shown."""
+
+    def __call__(self, text: str, nonce: str, /) -> str: ...
+
+
+class MarkdownFormatter(ABC):
+    """A `TextFormatter` for Markdown, where escaping depends on the context of the text.
+
+    An abstract class instead of a Protocol, because `format_text` checks it with isinstance for every text.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __call__(self, text: str, nonce: str, /) -> str: ...
+
+    @abstractmethod
+    def in_code_span(self, text: str) -> str: ...
+
+    @abstractmethod
+    def in_code_block(self, text: str) -> str: ...
+
+    @abstractmethod
+    def in_link_target(self, text: str) -> str: ...
+
+    @abstractmethod
+    def in_html(self, text: str) -> str: ...
+
+
+class UntrustedText:
+    """Untrusted text. Rendering it appends it to `rendered_texts` and returns a placeholder with its index there.
+
+    A sandboxed template cannot access names that begin with an underscore.
+    """
+
+    __slots__ = ("_missing", "_placeholder", "_rendered", "_show", "_text")
+
+    def __init__(
+        self, text: str, rendered_texts: list[UntrustedText], *, show: TextFormatter, missing: int = 0
+    ) -> None:
+        """`missing` is the number of characters of the whole text that are not in `text`."""
+        self._text = text
+        self._missing = missing
+        self._rendered = rendered_texts
+        self._show = show
+        self._placeholder: str | None = None
+
+    def excerpt(self, n: int) -> UntrustedText:
+        """Truncate to `n` characters, with a remark on how many are missing.
+
+        Counted after cleaning and redaction, because half a credential would not be recognised.
+        """
+        whole = self._sanitized()
+        return self._with(truncate(whole, n), missing=len(whole) - n)
+
+    def lines(self, a: int, b: int) -> UntrustedText:
+        """Lines `a` to `b` of the cleaned text, inclusive, from 1. Lines that do not exist are skipped."""
+        whole = self._sanitized()
+        part = "\n".join(whole.split("\n")[max(a, 1) - 1 : max(b, 0)])
+        return self._with(part, missing=len(whole) - len(part))
+
+    def startswith(self, part: str | UntrustedText) -> bool:
+        return self._text.startswith(_plain(part))
+
+    def endswith(self, part: str | UntrustedText) -> bool:
+        return self._text.endswith(_plain(part))
+
+    def __str__(self) -> str:
+        if self._placeholder is None:
+            self._placeholder = _format_placeholder(len(self._rendered))
+            self._rendered.append(self)
+        return self._placeholder
+
+    __repr__ = __str__
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return self._text == (other._text if isinstance(other, UntrustedText) else other)
+
+    def __lt__(self, other: str | UntrustedText) -> bool:
+        return self._text < _plain(other)
+
+    def __le__(self, other: str | UntrustedText) -> bool:
+        return self._text <= _plain(other)
+
+    def __gt__(self, other: str | UntrustedText) -> bool:
+        return self._text > _plain(other)
+
+    def __ge__(self, other: str | UntrustedText) -> bool:
+        return self._text >= _plain(other)
+
+    def __contains__(self, part: str | UntrustedText) -> bool:
+        return _plain(part) in self._text
+
+    def __getitem__(self, index: object) -> str:
+        """Always raises. A string index is a `TypeError`, which Jinja reports as an undefined attribute."""
+        if isinstance(index, str):
+            raise TypeError("a text from an event has no such attribute")
+        raise BrokenPlaceholder(f"a template takes a text from an event apart; {EXCERPT_ADVICE}")
+
+    def _sanitized(self) -> str:
+        return redact(clean(self._text))
+
+    def _with(self, text: str, *, missing: int) -> UntrustedText:
+        same_kind = CodeText(text) if isinstance(self._text, CodeText) else text
+        return UntrustedText(same_kind, self._rendered, show=self._show, missing=self._missing + max(missing, 0))
+
+
+def text_of(untrusted: UntrustedText) -> str:
+    return untrusted._text
+
+
+def count_missing(untrusted: UntrustedText) -> int:
+    """Number of characters that a prompt does not show, without those that cleaning removed."""
+    truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
+    return untrusted._missing + max(truncated, 0)
+
+
+def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
+    """Format the text that replaces its placeholder in this context."""
+    show, text = untrusted._show, untrusted._text
+    if not isinstance(show, MarkdownFormatter):
+        return show(text, nonce)
+    kind, prefix = context
+    if kind == "code_block":
+        return show.in_code_block(text).replace("\n", f"\n{prefix}")
+    if kind == "code_span":
+        return show.in_code_span(text)
+    if kind == "link_target":
+        return show.in_link_target(text)
+    if kind == "html":
+        return show.in_html(text)
+    return f"{prefix}{show(text, nonce)}"
+
+
+def with_formatter(value: object, show: TextFormatter) -> object:
+    """Return the text with another `show`, for filters such as that for table cells; trusted values unchanged."""
+    if not isinstance(value, UntrustedText):
+        return value
+    return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)
+
+
+def _plain(text: str | UntrustedText) -> str:
+    return text._text if isinstance(text, UntrustedText) else text

@@ -1,0 +1,86 @@
+"""Detection of label corrections from current labels, and the prompt id of each label group."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.actions import EnsureComment, EnsureLabels, RequestedLabel
+from hls_handler.handlers.labels import AppliedLabel, add_prompt_ids, find_changed_corrections
+from tests.handlers.world import analysis, issue_analysis, issue_response, pull_request_analysis
+
+FIELDS = {
+    "bug": "kind",
+    "question": "kind",
+    "priority-high": "priority",
+    "priority-low": "priority",
+    "priority-medium": "priority",
+}
+HIGH = "priority-high"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown", "ours", "expected"),
+    [
+        (None, [HIGH], [HIGH], "unchanged"),
+        (None, ["Priority-High", "ui"], [HIGH], "unchanged"),
+        (None, [], [HIGH], ""),
+        (None, ["ui", "bug"], [HIGH], ""),
+        (None, ["priority-low"], [HIGH], "priority-low"),
+        (None, ["Priority-Low"], [HIGH], "Priority-Low"),
+        (None, [HIGH, "priority-low"], [HIGH], "priority-low"),
+        (None, [HIGH, "priority-low"], [HIGH, "priority-low"], "unchanged"),
+        (None, ["priority-low", "priority-medium"], [HIGH], "priority-low"),
+        ("", [], [], "unchanged"),
+        ("", ["priority-low"], [], "priority-low"),
+        ("priority-low", [], [], ""),
+        ("priority-low", [HIGH], [], None),
+        ("", [HIGH], [HIGH], None),
+        ("", ["priority-low"], ["priority-low"], "unchanged"),
+    ],
+    ids=[
+        "not changed",
+        "not changed, other spelling",
+        "removed",
+        "removed, labels of other fields are irrelevant",
+        "replaced",
+        "replaced, other spelling",
+        "another label added",
+        "another label added by us",
+        "replaced by two",
+        "still removed",
+        "replaced after it was removed",
+        "the replacement was removed",
+        "set again instead of the replacement",
+        "set again",
+        "we set another after it was removed",
+    ],
+)
+def test_correction_of_a_label(recorded: str | None, shown: list[str], ours: list[str], expected: str | None) -> None:
+    changed = find_changed_corrections(
+        [AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", recorded)], shown, ours=ours, field_of=FIELDS
+    )
+    corrected = (AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", expected),)
+    assert changed == (() if expected == "unchanged" else corrected)
+
+
+def test_only_labels_of_the_same_field_are_corrections() -> None:
+    words = [AppliedLabel("kind", "bug", "p@1", None), AppliedLabel("priority", HIGH, "p@1", None)]
+    changed = find_changed_corrections(words, ["question", HIGH], ours=["bug", HIGH], field_of=FIELDS)
+    assert changed == (AppliedLabel("kind", "bug", "p@1", "question"),)
+
+
+def test_label_groups_get_the_id_of_the_prompt_whose_reply_has_the_field() -> None:
+    actions = (
+        EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",)),
+        EnsureComment("issues", "Hello.", create=True),
+    )
+    labels, comment = add_prompt_ids(actions, analysis(issue_analysis(), issue_response()))
+    assert isinstance(labels, EnsureLabels)
+    assert labels.said == {"kind": "p@1", "priority": "p@1", "difficulty": "p@1", "component": "p@1"}
+    assert comment is actions[1]
+
+
+def test_groups_without_a_reply_field_have_no_prompt_id() -> None:
+    (labels,) = add_prompt_ids([EnsureLabels((), ("size", "type"))], analysis(pull_request_analysis()))
+    assert isinstance(labels, EnsureLabels)
+    assert labels.said == {"type": "p@1"}

@@ -1,0 +1,182 @@
+"""Source files of a prompt, their origin, and the diff of two prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.prompting.library import load_library
+from hls_handler.prompting.prompt import PromptSources, diff_prompts, origin
+from tests.prompting.samples import BASE, FAMILIES, FRONT, write
+
+SHIPPED = {
+    "base.j2": BASE,
+    "_footer.md.j2": "by HLS\n",
+    "issues/_issue.j2": "{{ issue.title }}\n",
+    "issues/plain.j2": f'{FRONT}Judge this.\n{{% include "issues/_issue.j2" %}}\n',
+    "issues/plain.comment.md.j2": '{{ analysis.summary }}\n{% include "_footer.md.j2" %}\n',
+}
+
+
+def makeup(folder: Path, files: dict[str, str], name: str = "issues/plain") -> PromptSources:
+    """Return the sources of a prompt in `lib` with the shipped library in `shipped`."""
+    write(folder / "shipped", SHIPPED)
+    write(folder / "lib", files)
+    return load_library(Path("lib"), families=FAMILIES, shipped=folder / "shipped").makeups[name]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_sources_include_all_templates_of_prompt_and_comment(here: Path) -> None:
+    made = makeup(here, SHIPPED)
+    assert [source.name for source in made.sources] == [
+        "issues/plain.j2",
+        "issues/_issue.j2",
+        "base.j2",
+        "issues/plain.comment.md.j2",
+        "_footer.md.j2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (SHIPPED, "lib/issues/plain.j2, your own"),
+        (
+            {"issues/plain.j2": f"{FRONT}Judge {{{{ issue.title }}}}\n"},
+            "lib/issues/plain.j2, your own; from the shipped library: base.j2",
+        ),
+        (
+            {"issues/plain.j2": "Judge {{ issue.title }}\n"},
+            "lib/issues/plain.j2, your own; from the shipped library: front matter, base.j2, comment, _footer.md.j2",
+        ),
+    ],
+    ids=["all files", "no base", "no front matter"],
+)
+def test_origin_names_the_files_of_the_operator(here: Path, files: dict[str, str], expected: str) -> None:
+    assert origin(makeup(here, files), here / "shipped") == expected
+
+
+def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
+    write(here / "shipped", SHIPPED)
+    (here / "lib").symlink_to(here / "shipped")
+    assert origin(makeup(here, {}), here / "shipped") == "lib/issues/plain.j2, in the shipped library"
+
+
+def test_origin_names_own_files_used_by_a_shipped_template(here: Path) -> None:
+    files = {name: text for name, text in SHIPPED.items() if name != "issues/plain.j2"}
+    made = makeup(here, files | {"issues/plain.j2": SHIPPED["issues/plain.j2"]})
+    (here / "lib/issues/plain.j2").unlink()
+    (here / "lib/issues/plain.j2").symlink_to(here / "shipped/issues/plain.j2")
+    assert origin(made, here / "shipped") == (
+        "lib/issues/plain.j2, in the shipped library; your own: issues/_issue.j2, base.j2, comment, _footer.md.j2"
+    )
+
+
+def test_line_numbers_are_those_of_the_file(here: Path) -> None:
+    made = makeup(here, SHIPPED)
+    assert list(made.numbered_front) == [
+        (2, "description: A test"),
+        (3, "on: [issues.opened]"),
+        (4, "reply: issue_analysis"),
+    ]
+    assert list(made.numbered_template) == [(6, "Judge this."), (7, '{% include "issues/_issue.j2" %}')]
+
+
+def test_template_without_front_matter_begins_at_line_1(here: Path) -> None:
+    made = makeup(here, {"issues/plain.j2": "One\n\nThree"})
+    assert list(made.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
+    assert made.front_file == f"{here}/shipped/issues/plain.j2"
+    assert next(iter(made.numbered_front)) == (2, "description: A test")
+
+
+def shipped(here: Path) -> PromptSources:
+    return load_library(here / "shipped", families=FAMILIES).makeups["issues/plain"]
+
+
+def test_equal_prompts_have_no_differences(here: Path) -> None:
+    made = makeup(here, SHIPPED)
+    assert diff_prompts(shipped(here), made) == []
+
+
+def test_equal_template_with_inherited_front_matter_has_no_differences(here: Path) -> None:
+    words = SHIPPED["issues/plain.j2"].removeprefix(FRONT)
+    made = makeup(here, {"issues/plain.j2": words})
+    assert diff_prompts(shipped(here), made) == []
+
+
+def test_changed_template_with_inherited_front_matter_differs_only_in_the_template(here: Path) -> None:
+    made = makeup(here, {"issues/plain.j2": 'Weigh this.\n{% include "issues/_issue.j2" %}\n'})
+    assert diff_prompts(shipped(here), made) == [
+        f"--- {here}/shipped/issues/plain.j2",
+        f"+++ lib/issues/plain.j2 (front matter of {here}/shipped/issues/plain.j2)",
+        "@@ -3,5 +3,5 @@",
+        " on: [issues.opened]",
+        " reply: issue_analysis",
+        " ---",
+        "-Judge this.",
+        "+Weigh this.",
+        ' {% include "issues/_issue.j2" %}',
+    ]
+
+
+def test_changed_part_is_a_difference(here: Path) -> None:
+    made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.body }}\n"})
+    assert diff_prompts(shipped(here), made) == [
+        f"--- {here}/shipped/issues/_issue.j2",
+        "+++ lib/issues/_issue.j2",
+        "@@ -1 +1 @@",
+        "-{{ issue.title }}",
+        "+{{ issue.body }}",
+    ]
+
+
+def test_templates_and_comments_are_compared_regardless_of_file_name(here: Path) -> None:
+    edited = FRONT.replace("opened", "edited")
+    files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{edited}x\n"}
+    files |= {"issues/a.comment.md.j2": "One\n", "issues/b.comment.md.j2": "Two\n"}
+    assert diff_prompts(makeup(here, files, "issues/a"), makeup(here, files, "issues/b")) == [
+        "--- lib/issues/a.j2",
+        "+++ lib/issues/b.j2",
+        "@@ -1,6 +1,6 @@",
+        " ---",
+        " description: A test",
+        "-on: [issues.opened]",
+        "+on: [issues.edited]",
+        " reply: issue_analysis",
+        " ---",
+        " x",
+        "--- lib/issues/a.comment.md.j2",
+        "+++ lib/issues/b.comment.md.j2",
+        "@@ -1 +1 @@",
+        "-One",
+        "+Two",
+    ]
+
+
+def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
+    files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{FRONT.replace('opened', 'edited')}x\n"}
+    files |= {"issues/a.comment.md.j2": ""}
+    a, b = makeup(here, files, "issues/a"), makeup(here, files, "issues/b")
+    assert diff_prompts(a, b)[-2:] == ["--- lib/issues/a.comment.md.j2", "+++ /dev/null"]
+    write(here / "lib", {"issues/a.comment.md.j2": "One\n"})
+    assert diff_prompts(makeup(here, {}, "issues/a"), b)[-4:] == [
+        "--- lib/issues/a.comment.md.j2",
+        "+++ /dev/null",
+        "@@ -1 +0,0 @@",
+        "-One",
+    ]
+
+
+def test_missing_newline_at_the_end_is_a_difference(here: Path) -> None:
+    made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.title }}"})
+    assert diff_prompts(shipped(here), made)[2:] == [
+        "@@ -1 +1 @@",
+        "-{{ issue.title }}",
+        "+{{ issue.title }}\n\\ No newline at end of file",
+    ]

@@ -1,0 +1,514 @@
+"""Additional fields in the front matter: the resulting reply type, and the error messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, Reply, ReviewAnalysis
+from hls_handler.clients.claude import request_schema
+from hls_handler.handlers.labels import SHIPPED_LABELS
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.reply_fields import (
+    complete_static_reply,
+    find_label,
+    list_possible_labels,
+    permissive_reply_model,
+    to_rule_values,
+)
+from hls_handler.prompting.type_hints import sample_values
+from hls_handler.sandbox.claude_rules import check_request
+from tests.prompting.samples import ANALYSIS, EVIL, FRONT, KEY, issue_variables, load, shipped
+from tests.prompting.test_library_errors import front, problems
+
+FIELDS = """
+  kind: {enum: [bug, question]}
+  component: {type: string, enum: [payments, search, none], description: the team that owns it}
+  affected_version: {type: string, description: "as the reporter names it, or empty"}
+  areas: {type: list, enum: [api, docs]}
+  steps: {type: list}
+  reporters: {type: integer}
+  certainty: {type: number}
+  regression: {type: boolean}
+labels: {areas: "area/{value}", regression: regression}"""
+SECOND = "---\ndescription: b\nreply: issue_response\n---\n"
+VALUES = {
+    "component": "payments",
+    "affected_version": "2.1",
+    "areas": ["api"],
+    "steps": ["Open the cart"],
+    "reporters": 3,
+    "certainty": 0.5,
+    "regression": True,
+}
+
+
+def loaded(folder: Path, fields: str = FIELDS, template: str = "x", comment: str = "x") -> Library:
+    return load(folder, {"issues/a.j2": front(fields=fields) + template, "issues/a.comment.md.j2": comment})
+
+
+def model(folder: Path, fields: str = FIELDS) -> type[Reply]:
+    return loaded(folder, fields).prompts["issues/a"].reply_model
+
+
+def make_reply(kind: type[Reply], /, **other: object) -> Reply:
+    return kind.model_validate({**ANALYSIS.model_dump(), **VALUES, **other})
+
+
+def test_prompt_without_additional_fields_has_the_shipped_reply_type(tmp_path: Path) -> None:
+    library = load(tmp_path, {"issues/a.j2": front() + "x"})
+    assert library.prompts["issues/a"].reply_model is IssueAnalysis
+
+
+def test_reply_type_with_additional_fields_is_a_subclass_of_the_shipped_type(tmp_path: Path) -> None:
+    reply = make_reply(model(tmp_path))
+    assert isinstance(reply, IssueAnalysis)
+    assert list(type(reply).model_fields) == [*IssueAnalysis.model_fields, *list(VALUES)[1:]]
+    assert {name: getattr(reply, name) for name in VALUES} == VALUES
+    assert type(reply).model_validate_json(reply.model_dump_json()) == reply
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "enhancement"},
+        {"component": "backend"},
+        {"areas": ["api", "paint"]},
+        {"areas": ["api", "api", "api"]},
+        {"affected_version": "x" * 4001},
+        {"affected_version": None},
+        {"steps": ["x"] * 21},
+        {"steps": ["x" * 501]},
+        {"certainty": "inf"},
+        {"unheard_of": 1},
+    ],
+    ids=str,
+)
+def test_reply_that_violates_a_field_definition_is_rejected(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        make_reply(model(tmp_path), **wrong)
+
+
+def test_reloaded_library_has_the_same_reply_type(tmp_path: Path) -> None:
+    assert model(tmp_path / "one") is model(tmp_path / "two")
+    assert model(tmp_path / "one") is not model(tmp_path / "three", "{regression: {type: boolean}}")
+
+
+def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_path: Path) -> None:
+    library = loaded(tmp_path)
+    schema: Any = request_schema(render(library, "issues/a", issue_variables(), key=KEY).schema)
+    properties = schema["properties"]
+    assert properties["kind"]["enum"] == ["bug", "question"]
+    assert properties["component"] == {
+        "enum": ["payments", "search", "none"],
+        "description": "the team that owns it",
+        "title": "Component",
+    }
+    assert properties["priority"] == {"enum": ["high", "medium", "low"], "title": "Priority"}
+    assert properties["affected_version"]["description"].startswith("as the reporter names it, or empty")
+    assert properties["areas"]["items"] == {"enum": ["api", "docs"]}
+    assert [properties[name]["type"] for name in ("reporters", "certainty", "regression")] == [
+        "integer",
+        "number",
+        "boolean",
+    ]
+    assert schema["required"] == list(properties)
+    assert schema["description"] == "What a maintainer wants to know about an issue."
+    output = {"format": {"type": "json_schema", "schema": schema}}
+    asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
+    check_request({**asked, "output_config": output})
+
+
+def test_shipped_reply_type_is_not_modified(tmp_path: Path) -> None:
+    model(tmp_path)
+    assert {"affected_version", "areas"}.isdisjoint(IssueAnalysis.model_fields)
+    assert set(IssueAnalysis.label_rules) == {"kind", "priority", "difficulty", "component"}
+    assert IssueAnalysis.model_validate(ANALYSIS.model_dump()) == ANALYSIS
+
+
+def test_sample_replies_have_the_additional_fields(tmp_path: Path) -> None:
+    kind = model(tmp_path)
+    made: list[Any] = list(sample_values(kind))
+    assert {reply.component for reply in made} == {"payments", "search", "none"}
+    assert {reply.kind for reply in made} == {"bug", "question"}
+    for reply in made:
+        assert kind.model_validate_json(reply.model_dump_json()) == reply
+
+
+def test_rule_7_enum_values_are_trusted_in_comments_and_other_texts_are_scrubbed(tmp_path: Path) -> None:
+    comment = "{{ analysis.component | upper }} {{ analysis.areas | join('+') }} {{ analysis.affected_version }}"
+    library = loaded(tmp_path, comment=comment)
+    reply = make_reply(library.prompts["issues/a"].reply_model, affected_version="@everyone fixes #1")
+    made = render_comment(library, "issues/a", {**issue_variables(), "analysis": reply}, key=KEY)
+    assert made is not None
+    assert made.startswith("PAYMENTS api ")
+    assert "@everyone" not in made
+    assert "fixes #1" not in made
+
+
+def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: Path) -> None:
+    files = {
+        "issues/a.j2": front(fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}") + "x",
+        "issues/b.j2": SECOND + "{{ analysis.affected_version }} {{ analysis.kind }}",
+    }
+    library = load(tmp_path, files)
+    reply = make_reply(library.prompts["issues/a"].reply_model, affected_version=EVIL)
+    assert library.find_next_prompt("issues/a", reply) == "issues/b"
+    task = render(library, "issues/b", {**issue_variables(), "analysis": reply}, key=KEY).task
+    assert task.startswith("<stranger ")
+    assert task.endswith("> bug")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("[a]", "5: fields: input should be a valid dictionary, found ['a']"),
+        ("{a: b}", "5: fields.a: must be a mapping with the keys type, enum, description, found 'b'"),
+        ("{a: {typ: string}}", "5: fields.a.typ: unknown key; did you mean 'type'?"),
+        (
+            "{a: {type: text}}",
+            "5: fields.a.type: input should be 'string', 'integer', 'number', 'boolean' or 'list', found 'text'",
+        ),
+        ("{a: {description: x}}", "5: fields.a: has no type; known: boolean, integer, list, number, string"),
+        ("{a: {type: list, enum: x}}", "5: fields.a.enum: input should be a valid tuple, found 'x'"),
+        (
+            "{a: {enum: [yes, maybe]}}",
+            "5: fields.a.enum.0: input should be a valid string, found True; put it in quotes",
+        ),
+        ("\n  a:\n    enum: [x]", "7: fields.a.enum: has 1 values; 2 to 100 are allowed"),
+        ("{a: {enum: [x, y, x]}}", "5: fields.a.enum: 'x' is listed twice"),
+        (
+            '{a: {enum: [x, "y\\n"]}}',
+            "5: fields.a.enum: 'y\\n' has a line break, a leading or trailing space, or an invisible character",
+        ),
+        (
+            '{a: {enum: [x, "y\\u200bz"]}}',
+            "5: fields.a.enum: 'y\\u200bz' has a line break, a leading or trailing space, or an invisible character",
+        ),
+        (
+            "{a: {enum: [x, password=hunter2]}}",
+            "5: fields.a.enum: a value looks like a credential, and credentials are redacted in replies",
+        ),
+        (
+            "{a: {type: number, enum: [x, y]}}",
+            "5: fields.a.enum: is allowed for string and list only; the type is number",
+        ),
+        (
+            "{affected-version: {type: string}}",
+            (
+                "5: fields.affected-version: is not a valid field name; use a letter, then letters, digits and _, "
+                "at most 40 characters"
+            ),
+        ),
+        (
+            "{_a: {type: string}}",
+            "5: fields._a: is not a valid field name; use a letter, then letters, digits and _, at most 40 characters",
+        ),
+        ("{copy: {type: string}}", "5: fields.copy: is a reserved name; choose another"),
+        ("{model_dump: {type: string}}", "5: fields.model_dump: is a reserved name; choose another"),
+        ("{label_rules: {type: string}}", "5: fields.label_rules: is a reserved name; choose another"),
+        (
+            "{summary: {type: string}}",
+            (
+                "5: fields.summary: is already a field of issue_analysis; only the values of component, difficulty, "
+                "kind, priority can be changed; choose another name"
+            ),
+        ),
+        (
+            "{worth_saying: {type: boolean}}",
+            (
+                "5: fields.worth_saying: is already a field of issue_analysis; only the values of component, "
+                "difficulty, kind, priority can be changed; choose another name"
+            ),
+        ),
+        (
+            "{kind: {description: x}}",
+            "5: fields.kind: is already a field of issue_analysis; add enum with its new values",
+        ),
+        (
+            "{kind: {type: list, enum: [x, y]}}",
+            "5: fields.kind.type: is string in issue_analysis and cannot be changed",
+        ),
+    ],
+)
+def test_invalid_field_is_reported_once_with_its_line(tmp_path: Path, fields: str, message: str) -> None:
+    """If the fields are invalid, names on the reply are not checked, so there are no further messages."""
+    files = {"issues/a.j2": front(fields=fields) + "x", "issues/a.comment.md.j2": "{{ analysis.anything }}"}
+    assert problems(tmp_path, files | {"base.j2": "{% block task %}{% endblock %}"}) == [f"issues/a.j2:{message}"]
+
+
+def test_message_for_reply_types_without_changeable_fields(tmp_path: Path) -> None:
+    files = {"issues/a.j2": front(reply="issue_response", fields="{answer: {type: string}}") + "x"}
+    assert problems(tmp_path, files | {"base.j2": "{% block task %}{% endblock %}"}) == [
+        ("issues/a.j2:5: fields.answer: is already a field of issue_response; none can be changed; choose another name")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"issues/a.comment.md.j2": "{{ analysis.affected_versoin }}"},
+            "issues/a.comment.md.j2:1: analysis has no 'affected_versoin'; did you mean 'affected_version'?",
+        ),
+        (
+            {"issues/b.j2": SECOND + "\n{{ analysis.regresion }}"},
+            "issues/b.j2:6: analysis has no 'regresion'; did you mean 'regression'?",
+        ),
+    ],
+    ids=["comment", "next prompt"],
+)
+def test_undeclared_field_in_a_template_is_an_error(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    first = front(fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}") + "x"
+    second = SECOND + "{{ analysis.affected_version }}"
+    library = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": first, "issues/b.j2": second, **files}
+    assert problems(tmp_path, library) == [message]
+
+
+def test_undeclared_field_in_when_is_an_error(tmp_path: Path) -> None:
+    then = "{prompt: issues/b, when: analysis.regresion}"
+    files = {
+        "base.j2": "{% block task %}{% endblock %}",
+        "issues/a.j2": front(fields="{regression: {type: boolean}}", then=then) + "x",
+        "issues/b.j2": SECOND + "x",
+    }
+    assert problems(tmp_path, files) == [
+        "issues/a.j2:6: then.when: analysis has no 'regresion'; did you mean 'regression'?"
+    ]
+
+
+# --- static replies, and replies of other versions of a prompt -------------------------------------------------------
+
+
+def test_additional_fields_of_a_static_reply_are_empty(tmp_path: Path) -> None:
+    files = {
+        "reviews/a.j2": "---\ndescription: a\non: [pull_request_review.submitted]\nreply: review_analysis\nfields:"
+        "\n  tone: {enum: [calm, heated]}\n  points: {type: list}\n  weight: {type: integer}\n  share: {type: number}"
+        "\n  again: {type: boolean}\n  note: {type: string}\n---\nx"
+    }
+    kind = load(tmp_path, files).prompts["reviews/a"].reply_model
+    static_reply = ReviewAnalysis(worth_saying=False, summary="", requests=[])
+    assert complete_static_reply(static_reply, ReviewAnalysis) == static_reply
+    reply = complete_static_reply(static_reply, kind)
+    assert isinstance(reply, kind)
+    assert dict(reply) == {
+        **dict(static_reply),
+        "tone": "",
+        "points": [],
+        "weight": 0,
+        "share": 0.0,
+        "again": False,
+        "note": "",
+    }
+
+
+def test_any_version_reads_replies_with_other_fields_and_enums(tmp_path: Path) -> None:
+    reply = make_reply(model(tmp_path))
+    again = permissive_reply_model(IssueAnalysis).model_validate_json(reply.model_dump_json())
+    assert isinstance(again, IssueAnalysis)
+    assert again.component == "payments"  # type: ignore[comparison-overlap]
+    assert again.model_extra == {name: value for name, value in VALUES.items() if name != "component"}
+    assert permissive_reply_model(IssueAnalysis) is permissive_reply_model(IssueAnalysis)
+
+
+def test_shipped_labels_without_size_and_status_come_from_replies() -> None:
+    known = {spec.name: spec.group for spec in SHIPPED_LABELS if spec.group not in ("size", "status")}
+    library = shipped()
+    assert {**library.label_groups("issues"), **library.label_groups("pull_request")} == known
+    assert set(library.label_groups("pull_request").values()) == {"type"}
+
+
+def test_event_without_a_prompt_has_no_labels() -> None:
+    assert shipped().label_groups("push") == {}
+
+
+def test_labels_of_following_prompts_are_included(tmp_path: Path) -> None:
+    leads = FRONT.replace("issue_analysis", "issue_response").replace(
+        "---\nd", '---\nthen: {prompt: issues/sort.j2, when: "analysis.certain"}\nd'
+    )
+    led_to = "---\ndescription: Sort it\nreply: issue_analysis\n---\nSort {{ issue.title }}\n"
+    library = load(tmp_path, {"issues/answer.j2": leads + "Answer.\n", "issues/sort.j2": led_to})
+    assert library.label_groups("issues")["priority-low"] == "priority"
+
+
+def test_custom_labels_are_included_and_labels_of_a_list_have_their_own_groups(tmp_path: Path) -> None:
+    own = """fields:
+  areas: {type: list, enum: [Api, web]}
+labels: {kind: {bug: Defect}, difficulty: false, areas: "area/{value}"}
+"""
+    library = load(tmp_path, {"issues/plain.j2": FRONT.replace("reply:", own + "reply:") + "Judge.\n"})
+    fields = library.label_groups("issues")
+    assert {label: fields[label] for label in fields if not label.startswith(("priority", "component"))} == {
+        "defect": "kind",
+        "area/api": "areas area/Api",
+        "area/web": "areas area/web",
+    }
+
+
+LABEL_FIELDS = (
+    "{component: {enum: [payments, none]}, areas: {type: list, enum: [api, docs]}, regression: {type: boolean},"
+    " version: {type: string}, versions: {type: list}, count: {type: integer}}"
+)
+
+
+def labels(folder: Path, given: str, fields: str = LABEL_FIELDS) -> dict[str, tuple[str, ...]]:
+    """Return all possible labels by field."""
+    kind = load(folder, {"issues/a.j2": front(fields=fields, labels=given) + "x"}).prompts["issues/a"].reply_model
+    return {
+        field: list_possible_labels(rule, kind.model_fields[field].annotation)
+        for field, rule in kind.label_rules.items()
+    }
+
+
+def test_without_labels_the_shipped_rules_apply_to_the_changed_values(tmp_path: Path) -> None:
+    assert labels(tmp_path, "{}") == {
+        "kind": ("bug", "enhancement", "question", "documentation", "maintenance"),
+        "priority": ("priority-high", "priority-medium", "priority-low"),
+        "difficulty": ("difficulty-easy", "difficulty-moderate", "difficulty-complex"),
+        "component": ("component-payments",),
+    }
+
+
+def test_labels_override_the_shipped_rules_field_by_field(tmp_path: Path) -> None:
+    given = (
+        '{component: "team: {value}", kind: {bug: defect, question: support}, priority: false, difficulty: ,'
+        ' areas: "area/{value}", regression: regression}'
+    )
+    assert labels(tmp_path, given) == {
+        "kind": ("defect", "support"),
+        "component": ("team: payments",),
+        "areas": ("area/api", "area/docs"),
+        "regression": ("regression",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "label"),
+    [
+        ("{value}", "bug", "bug"),
+        ("is-{value}-ish", "bug", "is-bug-ish"),
+        ("c-{value}", "none", None),
+        ("c-{value}", "", None),
+        ("regression", True, "regression"),
+        ("regression", False, None),
+        ({"bug": "defect", "none": "unsorted"}, "bug", "defect"),
+        ({"bug": "defect", "none": "unsorted"}, "none", "unsorted"),
+        ({"bug": "defect"}, "question", None),
+        ({"true": "old", "false": "new"}, False, "new"),
+    ],
+)
+def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str | None) -> None:
+    assert [find_label(rule, one) for one in to_rule_values(value)] == [label]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("[kind]", "6: labels: input should be a valid dictionary, found ['kind']"),
+        ("{componnent: x}", "6: labels.componnent: issue_analysis has no such field; did you mean 'component'?"),
+        (
+            "{version: '{value}'}",
+            (
+                "6: labels.version: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
+            ),
+        ),
+        (
+            "{versions: '{value}'}",
+            (
+                "6: labels.versions: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
+            ),
+        ),
+        (
+            "{summary: '{value}'}",
+            (
+                "6: labels.summary: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
+            ),
+        ),
+        (
+            "{count: '{value}'}",
+            (
+                "6: labels.count: only booleans and fields with an enum can become labels, because "
+                "Claude can write anything into others"
+            ),
+        ),
+        (
+            "{kind: triage}",
+            (
+                "6: labels.kind: write a pattern with {value} once, false for no label, or a label for each value; "
+                "found 'triage'"
+            ),
+        ),
+        (
+            "{kind: '{value} {kind}'}",
+            (
+                "6: labels.kind: write a pattern with {value} once, false for no label, or a label for each value; "
+                "found '{value} {kind}'"
+            ),
+        ),
+        (
+            "{kind: 3}",
+            "6: labels.kind: write a pattern with {value}, false for no label, or a label for each value; found 3",
+        ),
+        (
+            "{kind: {}}",
+            "6: labels.kind: write a pattern with {value}, false for no label, or a label for each value; found {}",
+        ),
+        (
+            "{regression: 're-{value}'}",
+            "6: labels.regression: is a boolean; write the label for true, without {value}",
+        ),
+        (
+            "\n  kind:\n    bug: defect\n    qestion: x",
+            "9: labels.kind.qestion: unknown value; did you mean 'question'?",
+        ),
+        (
+            "{kind: {bug: no}}",
+            "6: labels.kind.bug: write the name of a label in quotes, or remove this value; found False",
+        ),
+        (
+            "{component: 'the component is most probably this one here: {value}'}",
+            (
+                "6: labels.component: the label 'the component is most probably this one here: payments' has 54 "
+                "characters; GitHub allows 50"
+            ),
+        ),
+        (
+            "{kind: {bug: ' defect'}}",
+            "6: labels.kind: the label ' defect' is empty, or has a comma, or a leading or trailing space",
+        ),
+        (
+            "{kind: {bug: 'a,b'}}",
+            "6: labels.kind: the label 'a,b' is empty, or has a comma, or a leading or trailing space",
+        ),
+        (
+            "{regression: Bug}",
+            "6: labels.regression: the label 'Bug' is also a label of kind; use different labels",
+        ),
+    ],
+)
+def test_invalid_labels_are_reported_with_their_line(tmp_path: Path, given: str, message: str) -> None:
+    files = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": front(fields=LABEL_FIELDS, labels=given) + "x"}
+    assert problems(tmp_path, files) == [f"issues/a.j2:{message}"]
+
+
+def test_value_that_makes_a_shipped_label_too_long_is_reported_at_its_line(tmp_path: Path) -> None:
+    value = "x" * 41
+    fields = f"\n  component:\n    enum: [a, {value}]"
+    files = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": front(fields=fields) + "x"}
+    assert problems(tmp_path, files) == [
+        f"issues/a.j2:6: fields.component: the label 'component-{value}' has 51 characters; GitHub allows 50"
+    ]
+
+
+@pytest.mark.parametrize("name", REPLY_TYPES)
+def test_every_shipped_rule_is_for_a_field_with_known_values(name: str) -> None:
+    kind = REPLY_TYPES[name]
+    for field, rule in kind.label_rules.items():
+        assert list_possible_labels(rule, kind.model_fields[field].annotation) != ()

@@ -1,0 +1,119 @@
+"""Documentation of template variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+
+from hls_handler.prompting.variables import COMMON, RuleView, VariableDoc, describe_type, document_variables
+from hls_handler.untrusted.placeholders import Trusted
+from tests.prompting.samples import FAMILIES, issue_variables
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    kind: Literal["big", "small"]
+
+
+@dataclass(frozen=True)
+class Thing:
+    title: str
+    count: int
+    share: float
+    closed: bool
+    parts: tuple[Part, ...]
+    words: list[str]
+    owner: Part | None
+    note: str | None
+
+
+FULL = Thing("A title", 7, 0.5, False, (Part("bolt", "small"),), ["one"], Part("nut", "big"), None)
+EMPTY = Thing("", 0, 0.0, False, (), [], None, None)
+
+
+def rows(hint: object, *values: object) -> list[tuple[str, str, str, str | None]]:
+    found = document_variables({"it": hint}, [{"it": value} for value in values])
+    return [(offer.name, offer.kind, offer.whose, offer.example) for offer in found]
+
+
+def test_each_member_is_documented_with_type_trust_and_example() -> None:
+    assert rows(Thing, EMPTY, FULL) == [
+        ("it", "object", "", None),
+        ("it.title", "text", "stranger's", "A title"),
+        ("it.count", "whole number", "", "0"),
+        ("it.share", "number", "", "0.0"),
+        ("it.closed", "true or false", "", "false"),
+        ("it.parts", "list of objects", "", None),
+        ("it.parts[].name", "text", "stranger's", "bolt"),
+        ("it.parts[].kind", "one of big, small", "ours", "small"),
+        ("it.words[]", "text", "stranger's", "one"),
+        ("it.owner", "object or none", "", None),
+        ("it.owner.name", "text", "stranger's", "nut"),
+        ("it.owner.kind", "one of big, small", "ours", "big"),
+        ("it.note", "text or none", "stranger's", None),
+    ]
+
+
+def test_trust_is_known_without_a_recorded_example() -> None:
+    assert [row for row in rows(Thing, EMPTY) if row[0] in ("it.title", "it.parts[].kind", "it.owner.kind")] == [
+        ("it.title", "text", "stranger's", ""),
+        ("it.parts[].kind", "one of big, small", "ours", None),
+        ("it.owner.kind", "one of big, small", "ours", None),
+    ]
+    assert rows(str) == [("it", "text", "stranger's", None)]
+
+
+def test_trusted_strings_are_ours() -> None:
+    assert rows(str, Trusted("issues/analyze@3f9c2a")) == [("it", "text", "ours", "issues/analyze@3f9c2a")]
+    rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
+    assert [row[2] for row in rows(RuleView, rule)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
+    assert [row[2] for row in rows(RuleView)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
+
+
+def test_payload_is_untrusted() -> None:
+    assert rows(Mapping[str, object], {"action": "opened", "issue": {}}) == [
+        ("it", "the payload, as GitHub sent it", "stranger's", "its keys are action, issue")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (Annotated[str, "about"], "text"),
+        (str | None, "text or none"),
+        (int | str, "whole number or text"),
+        (Literal["LEFT", "RIGHT"] | None, "one of LEFT, RIGHT or none"),
+        (list[str], "list: text"),
+        (tuple[Part, ...], "list of objects"),
+        (object, "anything"),
+    ],
+    ids=str,
+)
+def test_description_of_types(hint: object, words: str) -> None:
+    assert describe_type(hint) == words
+
+
+def test_variables_of_issues() -> None:
+    found = {
+        offer.name: offer
+        for offer in document_variables({**COMMON, **FAMILIES["issues"].variables}, [issue_variables()])
+    }
+    assert found["issue.title"] == VariableDoc("issue.title", "text", "stranger's", "Checkout shows a wrong total")
+    assert found["issue.state"] == VariableDoc("issue.state", "one of open, closed", "ours", "open")
+    assert found["issue.number"] == VariableDoc("issue.number", "whole number", "", "12")
+    assert found["issue.labels[].name"] == VariableDoc("issue.labels[].name", "text", "stranger's", "bug")
+    assert found["repository.owner"] == VariableDoc("repository.owner", "text", "stranger's", "acme")
+    assert {name for name, offer in found.items() if offer.whose == "ours"} == {
+        "action",
+        "delivery",
+        "rule.event",
+        "rule.prompt",
+        "rule.language",
+        "rule.tone",
+        "rule.length",
+        "issue.state",
+    }

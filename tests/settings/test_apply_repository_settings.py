@@ -1,0 +1,117 @@
+"""Merging of repository settings into the operator's: features and labels are only reduced, words are replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hls_handler.settings.effective import (
+    EffectiveSettings,
+    RepositoryTable,
+    apply_repository_settings,
+    iter_sourced_values,
+)
+from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.repository import PATH, RepositorySettings, parse_repository_file
+from tests.settings.files import SMALLEST, load
+
+OPERATORS = """\
+    labels: {allow: [bug, "priority-*"]}
+    comments: {language: German, tone: friendly}
+    features: {auto_labeling: false}
+    paths: {ignore: ["*.lock"]}
+    prompts: {use: {issues: issues/own, issues.opened: issues/first}}
+"""
+
+
+def effective(settings: Settings) -> EffectiveSettings:
+    found = RepositoryTable(settings).find("owner/repo")
+    assert found is not None
+    return found
+
+
+def own(text: str) -> RepositorySettings:
+    read = parse_repository_file(text)
+    assert read.problems == ()
+    return read
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    before = effective(load(tmp_path, SMALLEST + OPERATORS))
+    assert apply_repository_settings(before, own("")) == before
+
+
+def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
+    text = "enabled: true\nlabels: {create: true}\nfeatures: {auto_labeling: true, auto_commenting: false}\n"
+    operators = load(tmp_path, SMALLEST + OPERATORS + "labels: {create: false}\n")
+    holds = apply_repository_settings(effective(operators), own(text))
+    assert (holds.features.auto_labeling, holds.features.auto_commenting) == (False, False)
+    assert (holds.enabled, holds.labels.create) == (True, False)
+    assert holds.own == {"features.auto_commenting"}
+
+
+def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:
+    holds = apply_repository_settings(effective(load(tmp_path, SMALLEST + OPERATORS)), own('labels: {allow: ["*"]}'))
+    assert (holds.labels.allow, holds.labels.repository_allow) == (("bug", "priority-*"), ("*",))
+    assert holds.labels.repository_allow_source == ".github/hls.yaml:1 (labels.allow)"
+
+
+def test_both_lists_of_ignored_files_apply_and_both_lines_are_shown(tmp_path: Path) -> None:
+    holds = apply_repository_settings(
+        effective(load(tmp_path, SMALLEST + OPERATORS)), own('paths: {ignore: ["docs/**"]}')
+    )
+    assert [path for path in ("uv.lock", "docs/a.md", "a.py") if holds.paths.excludes(path)] == [
+        "uv.lock",
+        "docs/a.md",
+    ]
+    assert holds.paths.where == (
+        f"{tmp_path}/settings.yaml:11 (repositories[0].paths.ignore) and .github/hls.yaml:1 (paths.ignore)"
+    )
+
+
+def test_comment_and_finding_settings_override_the_operators(tmp_path: Path) -> None:
+    text = "comments: {language: French}\nfindings: {min_severity: high, min_confidence: 0.8}\n"
+    holds = apply_repository_settings(effective(load(tmp_path, SMALLEST + OPERATORS)), own(text))
+    assert (holds.comments.language, holds.comments.tone) == ("French", "friendly")
+    assert (holds.findings.min_severity, holds.findings.min_confidence) == ("high", 0.8)
+
+
+def test_the_prompt_choice_of_the_repository_takes_precedence_even_if_less_specific(tmp_path: Path) -> None:
+    holds = apply_repository_settings(
+        effective(load(tmp_path, SMALLEST + OPERATORS)), own("prompts: {use: {issues: issues/brief}}")
+    )
+    assert holds.find_prompt("issues.opened") == ("issues/brief", ".github/hls.yaml:prompts.use.issues")
+    assert effective(load(tmp_path, SMALLEST + OPERATORS)).find_prompt("issues.opened") == (
+        "issues/first",
+        "repositories[0].prompts.use.issues.opened",
+    )
+
+
+def test_each_value_names_the_line_that_sets_it(tmp_path: Path) -> None:
+    text = """\
+comments: {language: French}
+features: {auto_labeling: false, auto_commenting: false}
+labels: {allow: [bug]}
+prompts: {use: {issues.opened: false}}
+"""
+    settings, file = load(tmp_path, SMALLEST + OPERATORS), own(text)
+    both = settings.beside(Sources(PATH, file.lines))
+    lines = [
+        str(value).replace(f"{tmp_path}/", "")
+        for value in iter_sourced_values(both, apply_repository_settings(effective(settings), file))
+    ]
+    assert {
+        "features.auto_labeling = false   settings.yaml:10 (repositories[0].features.auto_labeling)",
+        "features.auto_commenting = false   .github/hls.yaml:2 (features.auto_commenting)",
+        'labels.allow = ["bug", "priority-*"]   settings.yaml:8 (repositories[0].labels.allow)',
+        'labels.allow, and of these = ["bug"]   .github/hls.yaml:3 (labels.allow)',
+        "comments.language = French   .github/hls.yaml:1 (comments.language)",
+        "comments.tone = friendly   settings.yaml:9 (repositories[0].comments.tone)",
+        "prompts.use.issues.opened = false   .github/hls.yaml:4 (prompts.use.issues.opened)",
+    } <= set(lines)
+    assert [line for line in lines if "narrowed" in line] == []
+
+
+def test_without_repository_settings_their_keys_have_no_line(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST)
+    settings.beside(Sources(PATH, {"enabled": 1}))
+    assert settings.sources.beside is None

@@ -1,0 +1,236 @@
+"""Broken, duplicate and exploding YAML: messages have a line and a sentence, and no text of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.errors import SettingsError
+from hls_handler.settings.load import load_settings
+from hls_handler.settings.yaml_parser import expand
+from tests.settings.files import SECRET, SMALLEST, load, problems
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{now}: &{now} [{', '.join([f'*{before}'] * 10)}]\n" for before, now in zip("abcdef", "bcdefg", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("server:\n\tport: 1\n", "2: not valid YAML: this line is indented with a tab; YAML requires spaces"),
+        (
+            "github:\n  token: @abc\n",
+            "2: not valid YAML: a value cannot start with this character; put the value in quotes",
+        ),
+        (
+            f"github:\n  token: *{SECRET}\n",
+            "2: not valid YAML: a value that starts with * is an alias; put the value in quotes",
+        ),
+        (
+            f"github:\n  token: !x!{SECRET} y\n",
+            "2: not valid YAML: a value that starts with ! is a tag; put the value in quotes",
+        ),
+        (
+            f"a: 1\ngithub\nb: {SECRET}\n",
+            "2: not valid YAML: a key needs a colon after it",
+        ),
+        (
+            f"a: {SECRET}: b\n",
+            "1: not valid YAML: a colon inside a value; put the value in quotes, or check the indentation",
+        ),
+        (f'a: 1\nb: "{SECRET}\nc: 2\n', "2: not valid YAML: a quote that starts here is not closed"),
+        (
+            'a: "C:\\host"\n',
+            "1: not valid YAML: a backslash in double quotes starts an escape; use single quotes",
+        ),
+        ("a:\n  b: 1\n c: 2\n", "3: not valid YAML: the indentation does not fit the lines above"),
+        ("a: [1, 2\nb: 3\n", "2: not valid YAML: a list or map in brackets is not closed"),
+        (
+            "a: &x 1\nb: &x 2\n",
+            "2: not valid YAML: two values have the same anchor (&name); put a value that starts with & in quotes",
+        ),
+        ("a: 1\n---\nb: 2\n", "2: not valid YAML: a second document starts here; a file must contain one document"),
+        ("%YAML 9.9\n---\na: 1\n", "1: not valid YAML: this line cannot be parsed"),
+        ("a: 1\nb: \x07\n", "2: a control character, which YAML forbids; remove it"),
+    ],
+    ids=lambda value: None if value[0].isdigit() else repr(value[:24]),
+)
+def test_broken_yaml_is_reported_by_line(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, text) == [f"settings.yaml:{problem}"]
+
+
+def test_an_invalid_escape_sequence_is_rejected(tmp_path: Path) -> None:
+    assert problems(tmp_path, 'a: "\\UFFFFFFFF"\n') == [
+        "settings.yaml: not valid YAML: an escape sequence is not a valid character"
+    ]
+
+
+def test_a_file_that_is_not_utf8_is_reported_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(b"a: 1\nb: caf\xe9\n")
+    with pytest.raises(SettingsError, match=r"settings.yaml:2: not UTF-8; save the file as UTF-8"):
+        load_settings(path, {}, dotenv=None)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
+    settings = load(tmp_path, "\ufeff" + SMALLEST.replace("\n", "\r\n"))
+    assert settings.sources.lines["repositories[0].name"] == 7
+
+
+def test_a_duplicate_key_is_reported_together_with_other_problems(tmp_path: Path) -> None:
+    text = SMALLEST + "server:\n  port: 1\n  port: 2\n  hots: x\n"
+    assert problems(tmp_path, text) == [
+        "settings.yaml:10: server.port: written twice, first in line 9; remove one",
+        "settings.yaml:11: server.hots: unknown key; did you mean server.host?",
+    ]
+
+
+def test_anchors_aliases_and_merges_work(tmp_path: Path) -> None:
+    text = SMALLEST.replace("  - name: owner/repo\n", "").replace("repositories:\n", "") + (
+        "repositories:\n"
+        "  - &first {name: o/a, events: &events [issues], enabled: false}\n"
+        "  - <<: *first\n"
+        "    name: o/b\n"
+        "  - name: o/c\n"
+        "    events: *events\n"
+    )
+    settings = load(tmp_path, text)
+    assert [(entry.name, entry.events, entry.enabled) for entry in settings.repositories] == [
+        ("o/a", ("issues",), False),
+        ("o/b", ("issues",), False),
+        ("o/c", ("issues",), True),
+    ]
+    assert settings.sources.lines["repositories[1].name"] == 9
+
+
+@pytest.mark.parametrize(
+    "merges",
+    ["  <<: [{model: one, timeout_s: 5}, {model: two}]\n", "  <<: {model: one, timeout_s: 5}\n  <<: {model: two}\n"],
+)
+def test_the_first_of_two_merged_maps_takes_precedence(tmp_path: Path, merges: str) -> None:
+    text = SMALLEST.replace("claude:\n", f"claude:\n{merges}  timeout_s: 6\n")
+    claude = load(tmp_path, text).claude
+    assert (claude.model, claude.timeout_s) == ("one", 6.0)
+
+
+def test_a_key_of_several_merged_maps_has_the_line_of_the_effective_one(tmp_path: Path) -> None:
+    merged = """\
+  - &one {name: o/one, labels: {create: false}}
+  - &two
+    name: o/two
+    labels:
+      allow: [bug]
+  - <<: [*one, *two]
+    name: o/three
+"""
+    sources = load(tmp_path, SMALLEST + merged).sources
+    assert sources.lines["repositories[3].labels.create"] == 8
+    assert "repositories[3].labels.allow" not in sources.lines
+
+
+def test_a_merge_of_something_other_than_a_map_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, SMALLEST + "server: {<<: 5}\n") == [
+        "settings.yaml:8: << takes an alias of a map: <<: *name"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BOMB, "settings.yaml:1: more than 20000 values; check for aliases (*name) that repeat each other"),
+        ("a: &a [*a]\n", "settings.yaml:1: more than 20 levels; check for aliases (*name) that repeat each other"),
+        (
+            "a: " + "[" * 30 + "]" * 30,
+            "settings.yaml:1: more than 20 levels; check for aliases (*name) that repeat each other",
+        ),
+        ("a: " + "[" * 5000, "settings.yaml: nested too deeply; settings have at most 20 levels"),
+        ("a: " + "x" * 1_000_001, "settings.yaml: larger than 1000000 bytes; this is not a settings file"),
+    ],
+    ids=["aliases of aliases", "an alias of itself", "deep", "very deep", "large"],
+)
+def test_a_file_that_would_explode_is_rejected(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, text) == [problem]
+
+
+def test_tags_are_rejected_and_not_executed(tmp_path: Path) -> None:
+    text = SMALLEST + "server: {host: !!python/name:os.system }\nprompts: {use: !!set {a}}\n? [1]\n: 2\n"
+    assert problems(tmp_path, text) == [
+        "settings.yaml:8: server.host: a tag (!...) is not supported; remove it",
+        "settings.yaml:9: prompts.use: a tag (!...) is not supported; remove it",
+        "settings.yaml:10: a key must be a plain word",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("1:30", '"1:30"'),
+        ("9" * 5000, f'"{"9" * 56}...'),
+        (".inf", '".inf"'),
+        ("2026-11-20", '"2026-11-20"'),
+        ("8_0.5", "80.5"),
+        ("yes", "true"),
+        ("{a: 1}", "a map"),
+        ("[1]", "a list"),
+        ("[]", "an empty list"),
+    ],
+)
+def test_unusual_scalars_are_shown_as_parsed(tmp_path: Path, written: str, found: str) -> None:
+    assert problems(tmp_path, SMALLEST + f"limits: {{lease_s: 40, concurrency: {written}}}\n")[0] == (
+        f"settings.yaml:8: limits.concurrency: found {found}, expected a whole number from 1 to 200"
+    )
+
+
+VARIABLES = {"NAME": "value", "EMPTY": "", "TEMPLATE": "${NAME}"}
+
+
+@pytest.mark.parametrize(
+    ("written", "became"),
+    [
+        ("${NAME}", "value"),
+        ("a-${NAME}-b-${NAME}", "a-value-b-value"),
+        ("${NAME:-other}", "value"),
+        ("${ABSENT:-other}", "other"),
+        ("${ABSENT:-}", ""),
+        ("${EMPTY:-other}", "other"),
+        ("${EMPTY}", ""),
+        ("${ABSENT:-a:b/c-d}", "a:b/c-d"),
+        ("${TEMPLATE}", "${NAME}"),
+        ("$NAME $(id) $$", "$NAME $(id) $$"),
+        (5, 5),
+        (None, None),
+    ],
+)
+def test_variables_are_expanded_once(written: object, became: object) -> None:
+    expansion = expand({"key": [written]}, VARIABLES)
+    assert expansion.root == {"key": [became]}
+    assert expansion.problems == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("${ABSENT}", "the variable ABSENT is not set; set it in the environment or in .env"),
+        ("${A} ${B} ${A}", "the variable A and B are not set; set it in the environment or in .env"),
+        ("${NAME", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
+        ("${}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
+        ("${1A}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
+        ("${NAME-x}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
+        ("${ABSENT:-${NAME}}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
+    ],
+)
+def test_a_variable_that_cannot_be_expanded_is_a_problem_and_stays(written: str, problem: str) -> None:
+    expansion = expand({"a": {"b": [1, written]}}, VARIABLES)
+    assert expansion.root == {"a": {"b": [1, written]}}
+    assert expansion.problems == {"a.b[1]": problem}
+
+
+def test_keys_are_not_expanded() -> None:
+    assert expand({"${NAME}": 1}, VARIABLES).root == {"${NAME}": 1}
+
+
+def test_key_paths_of_expanded_values_are_recorded() -> None:
+    expansion = expand({"a": "${NAME}", "b": "plain", "c": "${ABSENT:-x}"}, VARIABLES)
+    assert expansion.variables == {"a": "NAME", "c": "ABSENT"}
