@@ -20,7 +20,7 @@ from bench.row import Row, median, spread
 from hls_handler.deliveries import NewDelivery
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
-from hls_handler.work.conclusion import attempt
+from hls_handler.work.runner import attempt
 from tests.work.fakes import FakeClaude, FakeGithub
 from tests.work.world import BUG, World, settings
 

@@ -46,18 +46,15 @@ from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
+from hls_handler.work.active_config import ActiveConfig, BotAccount, CachedClient, ConfigReloader, Watcher
 from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
-from hls_handler.work.identity import BotAccount
-from hls_handler.work.in_force import ActiveConfig, ConfigReloader
-from hls_handler.work.kept import CachedClient
 from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.pauses import document
 from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from hls_handler.work.probe import Check, Probe
 from hls_handler.work.retention import Retention
-from hls_handler.work.watcher import Watcher
 from hls_handler.work.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -66,18 +63,18 @@ GithubOf = CachedClient[GithubSettings, Github]
 ClaudeOf = CachedClient[ClaudeSettings, Claude]
 
 Role = Literal["all", "web", "worker"]
-"""What a process does: `web` takes webhooks in and works on none, `worker` works and takes none in, `all` does both."""
+"""Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does both."""
 
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 NOT_SHARED = (
     "needs a database that processes can share, and one process holds an SQLite file: name a postgresql+psycopg:// "
     "address, or serve without --role"
 )
-PROMPTS_REMEDY = "mend the file that the message names; `hls check` tries all prompts out"
+PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
 
 
 def create() -> Starlette:
-    """The application for an ASGI server of one's own. Raises `SettingsError` with all problems."""
+    """Return the application for an ASGI server. Raises `SettingsError` with all problems."""
     path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
@@ -90,7 +87,7 @@ def _utc_now() -> datetime:
 
 
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
-    """`earlier` are secrets that these settings do not hold any more: they stay masked."""
+    """Configure logging. `earlier` are secrets of previous settings, which stay masked."""
     secrets = sorted(
         {*collect_secrets(settings), *proxy_passwords(), *earlier}, key=lambda secret: (-len(secret), secret)
     )
@@ -98,10 +95,10 @@ def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
 
 
 class Service:
-    """Everything that runs, wired up in reading order; `web` starts it with its lifespan, and ends it.
+    """Composition root: makes all objects; the lifespan of the application `web` starts and stops their threads.
 
-    `load` makes the library that settings name. `role` says what of it runs here: processes that share a database may
-    divide the work. Raises `SettingsError` with every reason why it cannot start.
+    `load` loads the prompt library for settings. Processes that share a database may have different roles. Raises
+    `SettingsError` with all problems, or `DatabaseUnavailable` if the database is the only problem.
     """
 
     def __init__(
@@ -110,13 +107,15 @@ class Service:
         settings = file.first
         self.role: Role = role
         self._load = load
-        first, self._store, self._held = _openings(settings, load, role)
+        first, self._store, self._held = _open(settings, load, role)
         self._health = Health(_utc_now)
         self._rates = RateLimitMonitor()
         self._outcomes = Outcomes()
-        self._secrets = set(collect_secrets(settings))  # all that ever held
-        self._mended = threading.Event()  # whether what waits may go on now
-        self._renewal = ConfigReloader(file, first, make=self._make_in_force, follow=self._follow, health=self._health)
+        self._secrets = set(collect_secrets(settings))  # of all settings since the start
+        self._reschedule = threading.Event()  # set: waiting deliveries become due at the next check
+        self._reloader = ConfigReloader(
+            file, first, make=self._make_config, follow=self._apply_config, health=self._health
+        )
         self._leases = HeldLeases(
             lambda lease, s: self._store.queue.renew(lease, lease_s=s), lease_s=lambda: self.settings().limits.lease_s
         )
@@ -126,7 +125,7 @@ class Service:
             replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=self._committed,
         )
-        self._bell = Notifier(settings.storage.url, on_wake_up=self._rang)
+        self._notifier = Notifier(settings.storage.url, on_wake_up=self._on_notification)
         self._probe = Probe(self._make_checks(settings), self._health)
         self._watcher = Watcher(self._look, self._health)
         self._retention = Retention(self._store.retention, self.settings)
@@ -140,11 +139,11 @@ class Service:
         self.web = self._web.app
 
     def settings(self) -> Settings:
-        """Those in force."""
-        return self._renewal.latest.settings
+        """Return the current settings."""
+        return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """No new work from now on; the lifespan's end waits for what is running."""
+        """Claim no more deliveries; the end of the lifespan waits for the running ones."""
         if self._workers is not None:
             self._workers.begin_to_stop()
 
@@ -160,7 +159,7 @@ class Service:
         )
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
-        """One thread's own, made at once: they are not shared, and a token that no client takes is told here."""
+        """Return the clients of one thread, connected now so that invalid client settings raise here."""
         observe = self._rates.observe
         github: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
@@ -169,21 +168,21 @@ class Service:
         return github, claude
 
     def _make_checks(self, settings: Settings) -> list[Check]:
-        """With clients of the probe's own."""
+        """Return the probe's checks, with clients that only the probe uses."""
         github, claude = self._clients(settings)
         return checks(
             self._store,
-            self._renewal,
+            self._reloader,
             github=lambda of: github.of(of.github),
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
         )
 
     def _make_toolbox(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
-        """A worker's own. What it gives is for one delivery: clients, settings and prompts of one moment."""
+        """Return a function that makes the context of one delivery with the current settings, for one worker thread."""
         github, claude = self._clients(self.settings())
 
         def tools() -> WorkerContext:
-            in_force, now = self._now()
+            config, now = self._current_config()
             return WorkerContext(
                 store=self._store,
                 leases=self._leases,
@@ -191,7 +190,7 @@ class Service:
                 claude=claude.of(now.settings.claude),
                 health=self._health,
                 now=lambda: now,
-                bot=in_force.bot.ask,
+                bot=config.bot.ask,
                 stopping=stopping.is_set,
                 pause=stopping.wait,
                 jitter=random.random,
@@ -200,17 +199,18 @@ class Service:
 
         return tools
 
-    def _now(self) -> tuple[ActiveConfig, DeliveryConfig]:
-        in_force = self._renewal.current()
-        library = in_force.prompts.current()
-        if in_force.prompts.report_problem is None:
+    def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
+        """Reload changed settings and prompts and return them; report the state of the prompts to `/health`."""
+        config = self._reloader.current()
+        library = config.prompts.current()
+        if config.prompts.report_problem is None:
             self._health.ok("prompts")
         else:
-            self._health.report_problem("prompts", in_force.prompts.report_problem, PROMPTS_REMEDY)
-        return in_force, DeliveryConfig(in_force.settings, in_force.table, library)
+            self._health.report_problem("prompts", config.prompts.report_problem, PROMPTS_REMEDY)
+        return config, DeliveryConfig(config.settings, config.table, library)
 
-    def _make_in_force(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
-        """Masks come first: from here on the new secrets are in use. Prompts that cannot be used stay as they were."""
+    def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
+        """Return the configuration for new settings; masks their secrets. Invalid prompts do not replace valid ones."""
         self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, earlier=self._secrets)
         github, claude = self._clients(settings)
@@ -222,40 +222,43 @@ class Service:
         return ActiveConfig(
             settings=settings,
             table=RepositoryTable(settings),
-            prompts=before.prompts if same_library else _live(settings, self._load, before=before.prompts.latest),
-            bot=before.bot if same else _who_we_are(settings, self._store),
+            prompts=before.prompts
+            if same_library
+            else _load_library(settings, self._load, before=before.prompts.latest),
+            bot=before.bot if same else _bot_account(settings, self._store),
         )
 
-    def _follow(self, in_force: ActiveConfig, step: SettingsReload) -> None:
-        configure_logs(in_force.settings, earlier=self._secrets)
-        self._web.apply(in_force.settings, in_force.table)
-        for warning in in_force.settings.warnings:
+    def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
+        """Apply a reloaded configuration to logging, the receiver and `/health`."""
+        configure_logs(config.settings, earlier=self._secrets)
+        self._web.apply(config.settings, config.table)
+        for warning in config.settings.warnings:
             log.warning(warning)
         for dependency in get_args(Dependency):
             if any(key.startswith(f"{dependency}.") for key in step.changed):
                 self._health.forget(dependency)
         if step.changed:
-            self._mended.set()
-            self._let_go_on()
+            self._reschedule.set()
+            self._reschedule_waiting()
 
-    def _let_go_on(self) -> None:
-        """After a change nothing waits any longer, as after a start: what still holds, it is told again."""
-        if not self._mended.is_set():
+    def _reschedule_waiting(self) -> None:
+        """After a settings change, make all waiting deliveries due at once, because the reason to wait may be gone."""
+        if not self._reschedule.is_set():
             return
-        self._mended.clear()  # before: what is mended meanwhile is for the next time
+        self._reschedule.clear()  # cleared first, so that a change during the call is handled by the next check
         try:
             self._store.queue.reschedule_waiting()
         except StoreUnavailable:
-            self._mended.set()
+            self._reschedule.set()
             raise
         self._wake()
         self._probe.look_soon()
 
     def _look(self) -> None:
-        """Every second: the files, and, should the bell not be heard, the ends that somebody at the door waits for."""
-        self._now()
-        self._let_go_on()
-        self._look_for_ends()
+        """Check files, and outcomes that requests wait for, in case a notification was lost. Called every second."""
+        self._current_config()
+        self._reschedule_waiting()
+        self._query_outcomes()
 
     def _wake(self, workers: int | None = None) -> None:
         if self._workers is not None:
@@ -265,13 +268,13 @@ class Service:
         self._outcomes.committed(accepted)
         self._wake(sum(one.outcome == "queued" for one in accepted))
 
-    def _rang(self) -> None:
-        """Another process has accepted or ended something, or we have."""
+    def _on_notification(self) -> None:
+        """Wake workers and query outcomes: a process has accepted or finished a delivery."""
         self._wake()
-        self._look_for_ends()
+        self._query_outcomes()
 
-    def _look_for_ends(self) -> None:
-        with suppress(StoreUnavailable):  # who waits asks again in a second, and is answered "queued" at last
+    def _query_outcomes(self) -> None:
+        with suppress(StoreUnavailable):  # repeated in a second; if it never works, the response is "queued"
             self._outcomes.look(self._store.deliveries.finished)
 
     def _finished(self, end: Finished) -> None:
@@ -297,10 +300,12 @@ class Service:
         pauses = [document(pause) for pause in self._store.pauses.active()]
         return {**asdict(self._store.deliveries.queue_state()), "paused": pauses}
 
-    async def _route(self, event: str, sip: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
-        """With the prompts as they were read last; before a no for want of one, with the files as they are now."""
-        now = self._renewal.latest
-        decide = partial(route, from_envelope(event, sip), settings=now.settings, table=now.table, bot=now.bot.known)
+    async def _route(self, event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
+        """Route with the loaded prompts; before ignoring an event for its prompt, reload changed prompt files."""
+        now = self._reloader.latest
+        decide = partial(
+            route, from_envelope(event, envelope), settings=now.settings, table=now.table, bot=now.bot.known
+        )
         rule = decide(catalogue=now.prompts.latest)
         if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
             return decide(catalogue=await anyio.to_thread.run_sync(now.prompts.current))
@@ -310,7 +315,7 @@ class Service:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         if self._workers is not None:
             self._workers.start()
-        self._bell.start()
+        self._notifier.start()
         self._probe.start()
         self._watcher.start()
         self._retention.start()
@@ -320,30 +325,30 @@ class Service:
             self._retention.stop()
             self._watcher.stop()
             self._probe.stop()
-            await anyio.to_thread.run_sync(self._bell.stop)
+            await anyio.to_thread.run_sync(self._notifier.stop)
             if self._workers is not None:
-                await anyio.to_thread.run_sync(self._end_work, self._workers)
+                await anyio.to_thread.run_sync(self._stop_workers, self._workers)
             await anyio.to_thread.run_sync(self._accepts.close)
             self._held.close()
 
-    def _end_work(self, workers: Workers) -> None:
+    def _stop_workers(self, workers: Workers) -> None:
         busy = workers.stop(within_s=self.settings().limits.shutdown_s)
         if busy:
-            log.warning("stopped with deliveries still running; they go on at the next start", extra={"busy": busy})
+            log.warning("stopped with deliveries still running; they continue at the next start", extra={"busy": busy})
 
 
-def _openings(
+def _open(
     settings: Settings, load: Callable[[Settings], Library], role: Role
 ) -> tuple[ActiveConfig, Storage, ExitStack]:
-    """What can fail at the start for reasons that the operator mends: each is tried, and all problems are named.
+    """Load prompts, open the store and load the bot account. Raises one error that names all problems.
 
-    Closing the stack closes the store and lets go of its file.
+    Closing the stack closes the store and releases its file.
     """
     problems: list[str] = []
     live = store = bot = None
     with ExitStack() as held:
         try:
-            live = _live(settings, load, before=None)
+            live = _load_library(settings, load, before=None)
         except PromptError as exc:
             problems += exc.problems
         try:
@@ -356,7 +361,7 @@ def _openings(
             if alone:
                 store.queue.release_all_leases()
             store.queue.reschedule_waiting(forget_servers=alone)
-            bot = _who_we_are(settings, store)
+            bot = _bot_account(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
             if live is not None:
@@ -366,9 +371,11 @@ def _openings(
         return ActiveConfig(settings, RepositoryTable(settings), live, bot), store, held.pop_all()
 
 
-def _live(settings: Settings, load: Callable[[Settings], Library], *, before: Library | None) -> ReloadingLibrary:
+def _load_library(
+    settings: Settings, load: Callable[[Settings], Library], *, before: Library | None
+) -> ReloadingLibrary:
     return ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
 
 
-def _who_we_are(settings: Settings, store: Storage) -> BotAccount:
+def _bot_account(settings: Settings, store: Storage) -> BotAccount:
     return BotAccount(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)

@@ -21,11 +21,10 @@ from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause
 from hls_handler.storage import Storage
-from hls_handler.work.memory import OMITTED, OUTCOME, RULE, retell_answer
-from hls_handler.work.pauses import holding, resuming, told
-from hls_handler.work.repository_settings import OWN_FILE
+from hls_handler.work.memory import OMITTED, OUTCOME, RULE, decode_reply_for_display
+from hls_handler.work.pauses import describe_pause, holding, resuming
+from hls_handler.work.repository_settings import OWN_FILE, PROBLEMS_REPORTED
 from hls_handler.work.shadow import SHADOWED, Shadowed
-from hls_handler.work.telling import TOLD
 
 deliveries = typer.Typer(
     help="List, show and retry deliveries. Works while the service runs.",
@@ -68,7 +67,7 @@ def list_(
             f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {event}  {_conversation_name(row)}"
         )
         pause = holding(row.repository, pauses) if row.state == "queued" else None
-        for reason in (row.reason, pause and told(pause)):
+        for reason in (row.reason, pause and describe_pause(pause)):
             if reason:
                 print_line(f"    {reason}")
 
@@ -114,7 +113,7 @@ def retry(guid: Guid, config: Config = None) -> None:
             "request"
         )
     if pause is not None:
-        print_line(f"{row.guid} is queued but waits: {told(pause)}; {resuming(pause)} ends the pause")
+        print_line(f"{row.guid} is queued but waits: {describe_pause(pause)}; {resuming(pause)} ends the pause")
         return
     print_line(f"{row.guid} is queued; a running service starts it within seconds")
 
@@ -246,7 +245,7 @@ def _describe_state(report: DeliveryReport) -> str:
     reason = row.reason or "no reason was stored"
     match row.state:
         case "queued" if pause is not None:
-            return f"Waiting: {told(pause)}; {resuming(pause)} ends the pause."
+            return f"Waiting: {describe_pause(pause)}; {resuming(pause)} ends the pause."
         case "queued":
             return f"Waiting until {row.due_at:%H:%M:%S} UTC: {row.reason or 'queued, not started yet'}."
         case "running":
@@ -311,14 +310,16 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     steps = store.checkpoints.load(delivery.guid)
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
     omitted = [OMITTED.decode(step) for (name, _), step in ordered if name == OMITTED.name]
-    answers = [retell_answer(step) for (name, index), step in ordered if name == "ask" and index < FIRST_SHADOW_STEP]
+    answers = [
+        decode_reply_for_display(step) for (name, index), step in ordered if name == "ask" and index < FIRST_SHADOW_STEP
+    ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     repository_file = OWN_FILE.decode(steps.get((OWN_FILE.name, 0)))
     return DeliveryReport(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
         own_settings=repository_file.told() if repository_file is not None else None,
-        settings_comment=TOLD.decode(steps.get((TOLD.name, 0))),
+        settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),

@@ -25,7 +25,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.work.variables import template_variables
+from hls_handler.work.library import template_variables
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_ALTERNATIVE = "omit --claude real"

@@ -15,7 +15,7 @@ from hls_handler.db.backup import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.storage import Storage
-from hls_handler.work.pauses import resuming, told
+from hls_handler.work.pauses import describe_pause, resuming
 
 RepositoryArgument = Annotated[
     str | None,
@@ -44,7 +44,7 @@ def pause(
         current = next(one for one in store.pauses.active() if _is_same_repository(one.repository, repository))
         queued, running = store.deliveries.count_open(repository)
         known = repository is None or _has_sent_webhooks(store, repository)
-    print_line(f"{told(current)}; {resuming(current)} ends the pause")
+    print_line(f"{describe_pause(current)}; {resuming(current)} ends the pause")
     print_line(f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish")
     if not known:
         print_line(f"no webhook was ever received from {repository}; check the spelling")
@@ -65,7 +65,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
         queued, _ = store.deliveries.count_open(repository)
     name = repository or "everything"
     for other in others:
-        print_line(f"{told(other)}; {resuming(other)} ends the pause")
+        print_line(f"{describe_pause(other)}; {resuming(other)} ends the pause")
     if not ended:
         fail(f"{name} was not paused")
     if any(other.repository is None for other in others):

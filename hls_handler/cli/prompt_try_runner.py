@@ -28,7 +28,7 @@ from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import GUID
-from hls_handler.work.pipeline import Ended, go_through
+from hls_handler.work.pipeline import Ended, run_job
 from hls_handler.work.ports import Claude, DeliveryConfig, WorkerContext
 
 LEASE_S = 86_400.0
@@ -145,7 +145,7 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
     """Run the job to its end. Waits for a slot of the rate limiter, but not for an exhausted hourly budget."""
     while True:
         try:
-            ended = go_through(replace(job, steps=job.tools.store.checkpoints.load(job.lease.guid)))
+            ended = run_job(replace(job, steps=job.tools.store.checkpoints.load(job.lease.guid)))
         except Postponed as wait:
             if wait.waiting_for is not None:
                 return wait
@@ -153,7 +153,7 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
         except (Superseded, StepFailed) as exc:
             return exc
         else:
-            job.tools.store.checkpoints.save(job.lease, *ended.kept)  # read by `load_report`
+            job.tools.store.checkpoints.save(job.lease, *ended.changes)  # read by `load_report`
             return ended
 
 

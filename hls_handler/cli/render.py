@@ -26,8 +26,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.globs import EMPTY_PATH_FILTER
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.settings.retired_models import resolve_model
-from hls_handler.work.library import GUID
-from hls_handler.work.variables import template_variables
+from hls_handler.work.library import GUID, template_variables
 
 DELIMITER_KEY = b"render"
 """Fixed secret, so that the delimiters of untrusted text are the same in every call and outputs can be compared."""

@@ -1,11 +1,12 @@
-"""The interface of a handler: gather facts before the call to Claude, plan actions after it."""
+"""The base class of all handlers: gather facts before the call to Claude, plan actions after it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Reply
@@ -48,10 +49,12 @@ class Thread:
     is_fallback_issue: bool = False  # the fallback issue from settings: it receives a comment, but no labels
 
 
-class Handler(Protocol[Facts]):
-    """Handles one event family. Facts are frozen dataclasses of plain values, stored as JSON (see `facts_version`).
+class Handler(ABC, Generic[Facts]):
+    """Base class of the handlers; each handles one event family.
 
-    All methods except `gather`, which reads from GitHub, are pure. Methods with a body here are the common default.
+    A subclass sets the attributes without a default and implements `gather`, `variables` and `plan`; the other methods
+    have the defaults shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
+    dataclasses of plain values, stored as JSON (see `facts_version`).
     """
 
     name: str  # "IssueHandler"; the key in /stats
@@ -66,41 +69,41 @@ class Handler(Protocol[Facts]):
     superseded_by_newer_answer: bool = False  # a newer answer of the same prompt supersedes it
     no_target_reason: str | None = None  # why Claude is not asked without a conversation; None: ask and store
 
+    @abstractmethod
     def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> Facts:
         """Read the facts in their current state. Raises the errors of `Reader`, and those of `check_conversation`."""
-        ...
+
+    @abstractmethod
+    def variables(self, event: Event, facts: Facts) -> Mapping[str, object]:
+        """Return the template variables of the family, in addition to those of every family."""
+
+    @abstractmethod
+    def plan(self, event: Event, facts: Facts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+        """Return the actions to take on GitHub."""
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return the results to store in our record, independent of the analysis."""
+        """Return the results to store in the repository's history, independent of the analysis. Default: none."""
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, record: RepositoryHistory) -> str | None:
-        """Return why our record shows that a later event supersedes the facts; None if it does not."""
+        """Return why the repository's history shows a later event that supersedes the facts. Default: None."""
         return None
 
     def thread(self, event: Event, facts: Facts, rule: Rule) -> Thread | None:
-        """Return the conversation to post on; None if the analysis is only stored."""
+        """Return the conversation to post on; None if the analysis is only stored. Default: that of the event."""
         return find_conversation(event)
 
-    def variables(self, event: Event, facts: Facts) -> Mapping[str, object]:
-        """Return the template variables of the family, in addition to those of every family."""
-        ...
-
     def skip_reason(self, facts: Facts) -> SkipReason | None:
-        """Return why Claude is not asked; None to ask."""
+        """Return why Claude is not asked; None to ask. Default: None."""
         return None
 
     def describe_omissions(self, facts: Facts) -> str | None:
-        """Return a sentence for `hls why` about what Claude is not shown; None if it is shown everything."""
+        """Return a sentence for `hls why` about what Claude is not shown; None if it is shown everything (default)."""
         return None
 
     def comment_variables(self, event: Event, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return the variables of the family's comment templates, computed from the last reply."""
+        """Return the variables of the family's comment templates, computed from the last reply. Default: none."""
         return {}
-
-    def plan(self, event: Event, facts: Facts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        """Return the actions to take on GitHub."""
-        ...
 
 
 def find_conversation(event: Event) -> Thread | None:

@@ -16,7 +16,7 @@ from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.untrusted.placeholders import Trusted
-from hls_handler.work.variables import template_variables
+from hls_handler.work.library import template_variables
 
 
 def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:

@@ -1,1 +1,1 @@
-"""Work: what happens to a delivery after it was claimed, who does it, and when it is tried again."""
+"""Work: claims and processes deliveries, and the background threads of the service."""

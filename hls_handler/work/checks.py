@@ -1,47 +1,50 @@
-"""What the background probe looks at: the store, the queue, GitHub and Claude, by the settings of now."""
+"""Checks of the background probe: store, queue, GitHub, Claude and expected webhooks, with the current settings."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.in_force import ActiveConfig, ConfigReloader
-from hls_handler.work.job import GITHUB_PACE
-from hls_handler.work.pauses import resuming, told
+from hls_handler.work.active_config import ActiveConfig, ConfigReloader
+from hls_handler.work.job import GITHUB_RATE_LIMIT
+from hls_handler.work.pauses import describe_pause, resuming
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Check, ProblemFound
-from hls_handler.work.silence import REMEDY, expectations, find_silence, last_heard
 
 log = logging.getLogger(__name__)
 
 STUCK_S = 600.0
+"""Seconds after which a delivery that is due and not started counts as a problem."""
 
 
 def checks(
     store: Storage,
-    renewal: ConfigReloader,
+    reloader: ConfigReloader,
     *,
     github: Callable[[Settings], Github],
     lookup_model: Callable[[Settings], object],
 ) -> list[Check]:
-    """`github` and `lookup_model` (which raises `DependencyDown`) use clients of the probe's own."""
+    """Return the checks. `github` and `lookup_model` (raises `DependencyDown`) use clients that only the probe uses."""
 
-    def look_at_store() -> dict[str, int]:
+    def check_store() -> dict[str, int]:
         store.database.check_writable()
         return store.database.size()
 
-    def look_at_github() -> None:
-        _not_held(store, "github", GITHUB_PACE)
-        now = renewal.latest
+    def check_github() -> None:
+        _check_not_held(store, "github", GITHUB_RATE_LIMIT)
+        now = reloader.latest
         now.bot.refresh(github(now.settings))
 
-    def look_at_claude() -> None:
-        _not_held(store, "claude", CLAUDE_RATE_LIMIT)
-        settings = renewal.latest.settings
+    def check_claude() -> None:
+        _check_not_held(store, "claude", CLAUDE_RATE_LIMIT)
+        settings = reloader.latest.settings
         calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
         if calls >= most:
             remedy = "wait, or raise claude.calls_per_hour"
@@ -50,54 +53,117 @@ def checks(
         lookup_model(settings)
 
     return [
-        Check("store", look_at_store, proves=True),
-        Check("queue", lambda: _queue(store), proves=True),
-        Check("github", look_at_github),
-        Check("claude", look_at_claude),
+        Check("store", check_store, proves=True),
+        Check("queue", lambda: _check_queue(store), proves=True),
+        Check("github", check_github),
+        Check("claude", check_claude),
         Check(
             "webhooks",
-            lambda: _silence(store, renewal.latest),
+            lambda: _check_webhooks(store, reloader.latest),
             proves=True,
-            wants=lambda: bool(expectations(renewal.latest.settings)),
+            wants=lambda: bool(expectations(reloader.latest.settings)),
         ),
     ]
 
 
-def _not_held(store: Storage, dependency: Dependency, pace: str) -> None:
-    until = store.rate_limiter.held_until(pace)
+def _check_not_held(store: Storage, dependency: Dependency, rate_limit: str) -> None:
+    until = store.rate_limiter.held_until(rate_limit)
     if until is not None:
-        message = f"nothing is asked of it until {until:%H:%M:%S} UTC, as it said or after its last trouble"
-        raise DependencyDown(message, dependency=dependency, remedy="wait, or mend what the log says")
+        message = f"no requests until {until:%H:%M:%S} UTC, because the server asked to wait or the last request failed"
+        raise DependencyDown(message, dependency=dependency, remedy="wait, or fix the cause that the log names")
 
 
-def _queue(store: Storage) -> None:
-    """A queue that nobody empties is trouble; one that waits for a turn is not. A pause is what people forget."""
+def _check_queue(store: Storage) -> None:
+    """Raise `HlsError` if a due delivery has not started for `STUCK_S`, and `ProblemFound` if a pause is active."""
     figures, pauses = store.deliveries.queue_state(), store.pauses.active()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
         if not figures.running:
-            raise HlsError(f"{due}, and nobody works: start `hls serve` with --role worker or all, or see its log")
+            raise HlsError(f"{due}, and no worker is busy: start `hls serve` with --role worker or all, or see its log")
         raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
     if pauses:
-        paused = "; ".join(told(pause) for pause in pauses)
+        paused = "; ".join(describe_pause(pause) for pause in pauses)
         remedy = f"when that is over: {', '.join(resuming(pause) for pause in pauses)}"
         raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
 
 
-def _silence(store: Storage, now: ActiveConfig) -> None:
+def _check_webhooks(store: Storage, now: ActiveConfig) -> None:
+    """Raise `ProblemFound` if an expected webhook is overdue."""
     expected = expectations(now.settings)
-    heard, at = store.statistics.last_webhooks(), store.now()
+    received_at, at = store.statistics.last_webhooks(), store.now()
     since = store.statistics.expected_since(one.name for one in expected)
     silences = [
         find_silence(
             one,
-            last_heard(one, heard, now.table),
+            last_received(one, received_at, now.table),
             since=since[one.name],
             now=at,
             where=now.settings.sources.where(one.key),
         )
         for one in expected
     ]
-    told = [silence for silence in silences if silence is not None]
-    if told:
-        raise ProblemFound("; ".join(told), remedy=REMEDY)
+    overdue = [silence for silence in silences if silence is not None]
+    if overdue:
+        raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
+
+
+WEBHOOKS_REMEDY = (
+    "look at the webhook's Recent Deliveries on GitHub: none there: is it active, and for these events? 401: the "
+    "secret; other failures: the address and the proxy before HLS; if all is well, expect them less often"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    name: str  # "" for webhooks of any kind, else an entry of repositories: "owner/*"
+    key: str  # "server.expect_webhook_within_h", for `Sources.where`
+    entry: str  # "repositories[0]"; "" for webhooks of any kind
+    within: timedelta
+
+
+def expectations(settings: Settings) -> tuple[Expectation, ...]:
+    """Return the expectations in settings, in the order of their keys; () if there are none."""
+    return tuple(_expectations(settings))
+
+
+def _expectations(settings: Settings) -> Iterator[Expectation]:
+    name = "expect_webhook_within_h"
+    if settings.server.expect_webhook_within_h is not None:
+        yield Expectation("", f"server.{name}", "", timedelta(hours=settings.server.expect_webhook_within_h))
+    for index, entry in enumerate(settings.repositories):
+        if entry.expect_webhook_within_h is not None:
+            key = f"repositories[{index}]"
+            yield Expectation(entry.name, f"{key}.{name}", key, timedelta(hours=entry.expect_webhook_within_h))
+
+
+def last_received(
+    expected: Expectation, received_at: Mapping[str, datetime], table: RepositoryTable
+) -> datetime | None:
+    """Return the time (aware UTC) of the last webhook that fulfils the expectation; None if there was none.
+
+    `received_at` is the last time per repository ("owner/repo"), and under "" of all webhooks. A webhook fulfils the
+    expectation of an entry if this entry is the one that applies to its repository.
+    """
+    if not expected.entry:
+        return received_at.get("")
+    decided = ((name, table.find(name)) for name in received_at if name)
+    times = [received_at[name] for name, entry in decided if entry is not None and entry.key == expected.entry]
+    return max(times, default=None)
+
+
+def find_silence(
+    expected: Expectation, last: datetime | None, *, since: datetime, now: datetime, where: str
+) -> str | None:
+    """Return the message that the webhook is overdue; None if it is not.
+
+    `since` is when it was first expected and counts if none ever came (`last` is None); `where` is the settings line.
+    """
+    quiet = now - (last or since)
+    if quiet <= expected.within:
+        return None
+    of = f" of {expected.name}" if expected.name else ""
+    known = f"the last came at {last:%Y-%m-%d %H:%M} UTC" if last else f"none came since {since:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"no webhook{of} for {quiet / timedelta(hours=1):.1f} h: {known}; "
+        f"{where} expects one within {expected.within / timedelta(hours=1):g} h"
+    )

@@ -1,4 +1,4 @@
-"""A comparison: what one prompt came to over the deliveries that another one worked on."""
+"""Comparison of the results of two prompts for the same deliveries."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from hls_handler.work.shadow import SHADOWED, Ran
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One prompt on one delivery: what it came to, and what that took."""
+    """Result and cost of one prompt for one delivery."""
 
     ran: Ran
-    tokens: int  # all kinds of input, and output
-    cost_usd: float | None  # None where a price is not known
+    tokens: int  # input (also cached) and output
+    cost_usd: float | None  # None if no price is known
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """The labels of one group, where the two sides wish for others; () for none."""
+    """Requested labels of one group that differ between the two sides; () for none."""
 
     group: str  # "priority"
     one: tuple[str, ...]
@@ -39,7 +39,7 @@ Counted = TypeVar("Counted", str, Difference)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two prompts on one delivery."""
+    """Results of two prompts for one delivery."""
 
     guid: str
     event_key: str  # "issues.opened"
@@ -49,6 +49,7 @@ class Pair:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
+        """Groups whose requested labels differ."""
         one, other = _by_group(self.one.ran), _by_group(self.other.ran)
         groups = dict.fromkeys([*one, *other])
         found = (Difference(group, one.get(group, ()), other.get(group, ())) for group in groups)
@@ -57,36 +58,37 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All pairs, and what they come to. `one` is the prompt that was asked for, `other` what it is held against."""
+    """All pairs and their totals. `one` is the prompt that the user named, `other` the prompt it is compared with."""
 
     pairs: tuple[Pair, ...]
     excluded: Mapping[str, int]  # "failed" -> 2: deliveries where there is nothing to compare
 
     @property
     def differing(self) -> int:
-        """Deliveries in which other labels are wished for."""
+        """Number of deliveries with different requested labels."""
         return sum(bool(pair.differences) for pair in self.pairs)
 
     @property
     def groups(self) -> Sequence[tuple[str, int]]:
-        """In how many deliveries each group of labels differs, the most frequent first."""
+        """Number of deliveries in which each label group differs, the most frequent first."""
         return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
 
     @property
     def differences(self) -> Sequence[tuple[Difference, int]]:
-        """How often each difference comes, the most frequent first."""
+        """Number of occurrences of each difference, the most frequent first."""
         return _ranked(difference for pair in self.pairs for difference in pair.differences)
 
     @property
     def spoke_differently(self) -> int:
+        """Number of deliveries in which only one side wanted a new comment."""
         return sum(pair.one.ran.speaks != pair.other.ran.speaks for pair in self.pairs)
 
 
 def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
-    """Prompts against their shadows, over the deliveries that came since then.
+    """Compare stored shadow results with the posted results, for deliveries received after `since` (aware UTC).
 
-    `prompt` is a name or an id. Without `other` it is a shadow, and held against what was posted, whichever that is;
-    with `other` either of them may be the shadow.
+    `prompt` is a name or an id. Without `other`, it is a shadow and is compared with the posted prompt, whichever that
+    is; with `other`, either of them may be the shadow.
     """
     pairs: list[Pair] = []
     excluded: Counter[str] = Counter()
@@ -109,17 +111,18 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
 
 
 def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
+    """Return the pair of two sides of a delivery."""
     thread = f"{row.repository}#{row.number}"
     return Pair(row.guid, event_key(row.event, row.action), thread, one, other)
 
 
 def is_named(given: str, prompt_id: str) -> bool:
-    """Whether a name ("issues/strict") or an id ("issues/strict@3f9c2a") means this prompt."""
+    """Return whether a name ("issues/strict") or an id ("issues/strict@3f9c2a") denotes this prompt."""
     return given in (prompt_id, prompt_id.partition("@")[0])
 
 
 def side(ran: Ran, spent: Iterable[CallRow | Usage]) -> Side:
-    """With what its calls took, those whose reply was of no use included."""
+    """Return the side with the tokens and costs of its calls, including those with an unusable reply."""
     calls = list(spent)
     tokens = sum(
         count or 0
@@ -131,23 +134,24 @@ def side(ran: Ran, spent: Iterable[CallRow | Usage]) -> Side:
 
 
 def prompt_ids(sides: Iterable[Side]) -> tuple[str, ...]:
-    """The versions that took part: ("issues/strict@3f9c2a",)."""
+    """Return the prompt ids of the sides, sorted: ("issues/strict@3f9c2a",)."""
     return tuple(sorted({one.ran.prompt_id for one in sides}))
 
 
 def mean_tokens(sides: Sequence[Side]) -> float:
+    """Return the mean number of tokens. `sides` is not empty."""
     return sum(one.tokens for one in sides) / len(sides)
 
 
 def mean_cost_usd(sides: Iterable[Side]) -> float | None:
-    """Over those whose cost is known; None if none is."""
+    """Return the mean of the known costs in USD; None if none is known."""
     costs = [one.cost_usd for one in sides if one.cost_usd is not None]
     return sum(costs) / len(costs) if costs else None
 
 
 def _by_group(ran: Ran) -> dict[str, tuple[str, ...]]:
-    groups = dict.fromkeys(wish.group for wish in ran.labels)
-    return {group: tuple(sorted(wish.name for wish in ran.labels if wish.group == group)) for group in groups}
+    groups = dict.fromkeys(label.group for label in ran.labels)
+    return {group: tuple(sorted(label.name for label in ran.labels if label.group == group)) for group in groups}
 
 
 def _ranked(found: Iterable[Counted]) -> list[tuple[Counted, int]]:

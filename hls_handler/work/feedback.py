@@ -1,4 +1,4 @@
-"""Feedback on our labels: noticed when a person changes one, and when we come back to a thread."""
+"""Label corrections by people: stored when a person changes a label, and before each write to a conversation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hls_handler.storage import Storage
 log = logging.getLogger(__name__)
 
 
-def hear(
+def record_change(
     store: Storage, lease: Lease, event: Event, bot: Account, feedback: LabelCorrection, library: Library
 ) -> CorrectionResult:
-    """Note what a person's change of a label says about ours. Nothing is read from GitHub: the event has it all."""
-    assert event.thread is not None  # parse_event refuses a change of a thread's labels without the thread
-    noted = store.corrections.of(lease, bot.login).record_change(
+    """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
+    assert event.thread is not None  # parse_event rejects a label event without its issue or pull request
+    result = store.corrections.of(lease, bot.login).record_change(
         feedback.field,
         _names(event.thread),
         at=lease.received_at,
@@ -28,42 +28,42 @@ def hear(
         pull_request=isinstance(event.thread, PullRequest),
         fields=library.label_groups(event.name),
     )
-    return _logged(noted)
+    return _logged(result)
 
 
-def look(store: Storage, lease: Lease, bot: Account, thread: Issue | PullRequest, library: Library) -> None:
-    """Note what people have made of our labels, by the thread as it is now."""
+def record_current(store: Storage, lease: Lease, bot: Account, thread: Issue | PullRequest, library: Library) -> None:
+    """Store corrections that show in the current labels of an issue or pull request."""
     is_pull_request = isinstance(thread, PullRequest)
-    noted = store.corrections.of(lease, bot.login).record_current(
+    result = store.corrections.of(lease, bot.login).record_current(
         _names(thread),
         title=thread.title,
         pull_request=is_pull_request,
         fields=library.label_groups("pull_request" if is_pull_request else "issues"),
     )
-    _logged(noted)
+    _logged(result)
 
 
-def told(noted: CorrectionResult, field: str) -> str:
-    """What came of a person's change, as a sentence."""
-    if noted.changed:
-        return "; ".join(map(_told, noted.changed))
-    if noted.words:
-        return f"what is known of HLS's {field} label here is the same as before"
+def describe_change(result: CorrectionResult, field: str) -> str:
+    """Return a sentence about what a person's label change means for the bot's label of this field."""
+    if result.changed:
+        return "; ".join(map(_describe, result.changed))
+    if result.words:
+        return f"the stored correction of HLS's {field} label here is unchanged"
     return f"HLS has set no {field} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
 
 
-def _told(word: AppliedLabel) -> str:
-    if word.became is None:
-        return f"a person set {word.said} again: the correction is withdrawn"
-    instead = f"put {word.became} in place of" if word.became else "took away"
-    return f"a person {instead} {word.said}, which {word.prompt_id} had asked for"
+def _describe(label: AppliedLabel) -> str:
+    if label.became is None:
+        return f"a person set {label.said} again: the correction is withdrawn"
+    instead = f"put {label.became} in place of" if label.became else "took away"
+    return f"a person {instead} {label.said}, which {label.prompt_id} had asked for"
 
 
-def _logged(noted: CorrectionResult) -> CorrectionResult:
-    for word in noted.changed:
-        facts = {"field": word.field, "said": word.said, "became": word.became, "prompt": word.prompt_id}
-        log.info("people think otherwise of a label", extra=facts)
-    return noted
+def _logged(result: CorrectionResult) -> CorrectionResult:
+    for label in result.changed:
+        fields = {"field": label.field, "said": label.said, "became": label.became, "prompt": label.prompt_id}
+        log.info("label corrected by a person", extra=fields)
+    return result
 
 
 def _names(thread: Issue | PullRequest) -> tuple[str, ...]:

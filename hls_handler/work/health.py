@@ -1,4 +1,4 @@
-"""How the service's parts are: what the last real use of each said, since when, and what the operator does about it."""
+"""Health of the service's components: state of the last use, since when, and the remedy for the operator."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """One part. `since` is when it came into this state (aware UTC), whatever was said about it meanwhile."""
+    """One component. `since` (aware UTC) is when it changed to this state; later messages do not change it."""
 
     state: ComponentState
     since: datetime
-    message: str | None = None  # what is wrong; None when nothing is
-    remedy: str | None = None  # what the operator does
+    message: str | None = None  # the problem; None if there is none
+    remedy: str | None = None  # the operator's next step
     figures: Mapping[str, int] = field(default_factory=dict)  # "database_bytes" -> 81920
 
 
@@ -36,7 +36,7 @@ class HealthSnapshot:
 
     @property
     def overall(self) -> Overall:
-        """The worst of all; a component that was not used yet counts as healthy."""
+        """The worst state; a component that was not used yet counts as healthy."""
         states = {component.state for component in self.components.values()}
         if "unhealthy" in states:
             return "unhealthy"
@@ -44,14 +44,14 @@ class HealthSnapshot:
 
 
 USE_COUNTS_FOR = timedelta(minutes=10)
-"""Twice the longest pause between two tries: what a delivery has seen is not outdone by a probe that sees less."""
+"""How long a failed use outweighs a successful probe: twice the longest pause between two attempts."""
 
 
 class Health:
-    """Told by whoever used a part how it went; asked by `/health`. Safe to call from every thread.
+    """States of all components, set by their users and read by `/health`. Thread-safe.
 
-    `clock` gives aware UTC. `unhealthy` is for a store that cannot be written, where no delivery can be taken in; all
-    else that is wrong is `degraded`, since what comes in is kept and worked on later.
+    `clock` returns aware UTC. `unhealthy` means that the store is not writable, so no delivery can be accepted. All
+    other problems are `degraded`: deliveries are accepted and processed later.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -63,11 +63,11 @@ class Health:
         self._figures: dict[Component, Mapping[str, int]] = {}
 
     def moment(self) -> datetime:
-        """When a use begins, for `ok`."""
+        """Return the current time, for `begun_at` of `ok`."""
         return self._clock()
 
     def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
-        """The component was used, and it worked. A long use says nothing of trouble that came after it had begun."""
+        """Record a successful use. It does not clear a problem that was reported after the use began (`begun_at`)."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if begun_at is not None and failed_at is not None and failed_at > begun_at:
@@ -76,7 +76,7 @@ class Health:
             self._set_healthy(component)
 
     def answers(self, component: Component) -> None:
-        """The component answers a probe, which proves less than a use does: reading works while writing may not."""
+        """Record a successful probe. It does not clear a failed use that is less than `USE_COUNTS_FOR` old."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if failed_at is None or self._clock() - failed_at > USE_COUNTS_FOR:
@@ -84,7 +84,7 @@ class Health:
                 self._set_healthy(component)
 
     def forget(self, component: Component) -> None:
-        """The component is another from now on, by other settings: what was said of it does not count any more."""
+        """Set the component to unknown, because its settings changed."""
         with self._lock:
             self._failed_in_use_at.pop(component, None)
             if self._components[component].state != "unknown":
@@ -107,9 +107,9 @@ class Health:
         severity: Severity = "degraded",
         by_probe: bool = False,
     ) -> None:
-        """The component was used, and it did not work; `message` and `remedy` are shown to the operator.
+        """Record a failed use; `message` and `remedy` are shown to the operator.
 
-        What a probe finds does not take the place of what a use found.
+        A problem that a probe found (`by_probe`) does not replace one that a use found.
         """
         with self._lock:
             before = self._components[component]
@@ -124,7 +124,7 @@ class Health:
                 log.error("unhealthy", extra={"component": component, "why": message, "remedy": remedy})
 
     def measured(self, component: Component, figures: Mapping[str, int]) -> None:
-        """What was measured of a component last, such as its size; shown beside its state."""
+        """Set the measured values of a component, such as its size, shown with its state."""
         with self._lock:
             self._figures[component] = figures
 

@@ -1,4 +1,4 @@
-"""A job: one delivery under one lease, with all that holds for it; the only place where step results are kept."""
+"""A job: one claimed delivery with its settings, rule and checkpoints; runs steps and stores their results."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """One claimed delivery. Copies share `pending`."""
+
     lease: Lease
     tools: WorkerContext
     now: DeliveryConfig
@@ -30,15 +32,13 @@ class Job:
     bot: Account
     rule: Rule
     handler: Handler[Any]
-    steps: Mapping[tuple[str, int], Checkpoint]  # as they were when the lease was taken
-    thread: Thread | None = None  # where it is said; known once the facts are
-    own_file: RepositorySettingsFile | None = (
-        None  # the repository's own settings, which are laid over those of `rule` and `now`
-    )
-    pending: list[Change] = field(default_factory=list)  # is kept with the delivery's next write to the store
+    steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
+    thread: Thread | None = None  # receives labels and the comment; known once the facts are
+    own_file: RepositorySettingsFile | None = None  # repository settings, applied to `rule` and `now`
+    pending: list[Change] = field(default_factory=list)  # stored with the delivery's next write to the store
 
     def about(self, thread: Thread | None) -> Job:
-        """The same job, from now on for a thread: what was queued under none counts, locks and remembers under it."""
+        """Return the job for this conversation; if the event names none, its number is also set on the lease."""
         if thread is None or self.lease.number is not None:
             return replace(self, thread=thread)
         return replace(self, lease=self.lease.about(thread.number), thread=thread)
@@ -51,16 +51,16 @@ class Job:
         *,
         fits: Callable[[T], bool] = lambda _: True,
     ) -> T:
-        """The remembered result of a step, or do it and remember it. What comes back is what would be recalled.
+        """Return the checkpoint of a step; without one, run the step and return its result as a retry would read it.
 
-        It is kept with the next write to the store, without which nothing is asked of Claude or written on GitHub. A
-        worker that dies before that leaves a step that only has read, or that finds what it has written.
-        `fits` says whether what is remembered under the index is of the same step as now.
+        The checkpoint is stored with the next write to the store, which precedes every call to Claude and every write
+        to GitHub. If the worker dies before that, the step runs again: it only reads, or it finds its own write.
+        `fits` returns whether a stored value belongs to this step; if not, the step runs.
         """
         known = codec.decode(self.steps.get((codec.name, index)))
         if known is not None and fits(known):
             return known
-        self.go_on()
+        self.check_can_continue()
         started = self.tools.clock()
         step = codec.encode(do(), index=index, took_s=self.tools.clock() - started)
         self.pending.append(step)
@@ -69,30 +69,29 @@ class Job:
         return result
 
     def note(self, codec: Codec[str], index: int, sentence: str) -> None:
-        """Remember a sentence for the operator; nothing is decided by it."""
+        """Store a sentence that `hls why` shows; no decision depends on it."""
         if codec.decode(self.steps.get((codec.name, index))) != sentence:
             self.pending.append(codec.encode(sentence, index=index, took_s=0.0))
 
     def take_pending(self) -> tuple[Change, ...]:
-        """What is to be kept since somebody last asked, for the write that is made now."""
+        """Return and clear the pending changes, for the write that stores them."""
         pending = tuple(self.pending)
         self.pending.clear()
         return pending
 
-    def go_on(self) -> None:
-        """Raise `Postponed` between two steps when the service was told to end: the rest is for the next start.
+    def check_can_continue(self) -> None:
+        """Raise `Postponed` if the service is stopping, and `LeaseLost` if the lease has expired by the local clock.
 
-        Raises `LeaseLost` when the lease has ended by our clock: where the database cannot be asked, nothing else would
-        stop us.
+        The local clock also works while the database does not respond.
         """
         self.tools.leases.require(self.lease)
         if self.tools.stopping():
             raise Postponed("the service is stopping", at=self.tools.store.now())
 
-    def in_turn(self, take: Callable[[], T]) -> T:
-        """Do what may raise `Postponed` for its turn; one that comes in a moment is waited for here."""
+    def wait_in_place(self, take: Callable[[], T]) -> T:
+        """Return `take()`, repeated while it raises `Postponed` for at most `IN_PLACE_S` without `waiting_for`."""
         while True:
-            self.go_on()
+            self.check_can_continue()
             try:
                 return take()
             except Postponed as wait:
@@ -102,21 +101,22 @@ class Job:
                 self.tools.pause(max(pause_s, 0.001))
 
     def before_reads(self) -> None:
-        """Raise `Postponed` as long as GitHub said to leave it alone: reading on is what gets a token banned."""
-        until = self.tools.store.rate_limiter.held_until(GITHUB_PACE)
+        """Raise `Postponed` while requests to GitHub are held, because more requests could get the token banned."""
+        until = self.tools.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
         if until is not None:
-            raise Postponed("GitHub is in trouble, or told us to wait", at=until)
+            raise Postponed("GitHub requests are held after a failure or at GitHub's request", at=until)
 
     def wait_for_slot(self, write: str | None = None) -> None:
-        """Take our turn to write on GitHub; a worker that lost its lease finds that out here, before it posts.
+        """Wait for a slot for one write to GitHub, and renew the lease if it is too short for the write.
 
-        With it goes enough of the lease for the write to end in. `write` is the lock of what may not come twice.
+        `write` is the lock of a write that must not happen twice. Raises `LeaseLost` if the lease was lost, and
+        `Postponed` if the slot is more than `IN_PLACE_S` away.
         """
         github, take = self.now.settings.github, self.tools.store.rate_limiter.take_slot
-        self.in_turn(
+        self.wait_in_place(
             lambda: take(
                 self.lease,
-                GITHUB_PACE,
+                GITHUB_RATE_LIMIT,
                 interval_s=github.min_seconds_between_writes,
                 changes=self.take_pending(),
                 write=write,
@@ -126,34 +126,34 @@ class Job:
         self.tools.leases.secure(self.lease)
 
     def check_lease(self) -> None:
-        """Raise `LeaseLost` right before bytes leave, if we slept since the turn was taken: this asks nobody."""
+        """Raise `LeaseLost` if too little of the lease is left for a write. Uses the local clock only."""
         self.tools.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 
     @contextmanager
     def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """Keep what failed of the two parts apart, so that each can be asked for, and what was done until then."""
+        """Store the pending changes and the failed status of this part if the block raises."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):
             raise
         except StepFailed as exc:
-            self._keep_pending()
+            self._store_pending()
             if part == "analysis":
                 self.tools.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
             else:
                 self.tools.store.queue.set_status(self.lease, posting="failed", posting_error=str(exc))
             raise
         except Exception:
-            self._keep_pending()
+            self._store_pending()
             raise
 
-    def _keep_pending(self) -> None:
+    def _store_pending(self) -> None:
         if self.pending:
             self.tools.store.checkpoints.save(self.lease, *self.take_pending())
 
 
-GITHUB_PACE = "github"
-"""The name of the pace that all writes to GitHub share; when it is held, nothing is read either."""
+GITHUB_RATE_LIMIT = "github"
+"""Name of the rate limit that all writes to GitHub share; while it is held, reads wait too."""
 
 IN_PLACE_S = 1.5
-"""Going back to the queue for less would cost more: what is to be written is looked up on GitHub anew each time."""
+"""Waits up to this many seconds are slept in place: returning to the queue would repeat reads from GitHub."""

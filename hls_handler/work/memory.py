@@ -1,6 +1,6 @@
-"""How results of steps are kept: versioned JSON, redacted, under a name and an index.
+"""Codecs of checkpoints: step results as versioned, redacted JSON under a step name and an index.
 
-A step that another version of this code remembered in a shape that this one does not know is done again, never misread.
+A checkpoint that another version of HLS stored in an unknown shape is ignored, and the step runs again.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ T = TypeVar("T")
 
 
 class Codec(Generic[T]):
-    """Turns one kind of step result into `Checkpoint` and back."""
+    """Encodes one type of step result as a `Checkpoint` and decodes it."""
 
     def __init__(self, name: str, version: int, shape: TypeAdapter[T]) -> None:
         self.name, self.version = name, version
         self._shape = shape
 
     def encode(self, value: T, *, index: int, took_s: float) -> Checkpoint:
-        plain = mapped(self._shape.dump_python(value, mode="json"), redact)
+        """Return the checkpoint, with credentials redacted in every string."""
+        plain = map_strings(self._shape.dump_python(value, mode="json"), redact)
         return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
-        """The value, or None when there is none or it has another version's shape."""
+        """Return the value; None if there is no checkpoint or its version or shape differs."""
         if step is None or step.version != self.version:
             return None
         try:
@@ -45,33 +46,33 @@ class Codec(Generic[T]):
             return None
 
 
-def mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """The same JSON tree with every string changed."""
+def map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """Return the JSON tree with `change` applied to every string value."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: mapped(part, change) for key, part in value.items()}
+        return {key: map_strings(part, change) for key, part in value.items()}
     if isinstance(value, list):
-        return [mapped(part, change) for part in value]
+        return [map_strings(part, change) for part in value]
     return value
 
 
 def _visible(text: str) -> str:
-    """Without what nobody sees. HTML comments stay: in a suggested line of code they are code."""
+    """Return the text without invisible characters. HTML comments stay, because suggested code may contain them."""
     return clean(CodeText(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """A comment that was about to be written. If a later round finds it to say so already, it was written by that."""
+    """A comment write that may have happened. If a retry finds the comment up to date, this write made it so."""
 
     family: str
     how: Literal["created", "edited"]
 
 
 @dataclass(frozen=True, slots=True)
-class _KeptAnswer:
-    """An `ValidReply` whose reply is kept as JSON beside the name of its type, which decides how it is read back."""
+class _StoredReply:
+    """A `ValidReply` with the reply as JSON and the name of its type, which decides how it is decoded."""
 
     prompt_id: str
     reply_type: str
@@ -80,72 +81,74 @@ class _KeptAnswer:
 
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
-_ANSWER = Codec("ask", 1, TypeAdapter(_KeptAnswer))
+_ANSWER = Codec("ask", 1, TypeAdapter(_StoredReply))
 
 RULE = Codec("route", 1, TypeAdapter(str))
 OMITTED = Codec("not_shown", 1, TypeAdapter(str))
-"""What of the event Claude was not shown, in sentences: under 0 what a handler left out, behind it what prompts cut."""
+"""Sentences about what Claude was not shown: index 0 from the handler, later ones from texts cut in prompts."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
 WRITING = Codec("writing", 1, TypeAdapter(Writing))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
-"""What was remembered of a thread's labels when a delivery first came to them: its outcome is told against that."""
+"""Stored label states before a delivery's first write, so that a retry reports the same outcome."""
 
 
 def facts_codec(handler: Handler[Any]) -> Codec[Any]:
+    """Return the codec of the handler's facts."""
     facts_type: Any = handler.facts_type
     return Codec("gather", handler.facts_version, _adapter(facts_type))
 
 
-@cache  # making one costs as much as half of the pipeline
+@cache  # making an adapter takes as long as half of the pipeline
 def _adapter(facts_type: Any) -> TypeAdapter[Any]:
     return TypeAdapter(facts_type)
 
 
-def keep_answer(answered: ValidReply, *, index: int) -> Checkpoint:
-    """Cleaned first, so that a credential with an invisible character in it is redacted, too.
+def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
+    """Return the checkpoint of a reply, cleaned and redacted.
 
-    The mark may be longer than the credential: what grows over its bound by that is cut, or nobody could recall it.
+    Cleaning comes first, so that a credential that contains an invisible character is redacted. A redaction mark may be
+    longer than the credential; a string that exceeds its maximum length because of that is cut, so it can be decoded.
     """
-    plain = mapped(answered.reply.model_dump(mode="json"), lambda text: redact(_visible(text)))
-    reply = _cut_to_bounds(plain, type(answered.reply))
-    kept = _KeptAnswer(answered.prompt_id, answered.reply_type, reply, answered.usage)
-    return _ANSWER.encode(kept, index=index, took_s=answered.usage.took_s)
+    plain = map_strings(answered.reply.model_dump(mode="json"), lambda text: redact(_visible(text)))
+    reply = _cut_to_max_lengths(plain, type(answered.reply))
+    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage)
+    return _ANSWER.encode(stored, index=index, took_s=answered.usage.took_s)
 
 
-def _cut_to_bounds(reply: dict[str, Any], reply_type: type[Reply]) -> dict[str, Any]:
+def _cut_to_max_lengths(reply: dict[str, Any], reply_type: type[Reply]) -> dict[str, Any]:
     try:
         reply_type.model_validate(reply)
     except ValidationError as exc:
         for error in exc.errors(include_url=False, include_input=False):
             if error["type"] == "string_too_long":
                 *path, last = error["loc"]
-                place: Any = reply
+                parent: Any = reply
                 for key in path:
-                    place = place[key]
-                place[last] = place[last][: error["ctx"]["max_length"]]
+                    parent = parent[key]
+                parent[last] = parent[last][: error["ctx"]["max_length"]]
     return reply
 
 
-def recall_answer(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
-    """The remembered answer, as a prompt of now would have it; None when there is none, or its reply does not fit.
+def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
+    """Return the stored reply validated by the current prompt's model; None if there is none or it is not valid.
 
-    The prompt may be another than the one that was asked, or have other fields by now.
+    The prompt may be another one than the reply was made for, or may have other fields by now.
     """
-    kept = _ANSWER.decode(step)
-    return _answered(kept, model) if kept is not None and kept.reply_type == reply_type else None
+    stored = _ANSWER.decode(step)
+    return _validate(stored, model) if stored is not None and stored.reply_type == reply_type else None
 
 
-def retell_answer(step: Checkpoint | None) -> ValidReply | None:
-    """The remembered answer for people to read, whatever fields its prompt had: the reply's type is an open one."""
-    kept = _ANSWER.decode(step)
-    base = REPLY_TYPES.get(kept.reply_type) if kept is not None else None
-    return _answered(kept, permissive_reply_model(base)) if kept is not None and base is not None else None
+def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:
+    """Return the stored reply with whatever fields its prompt had, for display; None if there is none."""
+    stored = _ANSWER.decode(step)
+    base = REPLY_TYPES.get(stored.reply_type) if stored is not None else None
+    return _validate(stored, permissive_reply_model(base)) if stored is not None and base is not None else None
 
 
-def _answered(kept: _KeptAnswer, model: type[Reply]) -> ValidReply | None:
+def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
     try:
-        reply = model.model_validate(kept.reply)
+        reply = model.model_validate(stored.reply)
     except ValidationError:
         return None
-    return ValidReply(kept.prompt_id, kept.reply_type, reply, kept.usage)
+    return ValidReply(stored.prompt_id, stored.reply_type, reply, stored.usage)

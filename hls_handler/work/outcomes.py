@@ -1,4 +1,4 @@
-"""Who waits at the door for the end of a delivery, and is told by the worker that ends it, here or elsewhere."""
+"""Futures for requests that wait for the end of a delivery, processed by this or another process."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from collections.abc import Callable, Collection, Iterable
 from hls_handler.deliveries import Accepted, Finished
 
 Ends = Callable[[Collection[str]], Iterable[Finished]]
-"""Those of these deliveries that have ended. May block, and raise `StoreUnavailable`."""
+"""Returns those of the given deliveries that are finished. May block and raise `StoreUnavailable`."""
 
 
 class Outcomes:
-    """Futures by delivery. `expect` is called on the event loop, all else from any thread."""
+    """Futures by delivery id. `expect` is called on the event loop, the other methods from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._expected: dict[str, list[asyncio.Future[Finished]]] = {}
-        self._committed: set[str] = set()  # of those expected: how they ended before was another run of them
+        self._committed: set[str] = (
+            set()
+        )  # expected ones whose accept is committed; an earlier end belongs to an earlier run
 
     def expect(self, guid: str) -> asyncio.Future[Finished]:
-        """A future for the end of this delivery. Whoever stops waiting cancels it, and it is forgotten."""
+        """Return a future for the end of this delivery. Cancel it to stop waiting."""
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._expected.setdefault(guid, []).append(future)
@@ -29,19 +31,20 @@ class Outcomes:
         return future
 
     def committed(self, accepted: Iterable[Accepted]) -> None:
-        """These are in the store now: from here on it can tell how they end."""
+        """Record that these deliveries are in the store, so that `look` queries them."""
         with self._lock:
             self._committed.update(a.guid for a in accepted if a.outcome == "queued" and a.guid in self._expected)
 
     def look(self, ends: Ends) -> None:
-        """Ask the store, if anybody waits for what it can tell: another machine may have done the work."""
+        """Resolve the futures of deliveries that another process finished. Calls `ends` only if any are expected."""
         with self._lock:
-            asked = tuple(self._committed)
-        if asked:
-            for finished in ends(asked):
+            waiting = tuple(self._committed)
+        if waiting:
+            for finished in ends(waiting):
                 self.tell(finished)
 
     def tell(self, finished: Finished) -> None:
+        """Resolve the futures of this delivery."""
         with self._lock:
             futures = list(self._expected.get(finished.guid, ()))
         for future in futures:

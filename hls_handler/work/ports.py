@@ -1,4 +1,4 @@
-"""What the pipeline needs of the world outside: GitHub and Claude, as one worker sees them, and what holds now."""
+"""Interfaces of GitHub and Claude as the pipeline uses them, and the values that a worker gives to a job."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from hls_handler.work.health import Health
 
 
 class Writer(Protocol):
-    """Ensures on one repository: calling one twice is the same as calling it once."""
+    """Idempotent writes to one repository."""
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        """`before` is what was remembered of the labels when the delivery first came here."""
+        """Set and remove labels. `before` is the stored label state before the delivery's first write."""
         ...
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome: ...
 
 
 class Github(Protocol):
-    """GitHub as the account whose token we hold. One per worker thread."""
+    """GitHub as the bot account. One per worker thread."""
 
     def fetch_bot_account(self) -> Account: ...
 
@@ -50,12 +50,12 @@ class Github(Protocol):
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
-        """`wait_for_slot` waits for a turn; `check_lease` is asked again right before bytes leave. Both may raise."""
+        """Return a writer. It calls `wait_for_slot` and then `check_lease` before each write; both may raise."""
         ...
 
 
 class Claude(Protocol):
-    """Claude, asked for one typed reply. One per worker thread."""
+    """Client that requests one typed reply from Claude. One per worker thread."""
 
     def model_for(self, rendered: RenderedPrompt) -> str: ...
 
@@ -65,7 +65,7 @@ class Claude(Protocol):
 
 
 class LeaseCheck(Protocol):
-    """Whether a lease still holds, by a clock of this machine (`leases.Leases`). Both raise `LeaseLost`."""
+    """Checks of a lease by the local clock (`queue.leases.HeldLeases`). Both methods raise `LeaseLost`."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None: ...
 
@@ -74,7 +74,7 @@ class LeaseCheck(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """What holds for the delivery that is worked on: settings and prompts may be others for the next one."""
+    """Settings and prompts for one delivery; the next one may have others."""
 
     settings: Settings
     table: RepositoryTable
@@ -83,7 +83,7 @@ class DeliveryConfig:
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What one worker works with."""
+    """Clients and functions that a worker uses for one delivery."""
 
     store: Storage
     leases: LeaseCheck
@@ -91,8 +91,8 @@ class WorkerContext:
     claude: Claude
     health: Health
     now: Callable[[], DeliveryConfig]
-    bot: Callable[[Github], Account]  # who we are; asks GitHub where that is not known yet
-    stopping: Callable[[], bool]  # whether the service was told to end
-    pause: Callable[[float], object]  # wait so many seconds, or until the service is told to end
+    bot: Callable[[Github], Account]  # the bot account; requested from GitHub if it is not stored
+    stopping: Callable[[], bool]  # whether the service is stopping
+    pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
     jitter: Callable[[], float]  # in [0, 1)
-    clock: Callable[[], float]  # seconds, monotonic; for how long a step took
+    clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps

@@ -1,4 +1,4 @@
-"""Posting: each planned action becomes an ensure on GitHub, under the thread's lock, and its outcome is remembered."""
+"""Posting: executes each planned action as an idempotent write to GitHub and stores its outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hls_handler.handlers.handler import Thread, check_conversation
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.queue.checkpoints import Posted
-from hls_handler.work.feedback import look
+from hls_handler.work.feedback import record_current
 from hls_handler.work.job import Job
 from hls_handler.work.memory import BEFORE, OUTCOME, WRITING, Writing
 from hls_handler.work.ports import Writer
@@ -30,12 +30,12 @@ from hls_handler.work.ports import Writer
 log = logging.getLogger(__name__)
 
 LOCK_S = 120.0
-"""How long finding and writing a comment may hold its lock before another delivery may take it over."""
+"""Seconds after which another delivery may take over the lock of a comment."""
 
 
-def keep(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
-    """Remember what would be said, where there is no thread to say it on."""
-    detail = "there is no thread to say it on: it is kept here"
+def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+    """Store the comments of a delivery without a conversation to post on; returns their outcomes."""
+    detail = "there is no thread to post on; the comment is stored here"
     return tuple(
         job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
         for index, action in enumerate(actions)
@@ -46,7 +46,7 @@ def keep(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
 def post(
     job: Job, thread: Thread, actions: tuple[Action, ...], *, require_not_superseded: Callable[[], None]
 ) -> tuple[Outcome, ...]:
-    """Execute the actions in order; an action with a stored outcome is not executed again.
+    """Execute the actions in order and return their outcomes; an action with a stored outcome is not executed again.
 
     `require_not_superseded` raises `Superseded`. It is called once more while the comment's lock is held, because a
     newer delivery waits for that lock.
@@ -54,10 +54,10 @@ def post(
     require_not_superseded()
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
-        _still_wanted(job, thread)
+        _check_current_state(job, thread)
     apply = partial(_apply, job, thread, require_not_superseded)
     outcomes = tuple(
-        job.once(OUTCOME, index, partial(apply, index, action), fits=partial(_is_of, action))
+        job.once(OUTCOME, index, partial(apply, index, action), fits=partial(_matches, action))
         for index, action in enumerate(actions)
     )
     for outcome in outcomes:
@@ -67,13 +67,13 @@ def post(
     return outcomes
 
 
-def _is_of(action: Action, outcome: Outcome) -> bool:
-    """Another version's plan, or that of other settings, may have had another action in this place."""
+def _matches(action: Action, outcome: Outcome) -> bool:
+    """Return whether a stored outcome is of this kind of action; the plan may have changed between attempts."""
     return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
 
 
-def posted_as(job: Job) -> Posted:
-    """What has become of a posting that went through to its end."""
+def posting_state(job: Job) -> Posted:
+    """Return the state of a completed posting."""
     return "dry_run" if job.rule.effective.features.dry_run else "done"
 
 
@@ -82,33 +82,33 @@ def writer_for(job: Job, *, wait_for_slot: Callable[[], None] | None = None) -> 
     return job.tools.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
-        memory=_memory(job),
+        memory=_history(job),
         wait_for_slot=wait_for_slot or job.wait_for_slot,
         check_lease=job.check_lease,
         dry_run=job.rule.effective.features.dry_run,
     )
 
 
-def _memory(job: Job) -> ConversationHistory:
+def _history(job: Job) -> ConversationHistory:
     return job.tools.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
 
 
 def ensure_comment(
     job: Job, thread: Thread, action: EnsureComment, *, index: int, require_not_superseded: Callable[[], None]
 ) -> Outcome:
-    """Find or write our comment, under its lock, once nothing newer is known there.
+    """Create or edit the bot's comment under its lock, after `require_not_superseded` passed.
 
-    `index` is that of the action. The outcome is told as if no answer had ever been lost. The lock is given back when
-    the delivery ends, or waits.
+    `index` is that of the action. If an earlier attempt wrote the comment without receiving the response, the
+    outcome is that write. The lock is released when the delivery ends or is rescheduled.
     """
     begun = WRITING.decode(job.steps.get((WRITING.name, index)))
     if begun is not None and begun.family != action.family:
-        begun = None  # of another version's plan
+        begun = None  # the plan has changed
     name = f"{job.lease.conversation_key}/{action.family}"
 
     def wait_for_slot() -> None:
         if begun is None:
-            how: Literal["created", "edited"] = "created" if _memory(job).comment(action.family) is None else "edited"
+            how: Literal["created", "edited"] = "created" if _history(job).comment(action.family) is None else "edited"
             writing = Writing(action.family, how)
             job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
         job.wait_for_slot(name)
@@ -122,7 +122,7 @@ def ensure_comment(
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.append(completed)
         raise
-    job.pending.append(completed)  # also what an earlier round of ours began, which this one has found
+    job.pending.append(completed)  # also completes the write of an earlier attempt
     if begun is None or outcome.detail != COMMENT_UP_TO_DATE:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
@@ -135,7 +135,7 @@ def _apply(job: Job, thread: Thread, require_not_superseded: Callable[[], None],
             if not effective.features.auto_labeling:
                 where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.once(BEFORE, 0, _memory(job).labels)
+            before = job.once(BEFORE, 0, _history(job).labels)
             return writer_for(job).ensure_labels(thread.number, action, labels=effective.labels, before=before)
         case EnsureComment():
             if not effective.features.auto_commenting:
@@ -146,9 +146,9 @@ def _apply(job: Job, thread: Thread, require_not_superseded: Callable[[], None],
             assert_never(action)
 
 
-def _still_wanted(job: Job, thread: Thread) -> None:
-    """Look once more before the first write: hours may have passed since the facts were read."""
+def _check_current_state(job: Job, thread: Thread) -> None:
+    """Check the conversation before the first write, because hours may have passed since the facts were read."""
     reader = job.tools.github.reader(job.event.repository.full_name)
     now = reader.pull_request(thread.number) if thread.is_pull_request else reader.issue(thread.number)
     check_conversation(job.event, now)
-    look(job.tools.store, job.lease, job.bot, now, job.now.library)
+    record_current(job.tools.store, job.lease, job.bot, now, job.now.library)

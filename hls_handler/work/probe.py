@@ -1,4 +1,4 @@
-"""The background probe: now and then it looks at what no delivery has used lately, so that /health need not ask."""
+"""The background probe: runs the health checks at intervals, so that /health returns without checking."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hls_handler.work.health import Component, Health, Severity
 log = logging.getLogger(__name__)
 
 EVERY_S, SOON_S = 60.0, 5.0
+"""Seconds between runs while healthy or degraded, and while unhealthy."""
 
 
 class ProblemFound(HlsError):
-    """A check found something that the operator should know of. `remedy` says what to do about it."""
+    """A check found a problem. `remedy` is the operator's next step."""
 
     def __init__(self, message: str, *, remedy: str) -> None:
         super().__init__(message)
@@ -29,10 +30,10 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look. `look` raises one of our errors when there is trouble, with a message that says what to do.
+    """One health check. `look` raises an `HlsError` if there is a problem.
 
-    It may give figures to show beside the component's state. `proves` says whether a look that went well is as good as
-    a use of the component. As long as nobody `wants` to know, nothing is looked at, and nothing is known.
+    `look` may return numbers that are shown with the component's state. `proves` means that a successful check clears
+    a failed use. While `wants` returns False, the check is skipped and its component is unknown.
     """
 
     component: Component
@@ -42,7 +43,7 @@ class Check:
 
 
 class Probe:
-    """One thread that runs all checks at the start and every minute, and oftener while unhealthy."""
+    """A thread that runs all checks at the start and every `EVERY_S`, and every `soon_s` while unhealthy."""
 
     def __init__(self, checks: Sequence[Check], health: Health, *, soon_s: float = SOON_S) -> None:
         self._checks, self._health, self._soon_s = tuple(checks), health, soon_s
@@ -53,7 +54,7 @@ class Probe:
         self._thread.start()
 
     def look_soon(self) -> None:
-        """Do not wait for the minute to end: something was mended, or is another."""
+        """Run the checks now, because settings or prompts changed."""
         self._wanted.set()
 
     def stop(self) -> None:
@@ -70,26 +71,26 @@ class Probe:
             try:
                 figures = check.look()
             except (DependencyDown, ProblemFound) as exc:
-                self._say(check, str(exc), exc.remedy)
+                self._report(check, str(exc), exc.remedy)
             except StoreUnavailable as exc:
-                self._say(check, str(exc), "make the database writable", severity="unhealthy")
+                self._report(check, str(exc), "make the database writable", severity="unhealthy")
             except HlsError as exc:
-                self._say(check, str(exc), "see the message")
-            except Exception as exc:  # the edge of the probe's thread: it must not end over a defect of a check
+                self._report(check, str(exc), "see the message")
+            except Exception as exc:  # a defect of a check must not end the thread
                 log.exception("defect in a probe")
-                self._say(check, f"the probe failed: {type(exc).__name__}", "see the log")
+                self._report(check, f"the probe failed: {type(exc).__name__}", "see the log")
             else:
-                told = self._health.ok if check.proves else self._health.answers
-                told(check.component)
+                record = self._health.ok if check.proves else self._health.answers
+                record(check.component)
                 if figures is not None:
                     self._health.measured(check.component, figures)
 
-    def _say(self, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
+    def _report(self, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
         self._health.report_problem(check.component, message, remedy, severity=severity, by_probe=True)
 
     @property
     def pause_s(self) -> float:
-        """Until the next look. Who is answered 503 by `/health` may send nothing that would tell otherwise."""
+        """Seconds until the next run; short while unhealthy, because 503 may keep traffic away that shows recovery."""
         return self._soon_s if self._health.snapshot().overall == "unhealthy" else EVERY_S
 
     def _loop(self) -> None:
@@ -97,7 +98,7 @@ class Probe:
             self._wanted.clear()
             self.look()
             waited_s = 0.0
-            while not self._wanted.wait(self._soon_s):  # what was healthy at the look may not be so any more
+            while not self._wanted.wait(self._soon_s):  # pause_s is shorter once a use reports unhealthy
                 waited_s += self._soon_s
                 if waited_s >= self.pause_s:
                     break

@@ -1,4 +1,4 @@
-"""A re-run: a prompt asked about what is remembered of a delivery that is done; nothing of it is kept or posted."""
+"""Re-run: runs a prompt with the stored facts of a finished delivery; nothing is stored or posted."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.comparison import Side, side
-from hls_handler.work.memory import OUTCOME, facts_codec, recall_answer, retell_answer
+from hls_handler.work.library import template_variables
+from hls_handler.work.memory import OUTCOME, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.ports import Claude
 from hls_handler.work.shadow import came_to
-from hls_handler.work.variables import template_variables
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A delivery that is done, as it was when its prompt was asked, and what that came to."""
+    """A finished delivery with its stored facts and its posted result."""
 
     row: DeliveryRow
     event: Event
@@ -40,7 +40,7 @@ class Stored:
 def stored_for(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> Stored | None:
-    """The delivery, if it is done and all is still there that the prompt would be asked about; else None."""
+    """Return the delivery with its facts; None if it is not done, has lost data, or the prompt is for other events."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
@@ -55,7 +55,7 @@ def stored_for(
     steps = store.checkpoints.load(row.guid)
     facts = facts_codec(handler).decode(steps.get(("gather", 0)))
     numbers = sorted(index for name, index in steps if name == "ask" and index < FIRST_SHADOW_STEP)
-    answers = [answer for index in numbers if (answer := _answered(steps["ask", index], library)) is not None]
+    answers = [answer for index in numbers if (answer := _decode(steps["ask", index], library)) is not None]
     if facts is None or not answers:
         return None
     outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
@@ -68,21 +68,21 @@ def stored_for(
     return Stored(row, event, handler, facts, rule, side(ran, calls))
 
 
-def _answered(step: Checkpoint, library: Library) -> ValidReply | None:
-    """With the labels of its prompt, if the library still has it with such fields; else with the shipped ones."""
-    told = retell_answer(step)
-    prompt = library.prompts.get(told.prompt_id.partition("@")[0]) if told is not None else None
-    recalled = recall_answer(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
-    return recalled or told
+def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
+    """Return the stored reply with its prompt's fields; if that prompt is gone or has changed, with any fields."""
+    displayed = decode_reply_for_display(step)
+    prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
+    reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
+    return reply or displayed
 
 
 def rendered(stored: Stored, library: Library, key: bytes) -> RenderedPrompt:
-    """What Claude is asked first. Raises `PromptError`."""
+    """Return the first request to Claude. Raises `PromptError`."""
     return render(library, stored.rule.prompt, _variables(stored), key=key)
 
 
 def run_again(stored: Stored, library: Library, claude: Claude, key: bytes) -> Side:
-    """Ask the prompt, and whatever its `then` leads to. Raises `PromptError`, and `StepFailed` as `Claude.ask` does."""
+    """Run the prompt and the prompts its `then` leads to. Raises `PromptError` and the errors of `Claude.ask`."""
     variables = _variables(stored)
     answers: list[ValidReply] = []
     name: str | None = stored.rule.prompt
@@ -102,12 +102,12 @@ def run_again(stored: Stored, library: Library, claude: Claude, key: bytes) -> S
 
 
 def _variables(stored: Stored) -> Mapping[str, object]:
-    holds = stored.rule.effective
+    effective = stored.rule.effective
     return template_variables(
         stored.event,
         stored.handler,
         stored.facts,
         prompt=stored.rule.prompt,
-        dry_run=holds.features.dry_run,
-        comments=holds.comments,
+        dry_run=effective.features.dry_run,
+        comments=effective.comments,
     )

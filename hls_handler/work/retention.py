@@ -1,4 +1,4 @@
-"""Retention: the thread that has the store forget what is old, a little at a time, so that nobody waits for it."""
+"""Retention: a thread that deletes old deliveries and bodies in small batches."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from hls_handler.settings.model import Settings
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
+"""Seconds between runs."""
 BATCH = 20
-"""Deliveries in one transaction: a few milliseconds, in which on SQLite nobody else writes."""
+"""Deliveries per transaction: a few milliseconds, during which SQLite blocks other writes."""
 REST_S, REST_SHARE = 0.05, 9.0
-"""After a batch everybody else has at least so long, and so many times as long as the batch took."""
+"""Pause after a batch: at least this many seconds, and this many times the duration of the batch."""
 
 
-class ForgettingStore(Protocol):
-    """What of the store this needs."""
+class RetentionStore(Protocol):
+    """The deletions that `Retention` calls. Each returns the number of rows; None if another process deletes."""
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
@@ -32,31 +33,31 @@ class ForgettingStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """How long after it was finished a delivery is kept, and its body."""
+    """Time after its end for which a delivery and its body are stored."""
 
     deliveries: timedelta
     bodies: timedelta
 
 
 def spans(settings: Settings) -> Spans:
-    """A delivery is how a replay of it is known: it stays as long as `limits.replay_window_h` at least."""
+    """Return the times from settings. Replays are detected by stored deliveries, hence at least `replay_window_h`."""
     replays = timedelta(hours=settings.limits.replay_window_h)
-    kept = max(timedelta(days=settings.storage.keep_days), replays)
-    return Spans(deliveries=kept, bodies=timedelta(days=settings.storage.body_days))
+    deliveries = max(timedelta(days=settings.storage.keep_days), replays)
+    return Spans(deliveries=deliveries, bodies=timedelta(days=settings.storage.body_days))
 
 
 class Retention:
-    """One thread, which looks at the start and every ten minutes. Stopping it never waits for more than one batch."""
+    """A thread that deletes at the start and every `EVERY_S`. Stopping it waits for one batch at most."""
 
     def __init__(
         self,
-        store: ForgettingStore,
+        store: RetentionStore,
         settings: Callable[[], Settings],
         *,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], object] | None = None,
     ) -> None:
-        """`settings` gives those of now. `pause` waits for so many seconds, by default until the service ends."""
+        """`settings` returns the current ones. `pause` waits this many seconds; the default ends early on `stop`."""
         self._store, self._settings, self._clock = store, settings, clock
         self._ended = threading.Event()
         self._pause = pause or self._ended.wait
@@ -70,21 +71,21 @@ class Retention:
         self._thread.join(timeout=1.0)
 
     def look(self) -> None:
-        """Forget, batch after batch, all that is too old by the settings of now. Raises `StoreUnavailable`."""
-        kept = spans(self._settings())
-        bodies = self._all(self._store.delete_bodies, kept.bodies)
-        deliveries = self._all(self._store.delete_deliveries, kept.deliveries)
+        """Delete in batches all that is older than the settings allow. Raises `StoreUnavailable`."""
+        limits = spans(self._settings())
+        bodies = self._all(self._store.delete_bodies, limits.bodies)
+        deliveries = self._all(self._store.delete_deliveries, limits.deliveries)
         if bodies or deliveries:
-            log.info("old deliveries forgotten", extra={"deliveries": deliveries, "bodies": bodies})
+            log.info("old deliveries deleted", extra={"deliveries": deliveries, "bodies": bodies})
 
-    def _all(self, forget: Callable[..., int | None], after: timedelta) -> int:
-        """How many were forgotten until there were no more, another process was at it, or the service ended."""
+    def _all(self, delete: Callable[..., int | None], after: timedelta) -> int:
+        """Delete until nothing is left, another process deletes, or `stop` is called. Returns the number of rows."""
         total = 0
         while not self._ended.is_set():
             began = self._clock()
-            forgotten = forget(after=after, most=BATCH) or 0
-            total += forgotten
-            if forgotten < BATCH:
+            deleted = delete(after=after, most=BATCH) or 0
+            total += deleted
+            if deleted < BATCH:
                 break
             self._pause(max(REST_S, REST_SHARE * (self._clock() - began)))
         return total
@@ -93,8 +94,8 @@ class Retention:
         while not self._ended.is_set():
             try:
                 self.look()
-            except StoreUnavailable as exc:  # the door and the workers tell /health; nobody waits for this
-                log.warning("old deliveries could not be forgotten", extra={"error": str(exc)})
-            except Exception:  # the edge of the thread: it must not end over one defect
-                log.exception("defect while forgetting old deliveries")
+            except StoreUnavailable as exc:  # receiver and workers report the problem to /health
+                log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
+            except Exception:  # a defect must not end the thread
+                log.exception("defect while deleting old deliveries")
             self._pause(EVERY_S)

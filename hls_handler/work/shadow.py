@@ -1,4 +1,4 @@
-"""The shadow: a second prompt, asked about the same facts once the event's own is posted; nothing of it is posted."""
+"""Shadow prompt: a second prompt that runs with the same facts after posting; its result is stored, not posted."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from hls_handler.queue.checkpoints import Posted
 from hls_handler.routing import Shadow
 from hls_handler.work.asking import analyse
 from hls_handler.work.job import Job
+from hls_handler.work.library import template_variables
 from hls_handler.work.memory import Codec
-from hls_handler.work.variables import template_variables
 
 log = logging.getLogger(__name__)
 
 SHARE = 0.8
-"""How much of `claude.calls_per_hour` may be used up for a shadow to be asked; the rest is for what is posted."""
+"""A shadow is skipped once this share of `claude.calls_per_hour` is used; the rest is for posted prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a prompt came to on one delivery."""
+    """Result of a prompt for one delivery."""
 
     prompt_id: str  # "issues/strict@3f9c2a"; of a chain, its first
     labels: tuple[RequestedLabel, ...]
@@ -45,7 +45,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """What became of a shadow, beside what the event's own prompt came to."""
+    """Result of a shadow prompt and of the prompt whose result was posted."""
 
     prompt: str  # "issues/strict"
     state: Literal["done", "failed", "skipped"]
@@ -58,25 +58,24 @@ SHADOWED = Codec("shadow", 1, TypeAdapter(Shadowed))
 
 
 def came_to(analysis: Analysis, actions: tuple[Action, ...]) -> Ran:
-    """What an analysis by Claude and the actions that were planned for it amount to."""
+    """Return the requested labels and whether a new comment is planned. `analysis` has at least one reply."""
     return Ran(
         prompt_id=analysis.answers[0].prompt_id,
-        labels=tuple(wish for action in actions if isinstance(action, EnsureLabels) for wish in action.requested),
+        labels=tuple(label for action in actions if isinstance(action, EnsureLabels) for label in action.requested),
         speaks=any(isinstance(action, EnsureComment) and action.create for action in actions),
     )
 
 
 def run_shadow(job: Job, facts: Any, posted: Ran, posting: Posted | None) -> None:
-    """Ask the rule's shadow, if it has one, and remember what it came to. `posted` is what the event's own came to.
+    """Run the rule's shadow prompt, if it has one, and store the result. `posted` is the result of the posted prompt.
 
-    Whatever goes wrong with it is remembered too, and is nobody else's trouble: the delivery's own work is done. It
-    waits for nothing, so that the delivery ends; what it would have to wait for is the reason why it is skipped.
-    Raises `LeaseLost` and `StoreUnavailable` alone.
+    A failure is stored as the shadow's result and does not fail the delivery. A shadow that would have to wait is
+    skipped, so that the delivery ends. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or SHADOWED.decode(job.steps.get((SHADOWED.name, 0))) is not None:
         return
-    # What is posted is kept, and nobody waits for our comment's lock while Claude is asked.
+    # Stores what was posted and releases the comment's lock before the call to Claude.
     job.tools.store.checkpoints.save(job.lease, *job.take_pending(), posting=posting, unlock=True)
     result = _result(job, shadow, facts, posted)
     job.pending.append(SHADOWED.encode(result, index=0, took_s=0.0))
@@ -85,36 +84,36 @@ def run_shadow(job: Job, facts: Any, posted: Ran, posting: Posted | None) -> Non
 
 def _result(job: Job, shadow: Shadow, facts: Any, posted: Ran) -> Shadowed:
     try:
-        ran = _asked(job, shadow, facts)
+        ran = _run_prompt(job, shadow, facts)
     except (LeaseLost, StoreUnavailable):
         raise
     except Postponed as exc:
         return Shadowed(shadow.prompt, "skipped", str(exc), None, posted)
     except (StepFailed, PromptError) as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
-            job.tools.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # the server's word to everybody
+            job.tools.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # as the server asked
         return Shadowed(shadow.prompt, "failed", str(exc), None, posted)
-    except Exception as exc:  # a defect of ours in what only watches must not undo what was posted
+    except Exception as exc:  # a defect here must not fail a delivery that is posted
         log.exception("defect in a shadow")
         reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
         return Shadowed(shadow.prompt, "failed", reason, None, posted)
     return Shadowed(shadow.prompt, "done", None, ran, posted)
 
 
-def _asked(job: Job, shadow: Shadow, facts: Any) -> Ran:
+def _run_prompt(job: Job, shadow: Shadow, facts: Any) -> Ran:
     settings, handler, event = job.now.settings, job.handler, job.event
     if shadow.prompt not in job.now.library.prompts:
         raise Permanent(f"there is no prompt {shadow.prompt}, which {settings.sources.where(shadow.chosen_by)} names")
     calls, most = job.tools.store.calls.count_last_hour(), settings.claude.calls_per_hour
     if calls >= SHARE * most:
         raise Postponed(
-            f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: a shadow leaves the last "
-            f"{1 - SHARE:.0%} to others",
+            f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: shadow prompts may not "
+            f"use the last {1 - SHARE:.0%}",
             at=job.tools.store.now(),
         )
-    holds = job.rule.effective
+    effective = job.rule.effective
     variables = template_variables(
-        event, handler, facts, prompt=shadow.prompt, dry_run=holds.features.dry_run, comments=holds.comments
+        event, handler, facts, prompt=shadow.prompt, dry_run=effective.features.dry_run, comments=effective.comments
     )
 
     def format_for_comment(reply: Reply) -> Mapping[str, object]:

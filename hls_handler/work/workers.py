@@ -1,8 +1,9 @@
-"""The workers: threads that claim deliveries one at a time, and one that keeps their leases alive."""
+"""Worker threads, which claim and process one delivery at a time, and the thread that renews their leases."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,19 +14,70 @@ from hls_handler.logs import bound
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
-from hls_handler.work.conclusion import attempt, store_trouble
 from hls_handler.work.health import Health
-from hls_handler.work.idling import Idling
 from hls_handler.work.ports import WorkerContext
+from hls_handler.work.runner import attempt, report_store_problem
 
 log = logging.getLogger(__name__)
 
+
+class IdleWorkers:
+    """Sleep of the idle workers of one process: one of them polls, the others sleep until they are woken. Thread-safe.
+
+    If all polled, each new delivery would cause one claim per worker, and the receiver's next write would wait
+    for them.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._wake_ups = 0  # counts wake-ups, so that one between two polls is not missed
+        self._next_poll = math.inf  # by `clock`; of the worker that polls
+
+    @property
+    def wake_ups(self) -> int:
+        """The number of wake-ups so far: read it before a poll, and pass it to `wait` if nothing was due."""
+        with self._changed:
+            return self._wake_ups
+
+    def wake(self, workers: int | None = None) -> None:
+        """Wake this many workers, or all, because something may be due."""
+        if workers == 0:
+            return
+        with self._changed:
+            self._wake_ups += 1
+            if workers is None:
+                self._changed.notify_all()
+            else:
+                self._changed.notify(workers)
+
+    def found_work(self) -> None:
+        """Record that a worker found work. If it was the polling one, wake another one, which polls at once."""
+        with self._changed:
+            if self._next_poll == math.inf:
+                self._changed.notify()
+
+    def wait(self, seen: int, seconds: float) -> None:
+        """Sleep until the wake-up counter differs from `seen`, or for `seconds` if no other worker polls earlier."""
+        until = self._clock() + seconds
+        with self._changed:
+            if self._wake_ups != seen:
+                return
+            if until >= self._next_poll:
+                self._changed.wait()
+                return
+            self._next_poll = until
+            self._changed.wait(timeout=seconds)
+            if self._next_poll == until:
+                self._next_poll = math.inf
+
+
 POLL_S = 2.0
-"""How long an idle worker sleeps at most: another process (`deliveries retry`) may have queued something."""
+"""Longest sleep of an idle worker in seconds; needed for deliveries that other processes queue."""
 
 
 class Workers:
-    """`limits.concurrency` threads. Each has a toolbox (with clients of its own), and takes tools for each claim."""
+    """`limits.concurrency` threads. Each has its own clients and gets a `WorkerContext` for each delivery."""
 
     def __init__(
         self,
@@ -40,14 +92,14 @@ class Workers:
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits` gives those of now; of them `concurrency` is asked for once. A worker makes one toolbox."""
+        """`limits` returns the current ones; `concurrency` is read once. Each thread calls `make_toolbox` once."""
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._make_toolbox, self._finished, self._health = make_toolbox, finished, health
         self._poll_s, self._clock = poll_s, clock
         self._stopping = threading.Event()
         self._ended = threading.Event()
-        self._told_at = 0.0
-        self._idling = Idling(clock)
+        self._stop_began_at = 0.0
+        self._idle = IdleWorkers(clock)
         self._threads = [
             threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
             for n in range(limits().concurrency)
@@ -59,20 +111,20 @@ class Workers:
             thread.start()
 
     def wake(self, workers: int | None = None) -> None:
-        """Something was committed: so many idle workers look at once, or all where it is not known how much it is."""
-        self._idling.wake(workers)
+        """Wake this many idle workers, or all, to claim deliveries that were committed."""
+        self._idle.wake(workers)
 
     def begin_to_stop(self) -> None:
-        """Take no new work; running steps may end. The time that `stop` gives them begins now."""
+        """Claim no more deliveries. The time limit of `stop` begins now."""
         if not self._stopping.is_set():
-            self._told_at = self._clock()
+            self._stop_began_at = self._clock()
             self._stopping.set()
             self.wake()
 
     def stop(self, *, within_s: float) -> int:
-        """Let running steps end. The number of workers that did not within the time."""
+        """Wait up to `within_s` for running steps. Returns the number of workers that are still running."""
         self.begin_to_stop()
-        until = self._told_at + within_s
+        until = self._stop_began_at + within_s
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - self._clock()))
         self._ended.set()
@@ -84,31 +136,31 @@ class Workers:
             try:
                 self._next(name, toolbox())
             except StoreUnavailable as exc:
-                store_trouble(self._health, exc)
-                self._idling.leave()
+                report_store_problem(self._health, exc)
+                self._idle.found_work()
                 self._stopping.wait(self._poll_s)
-            except Exception:  # the edge of a worker's thread: it must not end over a defect, whose lease will run out
+            except Exception:  # a defect must not end the thread; the lease expires
                 log.exception("defect in a worker")
-                self._idling.leave()
+                self._idle.found_work()
                 self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, tools: WorkerContext) -> None:
-        """Work on the next delivery, or wait until there is one."""
-        seen = self._idling.news
+        """Process the next delivery, or wait until there is one."""
+        seen = self._idle.wake_ups
         if self._stopping.is_set():
-            return  # told between two looks: that wake-up is in `seen` already, and nobody would wake us again
+            return  # `seen` includes the wake-up of begin_to_stop, so `wait` would not return for it
         limits, asked_at = self._limits(), self._leases.now()
         lease = self._queue.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
         )
         if lease is not None:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
-            self._idling.leave()
-            self._health.answers("store")  # which has less to write than the door has
+            self._idle.found_work()
+            self._health.answers("store")  # claiming does not prove that bodies can be written
             self._work_on(lease, tools)
             return
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
-        self._idling.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
+        self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _work_on(self, lease: Lease, tools: WorkerContext) -> None:
         try:
@@ -118,12 +170,12 @@ class Workers:
             self._leases.remove(lease)
         if finished is not None:
             self._finished(finished)
-        self._idling.wake(1)  # the next delivery of the same thread may go now, and we may find another one first
+        self._idle.wake(1)  # the next delivery of this conversation may start now
 
     def _renew(self) -> None:
-        """Renew every held lease three times in its life. A worker that hangs in a call keeps it: calls have ends.
+        """Renew every held lease at a third of its length, and five times as often while the database does not respond.
 
-        While the database does not answer, it is asked oftener: a lease that ends unrenewed is a crash to everybody.
+        A worker that hangs in a call keeps its lease, because all calls have timeouts.
         """
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):

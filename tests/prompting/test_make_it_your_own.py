@@ -32,8 +32,7 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.type_hints import sample_values
 from hls_handler.sandbox.samples import facts_of
-from hls_handler.work.library import load_checked
-from hls_handler.work.variables import template_variables
+from hls_handler.work.library import load_checked, template_variables
 from tests.prompting.samples import KEY, SHIPPED, write
 from tests.settings.files import SMALLEST, load
 

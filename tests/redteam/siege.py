@@ -27,10 +27,10 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
-from hls_handler.work.conclusion import attempt
+from hls_handler.work.active_config import BotAccount
 from hls_handler.work.health import Health
-from hls_handler.work.identity import BotAccount
 from hls_handler.work.ports import DeliveryConfig, WorkerContext
+from hls_handler.work.runner import attempt
 from tests.redteam.attacks import Attack, calm, rounds
 from tests.redteam.scenes import POST_TO, HistoryUpdate, Home, Scene
 

@@ -14,10 +14,9 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.work.checks import checks
 from hls_handler.work.health import ComponentHealth, Health
-from hls_handler.work.identity import BotAccount
-from hls_handler.work.in_force import ActiveConfig, ConfigReloader
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Probe
 from tests.settings.files import SMALLEST, VARIABLES
@@ -71,7 +70,7 @@ def test_what_is_held_is_not_asked(make_world: MakeWorld, tmp_path: Path, compon
         raise AssertionError("it was asked")
 
     looks = checks(one.store, renewal_of(tmp_path, one.store), github=unused, lookup_model=unused)
-    with pytest.raises(DependencyDown, match="nothing is asked of it until 12:00:00 UTC"):
+    with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
         next(check for check in looks if check.component == component).look()
 
 
@@ -146,7 +145,9 @@ def test_a_pause_is_told_so_that_nobody_forgets_it(make_world: MakeWorld, tmp_pa
     one.store.pauses.resume("Codertocat/Hello-World")
     stuck = queue(one, tmp_path)
     assert stuck.message is not None
-    assert stuck.message.startswith("1 deliveries are due, the oldest for 3600 s, and nobody works: start `hls serve`")
+    assert stuck.message.startswith(
+        "1 deliveries are due, the oldest for 3600 s, and no worker is busy: start `hls serve`"
+    )
     one.accept(guid="other", thread=9)
     one.skew.append(timedelta(hours=1))
     assert one.claim() is not None

@@ -11,7 +11,7 @@ import pytest
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.storage import Storage
-from hls_handler.work.identity import BotAccount
+from hls_handler.work.active_config import BotAccount
 from tests.work.fakes import HLS, FakeGithub
 
 API = "https://api.github.com"

@@ -18,9 +18,8 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload
 from hls_handler.settings.model import Settings
+from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.work.health import ComponentHealth, Health
-from hls_handler.work.identity import BotAccount
-from hls_handler.work.in_force import ActiveConfig, ConfigReloader
 from tests.settings.files import SMALLEST, VARIABLES
 
 LATER: Iterator[int] = count(2_000_000_000)

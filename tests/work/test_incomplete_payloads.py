@@ -23,7 +23,7 @@ from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Repository
 from hls_handler.web.webhook import check_payload
-from hls_handler.work.variables import template_variables
+from hls_handler.work.library import template_variables
 from tests.work.fakes import HLS
 from tests.work.world import library, settings
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
-from hls_handler.work.job import GITHUB_PACE, Job
+from hls_handler.work.job import GITHUB_RATE_LIMIT, Job
 from hls_handler.work.memory import RULE, Codec
 from tests.work.world import GUID, MakeWorld, World
 
@@ -56,7 +56,7 @@ def test_what_was_done_is_kept_by_a_turn_that_has_to_be_waited_for(make_world: M
     one = make_world()
     one.accept()
     job = one.job()
-    one.store.rate_limiter.hold(GITHUB_PACE, one.store.now() + timedelta(hours=1))
+    one.store.rate_limiter.hold(GITHUB_RATE_LIMIT, one.store.now() + timedelta(hours=1))
     job.once(COUNT, 0, lambda: 7)
     with pytest.raises(Postponed):
         job.wait_for_slot()
@@ -119,7 +119,7 @@ def test_a_worker_whose_lease_ran_out_begins_no_step_no_call_and_no_write(make_w
     with pytest.raises(LeaseLost):
         job.once(COUNT, 0, never)
     with pytest.raises(LeaseLost):
-        job.in_turn(never)
+        job.wait_in_place(never)
     with pytest.raises(LeaseLost):
         job.wait_for_slot()
     with pytest.raises(LeaseLost):
@@ -136,7 +136,7 @@ def test_a_service_that_stops_begins_no_step(make_world: MakeWorld) -> None:
 def test_a_service_that_stops_takes_no_turn(make_world: MakeWorld) -> None:
     job = stopped(make_world())
     with pytest.raises(Postponed, match="the service is stopping"):
-        job.in_turn(never)
+        job.wait_in_place(never)
     with pytest.raises(Postponed, match="the service is stopping"):
         job.wait_for_slot()
 
@@ -184,11 +184,11 @@ def test_only_a_near_turn_that_nothing_holds_up_is_waited_for_in_place(
         return "taken"
 
     if waits_here:
-        assert job.in_turn(take) == "taken"
+        assert job.wait_in_place(take) == "taken"
         assert [0 < pause_s <= 1.0 for pause_s in one.paused_s] == [True]
     else:
         with pytest.raises(Postponed, match="not yet"):
-            job.in_turn(take)
+            job.wait_in_place(take)
         assert one.paused_s == []
 
 
@@ -206,7 +206,7 @@ def test_a_turn_that_comes_after_the_end_of_the_service_is_not_taken(make_world:
         one.stopping = True
 
     with pytest.raises(Postponed, match="the service is stopping"):
-        replace(job, tools=replace(job.tools, pause=told_to_end)).in_turn(take)
+        replace(job, tools=replace(job.tools, pause=told_to_end)).wait_in_place(take)
     assert one.stopping
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hls_handler.work.kept import CachedClient
+from hls_handler.work.active_config import CachedClient
 
 
 def test_a_thing_is_made_anew_only_when_what_it_is_made_of_changes_and_the_old_one_is_closed() -> None:

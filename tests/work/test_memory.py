@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, IssueResponse, Reply, Usage, ValidReply
-from hls_handler.work.memory import keep_answer, recall_answer, retell_answer
+from hls_handler.work.memory import decode_reply, decode_reply_for_display, encode_reply
 from tests.handlers.world import issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
@@ -15,8 +15,8 @@ from tests.prompting.test_library_errors import front
 
 def kept(answer: str) -> str:
     reply = IssueResponse(worth_saying=True, answer=answer, certain=True)
-    step = keep_answer(ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0)
-    recalled = recall_answer(step, reply_type="issue_response", model=IssueResponse)
+    step = encode_reply(ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0)
+    recalled = decode_reply(step, reply_type="issue_response", model=IssueResponse)
     assert recalled is not None
     assert isinstance(recalled.reply, IssueResponse)
     return recalled.reply.answer
@@ -42,8 +42,8 @@ def test_rule_10_a_reply_that_grows_over_its_bound_by_a_redaction_is_recalled_al
         missing=[],
         recommended_response="",
     )
-    step = keep_answer(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
-    recalled = recall_answer(step, reply_type="issue_analysis", model=IssueAnalysis)
+    step = encode_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
+    recalled = decode_reply(step, reply_type="issue_analysis", model=IssueAnalysis)
     assert recalled is not None
     assert isinstance(recalled.reply, IssueAnalysis)
     assert "hunter2" not in recalled.reply.summary
@@ -80,9 +80,9 @@ def answer(model: type[Reply], **fields: object) -> ValidReply:
     ids=["as it was", "fewer values", "any values", "value gone", "other type", "field gone", "new field", "no fields"],
 )
 def test_a_reply_is_used_by_a_changed_prompt_if_it_fits(tmp_path: Path, fields: str, is_used: bool) -> None:
-    step = keep_answer(answer(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"), index=0)
+    step = encode_reply(answer(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"), index=0)
     model = with_fields(tmp_path, fields)
-    recalled = recall_answer(step, reply_type="issue_analysis", model=model)
+    recalled = decode_reply(step, reply_type="issue_analysis", model=model)
     assert (recalled is not None) is is_used
     if recalled is not None:
         assert type(recalled.reply) is model
@@ -90,18 +90,18 @@ def test_a_reply_is_used_by_a_changed_prompt_if_it_fits(tmp_path: Path, fields: 
 
 
 def test_a_reply_of_another_kind_is_never_taken_for_one_that_fits() -> None:
-    step = keep_answer(answer(IssueAnalysis), index=0)
-    assert recall_answer(step, reply_type="issue_response", model=IssueAnalysis) is None
+    step = encode_reply(answer(IssueAnalysis), index=0)
+    assert decode_reply(step, reply_type="issue_response", model=IssueAnalysis) is None
 
 
 def test_people_can_be_told_of_a_reply_whatever_became_of_its_prompt(tmp_path: Path) -> None:
     model = with_fields(tmp_path, "{component: {enum: [payments, none]}, version: {type: string}}")
-    told = retell_answer(keep_answer(answer(model, component="payments", version="2.1"), index=0))
+    told = decode_reply_for_display(encode_reply(answer(model, component="payments", version="2.1"), index=0))
     assert told is not None
     assert isinstance(told.reply, IssueAnalysis)
     assert told.reply.model_dump() == {**issue_analysis().model_dump(), "component": "payments", "version": "2.1"}
 
 
 def test_rule_10_a_credential_in_an_authors_field_is_not_kept(tmp_path: Path) -> None:
-    step = keep_answer(answer(with_fields(tmp_path, AREAS), areas=[], version="ghp_" + "A1b2" * 9), index=0)
+    step = encode_reply(answer(with_fields(tmp_path, AREAS), areas=[], version="ghp_" + "A1b2" * 9), index=0)
     assert "A1b2" not in step.value

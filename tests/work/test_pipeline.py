@@ -15,7 +15,7 @@ from hls_handler.errors import Permanent, Retryable
 from hls_handler.events import parse_event
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
-from hls_handler.work.conclusion import attempt
+from hls_handler.work.runner import attempt
 from tests.handlers.world import file, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE

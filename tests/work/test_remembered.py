@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.deliveries import Checkpoint
-from hls_handler.work.memory import Codec, recall_answer, retell_answer
+from hls_handler.work.memory import Codec, decode_reply, decode_reply_for_display
 from tests.work.remembered.make import stored
 from tests.work.remembered.shapes import Shape, codecs, facts_codecs, shapes
 
@@ -36,8 +36,8 @@ def recalled(known: Known, shape: Shape) -> Any:
     if shape.kind.startswith("ask for "):
         reply_type = shape.kind.removeprefix("ask for ")
         step = Checkpoint("ask", 0, shape.version, shape.value)
-        answered = recall_answer(step, reply_type=reply_type, model=REPLY_TYPES[reply_type])
-        assert (answered is None) or retell_answer(step) is not None
+        answered = decode_reply(step, reply_type=reply_type, model=REPLY_TYPES[reply_type])
+        assert (answered is None) or decode_reply_for_display(step) is not None
         return None if answered is None else answered.reply.model_dump(mode="json")
     codec = known[shape.kind]
     value = codec.decode(Checkpoint(codec.name, 0, shape.version, shape.value))

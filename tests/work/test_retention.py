@@ -62,7 +62,7 @@ def test_it_forgets_batch_after_batch_until_there_is_no_more(caplog: pytest.LogC
     assert store.asked == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3
     assert store.left == {"deliveries": 0, "bodies": 0}
     assert [(record.message, vars(record)["deliveries"], vars(record)["bodies"]) for record in caplog.records] == [
-        ("old deliveries forgotten", 41, 3)
+        ("old deliveries deleted", 41, 3)
     ]
 
 
@@ -130,6 +130,6 @@ def test_it_goes_on_whatever_it_meets(caplog: pytest.LogCaptureFixture) -> None:
         assert [store.looks.get(timeout=PATIENCE_S) for _ in range(3)] == ["look"] * 3
         going_on.stop()
     assert [record.message for record in caplog.records] == [
-        "defect while forgetting old deliveries",
-        "old deliveries could not be forgotten",
+        "defect while deleting old deliveries",
+        "old deliveries could not be deleted",
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.settings.model import Limits
-from hls_handler.work.retry import GiveUp, TryAgain, after_failure
+from hls_handler.work.runner import GiveUp, TryAgain, after_failure
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LIMITS = Limits(max_attempts=4, retry_backoff_s=5, give_up_after_h=24)

@@ -168,7 +168,7 @@ def test_near_the_hourly_brake_a_shadow_is_skipped_and_deliveries_go_on(make_wor
     assert third is not None
     assert (third.state, third.ran) == ("skipped", None)
     assert third.reason == (
-        "5 calls within the hour, and claude.calls_per_hour allows 5: a shadow leaves the last 20% to others"
+        "5 calls within the hour, and claude.calls_per_hour allows 5: shadow prompts may not use the last 20%"
     )
     assert one.row("third").state == "done"
 

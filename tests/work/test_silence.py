@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.work.silence import Expectation, expectations, find_silence, last_heard
+from hls_handler.work.checks import Expectation, expectations, find_silence, last_received
 from tests.settings.files import SMALLEST, load
 from tests.work.world import NOON
 
@@ -49,12 +49,12 @@ def test_an_entry_hears_the_repositories_that_it_decides_about(settings: Setting
         "nobody/x": NOON - timedelta(hours=2),
     }
     table = RepositoryTable(settings)
-    assert [last_heard(one, heard, table) for one in (ANY, ONE, PRIORITY_OTHER)] == [
+    assert [last_received(one, heard, table) for one in (ANY, ONE, PRIORITY_OTHER)] == [
         NOON,
         NOON - timedelta(hours=1),
         NOON - timedelta(hours=3),
     ]
-    assert last_heard(ONE, {"": NOON}, table) is None
+    assert last_received(ONE, {"": NOON}, table) is None
 
 
 @pytest.mark.parametrize(

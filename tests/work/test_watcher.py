@@ -9,8 +9,8 @@ from queue import SimpleQueue
 import pytest
 
 from hls_handler.errors import StoreUnavailable
+from hls_handler.work.active_config import Watcher
 from hls_handler.work.health import Health
-from hls_handler.work.watcher import Watcher
 
 PATIENCE_S = 30.0
 

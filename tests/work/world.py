@@ -23,11 +23,11 @@ from hls_handler.routing import Rule, from_event, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
 from hls_handler.storage import Storage
-from hls_handler.work.conclusion import attempt
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import load_checked
 from hls_handler.work.ports import DeliveryConfig, WorkerContext
+from hls_handler.work.runner import attempt
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
 
 MakeWorld = Callable[..., "World"]

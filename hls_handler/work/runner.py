@@ -1,38 +1,96 @@
-"""What becomes of a delivery after one run: the one place that turns an outcome or an error into its next state."""
+"""Run a claimed delivery and store its next state: finished, rescheduled or dead letter."""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from hls_handler.deliveries import Finished, Lease
-from hls_handler.errors import DependencyDown, LeaseLost, Postponed, Retryable, StepFailed, StoreUnavailable, Superseded
+from hls_handler.errors import (
+    DependencyDown,
+    LeaseLost,
+    Permanent,
+    Postponed,
+    Retryable,
+    StepFailed,
+    StoreUnavailable,
+    Superseded,
+)
 from hls_handler.handlers import handler_for
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
+from hls_handler.settings.model import Limits
 from hls_handler.work.health import Health
-from hls_handler.work.job import GITHUB_PACE
+from hls_handler.work.job import GITHUB_RATE_LIMIT
 from hls_handler.work.pipeline import Ended, work_on
 from hls_handler.work.ports import WorkerContext
-from hls_handler.work.retry import GiveUp, after_failure
 
 log = logging.getLogger(__name__)
 
+BACKOFF_CAP_S = 300.0
+"""Longest backoff in seconds."""
 
-def store_trouble(health: Health, exc: StoreUnavailable) -> None:
-    """A worker could not write, so the door cannot either."""
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """The delivery is rescheduled."""
+
+    at: datetime  # aware UTC
+    counts: bool  # whether the failure uses up one of `limits.max_attempts`
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The delivery becomes a dead letter."""
+
+    reason: str
+
+
+def after_failure(
+    error: StepFailed,
+    *,
+    attempts: int,
+    failures: int,
+    first_failure_at: datetime,
+    now: datetime,
+    jitter: float,
+    limits: Limits,
+) -> TryAgain | GiveUp:
+    """Decide what follows a failed step.
+
+    `attempts` are the delivery's own failures and `failures` all of them, a dependency's too; both include this one.
+    `jitter` is in [0, 1) and spreads the second half of the pause. A server's `not_before` is never shortened.
+    """
+    if isinstance(error, Permanent):
+        return GiveUp(str(error))
+    counts = not isinstance(error, DependencyDown)
+    if counts and attempts >= limits.max_attempts:
+        return GiveUp(f"failed {attempts} times (limits.max_attempts), last: {error}")
+    if now - first_failure_at >= timedelta(hours=limits.give_up_after_h):
+        return GiveUp(f"still failing after {limits.give_up_after_h:g} h (limits.give_up_after_h), last: {error}")
+    doublings = min(failures - 1, 16)  # past the cap anyway, and 2.0 ** 2000 overflows
+    pause_s = min(limits.retry_backoff_s * 2**doublings, BACKOFF_CAP_S)
+    at = now + timedelta(seconds=pause_s * (0.5 + 0.5 * jitter))
+    if isinstance(error, Retryable) and error.not_before is not None:
+        at = max(at, error.not_before)
+    return TryAgain(at=at, counts=counts)
+
+
+def report_store_problem(health: Health, exc: StoreUnavailable) -> None:
+    """Set the store to unhealthy: if a worker cannot write to it, neither can the receiver."""
     remedy = "see the message; work goes on when the database answers again"
     health.report_problem("store", str(exc), remedy, severity="unhealthy")
 
 
 def attempt(lease: Lease, tools: WorkerContext) -> Finished | None:
-    """Run a delivery and record what came of it. None: it isn't finished (it waits, or is not ours any more)."""
+    """Run a delivery and store the result. Returns None if it is not finished: rescheduled, or its lease was lost."""
     try:
         return _finish(lease, tools, _run(lease, tools))
     except LeaseLost:
         log.warning("lease lost; another worker has the delivery")
     except StoreUnavailable as exc:
-        store_trouble(tools.health, exc)
-        log.error("store unavailable; the delivery is taken up again when its lease ends", extra={"error": str(exc)})
+        report_store_problem(tools.health, exc)
+        log.error("store unavailable; the delivery is claimed again when its lease expires", extra={"error": str(exc)})
     return None
 
 
@@ -43,8 +101,8 @@ def _run(lease: Lease, tools: WorkerContext) -> Ended | Superseded | Postponed |
         return exc
     except (LeaseLost, StoreUnavailable):
         raise
-    except Exception as exc:  # the edge of a worker: a defect of ours must not end the thread or lose the delivery
-        log.exception("defect while working on a delivery")
+    except Exception as exc:  # a defect must neither end the thread nor lose the delivery
+        log.exception("defect while processing a delivery")
         return Retryable(f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)")
 
 
@@ -60,7 +118,7 @@ def _finish(lease: Lease, tools: WorkerContext, result: Ended | Superseded | Pos
                 kind=result.kind,
                 handler=result.handler,
                 took_s=took_s,
-                changes=result.kept,
+                changes=result.changes,
                 posting=result.posting,
             )
             log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
@@ -86,7 +144,7 @@ def _handler_of(lease: Lease) -> str:
 
 def _failed(lease: Lease, tools: WorkerContext, error: StepFailed) -> Finished | None:
     store, now = tools.store, tools.store.now()
-    row = store.deliveries.find(lease.guid)  # as it is now: a step that was done meanwhile began the time anew
+    row = store.deliveries.find(lease.guid)  # current row: a successful step resets first_failure_at
     down = isinstance(error, DependencyDown)
     decision = after_failure(
         error,
@@ -99,14 +157,14 @@ def _failed(lease: Lease, tools: WorkerContext, error: StepFailed) -> Finished |
     )
     if isinstance(error, DependencyDown):
         tools.health.report_problem(error.dependency, str(error), error.remedy)
-        pace = {"github": GITHUB_PACE, "claude": CLAUDE_RATE_LIMIT}[error.dependency]
-        told = error.not_before if error.applies_to_all_calls else None
-        until = told or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
-        store.rate_limiter.hold(pace, until)  # nobody else needs to find out by asking too
+        rate_limit = {"github": GITHUB_RATE_LIMIT, "claude": CLAUDE_RATE_LIMIT}[error.dependency]
+        not_before = error.not_before if error.applies_to_all_calls else None
+        until = not_before or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
+        store.rate_limiter.hold(rate_limit, until)  # other workers need not fail first
     if isinstance(decision, GiveUp):
         store.queue.dead_letter(lease, reason=decision.reason, handler=_handler_of(lease))
-        log.error("delivery is dead", extra={"reason": decision.reason})
+        log.error("delivery failed for good", extra={"reason": decision.reason})
         return Finished(lease.guid, "dead", decision.reason)
     store.queue.reschedule(lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts)
-    log.warning("delivery failed and is tried again", extra={"reason": str(error), "at": decision.at.isoformat()})
+    log.warning("delivery failed and is retried", extra={"reason": str(error), "at": decision.at.isoformat()})
     return None
