@@ -24,7 +24,7 @@ SIGNAL_POLL = ("cli/serve.py", "_run")  # runs beside the requests in the same t
 STEPS = {STORE: "store", WORK: "work"}
 
 _local = threading.local()
-_record: dict[str, list[str]] = {}
+_records: list[dict[str, list[str]]] = [{}]  # a step that began before SIGUSR1 ends in the record before
 
 
 def _profile(frame: FrameType, event: str, _arg: object) -> None:
@@ -33,14 +33,14 @@ def _profile(frame: FrameType, event: str, _arg: object) -> None:
     function = _function(frame)
     if event == "call":
         if function in STEPS:
-            _local.files = {}
+            _local.record, _local.files = _records[-1], {}
         if threading.current_thread() is threading.main_thread():
             if SIGNAL_POLL not in map(_function, _with_callers(frame)):
-                _add("receive", [*_record.get("receive", ()), function[0]])
+                _add(_records[-1], "receive", [*_records[-1].get("receive", ()), function[0]])
         elif hasattr(_local, "files"):
             _local.files[function[0]] = None
     elif event == "return" and function in STEPS:
-        _add(STEPS[function], list(_local.files))
+        _add(_local.record, STEPS[function], list(_local.files))
         del _local.files
 
 
@@ -54,19 +54,19 @@ def _with_callers(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _add(step: str, files: list[str]) -> None:
+def _add(record: dict[str, list[str]], step: str, files: list[str]) -> None:
     """Keep the longest list: a worker that finds nothing to claim calls fewer files."""
-    _record[step] = max(_record.get(step, []), list(dict.fromkeys(files)), key=len)
+    record[step] = max(record.get(step, []), list(dict.fromkeys(files)), key=len)
 
 
 def _write(_signal: int, _frame: FrameType | None) -> None:
     path = Path(os.environ["HLS_CALLED_FILES"])
-    path.with_suffix(".new").write_text(json.dumps(_record))
+    path.with_suffix(".new").write_text(json.dumps(_records[-1]))
     path.with_suffix(".new").replace(path)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, lambda _signal, _frame: _record.clear())
+    signal.signal(signal.SIGUSR1, lambda _signal, _frame: _records.append({}))
     signal.signal(signal.SIGUSR2, _write)
     threading.setprofile(_profile)
     sys.setprofile(_profile)

@@ -133,7 +133,7 @@ def assert_quiet(log: str) -> None:
     """A line for each delivery that was refused, and few others: nobody reads a trace for each try."""
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line for line in lines if "exception" in line] == []
-    others = [line for line in lines if line["level"] != "INFO" and line["logger"] != "hls_handler.web.door"]
+    others = [line for line in lines if line["level"] != "INFO" and line["logger"] != "hls_handler.web.receiver"]
     assert len(others) <= 30, others
 
 
@@ -274,7 +274,7 @@ def test_an_sqlite_file_on_a_full_disk(near: Place) -> None:
     bound = near.service.log.stat().st_size + 1_000_000
     said = go_through(near, files_may_not_grow(near.service.process.pid, bound), stats=200)
     near.stream.filling_bytes = 0
-    assert "look at the disk: it refuses to read or write" in said
+    assert "check the disk: reading or writing fails" in said
 
 
 def test_a_start_while_the_database_is_down_is_refused_with_what_to_do(distant: Distant, tmp_path: Path) -> None:

@@ -120,16 +120,16 @@ def assert_refused(service: Service, hostile: Sequence[Hostile]) -> Counter[int]
     return Counter(status for statuses in answered for status in statuses or [0])
 
 
-def until_identity_is_stored(service: Service) -> None:
+def until_account_is_stored(service: Service) -> None:
     """Wait for the row that the first probe of a start writes."""
     waiting = Waiting(10)
-    while not rows(service)["identities"]:
+    while not rows(service)["bot_accounts"]:
         assert waiting.more(), "the probe did not store the account"
 
 
 def test_rule_4_hostile_requests_are_no_5xx_and_leave_nothing(service: Service) -> None:
     known = [*tricks(), *not_signed(SECRET), *of_wrong_shape(SECRET)]
-    until_identity_is_stored(service)
+    until_account_is_stored(service)
     before = rows(service)
     assert_refused(service, known)
     warm_bytes = memory_bytes(service)
