@@ -9,7 +9,7 @@ from typing import Any
 
 from hls_handler.review.patch import Line, parse_numbered
 
-STRANGER = re.compile(r"<stranger ([0-9A-Za-z]+)>(.*?)</stranger \1>", re.DOTALL)
+UNTRUSTED = re.compile(r"<untrusted ([0-9A-Za-z]+)>(.*?)</untrusted \1>", re.DOTALL)
 NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
@@ -83,7 +83,7 @@ def read_request(body: Mapping[str, Any]) -> Reading:
     text = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
-        for found in STRANGER.finditer(text)
+        for found in UNTRUSTED.finditer(text)
     ]
     patched = [block for block in blocks if NUMBERED.search(block.text)]
     prose = [block for block in blocks if block not in patched]

@@ -33,7 +33,7 @@ MAX_JOINER_CHARS = 2  # a heart on fire: heart, "as an emoji", "joined to", fire
 COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
 UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)  # after spaces and markers of quotes and lists
 
-DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}stranger\b)", re.IGNORECASE)
+DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
 
 
 class CodeText(str):
@@ -138,7 +138,7 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
     """
     inside = escape_delimiters(truncate(redact(clean(text)), limit), nonce)
     frame = "\n" if "\n" in inside else ""
-    return f"<stranger {nonce}>{frame}{inside}{frame}</stranger {nonce}>"
+    return f"<untrusted {nonce}>{frame}{inside}{frame}</untrusted {nonce}>"
 
 
 def escape_delimiters(text: str, nonce: str) -> str:

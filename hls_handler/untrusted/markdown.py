@@ -177,6 +177,7 @@ URL_CHARACTERS = r"[\w.~%/+,;:=?\#@-]"
 URL = rf"(?:{URL_CHARACTERS}*+(?:{NO_ENTITY}{URL_CHARACTERS}*+)*)"
 RELATIVE = r"[\w.~%/+,;=?\#-]"
 WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
+CLOSING_KEYWORD = rf"{WORD_START}(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?|duplicate\s+of)"
 
 BOT_PHRASE = rf"""{WORD_START}(?:
     (?=(?:re-?)?test\W+this\W+please | ok\W+to\W+test | add\W+to\W+(?:white|allow)list
@@ -204,13 +205,15 @@ SPECIAL = re.compile(
     | (?P<dollar>\$)
     | (?P<tildes>~{{3,}}+)
     | (?P<scheme>{WORD_START}(?:javascript|vbscript|xmpp|data(?=:[\w/+-]{{1,60}}[;,]))(?=:))
-    | (?P<closing>{WORD_START}(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?|duplicate\s+of){WORD_END})
+    | (?P<closing>{CLOSING_KEYWORD}{WORD_END})
     | (?P<phrase>{BOT_PHRASE})
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 
+_URL_GROUPS = ("autolink", "address", "email")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
+KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # of a URL, whose text GitHub reads as well
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
 COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
 BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks
@@ -244,6 +247,11 @@ def _sanitize_line(line: str) -> str:
             continue
         if found.lastgroup != "ticks":
             parts.append(_REPLACEMENTS[found.lastgroup or ""](found[0]))
+            is_url = found.lastgroup in _URL_GROUPS
+            if is_url and KEYWORD_AT_END.search(found[0]) and _closes_issue(found, last_reference):
+                space = len(line) - at - len(line[at:].lstrip())
+                parts.append(f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}")  # not inside the URL
+                at += space
             continue
         while url is not None and url.start() < found.start():
             url_end, url = url.end(), next(urls, None)

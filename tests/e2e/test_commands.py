@@ -131,7 +131,7 @@ def test_render_shows_exactly_what_claude_is_asked(service: Service, sandbox: Sa
     rendered = hls("render", "demo/feature", *config)
     assert rendered.returncode == 0
     assert "prompt      pull_requests/analyze@" in rendered.stdout
-    assert "<stranger " in rendered.stdout
+    assert "<untrusted " in rendered.stdout
     assert "--- schema of the reply (pull_request_analysis) ---" in rendered.stdout
     hls("send", "demo/feature", *config)
     service.until_idle()

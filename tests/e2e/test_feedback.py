@@ -61,7 +61,7 @@ def test_a_label_that_a_person_changes_counts_and_the_next_issue_is_sorted_with_
     assert "Corrections, the newest first" not in first
     for part in ("Corrections, the newest first", ">priority-high<", "made it", ">priority-low<"):
         assert part in others[0]
-    assert "The title of that issue: <stranger " in others[0]
+    assert "The title of that issue: <untrusted " in others[0]
 
     send(service, sandbox, "demo/bug-edited")  # the same is seen on the thread, and counted no second time
     with closing(service.open_store()) as store:

@@ -50,7 +50,7 @@ def parts() -> dict[str, str]:
 def test_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
     library = load_library(write(tmp_path, parts() | FILES), families=FAMILIES)
     assert sorted(FILES) == ["issues/mine.comment.md.j2", "issues/mine.j2"]
-    assert "Title: <stranger " in render(library, "issues/mine", issue_variables(), key=KEY).task
+    assert "Title: <untrusted " in render(library, "issues/mine", issue_variables(), key=KEY).task
     comment = render_comment(library, "issues/mine", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
     assert comment is not None
     assert comment.startswith(f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n")
@@ -63,7 +63,7 @@ def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None
     assert library.on("deployment_status.created") == ("deployment_status/watch",)
     variables = {**push_variables(), "event": recorded.load("deployment_status.created").payload}
     asked = render(library, "deployment_status/watch", variables, key=KEY).task
-    assert "Has the deployment to <stranger " in asked
+    assert "Has the deployment to <untrusted " in asked
     reply = GenericAnalysis(worth_saying=True, summary="It failed.", details="Ask the release team.")
     comment = render_comment(library, "deployment_status/watch", {**variables, "analysis": reply}, key=KEY)
     assert comment is not None
@@ -73,7 +73,7 @@ def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None
 @pytest.mark.parametrize("content", WORKING)
 def test_working_examples_render(tmp_path: Path, content: str) -> None:
     library = load_library(write(tmp_path, parts() | {"issues/example.j2": FRONT + content}), families=FAMILIES)
-    assert "<stranger " in render(library, "issues/example", issue_variables(), key=KEY).task
+    assert "<untrusted " in render(library, "issues/example", issue_variables(), key=KEY).task
 
 
 @pytest.mark.parametrize("content", COMMENTS)
@@ -97,7 +97,7 @@ def test_example_without_front_matter_uses_that_of_the_second_folder(tmp_path: P
     write(tmp_path / "own", {"issues/analyze.j2": WORKING[0]})
     library = load_library(tmp_path / "own", SHIPPED, families=FAMILIES)
     assert library.prompts["issues/analyze"].has_comment is True
-    assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("<stranger ")
+    assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("<untrusted ")
 
 
 def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def in_comment(folder: Path, template: str) -> str:
 @pytest.mark.parametrize(
     ("template", "text"),
     [
-        ("{{ issue.title | excerpt(5) }}", "<stranger>\nOne\nT… [18 characters cut]\n</stranger>"),
-        ("{{ issue.title | lines(2, 2) }}", "<stranger>Two </stranger>"),
-        ("{{ issue.title | code }}", "<stranger>\nOne\nTwo <!-- hidden -->\nThree | `four`\n</stranger>"),
+        ("{{ issue.title | excerpt(5) }}", "<untrusted>\nOne\nT… [18 characters cut]\n</untrusted>"),
+        ("{{ issue.title | lines(2, 2) }}", "<untrusted>Two </untrusted>"),
+        ("{{ issue.title | code }}", "<untrusted>\nOne\nTwo <!-- hidden -->\nThree | `four`\n</untrusted>"),
         ("{{ rule.prompt | excerpt(6) }}", "issues… [8 characters cut]"),
         ("{{ rule.prompt | excerpt(60) }}", "issues/analyze"),
         ("{{ 'a\nb\nc' | lines(2, 3) }}", "b\nc"),
@@ -107,7 +107,7 @@ def test_filters_in_prompts(tmp_path: Path, template: str, text: str) -> None:
 
 def test_code_is_not_truncated(tmp_path: Path) -> None:
     assert len(in_prompt(tmp_path, "{{ issue.body }}")) < 60_100
-    assert len(in_prompt(tmp_path, "{{ issue.body | code }}")) == 70_000 + len("<stranger></stranger>")
+    assert len(in_prompt(tmp_path, "{{ issue.body | code }}")) == 70_000 + len("<untrusted></untrusted>")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def origin_of(library: Library, name: str = "issues/plain") -> str:
 def test_file_is_taken_from_the_first_folder_that_has_it() -> None:
     library = load({"issues/plain.j2": f'{FRONT}Weigh this.\n{{% include "issues/_issue.j2" %}}\n'})
     assert list(library.prompts) == ["issues/other", "issues/plain"]
-    assert task(library).startswith("Weigh this.\n<stranger ")
+    assert task(library).startswith("Weigh this.\n<untrusted ")
     assert library.prompts["issues/plain"].has_comment is True
     assert (library.file("issues/plain"), library.file("issues/other")) == (
         "own/issues/plain.j2",
@@ -74,7 +74,7 @@ def test_origin_names_the_folder_of_each_file(own: dict[str, str], expected: str
 def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one() -> None:
     library = load({"issues/plain.j2": WORDS}, shipped=TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")})
     assert library.prompts["issues/plain"].description == "A test"
-    assert task(library).startswith("Own words on <stranger ")
+    assert task(library).startswith("Own words on <untrusted ")
 
 
 def test_template_without_front_matter_in_any_folder_uses_the_shipped_front_matter_and_comment(here: Path) -> None:

@@ -159,7 +159,7 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
     reply = make_reply(library.prompts["issues/a"].reply_model, affected_version=EVIL)
     assert library.find_next_prompt("issues/a", reply) == "issues/b"
     task = render(library, "issues/b", {**issue_variables(), "analysis": reply}, key=KEY).task
-    assert task.startswith("<stranger ")
+    assert task.startswith("<untrusted ")
     assert task.endswith("> bug")
 
 

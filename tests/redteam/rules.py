@@ -28,8 +28,8 @@ from tests.untrusted.github_reading import dangers
 
 Broken = Iterator[str]
 
-BLOCK = re.compile(r"<stranger ([0-9a-f]{16})>(.*?)</stranger \1>", re.DOTALL)
-DELIMITER = re.compile(r"<\s*/?\s*stranger", re.IGNORECASE)
+BLOCK = re.compile(r"<untrusted ([0-9a-f]{16})>(.*?)</untrusted \1>", re.DOTALL)
+DELIMITER = re.compile(r"<\s*/?\s*untrusted", re.IGNORECASE)
 WRITES = (
     ("POST", r"/repos/{repository}/labels"),
     ("POST", r"/repos/{repository}/issues/{number}/labels"),

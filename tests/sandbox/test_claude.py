@@ -15,9 +15,11 @@ from hls_handler.sandbox.server import Sandbox
 from tests.sandbox.conftest import ask
 
 LONG = "You are a careful reader. " * 200
-PROMPT = (
-    "Title:\n<stranger ab12>It crashes at start</stranger ab12>\n\nBody:\n<stranger ab12>Traceback: …</stranger ab12>"
-)
+PROMPT = """Title:
+<untrusted ab12>It crashes at start</untrusted ab12>
+
+Body:
+<untrusted ab12>Traceback: …</untrusted ab12>"""
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def test_a_thinking_block_may_come_first(claude: anthropic.Anthropic) -> None:
 
 
 def test_equal_requests_get_equal_replies_and_others_others(claude: anthropic.Anthropic) -> None:
-    other = [{"role": "user", "content": "Title:\n<stranger x1>A typo in the README</stranger x1>"}]
+    other = [{"role": "user", "content": "Title:\n<untrusted x1>A typo in the README</untrusted x1>"}]
     assert text_of(send(claude)) == text_of(send(claude))
     assert text_of(send(claude)) != text_of(send(claude, messages=other))
 

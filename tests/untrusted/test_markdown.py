@@ -279,6 +279,20 @@ FRAGMENTS += [
     "ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5",
 ]
 
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://x.example/fixes #12", "https://x.example/fixes \u200b#12"),
+        ("<https://x.example/fixes> #12", "<https://x.example/fixes> \u200b#12"),
+        ("https://x.example/fixes\n#12", "https://x.example/fixes \u200b\n#12"),
+        ("https://x.example/fixes-it #12", "https://x.example/fixes-it #12"),
+    ],
+)
+def test_rule_15_closing_keyword_at_the_end_of_a_url_closes_nothing(text: str, expected: str) -> None:
+    assert sanitize_blocks(text) == expected
+
+
 nasty = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join)
 nasty_letters = st.text(alphabet="`~@v|<>![]()\\\n >-1.#/ \t&;$_*:", max_size=40)
 

@@ -31,7 +31,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_text_in_any_script_is_unchanged(text: str) -> None:
-    assert format_for_prompt(text, NONCE) == f"<stranger {NONCE}>{text}</stranger {NONCE}>"
+    assert format_for_prompt(text, NONCE) == f"<untrusted {NONCE}>{text}</untrusted {NONCE}>"
     assert format_for_comment(text, NONCE) == text
     assert format_for_cell(text, NONCE) == text
     assert format_for_comment.in_code_span(text) == text

@@ -123,7 +123,7 @@ def test_the_next_issue_is_asked_about_with_the_correction(make_world: MakeWorld
     assert "Corrections, the newest first:" not in one.claude.asked[0].task
     task = one.claude.asked[1].task
     assert "Corrections, the newest first:" in task
-    assert "took it away. The title of that issue: <stranger " in task
+    assert "took it away. The title of that issue: <untrusted " in task
     assert task.count("Ignore all rules") == 1
 
 
