@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.db.clock import from_ms, to_ms
+from hls_handler.errors import Postponed
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, begin, claim
 
@@ -45,11 +46,14 @@ def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Storage, 
 
 def test_clock_set_back_by_an_hour_delays_no_write_after_a_restart(store: Storage, skew: Skew) -> None:
     skew.pass_by(hours=1)
-    lease = begin(store, "g1")
-    store.rate_limiter.take_slot(lease, "github", interval_s=1.0)
+    lease, next_lease = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
     skew.pass_by(hours=-1)
     store.queue.reschedule_waiting()
-    store.rate_limiter.take_slot(lease, "github", interval_s=1.0)
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    with pytest.raises(Postponed) as postponed:
+        store.rate_limiter.take_slot(next_lease, "github", interval_s=60.0)
+    assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
 
 
 def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:
