@@ -141,44 +141,45 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
     class LimitedProtocol(HttpToolsProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._pending_bytes = 0  # of headers, trailers or chunk extensions
+            self._pending_bytes = 0  # received since the last complete part: headers, chunk, body
+            self._in_headers = False
             self._headers = self._header_bytes = self._requests = 0
-            self._deadline = self._after(limits().header_timeout_s, self._time_out_headers)
+            self._deadline: asyncio.TimerHandle | None = None
+            self._start_deadline()
             connections.add(transport, self.loop.time())
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._deadline.cancel()
+            self._end_deadline()
             connections.remove(self.transport)
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             self._pending_bytes, self._requests = self._pending_bytes + len(data), 0
-            if self._deadline.cancelled() and self.cycle.response_complete:  # empty lines begin no message
-                self._deadline = self._after(limits().header_timeout_s, self._time_out_headers)
             super().data_received(data)
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
-                self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
+                self.transport.write(_response(b"400 Bad Request", f"the headers are over {MAX_HEADER_BYTES} bytes"))
+                self.transport.close()
+            elif self._pending_bytes and (self._in_headers or self.cycle.response_complete):
+                self._start_deadline()  # also for empty lines, which begin no message
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            self._in_headers = True
             self._headers, self._header_bytes, self._requests = 0, 0, self._requests + 1
             if self._requests > MAX_PIPELINED:
                 raise ValueError("too many pipelined requests")  # ends the parser, which leads to a 400
-            self._deadline.cancel()
-            self._deadline = self._after(limits().header_timeout_s, self._time_out_headers)
 
         def on_header(self, name: bytes, value: bytes) -> None:
             self._headers, self._header_bytes = self._headers + 1, self._header_bytes + len(name) + len(value)
             if self._headers > MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
                 raise ValueError("too many or too long headers")
-            super().on_header(name, value)
+            if self._in_headers:  # trailers would otherwise become headers of the request
+                super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
-            self._pending_bytes = 0
-            self._deadline.cancel()
-            self._deadline = self._after(limits().body_timeout_s + 1, self.transport.close)  # the receiver's is earlier
+            self._pending_bytes, self._in_headers = 0, False
+            self._end_deadline()
             super().on_headers_complete()
-            self.headers = []  # for trailers, which would otherwise be added to the request's headers
 
         def on_body(self, body: bytes) -> None:
             self._pending_bytes = 0
@@ -186,20 +187,21 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
         def on_message_complete(self) -> None:
             self._pending_bytes = 0
-            self._deadline.cancel()
             connections.has_sent_request(self.transport)
             super().on_message_complete()
 
-        def _after(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
-            return self.loop.call_later(seconds, call)
+        def _start_deadline(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
+
+        def _end_deadline(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
 
         def _time_out_headers(self) -> None:
             if self._pending_bytes:  # a proxy takes what it gets on an unused connection for its next response
                 self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
-            self.transport.close()
-
-        def send_400_response(self, msg: str) -> None:
-            self.transport.write(_response(b"400 Bad Request", msg))
             self.transport.close()
 
     return LimitedProtocol

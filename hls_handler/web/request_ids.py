@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-import uuid
 from collections.abc import Iterable
 
 from starlette.responses import JSONResponse
@@ -38,12 +38,11 @@ class RequestIdMiddleware:
             return
         request_id = given_request_id(scope["headers"]) or new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        has_body = any(name in _BODY_HEADERS and value != b"0" for name, value in scope["headers"])
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 is_read = scope["method"] == "POST" and message["status"] not in (404, 405)
-                close = (CLOSE,) if has_body and not is_read else ()
+                close = (CLOSE,) if not is_read and _has_body(scope["headers"]) else ()
                 message["headers"] = [*message["headers"], *response_headers(request_id), *close]
             await send(message)
 
@@ -55,6 +54,10 @@ class RequestIdMiddleware:
                 await JSONResponse({"detail": INTERNAL_ERROR}, 500)(scope, receive, send_with_id)
 
 
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name in _BODY_HEADERS and value != b"0" for name, value in headers)
+
+
 def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """Return the sender's X-Request-ID if it occurs once and is a plain token of 8 to 64 characters."""
     given = [value for name, value in headers if name == HEADER]
@@ -62,7 +65,7 @@ def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def new_request_id() -> str:
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
