@@ -169,7 +169,6 @@ class BotAccounts:
             "login": account.login,
             "account_id": account.id,
             "account_type": account.type,
-            "seen_at": self._database.now,
         }
         new = self._database.insert(bot_accounts).values(fingerprint=fingerprint, **columns)
         with self._database.writing() as connection:

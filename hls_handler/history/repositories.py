@@ -194,7 +194,6 @@ class RepositoryFiles:
             bot_login=bot_login,
             version=version,
             guid=lease.guid,
-            reported_at=self._database.now,
         )
         reporter = select(_report.guid).where(
             _report.repository_id == repository_id, _report.bot_login == bot_login, _report.version == version

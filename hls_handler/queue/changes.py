@@ -101,8 +101,8 @@ class DeliveryWriter:
         self._database = database
         self.fence = Fence(database)
         self.counters = CounterWriter(database)
-        new = database.insert(checkpoints).values(saved_at=database.now)
-        replaced = ("version", "duration_ms", "saved_at", "value")
+        new = database.insert(checkpoints)
+        replaced = ("version", "duration_ms", "value")
         self._save: ReturningInsert[Any] = new.on_conflict_do_update(
             index_elements=["delivery_id", "name", "step_index"], set_={name: new.excluded[name] for name in replaced}
         ).returning(checkpoints.c.name)
@@ -111,10 +111,10 @@ class DeliveryWriter:
             "ours": self._upsert_labels(set_once=("set_at",)),
             "gone": self._upsert_labels(),
         }
-        new_comment = database.insert(comments).values(changed_at=database.now)
+        new_comment = database.insert(comments)
         self._comment: Insert = new_comment.on_conflict_do_update(
             index_elements=["repository_id", "bot_login", "number", "family"],
-            set_={name: new_comment.excluded[name] for name in ("comment_id", "body_digest", "changed_at")},
+            set_={name: new_comment.excluded[name] for name in ("comment_id", "body_digest")},
         )
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
@@ -174,11 +174,10 @@ class DeliveryWriter:
         """An upsert that replaces the state, keeps the columns `keep_if_null` if the new value is NULL, and sets the
         times `set_once` if they were NULL.
         """
-        now = self._database.now
-        new = self._database.insert(labels).values(changed_at=now, **dict.fromkeys(set_once, now))
+        new = self._database.insert(labels).values(dict.fromkeys(set_once, self._database.now))
         return new.on_conflict_do_update(
             index_elements=["repository_id", "bot_login", "number", "name"],
-            set_={name: new.excluded[name] for name in ("state", "changed_at")}
+            set_={"state": new.excluded["state"]}
             | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keep_if_null}
             | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in set_once},
         ).returning(labels.c.name)
