@@ -37,6 +37,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
+from hls_handler.queue.pauses import document
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import export_proxy_settings
@@ -51,7 +52,6 @@ from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
 from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.outcomes import Outcomes
-from hls_handler.work.pauses import document
 from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from hls_handler.work.probe import Check, Probe
 from hls_handler.work.retention import Retention

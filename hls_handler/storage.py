@@ -9,23 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from hls_handler.db.clock import no_skew
 from hls_handler.db.database import Database, NotReady, parse_url
 from hls_handler.db.files import ensure_private_file
 from hls_handler.db.migrate import migrate, require_current
+from hls_handler.db.values import no_skew
 from hls_handler.history.calls import ClaudeCalls
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
 from hls_handler.history.statistics import Deliveries, Statistics
-from hls_handler.queue.changes import DeliveryWriter
-from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.queue.changes import Checkpoints, DeliveryWriter
 from hls_handler.queue.delivery_queue import DeliveryQueue
-from hls_handler.queue.leases import LockStatements
-from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
-from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.queue.rate_limiter import Locks, RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +94,14 @@ class Storage:
 
     @classmethod
     def over(cls, database: Database) -> Self:
-        writer, lock_statements = DeliveryWriter(database), LockStatements(database)
-        rate_limiter = RateLimiter(database, writer, lock_statements)
+        writer = DeliveryWriter(database)
+        rate_limiter = RateLimiter(database, writer)
         return cls(
             database=database,
             queue=DeliveryQueue(database, writer),
             checkpoints=Checkpoints(database, writer),
             rate_limiter=rate_limiter,
-            locks=Locks(database, writer, lock_statements),
+            locks=Locks(database, writer),
             pauses=Pauses(database),
             deliveries=Deliveries(database),
             statistics=Statistics(database),

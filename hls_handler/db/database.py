@@ -20,7 +20,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.db.clock import from_ms, now_ms
 from hls_handler.db.postgresql import (
     NO_POOLER,
     OpenConnections,
@@ -37,6 +36,7 @@ from hls_handler.db.sqlite import (
     sqlite_engine,
 )
 from hls_handler.db.tables import deliveries, secrets
+from hls_handler.db.values import from_ms, now_ms
 from hls_handler.errors import StoreUnavailable
 
 _CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(7246174)")

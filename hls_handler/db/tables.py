@@ -24,24 +24,12 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+
+from hls_handler.db.values import UntrustedString
 
 metadata = MetaData()
 
 Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite increments automatically only an INTEGER
-
-
-class UntrustedString(TypeDecorator[str]):
-    """Text that may contain untrusted characters; NUL and lone surrogates, which no database stores, are replaced."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        if value is None or value.isprintable():
-            return value
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _delivery(*, primary_key: bool = False) -> Column[int]:

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, func, literal_column, select, true
 
 from hls_handler.analysis import Usage, ValidReply
-from hls_handler.db.clock import HOUR_MS, from_ms, maybe_from_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, slots
+from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, prepare
@@ -57,22 +56,6 @@ class CallRow:
     cache_read_tokens: int | None
     cost_usd: float | None
     took_s: float | None
-
-    @property
-    def of_shadow(self) -> bool:
-        return self.index >= FIRST_SHADOW_STEP
-
-
-@dataclass(frozen=True, slots=True)
-class AnalysisRow:
-    """One validated reply."""
-
-    index: int
-    prompt_id: str
-    reply_type: str  # a key of `analysis.REPLY_TYPES`
-    model: str
-    reply: str  # JSON
-    analysed_at: datetime
 
     @property
     def of_shadow(self) -> bool:
@@ -233,43 +216,19 @@ class ClaudeCalls:
         """Return a delivery's calls in the order of their start."""
         query = select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == guid)
         with self._database.reading() as connection:
-            return [_call(row) for row in connection.execute(query.order_by(_c.started_at, _c.id))]
-
-    def analyses_of(self, guid: str) -> list[AnalysisRow]:
-        """Return the replies about a delivery, first reply first."""
-        query = select(analyses).join(deliveries, _d.id == analyses.c.delivery_id).where(_d.guid == guid)
-        with self._database.reading() as connection:
             return [
-                AnalysisRow(
-                    index=row.step_index,
-                    prompt_id=row.prompt_id,
-                    reply_type=row.reply_type,
-                    model=row.model,
-                    reply=row.reply,
-                    analysed_at=from_ms(row.analysed_at),
-                )
-                for row in connection.execute(query.order_by(analyses.c.step_index))
+                from_row(CallRow, row, index=row.step_index, cost_usd=_usd(row.cost_micro_usd))
+                for row in connection.execute(query.order_by(_c.started_at, _c.id))
             ]
 
     def prompt_stats(self) -> list[PromptStats]:
         """Return statistics of each version of a prompt that was ever used, in the order of their ids."""
         with self._database.reading() as connection:
             rows = sum_calls(connection, true(), with_deleted=True)
-        totals: dict[str, PromptTotals] = {}
+        by_prompt: dict[str, list[PromptTotals]] = {}
         for row in rows:
-            before = totals.get(row.prompt_id)
-            totals[row.prompt_id] = row if before is None else before.plus(row)
-        return [
-            PromptStats(
-                prompt_id=one.prompt_id,
-                replies=one.replies,
-                cost_usd=one.cost_micro_usd / 1_000_000,
-                calls_of_unknown_cost=one.calls_of_unknown_cost,
-                last_error=one.last_error,
-                last_error_at=maybe_from_ms(one.last_error_at),
-            )
-            for _, one in sorted(totals.items())
-        ]
+            by_prompt.setdefault(row.prompt_id, []).append(row)
+        return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
         """Return why the hourly budget does not allow a call now, after reserving a time for it; None if it does."""
@@ -302,16 +261,17 @@ class PromptTotals:
     last_error: str | None
     last_error_at: int | None
 
-    def plus(self, other: PromptTotals) -> PromptTotals:
-        later = max(self, other, key=lambda row: -1 if row.last_error_at is None else row.last_error_at)
-        return PromptTotals(
-            prompt_id=self.prompt_id,
-            replies=self.replies + other.replies,
-            cost_micro_usd=self.cost_micro_usd + other.cost_micro_usd,
-            calls_of_unknown_cost=self.calls_of_unknown_cost + other.calls_of_unknown_cost,
-            last_error=later.last_error,
-            last_error_at=later.last_error_at,
-        )
+
+def _prompt_stats(prompt_id: str, totals: Sequence[PromptTotals]) -> PromptStats:
+    last = max(totals, key=lambda row: -1 if row.last_error_at is None else row.last_error_at)
+    return PromptStats(
+        prompt_id=prompt_id,
+        replies=sum(row.replies for row in totals),
+        cost_usd=sum(row.cost_micro_usd for row in totals) / 1_000_000,
+        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in totals),
+        last_error=last.last_error,
+        last_error_at=None if last.last_error_at is None else from_ms(last.last_error_at),
+    )
 
 
 def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False) -> list[PromptTotals]:
@@ -372,24 +332,8 @@ def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
     }
 
 
-def _call(row: Any) -> CallRow:
-    return CallRow(
-        id=row.id,
-        index=row.step_index,
-        prompt_id=row.prompt_id,
-        model=row.model,
-        sender=row.sender,
-        started_at=from_ms(row.started_at),
-        finished_at=maybe_from_ms(row.finished_at),
-        outcome=row.outcome,
-        error=row.error,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        cache_write_tokens=row.cache_write_tokens,
-        cache_read_tokens=row.cache_read_tokens,
-        cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000,
-        took_s=None if row.duration_ms is None else row.duration_ms / 1000,
-    )
+def _usd(cost_micro_usd: int | None) -> float | None:
+    return None if cost_micro_usd is None else cost_micro_usd / 1_000_000
 
 
 def _micro_usd(cost_usd: float | None) -> int | None:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import bot_accounts, comments, labels
+from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
+from hls_handler.db.values import literal
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
@@ -24,6 +25,7 @@ from hls_handler.queue.changes import (
 
 C = TypeVar("C", LabelChange, CommentChange)
 
+_d = deliveries.c
 _OF_CONVERSATION = ("repository_id", "bot_login", "number")
 _LABELS = select(labels.c.name, labels.c.state).where(
     and_(*(labels.c[name] == bindparam(name) for name in _OF_CONVERSATION))
@@ -48,6 +50,60 @@ class ConversationState:
 
     labels: Mapping[str, LabelState]
     comments: Mapping[str, KnownComment]  # by prompt family
+
+
+_own = deliveries.alias("own")
+_NEWER = and_(  # a delivery without a conversation has none
+    _d.conversation_key == bindparam("of_conversation"),
+    _d.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
+)
+_HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # rarely any, and a tenth of the cost of the rest
+_NEWEST_HEAD = (
+    select(_d.head_sha)
+    .where(
+        _NEWER,
+        _d.event == "pull_request",
+        _d.state.in_([literal("queued"), literal("running"), literal("done")]),
+        _d.head_sha.is_not(None),
+    )
+    .order_by(_d.id.desc())
+    .limit(1)
+)
+_LAST_CLOSING = (
+    select(_d.action)
+    .where(
+        _NEWER,
+        or_(_d.event == "issues", _d.event == "pull_request"),
+        or_(*(_d.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
+    )
+    .order_by(_d.id.desc())
+    .limit(1)
+)
+_IS_ANSWERED = exists().where(
+    _NEWER,
+    _d.state == literal("done"),
+    _d.posting_status == "done",
+    analyses.c.delivery_id == _d.id,
+    analyses.c.step_index == 0,
+    func.substr(analyses.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
+)
+_SELECT_NEWER = select(
+    _NEWEST_HEAD.scalar_subquery().label("head_sha"),
+    _LAST_CLOSING.scalar_subquery().label("closing"),
+    _IS_ANSWERED.label("is_answered"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """What newer deliveries of the same conversation show about one of its deliveries."""
+
+    head_sha: str | None  # the newest head commit, if it is not the delivery's own
+    is_closed: bool  # closed, deleted or transferred, and not reopened after that
+    is_answered: bool  # the same prompt answered a newer event, and the result was posted
+
+
+NOTHING_NEWER = Newer(head_sha=None, is_closed=False, is_answered=False)
 
 
 class ConversationHistory:
@@ -148,6 +204,25 @@ class Conversations:
         return ConversationState(
             labels={row.name: row.state for row in label_rows},
             comments={row.family: KnownComment(row.comment_id, row.body_digest) for row in comment_rows},
+        )
+
+    def find_newer(self, lease: Lease, prompt: str) -> Newer:
+        """Return what newer deliveries show about a delivery that a prompt ("issues/analyze") processes."""
+        own = f"{prompt}@"
+        terms = {
+            "of_guid": lease.guid,
+            "of_conversation": lease.conversation_key or "",
+            "up_to_its_hash": own,
+            "length": len(own),
+        }
+        with self._database.reading() as connection:
+            if connection.execute(_HAS_NEWER, terms).first() is None:
+                return NOTHING_NEWER
+            row = connection.execute(_SELECT_NEWER, terms).one()
+        return Newer(
+            head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
+            is_closed=row.closing is not None and row.closing != "reopened",
+            is_answered=bool(row.is_answered),
         )
 
 

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, or_, select
 
-from hls_handler.db.clock import HOUR_MS, to_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import corrections, deliveries, labels
+from hls_handler.db.values import HOUR_MS, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
 from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label

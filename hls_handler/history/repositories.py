@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
 
-from hls_handler.db.clock import HOUR_MS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     comments,
@@ -18,6 +17,7 @@ from hls_handler.db.tables import (
     run_results,
     step_failures,
 )
+from hls_handler.db.values import HOUR_MS
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
 from hls_handler.queue.changes import DeliveryWriter, field_of

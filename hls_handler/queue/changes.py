@@ -1,25 +1,31 @@
-"""Pending changes of a delivery: values that are stored in the delivery's next transaction, whatever that is for."""
+"""Changes that a delivery stores: checkpoints, from which work continues after a crash or a retry, and what it wrote.
+
+Changes are pending until the delivery's next transaction, whatever that is for.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from sqlalchemy import Connection, and_, bindparam, func, select
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.db.compression import compress_text
 from hls_handler.db.counters import CounterWriter
 from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import checkpoints, comments, labels
+from hls_handler.db.values import compress_text, decompress_text, from_row
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
-from hls_handler.queue.leases import COMPLETE_WRITE, PENDING, Fence, lost, terms_of
+from hls_handler.queue.leases import COMPLETE_WRITE, OWN_ID, PENDING, Fence, lost, release_locks, terms_of
 
 LABEL_SET = "label_set"
 """Counter of labels that we set because of a reply, by prompt and field."""
+
+Posted = Literal["done", "dry_run"]
+"""The result of posting without a failure."""
 
 _NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
 
@@ -199,6 +205,43 @@ def _origin_columns(change: LabelChange, name: str) -> Mapping[str, str | None]:
         return {}
     origin = change.origins.get(name)
     return _NO_ORIGIN if origin is None else {"field": origin.field, "prompt_id": origin.prompt_id}
+
+
+class Checkpoints:
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer = database, writer
+
+    def load(self, guid: str) -> dict[tuple[str, int], Checkpoint]:
+        """Return all checkpoints of a delivery, by name and index."""
+        query = select(checkpoints).where(checkpoints.c.delivery_id == OWN_ID)
+        with self._database.reading() as connection:
+            return {
+                (row.name, row.step_index): from_row(
+                    Checkpoint, row, index=row.step_index, value=decompress_text(row.value)
+                )
+                for row in connection.execute(query, {"of_guid": guid})
+            }
+
+    def save(self, lease: Lease, *changes: Change, unlock: bool = False, posting: Posted | None = None) -> None:
+        """Store checkpoints, each in place of an earlier one, and other changes. Raises `LeaseLost`.
+
+        `posting` is the result of posting, if it is known; `unlock` releases the delivery's locks. A checkpoint is
+        progress: it resets the crashes and the time of the first failure.
+        """
+        statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
+        prepared = prepare(changes)
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease, prepared, **statuses)
+            if unlock:
+                release_locks(connection, row_id)
+
+    def delete(self, lease: Lease, name: str) -> None:
+        """Delete all checkpoints of a name, so that these steps are repeated. Raises `LeaseLost`."""
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease, NO_CHANGES)
+            connection.execute(
+                checkpoints.delete().where(checkpoints.c.delivery_id == row_id, checkpoints.c.name == name)
+            )
 
 
 def field_label(prompt_id: str, group: str) -> str:

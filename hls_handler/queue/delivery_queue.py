@@ -3,52 +3,62 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 
-from hls_handler.db.clock import FURTHEST_MS, from_ms, has_passed, maybe_from_ms, to_ms
-from hls_handler.db.compression import DamagedError, decompress
 from hls_handler.db.counters import Counts, count_end, count_processing_time
 from hls_handler.db.database import Conflict, Database
-from hls_handler.db.tables import analyses, deliveries, rate_limits, slots
-from hls_handler.deliveries import PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
+from hls_handler.db.tables import deliveries, rate_limits, slots
+from hls_handler.db.values import (
+    FURTHEST_MS,
+    DamagedError,
+    decompress,
+    from_ms,
+    from_row,
+    has_passed,
+    literal,
+    to_ms,
+)
+from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
 from hls_handler.queue.accepting import BatchAcceptor
-from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, Prepared, prepare
-from hls_handler.queue.checkpoints import Posted
+from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, Posted, Prepared, prepare
 from hls_handler.queue.leases import lost, release_locks, terms_of
 from hls_handler.queue.pauses import is_paused
-from hls_handler.queue.states import count_deliveries, literal, sort_key
-
-AnalysisStatus = Literal["done", "failed"]
-PostingStatus = Posted | Literal["failed"]
 
 _CLAIM_ATTEMPTS = 3  # if a constraint of the database rejects a claim
 _UNLIMITED = 1_000_000
 
 _c = deliveries.c
 _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("other"), deliveries.alias("counted")
-_LEASED = (
-    _c.guid,
-    _c.attempt,
-    _c.lease_until,
-    _c.event,
-    _c.action,
-    _c.request_id,
-    _c.repository_id,
-    _c.repository,
-    _c.number,
-    _c.head_sha,
-    _c.received_at,
-    _c.attempts,
-    _c.failures,
-    _c.crashes,
-    _c.first_failure_at,
-    _c.body,
-)
+_LEASED = [_c[name] for name in Lease.__annotations__]
+
+
+def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
+    """Count the deliveries in a state by the partial index of that state.
+
+    The second condition is always true; without it, SQLite would count through an index of all deliveries.
+    """
+    has = {"running": table.c.lease_until, "dead": table.c.id}[state]
+    return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
+
+
 _HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
 _SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true without a conversation
 _IS_CLAIMABLE = and_(
@@ -59,60 +69,6 @@ _IS_CLAIMABLE = and_(
 )
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
 _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
-_SET_STATUS = deliveries.update().where(_c.id == bindparam("row_id"))
-
-_own = deliveries.alias("own")
-_NEWER = and_(  # a delivery without a conversation has none
-    _c.conversation_key == bindparam("of_conversation"),
-    _c.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
-)
-_HAS_NEWER = select(_c.id).where(_NEWER).limit(1)  # rarely any, and a tenth of the cost of the rest
-_NEWEST_HEAD = (
-    select(_c.head_sha)
-    .where(
-        _NEWER,
-        _c.event == "pull_request",
-        _c.state.in_([literal("queued"), literal("running"), literal("done")]),
-        _c.head_sha.is_not(None),
-    )
-    .order_by(_c.id.desc())
-    .limit(1)
-)
-_LAST_CLOSING = (
-    select(_c.action)
-    .where(
-        _NEWER,
-        or_(_c.event == "issues", _c.event == "pull_request"),
-        or_(*(_c.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
-    )
-    .order_by(_c.id.desc())
-    .limit(1)
-)
-_IS_ANSWERED = exists().where(
-    _NEWER,
-    _c.state == literal("done"),
-    _c.posting_status == "done",
-    analyses.c.delivery_id == _c.id,
-    analyses.c.step_index == 0,
-    func.substr(analyses.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
-)
-_SELECT_NEWER = select(
-    _NEWEST_HEAD.scalar_subquery().label("head_sha"),
-    _LAST_CLOSING.scalar_subquery().label("closing"),
-    _IS_ANSWERED.label("is_answered"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Newer:
-    """What newer deliveries of the same conversation show about one of its deliveries."""
-
-    head_sha: str | None  # the newest head commit, if it is not the delivery's own
-    is_closed: bool  # closed, deleted or transferred, and not reopened after that
-    is_answered: bool  # the same prompt answered a newer event, and the result was posted
-
-
-NOTHING_NEWER = Newer(head_sha=None, is_closed=False, is_answered=False)
 
 
 class DeliveryQueue:
@@ -223,25 +179,6 @@ class DeliveryQueue:
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         return max(0.0, (min(moments) - now) / 1000) if moments else None
 
-    def find_newer(self, lease: Lease, prompt: str) -> Newer:
-        """Return what newer deliveries show about a delivery that a prompt ("issues/analyze") processes."""
-        own = f"{prompt}@"
-        terms = {
-            "of_guid": lease.guid,
-            "of_conversation": lease.conversation_key or "",
-            "up_to_its_hash": own,
-            "length": len(own),
-        }
-        with self._database.reading() as connection:
-            if connection.execute(_HAS_NEWER, terms).first() is None:
-                return NOTHING_NEWER
-            row = connection.execute(_SELECT_NEWER, terms).one()
-        return Newer(
-            head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
-            is_closed=row.closing is not None and row.closing != "reopened",
-            is_answered=bool(row.is_answered),
-        )
-
     def finish(
         self,
         lease: Lease,
@@ -258,16 +195,16 @@ class DeliveryQueue:
 
         An ignored delivery loses its body and digest, as in the receiver.
         """
-        values: dict[str, object] = {"reason_kind": kind, "duration_ms": round(took_s * 1000)}
+        values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
             values |= {"body": None, "digest": None}
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": None}
-        self._end(lease, state, reason=reason, kind=kind, handler=handler, values=values, prepared=prepare(changes))
+        self._end(lease, state, reason=reason, handler=handler, kind=kind, prepared=prepare(changes), **values)
 
     def dead_letter(self, lease: Lease, *, reason: str, handler: str | None = None) -> None:
         """End a delivery that failed for good; an operator or a redelivery can run it again. Raises `LeaseLost`."""
-        self._end(lease, "dead", reason=reason, kind=None, handler=handler, values={})
+        self._end(lease, "dead", reason=reason, handler=handler)
 
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
         """Let the delivery wait until `at`, at most two days. Raises `LeaseLost`.
@@ -313,8 +250,9 @@ class DeliveryQueue:
         Return the state it has then; None for an unknown GUID. A dead one whose body was deleted stays dead.
         """
         now = self._database.now
-        first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": sort_key(now, PRIORITY_BOT_REQUEST)}
-        not_later = {"sort_key": case((_c.sort_key < first["sort_key"], _c.sort_key), else_=first["sort_key"])}
+        front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key`
+        first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": front}
+        not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}
         at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(first | not_later)
         again = (
             deliveries.update()
@@ -341,9 +279,9 @@ class DeliveryQueue:
         self,
         lease: Lease,
         *,
-        analysis: AnalysisStatus | None = None,
+        analysis: Literal["done", "failed"] | None = None,
         analysis_error: str | None = None,
-        posting: PostingStatus | None = None,
+        posting: Posted | Literal["failed"] | None = None,
         posting_error: str | None = None,
     ) -> None:
         """Store the result of the analysis, of posting, or both; None leaves it unchanged. Raises `LeaseLost`."""
@@ -352,21 +290,17 @@ class DeliveryQueue:
             values |= {"analysis_status": analysis, "analysis_error": analysis_error}
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": posting_error}
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, NO_CHANGES)
-            if values:
-                connection.execute(_SET_STATUS, {"row_id": row_id, **values})
+        self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
         """Store on which conversation the comment about an event without one is posted. Raises `LeaseLost`."""
+        self._update(lease, {"posted_on": number})
+
+    def _update(self, lease: Lease, values: Mapping[str, object]) -> None:
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease, NO_CHANGES)
-            connection.execute(deliveries.update().where(_c.id == row_id).values(posted_on=number))
-
-    def count(self, counts: Counts) -> None:
-        """Increment counters of something without a row: `{("outcome", "pong"): 1}`."""
-        with self._database.writing() as connection:
-            self._writer.counters.add(connection, counts)
+            if values:
+                connection.execute(deliveries.update().where(_c.id == row_id).values(values))
 
     def _take_back_expired(self, connection: Connection, max_crashes: int) -> None:
         counts: Counter[tuple[str, str]] = Counter()
@@ -390,14 +324,14 @@ class DeliveryQueue:
         state: State,
         *,
         reason: str | None,
-        kind: str | None,
         handler: str | None,
-        values: dict[str, object],
+        kind: str | None = None,
         prepared: Prepared = NO_CHANGES,
+        **values: object,
     ) -> None:
-        terms = {"state": state, "reason": reason, "handler": handler, **values, **terms_of(lease)}
+        terms = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler, **values}
         with self._database.writing() as connection:
-            row = connection.execute(self._finish, terms).first()
+            row = connection.execute(self._finish, terms | terms_of(lease)).first()
             if row is None:
                 raise lost(lease)
             counts = self._writer.apply(connection, row.id, prepared)
@@ -412,27 +346,10 @@ class DeliveryQueue:
             self._database.notify(connection)  # for the next of its conversation, and a request that waits for the end
 
 
-def _lease(row: Any) -> Lease:
+def _lease(row: Row[Any]) -> Lease:
     """A body that cannot be decompressed is an empty one: the worker ends that delivery, and the others continue."""
     try:
         body = decompress(row.body)
     except DamagedError:
         body = b""
-    return Lease(
-        guid=row.guid,
-        attempt=row.attempt,
-        lease_until=from_ms(row.lease_until),
-        event=row.event,
-        action=row.action,
-        request_id=row.request_id,
-        repository_id=row.repository_id,
-        repository=row.repository,
-        number=row.number,
-        head_sha=row.head_sha,
-        received_at=from_ms(row.received_at),
-        attempts=row.attempts,
-        failures=row.failures,
-        crashes=row.crashes,
-        first_failure_at=maybe_from_ms(row.first_failure_at),
-        body=body,
-    )
+    return from_row(Lease, row, body=body)

@@ -18,15 +18,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, bindparam, literal_column, not_, or_, select
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, literal_column, not_, select
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from hls_handler.db.clock import has_passed
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, locks
+from hls_handler.db.values import literal
 from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost, StoreUnavailable
-from hls_handler.queue.states import literal
 
 log = logging.getLogger(__name__)
 
@@ -90,34 +89,6 @@ def lost(lease: Lease) -> LeaseLost:
 def release_locks(connection: Connection, delivery_id: int) -> None:
     """Delete the locks of a delivery that is not running any more; its pending writes stay."""
     connection.execute(_RELEASE, {"of_delivery": delivery_id})
-
-
-class LockStatements:
-    """Statements on the table of locks, used for locks and for pending writes."""
-
-    def __init__(self, database: Database) -> None:
-        now, new = database.now, database.insert(locks)
-        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
-        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
-        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["name"],
-            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
-            where=is_free,
-        ).returning(locks.c.name)
-        self._pending_until = select(locks.c.locked_until).where(
-            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
-        )
-
-    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`; return None, or until when another one is pending (ms)."""
-        begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
-        if connection.execute(self.take, begun).first() is not None:
-            return None
-        return self.pending_until(connection, name)  # we held the lock, and it expired
-
-    def pending_until(self, connection: Connection, name: str) -> int | None:
-        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
-        return until
 
 
 COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from hls_handler.db.compression import compress
+from hls_handler.db.values import compress
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
 from tests.store.builders import begin, bury

@@ -12,7 +12,7 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.queue.changes import Change
 from hls_handler.storage import Storage
-from tests.store.builders import Skew, accept, begin, claim, queued
+from tests.store.builders import Skew, accept, analyses_of, begin, claim, queued
 
 ANSWERED = ValidReply(
     "issues/respond@1", "issue_response", IssueResponse(worth_saying=True, answer="42", certain=True), Usage("claude")
@@ -67,7 +67,7 @@ def test_a_zombie_is_refused_and_changes_nothing(store: Storage, skew: Skew, wri
         WRITES[write](store, zombie)
     assert (store.deliveries.find("g1"), store.statistics.counters()) == before
     assert store.checkpoints.load("g1").keys() == {("kept", 0)}
-    assert (store.calls.calls_of("g1"), store.calls.analyses_of("g1")) == ([], [])
+    assert (store.calls.calls_of("g1"), analyses_of(store, "g1")) == ([], [])
     memory = store.conversations.history(heir, "hls")
     assert (memory.labels(), memory.comment("issues")) == ({"kept": "ours"}, None)
     store.rate_limiter.take_slot(heir, "github", interval_s=60)  # the zombie took none
