@@ -29,6 +29,7 @@ from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate_limit import RateLimitMonitor
 from hls_handler.clients.transport import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
+from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
 from hls_handler.events import WebhookEnvelope
@@ -364,7 +365,7 @@ def _open(
             bot = _bot_account(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
-            if live is not None:
+            if live is not None and not isinstance(exc, UnsupportedTables):
                 raise DatabaseUnavailable(problems) from exc
         if live is None or store is None or bot is None:
             raise SettingsError(problems)

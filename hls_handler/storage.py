@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from hls_handler.db.database import Database, NotReady, parse_url
-from hls_handler.db.files import ensure_private_file
-from hls_handler.db.migrate import migrate, require_current
+from hls_handler.db.database import Database, NotReady, masked, parse_url
+from hls_handler.db.files import database_exists, ensure_private_file
+from hls_handler.db.migrate import migrate, require_migrated
 from hls_handler.db.values import no_skew
+from hls_handler.errors import StoreUnavailable
 from hls_handler.history.calls import ClaudeCalls
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
@@ -67,33 +69,29 @@ class Storage:
         added to the database's clock, so that tests need not sleep. `busy_timeout_s` limits the wait for another
         process that writes to the same SQLite file.
         """
-        parsed_url = parse_url(url)
-        ensure_private_file(parsed_url)
-        database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s)
-        try:
+        ensure_private_file(parse_url(url))
+        return cls._open(Database(parse_url(url), skew=skew, busy_timeout_s=busy_timeout_s), migrate, pause)
+
+    @classmethod
+    def open_existing(cls, url: str) -> Self:
+        """Open a database as it is: its tables are neither created nor migrated. Raises `StoreUnavailable`."""
+        if not database_exists(url):
+            problem = f"there is no database {masked(parse_url(url))}: start `hls serve`, which creates it, or correct "
+            raise StoreUnavailable(problem + "storage.url")
+        return cls._open(Database(parse_url(url), skew=no_skew, busy_timeout_s=5.0), require_migrated)
+
+    @classmethod
+    def _open(
+        cls,
+        database: Database,
+        check_tables: Callable[[Database], None],
+        pause: Callable[[float], object] = time.sleep,
+    ) -> Self:
+        with ExitStack() as on_error:
+            on_error.callback(database.close)
             _prepare(database, pause)
-            migrate(database)
-        except BaseException:
-            database.close()
-            raise
-        return cls.over(database)
-
-    @classmethod
-    def open_read_only(cls, url: str) -> Self:
-        """Open an existing database for reading, without creating or migrating anything.
-
-        Raises `StoreUnavailable`, also if its tables are of another version.
-        """
-        database = Database(parse_url(url), skew=no_skew, busy_timeout_s=5.0)
-        try:
-            require_current(database)
-        except BaseException:
-            database.close()
-            raise
-        return cls.over(database)
-
-    @classmethod
-    def over(cls, database: Database) -> Self:
+            check_tables(database)
+            on_error.pop_all()
         writer = DeliveryWriter(database)
         rate_limiter = RateLimiter(database, writer)
         return cls(
