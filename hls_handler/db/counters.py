@@ -33,9 +33,7 @@ class CounterWriter:
         self._increment: ReturningInsert[Any] = new.on_conflict_do_update(
             index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
         ).returning(counters.c.name)
-        self._set: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["name", "label"], set_={"value": new.excluded["value"]}
-        ).returning(counters.c.name)
+        self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
     def add(self, connection: Connection, counts: Counts) -> None:
         """Increment. To avoid deadlocks, a transaction locks nothing after its counters but later counters."""

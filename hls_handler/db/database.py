@@ -158,6 +158,13 @@ class Database:
         """An INSERT with ON CONFLICT, which SQLAlchemy has for both dialects, but not in its common part."""
         return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
 
+    def upsert(self, table: Table, *replaced: str) -> Insert:
+        """An INSERT that, if the row's primary key exists, replaces these columns of it."""
+        new = self.insert(table)
+        return new.on_conflict_do_update(
+            index_elements=list(table.primary_key), set_={name: new.excluded[name] for name in replaced}
+        )
+
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False
     ) -> None:
@@ -197,13 +204,11 @@ class Database:
 
     def check_writable(self) -> None:
         """Write as many bytes as a delivery has and delete them. Raises `StoreUnavailable` if that fails."""
-        probe = self.insert(secrets).values(name=_PROBE, value=random_bytes.token_bytes(_PROBE_BYTES))
+        probe = {"name": _PROBE, "value": random_bytes.token_bytes(_PROBE_BYTES)}
         no_rows = deliveries.update().where(false()).values(reason=None)  # fails if another program locks the table
         with self.writing() as connection:
             connection.execute(no_rows)
-            connection.execute(
-                probe.on_conflict_do_update(index_elements=["name"], set_={"value": probe.excluded["value"]})
-            )
+            connection.execute(self.upsert(secrets, "value"), probe)
         with self.writing() as connection:
             connection.execute(secrets.delete().where(secrets.c.name == _PROBE))
 

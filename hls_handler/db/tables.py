@@ -20,7 +20,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    UniqueConstraint,
     false,
     text,
 )
@@ -179,15 +178,13 @@ deleted_calls = Table(
 analyses = Table(
     "analyses",
     metadata,
-    Column("id", Id, primary_key=True),
-    _delivery(),
-    Column("step_index", Integer, nullable=False),  # 100 and above: shadow prompts
+    _delivery(primary_key=True),
+    Column("step_index", Integer, primary_key=True),  # 100 and above: shadow prompts
     Column("prompt_id", UntrustedString, nullable=False),
     Column("reply_type", Text, nullable=False),
     Column("model", UntrustedString, nullable=False),
     Column("reply", UntrustedString, nullable=False),  # JSON
     Column("analysed_at", BigInteger, nullable=False),
-    UniqueConstraint("delivery_id", "step_index", name="uq_analyses_step"),
 )
 
 labels = Table(

@@ -103,11 +103,8 @@ class ClaudeCalls:
             _c.started_at > now - HOUR_MS,
             _c.delivery_id != OWN_ID,
         )
-        new = database.insert(analyses).values(analysed_at=now)
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
-        self._save_analysis = new.on_conflict_do_update(
-            index_elements=["delivery_id", "step_index"], set_={name: new.excluded[name] for name in replaced}
-        )
+        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
 
     def begin(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select
 
@@ -20,20 +20,16 @@ from hls_handler.queue.changes import (
     ConversationRef,
     DeliveryWriter,
     LabelChange,
+    of_conversation,
     prepare,
 )
 
 C = TypeVar("C", LabelChange, CommentChange)
 
 _d = deliveries.c
-_OF_CONVERSATION = ("repository_id", "bot_login", "number")
-_LABELS = select(labels.c.name, labels.c.state).where(
-    and_(*(labels.c[name] == bindparam(name) for name in _OF_CONVERSATION))
-)
-_COMMENTS = select(comments).where(*(comments.c[name] == bindparam(name) for name in _OF_CONVERSATION))
-_COMMENT = select(comments.c.comment_id, comments.c.body_digest).where(
-    *(comments.c[name] == bindparam(name) for name in (*_OF_CONVERSATION, "family"))
-)
+_LABELS = select(labels.c.name, labels.c.state).where(of_conversation(labels))
+_COMMENTS = select(comments).where(of_conversation(comments))
+_COMMENT = _COMMENTS.where(comments.c.family == bindparam("of_family"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +151,7 @@ class ConversationHistory:
             if change.family == family:
                 return KnownComment(change.comment_id, change.body_digest)
         with self._database.reading() as connection:
-            row = connection.execute(_COMMENT, {**self._conversation.columns, "family": family}).first()
+            row = connection.execute(_COMMENT, {**self._conversation.columns, "of_family": family}).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
@@ -240,11 +236,7 @@ class BotAccounts:
         return None if row is None else Account(login=row.login, id=row.account_id, type=row.account_type)
 
     def save(self, fingerprint: str, account: Account) -> None:
-        columns: dict[str, Any] = {
-            "login": account.login,
-            "account_id": account.id,
-            "account_type": account.type,
-        }
-        new = self._database.insert(bot_accounts).values(fingerprint=fingerprint, **columns)
+        columns = {"login": account.login, "account_id": account.id, "account_type": account.type}
         with self._database.writing() as connection:
-            connection.execute(new.on_conflict_do_update(index_elements=["fingerprint"], set_=columns))
+            save = self._database.upsert(bot_accounts, *columns)
+            connection.execute(save, {"fingerprint": fingerprint, **columns})

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.counters import CounterWriter
-from hls_handler.db.database import Database, Insert
+from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, comments, labels
 from hls_handler.db.values import compress_text, decompress_text, from_row
 from hls_handler.deliveries import Checkpoint, Lease
@@ -40,7 +40,18 @@ class ConversationRef:
 
     @property
     def columns(self) -> dict[str, object]:
-        return {"repository_id": self.repository_id, "bot_login": self.bot_login, "number": self.number}
+        return asdict(self)
+
+
+def of_conversation(table: Table) -> ColumnElement[bool]:
+    """The condition that rows are of one conversation, for statements executed with `ConversationRef.columns`."""
+    return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
+
+
+_DELETE_LABELS = labels.delete().where(of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True)))
+_SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
+    of_conversation(labels), labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +118,14 @@ class DeliveryWriter:
         self._database = database
         self.fence = Fence(database)
         self.counters = CounterWriter(database)
-        new = database.insert(checkpoints)
-        replaced = ("version", "duration_ms", "value")
-        self._save: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["delivery_id", "name", "step_index"], set_={name: new.excluded[name] for name in replaced}
-        ).returning(checkpoints.c.name)
+        save = database.upsert(checkpoints, "version", "duration_ms", "value")
+        self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
         self._labels: Mapping[LabelState, ReturningInsert[Any]] = {
             "intended": self._upsert_labels(keep_if_null=("field", "prompt_id")),
             "ours": self._upsert_labels(set_once=("set_at",)),
             "gone": self._upsert_labels(),
         }
-        new_comment = database.insert(comments)
-        self._comment: Insert = new_comment.on_conflict_do_update(
-            index_elements=["repository_id", "bot_login", "number", "family"],
-            set_={name: new_comment.excluded[name] for name in ("comment_id", "body_digest")},
-        )
+        self._comment = database.upsert(comments, "comment_id", "body_digest")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store the changes and `statuses` (columns of the delivery); return its row id, or None without the lease.
@@ -169,7 +173,7 @@ class DeliveryWriter:
         if not names:
             return Counter()
         if change.state is None:
-            connection.execute(labels.delete().where(_of(change.conversation), labels.c.name.in_(names)))
+            connection.execute(_DELETE_LABELS, {**columns, "names": names})
             return Counter()
         first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "ours" else []
         rows = [{**columns, "name": name, "state": change.state, **_origin_columns(change, name)} for name in names]
@@ -182,21 +186,11 @@ class DeliveryWriter:
         """
         new = self._database.insert(labels).values(dict.fromkeys(set_once, self._database.now))
         return new.on_conflict_do_update(
-            index_elements=["repository_id", "bot_login", "number", "name"],
+            index_elements=list(labels.primary_key),
             set_={"state": new.excluded["state"]}
             | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keep_if_null}
             | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in set_once},
         ).returning(labels.c.name)
-
-
-_ITS_LABELS = and_(*(labels.c[name] == bindparam(name) for name in ("repository_id", "bot_login", "number")))
-_SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
-    _ITS_LABELS, labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
-)
-
-
-def _of(conversation: ConversationRef) -> Any:
-    return and_(*(labels.c[name] == value for name, value in conversation.columns.items()))
 
 
 def _origin_columns(change: LabelChange, name: str) -> Mapping[str, str | None]:

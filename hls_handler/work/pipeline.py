@@ -66,7 +66,7 @@ def work_on(lease: Lease, tools: WorkerContext) -> Ended:
     if isinstance(rule, LabelCorrection):
         result = record_change(store, lease, event, bot, rule, now.library)
         reason = describe_change(result, rule.field)
-        return Ended("done", reason) if result.words else Ended("ignored", reason, kind="no label of ours")
+        return Ended("done", reason) if result.compared else Ended("ignored", reason, kind="no label of ours")
     correction = find_label_correction(routing_input, rule.effective, now.library, settings=now.settings, bot=bot)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_change(store, lease, event, bot, correction, now.library)

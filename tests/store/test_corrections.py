@@ -40,14 +40,13 @@ def hear(
     identity: str = "hls",
 ) -> CorrectionResult:
     """A person's change of a label of the field, after which the thread has these."""
-    feedback = store.corrections.of(lease, identity)
-    return feedback.record_change(
-        field, shown, at=lease.received_at, title=title, pull_request=pull_request, fields=FIELDS
+    return store.corrections.record_change(
+        lease, identity, field, shown, at=lease.received_at, title=title, pull_request=pull_request, fields=FIELDS
     )
 
 
 def look(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
-    return store.corrections.of(lease, "hls").record_current(shown, title="Crash", pull_request=False, fields=FIELDS)
+    return store.corrections.record_current(lease, "hls", shown, title="Crash", pull_request=False, fields=FIELDS)
 
 
 def labelled(store: Storage, skew: Skew, number: int = 7, **other: object) -> None:

@@ -273,7 +273,6 @@ def upgrade() -> None:
     )
     op.create_table(
         "analyses",
-        sa.Column("id", Id, nullable=False),
         sa.Column("delivery_id", Id, nullable=False),
         sa.Column("step_index", sa.Integer(), nullable=False),
         sa.Column("prompt_id", sa.Text(), nullable=False),
@@ -282,8 +281,7 @@ def upgrade() -> None:
         sa.Column("reply", sa.Text(), nullable=False),
         sa.Column("analysed_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("delivery_id", "step_index", name="uq_analyses_step"),
+        sa.PrimaryKeyConstraint("delivery_id", "step_index"),
     )
     op.create_table(
         "calls",
