@@ -10,7 +10,6 @@ HlsError
 ├── Rejected               a request that is rejected with 4xx (web/webhook.py)
 ├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause
 │   ├── NotReady           the database server is starting (db/database.py)
-│   ├── Conflict           a constraint of the database rejected a write (db/database.py)
 │   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start (db/migrate.py)
 ├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)

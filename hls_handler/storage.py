@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Final, Self
 
 from hls_handler.db.database import Database, NotReady, masked, parse_url
 from hls_handler.db.files import database_exists, ensure_private_file
@@ -31,28 +30,29 @@ log = logging.getLogger(__name__)
 _CONNECT_ATTEMPTS, _CONNECT_RETRY_S = 60, 0.5  # for a server that is starting: half a minute
 
 
-@dataclass(frozen=True, slots=True)
 class Storage:
     """Every method of these objects is one transaction and raises `StoreUnavailable` if the database cannot be used.
 
     Any number of threads may use them. Times are by the database's clock.
     """
 
-    database: Database
-    queue: DeliveryQueue
-    checkpoints: Checkpoints
-    rate_limiter: RateLimiter
-    locks: Locks
-    pauses: Pauses
-    deliveries: Deliveries
-    statistics: Statistics
-    calls: ClaudeCalls
-    conversations: Conversations
-    corrections: Corrections
-    repositories: Repositories
-    repository_files: RepositoryFiles
-    bot_accounts: BotAccounts
-    retention: RetentionStore
+    def __init__(self, database: Database) -> None:
+        writer = DeliveryWriter(database)
+        self.database: Final = database
+        self.queue: Final = DeliveryQueue(database, writer)
+        self.checkpoints: Final = Checkpoints(database, writer)
+        self.rate_limiter: Final = RateLimiter(database, writer)
+        self.locks: Final = Locks(database, writer)
+        self.pauses: Final = Pauses(database)
+        self.deliveries: Final = Deliveries(database)
+        self.statistics: Final = Statistics(database)
+        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter)
+        self.conversations: Final = Conversations(database)
+        self.corrections: Final = Corrections(database, writer)
+        self.repositories: Final = Repositories(database, writer)
+        self.repository_files: Final = RepositoryFiles(database, writer)
+        self.bot_accounts: Final = BotAccounts(database)
+        self.retention: Final = RetentionStore(database)
 
     @classmethod
     def open(
@@ -92,25 +92,7 @@ class Storage:
             _prepare(database, pause)
             check_tables(database)
             on_error.pop_all()
-        writer = DeliveryWriter(database)
-        rate_limiter = RateLimiter(database, writer)
-        return cls(
-            database=database,
-            queue=DeliveryQueue(database, writer),
-            checkpoints=Checkpoints(database, writer),
-            rate_limiter=rate_limiter,
-            locks=Locks(database, writer),
-            pauses=Pauses(database),
-            deliveries=Deliveries(database),
-            statistics=Statistics(database),
-            calls=ClaudeCalls(database, writer, rate_limiter),
-            conversations=Conversations(database, writer),
-            corrections=Corrections(database, writer),
-            repositories=Repositories(database, writer),
-            repository_files=RepositoryFiles(database, writer),
-            bot_accounts=BotAccounts(database),
-            retention=RetentionStore(database),
-        )
+        return cls(database)
 
     def now(self) -> datetime:
         """The database's time, aware UTC."""

@@ -84,10 +84,6 @@ _REMEDIES = (
 )
 
 
-class Conflict(StoreUnavailable):
-    """A constraint of the database rejected a write: another writer was faster."""
-
-
 class NotReady(StoreUnavailable):
     """The database server is starting and will accept connections later."""
 
@@ -274,7 +270,7 @@ class Database:
             locked = f"{exc}; see whether another program locks it"
             raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
         except (sql.IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError) as exc:
-            raise Conflict(self._message(exc)) from None  # PostgreSQL's details show the whole row
+            raise StoreUnavailable(self._message(exc)) from None  # PostgreSQL's details show the whole row
         except (sql.SQLAlchemyError, sqlite3.Error, psycopg.Error) as exc:
             raise (NotReady if is_starting(_cause(exc)) else StoreUnavailable)(self._message(exc)) from exc
 

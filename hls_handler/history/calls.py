@@ -15,7 +15,7 @@ from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, sl
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, prepare
+from hls_handler.queue.changes import Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import OWN_ID, lost
 from hls_handler.queue.rate_limiter import RateLimiter
 
@@ -26,6 +26,7 @@ _BUDGET = "claude.calls_per_hour"
 SUCCESS, UNAVAILABLE = "ok", "unavailable"
 """Outcomes of calls: a valid reply; not accepted by Claude, which costs nothing and does not count for the budget."""
 
+_TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
 _COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
 _OF_LAST_HOUR = and_(_c.started_at > bindparam("since"), _COUNTS)
@@ -167,11 +168,8 @@ class ClaudeCalls:
         columns: dict[str, object] = {}
         if usage is not None:
             columns = {
+                **{name: getattr(usage, name) for name in _TOKENS},
                 "model": usage.model,
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-                "cache_read_tokens": usage.cache_read_tokens,
                 "cost_micro_usd": _micro_usd(usage.cost_usd),
                 "duration_ms": round(usage.took_s * 1000),
             }
@@ -193,7 +191,7 @@ class ClaudeCalls:
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
         """Store a reply from a checkpoint, in place of an earlier one with this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, NO_CHANGES)
+            row_id = self._writer.require(connection, lease)
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
 
     def count_last_hour(self) -> int:
@@ -342,10 +340,7 @@ def _count_call(prompt_id: str, outcome: str, usage: Usage | None, *, is_shadow:
     if is_shadow:
         counts["prompt_shadow_calls", prompt_id] = 1
     if usage is not None:
-        counts["tokens", "input"] = usage.input_tokens
-        counts["tokens", "output"] = usage.output_tokens
-        counts["tokens", "cache_write"] = usage.cache_write_tokens
-        counts["tokens", "cache_read"] = usage.cache_read_tokens
+        counts.update({("tokens", name.removesuffix("_tokens")): getattr(usage, name) for name in _TOKENS})
         cost = _micro_usd(usage.cost_usd)
         if cost is not None:
             counts["cost_micro_usd", ""] = cost

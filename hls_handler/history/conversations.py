@@ -18,10 +18,8 @@ from hls_handler.queue.changes import (
     Change,
     CommentChange,
     ConversationRef,
-    DeliveryWriter,
     LabelChange,
     of_conversation,
-    prepare,
 )
 
 C = TypeVar("C", LabelChange, CommentChange)
@@ -105,16 +103,13 @@ NOTHING_NEWER = Newer(head_sha=None, is_closed=False, is_answered=False)
 class ConversationHistory:
     """Our labels and comments on the lease's conversation.
 
-    Changes are appended to `pending`, for the delivery's next transaction, and reads include them; without `pending`
-    each change is stored at once and raises `LeaseLost`.
+    Changes are appended to `pending`, for the delivery's next transaction, and reads include them.
     """
 
-    def __init__(
-        self, database: Database, writer: DeliveryWriter, lease: Lease, bot_login: str, pending: list[Change] | None
-    ) -> None:
+    def __init__(self, database: Database, lease: Lease, bot_login: str, pending: list[Change]) -> None:
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
-        self._database, self._writer, self._lease, self._pending = database, writer, lease, pending
+        self._database, self._pending = database, pending
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
@@ -131,11 +126,11 @@ class ConversationHistory:
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
         """Record that we are about to add these: if the response is lost, they count as ours once they are there."""
-        self._change_labels(names, "intended", origins=origins)
+        self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
         """Record that we added these. Those that a reply asked for are counted."""
-        self._change_labels(names, "ours", durable=True)
+        self._change_labels(names, "ours")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
         """Record that a person removed these labels of ours, so that they are not added again."""
@@ -156,40 +151,31 @@ class ConversationHistory:
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         """Record our comment of the family and its content."""
-        self._store(CommentChange(self._conversation, family, comment_id, body_digest), durable=True)
+        self._pending.append(CommentChange(self._conversation, family, comment_id, body_digest))
 
     def _change_labels(
         self,
         names: Iterable[str],
         state: LabelState | None,
-        *,
         origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
-        durable: bool = False,
     ) -> None:
-        self._store(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins), durable=durable)
-
-    def _store(self, change: LabelChange | CommentChange, *, durable: bool) -> None:
-        if self._pending is not None:
-            self._pending.append(change)
-            return
-        with self._database.writing(durable=durable) as connection:
-            self._writer.require(connection, self._lease, prepare([change]))
+        self._pending.append(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
 
     def _changes(self, kind: type[C]) -> Sequence[C]:
         """Changes that are not stored yet, oldest first."""
-        return [change for change in self._pending or () if isinstance(change, kind)]
+        return [change for change in self._pending if isinstance(change, kind)]
 
 
 class Conversations:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def history(self, lease: Lease, bot_login: str, *, pending: list[Change] | None = None) -> ConversationHistory:
+    def history(self, lease: Lease, bot_login: str, *, pending: list[Change]) -> ConversationHistory:
         """Return our history of the lease's conversation as one account.
 
-        With `pending`, the caller makes sure that the changes are stored before the next request to GitHub or Claude.
+        The caller makes sure that `pending` is stored before the next request to GitHub or Claude.
         """
-        return ConversationHistory(self._database, self._writer, lease, bot_login, pending)
+        return ConversationHistory(self._database, lease, bot_login, pending)
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
         """Return what is stored about a conversation, without a lease."""

@@ -107,7 +107,7 @@ class Corrections:
         """
         conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
-            self._writer.fence.require(connection, lease)
+            self._writer.require(connection, lease)
             applied = self._applied(connection, conversation, until=to_ms(at))
             of_field = {label: set_at for label, set_at in applied.items() if label.field == field}
             return self._record(
@@ -134,7 +134,7 @@ class Corrections:
             if not self._applied(connection, conversation):
                 return CorrectionResult(0, ())
         with self._database.writing(durable=False) as connection:
-            self._writer.fence.require(connection, lease)
+            self._writer.require(connection, lease)
             applied = self._applied(connection, conversation)
             terms = {"of_conversation": lease.conversation_key}
             bot_changed_at = connection.execute(_LAST_CHANGE_BY_BOT, terms).scalar() or 0

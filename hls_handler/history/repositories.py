@@ -120,7 +120,7 @@ class Repositories:
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._database.writing(durable=False) as connection:
-            self._writer.fence.require(connection, lease)
+            self._writer.require(connection, lease)
             now = self._database.now_in(connection)
             for table, rows in (
                 (step_failures, [asdict(failure) for failure in history_update.failures]),
@@ -170,7 +170,7 @@ class RepositoryFiles:
         del columns["age_s"]
         save = self._database.upsert(repository_files, "read_at", *columns).values(read_at=self._database.now)
         with self._database.writing() as connection:
-            self._writer.fence.require(connection, lease)
+            self._writer.require(connection, lease)
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
@@ -188,7 +188,7 @@ class RepositoryFiles:
             _report.repository_id == repository_id, _report.bot_login == bot_login, _report.version == version
         )
         with self._database.writing() as connection:
-            self._writer.fence.require(connection, lease)
+            self._writer.require(connection, lease)
             connection.execute(claim.on_conflict_do_nothing())
             return bool(connection.execute(reporter).scalar_one() == lease.guid)
 

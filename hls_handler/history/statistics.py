@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Select, and_, exists, func, select
 
-from hls_handler.db.counters import EXPECTED_SINCE, LAST_WEBHOOK
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, counters, deliveries
 from hls_handler.db.values import decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import OPEN_STATES, Finished, State
+from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 

@@ -23,8 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from hls_handler.db.counters import Counts, count_end, count_processing_time
-from hls_handler.db.database import Conflict, Database
+from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
 from hls_handler.db.values import (
     FURTHEST_MS,
@@ -38,16 +37,24 @@ from hls_handler.db.values import (
 )
 from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
 from hls_handler.queue.accepting import BatchAcceptor
-from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, Posted, Prepared, prepare
+from hls_handler.queue.changes import (
+    NO_CHANGES,
+    Change,
+    Counts,
+    DeliveryWriter,
+    Posted,
+    Prepared,
+    count_end,
+    count_processing_time,
+    prepare,
+)
 from hls_handler.queue.leases import lost, release_locks, terms_of
 from hls_handler.queue.pauses import is_paused
 
-_CLAIM_ATTEMPTS = 3  # if a constraint of the database rejects a claim
 _UNLIMITED = 1_000_000
 
 _c = deliveries.c
 _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("other"), deliveries.alias("counted")
-_LEASED = [_c[name] for name in Lease.__annotations__]
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
@@ -68,6 +75,7 @@ _IS_CLAIMABLE = and_(
     ~exists().where(_SAME_CONVERSATION, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id),
 )
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
+_NO_FAILURES: dict[str, object] = {"attempts": 0, "failures": 0, "crashes": 0, "first_failure_at": None}
 _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
 
 
@@ -77,7 +85,7 @@ class DeliveryQueue:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
         self._acceptor = BatchAcceptor(database, writer.counters)
-        now, fence = database.now, writer.fence
+        now, is_held = database.now, writer.is_held
         lease_until = now + bindparam("lease_ms", type_=BigInteger())
         chosen = (
             select(_waiting.c.id)
@@ -97,9 +105,9 @@ class DeliveryQueue:
                 has_progress=False,
                 lease_until=lease_until,
             )
-            .returning(*_LEASED)
+            .returning(*(_c[name] for name in Lease.__annotations__))
         )
-        self._renew = deliveries.update().where(fence.is_held).values(lease_until=lease_until).returning(_c.lease_until)
+        self._renew = deliveries.update().where(is_held).values(lease_until=lease_until).returning(_c.lease_until)
         self._expired = (
             select(_c.id, _c.repository, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
@@ -107,7 +115,7 @@ class DeliveryQueue:
         )
         self._finish = (
             deliveries.update()
-            .where(fence.is_held)
+            .where(is_held)
             .values(_NO_WORKER | {"finished_at": now})
             .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
         )
@@ -125,23 +133,17 @@ class DeliveryQueue:
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
-        """Claim the next delivery; None if there is nothing to claim.
+        """Claim the next delivery, after taking back expired leases; None if there is nothing to claim.
 
         Of a conversation, only the oldest open delivery is claimed; among those, the one with the smallest sort key.
-        Paused deliveries are not claimed, and none while `concurrency` deliveries run on all machines. Expired leases
-        are taken back first.
+        Paused deliveries are not claimed, and none while `concurrency` deliveries run on all machines.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
-        for _ in range(_CLAIM_ATTEMPTS):
-            try:
-                with self._database.writing() as connection:
-                    self._database.lock_claims(connection)  # or two claims would both get the last free place
-                    self._take_back_expired(connection, max_crashes)
-                    row = connection.execute(self._claim, terms).first()
-            except Conflict:
-                continue
-            return None if row is None else _lease(row)
-        return None
+        with self._database.writing() as connection:
+            self._database.lock_claims(connection)  # or two claims would both get the last free place
+            self._take_back_expired(connection, max_crashes)
+            row = connection.execute(self._claim, terms).first()
+        return None if row is None else _lease(row)
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """Extend the lease to `lease_s` from now. Raises `LeaseLost`."""
@@ -155,7 +157,7 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases, at the start of the only process that uses this database; return their number.
 
-        The next claim takes them back, as any expired lease: each counts as a crash.
+        Each counts as a crash.
         """
         end = (
             deliveries.update()
@@ -219,7 +221,7 @@ class DeliveryQueue:
             values |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
         if counts:
             values["attempts"] = _c.attempts + 1
-        update = deliveries.update().where(self._writer.fence.is_held).values(_NO_WORKER | values).returning(_c.id)
+        update = deliveries.update().where(self._writer.is_held).values(_NO_WORKER | values).returning(_c.id)
         with self._database.writing() as connection:
             row_id = connection.execute(update, terms_of(lease)).scalar()
             if row_id is None:
@@ -257,17 +259,8 @@ class DeliveryQueue:
         again = (
             deliveries.update()
             .where(_c.guid == guid, _c.state == literal("dead"), _c.body.is_not(None))
-            .values(
-                state="queued",
-                reason="an operator runs it again",
-                **first,
-                queued_at=now,
-                finished_at=None,
-                attempts=0,
-                failures=0,
-                crashes=0,
-                first_failure_at=None,
-            )
+            .values(first | _NO_FAILURES | {"state": "queued", "queued_at": now, "finished_at": None})
+            .values(reason="an operator runs it again")
         )
         with self._database.writing() as connection:
             connection.execute(at_once)
@@ -298,7 +291,7 @@ class DeliveryQueue:
 
     def _update(self, lease: Lease, values: Mapping[str, object]) -> None:
         with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, NO_CHANGES)
+            row_id = self._writer.require(connection, lease)
             if values:
                 connection.execute(deliveries.update().where(_c.id == row_id).values(values))
 
