@@ -51,7 +51,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     """Computed, never passed: deliveries with the same key are processed one after the other."""
 
     def __post_init__(self) -> None:
-        force_setattr(self, "conversation_key", _thread_key(self.repository_id, self.number))
+        force_setattr(self, "conversation_key", _conversation_key(self.repository_id, self.number))
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class Lease:
 
     @property
     def conversation_key(self) -> str | None:
-        return _thread_key(self.repository_id, self.number)
+        return _conversation_key(self.repository_id, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Finished:
     reason: str | None
 
 
-def _thread_key(repository_id: int | None, number: int | None) -> str | None:
+def _conversation_key(repository_id: int | None, number: int | None) -> str | None:
     """ "186853002#7"; the repository id stays the same when a repository is renamed."""
     return None if repository_id is None or number is None else f"{repository_id}#{number}"
 
