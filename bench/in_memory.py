@@ -16,9 +16,9 @@ from typing import Any
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.handlers.reader import EmptyHistory
+from hls_handler.history.conversations import Newer
 from hls_handler.history.corrections import CorrectionResult
 from hls_handler.queue.changes import Change
-from hls_handler.queue.delivery_queue import Newer
 
 
 @dataclass
@@ -114,7 +114,8 @@ class InMemory:
     def history(self, lease: Lease, _bot_login: str, **_pending: object) -> InMemoryHistory:
         return self.histories.setdefault(lease.number, InMemoryHistory())
 
-    of = history
+    def record_current(self, *_labels: object, **_conversation: object) -> CorrectionResult:
+        return CorrectionResult(0, ())
 
     def take_slot(self, lease: Lease, _name: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
         self.save(lease, *changes)
@@ -135,7 +136,7 @@ class InMemory:
 
 @dataclass
 class InMemoryHistory:
-    """The history and the corrections of one conversation."""
+    """The history of one conversation."""
 
     states: dict[str, LabelState] = field(default_factory=dict)
 
@@ -150,6 +151,3 @@ class InMemoryHistory:
 
     def comment(self, _family: str) -> None:
         return None
-
-    def record_current(self, _shown: Iterable[str], **_conversation: object) -> CorrectionResult:
-        return CorrectionResult(0, ())

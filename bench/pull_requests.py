@@ -84,7 +84,7 @@ def _load(folder: Path, at_once: int) -> Loaded:
         environment = {**os.environ, **environ, "PYTHONPATH": str(Path.cwd())}
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=PATIENCE_S, check=False)
         written = [asked for asked in there.requests() if asked["method"] == "POST" and _COMMENT in asked["path"]]
-        with closing(Storage.open_read_only(url)) as store:
+        with closing(Storage.open_existing(url)) as store:
             done = store.statistics.counters().get(("outcome", "done"), 0)
     comments = Counter(Counter(asked["path"] for asked in written).values())
     return Loaded(at_once, json.loads(result.read_text(encoding="utf-8")), done, comments)

@@ -29,6 +29,7 @@ from hls_handler.clients.github import Github, connect
 from hls_handler.clients.rate_limit import RateLimitMonitor
 from hls_handler.clients.transport import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
+from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
 from hls_handler.events import WebhookEnvelope
@@ -37,6 +38,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
+from hls_handler.queue.pauses import document
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import export_proxy_settings
@@ -51,7 +53,6 @@ from hls_handler.work.checks import checks
 from hls_handler.work.health import Health
 from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.outcomes import Outcomes
-from hls_handler.work.pauses import document
 from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from hls_handler.work.probe import Check, Probe
 from hls_handler.work.retention import Retention
@@ -364,7 +365,7 @@ def _open(
             bot = _bot_account(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
-            if live is not None:
+            if live is not None and not isinstance(exc, UnsupportedTables):
                 raise DatabaseUnavailable(problems) from exc
         if live is None or store is None or bot is None:
             raise SettingsError(problems)

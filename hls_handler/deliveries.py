@@ -17,6 +17,9 @@ FIRST_SHADOW_STEP = 100
 PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
 """Priorities: requests of a person to the bot, then events about pull requests, then all others."""
 
+HEAD_START_MS = 600_000
+"""Time by which a delivery counts as older for each step of its priority."""
+
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 
@@ -48,7 +51,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     """Computed, never passed: deliveries with the same key are processed one after the other."""
 
     def __post_init__(self) -> None:
-        force_setattr(self, "conversation_key", _thread_key(self.repository_id, self.number))
+        force_setattr(self, "conversation_key", _conversation_key(self.repository_id, self.number))
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -87,7 +90,7 @@ class Lease:
 
     @property
     def conversation_key(self) -> str | None:
-        return _thread_key(self.repository_id, self.number)
+        return _conversation_key(self.repository_id, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,15 @@ class Finished:
     reason: str | None
 
 
-def _thread_key(repository_id: int | None, number: int | None) -> str | None:
+def _conversation_key(repository_id: int | None, number: int | None) -> str | None:
     """ "186853002#7"; the repository id stays the same when a repository is renamed."""
     return None if repository_id is None or number is None else f"{repository_id}#{number}"
+
+
+def sort_key(queued_at_ms: int, priority: int) -> int:
+    """Return the time in ms that the queue is ordered by: `queued_at_ms`, minus ten minutes for each step of priority.
+
+    So a delivery of higher priority goes before lower ones that are at most ten minutes older per step, and a waiting
+    delivery is delayed by that time at most, however many deliveries arrive.
+    """
+    return queued_at_ms - priority * HEAD_START_MS

@@ -10,9 +10,9 @@ HlsError
 ├── Rejected               a request that is rejected with 4xx (web/webhook.py)
 ├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause
 │   ├── NotReady           the database server is starting (db/database.py)
-│   └── Conflict           a constraint of the database rejected a write (db/database.py)
+│   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start (db/migrate.py)
 ├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
-├── DamagedError           a stored value cannot be read: the operator restores a backup (db/compression.py)
+├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
 ├── RestartLimitReached    the demo's service exits however often it is restarted (cli/service_process.py)
 ├── ProblemFound           a check of the probe found a problem: /health shows it to the operator (work/probe.py)
 ├── LeaseLost              another worker has claimed the delivery: stop, and write nothing

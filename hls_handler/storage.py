@@ -5,55 +5,54 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Final, Self
 
-from hls_handler.db.clock import no_skew
-from hls_handler.db.database import Database, NotReady, parse_url
-from hls_handler.db.files import ensure_private_file
-from hls_handler.db.migrate import migrate, require_current
+from hls_handler.db.database import Database, NotReady, masked, parse_url
+from hls_handler.db.files import database_exists, ensure_private_file
+from hls_handler.db.migrate import migrate, require_migrated
+from hls_handler.db.values import no_skew
+from hls_handler.errors import StoreUnavailable
 from hls_handler.history.calls import ClaudeCalls
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
 from hls_handler.history.statistics import Deliveries, Statistics
-from hls_handler.queue.changes import DeliveryWriter
-from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.queue.changes import Checkpoints, DeliveryWriter
 from hls_handler.queue.delivery_queue import DeliveryQueue
-from hls_handler.queue.leases import LockStatements
-from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
-from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.queue.rate_limiter import Locks, RateLimiter
 
 log = logging.getLogger(__name__)
 
 _CONNECT_ATTEMPTS, _CONNECT_RETRY_S = 60, 0.5  # for a server that is starting: half a minute
 
 
-@dataclass(frozen=True, slots=True)
 class Storage:
     """Every method of these objects is one transaction and raises `StoreUnavailable` if the database cannot be used.
 
     Any number of threads may use them. Times are by the database's clock.
     """
 
-    database: Database
-    queue: DeliveryQueue
-    checkpoints: Checkpoints
-    rate_limiter: RateLimiter
-    locks: Locks
-    pauses: Pauses
-    deliveries: Deliveries
-    statistics: Statistics
-    calls: ClaudeCalls
-    conversations: Conversations
-    corrections: Corrections
-    repositories: Repositories
-    repository_files: RepositoryFiles
-    bot_accounts: BotAccounts
-    retention: RetentionStore
+    def __init__(self, database: Database) -> None:
+        writer = DeliveryWriter(database)
+        self.database: Final = database
+        self.queue: Final = DeliveryQueue(database, writer)
+        self.checkpoints: Final = Checkpoints(database, writer)
+        self.rate_limiter: Final = RateLimiter(database, writer)
+        self.locks: Final = Locks(database, writer)
+        self.pauses: Final = Pauses(database)
+        self.deliveries: Final = Deliveries(database)
+        self.statistics: Final = Statistics(database)
+        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter)
+        self.conversations: Final = Conversations(database)
+        self.corrections: Final = Corrections(database, writer)
+        self.repositories: Final = Repositories(database, writer)
+        self.repository_files: Final = RepositoryFiles(database, writer)
+        self.bot_accounts: Final = BotAccounts(database)
+        self.retention: Final = RetentionStore(database)
 
     @classmethod
     def open(
@@ -70,52 +69,30 @@ class Storage:
         added to the database's clock, so that tests need not sleep. `busy_timeout_s` limits the wait for another
         process that writes to the same SQLite file.
         """
-        parsed_url = parse_url(url)
-        ensure_private_file(parsed_url)
-        database = Database(parsed_url, skew=skew, busy_timeout_s=busy_timeout_s)
-        try:
+        ensure_private_file(parse_url(url))
+        return cls._open(Database(parse_url(url), skew=skew, busy_timeout_s=busy_timeout_s), migrate, pause)
+
+    @classmethod
+    def open_existing(cls, url: str) -> Self:
+        """Open a database as it is: its tables are neither created nor migrated. Raises `StoreUnavailable`."""
+        if not database_exists(url):
+            problem = f"there is no database {masked(parse_url(url))}: start `hls serve`, which creates it, or correct "
+            raise StoreUnavailable(problem + "storage.url")
+        return cls._open(Database(parse_url(url), skew=no_skew, busy_timeout_s=5.0), require_migrated)
+
+    @classmethod
+    def _open(
+        cls,
+        database: Database,
+        check_tables: Callable[[Database], None],
+        pause: Callable[[float], object] = time.sleep,
+    ) -> Self:
+        with ExitStack() as on_error:
+            on_error.callback(database.close)
             _prepare(database, pause)
-            migrate(database)
-        except BaseException:
-            database.close()
-            raise
-        return cls.over(database)
-
-    @classmethod
-    def open_read_only(cls, url: str) -> Self:
-        """Open an existing database for reading, without creating or migrating anything.
-
-        Raises `StoreUnavailable`, also if its tables are of another version.
-        """
-        database = Database(parse_url(url), skew=no_skew, busy_timeout_s=5.0)
-        try:
-            require_current(database)
-        except BaseException:
-            database.close()
-            raise
-        return cls.over(database)
-
-    @classmethod
-    def over(cls, database: Database) -> Self:
-        writer, lock_statements = DeliveryWriter(database), LockStatements(database)
-        rate_limiter = RateLimiter(database, writer, lock_statements)
-        return cls(
-            database=database,
-            queue=DeliveryQueue(database, writer),
-            checkpoints=Checkpoints(database, writer),
-            rate_limiter=rate_limiter,
-            locks=Locks(database, writer, lock_statements),
-            pauses=Pauses(database),
-            deliveries=Deliveries(database),
-            statistics=Statistics(database),
-            calls=ClaudeCalls(database, writer, rate_limiter),
-            conversations=Conversations(database, writer),
-            corrections=Corrections(database, writer),
-            repositories=Repositories(database, writer),
-            repository_files=RepositoryFiles(database, writer),
-            bot_accounts=BotAccounts(database),
-            retention=RetentionStore(database),
-        )
+            check_tables(database)
+            on_error.pop_all()
+        return cls(database)
 
     def now(self) -> datetime:
         """The database's time, aware UTC."""

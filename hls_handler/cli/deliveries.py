@@ -19,10 +19,9 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
-from hls_handler.queue.pauses import Pause
+from hls_handler.queue.pauses import Pause, describe_pause, holding, resuming
 from hls_handler.storage import Storage
 from hls_handler.work.memory import OMITTED, OUTCOME, RULE, decode_reply_for_display
-from hls_handler.work.pauses import describe_pause, holding, resuming
 from hls_handler.work.repository_settings import OWN_FILE, PROBLEMS_REPORTED
 from hls_handler.work.shadow import SHADOWED, Shadowed
 

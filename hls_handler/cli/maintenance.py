@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.options import Config, fail, load, open_store, print_line
-from hls_handler.db.backup import back_up
+from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
+from hls_handler.queue.pauses import describe_pause, resuming
 from hls_handler.storage import Storage
-from hls_handler.work.pauses import describe_pause, resuming
 
 RepositoryArgument = Annotated[
     str | None,

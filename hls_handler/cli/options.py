@@ -83,8 +83,11 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
-    """Open the store, also while the service runs, and close it at the end; exits with 2 on errors."""
-    with _abort_on_store_error(settings), closing(Storage.open(settings.storage.url)) as store:
+    """Open the store, also while the service runs, and close it at the end; exits with 2 on errors.
+
+    Does not create or migrate tables: only `hls serve` does.
+    """
+    with _abort_on_store_error(settings), closing(Storage.open_existing(settings.storage.url)) as store:
         yield store
 
 

@@ -152,5 +152,5 @@ def _load_history(settings: Settings, event: Event, number: int, account: Accoun
     """Read what the service stored about this issue or pull request; empty if there is no database."""
     if not database_exists(settings.storage.url):
         return NO_HISTORY
-    with closing(Storage.open_read_only(settings.storage.url)) as store:
+    with closing(Storage.open_existing(settings.storage.url)) as store:
         return store.conversations.find(event.repository.id, number, account.login)

@@ -19,6 +19,7 @@ from hls_handler.handlers import handler_for
 from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.queue.changes import Change
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, route
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -116,10 +117,10 @@ class TryRunner:
             lease = _store_and_claim(store, subject, rule)
             tools = self._tools(store, claude, now, account)
             if event.thread is not None:  # otherwise the number is known only after reading the facts
-                _copy_history(
-                    store.conversations.history(lease, account.login),
-                    self.load_history(event, event.thread.number, account),
-                )
+                stored: list[Change] = []
+                memory = store.conversations.history(lease, account.login, pending=stored)
+                _copy_history(memory, self.load_history(event, event.thread.number, account))
+                store.checkpoints.save(lease, *stored)
             end = _run_pipeline(Job(lease, tools, now, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)
             outcomes = load_report(store, row).outcomes if row else ()

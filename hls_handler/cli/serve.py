@@ -46,7 +46,8 @@ def serve(config: Config = None, role: RoleOption = "all") -> None:
     PostgreSQL database.
 
     Exit codes: 0 stopped by a signal; 1 the database is currently unusable, and a later start may succeed; 2 the
-    settings, the prompts or the port cannot be used. Every reason is printed on a line of its own.
+    settings, the prompts or the port cannot be used, or the database was written by an HLS whose tables this one does
+    not support. Every reason is printed on a line of its own.
     """
     raise typer.Exit(run_service(config_path(config), partial(Service, role=role)))
 

@@ -20,7 +20,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.db.clock import from_ms, now_ms
 from hls_handler.db.postgresql import (
     NO_POOLER,
     OpenConnections,
@@ -37,6 +36,7 @@ from hls_handler.db.sqlite import (
     sqlite_engine,
 )
 from hls_handler.db.tables import deliveries, secrets
+from hls_handler.db.values import from_ms, now_ms
 from hls_handler.errors import StoreUnavailable
 
 _CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(7246174)")
@@ -82,10 +82,6 @@ _REMEDIES = (
     ('database "', "create the database that storage.url names"),
     ("startup parameter", NO_POOLER),
 )
-
-
-class Conflict(StoreUnavailable):
-    """A constraint of the database rejected a write: another writer was faster."""
 
 
 class NotReady(StoreUnavailable):
@@ -158,6 +154,13 @@ class Database:
         """An INSERT with ON CONFLICT, which SQLAlchemy has for both dialects, but not in its common part."""
         return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
 
+    def upsert(self, table: Table, *replaced: str) -> Insert:
+        """An INSERT that, if the row's primary key exists, replaces these columns of it."""
+        new = self.insert(table)
+        return new.on_conflict_do_update(
+            index_elements=list(table.primary_key), set_={name: new.excluded[name] for name in replaced}
+        )
+
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False
     ) -> None:
@@ -197,13 +200,11 @@ class Database:
 
     def check_writable(self) -> None:
         """Write as many bytes as a delivery has and delete them. Raises `StoreUnavailable` if that fails."""
-        probe = self.insert(secrets).values(name=_PROBE, value=random_bytes.token_bytes(_PROBE_BYTES))
+        probe = {"name": _PROBE, "value": random_bytes.token_bytes(_PROBE_BYTES)}
         no_rows = deliveries.update().where(false()).values(reason=None)  # fails if another program locks the table
         with self.writing() as connection:
             connection.execute(no_rows)
-            connection.execute(
-                probe.on_conflict_do_update(index_elements=["name"], set_={"value": probe.excluded["value"]})
-            )
+            connection.execute(self.upsert(secrets, "value"), probe)
         with self.writing() as connection:
             connection.execute(secrets.delete().where(secrets.c.name == _PROBE))
 
@@ -269,7 +270,7 @@ class Database:
             locked = f"{exc}; see whether another program locks it"
             raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
         except (sql.IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError) as exc:
-            raise Conflict(self._message(exc)) from None  # PostgreSQL's details show the whole row
+            raise StoreUnavailable(self._message(exc)) from None  # PostgreSQL's details show the whole row
         except (sql.SQLAlchemyError, sqlite3.Error, psycopg.Error) as exc:
             raise (NotReady if is_starting(_cause(exc)) else StoreUnavailable)(self._message(exc)) from exc
 

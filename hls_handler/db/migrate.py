@@ -21,11 +21,12 @@ _BEFORE_0_2_0 = frozenset(f"{number:04}" for number in range(1, 9))
 _ADVISORY_LOCK = 7_246_173  # identifies migrations of HLS
 
 
-def migrate(database: Database) -> None:
-    """Migrate the tables to the newest version in one transaction.
+class UnsupportedTables(StoreUnavailable):
+    """The tables were written by another version of HLS, which a later start does not change."""
 
-    Raises `StoreUnavailable` for tables of a newer HLS or of one before 0.2.0.
-    """
+
+def migrate(database: Database) -> None:
+    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables`."""
     config = _config()
     scripts = ScriptDirectory.from_config(config)
     with database.writing(has_timeout=False) as connection:
@@ -33,43 +34,46 @@ def migrate(database: Database) -> None:
             # Another process may be migrating, and changes of large tables take long.
             connection.execute(text(_NO_TIMEOUTS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-        found = _version(connection)
-        newest = scripts.get_current_head()
-        if found == newest:
-            return
-        if found in _BEFORE_0_2_0:
-            raise StoreUnavailable(
-                f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables are version "
-                f"{found}), which cannot be upgraded: name a new database in storage.url"
-            )
-        if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
-            raise StoreUnavailable(
-                f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
-                f"HLS knows them up to {newest}): upgrade HLS, restore the backup from before the upgrade, or "
-                "name another database in storage.url"
-            )
-        config.attributes["connection"] = connection
-        config.attributes["version_table"] = VERSION_TABLE
-        command.upgrade(config, "head")
+        if _supported_version(connection, scripts, database) != scripts.get_current_head():
+            config.attributes["connection"] = connection
+            config.attributes["version_table"] = VERSION_TABLE
+            command.upgrade(config, "head")
 
 
-def require_current(database: Database) -> None:
-    """Raise `StoreUnavailable` if the tables are not of the newest version; change nothing."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
+def require_migrated(database: Database) -> None:
+    """Raise `StoreUnavailable` if the tables are missing or not of the newest version; change nothing."""
+    scripts = ScriptDirectory.from_config(_config())
+    newest = scripts.get_current_head()
     with database.reading() as connection:
-        found = _version(connection)
+        found = _supported_version(connection, scripts, database)
     if found != newest:
         raise StoreUnavailable(
-            f"the database {database.shown_url} has tables of version {found}, this HLS reads those of {newest}: use "
-            "the HLS that serves it, or start this one on it, which migrates the tables"
+            f"the database {database.shown_url} has no tables of version {newest}: start `hls serve` of this HLS, "
+            "which creates or migrates them"
         )
+
+
+def _supported_version(connection: Connection, scripts: ScriptDirectory, database: Database) -> str | None:
+    """Return the version of the tables; None if there are none.
+
+    Raises `UnsupportedTables` for tables of a newer HLS or of one before 0.2.0.
+    """
+    found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if found in _BEFORE_0_2_0:
+        raise UnsupportedTables(
+            f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables are version "
+            f"{found}), which cannot be upgraded: name a new database in storage.url"
+        )
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        raise UnsupportedTables(
+            f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
+            f"HLS supports them up to {scripts.get_current_head()}): upgrade HLS, restore the backup from before the "
+            "upgrade, or name another database in storage.url"
+        )
+    return found
 
 
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config
-
-
-def _version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()

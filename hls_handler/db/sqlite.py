@@ -73,14 +73,10 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def drop(context: ExceptionContext) -> None:
-        context.is_disconnect = context.is_disconnect or makes_connections_useless(context.original_exception)
+        code = getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF
+        context.is_disconnect = context.is_disconnect or code in _USELESS_AFTER  # drops all open connections
 
     return engine
-
-
-def makes_connections_useless(exc: BaseException) -> bool:
-    """Return whether the error makes all connections that are open now unusable."""
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _USELESS_AFTER
 
 
 def enable_write_ahead_log(connection: Connection) -> bool:

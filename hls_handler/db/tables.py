@@ -6,6 +6,8 @@ compares the tables with the migrations.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,32 +20,33 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    UniqueConstraint,
     false,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+
+from hls_handler.db.values import UntrustedString
 
 metadata = MetaData()
 
 Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite increments automatically only an INTEGER
 
 
-class UntrustedString(TypeDecorator[str]):
-    """Text that may contain untrusted characters; NUL and lone surrogates, which no database stores, are replaced."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        if value is None or value.isprintable():
-            return value
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+def _delivery(*, primary_key: bool = False) -> Column[int]:
+    references = ForeignKey("deliveries.id", ondelete="CASCADE")
+    return Column("delivery_id", Id, references, primary_key=primary_key, nullable=False)
 
 
-def _delivery() -> Column[int]:
-    return Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False)
+def _conversation_key() -> tuple[Column[Any], ...]:
+    """The first columns of the primary key of what is stored of a conversation and one bot account."""
+    return (
+        Column("repository_id", BigInteger, primary_key=True),
+        Column("bot_login", Text, primary_key=True),
+        Column("number", BigInteger, primary_key=True),
+    )
+
+
+def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 deliveries = Table(
@@ -90,57 +93,29 @@ deliveries = Table(
     CheckConstraint(
         "state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')", name="ck_deliveries_state"
     ),
-)
-
-_QUEUED, _RUNNING, _DEAD = text("state = 'queued'"), text("state = 'running'"), text("state = 'dead'")
-_QUEUED_COMMIT = text("state = 'queued' AND event = 'pull_request'")
-_POSTED_ELSEWHERE = text("posted_on IS NOT NULL")
-_HAS_DIGEST = text("digest IS NOT NULL")
-_FINISHED = text("finished_at IS NOT NULL")
-_HAS_OLD_BODY = text("finished_at IS NOT NULL AND body IS NOT NULL")
-
-Index(
-    "ix_deliveries_queued",
-    deliveries.c.sort_key,
-    deliveries.c.id,
-    deliveries.c.due_at,  # this and the next only to make the index covering
-    deliveries.c.conversation_key,
-    sqlite_where=_QUEUED,
-    postgresql_where=_QUEUED,
-)
-Index("ix_deliveries_lease", deliveries.c.lease_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
-Index("ix_deliveries_conversation", deliveries.c.conversation_key, deliveries.c.state, deliveries.c.id)
-Index(
-    "uq_deliveries_one_running_per_conversation",
-    deliveries.c.conversation_key,
-    unique=True,
-    sqlite_where=_RUNNING,
-    postgresql_where=_RUNNING,
-)
-Index(
-    "ix_deliveries_commit",
-    deliveries.c.conversation_key,
-    deliveries.c.state,  # constant here, but without it SQLite uses the index above
-    deliveries.c.head_sha,
-    sqlite_where=_QUEUED_COMMIT,
-    postgresql_where=_QUEUED_COMMIT,
-)
-Index("ix_deliveries_dead", deliveries.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
-Index("ix_deliveries_number", deliveries.c.repository, deliveries.c.number)
-Index("ix_deliveries_digest", deliveries.c.digest, sqlite_where=_HAS_DIGEST, postgresql_where=_HAS_DIGEST)
-Index(
-    "ix_deliveries_posted_on",
-    deliveries.c.repository,
-    deliveries.c.posted_on,
-    sqlite_where=_POSTED_ELSEWHERE,
-    postgresql_where=_POSTED_ELSEWHERE,
-)
-Index("ix_deliveries_finished", deliveries.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
-Index(
-    "ix_deliveries_finished_with_body",
-    deliveries.c.finished_at,
-    sqlite_where=_HAS_OLD_BODY,
-    postgresql_where=_HAS_OLD_BODY,
+    # The columns after the first two only make the index covering.
+    _partial_index("ix_deliveries_queued", "sort_key", "id", "due_at", "conversation_key", where="state = 'queued'"),
+    _partial_index("ix_deliveries_lease", "lease_until", where="state = 'running'"),
+    Index("ix_deliveries_conversation", "conversation_key", "state", "id"),
+    _partial_index(
+        "uq_deliveries_one_running_per_conversation", "conversation_key", where="state = 'running'", unique=True
+    ),
+    # The state is constant here, but without it SQLite uses the index `ix_deliveries_conversation`.
+    _partial_index(
+        "ix_deliveries_commit",
+        "conversation_key",
+        "state",
+        "head_sha",
+        where="state = 'queued' AND event = 'pull_request'",
+    ),
+    _partial_index("ix_deliveries_dead", "id", where="state = 'dead'"),
+    Index("ix_deliveries_number", "repository", "number"),
+    _partial_index("ix_deliveries_digest", "digest", where="digest IS NOT NULL"),
+    _partial_index("ix_deliveries_posted_on", "repository", "posted_on", where="posted_on IS NOT NULL"),
+    _partial_index("ix_deliveries_finished", "finished_at", where="finished_at IS NOT NULL"),
+    _partial_index(
+        "ix_deliveries_finished_with_body", "finished_at", where="finished_at IS NOT NULL AND body IS NOT NULL"
+    ),
 )
 
 pauses = Table(
@@ -155,12 +130,11 @@ pauses = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    _delivery(primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("step_index", Integer, primary_key=True, autoincrement=False),
+    Column("step_index", Integer, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
-    Column("saved_at", BigInteger, nullable=False),
     Column("value", LargeBinary, nullable=False),  # JSON, zstd
 )
 
@@ -204,26 +178,21 @@ deleted_calls = Table(
 analyses = Table(
     "analyses",
     metadata,
-    Column("id", Id, primary_key=True),
-    _delivery(),
-    Column("step_index", Integer, nullable=False),  # 100 and above: shadow prompts
+    _delivery(primary_key=True),
+    Column("step_index", Integer, primary_key=True),  # 100 and above: shadow prompts
     Column("prompt_id", UntrustedString, nullable=False),
     Column("reply_type", Text, nullable=False),
     Column("model", UntrustedString, nullable=False),
     Column("reply", UntrustedString, nullable=False),  # JSON
     Column("analysed_at", BigInteger, nullable=False),
-    UniqueConstraint("delivery_id", "step_index", name="uq_analyses_step"),
 )
 
 labels = Table(
     "labels",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("bot_login", Text, primary_key=True),  # of the account that set it
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    *_conversation_key(),
     Column("name", UntrustedString, primary_key=True),
     Column("state", Text, nullable=False),  # "intended", "ours", "gone"
-    Column("changed_at", BigInteger, nullable=False),
     Column("field", UntrustedString),  # its group, if a reply asked for it; NULL if it came from facts
     Column("prompt_id", UntrustedString),  # of that reply; NULL as above
     Column("set_at", BigInteger),  # when it was confirmed on GitHub; NULL before
@@ -232,9 +201,7 @@ labels = Table(
 corrections = Table(
     "corrections",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("bot_login", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    *_conversation_key(),
     Column("label", UntrustedString, primary_key=True),  # the label that we set
     Column("field", UntrustedString, nullable=False),  # its group
     Column("corrected_to", UntrustedString, nullable=False),  # the label that people set instead; "" for none
@@ -249,21 +216,18 @@ corrections = Table(
 comments = Table(
     "comments",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("bot_login", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    *_conversation_key(),
     Column("family", Text, primary_key=True),
     Column("comment_id", BigInteger, nullable=False),
     Column("body_digest", Text, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
 )
 
 step_failures = Table(
     "step_failures",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("repository_id", BigInteger, primary_key=True),
+    Column("run_id", BigInteger, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
     Column("job", UntrustedString, primary_key=True),
     Column("step", UntrustedString, primary_key=True),
     Column("workflow_id", BigInteger, nullable=False),
@@ -276,7 +240,7 @@ step_failures = Table(
 repository_files = Table(
     "repository_files",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("repository_id", BigInteger, primary_key=True),
     Column("bot_login", Text, primary_key=True),
     Column("repository", UntrustedString, nullable=False),
     Column("read_at", BigInteger, nullable=False),
@@ -290,19 +254,18 @@ repository_files = Table(
 repository_file_reports = Table(
     "repository_file_reports",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("repository_id", BigInteger, primary_key=True),
     Column("bot_login", Text, primary_key=True),
     Column("version", Text, primary_key=True),
     Column("guid", Text, nullable=False),  # the delivery that reports it
-    Column("reported_at", BigInteger, nullable=False),
 )
 
 run_results = Table(
     "run_results",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("repository_id", BigInteger, primary_key=True),
+    Column("run_id", BigInteger, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
     Column("workflow_id", BigInteger, nullable=False),
     Column("event", UntrustedString, nullable=False),
     Column("branch", UntrustedString, nullable=False),
@@ -320,7 +283,6 @@ bot_accounts = Table(
     Column("login", UntrustedString, nullable=False),
     Column("account_id", BigInteger, nullable=False),
     Column("account_type", UntrustedString, nullable=False),
-    Column("seen_at", BigInteger, nullable=False),
 )
 
 locks = Table(
@@ -344,7 +306,7 @@ rate_limits = Table(
 slots = Table(
     "slots",
     metadata,
-    Column("delivery_id", Id, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    _delivery(primary_key=True),
     Column("rate_limit", Text, primary_key=True),
     Column("slot_at", BigInteger, nullable=False),
 )

@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, func, literal_column, select, true
 
 from hls_handler.analysis import Usage, ValidReply
-from hls_handler.db.clock import HOUR_MS, from_ms, maybe_from_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, slots
+from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, prepare
+from hls_handler.queue.changes import Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import OWN_ID, lost
 from hls_handler.queue.rate_limiter import RateLimiter
 
@@ -27,6 +26,7 @@ _BUDGET = "claude.calls_per_hour"
 SUCCESS, UNAVAILABLE = "ok", "unavailable"
 """Outcomes of calls: a valid reply; not accepted by Claude, which costs nothing and does not count for the budget."""
 
+_TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
 _COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
 _OF_LAST_HOUR = and_(_c.started_at > bindparam("since"), _COUNTS)
@@ -57,22 +57,6 @@ class CallRow:
     cache_read_tokens: int | None
     cost_usd: float | None
     took_s: float | None
-
-    @property
-    def of_shadow(self) -> bool:
-        return self.index >= FIRST_SHADOW_STEP
-
-
-@dataclass(frozen=True, slots=True)
-class AnalysisRow:
-    """One validated reply."""
-
-    index: int
-    prompt_id: str
-    reply_type: str  # a key of `analysis.REPLY_TYPES`
-    model: str
-    reply: str  # JSON
-    analysed_at: datetime
 
     @property
     def of_shadow(self) -> bool:
@@ -120,11 +104,8 @@ class ClaudeCalls:
             _c.started_at > now - HOUR_MS,
             _c.delivery_id != OWN_ID,
         )
-        new = database.insert(analyses).values(analysed_at=now)
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
-        self._save_analysis = new.on_conflict_do_update(
-            index_elements=["delivery_id", "step_index"], set_={name: new.excluded[name] for name in replaced}
-        )
+        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
 
     def begin(
         self,
@@ -187,11 +168,8 @@ class ClaudeCalls:
         columns: dict[str, object] = {}
         if usage is not None:
             columns = {
+                **{name: getattr(usage, name) for name in _TOKENS},
                 "model": usage.model,
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-                "cache_read_tokens": usage.cache_read_tokens,
                 "cost_micro_usd": _micro_usd(usage.cost_usd),
                 "duration_ms": round(usage.took_s * 1000),
             }
@@ -213,7 +191,7 @@ class ClaudeCalls:
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
         """Store a reply from a checkpoint, in place of an earlier one with this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, NO_CHANGES)
+            row_id = self._writer.require(connection, lease)
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
 
     def count_last_hour(self) -> int:
@@ -233,43 +211,19 @@ class ClaudeCalls:
         """Return a delivery's calls in the order of their start."""
         query = select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == guid)
         with self._database.reading() as connection:
-            return [_call(row) for row in connection.execute(query.order_by(_c.started_at, _c.id))]
-
-    def analyses_of(self, guid: str) -> list[AnalysisRow]:
-        """Return the replies about a delivery, first reply first."""
-        query = select(analyses).join(deliveries, _d.id == analyses.c.delivery_id).where(_d.guid == guid)
-        with self._database.reading() as connection:
             return [
-                AnalysisRow(
-                    index=row.step_index,
-                    prompt_id=row.prompt_id,
-                    reply_type=row.reply_type,
-                    model=row.model,
-                    reply=row.reply,
-                    analysed_at=from_ms(row.analysed_at),
-                )
-                for row in connection.execute(query.order_by(analyses.c.step_index))
+                from_row(CallRow, row, index=row.step_index, cost_usd=_usd(row.cost_micro_usd))
+                for row in connection.execute(query.order_by(_c.started_at, _c.id))
             ]
 
     def prompt_stats(self) -> list[PromptStats]:
         """Return statistics of each version of a prompt that was ever used, in the order of their ids."""
         with self._database.reading() as connection:
             rows = sum_calls(connection, true(), with_deleted=True)
-        totals: dict[str, PromptTotals] = {}
+        by_prompt: dict[str, list[PromptTotals]] = {}
         for row in rows:
-            before = totals.get(row.prompt_id)
-            totals[row.prompt_id] = row if before is None else before.plus(row)
-        return [
-            PromptStats(
-                prompt_id=one.prompt_id,
-                replies=one.replies,
-                cost_usd=one.cost_micro_usd / 1_000_000,
-                calls_of_unknown_cost=one.calls_of_unknown_cost,
-                last_error=one.last_error,
-                last_error_at=maybe_from_ms(one.last_error_at),
-            )
-            for _, one in sorted(totals.items())
-        ]
+            by_prompt.setdefault(row.prompt_id, []).append(row)
+        return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
         """Return why the hourly budget does not allow a call now, after reserving a time for it; None if it does."""
@@ -302,16 +256,17 @@ class PromptTotals:
     last_error: str | None
     last_error_at: int | None
 
-    def plus(self, other: PromptTotals) -> PromptTotals:
-        later = max(self, other, key=lambda row: -1 if row.last_error_at is None else row.last_error_at)
-        return PromptTotals(
-            prompt_id=self.prompt_id,
-            replies=self.replies + other.replies,
-            cost_micro_usd=self.cost_micro_usd + other.cost_micro_usd,
-            calls_of_unknown_cost=self.calls_of_unknown_cost + other.calls_of_unknown_cost,
-            last_error=later.last_error,
-            last_error_at=later.last_error_at,
-        )
+
+def _prompt_stats(prompt_id: str, totals: Sequence[PromptTotals]) -> PromptStats:
+    last = max(totals, key=lambda row: -1 if row.last_error_at is None else row.last_error_at)
+    return PromptStats(
+        prompt_id=prompt_id,
+        replies=sum(row.replies for row in totals),
+        cost_usd=sum(row.cost_micro_usd for row in totals) / 1_000_000,
+        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in totals),
+        last_error=last.last_error,
+        last_error_at=None if last.last_error_at is None else from_ms(last.last_error_at),
+    )
 
 
 def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False) -> list[PromptTotals]:
@@ -372,24 +327,8 @@ def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
     }
 
 
-def _call(row: Any) -> CallRow:
-    return CallRow(
-        id=row.id,
-        index=row.step_index,
-        prompt_id=row.prompt_id,
-        model=row.model,
-        sender=row.sender,
-        started_at=from_ms(row.started_at),
-        finished_at=maybe_from_ms(row.finished_at),
-        outcome=row.outcome,
-        error=row.error,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        cache_write_tokens=row.cache_write_tokens,
-        cache_read_tokens=row.cache_read_tokens,
-        cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000,
-        took_s=None if row.duration_ms is None else row.duration_ms / 1000,
-    )
+def _usd(cost_micro_usd: int | None) -> float | None:
+    return None if cost_micro_usd is None else cost_micro_usd / 1_000_000
 
 
 def _micro_usd(cost_usd: float | None) -> int | None:
@@ -401,10 +340,7 @@ def _count_call(prompt_id: str, outcome: str, usage: Usage | None, *, is_shadow:
     if is_shadow:
         counts["prompt_shadow_calls", prompt_id] = 1
     if usage is not None:
-        counts["tokens", "input"] = usage.input_tokens
-        counts["tokens", "output"] = usage.output_tokens
-        counts["tokens", "cache_write"] = usage.cache_write_tokens
-        counts["tokens", "cache_read"] = usage.cache_read_tokens
+        counts.update({("tokens", name.removesuffix("_tokens")): getattr(usage, name) for name in _TOKENS})
         cost = _micro_usd(usage.cost_usd)
         if cost is not None:
             counts["cost_micro_usd", ""] = cost

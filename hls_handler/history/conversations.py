@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import bot_accounts, comments, labels
+from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
+from hls_handler.db.values import literal
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
@@ -17,21 +18,16 @@ from hls_handler.queue.changes import (
     Change,
     CommentChange,
     ConversationRef,
-    DeliveryWriter,
     LabelChange,
-    prepare,
+    of_conversation,
 )
 
 C = TypeVar("C", LabelChange, CommentChange)
 
-_OF_CONVERSATION = ("repository_id", "bot_login", "number")
-_LABELS = select(labels.c.name, labels.c.state).where(
-    and_(*(labels.c[name] == bindparam(name) for name in _OF_CONVERSATION))
-)
-_COMMENTS = select(comments).where(*(comments.c[name] == bindparam(name) for name in _OF_CONVERSATION))
-_COMMENT = select(comments.c.comment_id, comments.c.body_digest).where(
-    *(comments.c[name] == bindparam(name) for name in (*_OF_CONVERSATION, "family"))
-)
+_d = deliveries.c
+_LABELS = select(labels.c.name, labels.c.state).where(of_conversation(labels))
+_COMMENTS = select(comments).where(of_conversation(comments))
+_COMMENT = _COMMENTS.where(comments.c.family == bindparam("of_family"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +46,70 @@ class ConversationState:
     comments: Mapping[str, KnownComment]  # by prompt family
 
 
+_own = deliveries.alias("own")
+_NEWER = and_(  # a delivery without a conversation has none
+    _d.conversation_key == bindparam("of_conversation"),
+    _d.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
+)
+_HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # rarely any, and a tenth of the cost of the rest
+_NEWEST_HEAD = (
+    select(_d.head_sha)
+    .where(
+        _NEWER,
+        _d.event == "pull_request",
+        _d.state.in_([literal("queued"), literal("running"), literal("done")]),
+        _d.head_sha.is_not(None),
+    )
+    .order_by(_d.id.desc())
+    .limit(1)
+)
+_LAST_CLOSING = (
+    select(_d.action)
+    .where(
+        _NEWER,
+        or_(_d.event == "issues", _d.event == "pull_request"),
+        or_(*(_d.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
+    )
+    .order_by(_d.id.desc())
+    .limit(1)
+)
+_IS_ANSWERED = exists().where(
+    _NEWER,
+    _d.state == literal("done"),
+    _d.posting_status == "done",
+    analyses.c.delivery_id == _d.id,
+    analyses.c.step_index == 0,
+    func.substr(analyses.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
+)
+_SELECT_NEWER = select(
+    _NEWEST_HEAD.scalar_subquery().label("head_sha"),
+    _LAST_CLOSING.scalar_subquery().label("closing"),
+    _IS_ANSWERED.label("is_answered"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """What newer deliveries of the same conversation show about one of its deliveries."""
+
+    head_sha: str | None  # the newest head commit, if it is not the delivery's own
+    is_closed: bool  # closed, deleted or transferred, and not reopened after that
+    is_answered: bool  # the same prompt answered a newer event, and the result was posted
+
+
+NOTHING_NEWER = Newer(head_sha=None, is_closed=False, is_answered=False)
+
+
 class ConversationHistory:
     """Our labels and comments on the lease's conversation.
 
-    Changes are appended to `pending`, for the delivery's next transaction, and reads include them; without `pending`
-    each change is stored at once and raises `LeaseLost`.
+    Changes are appended to `pending`, for the delivery's next transaction, and reads include them.
     """
 
-    def __init__(
-        self, database: Database, writer: DeliveryWriter, lease: Lease, bot_login: str, pending: list[Change] | None
-    ) -> None:
+    def __init__(self, database: Database, lease: Lease, bot_login: str, pending: list[Change]) -> None:
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
-        self._database, self._writer, self._lease, self._pending = database, writer, lease, pending
+        self._database, self._pending = database, pending
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
@@ -79,11 +126,11 @@ class ConversationHistory:
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
         """Record that we are about to add these: if the response is lost, they count as ours once they are there."""
-        self._change_labels(names, "intended", origins=origins)
+        self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
         """Record that we added these. Those that a reply asked for are counted."""
-        self._change_labels(names, "ours", durable=True)
+        self._change_labels(names, "ours")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
         """Record that a person removed these labels of ours, so that they are not added again."""
@@ -99,45 +146,36 @@ class ConversationHistory:
             if change.family == family:
                 return KnownComment(change.comment_id, change.body_digest)
         with self._database.reading() as connection:
-            row = connection.execute(_COMMENT, {**self._conversation.columns, "family": family}).first()
+            row = connection.execute(_COMMENT, {**self._conversation.columns, "of_family": family}).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         """Record our comment of the family and its content."""
-        self._store(CommentChange(self._conversation, family, comment_id, body_digest), durable=True)
+        self._pending.append(CommentChange(self._conversation, family, comment_id, body_digest))
 
     def _change_labels(
         self,
         names: Iterable[str],
         state: LabelState | None,
-        *,
         origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
-        durable: bool = False,
     ) -> None:
-        self._store(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins), durable=durable)
-
-    def _store(self, change: LabelChange | CommentChange, *, durable: bool) -> None:
-        if self._pending is not None:
-            self._pending.append(change)
-            return
-        with self._database.writing(durable=durable) as connection:
-            self._writer.require(connection, self._lease, prepare([change]))
+        self._pending.append(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
 
     def _changes(self, kind: type[C]) -> Sequence[C]:
         """Changes that are not stored yet, oldest first."""
-        return [change for change in self._pending or () if isinstance(change, kind)]
+        return [change for change in self._pending if isinstance(change, kind)]
 
 
 class Conversations:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def history(self, lease: Lease, bot_login: str, *, pending: list[Change] | None = None) -> ConversationHistory:
+    def history(self, lease: Lease, bot_login: str, *, pending: list[Change]) -> ConversationHistory:
         """Return our history of the lease's conversation as one account.
 
-        With `pending`, the caller makes sure that the changes are stored before the next request to GitHub or Claude.
+        The caller makes sure that `pending` is stored before the next request to GitHub or Claude.
         """
-        return ConversationHistory(self._database, self._writer, lease, bot_login, pending)
+        return ConversationHistory(self._database, lease, bot_login, pending)
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
         """Return what is stored about a conversation, without a lease."""
@@ -148,6 +186,25 @@ class Conversations:
         return ConversationState(
             labels={row.name: row.state for row in label_rows},
             comments={row.family: KnownComment(row.comment_id, row.body_digest) for row in comment_rows},
+        )
+
+    def find_newer(self, lease: Lease, prompt: str) -> Newer:
+        """Return what newer deliveries show about a delivery that a prompt ("issues/analyze") processes."""
+        own = f"{prompt}@"
+        terms = {
+            "of_guid": lease.guid,
+            "of_conversation": lease.conversation_key or "",
+            "up_to_its_hash": own,
+            "length": len(own),
+        }
+        with self._database.reading() as connection:
+            if connection.execute(_HAS_NEWER, terms).first() is None:
+                return NOTHING_NEWER
+            row = connection.execute(_SELECT_NEWER, terms).one()
+        return Newer(
+            head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
+            is_closed=row.closing is not None and row.closing != "reopened",
+            is_answered=bool(row.is_answered),
         )
 
 
@@ -165,12 +222,7 @@ class BotAccounts:
         return None if row is None else Account(login=row.login, id=row.account_id, type=row.account_type)
 
     def save(self, fingerprint: str, account: Account) -> None:
-        columns: dict[str, Any] = {
-            "login": account.login,
-            "account_id": account.id,
-            "account_type": account.type,
-            "seen_at": self._database.now,
-        }
-        new = self._database.insert(bot_accounts).values(fingerprint=fingerprint, **columns)
+        columns = {"login": account.login, "account_id": account.id, "account_type": account.type}
         with self._database.writing() as connection:
-            connection.execute(new.on_conflict_do_update(index_elements=["fingerprint"], set_=columns))
+            save = self._database.upsert(bot_accounts, *columns)
+            connection.execute(save, {"fingerprint": fingerprint, **columns})

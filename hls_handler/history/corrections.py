@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
-from hls_handler.db.clock import HOUR_MS, to_ms
 from hls_handler.db.database import Database
 from hls_handler.db.tables import corrections, deliveries, labels
+from hls_handler.db.values import HOUR_MS, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
-from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label
+from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label, of_conversation
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 
@@ -28,41 +28,30 @@ CHANGED_BY_BOT = "other bot"
 """The kind of reason that label changes by bots are ignored for."""
 
 _d, _l, _c = deliveries.c, labels.c, corrections.c
-
-
-def _of(table: Table) -> ColumnElement[bool]:
-    """The rows of one conversation and one account."""
-    return and_(*(table.c[name] == bindparam(name) for name in ("repository_id", "bot_login", "number")))
-
-
 _SET_BY_US = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
-    _of(labels),
+    of_conversation(labels),
     _l.state != "intended",
     _l.prompt_id.is_not(None),
     _l.set_at > bindparam("since"),
     _l.set_at <= bindparam("until"),
 )
-_RECORDED = select(corrections).where(_of(corrections), _c.set_at > bindparam("since"), _c.set_at <= bindparam("until"))
+_RECORDED = select(corrections).where(
+    of_conversation(corrections), _c.set_at > bindparam("since"), _c.set_at <= bindparam("until")
+)
 _LAST_CHANGE_BY_BOT = select(func.max(_d.received_at)).where(
     _d.conversation_key == bindparam("of_conversation"),
     or_(_d.action == "labeled", _d.action == "unlabeled"),
     _d.reason_kind == CHANGED_BY_BOT,
 )
-_OURS = select(_l.name).where(_of(labels), _l.state != "gone")
-_WITHDRAW = corrections.delete().where(_of(corrections), _c.label == bindparam("of_label"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Applied:
-    word: AppliedLabel
-    set_at: int
+_OURS = select(_l.name).where(of_conversation(labels), _l.state != "gone")
+_WITHDRAW = corrections.delete().where(of_conversation(corrections), _c.label == bindparam("of_label"))
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectionResult:
     """The result of comparing a conversation's labels with ours."""
 
-    words: int  # labels of ours that were compared
+    compared: int  # labels of ours
     changed: tuple[AppliedLabel, ...]  # those whose correction is new or withdrawn
 
 
@@ -89,22 +78,21 @@ def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, F
     return found
 
 
-class ConversationCorrections:
+class Corrections:
     """Corrections on the lease's conversation. Both methods raise `LeaseLost` if they have something to record.
 
     A label is not compared if it was set over a month ago or did not come from a reply.
     """
 
-    def __init__(self, database: Database, writer: DeliveryWriter, lease: Lease, bot_login: str) -> None:
-        self._database, self._writer, self._lease = database, writer, lease
-        self._conversation: dict[str, object] = {
-            "repository_id": lease.repository_id,
-            "bot_login": bot_login,
-            "number": lease.number,
-        }
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer = database, writer
+        save = database.upsert(corrections, "corrected_to", "title", "recorded_at")
+        self._save = save.values(recorded_at=database.now)
 
     def record_change(
         self,
+        lease: Lease,
+        bot_login: str,
         field: str,
         shown: Iterable[str],
         *,
@@ -117,89 +105,95 @@ class ConversationCorrections:
 
         Labels that we set after `at`, when the event was received, are not compared.
         """
+        conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
-            self._writer.fence.require(connection, self._lease)
-            applied = self._applied(connection, until=to_ms(at))
-            of_field = {label: one for label, one in applied.items() if one.word.field == field}
-            return self._record(connection, of_field, shown, title, pull_request=pull_request, fields=fields)
+            self._writer.require(connection, lease)
+            applied = self._applied(connection, conversation, until=to_ms(at))
+            of_field = {label: set_at for label, set_at in applied.items() if label.field == field}
+            return self._record(
+                connection, conversation, of_field, shown, title, pull_request=pull_request, fields=fields
+            )
 
     def record_current(
-        self, shown: Iterable[str], *, title: str, pull_request: bool, fields: Mapping[str, str]
+        self,
+        lease: Lease,
+        bot_login: str,
+        shown: Iterable[str],
+        *,
+        title: str,
+        pull_request: bool,
+        fields: Mapping[str, str],
     ) -> CorrectionResult:
         """Record what people changed, from the conversation's current labels.
 
         GitHub does not show who changed them, so labels set before a bot's last label change are not compared. If there
         is nothing to compare, as on most conversations, this only reads.
         """
+        conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:
-            if not self._applied(connection):
+            if not self._applied(connection, conversation):
                 return CorrectionResult(0, ())
         with self._database.writing(durable=False) as connection:
-            self._writer.fence.require(connection, self._lease)
-            applied = self._applied(connection)
-            terms = {"of_conversation": self._lease.conversation_key}
+            self._writer.require(connection, lease)
+            applied = self._applied(connection, conversation)
+            terms = {"of_conversation": lease.conversation_key}
             bot_changed_at = connection.execute(_LAST_CHANGE_BY_BOT, terms).scalar() or 0
-            since_then = {label: one for label, one in applied.items() if one.set_at > bot_changed_at}
-            return self._record(connection, since_then, shown, title, pull_request=pull_request, fields=fields)
+            since_then = {label: set_at for label, set_at in applied.items() if set_at > bot_changed_at}
+            return self._record(
+                connection, conversation, since_then, shown, title, pull_request=pull_request, fields=fields
+            )
 
-    def _applied(self, connection: Connection, *, until: int | None = None) -> dict[str, _Applied]:
-        """Return our labels from replies, by name; one that we removed ourselves only if it was corrected."""
+    def _applied(
+        self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
+    ) -> dict[AppliedLabel, int]:
+        """Return our labels from replies and when they were set (ms); removed ones only if they were corrected."""
         now = self._database.now_in(connection)
-        since, until = now - COUNTED_MS, now if until is None else until
-        terms = {**self._conversation, "since": since, "until": until}
-        found = {
-            row.name: _Applied(AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
+        terms = {**conversation, "since": now - COUNTED_MS, "until": now if until is None else until}
+        by_name = {
+            row.name: (AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
             for row in connection.execute(_SET_BY_US, terms)
         }
         for row in connection.execute(_RECORDED, terms):
-            found[row.label] = _Applied(AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
-        return found
+            by_name[row.label] = (AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
+        return dict(by_name.values())
 
     def _record(
         self,
         connection: Connection,
-        applied: Mapping[str, _Applied],
+        conversation: Mapping[str, object],
+        applied: Mapping[AppliedLabel, int],
         shown: Iterable[str],
         title: str,
         *,
         pull_request: bool,
         fields: Mapping[str, str],
     ) -> CorrectionResult:
-        changed = find_changed_corrections(
-            [one.word for one in applied.values()],
-            shown,
-            ours=connection.execute(_OURS, self._conversation).scalars(),
-            field_of=fields,
-        )
+        ours = connection.execute(_OURS, conversation).scalars()
+        changed = find_changed_corrections(applied, shown, ours=ours, field_of=fields)
+        former = {label.said: (label.became, set_at) for label, set_at in applied.items()}
         counts: Counter[tuple[str, str]] = Counter()
-        for word in changed:
-            label = field_label(word.prompt_id, word.field)
-            if word.became is None:
-                connection.execute(_WITHDRAW, {**self._conversation, "of_label": word.said})
-                counts[CORRECTION_WITHDRAWN, label] += 1
+        for label in changed:
+            counted = field_label(label.prompt_id, label.field)
+            corrected_before, set_at = former[label.said]
+            if label.became is None:
+                connection.execute(_WITHDRAW, {**conversation, "of_label": label.said})
+                counts[CORRECTION_WITHDRAWN, counted] += 1
                 continue
-            if applied[word.said].word.became is None:
-                counts[LABEL_CORRECTED, label] += 1
-            replaced = {
-                "corrected_to": redact(word.became)[:MAX_LABEL_CHARACTERS],
+            if corrected_before is None:
+                counts[LABEL_CORRECTED, counted] += 1
+            correction = {
+                "label": label.said,
+                "field": label.field,
+                "prompt_id": label.prompt_id,
+                "is_pull_request": pull_request,
+                "set_at": set_at,
+                "corrected_to": redact(label.became)[:MAX_LABEL_CHARACTERS],
                 "title": redact(clean(title))[:MAX_TITLE_CHARACTERS],
-                "recorded_at": self._database.now,
             }
-            new = self._database.insert(corrections).values(
-                self._conversation
-                | {"label": word.said, "field": word.field, "prompt_id": word.prompt_id}
-                | {"is_pull_request": pull_request, "set_at": applied[word.said].set_at}
-                | replaced
-            )
-            key = ["repository_id", "bot_login", "number", "label"]
-            connection.execute(new.on_conflict_do_update(index_elements=key, set_=replaced))
+            connection.execute(self._save, {**conversation, **correction})
         self._writer.counters.add(connection, counts)
         return CorrectionResult(len(applied), changed)
 
 
-class Corrections:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
-
-    def of(self, lease: Lease, bot_login: str) -> ConversationCorrections:
-        return ConversationCorrections(self._database, self._writer, lease, bot_login)
+def _conversation(lease: Lease, bot_login: str) -> dict[str, object]:
+    return {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
 
-from hls_handler.db.clock import HOUR_MS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     comments,
@@ -18,9 +17,10 @@ from hls_handler.db.tables import (
     run_results,
     step_failures,
 )
+from hls_handler.db.values import HOUR_MS, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
-from hls_handler.queue.changes import DeliveryWriter, field_of
+from hls_handler.queue.changes import DeliveryWriter, field_of, of_conversation
 
 DAY_MS = 24 * HOUR_MS
 KEPT_DAYS = 30
@@ -31,9 +31,7 @@ MAX_CORRECTIONS_PER_ISSUE = 20
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
 _file, _report = repository_files.c, repository_file_reports.c
 
-_COMMENT = select(comments.c.comment_id).where(
-    *(comments.c[name] == bindparam(name) for name in ("repository_id", "bot_login", "number", "family"))
-)
+_COMMENT = select(comments.c.comment_id).where(of_conversation(comments), comments.c.family == bindparam("of_family"))
 _CORRECTIONS = (
     select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
     .where(
@@ -103,7 +101,7 @@ class StoredHistory:
             "repository_id": self._repository_id,
             "bot_login": self._bot_login,
             "number": number,
-            "family": family,
+            "of_family": family,
         }
         with self._database.reading() as connection:
             return connection.execute(_COMMENT, terms).first() is not None
@@ -122,7 +120,7 @@ class Repositories:
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._database.writing(durable=False) as connection:
-            self._writer.fence.require(connection, lease)
+            self._writer.require(connection, lease)
             now = self._database.now_in(connection)
             for table, rows in (
                 (step_failures, [asdict(failure) for failure in history_update.failures]),
@@ -137,13 +135,13 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """The settings file of a repository as it was last read, and its last valid version."""
+    """The settings file of a repository as it was last read, and its last valid version; columns have these names."""
 
-    version: str | None  # the blob's SHA, or the type of another object at the path; None: nothing is there
-    text: str | None  # None if it cannot be read
-    flaw: str | None = None  # why it cannot be read although something is there
-    good_version: str | None = None
-    good_text: str | None = None
+    version: str | None
+    text: str | None
+    error: str | None = None
+    valid_version: str | None = None
+    valid_text: str | None = None
     age_s: float = 0.0  # since it was read
 
 
@@ -168,21 +166,12 @@ class RepositoryFiles:
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: KnownFile) -> None:
         """Store the file that was just read. Raises `LeaseLost`."""
-        columns = {
-            "repository": repository,
-            "read_at": self._database.now,
-            "version": file.version,
-            "text": file.text,
-            "error": file.flaw,
-            "valid_version": file.good_version,
-            "valid_text": file.good_text,
-        }
-        new = self._database.insert(repository_files).values(
-            repository_id=repository_id, bot_login=bot_login, **columns
-        )
+        columns = asdict(file) | {"repository": repository}
+        del columns["age_s"]
+        save = self._database.upsert(repository_files, "read_at", *columns).values(read_at=self._database.now)
         with self._database.writing() as connection:
-            self._writer.fence.require(connection, lease)
-            connection.execute(new.on_conflict_do_update(index_elements=["repository_id", "bot_login"], set_=columns))
+            self._writer.require(connection, lease)
+            connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
         """Return whether this delivery reports the problems of a version: only the first that asks does.
@@ -194,26 +183,16 @@ class RepositoryFiles:
             bot_login=bot_login,
             version=version,
             guid=lease.guid,
-            reported_at=self._database.now,
         )
         reporter = select(_report.guid).where(
             _report.repository_id == repository_id, _report.bot_login == bot_login, _report.version == version
         )
         with self._database.writing() as connection:
-            self._writer.fence.require(connection, lease)
+            self._writer.require(connection, lease)
             connection.execute(claim.on_conflict_do_nothing())
             return bool(connection.execute(reporter).scalar_one() == lease.guid)
 
     def _find(self, query: Select[Any], terms: Mapping[str, object]) -> KnownFile | None:
         with self._database.reading() as connection:
             row = connection.execute(query, terms).first()
-        if row is None:
-            return None
-        return KnownFile(
-            row.version,
-            row.text,
-            row.error,
-            row.valid_version,
-            row.valid_text,
-            age_s=max(row.age_ms / 1000, 0.0),
-        )
+        return None if row is None else from_row(KnownFile, row, age_s=max(row.age_ms / 1000, 0.0))

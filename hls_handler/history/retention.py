@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, deleted_calls, deliveries
+from hls_handler.db.values import literal
 from hls_handler.history.calls import sum_calls
-from hls_handler.queue.states import literal
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention
 
@@ -87,14 +88,7 @@ class RetentionStore:
 
     def _keep_sums(self, connection: Connection, ids: list[int]) -> None:
         for row in sum_calls(connection, calls.c.delivery_id.in_(ids)):
-            new = self._database.insert(deleted_calls).values(
-                prompt_id=row.prompt_id,
-                replies=row.replies,
-                cost_micro_usd=row.cost_micro_usd,
-                calls_of_unknown_cost=row.calls_of_unknown_cost,
-                last_error=row.last_error,
-                last_error_at=row.last_error_at,
-            )
+            new = self._database.insert(deleted_calls).values(asdict(row))
             before, more = deleted_calls.c, new.excluded
             is_later = func.coalesce(more["last_error_at"], -1) > func.coalesce(before.last_error_at, -1)
             sums = {name: before[name] + more[name] for name in ("replies", "cost_micro_usd", "calls_of_unknown_cost")}

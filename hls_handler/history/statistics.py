@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, func, select
+from sqlalchemy import Select, and_, exists, func, select
 
-from hls_handler.db.clock import from_ms, maybe_from_ms, to_ms
-from hls_handler.db.compression import decompress
-from hls_handler.db.counters import EXPECTED_SINCE, LAST_WEBHOOK
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, counters, deliveries
+from hls_handler.db.values import decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import OPEN_STATES, Finished, State
+from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK
+from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
-from hls_handler.queue.states import count_deliveries, literal
 
 _c = deliveries.c
 _COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
@@ -168,7 +167,7 @@ class Deliveries:
 
     def _rows(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:
-            return [_delivery(row) for row in connection.execute(query)]
+            return [from_row(DeliveryRow, row) for row in connection.execute(query)]
 
 
 class Statistics:
@@ -205,39 +204,3 @@ class Statistics:
         query = select(counters.c.label, counters.c.value).where(counters.c.name == name)
         with self._database.reading() as connection:
             return {row.label: from_ms(row.value) for row in connection.execute(query)}
-
-
-def _delivery(row: Row[Any]) -> DeliveryRow:
-    return DeliveryRow(
-        guid=row.guid,
-        event=row.event,
-        action=row.action,
-        request_id=row.request_id,
-        state=row.state,
-        reason=row.reason,
-        reason_kind=row.reason_kind,
-        repository_id=row.repository_id,
-        repository=row.repository,
-        installation=row.installation,
-        number=row.number,
-        head_sha=row.head_sha,
-        sender=row.sender,
-        priority=row.priority,
-        received_at=from_ms(row.received_at),
-        queued_at=from_ms(row.queued_at),
-        due_at=from_ms(row.due_at),
-        finished_at=maybe_from_ms(row.finished_at),
-        took_s=None if row.duration_ms is None else row.duration_ms / 1000,
-        handler=row.handler,
-        worker=row.worker,
-        lease_until=maybe_from_ms(row.lease_until),
-        attempt=row.attempt,
-        attempts=row.attempts,
-        failures=row.failures,
-        crashes=row.crashes,
-        first_failure_at=maybe_from_ms(row.first_failure_at),
-        analysis_status=row.analysis_status,
-        analysis_error=row.analysis_error,
-        posting_status=row.posting_status,
-        posting_error=row.posting_error,
-    )

@@ -11,15 +11,13 @@ import msgspec
 from sqlalchemy import CompoundSelect, Connection, Select, bindparam, literal_column, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from hls_handler.db.clock import HOUR_MS
-from hls_handler.db.compression import compress
-from hls_handler.db.counters import COUNTED_BY_RECEIVER, LAST_WEBHOOK, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, slots
-from hls_handler.deliveries import Accepted, NewDelivery, State
+from hls_handler.db.values import HOUR_MS, compress, literal
+from hls_handler.deliveries import Accepted, NewDelivery, State, sort_key
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
-from hls_handler.queue.states import literal, sort_key
+from hls_handler.queue.changes import COUNTED_BY_RECEIVER, LAST_WEBHOOK, CounterWriter, Counts, count_end
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # if GitHub sends them again
 _RECORD_WEBHOOK_EVERY_MS = 1000

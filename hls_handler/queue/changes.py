@@ -1,26 +1,42 @@
-"""Pending changes of a delivery: values that are stored in the delivery's next transaction, whatever that is for."""
+"""Changes that a delivery stores: checkpoints, from which work continues after a crash or a retry, our labels and
+comments, and counters. Changes are pending until the delivery's next transaction, whatever that is for.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, assert_never
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, assert_never
 
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.db.compression import compress_text
-from hls_handler.db.counters import CounterWriter
-from hls_handler.db.database import Database, Insert
-from hls_handler.db.tables import checkpoints, comments, labels
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.db.database import Database
+from hls_handler.db.tables import checkpoints, comments, counters, deliveries, labels
+from hls_handler.db.values import compress_text, decompress_text, from_row, literal
+from hls_handler.deliveries import Checkpoint, Lease, State
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
-from hls_handler.queue.leases import COMPLETE_WRITE, PENDING, Fence, lost, terms_of
+from hls_handler.queue.leases import COMPLETE_WRITE, OWN_ID, PENDING, lost, release_locks, terms_of
+
+Counts = Mapping[tuple[str, str], int]
+"""(name, label) -> increment; the label is "" if a counter has only one."""
+
+BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
+
+COUNTED_BY_RECEIVER = ("webhooks", "event", "repository")
+
+LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
+"""Names of rows that contain a time instead of a number, by repository ("" for all)."""
 
 LABEL_SET = "label_set"
 """Counter of labels that we set because of a reply, by prompt and field."""
 
+Posted = Literal["done", "dry_run"]
+"""The result of posting without a failure."""
+
+_d = deliveries.c
 _NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
 
 
@@ -34,7 +50,18 @@ class ConversationRef:
 
     @property
     def columns(self) -> dict[str, object]:
-        return {"repository_id": self.repository_id, "bot_login": self.bot_login, "number": self.number}
+        return asdict(self)
+
+
+def of_conversation(table: Table) -> ColumnElement[bool]:
+    """The condition that rows are of one conversation, for statements executed with `ConversationRef.columns`."""
+    return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
+
+
+_DELETE_LABELS = labels.delete().where(of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True)))
+_SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
+    of_conversation(labels), labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +121,85 @@ def prepare(changes: Sequence[Change]) -> Prepared:
     return Prepared(list(rows.values()), [change for change in changes if not isinstance(change, Checkpoint)])
 
 
+class CounterWriter:
+    """Increments counters within a transaction."""
+
+    def __init__(self, database: Database) -> None:
+        new = database.insert(counters)
+        self._increment: ReturningInsert[Any] = new.on_conflict_do_update(
+            index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
+        ).returning(counters.c.name)
+        self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
+
+    def add(self, connection: Connection, counts: Counts) -> None:
+        """Increment. To avoid deadlocks, a transaction locks nothing after its counters but later counters."""
+        if counts:
+            rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in _in_order(counts)]
+            connection.execute(self._increment, rows)
+
+    def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
+        """Set rows that contain times in milliseconds, by label."""
+        if times:
+            rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
+            connection.execute(self._set, rows)
+
+
+def _in_order(counts: Counts) -> list[tuple[str, str]]:
+    """The order in which every transaction locks counters, so that no two wait for each other.
+
+    The receiver's counters are first: a transaction that accepts deliveries locks them before it looks for duplicates,
+    and so these transactions run one after the other on all machines.
+    """
+    return sorted(counts, key=lambda key: (key[0] not in COUNTED_BY_RECEIVER, key))
+
+
+def count_end(
+    state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
+) -> Counter[tuple[str, str]]:
+    """Counts for a delivery that ends in `state`; `kind` is the kind of reason of an ignored one."""
+    counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
+    if repository is not None:
+        counts["repository_outcome", f"{repository}:{state}"] = 1
+    if handler is not None:
+        counts["handler", f"{handler}:{state}"] = 1
+    if state == "ignored":
+        counts["ignored", kind or "other"] = 1
+    return counts
+
+
+def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
+    """Counts for the time from the receipt of a delivery to its end."""
+    bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
+    return Counter({("processing_ms", ""): duration_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})
+
+
 class DeliveryWriter:
-    """Writes the pending changes of a delivery inside a transaction, if its lease is still valid."""
+    """Writes the pending changes of a delivery inside a transaction, if its lease is still valid.
+
+    `is_held` is that condition, for statements executed with `terms_of(lease)`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.fence = Fence(database)
+        self.is_held: ColumnElement[bool] = and_(
+            _d.guid == bindparam("held_guid"),
+            _d.attempt == bindparam("held_attempt"),
+            _d.state == literal("running"),
+            _d.lease_until > database.now,
+        )
+        is_marked = and_(_d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None))
+        self._select = select(_d.id, is_marked.label("has_progressed")).where(self.is_held).with_for_update()
+        progress = {"has_progress": True, "crashes": 0, "first_failure_at": None}
+        self._mark_progress = deliveries.update().where(self.is_held).values(progress).returning(_d.id)
         self.counters = CounterWriter(database)
-        new = database.insert(checkpoints).values(saved_at=database.now)
-        replaced = ("version", "duration_ms", "saved_at", "value")
-        self._save: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["delivery_id", "name", "step_index"], set_={name: new.excluded[name] for name in replaced}
-        ).returning(checkpoints.c.name)
+        save = database.upsert(checkpoints, "version", "duration_ms", "value")
+        self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
         self._labels: Mapping[LabelState, ReturningInsert[Any]] = {
             "intended": self._upsert_labels(keep_if_null=("field", "prompt_id")),
             "ours": self._upsert_labels(set_once=("set_at",)),
             "gone": self._upsert_labels(),
         }
-        new_comment = database.insert(comments).values(changed_at=database.now)
-        self._comment: Insert = new_comment.on_conflict_do_update(
-            index_elements=["repository_id", "bot_login", "number", "family"],
-            set_={name: new_comment.excluded[name] for name in ("comment_id", "body_digest", "changed_at")},
-        )
+        self._comment = database.upsert(comments, "comment_id", "body_digest")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store the changes and `statuses` (columns of the delivery); return its row id, or None without the lease.
@@ -123,17 +207,19 @@ class DeliveryWriter:
         Checkpoints count as progress, other changes do not: a delivery that always fails at the same write must end.
         """
         terms = terms_of(lease)
-        held = connection.execute(self.fence.select, terms).first()
+        held = connection.execute(self._select, terms).first()
         if held is None:
             return None
         if statuses or (prepared.checkpoints and not held.has_progressed):  # an UPDATE writes the body again
-            connection.execute(self.fence.mark_progress, {**terms, **statuses})
+            connection.execute(self._mark_progress, {**terms, **statuses})
         row_id: int = held.id
         self.counters.add(connection, self.apply(connection, row_id, prepared))
         return row_id
 
-    def require(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int:
-        """As `find`. Raises `LeaseLost`."""
+    def require(
+        self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
+    ) -> int:
+        """As `find`. The delivery stays leased until the transaction ends. Raises `LeaseLost`."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lost(lease)
@@ -163,7 +249,7 @@ class DeliveryWriter:
         if not names:
             return Counter()
         if change.state is None:
-            connection.execute(labels.delete().where(_of(change.conversation), labels.c.name.in_(names)))
+            connection.execute(_DELETE_LABELS, {**columns, "names": names})
             return Counter()
         first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "ours" else []
         rows = [{**columns, "name": name, "state": change.state, **_origin_columns(change, name)} for name in names]
@@ -174,24 +260,13 @@ class DeliveryWriter:
         """An upsert that replaces the state, keeps the columns `keep_if_null` if the new value is NULL, and sets the
         times `set_once` if they were NULL.
         """
-        now = self._database.now
-        new = self._database.insert(labels).values(changed_at=now, **dict.fromkeys(set_once, now))
+        new = self._database.insert(labels).values(dict.fromkeys(set_once, self._database.now))
         return new.on_conflict_do_update(
-            index_elements=["repository_id", "bot_login", "number", "name"],
-            set_={name: new.excluded[name] for name in ("state", "changed_at")}
+            index_elements=list(labels.primary_key),
+            set_={"state": new.excluded["state"]}
             | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keep_if_null}
             | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in set_once},
         ).returning(labels.c.name)
-
-
-_ITS_LABELS = and_(*(labels.c[name] == bindparam(name) for name in ("repository_id", "bot_login", "number")))
-_SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
-    _ITS_LABELS, labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
-)
-
-
-def _of(conversation: ConversationRef) -> Any:
-    return and_(*(labels.c[name] == value for name, value in conversation.columns.items()))
 
 
 def _origin_columns(change: LabelChange, name: str) -> Mapping[str, str | None]:
@@ -200,6 +275,43 @@ def _origin_columns(change: LabelChange, name: str) -> Mapping[str, str | None]:
         return {}
     origin = change.origins.get(name)
     return _NO_ORIGIN if origin is None else {"field": origin.field, "prompt_id": origin.prompt_id}
+
+
+class Checkpoints:
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer = database, writer
+
+    def load(self, guid: str) -> dict[tuple[str, int], Checkpoint]:
+        """Return all checkpoints of a delivery, by name and index."""
+        query = select(checkpoints).where(checkpoints.c.delivery_id == OWN_ID)
+        with self._database.reading() as connection:
+            return {
+                (row.name, row.step_index): from_row(
+                    Checkpoint, row, index=row.step_index, value=decompress_text(row.value)
+                )
+                for row in connection.execute(query, {"of_guid": guid})
+            }
+
+    def save(self, lease: Lease, *changes: Change, unlock: bool = False, posting: Posted | None = None) -> None:
+        """Store checkpoints, each in place of an earlier one, and other changes. Raises `LeaseLost`.
+
+        `posting` is the result of posting, if it is known; `unlock` releases the delivery's locks. A checkpoint is
+        progress: it resets the crashes and the time of the first failure.
+        """
+        statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
+        prepared = prepare(changes)
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease, prepared, **statuses)
+            if unlock:
+                release_locks(connection, row_id)
+
+    def delete(self, lease: Lease, name: str) -> None:
+        """Delete all checkpoints of a name, so that these steps are repeated. Raises `LeaseLost`."""
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease)
+            connection.execute(
+                checkpoints.delete().where(checkpoints.c.delivery_id == row_id, checkpoints.c.name == name)
+            )
 
 
 def field_label(prompt_id: str, group: str) -> str:

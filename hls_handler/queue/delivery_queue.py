@@ -3,52 +3,69 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 
-from hls_handler.db.clock import FURTHEST_MS, from_ms, has_passed, maybe_from_ms, to_ms
-from hls_handler.db.compression import DamagedError, decompress
-from hls_handler.db.counters import Counts, count_end, count_processing_time
-from hls_handler.db.database import Conflict, Database
-from hls_handler.db.tables import analyses, deliveries, rate_limits, slots
-from hls_handler.deliveries import PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
+from hls_handler.db.database import Database
+from hls_handler.db.tables import deliveries, rate_limits, slots
+from hls_handler.db.values import (
+    FURTHEST_MS,
+    DamagedError,
+    decompress,
+    from_ms,
+    from_row,
+    has_passed,
+    literal,
+    to_ms,
+)
+from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
 from hls_handler.queue.accepting import BatchAcceptor
-from hls_handler.queue.changes import NO_CHANGES, Change, DeliveryWriter, Prepared, prepare
-from hls_handler.queue.checkpoints import Posted
+from hls_handler.queue.changes import (
+    NO_CHANGES,
+    Change,
+    Counts,
+    DeliveryWriter,
+    Posted,
+    Prepared,
+    count_end,
+    count_processing_time,
+    prepare,
+)
 from hls_handler.queue.leases import lost, release_locks, terms_of
 from hls_handler.queue.pauses import is_paused
-from hls_handler.queue.states import count_deliveries, literal, sort_key
 
-AnalysisStatus = Literal["done", "failed"]
-PostingStatus = Posted | Literal["failed"]
-
-_CLAIM_ATTEMPTS = 3  # if a constraint of the database rejects a claim
 _UNLIMITED = 1_000_000
 
 _c = deliveries.c
 _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("other"), deliveries.alias("counted")
-_LEASED = (
-    _c.guid,
-    _c.attempt,
-    _c.lease_until,
-    _c.event,
-    _c.action,
-    _c.request_id,
-    _c.repository_id,
-    _c.repository,
-    _c.number,
-    _c.head_sha,
-    _c.received_at,
-    _c.attempts,
-    _c.failures,
-    _c.crashes,
-    _c.first_failure_at,
-    _c.body,
-)
+
+
+def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
+    """Count the deliveries in a state by the partial index of that state.
+
+    The second condition is always true; without it, SQLite would count through an index of all deliveries.
+    """
+    has = {"running": table.c.lease_until, "dead": table.c.id}[state]
+    return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
+
+
 _HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
 _SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true without a conversation
 _IS_CLAIMABLE = and_(
@@ -58,61 +75,8 @@ _IS_CLAIMABLE = and_(
     ~exists().where(_SAME_CONVERSATION, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id),
 )
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
+_NO_FAILURES: dict[str, object] = {"attempts": 0, "failures": 0, "crashes": 0, "first_failure_at": None}
 _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
-_SET_STATUS = deliveries.update().where(_c.id == bindparam("row_id"))
-
-_own = deliveries.alias("own")
-_NEWER = and_(  # a delivery without a conversation has none
-    _c.conversation_key == bindparam("of_conversation"),
-    _c.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
-)
-_HAS_NEWER = select(_c.id).where(_NEWER).limit(1)  # rarely any, and a tenth of the cost of the rest
-_NEWEST_HEAD = (
-    select(_c.head_sha)
-    .where(
-        _NEWER,
-        _c.event == "pull_request",
-        _c.state.in_([literal("queued"), literal("running"), literal("done")]),
-        _c.head_sha.is_not(None),
-    )
-    .order_by(_c.id.desc())
-    .limit(1)
-)
-_LAST_CLOSING = (
-    select(_c.action)
-    .where(
-        _NEWER,
-        or_(_c.event == "issues", _c.event == "pull_request"),
-        or_(*(_c.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
-    )
-    .order_by(_c.id.desc())
-    .limit(1)
-)
-_IS_ANSWERED = exists().where(
-    _NEWER,
-    _c.state == literal("done"),
-    _c.posting_status == "done",
-    analyses.c.delivery_id == _c.id,
-    analyses.c.step_index == 0,
-    func.substr(analyses.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
-)
-_SELECT_NEWER = select(
-    _NEWEST_HEAD.scalar_subquery().label("head_sha"),
-    _LAST_CLOSING.scalar_subquery().label("closing"),
-    _IS_ANSWERED.label("is_answered"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Newer:
-    """What newer deliveries of the same conversation show about one of its deliveries."""
-
-    head_sha: str | None  # the newest head commit, if it is not the delivery's own
-    is_closed: bool  # closed, deleted or transferred, and not reopened after that
-    is_answered: bool  # the same prompt answered a newer event, and the result was posted
-
-
-NOTHING_NEWER = Newer(head_sha=None, is_closed=False, is_answered=False)
 
 
 class DeliveryQueue:
@@ -121,7 +85,7 @@ class DeliveryQueue:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
         self._acceptor = BatchAcceptor(database, writer.counters)
-        now, fence = database.now, writer.fence
+        now, is_held = database.now, writer.is_held
         lease_until = now + bindparam("lease_ms", type_=BigInteger())
         chosen = (
             select(_waiting.c.id)
@@ -141,9 +105,9 @@ class DeliveryQueue:
                 has_progress=False,
                 lease_until=lease_until,
             )
-            .returning(*_LEASED)
+            .returning(*(_c[name] for name in Lease.__annotations__))
         )
-        self._renew = deliveries.update().where(fence.is_held).values(lease_until=lease_until).returning(_c.lease_until)
+        self._renew = deliveries.update().where(is_held).values(lease_until=lease_until).returning(_c.lease_until)
         self._expired = (
             select(_c.id, _c.repository, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
@@ -151,7 +115,7 @@ class DeliveryQueue:
         )
         self._finish = (
             deliveries.update()
-            .where(fence.is_held)
+            .where(is_held)
             .values(_NO_WORKER | {"finished_at": now})
             .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
         )
@@ -169,23 +133,17 @@ class DeliveryQueue:
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
-        """Claim the next delivery; None if there is nothing to claim.
+        """Claim the next delivery, after taking back expired leases; None if there is nothing to claim.
 
         Of a conversation, only the oldest open delivery is claimed; among those, the one with the smallest sort key.
-        Paused deliveries are not claimed, and none while `concurrency` deliveries run on all machines. Expired leases
-        are taken back first.
+        Paused deliveries are not claimed, and none while `concurrency` deliveries run on all machines.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
-        for _ in range(_CLAIM_ATTEMPTS):
-            try:
-                with self._database.writing() as connection:
-                    self._database.lock_claims(connection)  # or two claims would both get the last free place
-                    self._take_back_expired(connection, max_crashes)
-                    row = connection.execute(self._claim, terms).first()
-            except Conflict:
-                continue
-            return None if row is None else _lease(row)
-        return None
+        with self._database.writing() as connection:
+            self._database.lock_claims(connection)  # or two claims would both get the last free place
+            self._take_back_expired(connection, max_crashes)
+            row = connection.execute(self._claim, terms).first()
+        return None if row is None else _lease(row)
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """Extend the lease to `lease_s` from now. Raises `LeaseLost`."""
@@ -199,7 +157,7 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases, at the start of the only process that uses this database; return their number.
 
-        The next claim takes them back, as any expired lease: each counts as a crash.
+        Each counts as a crash.
         """
         end = (
             deliveries.update()
@@ -223,25 +181,6 @@ class DeliveryQueue:
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         return max(0.0, (min(moments) - now) / 1000) if moments else None
 
-    def find_newer(self, lease: Lease, prompt: str) -> Newer:
-        """Return what newer deliveries show about a delivery that a prompt ("issues/analyze") processes."""
-        own = f"{prompt}@"
-        terms = {
-            "of_guid": lease.guid,
-            "of_conversation": lease.conversation_key or "",
-            "up_to_its_hash": own,
-            "length": len(own),
-        }
-        with self._database.reading() as connection:
-            if connection.execute(_HAS_NEWER, terms).first() is None:
-                return NOTHING_NEWER
-            row = connection.execute(_SELECT_NEWER, terms).one()
-        return Newer(
-            head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
-            is_closed=row.closing is not None and row.closing != "reopened",
-            is_answered=bool(row.is_answered),
-        )
-
     def finish(
         self,
         lease: Lease,
@@ -258,16 +197,16 @@ class DeliveryQueue:
 
         An ignored delivery loses its body and digest, as in the receiver.
         """
-        values: dict[str, object] = {"reason_kind": kind, "duration_ms": round(took_s * 1000)}
+        values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
             values |= {"body": None, "digest": None}
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": None}
-        self._end(lease, state, reason=reason, kind=kind, handler=handler, values=values, prepared=prepare(changes))
+        self._end(lease, state, reason=reason, handler=handler, kind=kind, prepared=prepare(changes), **values)
 
     def dead_letter(self, lease: Lease, *, reason: str, handler: str | None = None) -> None:
         """End a delivery that failed for good; an operator or a redelivery can run it again. Raises `LeaseLost`."""
-        self._end(lease, "dead", reason=reason, kind=None, handler=handler, values={})
+        self._end(lease, "dead", reason=reason, handler=handler)
 
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
         """Let the delivery wait until `at`, at most two days. Raises `LeaseLost`.
@@ -282,7 +221,7 @@ class DeliveryQueue:
             values |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
         if counts:
             values["attempts"] = _c.attempts + 1
-        update = deliveries.update().where(self._writer.fence.is_held).values(_NO_WORKER | values).returning(_c.id)
+        update = deliveries.update().where(self._writer.is_held).values(_NO_WORKER | values).returning(_c.id)
         with self._database.writing() as connection:
             row_id = connection.execute(update, terms_of(lease)).scalar()
             if row_id is None:
@@ -313,23 +252,15 @@ class DeliveryQueue:
         Return the state it has then; None for an unknown GUID. A dead one whose body was deleted stays dead.
         """
         now = self._database.now
-        first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": sort_key(now, PRIORITY_BOT_REQUEST)}
-        not_later = {"sort_key": case((_c.sort_key < first["sort_key"], _c.sort_key), else_=first["sort_key"])}
+        front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key`
+        first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": front}
+        not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}
         at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(first | not_later)
         again = (
             deliveries.update()
             .where(_c.guid == guid, _c.state == literal("dead"), _c.body.is_not(None))
-            .values(
-                state="queued",
-                reason="an operator runs it again",
-                **first,
-                queued_at=now,
-                finished_at=None,
-                attempts=0,
-                failures=0,
-                crashes=0,
-                first_failure_at=None,
-            )
+            .values(first | _NO_FAILURES | {"state": "queued", "queued_at": now, "finished_at": None})
+            .values(reason="an operator runs it again")
         )
         with self._database.writing() as connection:
             connection.execute(at_once)
@@ -341,9 +272,9 @@ class DeliveryQueue:
         self,
         lease: Lease,
         *,
-        analysis: AnalysisStatus | None = None,
+        analysis: Literal["done", "failed"] | None = None,
         analysis_error: str | None = None,
-        posting: PostingStatus | None = None,
+        posting: Posted | Literal["failed"] | None = None,
         posting_error: str | None = None,
     ) -> None:
         """Store the result of the analysis, of posting, or both; None leaves it unchanged. Raises `LeaseLost`."""
@@ -352,21 +283,17 @@ class DeliveryQueue:
             values |= {"analysis_status": analysis, "analysis_error": analysis_error}
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": posting_error}
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, NO_CHANGES)
-            if values:
-                connection.execute(_SET_STATUS, {"row_id": row_id, **values})
+        self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
         """Store on which conversation the comment about an event without one is posted. Raises `LeaseLost`."""
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, NO_CHANGES)
-            connection.execute(deliveries.update().where(_c.id == row_id).values(posted_on=number))
+        self._update(lease, {"posted_on": number})
 
-    def count(self, counts: Counts) -> None:
-        """Increment counters of something without a row: `{("outcome", "pong"): 1}`."""
-        with self._database.writing() as connection:
-            self._writer.counters.add(connection, counts)
+    def _update(self, lease: Lease, values: Mapping[str, object]) -> None:
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease)
+            if values:
+                connection.execute(deliveries.update().where(_c.id == row_id).values(values))
 
     def _take_back_expired(self, connection: Connection, max_crashes: int) -> None:
         counts: Counter[tuple[str, str]] = Counter()
@@ -390,14 +317,14 @@ class DeliveryQueue:
         state: State,
         *,
         reason: str | None,
-        kind: str | None,
         handler: str | None,
-        values: dict[str, object],
+        kind: str | None = None,
         prepared: Prepared = NO_CHANGES,
+        **values: object,
     ) -> None:
-        terms = {"state": state, "reason": reason, "handler": handler, **values, **terms_of(lease)}
+        terms = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler, **values}
         with self._database.writing() as connection:
-            row = connection.execute(self._finish, terms).first()
+            row = connection.execute(self._finish, terms | terms_of(lease)).first()
             if row is None:
                 raise lost(lease)
             counts = self._writer.apply(connection, row.id, prepared)
@@ -412,27 +339,10 @@ class DeliveryQueue:
             self._database.notify(connection)  # for the next of its conversation, and a request that waits for the end
 
 
-def _lease(row: Any) -> Lease:
+def _lease(row: Row[Any]) -> Lease:
     """A body that cannot be decompressed is an empty one: the worker ends that delivery, and the others continue."""
     try:
         body = decompress(row.body)
     except DamagedError:
         body = b""
-    return Lease(
-        guid=row.guid,
-        attempt=row.attempt,
-        lease_until=from_ms(row.lease_until),
-        event=row.event,
-        action=row.action,
-        request_id=row.request_id,
-        repository_id=row.repository_id,
-        repository=row.repository,
-        number=row.number,
-        head_sha=row.head_sha,
-        received_at=from_ms(row.received_at),
-        attempts=row.attempts,
-        failures=row.failures,
-        crashes=row.crashes,
-        first_failure_at=maybe_from_ms(row.first_failure_at),
-        body=body,
-    )
+    return from_row(Lease, row, body=body)

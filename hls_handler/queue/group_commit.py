@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from hls_handler.db.counters import Counts
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.accepting import require_storable
+from hls_handler.queue.changes import Counts
 
 _MAX_BATCH = 256
 COMMIT_TIMEOUT_S = 6.0

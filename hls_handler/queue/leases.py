@@ -1,10 +1,9 @@
 """Leases of claimed deliveries: the fence around a worker's writes, expiry by two clocks, and pending writes.
 
-The database decides who holds a delivery, and every write to the database is fenced. GitHub has no fence: a process
-that was frozen between its last check of the lease and a request would post what another process has posted meanwhile.
-Therefore a lease has a second expiry time, by a clock of this machine that also runs while the machine sleeps. It
-counts from before the lease was requested, so it is never later than the database's, and is checked right before bytes
-leave.
+Every write to the database is fenced. GitHub has no fence: a process that was frozen between its last check of the
+lease and a request would post what another process has posted meanwhile. Therefore a lease has a second expiry time, by
+a clock of this machine that also runs while the machine sleeps. It counts from before the lease was requested, so it is
+never later than the database's, and is checked right before bytes leave.
 
 A write to GitHub without a response may still take effect. It is recorded as a pending write before it begins, and
 keeps the lock of its comment until it can no longer take effect (docs/adr/0007-many-machines.md has a diagram).
@@ -16,17 +15,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, bindparam, literal_column, not_, or_, select
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy import Connection, bindparam, not_, select
 
-from hls_handler.db.clock import has_passed
-from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, locks
 from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost, StoreUnavailable
-from hls_handler.queue.states import literal
 
 log = logging.getLogger(__name__)
 
@@ -49,37 +43,8 @@ OWN_ID = select(_c.id).where(_c.guid == bindparam("of_guid")).scalar_subquery()
 """The row id of the delivery that a statement is executed for."""
 
 
-class Fence:
-    """The condition that a lease is still valid, for statements executed with `terms_of(lease)`."""
-
-    def __init__(self, database: Database) -> None:
-        self.is_held: ColumnElement[bool] = and_(
-            _c.guid == bindparam("held_guid"),
-            _c.attempt == bindparam("held_attempt"),
-            _c.state == literal("running"),
-            _c.lease_until > database.now,
-        )
-        is_marked = and_(_c.has_progress, _c.crashes == literal_column("0"), _c.first_failure_at.is_(None))
-        self.select: Select[Any] = (
-            select(_c.id, is_marked.label("has_progressed")).where(self.is_held).with_for_update()
-        )
-        progress = {"has_progress": True, "crashes": 0, "first_failure_at": None}
-        self.mark_progress: ReturningUpdate[Any] = (
-            deliveries.update().where(self.is_held).values(progress).returning(_c.id)
-        )
-
-    def require(self, connection: Connection, lease: Lease) -> int:
-        """Return the row id of the lease's delivery, which stays leased until the transaction ends.
-
-        Raises `LeaseLost`.
-        """
-        row_id: int | None = connection.execute(self.select, terms_of(lease)).scalar()
-        if row_id is None:
-            raise lost(lease)
-        return row_id
-
-
 def terms_of(lease: Lease) -> dict[str, object]:
+    """Return the values for `DeliveryWriter.is_held`."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
@@ -90,34 +55,6 @@ def lost(lease: Lease) -> LeaseLost:
 def release_locks(connection: Connection, delivery_id: int) -> None:
     """Delete the locks of a delivery that is not running any more; its pending writes stay."""
     connection.execute(_RELEASE, {"of_delivery": delivery_id})
-
-
-class LockStatements:
-    """Statements on the table of locks, used for locks and for pending writes."""
-
-    def __init__(self, database: Database) -> None:
-        now, new = database.now, database.insert(locks)
-        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
-        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
-        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["name"],
-            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
-            where=is_free,
-        ).returning(locks.c.name)
-        self._pending_until = select(locks.c.locked_until).where(
-            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
-        )
-
-    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`; return None, or until when another one is pending (ms)."""
-        begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
-        if connection.execute(self.take, begun).first() is not None:
-            return None
-        return self.pending_until(connection, name)  # we held the lock, and it expired
-
-    def pending_until(self, connection: Connection, name: str) -> int | None:
-        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
-        return until
 
 
 COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)

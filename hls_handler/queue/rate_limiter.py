@@ -1,22 +1,28 @@
-"""Rate limits across all workers: slots that are an interval apart, and pauses that a server dictated."""
+"""Waits across all workers: rate limits, whose slots are an interval apart, and locks by name.
+
+A server that says to wait holds a rate limit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, or_, select
+from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.db.clock import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.db.database import Database
-from hls_handler.db.tables import rate_limits, slots
+from hls_handler.db.tables import deliveries, locks, rate_limits, slots
+from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.changes import Change, DeliveryWriter, prepare
-from hls_handler.queue.leases import LockStatements
+from hls_handler.queue.leases import PENDING
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
+_LOCK_POLL_MS = 1_000
 _EARLY_MS = 20  # if slots are closer together than this, one may be used that much early: asking again takes longer
 
 
@@ -68,9 +74,37 @@ _MINE = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit
 _TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
 
 
+class LockStatements:
+    """Statements for locks and for pending writes, which are locks with another name."""
+
+    def __init__(self, database: Database) -> None:
+        now, new = database.now, database.insert(locks)
+        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
+        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
+        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
+            where=is_free,
+        ).returning(locks.c.name)
+        self._pending_until = select(locks.c.locked_until).where(
+            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
+        )
+
+    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
+        """Record a pending write under the lock `name`; return None, or until when another one is pending (ms)."""
+        begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
+        if connection.execute(self.take, begun).first() is not None:
+            return None
+        return self.pending_until(connection, name)  # we held the lock, and it expired
+
+    def pending_until(self, connection: Connection, name: str) -> int | None:
+        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
+        return until
+
+
 class RateLimiter:
-    def __init__(self, database: Database, writer: DeliveryWriter, statements: LockStatements) -> None:
-        self._database, self._writer, self._locks = database, writer, statements
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer, self._locks = database, writer, LockStatements(database)
         self._select_held = select(rate_limits.c.held_until).where(
             rate_limits.c.name == bindparam("of_name"), ~has_passed(rate_limits.c.held_until, database.now)
         )
@@ -157,3 +191,34 @@ class RateLimiter:
 def write_pending(until: int) -> Postponed:
     message = "an earlier write without a response may still take effect on GitHub (github.slowest_write_s)"
     return Postponed(message, at=from_ms(until))
+
+
+class Locks:
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer, self._locks = database, writer, LockStatements(database)
+        self._holder = (
+            select(deliveries.c.guid, locks.c.locked_until, database.now)
+            .join(deliveries, deliveries.c.id == locks.c.delivery_id)
+            .where(locks.c.name == bindparam("of_name"))
+        )
+
+    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
+        """Acquire a lock or extend it. Raises `Postponed` while another delivery holds it, and `LeaseLost`.
+
+        Also waits while a write that was begun under the lock may still take effect. The changes are stored in either
+        case. The lock ends after `ttl_s`, when it is released (`Checkpoints.save`), or when the delivery stops running.
+        """
+        prepared, holder = prepare(changes), None
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease, prepared)
+            lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
+            if connection.execute(self._locks.take, lock).first() is None:
+                holder = connection.execute(self._holder, {"of_name": name}).one()
+            # Read after that: the former holder records its write before it releases the lock.
+            pending_until = self._locks.pending_until(connection, name)
+        if pending_until is not None:
+            raise write_pending(pending_until)
+        if holder is not None:
+            guid, until, now = holder
+            at = from_ms(min(until, now + _LOCK_POLL_MS))
+            raise Postponed(f"waits for delivery {guid}, which holds {name}", at=at)

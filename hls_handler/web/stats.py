@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hls_handler.clients.rate_limit import RateLimit
-from hls_handler.db.counters import BUCKETS_S
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.corrections import feedback_in
+from hls_handler.queue.changes import BUCKETS_S
 
 Counters = Mapping[tuple[str, str], int]
 

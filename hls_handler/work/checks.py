@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
+from hls_handler.queue.pauses import describe_pause, resuming
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import ActiveConfig, ConfigReloader
 from hls_handler.work.job import GITHUB_RATE_LIMIT
-from hls_handler.work.pauses import describe_pause, resuming
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Check, ProblemFound
 

@@ -20,7 +20,9 @@ def record_change(
 ) -> CorrectionResult:
     """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
     assert event.thread is not None  # parse_event rejects a label event without its issue or pull request
-    result = store.corrections.of(lease, bot.login).record_change(
+    result = store.corrections.record_change(
+        lease,
+        bot.login,
         feedback.field,
         _names(event.thread),
         at=lease.received_at,
@@ -34,7 +36,9 @@ def record_change(
 def record_current(store: Storage, lease: Lease, bot: Account, thread: Issue | PullRequest, library: Library) -> None:
     """Store corrections that show in the current labels of an issue or pull request."""
     is_pull_request = isinstance(thread, PullRequest)
-    result = store.corrections.of(lease, bot.login).record_current(
+    result = store.corrections.record_current(
+        lease,
+        bot.login,
         _names(thread),
         title=thread.title,
         pull_request=is_pull_request,
@@ -47,7 +51,7 @@ def describe_change(result: CorrectionResult, field: str) -> str:
     """Return a sentence about what a person's label change means for the bot's label of this field."""
     if result.changed:
         return "; ".join(map(_describe, result.changed))
-    if result.words:
+    if result.compared:
         return f"the stored correction of HLS's {field} label here is unchanged"
     return f"HLS has set no {field} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
 

@@ -21,8 +21,7 @@ from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits, SkipReason, Thread, check_conversation
 from hls_handler.handlers.labels import add_prompt_ids
-from hls_handler.queue.changes import Change
-from hls_handler.queue.checkpoints import Posted
+from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.work.asking import analyse, analyse_static_reply
 from hls_handler.work.feedback import describe_change, record_change
@@ -67,7 +66,7 @@ def work_on(lease: Lease, tools: WorkerContext) -> Ended:
     if isinstance(rule, LabelCorrection):
         result = record_change(store, lease, event, bot, rule, now.library)
         reason = describe_change(result, rule.field)
-        return Ended("done", reason) if result.words else Ended("ignored", reason, kind="no label of ours")
+        return Ended("done", reason) if result.compared else Ended("ignored", reason, kind="no label of ours")
     correction = find_label_correction(routing_input, rule.effective, now.library, settings=now.settings, bot=bot)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_change(store, lease, event, bot, correction, now.library)
@@ -170,7 +169,7 @@ def _analysis(job: Job, facts: Any, skip_reason: SkipReason | None) -> Analysis:
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
     """Raise `Superseded` if a newer event is queued or stored that makes this delivery's facts outdated."""
-    later = job.tools.store.queue.find_newer(job.lease, job.rule.prompt)
+    later = job.tools.store.conversations.find_newer(job.lease, job.rule.prompt)
     if later.head_sha is not None and job.handler.superseded_by_push:
         raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
     if later.is_closed:

@@ -20,8 +20,7 @@ from hls_handler.actions import (
 from hls_handler.errors import DependencyDown, StepFailed
 from hls_handler.handlers.handler import Thread, check_conversation
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.queue.changes import WriteCompleted
-from hls_handler.queue.checkpoints import Posted
+from hls_handler.queue.changes import Posted, WriteCompleted
 from hls_handler.work.feedback import record_current
 from hls_handler.work.job import Job
 from hls_handler.work.memory import BEFORE, OUTCOME, WRITING, Writing

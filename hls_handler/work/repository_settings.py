@@ -83,13 +83,13 @@ def own_file(known: KnownFile | None, unread: str | None = None) -> RepositorySe
     if known is None:
         return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, unread=unread)
     now = EMPTY_REPOSITORY_SETTINGS if known.text is None else parse_repository_file(known.text)
-    if known.flaw is not None:
-        now = RepositorySettings(problems=(known.flaw,))
+    if known.error is not None:
+        now = RepositorySettings(problems=(known.error,))
     if not now.problems:
         return RepositorySettingsFile(now, known.version, unread=unread)
-    last_good = EMPTY_REPOSITORY_SETTINGS if known.good_text is None else parse_repository_file(known.good_text)
+    last_good = EMPTY_REPOSITORY_SETTINGS if known.valid_text is None else parse_repository_file(known.valid_text)
     return RepositorySettingsFile(
-        in_force(now, last_good), known.version, broken=True, good=known.good_version, unread=unread
+        in_force(now, last_good), known.version, broken=True, good=known.valid_version, unread=unread
     )
 
 
@@ -97,16 +97,16 @@ def known_now(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
     """Return the stored form of a file that was read; a deleted file (None) also drops its last valid version."""
     if found is None:
         return KnownFile(version=None, text=None)
-    text = flaw = None
+    text = error = None
     try:
         text = redact(_text(found))
     except SettingsError as exc:
-        flaw = exc.problems[0]
+        error = exc.problems[0]
     version = found.sha or found.kind
     if text is not None and not parse_repository_file(text).problems:
-        return KnownFile(version, text, good_version=version, good_text=text)
-    good_version, good_text = (before.good_version, before.good_text) if before else (None, None)
-    return KnownFile(version, text, flaw, good_version, good_text)
+        return KnownFile(version, text, valid_version=version, valid_text=text)
+    valid_version, valid_text = (before.valid_version, before.valid_text) if before else (None, None)
+    return KnownFile(version, text, error, valid_version, valid_text)
 
 
 def with_prompts_of(library: Library, file: RepositorySettingsFile, *, called: str = PATH) -> RepositorySettings:

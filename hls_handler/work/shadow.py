@@ -21,7 +21,7 @@ from hls_handler.errors import (
     StoreUnavailable,
 )
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
-from hls_handler.queue.checkpoints import Posted
+from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
 from hls_handler.work.asking import analyse
 from hls_handler.work.job import Job

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,11 +14,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from hls_handler.db.compression import compress
+from hls_handler.db.values import compress
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
 from tests.store.builders import begin, bury
 
+PROMPTS = Path("prompts").resolve()
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}
 claude: {api_key: a-key}
@@ -102,6 +106,55 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tu
         "settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: the disk is full; "
         "free disk space\n"
     )
+
+
+COMMANDS = [("pause",), ("resume",), ("why", "octo/widgets#7"), ("deliveries", "list"), ("deliveries", "retry", "x")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_command_does_not_create_a_database(folder: Path, config: tuple[str, str], command: tuple[str, ...]) -> None:
+    result = hls(*command, *config)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "settings.yaml:4 (storage.url): there is no database sqlite:///hls.db: start `hls serve`, which creates it, or "
+        "correct storage.url\n"
+    )
+    assert list(folder.iterdir()) == [folder / "settings.yaml"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_command_does_not_create_tables(folder: Path, config: tuple[str, str], command: tuple[str, ...]) -> None:
+    (folder / "hls.db").touch()
+    result = hls(*command, *config)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "settings.yaml:4 (storage.url): the database sqlite:///hls.db has no tables of version 0.2.0: start "
+        "`hls serve` of this HLS, which creates or migrates them\n"
+    )
+    with changed(folder / "hls.db") as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [("0008", "an HLS from before 0.2.0 (its tables are version 0008)"), ("9999", "a newer HLS (its tables are")],
+)
+def test_serve_exits_with_2_if_the_tables_are_of_another_version(
+    folder: Path, config: tuple[str, str], database: Path, version: str, problem: str
+) -> None:
+    with changed(database) as connection:
+        connection.execute("UPDATE hls_version SET version_num = ?", (version,))
+    (folder / "settings.yaml").write_text(f"{(folder / 'settings.yaml').read_text()}server: {{port: 0}}\n")
+    (folder / "prompts").symlink_to(PROMPTS)
+    serve = subprocess.run(
+        [sys.executable, "-m", "hls_handler", "serve", *config],
+        env={**os.environ, "PYTHONPATH": str(PROMPTS.parent)},
+        capture_output=True,
+        text=True,
+    )
+    (line,) = serve.stderr.splitlines()
+    assert (serve.returncode, line[:51]) == (2, "settings.yaml:4 (storage.url): the database sqlite:")
+    assert f"was written by {problem}" in line
 
 
 @pytest.mark.parametrize("command", [("deliveries", "show", "guid-1"), ("why", "octo/widgets#7")], ids=["show", "why"])

@@ -27,6 +27,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def hls(tmp_path: Path, url: str) -> Hls:
+    Storage.open(url).close()
     config = tmp_path / "settings.yaml"
     config.write_text(f'{SMALLEST}storage: {{url: "{url}"}}\n')
 

@@ -10,8 +10,8 @@ from urllib.parse import quote, unquote
 
 from sqlalchemy import create_engine, select
 
-from hls_handler.db.compression import decompress
 from hls_handler.db.tables import metadata
+from hls_handler.db.values import decompress
 from hls_handler.events import Account, parse_event
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting import recorded

@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import Row, select
+
 from hls_handler.analysis import ValidReply
+from hls_handler.db.tables import analyses, deliveries
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
+from hls_handler.history.conversations import ConversationHistory
+from hls_handler.queue.changes import Change
 from hls_handler.storage import Storage
 
 
@@ -107,3 +112,26 @@ def asked(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> in
         requests_per_second=1_000_000,
         calls_per_hour=200,
     )
+
+
+def analyses_of(store: Storage, guid: str) -> list[Row[Any]]:
+    """The stored replies about a delivery, in the order of their steps."""
+    query = select(analyses).join(deliveries).where(deliveries.c.guid == guid).order_by(analyses.c.step_index)
+    with store.database.reading() as connection:
+        return list(connection.execute(query))
+
+
+class _Stored(list[Change]):
+    """Pending changes that are stored at once."""
+
+    def __init__(self, store: Storage, lease: Lease) -> None:
+        super().__init__()
+        self._store, self._lease = store, lease
+
+    def append(self, change: Change) -> None:
+        self._store.checkpoints.save(self._lease, change)
+
+
+def history(store: Storage, lease: Lease, bot_login: str = "hls") -> ConversationHistory:
+    """The history of the lease's conversation, whose changes are stored at once."""
+    return store.conversations.history(lease, bot_login, pending=_Stored(store, lease))

@@ -59,7 +59,7 @@ def test_a_redelivered_dead_one_runs_again_and_keeps_its_steps(store: Storage) -
     again = claim(store)
     assert (again.guid, again.request_id, again.attempt) == ("g1", "again", 3)
     assert (again.attempts, again.failures, again.crashes, again.first_failure_at) == (0, 0, 0, None)
-    assert store.checkpoints.load(again) == {("ask", 0): Checkpoint("ask", 0, 1, '{"kind": "bug"}')}
+    assert store.checkpoints.load(again.guid) == {("ask", 0): Checkpoint("ask", 0, 1, '{"kind": "bug"}')}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_push_leaves_running_work_to_find_out_by_itself(store: Storage) -> Non
     lease = claim(store)
     accept(store, push("g2", "bbb"))
     assert state_of(store, "g1") == "running"
-    assert store.queue.find_newer(lease, "pull_requests/analyze").head_sha == "bbb"
+    assert store.conversations.find_newer(lease, "pull_requests/analyze").head_sha == "bbb"
 
 
 def test_a_redelivered_older_push_does_not_supersede_newer_work(store: Storage) -> None:

@@ -7,7 +7,7 @@ import json
 from hls_handler.analysis import FileSummary, Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.storage import Storage
 from tests.handlers.world import finding
-from tests.store.builders import answered, begin
+from tests.store.builders import analyses_of, answered, begin
 
 FINDING = finding(
     path="src/a.py",
@@ -38,9 +38,10 @@ def test_a_reply_is_kept_with_its_prompt_and_model(store: Storage) -> None:
     reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
     answered(store, lease, ValidReply("b@2", "issue_response", reply, Usage("m2")), index=1)
     answered(store, lease, review(), index=0)
-    first, second = store.calls.analyses_of("g1")
-    assert (first.index, first.prompt_id, first.reply_type) == (0, "pull_requests/analyze@aa", "pull_request_analysis")
-    assert (second.index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
+    first, second = analyses_of(store, "g1")
+    assert (first.step_index, first.prompt_id) == (0, "pull_requests/analyze@aa")
+    assert first.reply_type == "pull_request_analysis"
+    assert (second.step_index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
     assert json.loads(second.reply) == {"worth_saying": True, "answer": "Use --force.", "certain": False}
 
 
@@ -48,5 +49,5 @@ def test_reply_recorded_again_replaces_the_first(store: Storage) -> None:
     lease = begin(store, "g1")
     answered(store, lease, review(FINDING, FINDING), index=0)
     answered(store, lease, review(FINDING), index=0)
-    (kept,) = store.calls.analyses_of("g1")
+    (kept,) = analyses_of(store, "g1")
     assert len(json.loads(kept.reply)["findings"]) == 1

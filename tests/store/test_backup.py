@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.db.backup import back_up
+from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
 from tests.store.builders import accept, begin, claim, queued

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hls_handler.db.clock import from_ms, to_ms
+from hls_handler.db.values import from_ms, to_ms
 from hls_handler.errors import Postponed
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, begin, claim

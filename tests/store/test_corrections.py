@@ -13,7 +13,7 @@ from hls_handler.handlers.labels import AppliedLabel, LabelOrigin
 from hls_handler.handlers.reader import Correction
 from hls_handler.history.corrections import CorrectionResult, FieldFeedback, feedback_in
 from hls_handler.storage import Storage
-from tests.store.builders import Skew, accept, begin, claim, ignored, queued
+from tests.store.builders import Skew, accept, begin, claim, history, ignored, queued
 
 PROMPT = "issues/analyze@3f9c2a"
 FIELDS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
@@ -25,7 +25,7 @@ def label(
     store: Storage, lease: Lease, *names: str, origins: Mapping[str, LabelOrigin] = ORIGINS, identity: str = "hls"
 ) -> None:
     """Set labels as replies ask for them, as `clients.labels` does it."""
-    memory = store.conversations.history(lease, identity)
+    memory = history(store, lease, identity)
     memory.record_label_intents(names, origins)
     memory.mark_labels_set(names)
 
@@ -40,14 +40,13 @@ def hear(
     identity: str = "hls",
 ) -> CorrectionResult:
     """A person's change of a label of the field, after which the thread has these."""
-    feedback = store.corrections.of(lease, identity)
-    return feedback.record_change(
-        field, shown, at=lease.received_at, title=title, pull_request=pull_request, fields=FIELDS
+    return store.corrections.record_change(
+        lease, identity, field, shown, at=lease.received_at, title=title, pull_request=pull_request, fields=FIELDS
     )
 
 
 def look(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
-    return store.corrections.of(lease, "hls").record_current(shown, title="Crash", pull_request=False, fields=FIELDS)
+    return store.corrections.record_current(lease, "hls", shown, title="Crash", pull_request=False, fields=FIELDS)
 
 
 def labelled(store: Storage, skew: Skew, number: int = 7, **other: object) -> None:
@@ -68,7 +67,7 @@ def feedback(store: Storage) -> dict[str, dict[str, FieldFeedback]]:
 
 def test_labels_that_replies_asked_for_are_counted_once_they_are_set(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    memory = store.conversations.history(lease, "hls")
+    memory = history(store, lease, "hls")
     memory.record_label_intents(["bug", "priority-high", "size/small"], ORIGINS)
     assert feedback(store) == {}
     memory.mark_labels_set(["bug", "priority-high", "size/small"])
@@ -79,8 +78,8 @@ def test_labels_that_replies_asked_for_are_counted_once_they_are_set(store: Stor
 def test_a_label_whose_removal_came_to_nothing_is_not_counted_as_set_again(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     label(store, lease, "bug")
-    store.conversations.history(lease, "hls").record_label_intents(["bug"])
-    store.conversations.history(lease, "hls").mark_labels_set(["bug"])
+    history(store, lease, "hls").record_label_intents(["bug"])
+    history(store, lease, "hls").mark_labels_set(["bug"])
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
 
 
@@ -133,7 +132,7 @@ def test_a_correction_stays_when_we_take_our_label_away_after_it(store: Storage,
     labelled(store, skew)
     lease = later(store)
     hear(store, lease, "bug", "priority-high", "priority-low")
-    store.conversations.history(lease, "hls").delete_labels(["priority-high"])
+    history(store, lease, "hls").delete_labels(["priority-high"])
     assert look(store, lease, "bug", "priority-low") == CorrectionResult(2, ())
     assert look(store, lease, "bug", "priority-high").changed == (HIGH,)
 
@@ -141,7 +140,7 @@ def test_a_correction_stays_when_we_take_our_label_away_after_it(store: Storage,
 def test_our_own_removal_is_no_correction(store: Storage, skew: Skew) -> None:
     labelled(store, skew)
     lease = later(store)
-    memory = store.conversations.history(lease, "hls")
+    memory = history(store, lease, "hls")
     memory.record_label_intents(["priority-high"])
     assert look(store, lease, "bug") == CorrectionResult(1, ())
     memory.delete_labels(["priority-high"])

@@ -21,10 +21,6 @@ ON_THE_DISK: dict[str, Write] = {
     "a call, before it is made": lambda s, lease: asked(s, lease, "p@1"),
     "a turn, before GitHub is written to": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=0),
     "a claim, which counts a crash of the machine": lambda s, _: claim(s),
-    "labels that are there": lambda s, lease: s.conversations.history(lease, "hls").mark_labels_set(["bug"]),
-    "a comment that is there": lambda s, lease: s.conversations.history(lease, "hls").store_comment(
-        "issues", 1, "digest"
-    ),
     "an end": lambda s, lease: s.queue.finish(lease, "done", reason=None, took_s=0),
     "a death": lambda s, lease: s.queue.dead_letter(lease, reason="403"),
     "a later time": lambda s, lease: s.queue.reschedule(lease, at=s.now(), reason="503", failed=True, counts=True),
@@ -37,7 +33,6 @@ WITH_THE_NEXT: dict[str, Write] = {
     "a step done again": lambda s, lease: s.checkpoints.delete(lease, "gather"),
     "a lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60),
     "a status": lambda s, lease: s.queue.set_status(lease, posting="failed", posting_error="403"),
-    "labels to come": lambda s, lease: s.conversations.history(lease, "hls").record_label_intents(["bug"]),
 }
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.db.counters import count_processing_time
+from hls_handler.queue.changes import count_processing_time
 from hls_handler.storage import Storage
 from tests.store.builders import ALIKE, Skew, accept, begin, bury, claim, claim_nothing, ignored, queued, state_of
 

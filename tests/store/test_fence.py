@@ -12,7 +12,7 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.queue.changes import Change
 from hls_handler.storage import Storage
-from tests.store.builders import Skew, accept, begin, claim, queued
+from tests.store.builders import Skew, accept, analyses_of, begin, claim, history, queued
 
 ANSWERED = ValidReply(
     "issues/respond@1", "issue_response", IssueResponse(worth_saying=True, answer="42", certain=True), Usage("claude")
@@ -45,12 +45,12 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     ),
     "lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60, changes=[STEP]),
     "unlock": lambda s, lease: s.checkpoints.save(lease, unlock=True),
-    "intend_labels": lambda s, lease: s.conversations.history(lease, "hls").record_label_intents(["bug"]),
-    "confirm_labels": lambda s, lease: s.conversations.history(lease, "hls").mark_labels_set(["bug"]),
-    "labels_gone": lambda s, lease: s.conversations.history(lease, "hls").mark_labels_removed(["bug"]),
-    "forget_labels": lambda s, lease: s.conversations.history(lease, "hls").delete_labels(["kept"]),
+    "intend_labels": lambda s, lease: history(s, lease, "hls").record_label_intents(["bug"]),
+    "confirm_labels": lambda s, lease: history(s, lease, "hls").mark_labels_set(["bug"]),
+    "labels_gone": lambda s, lease: history(s, lease, "hls").mark_labels_removed(["bug"]),
+    "forget_labels": lambda s, lease: history(s, lease, "hls").delete_labels(["kept"]),
     "what waits": keep_what_waits,
-    "remember_comment": lambda s, lease: s.conversations.history(lease, "hls").store_comment("issues", 1, "digest"),
+    "remember_comment": lambda s, lease: history(s, lease, "hls").store_comment("issues", 1, "digest"),
 }
 
 
@@ -58,7 +58,7 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
 def test_a_zombie_is_refused_and_changes_nothing(store: Storage, skew: Skew, write: str) -> None:
     zombie = begin(store, "g1", number=7)
     store.checkpoints.save(zombie, Checkpoint("kept", 0, 1, "{}"))
-    store.conversations.history(zombie, "hls").mark_labels_set(["kept"])
+    history(store, zombie, "hls").mark_labels_set(["kept"])
     skew.pass_by(seconds=31)
     heir = claim(store, worker="heir")
     store.locks.acquire(heir, "held", ttl_s=3600)
@@ -67,8 +67,8 @@ def test_a_zombie_is_refused_and_changes_nothing(store: Storage, skew: Skew, wri
         WRITES[write](store, zombie)
     assert (store.deliveries.find("g1"), store.statistics.counters()) == before
     assert store.checkpoints.load("g1").keys() == {("kept", 0)}
-    assert (store.calls.calls_of("g1"), store.calls.analyses_of("g1")) == ([], [])
-    memory = store.conversations.history(heir, "hls")
+    assert (store.calls.calls_of("g1"), analyses_of(store, "g1")) == ([], [])
+    memory = history(store, heir, "hls")
     assert (memory.labels(), memory.comment("issues")) == ({"kept": "ours"}, None)
     store.rate_limiter.take_slot(heir, "github", interval_s=60)  # the zombie took none
 

@@ -12,11 +12,11 @@ from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.history.conversations import ConversationState, KnownComment
 from hls_handler.queue.changes import Change, field_label
 from hls_handler.storage import Storage
-from tests.store.builders import begin
+from tests.store.builders import begin, history
 
 
 def test_labels_go_from_intended_to_ours_to_gone(store: Storage) -> None:
-    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
+    memory = history(store, begin(store, "g1", number=7), "hls[bot]")
     assert memory.labels() == {}
     memory.record_label_intents(["bug", "priority-high", "size/small"])
     memory.mark_labels_set(["bug", "priority-high"])
@@ -25,7 +25,7 @@ def test_labels_go_from_intended_to_ours_to_gone(store: Storage) -> None:
 
 
 def test_an_intent_replaces_whatever_was_remembered_of_the_label(store: Storage) -> None:
-    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
+    memory = history(store, begin(store, "g1", number=7), "hls[bot]")
     memory.mark_labels_set(["bug"])
     memory.mark_labels_removed(["question"])
     memory.record_label_intents(["bug", "question"])
@@ -33,7 +33,7 @@ def test_an_intent_replaces_whatever_was_remembered_of_the_label(store: Storage)
 
 
 def test_forgotten_labels_are_no_longer_known(store: Storage) -> None:
-    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
+    memory = history(store, begin(store, "g1", number=7), "hls[bot]")
     memory.mark_labels_set(["bug", "question", "bug"])
     memory.delete_labels(["bug", "never seen"])
     memory.delete_labels([])
@@ -41,7 +41,7 @@ def test_forgotten_labels_are_no_longer_known(store: Storage) -> None:
 
 
 def test_a_comment_is_remembered_for_each_family(store: Storage) -> None:
-    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
+    memory = history(store, begin(store, "g1", number=7), "hls[bot]")
     assert memory.comment("issues") is None
     memory.store_comment("issues", 11, "first")
     memory.store_comment("issues", 12, "second")
@@ -59,12 +59,12 @@ def test_memory_belongs_to_a_thread_and_an_identity(
     store: Storage, repository_id: int, number: int, identity: str
 ) -> None:
     lease = begin(store, "g1", number=7)
-    memory = store.conversations.history(lease, "hls[bot]")
+    memory = history(store, lease, "hls[bot]")
     memory.mark_labels_set(["bug"])
     memory.store_comment("issues", 11, "digest")
     same_thread = (repository_id, number) == (1, 7)
     other_lease = lease if same_thread else begin(store, "g2", repository_id=repository_id, number=number)
-    other = store.conversations.history(other_lease, identity)
+    other = history(store, other_lease, identity)
     assert (other.labels(), other.comment("issues")) == ({}, None)
     other.delete_labels(["bug"])
     assert memory.labels() == {"bug": "ours"}
@@ -84,7 +84,7 @@ NEXT: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
 @pytest.mark.parametrize("what", NEXT)
 def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store: Storage, what: str) -> None:
     lease = begin(store, "g1", number=7)
-    store.conversations.history(lease, "hls[bot]").mark_labels_set(["old", "older"])
+    history(store, lease, "hls[bot]").mark_labels_set(["old", "older"])
     waiting: list[Change] = []
     memory = store.conversations.history(lease, "hls[bot]", pending=waiting)
     memory.record_label_intents(["bug", "size/small", "question"], {"bug": LabelOrigin("kind", "issues/analyze@1")})
@@ -104,14 +104,14 @@ def test_what_waits_is_read_at_once_and_kept_with_the_deliverys_next_write(store
 
 def test_memory_outlives_the_delivery(store: Storage) -> None:
     first = begin(store, "g1", number=7)
-    store.conversations.history(first, "hls[bot]").mark_labels_set(["bug"])
+    history(store, first, "hls[bot]").mark_labels_set(["bug"])
     store.queue.finish(first, "done", reason=None, took_s=1)
-    assert store.conversations.history(begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "ours"}
+    assert history(store, begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "ours"}
 
 
 def test_a_delivery_about_no_thread_has_no_memory_of_one(store: Storage) -> None:
     with pytest.raises(ValueError, match="g1 has no issue or pull request"):
-        store.conversations.history(begin(store, "g1", number=None), "hls[bot]")
+        history(store, begin(store, "g1", number=None), "hls[bot]")
 
 
 def test_the_account_behind_a_credential_is_asked_for_once(store: Storage) -> None:
@@ -123,11 +123,11 @@ def test_the_account_behind_a_credential_is_asked_for_once(store: Storage) -> No
 
 
 def test_whoever_only_looks_is_told_all_of_one_thread_without_a_lease(store: Storage) -> None:
-    memory = store.conversations.history(begin(store, "g1", number=7), "hls[bot]")
+    memory = history(store, begin(store, "g1", number=7), "hls[bot]")
     memory.record_label_intents(["bug", "size/small"])
     memory.mark_labels_set(["bug"])
     memory.store_comment("issues", 11, "digest")
-    store.conversations.history(begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other thread"])
+    history(store, begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other thread"])
     assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
         labels={"bug": "ours", "size/small": "intended"}, comments={"issues": KnownComment(11, "digest")}
     )

@@ -294,7 +294,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             self.model.postpone(lease.guid, by_s=by_s, failed=failed, counts=failed and counts)
 
     def ask_what_is_newer(self, lease: Lease) -> None:
-        later = self.store.queue.find_newer(lease, "issues/analyze")
+        later = self.store.conversations.find_newer(lease, "issues/analyze")
         assert (later.head_sha, later.is_closed) == (self.model.newer_head(lease), self.model.closed_since(lease))
 
     # turns, locks and calls

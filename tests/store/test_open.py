@@ -119,7 +119,7 @@ def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*knows them up to 0\.2\.0\)"):
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*supports .* up to 0\.2\.0\)"):
         Storage.open(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"
@@ -241,25 +241,32 @@ def test_a_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_a_database_of_this_version_can_be_opened_as_it_is(fresh_url: str) -> None:
+def test_an_existing_database_is_opened_without_a_migration(fresh_url: str) -> None:
     store = Storage.open(fresh_url)
     accept(store, queued("g1"))
-    looking = Storage.open_read_only(fresh_url)
-    assert state_of(looking, "g1") == "queued"
-    looking.close()
+    existing = Storage.open_existing(fresh_url)
+    assert state_of(existing, "g1") == "queued"
+    existing.close()
     store.close()
 
 
-@pytest.mark.parametrize("version", ["0001", None], ids=["older", "empty"])
-def test_opening_a_database_as_it_is_brings_nothing_up_to_date(fresh_url: str, version: str | None) -> None:
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        (None, r"has no tables of version 0\.2\.0: start `hls serve` of this HLS"),
+        ("0001", r"before 0\.2\.0 \(its tables are version 0001\)"),
+        ("9999", r"newer HLS \(its tables are version 9999"),
+    ],
+)
+def test_opening_an_existing_database_changes_no_tables(fresh_url: str, version: str | None, problem: str) -> None:
     Storage.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE hls_version SET version_num = '0001'" if version else "DELETE FROM hls_version")
-        )
-    with pytest.raises(StoreUnavailable, match=f"has tables of version {version}, this HLS reads those of "):
-        Storage.open_read_only(fresh_url)
+        connection.execute(text("DELETE FROM hls_version"))
+        if version:
+            connection.execute(text(f"INSERT INTO hls_version VALUES ('{version}')"))
+    with pytest.raises(StoreUnavailable, match=problem):
+        Storage.open_existing(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == version
     engine.dispose()

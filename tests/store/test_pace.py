@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.db.clock import HOUR_MS
+from hls_handler.db.values import HOUR_MS
 from hls_handler.history.calls import budget_frees_at
 from hls_handler.queue.rate_limiter import RateLimitState, Slot, next_slot
 

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.errors import LeaseLost, Postponed
+from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 from hls_handler.storage import Storage
 from tests.postgres import Cluster
 from tests.store.builders import ALIKE, accept, begin, claim, claim_nothing, push, queued, state_of
@@ -223,7 +223,7 @@ def test_a_lease_is_ended_once(store: Storage) -> None:
     assert store.statistics.counters()["outcome", "done"] == 1
 
 
-def test_a_race_that_only_the_database_sees_ends_with_nothing_claimed(postgres: Cluster) -> None:
+def test_a_claim_that_the_unique_index_rejects_raises_and_changes_nothing(postgres: Cluster) -> None:
     """Another machine's claim on the same thread is not committed yet when this one looks."""
     name = postgres.create()
     store = Storage.open(postgres.url(name))
@@ -239,7 +239,8 @@ def test_a_race_that_only_the_database_sees_ends_with_nothing_claimed(postgres: 
             while not watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
                 assert not claiming.done()
             other.commit()
-            assert claiming.result() is True
+            with pytest.raises(StoreUnavailable, match="uq_deliveries_one_running_per_conversation"):
+                claiming.result()
     assert state_of(store, "g2") == "queued"
     store.close()
     postgres.drop(name)

@@ -9,7 +9,7 @@ import pytest
 from hls_handler.errors import LeaseLost
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.storage import Storage
-from tests.store.builders import Skew, begin
+from tests.store.builders import Skew, begin, history
 
 FAILED = Failure(
     workflow_id=5, run_id=70, attempt=1, job="test (3.12)", step="Run pytest", branch="main", head_sha="aaa"
@@ -80,7 +80,7 @@ def test_a_worker_that_lost_its_lease_notes_nothing(store: Storage, skew: Skew) 
 def test_a_thread_has_our_comment_once_we_wrote_it_as_this_account(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     assert not store.repositories.record(lease, "hls").has_comment(7, "onboarding")
-    store.conversations.history(lease, "hls").store_comment("onboarding", 900, "digest")
+    history(store, lease, "hls").store_comment("onboarding", 900, "digest")
     assert store.repositories.record(lease, "hls").has_comment(7, "onboarding")
     assert not store.repositories.record(lease, "hls").has_comment(8, "onboarding")
     assert not store.repositories.record(lease, "hls").has_comment(7, "issues")
@@ -91,7 +91,7 @@ def test_a_lease_may_be_about_another_thread_than_its_delivery(store: Storage) -
     """A workflow's run is queued under no thread; what comes of it is remembered under its pull request's."""
     lease = begin(store, "g1", number=None).about(13)
     assert lease.conversation_key == "1#13"
-    store.conversations.history(lease, "hls").store_comment("workflows", 901, "digest")
+    history(store, lease, "hls").store_comment("workflows", 901, "digest")
     assert store.repositories.record(lease, "hls").has_comment(13, "workflows")
 
 

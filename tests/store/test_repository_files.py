@@ -9,7 +9,7 @@ from hls_handler.history.repositories import KnownFile
 from hls_handler.storage import Storage
 from tests.store.builders import Skew, begin
 
-GOOD = KnownFile("c0ffee", "enabled: true\n", good_version="c0ffee", good_text="enabled: true\n")
+GOOD = KnownFile("c0ffee", "enabled: true\n", valid_version="c0ffee", valid_text="enabled: true\n")
 GONE = KnownFile(version=None, text=None)
 
 
@@ -20,12 +20,12 @@ def test_a_file_is_known_as_it_was_read_last_and_since_when(store: Storage, skew
     skew.pass_by(seconds=20)
     known = store.repository_files.find(1, "hls")
     assert known is not None
-    assert (known.version, known.good_text, known.flaw) == ("c0ffee", "enabled: true\n", None)
+    assert (known.version, known.valid_text, known.error) == ("c0ffee", "enabled: true\n", None)
     assert 19 < known.age_s < 25
     store.repository_files.save(lease, 1, "Octo/Hello", "hls", GONE)
     gone = store.repository_files.find(1, "hls")
     assert gone is not None
-    assert (gone.version, gone.text, gone.good_text) == (None, None, None)
+    assert (gone.version, gone.text, gone.valid_text) == (None, None, None)
     assert gone.age_s < 5
 
 

@@ -15,7 +15,7 @@ from hls_handler.analysis import PullRequestAnalysis, Usage, ValidReply
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.history.calls import PromptStats
-from hls_handler.queue.delivery_queue import Newer
+from hls_handler.history.conversations import Newer
 from hls_handler.storage import Storage
 from tests.e2e.service import Waiting
 from tests.handlers.world import finding, pull_request_analysis
@@ -204,7 +204,9 @@ def test_what_ended_a_dead_ones_work_is_known_as_long_as_that_may_run_again(stor
     assert forget(store) == 2  # "dead" and "elsewhere"
     lease = claim(store)
     assert lease.guid == "pushed"
-    assert store.queue.find_newer(lease, "issues/analyze") == Newer(head_sha="new", is_closed=True, is_answered=False)
+    assert store.conversations.find_newer(lease, "issues/analyze") == Newer(
+        head_sha="new", is_closed=True, is_answered=False
+    )
     store.queue.finish(lease, "superseded", reason=None, took_s=0)
     assert forget(store) == 2
     assert guids(store) == {"pushed"}

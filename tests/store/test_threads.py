@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import NewDelivery
-from hls_handler.queue.delivery_queue import Newer
+from hls_handler.history.conversations import Newer
 from hls_handler.storage import Storage
 from tests.store.builders import accept, answered, begin, claim, ignored, push, queued
 
@@ -42,7 +42,7 @@ def test_newer_head_is_the_commit_that_the_thread_is_at_now(
     _work_on_push(store)
     lease = claim(store)
     accept(store, *newer)
-    assert store.queue.find_newer(lease, PROMPT).head_sha == head
+    assert store.conversations.find_newer(lease, PROMPT).head_sha == head
 
 
 def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Storage) -> None:
@@ -51,7 +51,7 @@ def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Storage) ->
     accept(store, push("g2", "bbb"))
     store.queue.finish(claim(store), "done", reason=None, took_s=1)
     store.queue.retry("g1")
-    assert store.queue.find_newer(claim(store), PROMPT).head_sha == "bbb"
+    assert store.conversations.find_newer(claim(store), PROMPT).head_sha == "bbb"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_closed_since_follows_what_happened_to_the_thread(
     lease = begin(store, "g1", number=7, action="reopened")
     accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(later)))
     accept(store, ignored("elsewhere", number=8, action="closed"))
-    assert store.queue.find_newer(lease, PROMPT).is_closed is closed
+    assert store.conversations.find_newer(lease, PROMPT).is_closed is closed
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_a_newer_event_that_the_same_prompt_answered_is_known(
     store.queue.retry("older")
     older = claim(store)
     assert older.guid == "older"
-    assert store.queue.find_newer(older, PROMPT).is_answered is is_answered
+    assert store.conversations.find_newer(older, PROMPT).is_answered is is_answered
     store.queue.finish(older, "done", reason=None, took_s=1)
-    assert store.queue.find_newer(begin(store, "newest", number=7), PROMPT).is_answered is False
+    assert store.conversations.find_newer(begin(store, "newest", number=7), PROMPT).is_answered is False
 
 
 def test_a_delivery_without_a_thread_is_never_overtaken(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
-    assert store.queue.find_newer(lease, PROMPT) == Newer(head_sha=None, is_closed=False, is_answered=False)
+    assert store.conversations.find_newer(lease, PROMPT) == Newer(head_sha=None, is_closed=False, is_answered=False)
     assert store.calls.count_conversation_runs(lease) == 0

@@ -18,11 +18,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hls_handler.db.clock import no_skew
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.postgresql import TimedConnection
 from hls_handler.db.sqlite import require_returning
 from hls_handler.db.tables import secrets
+from hls_handler.db.values import no_skew
 from hls_handler.deliveries import Accepted
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hls_handler.db.clock import EPOCH
+from hls_handler.db.values import EPOCH
 from hls_handler.deliveries import Lease
 from hls_handler.errors import HlsError, LeaseLost, StoreUnavailable
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE, HeldLeases, machine_seconds

@@ -13,6 +13,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.work.comparison import Side
 from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
 from tests.prompting.samples import write
+from tests.store.builders import analyses_of
 from tests.work.fakes import INVALID, ISSUE, FakeClaude
 from tests.work.shadows import BUG_LABELS, MINOR, MINOR_LABELS, loaded, nameless, shadowing
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World
@@ -84,7 +85,7 @@ def test_what_it_comes_to_is_told_and_nothing_is_kept(make_world: MakeWorld, tmp
     assert (
         one.store.checkpoints.load(GUID),
         len(one.store.calls.calls_of(GUID)),
-        len(one.store.calls.analyses_of(GUID)),
+        len(analyses_of(one.store, GUID)),
     ) == (steps, 1, 1)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueResponse
+from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent
 from hls_handler.events import parse_event
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Features, Prompts
 from hls_handler.work.shadow import SHADOWED, Ran
 from tests.prompting.samples import write
+from tests.store.builders import analyses_of
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.work.shadows import ANALYZE, BUG_LABELS, MINOR, MINOR_LABELS, POSTED, kept, nameless, shaded
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld
@@ -62,11 +64,13 @@ def test_what_a_shadow_came_to_is_kept_beside_what_was_posted(make_world: MakeWo
 def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
     one = shaded(make_world, tmp_path / "own", BUG, MINOR)
     one.run()
-    told = [(row.prompt_id.partition("@")[0], row.of_shadow) for row in one.store.calls.analyses_of(GUID)]
+    told = [
+        (row.prompt_id.partition("@")[0], row.step_index >= FIRST_SHADOW_STEP) for row in analyses_of(one.store, GUID)
+    ]
     assert told == [("issues/analyze", False), ("issues/strict", True)]
     assert [(call.outcome, call.of_shadow) for call in one.store.calls.calls_of(GUID)] == [("ok", False), ("ok", True)]
     counted = one.store.statistics.counters()
-    strict = one.store.calls.analyses_of(GUID)[1].prompt_id
+    strict = analyses_of(one.store, GUID)[1].prompt_id
     assert (counted["prompt_calls", strict], counted["prompt_shadow_calls", strict]) == (1, 1)
     assert counted["prompt_cost_micro_usd", strict] == 140
     assert one.store.calls.count_last_hour() == 2
@@ -79,7 +83,7 @@ def test_a_shadow_goes_on_to_where_its_then_leads(make_world: MakeWorld, tmp_pat
     names = [asked.prompt.name for asked in one.claude.asked]
     assert names == ["issues/analyze", "issues/strict", "issues/respond"]
     assert kept(one).ran is not None
-    assert [row.of_shadow for row in one.store.calls.analyses_of(GUID)] == [False, True, True]
+    assert [row.step_index >= FIRST_SHADOW_STEP for row in analyses_of(one.store, GUID)] == [False, True, True]
     assert "README" in one.github.comments[1]
 
 

@@ -131,7 +131,7 @@ class World:
         now, event = tools.now(), parse_event(lease.event, lease.guid, lease.body)
         rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, bot=HLS)
         assert isinstance(rule, Rule)
-        return Job(lease, tools, now, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease))
+        return Job(lease, tools, now, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease.guid))
 
     def pause(self, seconds: float) -> None:
         self.paused_s.append(seconds)

@@ -18,25 +18,23 @@ def upgrade() -> None:
         sa.Column("login", sa.Text(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("account_type", sa.Text(), nullable=False),
-        sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("fingerprint"),
     )
     op.create_table(
         "comments",
-        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
         sa.Column("bot_login", sa.Text(), nullable=False),
-        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("family", sa.Text(), nullable=False),
         sa.Column("comment_id", sa.BigInteger(), nullable=False),
         sa.Column("body_digest", sa.Text(), nullable=False),
-        sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number", "family"),
     )
     op.create_table(
         "corrections",
-        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
         sa.Column("bot_login", sa.Text(), nullable=False),
-        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("field", sa.Text(), nullable=False),
         sa.Column("corrected_to", sa.Text(), nullable=False),
@@ -187,12 +185,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "labels",
-        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
         sa.Column("bot_login", sa.Text(), nullable=False),
-        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.Column("field", sa.Text(), nullable=True),
         sa.Column("prompt_id", sa.Text(), nullable=True),
         sa.Column("set_at", sa.BigInteger(), nullable=True),
@@ -216,16 +213,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "repository_file_reports",
-        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
         sa.Column("bot_login", sa.Text(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("guid", sa.Text(), nullable=False),
-        sa.Column("reported_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "version"),
     )
     op.create_table(
         "repository_files",
-        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
         sa.Column("bot_login", sa.Text(), nullable=False),
         sa.Column("repository", sa.Text(), nullable=False),
         sa.Column("read_at", sa.BigInteger(), nullable=False),
@@ -238,9 +234,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "run_results",
-        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("run_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("attempt", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("workflow_id", sa.BigInteger(), nullable=False),
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("branch", sa.Text(), nullable=False),
@@ -261,9 +257,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "step_failures",
-        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("run_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("attempt", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("step", sa.Text(), nullable=False),
         sa.Column("workflow_id", sa.BigInteger(), nullable=False),
@@ -277,7 +273,6 @@ def upgrade() -> None:
     )
     op.create_table(
         "analyses",
-        sa.Column("id", Id, nullable=False),
         sa.Column("delivery_id", Id, nullable=False),
         sa.Column("step_index", sa.Integer(), nullable=False),
         sa.Column("prompt_id", sa.Text(), nullable=False),
@@ -286,8 +281,7 @@ def upgrade() -> None:
         sa.Column("reply", sa.Text(), nullable=False),
         sa.Column("analysed_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("delivery_id", "step_index", name="uq_analyses_step"),
+        sa.PrimaryKeyConstraint("delivery_id", "step_index"),
     )
     op.create_table(
         "calls",
@@ -316,12 +310,11 @@ def upgrade() -> None:
     op.create_index("ix_calls_started", "calls", ["started_at"], unique=False)
     op.create_table(
         "checkpoints",
-        sa.Column("delivery_id", Id, autoincrement=False, nullable=False),
+        sa.Column("delivery_id", Id, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("step_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("step_index", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("duration_ms", sa.BigInteger(), nullable=False),
-        sa.Column("saved_at", sa.BigInteger(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("delivery_id", "name", "step_index"),
@@ -337,7 +330,7 @@ def upgrade() -> None:
     op.create_index("ix_locks_delivery", "locks", ["delivery_id"], unique=False)
     op.create_table(
         "slots",
-        sa.Column("delivery_id", Id, autoincrement=False, nullable=False),
+        sa.Column("delivery_id", Id, nullable=False),
         sa.Column("rate_limit", sa.Text(), nullable=False),
         sa.Column("slot_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),

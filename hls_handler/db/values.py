@@ -1,0 +1,149 @@
+"""Values of columns: times, compressed bytes, text of any origin, states, and dataclasses read from rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, get_args
+
+import zstandard
+from sqlalchemy import BigInteger, ColumnElement, Row, Text, bindparam, literal_column, or_
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from hls_handler.deliveries import State
+from hls_handler.errors import HlsError
+
+T = TypeVar("T")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR_MS = 3_600_000
+FURTHEST_MS = 48 * HOUR_MS
+"""How far ahead a stored time can plausibly be; one that is further ahead counts as passed."""
+
+_STATES: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in get_args(State)}
+
+
+def literal(state: State) -> ColumnElement[str]:
+    """The state as an SQL literal; a bind parameter would hide the partial indexes from the query planner."""
+    return _STATES[state]
+
+
+class UntrustedString(TypeDecorator[str]):
+    """Text that may contain untrusted characters; NUL and lone surrogates, which no database stores, are replaced."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        if value is None or value.isprintable():
+            return value
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+class _NowMs(FunctionElement[int]):
+    """The database's time in ms when it executes the statement, plus the one argument."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "now_ms"
+
+
+@compiles(_NowMs, "sqlite")
+def _sqlite_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
+    skew = compiler.process(element.clauses, **kw)
+    return f"(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + {skew})"
+
+
+@compiles(_NowMs, "postgresql")
+def _postgresql_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
+    # clock_timestamp() is volatile: inside a subquery it is read once, and an index can be used.
+    skew = compiler.process(element.clauses, **kw)
+    return f"(SELECT CAST(date_part('epoch', clock_timestamp()) * 1000 AS BIGINT) + {skew})"
+
+
+def now_ms(skew: Callable[[], timedelta]) -> ColumnElement[int]:
+    """Return the database's clock plus `skew`, which is called whenever a statement is executed."""
+    return _NowMs(bindparam("skew_ms", callable_=lambda: skew() // timedelta(milliseconds=1), type_=BigInteger()))
+
+
+def no_skew() -> timedelta:
+    return timedelta()
+
+
+def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether `moment` has passed, or is implausibly far ahead because the clock was set back since then."""
+    return or_(moment <= now, moment > now + FURTHEST_MS)
+
+
+def to_ms(moment: datetime) -> int:
+    """Round up, so that nothing starts before the moment when it is due."""
+    return -((EPOCH - moment) // timedelta(milliseconds=1))
+
+
+def from_ms(milliseconds: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
+    """Return a dataclass from the columns with the names of its fields; `values` are the fields without a column.
+
+    Columns `..._at` and `..._until` are times in ms; `took_s` is read from `duration_ms`.
+    """
+    columns = row._mapping
+    for name in kind.__annotations__.keys() - values.keys():
+        value = columns["duration_ms" if name == "took_s" else name]
+        if value is not None and name.endswith(("_at", "_until")):
+            value = from_ms(value)
+        elif value is not None and name == "took_s":
+            value /= 1000
+        values[name] = value
+    return kind(**values)
+
+
+class _ThreadLocal(threading.local):
+    """One compressor for each thread: creating one takes nine times as long as compressing a checkpoint."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=1).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_local = _ThreadLocal()
+
+
+def compress(content: bytes) -> bytes:
+    """Compress a body or a checkpoint with zstd at level 1, to about a tenth of its size in microseconds."""
+    return _local.compress(content)
+
+
+def decompress(stored: bytes | None) -> bytes:
+    """Raises `DamagedError` unless `compress` made the bytes."""
+    try:
+        return b"" if stored is None else _local.decompress(stored)
+    except zstandard.ZstdError as exc:
+        raise _damaged(exc) from exc
+
+
+def compress_text(text: str) -> bytes:
+    return compress(text.encode("utf-8", "surrogatepass"))
+
+
+def decompress_text(stored: bytes) -> str:
+    """Raises `DamagedError` unless `compress_text` made the bytes."""
+    try:
+        return decompress(stored).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as exc:
+        raise _damaged(exc) from exc
+
+
+def _damaged(exc: Exception) -> DamagedError:
+    return DamagedError(f"a stored value cannot be read ({exc}): the database may be damaged; restore a backup")
+
+
+class DamagedError(HlsError):
+    """A stored value cannot be read: the database file may be damaged."""
