@@ -46,16 +46,27 @@ from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
-from hls_handler.work.active_config import ActiveConfig, BotAccount, CachedClient, ConfigReloader, Watcher
-from hls_handler.work.checks import checks
+from hls_handler.work.active_config import (
+    ActiveConfig,
+    BotAccount,
+    CachedClient,
+    ConfigReloader,
+    DeliveryConfig,
+    WorkerContext,
+)
+from hls_handler.work.background import (
+    RETENTION_EVERY_S,
+    WATCH_EVERY_S,
+    PeriodicThread,
+    delete_old,
+    probe_every_s,
+    run_checks,
+)
+from hls_handler.work.checks import make_checks
 from hls_handler.work.health import Health
 from hls_handler.work.library import library_basis, load_checked
-from hls_handler.work.outcomes import Outcomes
 from hls_handler.work.pauses import document
-from hls_handler.work.ports import DeliveryConfig, WorkerContext
-from hls_handler.work.probe import Check, Probe
-from hls_handler.work.retention import Retention
-from hls_handler.work.workers import Workers
+from hls_handler.work.workers import AwaitedDeliveries, Workers
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +121,7 @@ class Service:
         first, self._store, self._held = _open(settings, load, role)
         self._health = Health(_utc_now)
         self._rates = RateLimitMonitor()
-        self._outcomes = Outcomes()
+        self._awaited = AwaitedDeliveries()
         self._secrets = set(collect_secrets(settings))  # of all settings since the start
         self._reschedule = threading.Event()  # set: waiting deliveries become due at the next check
         self._reloader = ConfigReloader(
@@ -126,9 +137,9 @@ class Service:
             on_commit=self._committed,
         )
         self._notifier = Notifier(settings.storage.url, on_wake_up=self._on_notification)
-        self._probe = Probe(self._make_checks(settings), self._health)
-        self._watcher = Watcher(self._look, self._health)
-        self._retention = Retention(self._store.retention, self.settings)
+        self._probe = self._make_probe(settings)
+        self._watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
+        self._retention = PeriodicThread("retention", self._delete_old, lambda: RETENTION_EVERY_S)
         self._web = WebApplication(
             settings,
             table=first.table,
@@ -153,7 +164,7 @@ class Service:
             leases=self._leases,
             limits=lambda: self.settings().limits,
             name=f"{socket.gethostname()}-{os.getpid()}",
-            make_toolbox=self._make_toolbox,
+            connect=self._connect_worker,
             finished=self._finished,
             health=self._health,
         )
@@ -167,37 +178,42 @@ class Service:
         claude.of(settings.claude)
         return github, claude
 
-    def _make_checks(self, settings: Settings) -> list[Check]:
-        """Return the probe's checks, with clients that only the probe uses."""
+    def _make_probe(self, settings: Settings) -> PeriodicThread:
+        """Return the probe's thread, with clients that only the probe uses."""
         github, claude = self._clients(settings)
-        return checks(
+        checks = make_checks(
             self._store,
             self._reloader,
             github=lambda of: github.of(of.github),
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
         )
+        return PeriodicThread("probe", lambda: run_checks(checks, self._health), lambda: probe_every_s(self._health))
 
-    def _make_toolbox(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
+    def _delete_old(self) -> None:
+        delete_old(self._store.retention, self.settings(), self._retention.wait)
+
+    def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         """Return a function that makes the context of one delivery with the current settings, for one worker thread."""
-        github, claude = self._clients(self.settings())
+        github_of, claude_of = self._clients(self.settings())
 
-        def tools() -> WorkerContext:
-            config, now = self._current_config()
+        def make_context() -> WorkerContext:
+            active, config = self._current_config()
+            github = github_of.of(config.settings.github)
             return WorkerContext(
                 store=self._store,
                 leases=self._leases,
-                github=github.of(now.settings.github),
-                claude=claude.of(now.settings.claude),
+                github=github,
+                claude=claude_of.of(config.settings.claude),
                 health=self._health,
-                now=lambda: now,
-                bot=config.bot.ask,
+                config=config,
+                fetch_bot_account=lambda: active.bot.get_or_fetch(github),
                 stopping=stopping.is_set,
                 pause=stopping.wait,
                 jitter=random.random,
                 clock=time.monotonic,
             )
 
-        return tools
+        return make_context
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
         """Reload changed settings and prompts and return them; report the state of the prompts to `/health`."""
@@ -252,33 +268,36 @@ class Service:
             self._reschedule.set()
             raise
         self._wake()
-        self._probe.look_soon()
+        self._probe.run_soon()
 
-    def _look(self) -> None:
-        """Check files, and outcomes that requests wait for, in case a notification was lost. Called every second."""
-        self._current_config()
-        self._reschedule_waiting()
-        self._query_outcomes()
+    def _check_changes(self) -> None:
+        """Check files, and deliveries that requests wait for, in case a notification was lost."""
+        try:
+            self._current_config()
+            self._reschedule_waiting()
+        except StoreUnavailable as exc:
+            self._health.report_store_problem(exc)
+        self._poll_awaited()
 
     def _wake(self, workers: int | None = None) -> None:
         if self._workers is not None:
             self._workers.wake(workers)
 
     def _committed(self, accepted: Sequence[Accepted]) -> None:
-        self._outcomes.committed(accepted)
+        self._awaited.mark_committed(accepted)
         self._wake(sum(one.outcome == "queued" for one in accepted))
 
     def _on_notification(self) -> None:
-        """Wake workers and query outcomes: a process has accepted or finished a delivery."""
+        """Wake workers and requests that wait: a process has accepted or finished a delivery."""
         self._wake()
-        self._query_outcomes()
+        self._poll_awaited()
 
-    def _query_outcomes(self) -> None:
+    def _poll_awaited(self) -> None:
         with suppress(StoreUnavailable):  # repeated in a second; if it never works, the response is "queued"
-            self._outcomes.look(self._store.deliveries.finished)
+            self._awaited.poll(self._store.deliveries.finished)
 
     def _finished(self, end: Finished) -> None:
-        self._outcomes.tell(end)
+        self._awaited.resolve(end)
         made = self._rates.take_request_count()
         if made:
             self._accepts.count({("github_requests", ""): made})
@@ -288,7 +307,7 @@ class Service:
             route=self._route,
             accept=self._accepts.accept,
             count_ping=lambda: self._accepts.count(PING),
-            outcome=self._outcomes.expect,
+            outcome=self._awaited.expect,
             counters=self._store.statistics.counters,
             queue=self._queue,
             rate_limit=lambda: self._rates.use.rate_limit,
@@ -302,13 +321,13 @@ class Service:
 
     async def _route(self, event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
         """Route with the loaded prompts; before ignoring an event for its prompt, reload changed prompt files."""
-        now = self._reloader.latest
+        active = self._reloader.latest
         decide = partial(
-            route, from_envelope(event, envelope), settings=now.settings, table=now.table, bot=now.bot.known
+            route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
         )
-        rule = decide(catalogue=now.prompts.latest)
+        rule = decide(catalogue=active.prompts.latest)
         if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
-            return decide(catalogue=await anyio.to_thread.run_sync(now.prompts.current))
+            return decide(catalogue=await anyio.to_thread.run_sync(active.prompts.current))
         return rule
 
     @asynccontextmanager
@@ -345,10 +364,10 @@ def _open(
     Closing the stack closes the store and releases its file.
     """
     problems: list[str] = []
-    live = store = bot = None
+    prompts = store = bot = None
     with ExitStack() as held:
         try:
-            live = _load_library(settings, load, before=None)
+            prompts = _load_library(settings, load, before=None)
         except PromptError as exc:
             problems += exc.problems
         try:
@@ -364,11 +383,11 @@ def _open(
             bot = _bot_account(settings, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
-            if live is not None:
+            if prompts is not None:
                 raise DatabaseUnavailable(problems) from exc
-        if live is None or store is None or bot is None:
+        if prompts is None or store is None or bot is None:
             raise SettingsError(problems)
-        return ActiveConfig(settings, RepositoryTable(settings), live, bot), store, held.pop_all()
+        return ActiveConfig(settings, RepositoryTable(settings), prompts, bot), store, held.pop_all()
 
 
 def _load_library(
