@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -31,13 +30,10 @@ from hls_handler.clients.transport import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
-from hls_handler.events import WebhookEnvelope
-from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
-from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.environment import export_proxy_settings
 from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets
@@ -53,18 +49,12 @@ from hls_handler.work.active_config import (
     ConfigReloader,
     DeliveryConfig,
     WorkerContext,
+    route_envelope,
 )
-from hls_handler.work.background import (
-    RETENTION_EVERY_S,
-    WATCH_EVERY_S,
-    PeriodicThread,
-    delete_old,
-    probe_every_s,
-    run_checks,
-)
+from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
 from hls_handler.work.checks import make_checks
 from hls_handler.work.health import Health
-from hls_handler.work.library import library_basis, load_checked
+from hls_handler.work.library import library_basis, load_checked, make_reloading_library
 from hls_handler.work.pauses import document
 from hls_handler.work.workers import AwaitedDeliveries, Workers
 
@@ -77,10 +67,6 @@ Role = Literal["all", "web", "worker"]
 """Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does both."""
 
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
-NOT_SHARED = (
-    "needs a database that processes can share, and one process holds an SQLite file: name a postgresql+psycopg:// "
-    "address, or serve without --role"
-)
 PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
 
 
@@ -130,7 +116,17 @@ class Service:
         self._leases = HeldLeases(
             lambda lease, s: self._store.queue.renew(lease, lease_s=s), lease_s=lambda: self.settings().limits.lease_s
         )
-        self._workers = None if role == "web" else self._make_workers()
+        self._workers: Workers | None = None
+        if role != "web":
+            self._workers = Workers(
+                queue=self._store.queue,
+                leases=self._leases,
+                limits=lambda: self.settings().limits,
+                name=f"{socket.gethostname()}-{os.getpid()}",
+                connect=self._connect_worker,
+                finished=self._finished,
+                health=self._health,
+            )
         self._accepts = AcceptQueue(
             self._store.queue,
             replay_window_h=lambda: self.settings().limits.replay_window_h,
@@ -138,14 +134,10 @@ class Service:
         )
         self._notifier = Notifier(settings.storage.url, on_wake_up=self._on_notification)
         self._probe = self._make_probe(settings)
-        self._watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
-        self._retention = PeriodicThread("retention", self._delete_old, lambda: RETENTION_EVERY_S)
+        watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
+        self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings))
         self._web = WebApplication(
-            settings,
-            table=first.table,
-            ports=self._ports(),
-            lifespan=self._lifespan,
-            receives_webhooks=role != "worker",
+            settings, first.table, self._ports(), lifespan=self._lifespan, receives_webhooks=role != "worker"
         )
         self.web = self._web.app
 
@@ -157,17 +149,6 @@ class Service:
         """Claim no more deliveries; the end of the lifespan waits for the running ones."""
         if self._workers is not None:
             self._workers.begin_to_stop()
-
-    def _make_workers(self) -> Workers:
-        return Workers(
-            queue=self._store.queue,
-            leases=self._leases,
-            limits=lambda: self.settings().limits,
-            name=f"{socket.gethostname()}-{os.getpid()}",
-            connect=self._connect_worker,
-            finished=self._finished,
-            health=self._health,
-        )
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         """Return the clients of one thread, connected now so that invalid client settings raise here."""
@@ -187,10 +168,7 @@ class Service:
             github=lambda of: github.of(of.github),
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
         )
-        return PeriodicThread("probe", lambda: run_checks(checks, self._health), lambda: probe_every_s(self._health))
-
-    def _delete_old(self) -> None:
-        delete_old(self._store.retention, self.settings(), self._retention.wait)
+        return make_probe(checks, self._health)
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         """Return a function that makes the context of one delivery with the current settings, for one worker thread."""
@@ -232,17 +210,12 @@ class Service:
         github, claude = self._clients(settings)
         github.close()
         claude.close()
-        same = settings.github.token == before.settings.github.token
-        same = same and settings.github.base_url == before.settings.github.base_url
-        same_library = library_basis(settings) == library_basis(before.settings)
-        return ActiveConfig(
-            settings=settings,
-            table=RepositoryTable(settings),
-            prompts=before.prompts
-            if same_library
-            else _load_library(settings, self._load, before=before.prompts.latest),
-            bot=before.bot if same else _bot_account(settings, self._store),
-        )
+        prompts, bot, old = before.prompts, before.bot, before.settings
+        if library_basis(settings) != library_basis(old):
+            prompts = make_reloading_library(settings, self._load, before=prompts.latest)
+        if (settings.github.token, settings.github.base_url) != (old.github.token, old.github.base_url):
+            bot = BotAccount(self._store, settings.github)
+        return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
         """Apply a reloaded configuration to logging, the receiver and `/health`."""
@@ -304,7 +277,7 @@ class Service:
 
     def _ports(self) -> Ports:
         return Ports(
-            route=self._route,
+            route=lambda event, envelope: route_envelope(self._reloader.latest, event, envelope),
             accept=self._accepts.accept,
             count_ping=lambda: self._accepts.count(PING),
             outcome=self._awaited.expect,
@@ -319,41 +292,23 @@ class Service:
         pauses = [document(pause) for pause in self._store.pauses.active()]
         return {**asdict(self._store.deliveries.queue_state()), "paused": pauses}
 
-    async def _route(self, event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
-        """Route with the loaded prompts; before ignoring an event for its prompt, reload changed prompt files."""
-        active = self._reloader.latest
-        decide = partial(
-            route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
-        )
-        rule = decide(catalogue=active.prompts.latest)
-        if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
-            return decide(catalogue=await anyio.to_thread.run_sync(active.prompts.current))
-        return rule
-
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         if self._workers is not None:
             self._workers.start()
         self._notifier.start()
-        self._probe.start()
-        self._watcher.start()
-        self._retention.start()
+        for thread in self._periodic:
+            thread.start()
         try:
             yield
         finally:
-            self._retention.stop()
-            self._watcher.stop()
-            self._probe.stop()
+            for thread in reversed(self._periodic):
+                thread.stop()
             await anyio.to_thread.run_sync(self._notifier.stop)
             if self._workers is not None:
-                await anyio.to_thread.run_sync(self._stop_workers, self._workers)
+                await anyio.to_thread.run_sync(self._workers.stop, self.settings().limits.shutdown_s)
             await anyio.to_thread.run_sync(self._accepts.close)
             self._held.close()
-
-    def _stop_workers(self, workers: Workers) -> None:
-        busy = workers.stop(within_s=self.settings().limits.shutdown_s)
-        if busy:
-            log.warning("stopped with deliveries still running; they continue at the next start", extra={"busy": busy})
 
 
 def _open(
@@ -367,20 +322,24 @@ def _open(
     prompts = store = bot = None
     with ExitStack() as held:
         try:
-            prompts = _load_library(settings, load, before=None)
+            prompts = make_reloading_library(settings, load)
         except PromptError as exc:
             problems += exc.problems
         try:
             if role != "all" and not is_shared(settings.storage.url):
                 where = settings.sources.where("storage.url")
-                raise SettingsError([*problems, f"{where}: --role {role} {NOT_SHARED}"])
+                problem = (
+                    f"{where}: --role {role} needs a database that processes can share, and one process holds an "
+                    "SQLite file: name a postgresql+psycopg:// address, or serve without --role"
+                )
+                raise SettingsError([*problems, problem])
             alone = held.enter_context(hold_exclusively(settings.storage.url))
             store = Storage.open(settings.storage.url)
             held.callback(store.close)
             if alone:
                 store.queue.release_all_leases()
             store.queue.reschedule_waiting(forget_servers=alone)
-            bot = _bot_account(settings, store)
+            bot = BotAccount(store, settings.github)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
             if prompts is not None:
@@ -388,13 +347,3 @@ def _open(
         if prompts is None or store is None or bot is None:
             raise SettingsError(problems)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot), store, held.pop_all()
-
-
-def _load_library(
-    settings: Settings, load: Callable[[Settings], Library], *, before: Library | None
-) -> ReloadingLibrary:
-    return ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
-
-
-def _bot_account(settings: Settings, store: Storage) -> BotAccount:
-    return BotAccount(store, token=settings.github.token.get_secret_value(), base_url=settings.github.base_url)

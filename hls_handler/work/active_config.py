@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import Lease
 from hls_handler.errors import SettingsError, StoreUnavailable
-from hls_handler.events import Account
+from hls_handler.events import Account, WebhookEnvelope
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import Reader
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
 from hls_handler.settings.model import EffectiveLabels, Settings
+from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.storage import Storage
 from hls_handler.work.health import Health
 
@@ -94,13 +98,11 @@ class CachedClient(Generic[ClientSettings, Client]):
 
     def of(self, settings: ClientSettings) -> Client:
         """Return the cached client; if the settings differ from its own, make a new one and close the old one."""
-        if self._cached is not None and self._cached[0] == settings:
-            return self._cached[1]
-        client = self._make(settings)
-        if self._cached is not None:
-            self._close(self._cached[1])
-        self._cached = (settings, client)
-        return client
+        if self._cached is None or self._cached[0] != settings:
+            client = self._make(settings)
+            self.close()
+            self._cached = (settings, client)
+        return self._cached[1]
 
     def close(self) -> None:
         """Close the cached client, if there is one."""
@@ -120,11 +122,10 @@ class BotAccount:
     deleted may be posted once more. Raises `StoreUnavailable` when created.
     """
 
-    def __init__(self, store: Storage, *, token: str, base_url: str) -> None:
+    def __init__(self, store: Storage, settings: GithubSettings) -> None:
         self._store = store
-        self._fingerprint = hmac.new(
-            store.database.secret(FINGERPRINT_SECRET), f"{base_url}\n{token}".encode(), hashlib.sha256
-        ).hexdigest()
+        identity = f"{settings.base_url}\n{settings.token.get_secret_value()}".encode()
+        self._fingerprint = hmac.new(store.database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
         self._lock = threading.Lock()
         self._account = store.bot_accounts.find(self._fingerprint)
 
@@ -190,6 +191,19 @@ class WorkerContext:
     pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
     jitter: Callable[[], float]  # in [0, 1)
     clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
+
+
+async def route_envelope(
+    active: ActiveConfig, event: str, envelope: WebhookEnvelope
+) -> Rule | LabelCorrection | Ignored:
+    """Route with the loaded prompts; before ignoring an event for its prompt, reload changed prompt files."""
+    decide = partial(
+        route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
+    )
+    rule = decide(catalogue=active.prompts.latest)
+    if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
+        return decide(catalogue=await asyncio.to_thread(active.prompts.current))
+    return rule
 
 
 class ConfigReloader:

@@ -133,6 +133,10 @@ def probe_every_s(health: Health) -> float:
     return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
 
 
+def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
+    return PeriodicThread("probe", lambda: run_checks(checks, health), lambda: probe_every_s(health))
+
+
 class RetentionStore(Protocol):
     """The deletions of `history.retention`. Each returns the number of rows; None if another process deletes."""
 
@@ -175,3 +179,9 @@ def _delete_all(
         total += deleted
         if deleted < BATCH or wait(max(REST_S, REST_SHARE * (clock() - began))):
             return total
+
+
+def make_retention(store: RetentionStore, settings: Callable[[], Settings]) -> PeriodicThread:
+    """Return the thread that deletes by the current settings."""
+    thread = PeriodicThread("retention", lambda: delete_old(store, settings(), thread.wait), lambda: RETENTION_EVERY_S)
+    return thread

@@ -122,14 +122,17 @@ class Workers:
             self._stopping.set()
             self.wake()
 
-    def stop(self, *, within_s: float) -> int:
-        """Wait up to `within_s` for running steps. Returns the number of workers that are still running."""
+    def stop(self, within_s: float) -> int:
+        """Wait up to `within_s` for running steps. Return and log the number of workers that are still running."""
         self.begin_to_stop()
         until = self._stop_began_at + within_s
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - self._clock()))
         self._ended.set()
-        return sum(thread.is_alive() for thread in self._threads)
+        busy = sum(thread.is_alive() for thread in self._threads)
+        if busy:
+            log.warning("stopped with deliveries still running; they continue at the next start", extra={"busy": busy})
+        return busy
 
     def _loop(self, name: str) -> None:
         make_context = self._connect(self._stopping)

@@ -118,7 +118,7 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerConte
     given, store = settings(sandbox), Storage.open(url)
     github = connect(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
-    bot = BotAccount(store, token=TOKEN, base_url=sandbox.github_url)
+    bot = BotAccount(store, given.github)
     config = DeliveryConfig(given, RepositoryTable(given), library)
     try:
         yield WorkerContext(
