@@ -90,7 +90,7 @@ def _run_steps(job: Job) -> Ended:
         facts = _gather(job)
         _require_not_superseded(job, facts)
         skip_reason = job.handler.skip_reason(facts)
-        ended = _find_early_end(job, facts, skip_reason)
+        ended = _choose_conversation(job, facts, skip_reason)
         if ended is not None:
             return ended
         analysis = _analyse(job, facts, skip_reason)
@@ -162,8 +162,8 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
         raise Superseded(reason)
 
 
-def _find_early_end(job: Job, facts: Any, skip_reason: SkipReason | None) -> Ended | None:
-    """Set the job's conversation. Return the end of a delivery for which Claude is not asked and nothing is posted."""
+def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -> Ended | None:
+    """Set the job's conversation. Return the end of the delivery if Claude is not to be asked; None to go on."""
     handler = job.handler
     if skip_reason is not None and skip_reason.reply is None:
         return Ended("done", skip_reason.reason, handler=handler.name)

@@ -91,7 +91,7 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     try:
         ended = work_on(lease, context)
     except Superseded as exc:
-        ended = Ended("superseded", str(exc), handler=_handler_of(lease))
+        ended = Ended("superseded", str(exc), handler=handler_for(lease.event).name)
     except Postponed as exc:
         if exc.waiting_for is not None:
             remedy = "wait, or raise the limit that the message names"
@@ -145,13 +145,9 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed) -> Finished |
         until = not_before or now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
         store.rate_limiter.hold(rate_limit, until)  # other workers need not fail first
     if isinstance(decision, GiveUp):
-        store.queue.dead_letter(lease, reason=decision.reason, handler=_handler_of(lease))
+        store.queue.dead_letter(lease, reason=decision.reason, handler=handler_for(lease.event).name)
         log.error("delivery failed for good", extra={"reason": decision.reason})
         return Finished(lease.guid, "dead", decision.reason)
     store.queue.reschedule(lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts)
     log.warning("delivery failed and is retried", extra={"reason": str(error), "at": decision.at.isoformat()})
     return None
-
-
-def _handler_of(lease: Lease) -> str:
-    return handler_for(lease.event).name
