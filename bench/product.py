@@ -27,7 +27,7 @@ from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.web.server import make_server
 from hls_handler.work.health import Health
-from hls_handler.work.outcomes import Outcomes
+from hls_handler.work.workers import AwaitedDeliveries
 
 
 def product(url: str) -> uvicorn.Server:
@@ -59,7 +59,7 @@ def product(url: str) -> uvicorn.Server:
         route=routed,
         accept=accepts.accept,
         count_ping=lambda: None,
-        outcome=Outcomes().expect,
+        outcome=AwaitedDeliveries().expect,
         counters=store.statistics.counters,
         queue=lambda: asdict(store.deliveries.queue_state()),
         rate_limit=lambda: RateLimit(None, None, None),

@@ -14,7 +14,7 @@ HlsError
 ├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
 ├── RestartLimitReached    the demo's service exits however often it is restarted (cli/service_process.py)
-├── ProblemFound           a check of the probe found a problem: /health shows it to the operator (work/probe.py)
+├── ProblemFound           a check of the probe found a problem: /health shows it to the operator (work/background.py)
 ├── LeaseLost              another worker has claimed the delivery: stop, and write nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
 ├── Superseded             a newer event supersedes this work

@@ -11,8 +11,8 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -32,24 +32,14 @@ _VERBOSE_LOGGERS = ("httpx2", "httpcore2", "urllib3", "alembic")  # log every re
 Clean = Callable[[str], str]
 
 
-def bound(**ids: str | None) -> AbstractContextManager[None]:
+@contextmanager
+def bound(**ids: str | None) -> Iterator[None]:
     """Add ids (`delivery=`, `request_id=`, `repository=`) to every line logged inside. None omits an id."""
-    return _Bound({name: value for name, value in ids.items() if value is not None})
-
-
-class _Bound(AbstractContextManager[None]):
-    """A class, since it is faster than a generator, and each webhook binds twice."""
-
-    __slots__ = ("_ids", "_token")
-
-    def __init__(self, ids: Mapping[str, str]) -> None:
-        self._ids = ids
-
-    def __enter__(self) -> None:
-        self._token = _bound.set({**_bound.get(), **self._ids})
-
-    def __exit__(self, *_: object) -> None:
-        _bound.reset(self._token)
+    token = _bound.set({**_bound.get(), **{name: value for name, value in ids.items() if value is not None}})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
 
 
 def configure(level: str, layout: Literal["json", "text"], stream: IO[str], secrets: Iterable[str]) -> None:

@@ -49,7 +49,7 @@ from hls_handler.settings.repository import (
     text_of,
 )
 from hls_handler.settings.schema import repository_schema_text, schema_text
-from hls_handler.work.repository_settings import known_now, own_file, with_prompts_of
+from hls_handler.work.repository_settings import resolve_settings_file, to_known_file, without_unknown_prompts
 
 config_commands = typer.Typer(
     help="Explain settings and check a repository's settings file.",
@@ -76,14 +76,14 @@ def _load_repository_settings(
     if live:
         try:
             github = connect_read_only(settings.github, now=lambda: datetime.now(UTC))
-            stored = known_now(github.reader(repository).find_file(PATH, ref=None), stored)
+            stored = to_known_file(github.reader(repository).find_file(PATH, ref=None), stored)
         except (StepFailed, SettingsError) as exc:
             fail(str(exc))
     if stored is None:
         return _LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub")
-    file = own_file(stored)
+    file = resolve_settings_file(stored)
     if file.own.says.prompts.use:
-        file = replace(file, own=with_prompts_of(load_library(settings), file))
+        file = replace(file, own=without_unknown_prompts(load_library(settings), file))
     when = "now" if live else f"{stored.age_s:.0f} s ago"
     return _LoadedRepositorySettings(file.own, f"{file.told() or 'the file does not exist'}   read {when}")
 
@@ -109,7 +109,9 @@ def check_repository(
     except SettingsError as exc:
         own = RepositorySettings(problems=exc.problems)
     if not own.problems:
-        own = with_prompts_of(load_library(settings), RepositorySettingsFile(own, version=None), called=str(file))
+        own = without_unknown_prompts(
+            load_library(settings), RepositorySettingsFile(own, version=None), called=str(file)
+        )
     for problem in own.problems:
         print_line(problem, err=True)
     if own.problems:

@@ -21,9 +21,11 @@ from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, holding, resuming
 from hls_handler.storage import Storage
-from hls_handler.work.memory import OMITTED, OUTCOME, RULE, decode_reply_for_display
-from hls_handler.work.repository_settings import OWN_FILE, PROBLEMS_REPORTED
-from hls_handler.work.shadow import SHADOWED, Shadowed
+from hls_handler.work.asking import OMITTED, SHADOW, ShadowResult
+from hls_handler.work.job import decode_reply_for_display
+from hls_handler.work.pipeline import RULE
+from hls_handler.work.posting import OUTCOME
+from hls_handler.work.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
 
 deliveries = typer.Typer(
     help="List, show and retry deliveries. Works while the service runs.",
@@ -230,7 +232,7 @@ def _describe_shipped_fields(reply: Reply) -> str:
             return f"{reply.model_dump_json(exclude=set(reply.model_extra or ()))}{suffix}"
 
 
-def describe_shadow(shadow: Shadowed) -> str:
+def describe_shadow(shadow: ShadowResult) -> str:
     """Return in one line what the shadow prompt would have done."""
     if shadow.ran is None:
         return f"Shadow prompt {shadow.prompt} {SHADOW_STATES[shadow.state]}: {shadow.reason}"
@@ -290,7 +292,7 @@ class DeliveryReport:
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     times: tuple[StepTime, ...]
-    shadow: Shadowed | None = None
+    shadow: ShadowResult | None = None
     pause: Pause | None = None  # the pause that blocks a queued delivery
 
     @property
@@ -313,7 +315,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         decode_reply_for_display(step) for (name, index), step in ordered if name == "ask" and index < FIRST_SHADOW_STEP
     ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
-    repository_file = OWN_FILE.decode(steps.get((OWN_FILE.name, 0)))
+    repository_file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
     return DeliveryReport(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
@@ -326,7 +328,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         times=tuple(
             StepTime(_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER
         ),
-        shadow=SHADOWED.decode(steps.get((SHADOWED.name, 0))),
+        shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         pause=holding(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )
 

@@ -19,13 +19,12 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.settings.environment import read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.work.library import template_variables
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_ALTERNATIVE = "omit --claude real"

@@ -36,14 +36,17 @@ from hls_handler.work.comparison import (
     Difference,
     Pair,
     Side,
+    StoredDelivery,
     is_named,
+    load_stored_delivery,
     mean_cost_usd,
     mean_tokens,
     pair,
     prompt_ids,
     recorded,
+    render_request,
+    run_again,
 )
-from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 SINCE = re.compile(r"([0-9]{1,5})([dhm])")
@@ -139,7 +142,7 @@ class _Plan:
     prompt: Prompt
     library: Library
     key: bytes
-    questions: tuple[tuple[Stored, RenderedPrompt], ...]
+    questions: tuple[tuple[StoredDelivery, RenderedPrompt], ...]
     failed: int  # number of deliveries for which the prompt could not be rendered
 
 
@@ -173,14 +176,14 @@ def _plan(settings: Settings, store: Storage, request: _RerunRequest) -> _Plan:
             [f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead"]
         )
     key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
-    questions: list[tuple[Stored, RenderedPrompt]] = []
+    questions: list[tuple[StoredDelivery, RenderedPrompt]] = []
     failed = 0
     for row in store.deliveries.with_checkpoint("ask", since=request.since):
-        stored = stored_for(store, row, prompt, library, table)
-        if stored is None or not (request.other is None or is_named(request.other, stored.posted.ran.prompt_id)):
+        stored = load_stored_delivery(store, row, prompt, library, table)
+        if stored is None or not (request.other is None or is_named(request.other, stored.posted.result.prompt_id)):
             continue
         try:
-            questions.append((stored, rendered(stored, library, key)))
+            questions.append((stored, render_request(stored, library, key)))
         except PromptError as exc:
             _print_failure(stored, exc)
             failed += 1
@@ -224,7 +227,7 @@ def _ask_all(plan: _Plan, claude: Claude, *, pause_s: float) -> Comparison:
     return Comparison(tuple(pairs), +excluded)
 
 
-def _print_failure(stored: Stored, exc: Exception) -> None:
+def _print_failure(stored: StoredDelivery, exc: Exception) -> None:
     print_line(f"{stored.row.guid[:8]}: {exc}", err=True)
 
 
@@ -246,7 +249,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
     yield f"differing    {differing}" + (f": {groups}" if groups else "")
     for difference, times in comparison.differences:
         yield f"             {times:>4}  {_format_difference(difference)}"
-    comments = (sum(side.ran.speaks for side in sides), sum(side.ran.speaks for side in other_sides))
+    comments = (sum(side.result.speaks for side in sides), sum(side.result.speaks for side in other_sides))
     yield f"comments     {comments[0]}, against {comments[1]}; differing in {comparison.spoke_differently}"
     yield f"mean tokens  {mean_tokens(sides):.0f}, against {mean_tokens(other_sides):.0f}"
     costs = [_format_cost_usd(mean_cost_usd(one)) for one in (sides, other_sides)]
@@ -322,7 +325,7 @@ def _format_left_out(comparison: Comparison) -> str:
 
 
 def _yes_or_no(side: Side) -> str:
-    return "yes" if side.ran.speaks else "no"
+    return "yes" if side.result.speaks else "no"
 
 
 def _format_cost(cost_usd: float | None) -> str:
@@ -336,7 +339,7 @@ def _format_cost_usd(cost_usd: float | None) -> str:
 def _summarize(sides: list[Side]) -> Mapping[str, object]:
     return {
         "ids": prompt_ids(sides),
-        "spoke": sum(side.ran.speaks for side in sides),
+        "spoke": sum(side.result.speaks for side in sides),
         "mean_tokens": mean_tokens(sides),
         "mean_cost_usd": mean_cost_usd(sides),
     }
@@ -344,9 +347,9 @@ def _summarize(sides: list[Side]) -> Mapping[str, object]:
 
 def _side_to_dict(side: Side) -> Mapping[str, object]:
     return {
-        "id": side.ran.prompt_id,
-        "labels": [label.name for label in side.ran.labels],
-        "speaks": side.ran.speaks,
+        "id": side.result.prompt_id,
+        "labels": [label.name for label in side.result.labels],
+        "speaks": side.result.speaks,
         "tokens": side.tokens,
         "cost_usd": side.cost_usd,
     }

@@ -26,11 +26,11 @@ from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
+from hls_handler.work.active_config import Claude, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import GUID
 from hls_handler.work.pipeline import Ended, run_job
-from hls_handler.work.ports import Claude, DeliveryConfig, WorkerContext
 
 LEASE_S = 86_400.0
 """A day, so that the lease need not be renewed; no other worker uses the temporary store."""
@@ -98,8 +98,10 @@ class TryRunner:
         check_payload(subject.event, parse_envelope(subject.body))
         event = parse_event(subject.event, GUID, subject.body)
         account = self.github.fetch_bot_account()
-        now = DeliveryConfig(self.settings, RepositoryTable(self.settings), self.library)
-        routed = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, bot=account)
+        config = DeliveryConfig(self.settings, RepositoryTable(self.settings), self.library)
+        routed = route(
+            from_event(event), settings=config.settings, table=config.table, catalogue=config.library, bot=account
+        )
         if isinstance(routed, LabelCorrection):
             routed = Ignored("no prompt", f"{routed.why(self.settings.sources)}; no prompt is used for them")
         rule = routed if isinstance(routed, Rule) else None
@@ -115,26 +117,26 @@ class TryRunner:
             closing(self.open_store(f"sqlite:///{folder}/try.db")) as store,
         ):
             lease = _store_and_claim(store, subject, rule)
-            tools = self._tools(store, claude, now, account)
+            context = self._make_context(store, claude, config, account)
             if event.thread is not None:  # otherwise the number is known only after reading the facts
                 stored: list[Change] = []
                 memory = store.conversations.history(lease, account.login, pending=stored)
                 _copy_history(memory, self.load_history(event, event.thread.number, account))
                 store.checkpoints.save(lease, *stored)
-            end = _run_pipeline(Job(lease, tools, now, event, account, rule, handler_for(event.name), {}))
+            end = _run_pipeline(Job(lease, context, config, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)
             outcomes = load_report(store, row).outcomes if row else ()
         return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
 
-    def _tools(self, store: Storage, claude: Claude, now: DeliveryConfig, account: Account) -> WorkerContext:
+    def _make_context(self, store: Storage, claude: Claude, config: DeliveryConfig, account: Account) -> WorkerContext:
         return WorkerContext(
             store=store,
             leases=ExclusiveLease(),
             github=self.github,
             claude=claude,
             health=Health(store.database.current_time),
-            now=lambda: now,
-            bot=lambda _github: account,
+            config=config,
+            fetch_bot_account=lambda: account,
             stopping=lambda: False,
             pause=self.pause,
             jitter=lambda: 0.0,
@@ -146,15 +148,15 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
     """Run the job to its end. Waits for a slot of the rate limiter, but not for an exhausted hourly budget."""
     while True:
         try:
-            ended = run_job(replace(job, steps=job.tools.store.checkpoints.load(job.lease.guid)))
+            ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
         except Postponed as wait:
             if wait.waiting_for is not None:
                 return wait
-            job.tools.pause(max((wait.at - job.tools.store.now()).total_seconds(), 0.001))
+            job.context.pause(max((wait.at - job.store.now()).total_seconds(), 0.001))
         except (Superseded, StepFailed) as exc:
             return exc
         else:
-            job.tools.store.checkpoints.save(job.lease, *ended.changes)  # read by `load_report`
+            job.store.checkpoints.save(job.lease, *ended.changes)  # read by `load_report`
             return ended
 
 

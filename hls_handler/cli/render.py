@@ -17,7 +17,7 @@ from hls_handler.clients.claude_reply import cost_usd
 from hls_handler.errors import HlsError
 from hls_handler.events.wire import parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
@@ -26,7 +26,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.globs import EMPTY_PATH_FILTER
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.settings.retired_models import resolve_model
-from hls_handler.work.library import GUID, template_variables
+from hls_handler.work.library import GUID
 
 DELIMITER_KEY = b"render"
 """Fixed secret, so that the delimiters of untrusted text are the same in every call and outputs can be compared."""

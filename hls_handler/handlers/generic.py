@@ -9,9 +9,9 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
+    Conversation,
     Handler,
     PromptLimits,
-    Thread,
     check_conversation,
     find_conversation,
     find_fallback_issue,
@@ -48,7 +48,7 @@ class GenericHandler(Handler[GenericFacts]):
     def variables(self, event: Event, facts: GenericFacts) -> Mapping[str, object]:
         return {}
 
-    def thread(self, event: Event, facts: GenericFacts, rule: Rule) -> Thread | None:
+    def conversation(self, event: Event, facts: GenericFacts, rule: Rule) -> Conversation | None:
         """Return the conversation in the payload, else the fallback issue."""
         return find_conversation(event) or find_fallback_issue(rule)
 

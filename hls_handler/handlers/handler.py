@@ -6,21 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
+from hls_handler.prompting.variables import RuleView
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
-from hls_handler.settings.model import Findings
+from hls_handler.settings.model import Comments, Findings
 
 Facts = TypeVar("Facts")
 
 
 EVERY_FINDING = Findings()
+DEFAULT_COMMENTS = Comments()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class SkipReason:
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class Conversation:
     """The issue or pull request that receives labels and the comment."""
 
     number: int
@@ -89,7 +91,7 @@ class Handler(ABC, Generic[Facts]):
         """Return why the repository's history shows a later event that supersedes the facts. Default: None."""
         return None
 
-    def thread(self, event: Event, facts: Facts, rule: Rule) -> Thread | None:
+    def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
         """Return the conversation to post on; None if the analysis is only stored. Default: that of the event."""
         return find_conversation(event)
 
@@ -106,17 +108,17 @@ class Handler(ABC, Generic[Facts]):
         return {}
 
 
-def find_conversation(event: Event) -> Thread | None:
+def find_conversation(event: Event) -> Conversation | None:
     """Return the issue or pull request of the event; a comment event has a pull request in the form of an issue."""
     if event.pull_request is not None:
-        return Thread(event.pull_request.number, is_pull_request=True)
-    return Thread(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
+        return Conversation(event.pull_request.number, is_pull_request=True)
+    return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
 
 
-def find_fallback_issue(rule: Rule) -> Thread | None:
+def find_fallback_issue(rule: Rule) -> Conversation | None:
     """Return the issue that settings name for comments about events without a conversation."""
     number = rule.effective.find_fallback_number(rule.event_key)
-    return None if number is None else Thread(number, is_pull_request=False, is_fallback_issue=True)
+    return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
 def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
@@ -134,3 +136,27 @@ def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
 
 def was_or_were(count: int) -> str:
     return "was" if count == 1 else "were"
+
+
+def template_variables(
+    event: Event,
+    handler: Handler[Any],
+    facts: Any,
+    *,
+    prompt: str,
+    dry_run: bool,
+    comments: Comments = DEFAULT_COMMENTS,
+) -> Mapping[str, object]:
+    """Return the variables of all families and those of the handler's family.
+
+    `prompt` is the name of the rule's prompt ("issues/analyze"); `comments` are the settings of comments.
+    """
+    return {
+        "repository": event.repository,
+        "sender": event.sender,
+        "action": event.action,
+        "rule": RuleView(event.key, prompt, dry_run, comments.language, comments.tone, comments.length),
+        "delivery": event.delivery,
+        "event": event.payload,
+        **handler.variables(event, facts),
+    }

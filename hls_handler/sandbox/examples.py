@@ -9,14 +9,13 @@ from hls_handler.analysis import Reply
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
 from hls_handler.review.patch import parse_numbered
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.untrusted.placeholders import Trusted
-from hls_handler.work.library import template_variables
 
 
 def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:

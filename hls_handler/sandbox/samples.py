@@ -23,8 +23,8 @@ from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
+from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
-from hls_handler.work.memory import facts_codec
 
 RECORD = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
 """Stored history before each event: a value for everything that templates may show."""

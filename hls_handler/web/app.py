@@ -55,9 +55,9 @@ class WebApplication:
     def __init__(
         self,
         settings: Settings,
-        *,
         table: RepositoryTable,
         ports: Ports,
+        *,
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
     ) -> None:
@@ -108,7 +108,7 @@ class _Pages:
 
     async def health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()
-        page = self._health_details(snapshot) if self._is_authorized(request) else _health_summary(snapshot)
+        page = self._health_page(snapshot, is_authorized=self._is_authorized(request))
         return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
 
     async def stats(self, request: Request) -> Response:
@@ -128,20 +128,12 @@ class _Pages:
         given = [value for name, value in request.scope["headers"] if name == API_KEY]
         return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
 
-    def _health_details(self, snapshot: HealthSnapshot) -> dict[str, object]:
-        return _health_page(snapshot, uptime_s=self._ports.clock() - self._started_at)
-
-
-def _health_summary(snapshot: HealthSnapshot) -> dict[str, object]:
-    """Return the part of `/health` that needs no key."""
-    return {"status": snapshot.overall, "service": SERVICE}
-
-
-def _health_page(snapshot: HealthSnapshot, *, uptime_s: float) -> dict[str, object]:
-    return {
-        **_health_summary(snapshot),
-        "uptime_seconds": round(uptime_s, 3),
-        "components": {
+    def _health_page(self, snapshot: HealthSnapshot, *, is_authorized: bool) -> dict[str, object]:
+        """Return the page; without the key only the overall status."""
+        summary: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
+        if not is_authorized:
+            return summary
+        components = {
             name: {
                 "state": component.state,
                 "since": component.since.isoformat(),
@@ -150,8 +142,9 @@ def _health_page(snapshot: HealthSnapshot, *, uptime_s: float) -> dict[str, obje
                 **component.figures,
             }
             for name, component in snapshot.components.items()
-        },
-    }
+        }
+        uptime_s = self._ports.clock() - self._started_at
+        return {**summary, "uptime_seconds": round(uptime_s, 3), "components": components}
 
 
 def _page(content: Mapping[str, object], *, status: int = 200) -> Response:

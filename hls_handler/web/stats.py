@@ -118,7 +118,7 @@ def _sample(at: float, counters: Counters) -> _Sample:
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> dict[str, object]:
     """Return the page. Times are in seconds, shares between 0 and 1, and null means that nothing happened yet."""
     counters, by_name = snapshot.counters, _by_name(snapshot.counters)
-    outcomes = by_name.get("outcome", {})
+    outcomes, claude_calls = by_name.get("outcome", {}), by_name.get("claude_calls", {})
     done, dead = outcomes.get("done", 0), outcomes.get("dead", 0)
     processed = counters.get(("processing_count", ""), 0)
     return {
@@ -142,10 +142,14 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
             kind: counters.get(("tokens", kind), 0) for kind in ("input", "output", "cache_write", "cache_read")
         },
         "cost_usd": counters.get(("cost_micro_usd", ""), 0) / 1_000_000,
-        "claude_api": _claude_api(by_name.get("claude_calls", {})),
+        "claude_api": {"requests_made": sum(claude_calls.values()), "by_outcome": claude_calls},
         "github_api": {
             "requests_made": counters.get(("github_requests", ""), 0),
-            "rate_limit": _rate_limit(rate_limit),
+            "rate_limit": {
+                "limit": rate_limit.limit,
+                "remaining": rate_limit.remaining,
+                "reset_at": rate_limit.reset_at.isoformat() if rate_limit.reset_at else None,
+            },
         },
         "queue": dict(snapshot.queue),
         "throughput": _per_minute(snapshot.throughput),
@@ -215,18 +219,6 @@ def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, object]]]:
             field: {"set": one.set, "corrected": one.corrected, "share": one.share} for field, one in fields.items()
         }
         for prompt, fields in feedback_in(counters).items()
-    }
-
-
-def _claude_api(calls: Mapping[str, int]) -> dict[str, object]:
-    return {"requests_made": sum(calls.values()), "by_outcome": dict(calls)}
-
-
-def _rate_limit(known: RateLimit) -> dict[str, object]:
-    return {
-        "limit": known.limit,
-        "remaining": known.remaining,
-        "reset_at": known.reset_at.isoformat() if known.reset_at else None,
     }
 
 

@@ -1,27 +1,89 @@
-"""Active configuration: the settings and the objects made from them, replaced together when the file changes."""
+"""The active configuration, replaced as a whole when the settings file changes, and the context of a worker."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
+from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
+from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.deliveries import Lease
 from hls_handler.errors import SettingsError, StoreUnavailable
-from hls_handler.events import Account
+from hls_handler.events import Account, WebhookEnvelope
+from hls_handler.handlers.labels import LabelState
+from hls_handler.handlers.reader import Reader
+from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import EffectiveLabels, Settings
+from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.storage import Storage
 from hls_handler.work.health import Health
-from hls_handler.work.ports import Github
-from hls_handler.work.runner import report_store_problem
 
 log = logging.getLogger(__name__)
+
+
+class Writer(Protocol):
+    """Idempotent writes to one repository."""
+
+    def ensure_labels(
+        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
+    ) -> Outcome:
+        """Set and remove labels. `before` is the stored label state before the delivery's first write."""
+        ...
+
+    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome: ...
+
+
+class Github(Protocol):
+    """GitHub as the bot account. One per worker thread."""
+
+    def fetch_bot_account(self) -> Account: ...
+
+    def reader(self, repository: str) -> Reader: ...
+
+    def writer(
+        self,
+        repository: str,
+        *,
+        bot: Account,
+        memory: ConversationHistory,
+        wait_for_slot: Callable[[], None],
+        check_lease: Callable[[], None],
+        dry_run: bool,
+    ) -> Writer:
+        """Return a writer. It calls `wait_for_slot` and then `check_lease` before each write; both may raise."""
+        ...
+
+
+class Claude(Protocol):
+    """Client that requests one typed reply from Claude. One per worker thread."""
+
+    def model_for(self, rendered: RenderedPrompt) -> str: ...
+
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply: ...
+
+
+class LeaseCheck(Protocol):
+    """Checks of a lease by the local clock (`queue.leases.HeldLeases`). Both methods raise `LeaseLost`."""
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None: ...
+
+    def secure(self, lease: Lease) -> None: ...
+
 
 ClientSettings = TypeVar("ClientSettings")
 Client = TypeVar("Client")
@@ -36,13 +98,11 @@ class CachedClient(Generic[ClientSettings, Client]):
 
     def of(self, settings: ClientSettings) -> Client:
         """Return the cached client; if the settings differ from its own, make a new one and close the old one."""
-        if self._cached is not None and self._cached[0] == settings:
-            return self._cached[1]
-        client = self._make(settings)
-        if self._cached is not None:
-            self._close(self._cached[1])
-        self._cached = (settings, client)
-        return client
+        if self._cached is None or self._cached[0] != settings:
+            client = self._make(settings)
+            self.close()
+            self._cached = (settings, client)
+        return self._cached[1]
 
     def close(self) -> None:
         """Close the cached client, if there is one."""
@@ -62,11 +122,10 @@ class BotAccount:
     deleted may be posted once more. Raises `StoreUnavailable` when created.
     """
 
-    def __init__(self, store: Storage, *, token: str, base_url: str) -> None:
+    def __init__(self, store: Storage, settings: GithubSettings) -> None:
         self._store = store
-        self._fingerprint = hmac.new(
-            store.database.secret(FINGERPRINT_SECRET), f"{base_url}\n{token}".encode(), hashlib.sha256
-        ).hexdigest()
+        identity = f"{settings.base_url}\n{settings.token.get_secret_value()}".encode()
+        self._fingerprint = hmac.new(store.database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
         self._lock = threading.Lock()
         self._account = store.bot_accounts.find(self._fingerprint)
 
@@ -75,11 +134,10 @@ class BotAccount:
         """The stored account; None before the first request to GitHub. Makes no request."""
         return self._account
 
-    def ask(self, github: Github) -> Account:
+    def get_or_fetch(self, github: Github) -> Account:
         """Return the account; requests it from GitHub if none is stored. Raises `DependencyDown`."""
-        return self._account or self._fetch_once(github)
-
-    def _fetch_once(self, github: Github) -> Account:
+        if self._account is not None:
+            return self._account
         with self._lock:  # another thread may have fetched it while this one waited
             return self._account or self._fetch(github)
 
@@ -107,6 +165,45 @@ class ActiveConfig:
     table: RepositoryTable
     prompts: ReloadingLibrary
     bot: BotAccount  # the account of the token in these settings
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryConfig:
+    """Settings and prompts for one delivery; the next one may have others."""
+
+    settings: Settings
+    table: RepositoryTable
+    library: Library
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """Clients and functions that a worker uses for one delivery."""
+
+    store: Storage
+    leases: LeaseCheck
+    github: Github
+    claude: Claude
+    health: Health
+    config: DeliveryConfig
+    fetch_bot_account: Callable[[], Account]  # requests it from GitHub only if it is not stored
+    stopping: Callable[[], bool]  # whether the service is stopping
+    pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
+    jitter: Callable[[], float]  # in [0, 1)
+    clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
+
+
+async def route_envelope(
+    active: ActiveConfig, event: str, envelope: WebhookEnvelope
+) -> Rule | LabelCorrection | Ignored:
+    """Route with the loaded prompts; before ignoring an event for its prompt, reload changed prompt files."""
+    decide = partial(
+        route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
+    )
+    rule = decide(catalogue=active.prompts.latest)
+    if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
+        return decide(catalogue=await asyncio.to_thread(active.prompts.current))
+    return rule
 
 
 class ConfigReloader:
@@ -159,7 +256,7 @@ class ConfigReloader:
         except StoreUnavailable:
             self._file.forget()
             raise
-        except Exception as exc:
+        except Exception as exc:  # a defect: /health shows it, and the thread that called logs it
             self._reject([f"a defect in HLS, please report it: {type(exc).__name__}"])
             raise
         self._latest = config
@@ -175,32 +272,3 @@ class ConfigReloader:
         message = f"the changed settings cannot be used, the last good ones stay: {'; '.join(problems)}"
         self._health.report_problem("settings", message, SETTINGS_REMEDY)
         log.error("settings cannot be used, the last good ones stay", extra={"problems": list(problems)})
-
-
-WATCH_EVERY_S = 1.0
-"""Seconds between checks for changed files."""
-
-
-class Watcher:
-    """A thread that calls `look` every `every_s`. Polling also works on mounts and for symbolic links."""
-
-    def __init__(self, look: Callable[[], object], health: Health, *, every_s: float = WATCH_EVERY_S) -> None:
-        self._look, self._health, self._every_s = look, health, every_s
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="watcher", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended.set()
-        self._thread.join(timeout=1.0)
-
-    def _loop(self) -> None:
-        while not self._ended.wait(self._every_s):
-            try:
-                self._look()
-            except StoreUnavailable as exc:
-                report_store_problem(self._health, exc)
-            except Exception:  # a defect must not end the thread
-                log.exception("defect while looking after settings and prompts")

@@ -1,94 +1,152 @@
-"""Calls to Claude: render the prompt, wait for a slot, call, store usage and reply; repeat once if it is invalid."""
+"""Calls to Claude: render a prompt, wait for a slot, call, store usage and reply; repeat once if it is invalid.
+
+`run_shadow` runs a second prompt with the same facts after posting; its result is stored and not posted.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
+from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, UnusableReply, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
-from hls_handler.errors import DependencyDown, Permanent, PromptError, Retryable, StepFailed
-from hls_handler.history.calls import UNAVAILABLE
+from hls_handler.errors import (
+    DependencyDown,
+    LeaseLost,
+    Permanent,
+    Postponed,
+    PromptError,
+    Retryable,
+    StepFailed,
+    StoreUnavailable,
+)
+from hls_handler.handlers.handler import template_variables
+from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
+from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
 from hls_handler.prompting.reply_fields import complete_static_reply
-from hls_handler.work.job import Job
-from hls_handler.work.memory import OMITTED, UNUSABLE, decode_reply, encode_reply
+from hls_handler.queue.changes import Posted
+from hls_handler.routing import Shadow
+from hls_handler.work.job import Codec, Job, decode_reply, encode_reply
+
+log = logging.getLogger(__name__)
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
+OMITTED = Codec("not_shown", 1, TypeAdapter(str))
+"""Sentences about what Claude was not shown: index 0 from the handler, later ones from texts cut in prompts."""
+UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
-def analyse(
-    job: Job,
-    variables: Mapping[str, object],
-    comment_variables: Callable[[Reply], Mapping[str, object]],
-    *,
-    shadow: str | None = None,
-) -> Analysis:
+
+def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     """Run the rule's prompt and the prompts that its `then` leads to, and render the comment of the last reply.
 
-    `comment_variables` returns the variables that only comment templates have, from the last reply. With `shadow`, runs
-    that prompt instead; its checkpoints have indexes from `FIRST_SHADOW_STEP`, and its errors do not change `/health`.
-    Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    With `shadow`, runs that prompt instead; its checkpoints have indexes from `FIRST_SHADOW_STEP`, and its errors do
+    not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
-    library, store = job.now.library, job.tools.store
-    answers: list[ValidReply] = []
-    name: str | None = shadow or job.rule.prompt
-    while name is not None:
-        index = len(answers) + (FIRST_SHADOW_STEP if shadow else 0)
-        prompt = library.prompts[name]
-        step = job.steps.get(("ask", index))
-        answered = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model)
-        is_recalled = answered is not None
-        if answered is None:
-            answered = _ask(job, name, variables, index)
-        else:
-            store.calls.save_analysis(job.lease, index=index, reply=answered)
-        answers.append(answered)
-        variables = {**variables, "analysis": answered.reply}
-        last, name = name, library.find_next_prompt(name, answered.reply)
+    library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
+
+    def ask(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+        nonlocal is_recalled
+        prompt, index = library.prompts[name], first_index + position
+        recalled = decode_reply(job.steps.get(("ask", index)), reply_type=prompt.reply, model=prompt.reply_model)
+        is_recalled = recalled is not None
+        if recalled is None:
+            return _ask(job, name, variables, index)
+        job.store.calls.save_analysis(job.lease, index=index, reply=recalled)
+        return recalled
+
+    first = shadow or job.rule.prompt
+    answers, last, variables = ask_in_turn(library, first, _variables(job, facts, first), ask)
     if is_recalled:  # no call has set it: before the retry, the prompts or settings may have led to a further call
-        store.queue.set_status(job.lease, analysis="done", analysis_error=None)
-    return _with_comment(job, last, tuple(answers), {**variables, **comment_variables(answers[-1].reply)})
+        job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
+    return _render(job, facts, last, answers[-1].reply, answers, variables)
 
 
-def analyse_static_reply(
-    job: Job,
-    reply: Reply,
-    variables: Mapping[str, object],
-    comment_variables: Callable[[Reply], Mapping[str, object]],
-) -> Analysis:
+def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     """Return an analysis without a call to Claude: only the comment template uses the static `reply`."""
-    job.tools.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
-    reply = complete_static_reply(reply, job.now.library.prompts[job.rule.prompt].reply_model)
-    return _with_comment(job, job.rule.prompt, (), {**variables, "analysis": reply, **comment_variables(reply)})
+    job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
+    name = job.rule.prompt
+    reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
+    return _render(job, facts, name, reply, (), {**_variables(job, facts, name), "analysis": reply})
 
 
-def _with_comment(job: Job, prompt: str, answers: tuple[ValidReply, ...], variables: Mapping[str, object]) -> Analysis:
-    library, key = job.now.library, job.tools.store.database.secret(PROMPT_SECRET)
+def ask_in_turn(
+    library: Library,
+    first: str,
+    variables: Mapping[str, object],
+    ask: Callable[[str, Mapping[str, object], int], ValidReply],
+) -> tuple[tuple[ValidReply, ...], str, Mapping[str, object]]:
+    """Ask a prompt and those that its `then` leads to. Returns the replies, the last prompt and its variables.
+
+    `ask` gets the name of the prompt, its variables and its position (0, 1, ...).
+    """
+    answers: list[ValidReply] = []
+    last: str = first
+    name: str | None = first
+    while name is not None:
+        answers.append(ask(name, variables, len(answers)))
+        reply = answers[-1].reply
+        variables = {**variables, "analysis": reply}
+        last, name = name, library.find_next_prompt(name, reply)
+    return tuple(answers), last, variables
+
+
+def render_analysis(
+    library: Library,
+    prompt: str,
+    answers: tuple[ValidReply, ...],
+    variables: Mapping[str, object],
+    *,
+    key: bytes,
+    has_footer: bool,
+) -> Analysis:
+    """Return the analysis with the prompt's comment, and its footer alone if `has_footer`. Raises `PromptError`."""
+    comment = render_comment(library, prompt, variables, key=key)
+    footer = render_footer(library, prompt, variables, key=key) if has_footer else ""
+    return Analysis(answers, comment, footer)
+
+
+def _variables(job: Job, facts: Any, prompt: str) -> Mapping[str, object]:
+    effective = job.rule.effective
+    dry_run = effective.features.dry_run
+    return template_variables(
+        job.event, job.handler, facts, prompt=prompt, dry_run=dry_run, comments=effective.comments
+    )
+
+
+def _render(
+    job: Job, facts: Any, prompt: str, reply: Reply, answers: tuple[ValidReply, ...], variables: Mapping[str, object]
+) -> Analysis:
+    variables = {**variables, **job.handler.comment_variables(job.event, facts, reply)}
+    key = job.store.database.secret(PROMPT_SECRET)
     with _template_errors_as_retryable():
-        comment = render_comment(library, prompt, variables, key=key)
-        footer = render_footer(library, prompt, variables, key=key) if job.handler.has_sections else ""
-        return Analysis(answers, comment, footer)
+        return render_analysis(
+            job.config.library, prompt, answers, variables, key=key, has_footer=job.handler.has_sections
+        )
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
     with _template_errors_as_retryable():
-        rendered = render(job.now.library, name, variables, key=job.tools.store.database.secret(PROMPT_SECRET))
+        rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
         job.note(OMITTED, index + 1, _describe_truncation(rendered))
-    first = UNUSABLE.decode(job.steps.get(("unusable", index)))
-    if first is None:
-        answer = _call(job, rendered, index, correction=None)
-        if isinstance(answer, ValidReply):
-            return answer
-        if answer.why != "invalid":
-            raise _unusable(job, rendered, index, answer)
-        first = answer
+    first = job.recall(UNUSABLE, index) or _call(job, rendered, index, correction=None)
+    if isinstance(first, ValidReply):
+        return first
+    if first.why != "invalid":
+        raise _unusable(job, rendered, index, first)
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, ValidReply):
         return answer
-    job.tools.store.checkpoints.delete(job.lease, "unusable")  # a later retry by hand begins anew
+    job.store.checkpoints.delete(job.lease, "unusable")  # a later retry by hand begins anew
     raise _unusable(job, rendered, index, answer)
 
 
@@ -112,22 +170,22 @@ def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
     """Make one rate-limited call and store its usage and reply. Returns the reply as a retry would read it."""
-    store, claude = job.tools.store, job.now.settings.claude
+    store, claude = job.store, job.config.settings.claude
     begin = partial(
         store.calls.begin,
         job.lease,
         index=index,
         prompt_id=rendered.prompt.id,
-        model=job.tools.claude.model_for(rendered),
+        model=job.context.claude.model_for(rendered),
         sender=job.event.sender.login,
         requests_per_second=claude.requests_per_second,
         calls_per_hour=claude.calls_per_hour,
     )
     call = job.wait_in_place(lambda: begin(changes=job.take_pending()))
-    job.tools.leases.require(job.lease)  # do not pay for a reply that another worker would discard
-    started_at = job.tools.health.moment()
+    job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
+    started_at = job.context.health.moment()
     try:
-        answer = job.tools.claude.ask(rendered, correction=correction)
+        answer = job.context.claude.ask(rendered, correction=correction)
     except StepFailed as exc:
         outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.may_have_succeeded else "failed"
         store.calls.end(job.lease, call, outcome=outcome, usage=None, error=str(exc))
@@ -135,7 +193,7 @@ def _call(
             _report_problem(job, index, str(exc), "do what the message says; the next good reply ends this")
         raise
     if isinstance(answer, ValidReply):
-        job.tools.health.ok("claude", begun_at=started_at)
+        job.context.health.ok("claude", begun_at=started_at)
         checkpoint = encode_reply(answer, index=index)
         prompt = rendered.prompt
         recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)
@@ -162,14 +220,14 @@ def _call(
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
     """Return whether no prompt follows; False if a `then` condition fails, which raises after the reply is stored."""
     try:
-        return job.now.library.find_next_prompt(prompt, reply) is None
+        return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
         return False
 
 
 def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
     """Return the error that ends the delivery, and report it to `/health` until the next valid reply."""
-    file = job.now.library.file(rendered.prompt.name)
+    file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
         "refused": "nothing is posted; read the thread yourself",
@@ -186,4 +244,90 @@ def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableRe
 def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
     """Report a problem of Claude to `/health`, except for a shadow: its result states the error."""
     if index < FIRST_SHADOW_STEP:
-        job.tools.health.report_problem("claude", problem, remedy)
+        job.context.health.report_problem("claude", problem, remedy)
+
+
+SHADOW_SHARE = 0.8
+"""A shadow is skipped once this share of `claude.calls_per_hour` is used; the rest is for posted prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptResult:
+    """Result of a prompt for one delivery."""
+
+    prompt_id: str  # "issues/strict@3f9c2a"; of a chain, its first
+    labels: tuple[RequestedLabel, ...]
+    speaks: bool  # whether a comment was to be made where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowResult:
+    """Result of a shadow prompt and of the prompt whose result was posted."""
+
+    prompt: str  # "issues/strict"
+    state: Literal["done", "failed", "skipped"]
+    reason: str | None  # why it failed or was skipped
+    ran: PromptResult | None  # when it is done
+    posted: PromptResult
+
+
+SHADOW = Codec("shadow", 1, TypeAdapter(ShadowResult))
+
+
+def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResult:
+    """Return the requested labels and whether a new comment is planned. `analysis` has at least one reply."""
+    return PromptResult(
+        prompt_id=analysis.answers[0].prompt_id,
+        labels=tuple(label for action in actions if isinstance(action, EnsureLabels) for label in action.requested),
+        speaks=any(isinstance(action, EnsureComment) and action.create for action in actions),
+    )
+
+
+def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
+    """Run the rule's shadow prompt, if it has one, and store the result. `posted` is the result of the posted prompt.
+
+    A failure is stored as the shadow's result and does not fail the delivery. A shadow that would have to wait is
+    skipped, so that the delivery ends. Raises only `LeaseLost` and `StoreUnavailable`.
+    """
+    shadow = job.rule.shadow
+    if shadow is None or job.recall(SHADOW) is not None:
+        return
+    # Stores what was posted and releases the comment's lock before the call to Claude.
+    job.store.checkpoints.save(job.lease, *job.take_pending(), posting=posting, unlock=True)
+    result = _run_shadow(job, shadow, facts, posted)
+    job.add(SHADOW, result)
+    log.info("shadow ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
+
+
+def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> ShadowResult:
+    try:
+        _check_shadow(job, shadow)
+        analysis = analyse(job, facts, shadow=shadow.prompt)
+        result = prompt_result(analysis, job.handler.plan(job.event, facts, analysis, job.rule))
+        return ShadowResult(shadow.prompt, "done", None, result, posted)
+    except (LeaseLost, StoreUnavailable):
+        raise
+    except Postponed as exc:
+        return ShadowResult(shadow.prompt, "skipped", str(exc), None, posted)
+    except (StepFailed, PromptError) as exc:
+        if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
+            job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # as the server asked
+        return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)
+    except Exception as exc:  # a defect here must not fail a delivery that is posted
+        log.exception("defect in a shadow")
+        reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
+        return ShadowResult(shadow.prompt, "failed", reason, None, posted)
+
+
+def _check_shadow(job: Job, shadow: Shadow) -> None:
+    """Raise `Permanent` if the prompt does not exist, and `Postponed` if `SHADOW_SHARE` of the calls is used."""
+    settings = job.config.settings
+    if shadow.prompt not in job.config.library.prompts:
+        raise Permanent(f"there is no prompt {shadow.prompt}, which {settings.sources.where(shadow.chosen_by)} names")
+    calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
+    if calls >= SHADOW_SHARE * most:
+        raise Postponed(
+            f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: shadow prompts may not "
+            f"use the last {1 - SHADOW_SHARE:.0%}",
+            at=job.store.now(),
+        )

@@ -1,9 +1,8 @@
-"""Checks of the background probe: store, queue, GitHub, Claude and expected webhooks, with the current settings."""
+"""Checks of the probe: store, queue, GitHub, Claude and expected webhooks, with the current settings."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,18 +12,15 @@ from hls_handler.queue.pauses import describe_pause, resuming
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import ActiveConfig, ConfigReloader
+from hls_handler.work.active_config import ActiveConfig, ConfigReloader, Github
+from hls_handler.work.background import Check, ProblemFound
 from hls_handler.work.job import GITHUB_RATE_LIMIT
-from hls_handler.work.ports import Github
-from hls_handler.work.probe import Check, ProblemFound
-
-log = logging.getLogger(__name__)
 
 STUCK_S = 600.0
 """Seconds after which a delivery that is due and not started counts as a problem."""
 
 
-def checks(
+def make_checks(
     store: Storage,
     reloader: ConfigReloader,
     *,
@@ -39,8 +35,8 @@ def checks(
 
     def check_github() -> None:
         _check_not_held(store, "github", GITHUB_RATE_LIMIT)
-        now = reloader.latest
-        now.bot.refresh(github(now.settings))
+        config = reloader.latest
+        config.bot.refresh(github(config.settings))
 
     def check_claude() -> None:
         _check_not_held(store, "claude", CLAUDE_RATE_LIMIT)
@@ -53,15 +49,15 @@ def checks(
         lookup_model(settings)
 
     return [
-        Check("store", check_store, proves=True),
-        Check("queue", lambda: _check_queue(store), proves=True),
+        Check("store", check_store, proves_use=True),
+        Check("queue", lambda: _check_queue(store), proves_use=True),
         Check("github", check_github),
         Check("claude", check_claude),
         Check(
             "webhooks",
             lambda: _check_webhooks(store, reloader.latest),
-            proves=True,
-            wants=lambda: bool(expectations(reloader.latest.settings)),
+            proves_use=True,
+            is_wanted=lambda: bool(expectations(reloader.latest.settings)),
         ),
     ]
 
@@ -87,18 +83,18 @@ def _check_queue(store: Storage) -> None:
         raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
 
 
-def _check_webhooks(store: Storage, now: ActiveConfig) -> None:
+def _check_webhooks(store: Storage, config: ActiveConfig) -> None:
     """Raise `ProblemFound` if an expected webhook is overdue."""
-    expected = expectations(now.settings)
+    expected = expectations(config.settings)
     received_at, at = store.statistics.last_webhooks(), store.now()
     since = store.statistics.expected_since(one.name for one in expected)
     silences = [
         find_silence(
             one,
-            last_received(one, received_at, now.table),
+            last_received(one, received_at, config.table),
             since=since[one.name],
             now=at,
-            where=now.settings.sources.where(one.key),
+            where=config.settings.sources.where(one.key),
         )
         for one in expected
     ]
@@ -123,17 +119,15 @@ class Expectation:
 
 def expectations(settings: Settings) -> tuple[Expectation, ...]:
     """Return the expectations in settings, in the order of their keys; () if there are none."""
-    return tuple(_expectations(settings))
-
-
-def _expectations(settings: Settings) -> Iterator[Expectation]:
-    name = "expect_webhook_within_h"
-    if settings.server.expect_webhook_within_h is not None:
-        yield Expectation("", f"server.{name}", "", timedelta(hours=settings.server.expect_webhook_within_h))
+    entries = [("", "server", "", settings.server.expect_webhook_within_h)]
     for index, entry in enumerate(settings.repositories):
-        if entry.expect_webhook_within_h is not None:
-            key = f"repositories[{index}]"
-            yield Expectation(entry.name, f"{key}.{name}", key, timedelta(hours=entry.expect_webhook_within_h))
+        key = f"repositories[{index}]"
+        entries.append((entry.name, key, key, entry.expect_webhook_within_h))
+    return tuple(
+        Expectation(name, f"{section}.expect_webhook_within_h", key, timedelta(hours=within_h))
+        for name, section, key, within_h in entries
+        if within_h is not None
+    )
 
 
 def last_received(

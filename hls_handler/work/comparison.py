@@ -1,26 +1,40 @@
-"""Comparison of the results of two prompts for the same deliveries."""
+"""Comparison of the results of two prompts for the same deliveries: stored ones, and those of a prompt run again.
+
+A prompt that is run again gets the stored facts of finished deliveries; nothing is stored or posted.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from hls_handler.analysis import Usage
-from hls_handler.events import event_key
+from hls_handler.analysis import Analysis, Usage, ValidReply
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
+from hls_handler.errors import PayloadError, Permanent
+from hls_handler.events import Event, event_key, parse_event
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
+from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.routing import Rule
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
-from hls_handler.work.shadow import SHADOWED, Ran
+from hls_handler.work.active_config import Claude
+from hls_handler.work.asking import SHADOW, PromptResult, ask_in_turn, prompt_result, render_analysis
+from hls_handler.work.job import decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.work.posting import OUTCOME
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """Result and cost of one prompt for one delivery."""
 
-    ran: Ran
+    result: PromptResult
     tokens: int  # input (also cached) and output
     cost_usd: float | None  # None if no price is known
 
@@ -50,7 +64,7 @@ class Pair:
     @property
     def differences(self) -> tuple[Difference, ...]:
         """Groups whose requested labels differ."""
-        one, other = _by_group(self.one.ran), _by_group(self.other.ran)
+        one, other = _by_group(self.one.result), _by_group(self.other.result)
         groups = dict.fromkeys([*one, *other])
         found = (Difference(group, one.get(group, ()), other.get(group, ())) for group in groups)
         return tuple(difference for difference in found if difference.one != difference.other)
@@ -81,7 +95,7 @@ class Comparison:
     @property
     def spoke_differently(self) -> int:
         """Number of deliveries in which only one side wanted a new comment."""
-        return sum(pair.one.ran.speaks != pair.other.ran.speaks for pair in self.pairs)
+        return sum(pair.one.result.speaks != pair.other.result.speaks for pair in self.pairs)
 
 
 def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
@@ -92,20 +106,22 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
     """
     pairs: list[Pair] = []
     excluded: Counter[str] = Counter()
-    for row in store.deliveries.with_checkpoint(SHADOWED.name, since=since):
-        shadowed = SHADOWED.decode(store.checkpoints.load(row.guid).get((SHADOWED.name, 0)))
+    for row in store.deliveries.with_checkpoint(SHADOW.name, since=since):
+        shadowed = SHADOW.decode(store.checkpoints.load(row.guid).get((SHADOW.name, 0)))
         if shadowed is None:
             continue
         calls = store.calls.calls_of(row.guid)
         posted = side(shadowed.posted, [call for call in calls if not call.of_shadow])
         if shadowed.ran is None:
             is_meant = is_named(prompt.partition("@")[0], shadowed.prompt)
-            excluded[shadowed.state] += is_meant and (other is None or is_named(other, posted.ran.prompt_id))
+            excluded[shadowed.state] += is_meant and (other is None or is_named(other, posted.result.prompt_id))
             continue
         shadow = side(shadowed.ran, [call for call in calls if call.of_shadow])
-        if is_named(prompt, shadow.ran.prompt_id) and (other is None or is_named(other, posted.ran.prompt_id)):
+        if is_named(prompt, shadow.result.prompt_id) and (other is None or is_named(other, posted.result.prompt_id)):
             pairs.append(pair(row, shadow, posted))
-        elif other is not None and is_named(prompt, posted.ran.prompt_id) and is_named(other, shadow.ran.prompt_id):
+        elif (
+            other is not None and is_named(prompt, posted.result.prompt_id) and is_named(other, shadow.result.prompt_id)
+        ):
             pairs.append(pair(row, posted, shadow))
     return Comparison(tuple(pairs), +excluded)
 
@@ -121,7 +137,7 @@ def is_named(given: str, prompt_id: str) -> bool:
     return given in (prompt_id, prompt_id.partition("@")[0])
 
 
-def side(ran: Ran, spent: Iterable[CallRow | Usage]) -> Side:
+def side(result: PromptResult, spent: Iterable[CallRow | Usage]) -> Side:
     """Return the side with the tokens and costs of its calls, including those with an unusable reply."""
     calls = list(spent)
     tokens = sum(
@@ -130,12 +146,12 @@ def side(ran: Ran, spent: Iterable[CallRow | Usage]) -> Side:
         for count in (call.input_tokens, call.output_tokens, call.cache_write_tokens, call.cache_read_tokens)
     )
     costs = [call.cost_usd for call in calls if call.cost_usd is not None]
-    return Side(ran, tokens, sum(costs) if costs else None)
+    return Side(result, tokens, sum(costs) if costs else None)
 
 
 def prompt_ids(sides: Iterable[Side]) -> tuple[str, ...]:
     """Return the prompt ids of the sides, sorted: ("issues/strict@3f9c2a",)."""
-    return tuple(sorted({one.ran.prompt_id for one in sides}))
+    return tuple(sorted({one.result.prompt_id for one in sides}))
 
 
 def mean_tokens(sides: Sequence[Side]) -> float:
@@ -149,10 +165,95 @@ def mean_cost_usd(sides: Iterable[Side]) -> float | None:
     return sum(costs) / len(costs) if costs else None
 
 
-def _by_group(ran: Ran) -> dict[str, tuple[str, ...]]:
-    groups = dict.fromkeys(label.group for label in ran.labels)
-    return {group: tuple(sorted(label.name for label in ran.labels if label.group == group)) for group in groups}
+def _by_group(result: PromptResult) -> dict[str, tuple[str, ...]]:
+    groups = dict.fromkeys(label.group for label in result.labels)
+    return {group: tuple(sorted(label.name for label in result.labels if label.group == group)) for group in groups}
 
 
 def _ranked(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
     return sorted(Counter(found).items(), key=lambda counted: (-counted[1], counted[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A finished delivery with its stored facts and its posted result."""
+
+    row: DeliveryRow
+    event: Event
+    handler: Handler[Any]
+    facts: Any
+    rule: Rule
+    posted: Side
+
+
+def load_stored_delivery(
+    store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
+) -> StoredDelivery | None:
+    """Return the delivery with its facts; None if it is not done, has lost data, or the prompt is for other events."""
+    handler = handler_for(row.event)
+    body = store.deliveries.body(row.guid)
+    effective = table.find(row.repository or "")
+    if row.state != "done" or not body or effective is None:
+        return None
+    try:
+        event = parse_event(row.event, row.guid, body)
+    except PayloadError:
+        return None
+    if event.key not in prompt.on and event.name not in prompt.on:
+        return None
+    steps = store.checkpoints.load(row.guid)
+    facts = facts_codec(handler).decode(steps.get(("gather", 0)))
+    numbers = sorted(index for name, index in steps if name == "ask" and index < FIRST_SHADOW_STEP)
+    answers = [answer for index in numbers if (answer := _decode(steps["ask", index], library)) is not None]
+    if facts is None or not answers:
+        return None
+    outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
+    commented = any(outcome is not None and outcome.action == "comment" for outcome in outcomes)
+    rule = Rule(event.key, prompt.name, effective, prompt.path)
+    then = replace(rule, prompt=answers[0].prompt_id.partition("@")[0])
+    analysis = Analysis(tuple(answers), comment="a comment" if commented else None)
+    result = prompt_result(analysis, handler.plan(event, facts, analysis, then))
+    calls = (call for call in store.calls.calls_of(row.guid) if not call.of_shadow)
+    return StoredDelivery(row, event, handler, facts, rule, side(result, calls))
+
+
+def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
+    """Return the stored reply with its prompt's fields; if that prompt is gone or has changed, with any fields."""
+    displayed = decode_reply_for_display(step)
+    prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
+    reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
+    return reply or displayed
+
+
+def render_request(stored: StoredDelivery, library: Library, key: bytes) -> RenderedPrompt:
+    """Return the first request to Claude. Raises `PromptError`."""
+    return render(library, stored.rule.prompt, _variables(stored), key=key)
+
+
+def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
+    """Run the prompt and the prompts its `then` leads to. Raises `PromptError` and the errors of `Claude.ask`."""
+
+    def ask(name: str, variables: Mapping[str, object], _position: int) -> ValidReply:
+        answer = claude.ask(render(library, name, variables, key=key))
+        if not isinstance(answer, ValidReply):
+            raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
+        return answer
+
+    handler, event, facts = stored.handler, stored.event, stored.facts
+    answers, last, variables = ask_in_turn(library, stored.rule.prompt, _variables(stored), ask)
+    variables = {**variables, **handler.comment_variables(event, facts, answers[-1].reply)}
+    analysis = render_analysis(library, last, answers, variables, key=key, has_footer=handler.has_sections)
+    result = prompt_result(analysis, handler.plan(event, facts, analysis, stored.rule))
+    return side(result, [answer.usage for answer in answers])
+
+
+def _variables(stored: StoredDelivery) -> Mapping[str, object]:
+    effective = stored.rule.effective
+    return template_variables(
+        stored.event,
+        stored.handler,
+        stored.facts,
+        prompt=stored.rule.prompt,
+        dry_run=effective.features.dry_run,
+        comments=effective.comments,
+    )

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
+from hls_handler.errors import StoreUnavailable
+
 Component = Literal["store", "queue", "github", "claude", "prompts", "settings", "webhooks"]
 Severity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
@@ -75,7 +77,7 @@ class Health:
             self._failed_in_use_at.pop(component, None)
             self._set_healthy(component)
 
-    def answers(self, component: Component) -> None:
+    def probe_ok(self, component: Component) -> None:
         """Record a successful probe. It does not clear a failed use that is less than `USE_COUNTS_FOR` old."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
@@ -123,7 +125,12 @@ class Health:
             if severity == "unhealthy" and before.state != severity:
                 log.error("unhealthy", extra={"component": component, "why": message, "remedy": remedy})
 
-    def measured(self, component: Component, figures: Mapping[str, int]) -> None:
+    def report_store_problem(self, exc: StoreUnavailable) -> None:
+        """Set the store to unhealthy: if a thread cannot write to it, neither can the receiver."""
+        remedy = "see the message; work goes on when the database answers again"
+        self.report_problem("store", str(exc), remedy, severity="unhealthy")
+
+    def set_figures(self, component: Component, figures: Mapping[str, int]) -> None:
         """Set the measured values of a component, such as its size, shown with its state."""
         with self._lock:
             self._figures[component] = figures

@@ -1,55 +1,120 @@
-"""A job: one claimed delivery with its settings, rule and checkpoints; runs steps and stores their results."""
+"""A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
+
+A checkpoint is versioned, redacted JSON under a step name and an index. One that another version of HLS stored in an
+unknown shape is ignored, and the step runs again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Generic, Literal, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable
 from hls_handler.events import Account, Event
-from hls_handler.handlers.handler import Handler, Thread
+from hls_handler.handlers.handler import Conversation, Handler
+from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.changes import Change
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import RepositorySettingsFile
-from hls_handler.work.memory import Codec
-from hls_handler.work.ports import DeliveryConfig, WorkerContext
+from hls_handler.storage import Storage
+from hls_handler.untrusted.cleaning import CodeText, clean
+from hls_handler.untrusted.redaction import redact
+from hls_handler.work.active_config import DeliveryConfig, WorkerContext
+
+GITHUB_RATE_LIMIT = "github"
+"""Name of the rate limit that all writes to GitHub share; while it is held, reads wait too."""
+
+IN_PLACE_S = 1.5
+"""Waits up to this many seconds are slept in place: returning to the queue would repeat reads from GitHub."""
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+class Codec(Generic[T]):
+    """Encodes one type of step result as a `Checkpoint` and decodes it."""
+
+    def __init__(self, name: str, version: int, shape: TypeAdapter[T]) -> None:
+        self.name, self.version = name, version
+        self._shape = shape
+
+    def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
+        """Return the checkpoint, with credentials redacted in every string."""
+        plain = map_strings(self._shape.dump_python(value, mode="json"), redact)
+        return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
+
+    def decode(self, step: Checkpoint | None) -> T | None:
+        """Return the value; None if there is no checkpoint or its version or shape differs."""
+        if step is None or step.version != self.version:
+            return None
+        try:
+            return self._shape.validate_json(step.value)
+        except ValidationError:
+            return None
+
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """Return the JSON tree with `change` applied to every string value."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: map_strings(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [map_strings(part, change) for part in value]
+    return value
+
+
+def facts_codec(handler: Handler[Any]) -> Codec[Any]:
+    """Return the codec of the handler's facts."""
+    facts_type: Any = handler.facts_type
+    return Codec("gather", handler.facts_version, _adapter(facts_type))
+
+
+@cache  # making an adapter takes as long as half of the pipeline
+def _adapter(facts_type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(facts_type)
+
+
+@dataclass(slots=True)
 class Job:
-    """One claimed delivery. Copies share `pending`."""
+    """One claimed delivery. The pipeline sets fields as it learns them; only the worker's thread uses the job."""
 
     lease: Lease
-    tools: WorkerContext
-    now: DeliveryConfig
+    context: WorkerContext
+    config: DeliveryConfig  # of `context`, until repository settings are added
     event: Event
     bot: Account
     rule: Rule
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
-    thread: Thread | None = None  # receives labels and the comment; known once the facts are
-    own_file: RepositorySettingsFile | None = None  # repository settings, applied to `rule` and `now`
+    conversation: Conversation | None = None  # receives labels and the comment; known once the facts are
+    repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
     pending: list[Change] = field(default_factory=list)  # stored with the delivery's next write to the store
 
-    def about(self, thread: Thread | None) -> Job:
-        """Return the job for this conversation; if the event names none, its number is also set on the lease."""
-        if thread is None or self.lease.number is not None:
-            return replace(self, thread=thread)
-        return replace(self, lease=self.lease.about(thread.number), thread=thread)
+    @property
+    def store(self) -> Storage:
+        return self.context.store
+
+    def recall(self, codec: Codec[T], index: int = 0) -> T | None:
+        """Return the result of a step that an earlier attempt stored; None if there is none."""
+        return codec.decode(self.steps.get((codec.name, index)))
+
+    def add(self, codec: Codec[T], value: T, index: int = 0) -> None:
+        """Add a checkpoint to the pending changes."""
+        self.pending.append(codec.encode(value, index=index))
 
     def once(
-        self,
-        codec: Codec[T],
-        index: int,
-        do: Callable[[], T],
-        *,
-        fits: Callable[[T], bool] = lambda _: True,
+        self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
     ) -> T:
         """Return the checkpoint of a step; without one, run the step and return its result as a retry would read it.
 
@@ -57,12 +122,12 @@ class Job:
         to GitHub. If the worker dies before that, the step runs again: it only reads, or it finds its own write.
         `fits` returns whether a stored value belongs to this step; if not, the step runs.
         """
-        known = codec.decode(self.steps.get((codec.name, index)))
+        known = self.recall(codec, index)
         if known is not None and fits(known):
             return known
         self.check_can_continue()
-        started = self.tools.clock()
-        step = codec.encode(do(), index=index, took_s=self.tools.clock() - started)
+        started = self.context.clock()
+        step = codec.encode(do(), index=index, took_s=self.context.clock() - started)
         self.pending.append(step)
         result = codec.decode(step)
         assert result is not None
@@ -70,8 +135,8 @@ class Job:
 
     def note(self, codec: Codec[str], index: int, sentence: str) -> None:
         """Store a sentence that `hls why` shows; no decision depends on it."""
-        if codec.decode(self.steps.get((codec.name, index))) != sentence:
-            self.pending.append(codec.encode(sentence, index=index, took_s=0.0))
+        if self.recall(codec, index) != sentence:
+            self.add(codec, sentence, index)
 
     def take_pending(self) -> tuple[Change, ...]:
         """Return and clear the pending changes, for the write that stores them."""
@@ -84,9 +149,9 @@ class Job:
 
         The local clock also works while the database does not respond.
         """
-        self.tools.leases.require(self.lease)
-        if self.tools.stopping():
-            raise Postponed("the service is stopping", at=self.tools.store.now())
+        self.context.leases.require(self.lease)
+        if self.context.stopping():
+            raise Postponed("the service is stopping", at=self.store.now())
 
     def wait_in_place(self, take: Callable[[], T]) -> T:
         """Return `take()`, repeated while it raises `Postponed` for at most `IN_PLACE_S` without `waiting_for`."""
@@ -95,14 +160,14 @@ class Job:
             try:
                 return take()
             except Postponed as wait:
-                pause_s = (wait.at - self.tools.store.now()).total_seconds()
+                pause_s = (wait.at - self.store.now()).total_seconds()
                 if wait.waiting_for is not None or pause_s > IN_PLACE_S:
                     raise
-                self.tools.pause(max(pause_s, 0.001))
+                self.context.pause(max(pause_s, 0.001))
 
     def before_reads(self) -> None:
         """Raise `Postponed` while requests to GitHub are held, because more requests could get the token banned."""
-        until = self.tools.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
+        until = self.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
         if until is not None:
             raise Postponed("GitHub requests are held after a failure or at GitHub's request", at=until)
 
@@ -112,9 +177,9 @@ class Job:
         `write` is the lock of a write that must not happen twice. Raises `LeaseLost` if the lease was lost, and
         `Postponed` if the slot is more than `IN_PLACE_S` away.
         """
-        github, take = self.now.settings.github, self.tools.store.rate_limiter.take_slot
+        github = self.config.settings.github
         self.wait_in_place(
-            lambda: take(
+            lambda: self.store.rate_limiter.take_slot(
                 self.lease,
                 GITHUB_RATE_LIMIT,
                 interval_s=github.min_seconds_between_writes,
@@ -123,37 +188,88 @@ class Job:
                 slowest_write_s=github.slowest_write_s,
             )
         )
-        self.tools.leases.secure(self.lease)
+        self.context.leases.secure(self.lease)
 
     def check_lease(self) -> None:
         """Raise `LeaseLost` if too little of the lease is left for a write. Uses the local clock only."""
-        self.tools.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
+        self.context.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 
     @contextmanager
     def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """Store the pending changes and the failed status of this part if the block raises."""
+        """If the block raises, store the pending changes, and for a `StepFailed` the failed status of this part."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):
             raise
-        except StepFailed as exc:
-            self._store_pending()
-            if part == "analysis":
-                self.tools.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
-            else:
-                self.tools.store.queue.set_status(self.lease, posting="failed", posting_error=str(exc))
-            raise
-        except Exception:
-            self._store_pending()
+        except Exception as exc:  # raised again: a retry continues from the results so far, even after a defect
+            if self.pending:
+                self.store.checkpoints.save(self.lease, *self.take_pending())
+            if isinstance(exc, StepFailed) and part == "analysis":
+                self.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
+            elif isinstance(exc, StepFailed):
+                self.store.queue.set_status(self.lease, posting="failed", posting_error=str(exc))
             raise
 
-    def _store_pending(self) -> None:
-        if self.pending:
-            self.tools.store.checkpoints.save(self.lease, *self.take_pending())
+
+@dataclass(frozen=True, slots=True)
+class _StoredReply:
+    """A `ValidReply` with the reply as JSON and the name of its type, which decides how it is decoded."""
+
+    prompt_id: str
+    reply_type: str
+    reply: dict[str, Any]
+    usage: Usage
 
 
-GITHUB_RATE_LIMIT = "github"
-"""Name of the rate limit that all writes to GitHub share; while it is held, reads wait too."""
+_REPLY = Codec("ask", 1, TypeAdapter(_StoredReply))
 
-IN_PLACE_S = 1.5
-"""Waits up to this many seconds are slept in place: returning to the queue would repeat reads from GitHub."""
+
+def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
+    """Return the checkpoint of a reply, cleaned and redacted.
+
+    Cleaning comes first, so that a credential that contains an invisible character is redacted. HTML comments stay,
+    because suggested code may contain them. A redaction mark may be longer than the credential; a string that exceeds
+    its maximum length because of that is cut, so it can be decoded.
+    """
+    plain = map_strings(answered.reply.model_dump(mode="json"), lambda text: redact(clean(CodeText(text))))
+    reply = _cut_to_max_lengths(plain, type(answered.reply))
+    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage)
+    return _REPLY.encode(stored, index=index, took_s=answered.usage.took_s)
+
+
+def _cut_to_max_lengths(reply: dict[str, Any], reply_type: type[Reply]) -> dict[str, Any]:
+    try:
+        reply_type.model_validate(reply)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False, include_input=False):
+            if error["type"] == "string_too_long":
+                *path, last = error["loc"]
+                parent: Any = reply
+                for key in path:
+                    parent = parent[key]
+                parent[last] = parent[last][: error["ctx"]["max_length"]]
+    return reply
+
+
+def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
+    """Return the stored reply validated by the current prompt's model; None if there is none or it is not valid.
+
+    The prompt may be another one than the reply was made for, or may have other fields by now.
+    """
+    stored = _REPLY.decode(step)
+    return _validate(stored, model) if stored is not None and stored.reply_type == reply_type else None
+
+
+def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:
+    """Return the stored reply with whatever fields its prompt had, for display; None if there is none."""
+    stored = _REPLY.decode(step)
+    base = REPLY_TYPES.get(stored.reply_type) if stored is not None else None
+    return _validate(stored, permissive_reply_model(base)) if stored is not None and base is not None else None
+
+
+def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
+    try:
+        reply = model.model_validate(stored.reply)
+    except ValidationError:
+        return None
+    return ValidReply(stored.prompt_id, stored.reply_type, reply, stored.usage)

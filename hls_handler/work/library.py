@@ -1,26 +1,24 @@
-"""The prompt library of the settings, rendered with recorded events as a check, and the variables of its templates."""
+"""Loads the prompt library that settings name, and renders it with recorded events as a check."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from hls_handler.deliveries import Checkpoint
 from hls_handler.errors import HlsError, PromptError
-from hls_handler.events import Event, parse_event
+from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Handler
+from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
-from hls_handler.prompting.library import load_library
+from hls_handler.prompting.library import ReloadingLibrary, load_library
 from hls_handler.prompting.prompt import Family, Library
-from hls_handler.prompting.variables import RuleView
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.github_events import ACTIONS
-from hls_handler.settings.model import Comments, Settings
-from hls_handler.work.memory import facts_codec
+from hls_handler.settings.model import Settings
+from hls_handler.work.job import facts_codec
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 """The prompt library that HLS ships, next to the package."""
@@ -50,6 +48,13 @@ def load_checked(settings: Settings) -> Library:
         chosen=find_chosen_events(settings),
         shadows=find_shadow_only_prompts(settings),
     )
+
+
+def make_reloading_library(
+    settings: Settings, load: Callable[[Settings], Library], *, before: Library | None = None
+) -> ReloadingLibrary:
+    """Return the library of these settings with automatic reload; if it is invalid, with `before` in its place."""
+    return ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
@@ -97,30 +102,3 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
         prompt = f"{handler.family}/sample"
         samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)))
     return tuple(samples)
-
-
-DEFAULT_COMMENTS = Comments()
-
-
-def template_variables(
-    event: Event,
-    handler: Handler[Any],
-    facts: Any,
-    *,
-    prompt: str,
-    dry_run: bool,
-    comments: Comments = DEFAULT_COMMENTS,
-) -> Mapping[str, object]:
-    """Return the variables of all families and those of the handler's family.
-
-    `prompt` is the name of the rule's prompt ("issues/analyze"); `comments` are the settings of comments.
-    """
-    return {
-        "repository": event.repository,
-        "sender": event.sender,
-        "action": event.action,
-        "rule": RuleView(event.key, prompt, dry_run, comments.language, comments.tone, comments.length),
-        "delivery": event.delivery,
-        "event": event.payload,
-        **handler.variables(event, facts),
-    }

@@ -2,49 +2,43 @@
 
     Event ─ route ─> Rule ─ gather ─> Facts ─ ask ─> Analysis ─ plan ─> [Action] ─ post ─> Outcome
 
-Each step's result is stored as a checkpoint before the next call to Claude and the next write to GitHub. A retry starts
-after the last stored step.
+`work_on` does the part up to the rule, and `run_job` the rest. Each step's result is stored as a checkpoint before the
+next call to Claude and the next write to GitHub. A retry starts after the last stored step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from hls_handler.actions import EnsureLabels
-from hls_handler.analysis import Analysis, Reply
-from hls_handler.deliveries import Checkpoint, Lease
+from pydantic import TypeAdapter
+
+from hls_handler.actions import Action, EnsureLabels, Outcome
+from hls_handler.analysis import Analysis
+from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits, SkipReason, Thread, check_conversation
+from hls_handler.handlers.handler import Conversation, PromptLimits, SkipReason, check_conversation
 from hls_handler.handlers.labels import add_prompt_ids
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route
-from hls_handler.work.asking import analyse, analyse_static_reply
-from hls_handler.work.feedback import describe_change, record_change
-from hls_handler.work.job import Job
-from hls_handler.work.library import template_variables
-from hls_handler.work.memory import OMITTED, RULE, facts_codec
-from hls_handler.work.ports import WorkerContext
-from hls_handler.work.posting import post, posting_state, store_unposted
-from hls_handler.work.repository_settings import (
-    load_repository_settings,
-    report_settings_problems,
-    route_by_repository_settings,
-)
-from hls_handler.work.shadow import came_to, run_shadow
+from hls_handler.work.active_config import WorkerContext
+from hls_handler.work.asking import OMITTED, analyse, analyse_static_reply, prompt_result, run_shadow
+from hls_handler.work.job import Codec, Job, facts_codec
+from hls_handler.work.posting import describe_label_correction, post, record_label_correction, store_unposted
+from hls_handler.work.repository_settings import report_settings_problems, use_repository_settings
 
-Steps = Mapping[tuple[str, int], Checkpoint]
+RULE = Codec("route", 1, TypeAdapter(str))
+"""A sentence for `hls why` about the rule and the settings that admitted the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The result of a delivery in which no step failed."""
 
-    state: Literal["done", "ignored"]
+    state: Literal["done", "ignored", "superseded"]
     reason: str  # a sentence
     kind: str | None = None  # the counter of an ignored delivery: "too many runs"
     handler: str | None = None  # "IssueHandler"
@@ -52,36 +46,34 @@ class Ended:
     changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
 
 
-def work_on(lease: Lease, tools: WorkerContext) -> Ended:
+def work_on(lease: Lease, context: WorkerContext) -> Ended:
     """Process a delivery to its end. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`.
 
     Routes the event again, because settings, prompts and the bot account may have changed since it was received.
     """
     event = _parse(lease)
-    now, bot, store = tools.now(), tools.bot(tools.github), tools.store
+    config, bot, store = context.config, context.fetch_bot_account(), context.store
     routing_input = from_event(event)
-    rule = route(routing_input, settings=now.settings, table=now.table, catalogue=now.library, bot=bot)
+    rule = route(routing_input, settings=config.settings, table=config.table, catalogue=config.library, bot=bot)
     if isinstance(rule, Ignored):
         return Ended("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
-        result = record_change(store, lease, event, bot, rule, now.library)
-        reason = describe_change(result, rule.field)
+        result = record_label_correction(store, lease, event, bot, rule, config.library)
+        reason = describe_label_correction(result, rule.field)
         return Ended("done", reason) if result.compared else Ended("ignored", reason, kind="no label of ours")
-    correction = find_label_correction(routing_input, rule.effective, now.library, settings=now.settings, bot=bot)
+    correction = find_label_correction(routing_input, rule.effective, config.library, settings=config.settings, bot=bot)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
-        record_change(store, lease, event, bot, correction, now.library)
-    steps: Steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
-    job = Job(lease, tools, now, event, bot, rule, handler_for(event.name), steps)
-    limit_reason = _find_run_limit_reason(job)
-    if limit_reason is not None:
-        return Ended("ignored", limit_reason, kind="too many runs")
-    job = load_repository_settings(job)
-    repository_rule = route_by_repository_settings(job)
-    if isinstance(repository_rule, Ignored):
-        return Ended("ignored", repository_rule.reason, kind=repository_rule.kind)
-    job = replace(job, rule=repository_rule)
+        record_label_correction(store, lease, event, bot, correction, config.library)
+    steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
+    job = Job(lease, context, config, event, bot, rule, handler_for(event.name), steps)
+    ended = _check_run_limit(job)
+    if ended is not None:
+        return ended
+    ignored = use_repository_settings(job)
+    if ignored is not None:
+        return Ended("ignored", ignored.reason, kind=ignored.kind)
     if (RULE.name, 0) not in steps:
-        job.note(RULE, 0, job.rule.why(job.now.settings.sources))
+        job.note(RULE, 0, job.rule.why(job.config.settings.sources))
     return run_job(job)
 
 
@@ -93,45 +85,22 @@ def run_job(job: Job) -> Ended:
 
 def _run_steps(job: Job) -> Ended:
     """Gather facts, ask Claude, plan, post, and run the shadow prompt."""
-    handler = job.handler
     with job.recorded("analysis"):
         facts = _gather(job)
         _require_not_superseded(job, facts)
-        skip_reason = handler.skip_reason(facts)
-        if skip_reason is not None and skip_reason.reply is None:
-            return Ended("done", skip_reason.reason, handler=handler.name)
-        thread = handler.thread(job.event, facts, job.rule)
-        if thread is None and handler.no_target_reason is not None:
-            return Ended("done", handler.no_target_reason, handler=handler.name)
-        if thread is not None and job.lease.number is None:  # the facts name the conversation, the event does not
-            job.tools.store.queue.set_posted_on(job.lease, thread.number)
-            job = job.about(thread)
-            limit_reason = _find_run_limit_reason(job)
-            if limit_reason is not None:
-                return Ended("ignored", limit_reason, kind="too many runs")
-            if thread.is_fallback_issue:
-                _check_fallback_issue(job, thread)
-        job = job.about(thread)
-        analysis = _analysis(job, facts, skip_reason)
-    actions = handler.plan(job.event, facts, analysis, job.rule)
-    if thread is None or thread.is_fallback_issue:  # labels belong to the conversation of the event only
-        actions = tuple(action for action in actions if not isinstance(action, EnsureLabels))
-    posting = None
+        skip_reason = job.handler.skip_reason(facts)
+        ended = _choose_conversation(job, facts, skip_reason)
+        if ended is not None:
+            return ended
+        analysis = _analyse(job, facts, skip_reason)
+    actions = _plan(job, facts, analysis)
     with job.recorded("posting"):
-        if thread is None:
-            outcomes = store_unposted(job, actions)
-        else:
-            require_not_superseded = partial(_require_not_superseded, job, facts)
-            outcomes = post(
-                job, thread, add_prompt_ids(actions, analysis), require_not_superseded=require_not_superseded
-            )
-            report_settings_problems(job, thread)
-            posting = posting_state(job)
+        outcomes, posting = _post(job, facts, add_prompt_ids(actions, analysis))
     if analysis.answers:
-        run_shadow(job, facts, came_to(analysis, actions), posting)
+        run_shadow(job, facts, prompt_result(analysis, actions), posting)
     reasons = [*([skip_reason.reason] if skip_reason else []), *(outcome.detail for outcome in outcomes)]
     reason = "; ".join(reasons) or "analysed; nothing to post"
-    return Ended("done", reason, handler=handler.name, posting=posting)
+    return Ended("done", reason, handler=job.handler.name, posting=posting)
 
 
 def _parse(lease: Lease) -> Event:
@@ -144,84 +113,110 @@ def _parse(lease: Lease) -> Event:
         raise Permanent(str(exc)) from exc
 
 
-def _analysis(job: Job, facts: Any, skip_reason: SkipReason | None) -> Analysis:
-    """Return Claude's analysis, or one made from the handler's static reply without a call."""
-    effective = job.rule.effective
-    variables = template_variables(
-        job.event,
-        job.handler,
-        facts,
-        prompt=job.rule.prompt,
-        dry_run=effective.features.dry_run,
-        comments=effective.comments,
+def _check_run_limit(job: Job) -> Ended | None:
+    """Return the end of a delivery if the hourly limit of runs of its conversation is reached; None if it is not.
+
+    The limit stops loops. It does not apply once a reply of Claude is stored, because that reply is already paid for.
+    """
+    settings = job.config.settings
+    runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
+    if runs < most or ("ask", 0) in job.steps:
+        return None
+    where = settings.sources.where("limits.thread_runs_per_hour")
+    reason = f"this thread was worked on {runs} times within the hour, and {where} allows {most}"
+    return Ended("ignored", reason, kind="too many runs")
+
+
+def _gather(job: Job) -> Any:
+    """Return the handler's facts, from GitHub or from the checkpoint of an earlier attempt."""
+    handler, event, effective = job.handler, job.event, job.rule.effective
+    limits = PromptLimits(
+        job.config.settings.claude.input_tokens, ignored_paths=effective.paths, shown=effective.findings
     )
 
-    def format_for_comment(reply: Reply) -> Mapping[str, object]:
-        return job.handler.comment_variables(job.event, facts, reply)
+    def read() -> Any:
+        job.before_reads()
+        reader = job.context.github.reader(event.repository.full_name)
+        record = job.store.repositories.record(job.lease, job.bot.login)
+        facts = handler.gather(event, reader, record, limits)
+        job.store.repositories.save(job.lease, handler.history_update(event, facts))
+        job.context.health.ok("github")
+        return facts
 
-    if skip_reason is not None and skip_reason.reply is not None:
-        return analyse_static_reply(job, skip_reason.reply, variables, format_for_comment)
-    omitted = job.handler.describe_omissions(facts)
-    if omitted is not None:
-        job.note(OMITTED, 0, omitted)
-    return analyse(job, variables, format_for_comment)
+    return job.once(facts_codec(handler), 0, read)
 
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
     """Raise `Superseded` if a newer event is queued or stored that makes this delivery's facts outdated."""
-    later = job.tools.store.conversations.find_newer(job.lease, job.rule.prompt)
+    later = job.store.conversations.find_newer(job.lease, job.rule.prompt)
     if later.head_sha is not None and job.handler.superseded_by_push:
         raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
     if later.is_closed:
         raise Superseded("the thread was closed meanwhile")
     if later.is_answered and job.handler.superseded_by_newer_answer:
         raise Superseded("a newer event of this thread was answered meanwhile")
-    record = job.tools.store.repositories.record(job.lease, job.bot.login)
-    why = job.handler.find_superseded_reason(job.event, facts, record)
-    if why is not None:
-        raise Superseded(why)
+    record = job.store.repositories.record(job.lease, job.bot.login)
+    reason = job.handler.find_superseded_reason(job.event, facts, record)
+    if reason is not None:
+        raise Superseded(reason)
 
 
-def _check_fallback_issue(job: Job, thread: Thread) -> None:
+def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -> Ended | None:
+    """Set the job's conversation. Return the end of the delivery if Claude is not to be asked; None to go on."""
+    handler = job.handler
+    if skip_reason is not None and skip_reason.reply is None:
+        return Ended("done", skip_reason.reason, handler=handler.name)
+    conversation = handler.conversation(job.event, facts, job.rule)
+    if conversation is None and handler.no_target_reason is not None:
+        return Ended("done", handler.no_target_reason, handler=handler.name)
+    job.conversation = conversation
+    if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
+        job.store.queue.set_posted_on(job.lease, conversation.number)
+        job.lease = job.lease.about(conversation.number)
+        ended = _check_run_limit(job)
+        if ended is not None:
+            return ended
+        if conversation.is_fallback_issue:
+            _check_fallback_issue(job, conversation)
+    return None
+
+
+def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
     """Check the fallback issue before Claude is called. Raises as `check_conversation` and `Reader.issue` do."""
     if ("ask", 0) in job.steps:
         return
     job.before_reads()
     try:
-        reader = job.tools.github.reader(job.event.repository.full_name)
-        check_conversation(job.event, reader.issue(thread.number))
+        reader = job.context.github.reader(job.event.repository.full_name)
+        check_conversation(job.event, reader.issue(conversation.number))
     except (Superseded, Permanent) as exc:
-        where = job.now.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
-        raise type(exc)(f"{exc}; {where} names the issue {thread.number}") from exc
+        where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
+        raise type(exc)(f"{exc}; {where} names the issue {conversation.number}") from exc
 
 
-def _find_run_limit_reason(job: Job) -> str | None:
-    """Return why the hourly limit of runs of one conversation is reached; None if it is not.
-
-    The limit stops loops. It does not apply once a reply of Claude is stored, because that reply is already paid for.
-    """
-    settings = job.now.settings
-    runs, most = job.tools.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
-    if runs < most or ("ask", 0) in job.steps:
-        return None
-    where = settings.sources.where("limits.thread_runs_per_hour")
-    return f"this thread was worked on {runs} times within the hour, and {where} allows {most}"
+def _analyse(job: Job, facts: Any, skip_reason: SkipReason | None) -> Analysis:
+    """Return Claude's analysis, or one made from the handler's static reply without a call."""
+    if skip_reason is not None and skip_reason.reply is not None:
+        return analyse_static_reply(job, facts, skip_reason.reply)
+    omitted = job.handler.describe_omissions(facts)
+    if omitted is not None:
+        job.note(OMITTED, 0, omitted)
+    return analyse(job, facts)
 
 
-def _gather(job: Job) -> Any:
-    """Return the handler's facts, from GitHub or from the checkpoint of an earlier attempt."""
-    handler, event = job.handler, job.event
+def _plan(job: Job, facts: Any, analysis: Analysis) -> tuple[Action, ...]:
+    """Return the handler's actions; labels only for the conversation of the event, not for a fallback issue."""
+    actions = job.handler.plan(job.event, facts, analysis, job.rule)
+    if job.conversation is None or job.conversation.is_fallback_issue:
+        return tuple(action for action in actions if not isinstance(action, EnsureLabels))
+    return actions
 
-    effective = job.rule.effective
-    budget = PromptLimits(job.now.settings.claude.input_tokens, ignored_paths=effective.paths, shown=effective.findings)
 
-    def read() -> Any:
-        job.before_reads()
-        reader = job.tools.github.reader(event.repository.full_name)
-        record = job.tools.store.repositories.record(job.lease, job.bot.login)
-        facts = handler.gather(event, reader, record, budget)
-        job.tools.store.repositories.save(job.lease, handler.history_update(event, facts))
-        job.tools.health.ok("github")
-        return facts
-
-    return job.once(facts_codec(handler), 0, read)
+def _post(job: Job, facts: Any, actions: tuple[Action, ...]) -> tuple[tuple[Outcome, ...], Posted | None]:
+    """Execute the actions; without a conversation, store the comment. Return outcomes and the state of posting."""
+    if job.conversation is None:
+        return store_unposted(job, actions), None
+    require_not_superseded = partial(_require_not_superseded, job, facts)
+    outcomes = post(job, job.conversation, actions, require_not_superseded=require_not_superseded)
+    report_settings_problems(job, job.conversation)
+    return outcomes, "dry_run" if job.rule.effective.features.dry_run else "done"

@@ -1,12 +1,17 @@
-"""Posting: executes each planned action as an idempotent write to GitHub and stores its outcome."""
+"""Posting: executes each planned action as an idempotent write to GitHub and stores its outcome.
+
+It also stores label corrections: when a person changes a label, and before the first write to a conversation.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, assert_never
+
+from pydantic import TypeAdapter
 
 from hls_handler.actions import (
     COMMENT_CREATED,
@@ -17,19 +22,38 @@ from hls_handler.actions import (
     EnsureLabels,
     Outcome,
 )
+from hls_handler.deliveries import Lease
 from hls_handler.errors import DependencyDown, StepFailed
-from hls_handler.handlers.handler import Thread, check_conversation
+from hls_handler.events import Account, Event, Issue, PullRequest
+from hls_handler.handlers.handler import Conversation, check_conversation
+from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.queue.changes import Posted, WriteCompleted
-from hls_handler.work.feedback import record_current
-from hls_handler.work.job import Job
-from hls_handler.work.memory import BEFORE, OUTCOME, WRITING, Writing
-from hls_handler.work.ports import Writer
+from hls_handler.history.corrections import CorrectionResult
+from hls_handler.prompting.prompt import Library
+from hls_handler.queue.changes import WriteCompleted
+from hls_handler.routing import LabelCorrection
+from hls_handler.storage import Storage
+from hls_handler.work.active_config import Writer
+from hls_handler.work.job import Codec, Job
 
 log = logging.getLogger(__name__)
 
 LOCK_S = 120.0
 """Seconds after which another delivery may take over the lock of a comment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A comment write that may have happened. If a retry finds the comment up to date, this write made it so."""
+
+    family: str
+    how: Literal["created", "edited"]
+
+
+OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
+WRITING = Codec("writing", 1, TypeAdapter(Writing))
+BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
+"""Stored label states before a delivery's first write, so that a retry reports the same outcome."""
 
 
 def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
@@ -43,7 +67,11 @@ def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]
 
 
 def post(
-    job: Job, thread: Thread, actions: tuple[Action, ...], *, require_not_superseded: Callable[[], None]
+    job: Job,
+    conversation: Conversation,
+    actions: tuple[Action, ...],
+    *,
+    require_not_superseded: Callable[[], None],
 ) -> tuple[Outcome, ...]:
     """Execute the actions in order and return their outcomes; an action with a stored outcome is not executed again.
 
@@ -53,16 +81,16 @@ def post(
     require_not_superseded()
     job.before_reads()
     if not any(name == OUTCOME.name for name, _ in job.steps):
-        _check_current_state(job, thread)
-    apply = partial(_apply, job, thread, require_not_superseded)
+        _check_current_state(job, conversation)
+    execute = partial(_execute, job, conversation, require_not_superseded)
     outcomes = tuple(
-        job.once(OUTCOME, index, partial(apply, index, action), fits=partial(_matches, action))
+        job.once(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
         for index, action in enumerate(actions)
     )
     for outcome in outcomes:
         if outcome.kind == "dry_run":
             log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
-    job.tools.health.ok("github")
+    job.context.health.ok("github")
     return outcomes
 
 
@@ -71,52 +99,74 @@ def _matches(action: Action, outcome: Outcome) -> bool:
     return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
 
 
-def posting_state(job: Job) -> Posted:
-    """Return the state of a completed posting."""
-    return "dry_run" if job.rule.effective.features.dry_run else "done"
-
-
-def writer_for(job: Job, *, wait_for_slot: Callable[[], None] | None = None) -> Writer:
-    """Make the writer for the job's repository; `wait_for_slot` runs before each write."""
-    return job.tools.github.writer(
-        job.event.repository.full_name,
-        bot=job.bot,
-        memory=_history(job),
-        wait_for_slot=wait_for_slot or job.wait_for_slot,
-        check_lease=job.check_lease,
-        dry_run=job.rule.effective.features.dry_run,
+def _check_current_state(job: Job, conversation: Conversation) -> None:
+    """Check the conversation before the first write, because hours may have passed since the facts were read."""
+    reader = job.context.github.reader(job.event.repository.full_name)
+    number = conversation.number
+    current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
+    check_conversation(job.event, current)
+    is_pull_request = isinstance(current, PullRequest)
+    result = job.store.corrections.record_current(
+        job.lease,
+        job.bot.login,
+        _label_names(current),
+        title=current.title,
+        pull_request=is_pull_request,
+        fields=job.config.library.label_groups("pull_request" if is_pull_request else "issues"),
     )
+    _log_corrections(result)
 
 
-def _history(job: Job) -> ConversationHistory:
-    return job.tools.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
+def _execute(
+    job: Job, conversation: Conversation, require_not_superseded: Callable[[], None], index: int, action: Action
+) -> Outcome:
+    effective, settings = job.rule.effective, job.config.settings
+    match action:
+        case EnsureLabels():
+            if not effective.features.auto_labeling:
+                where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
+                return Outcome("labels", "off", f"labels are switched off by {where}")
+            before = job.once(BEFORE, 0, _history(job).labels)
+            writer = _make_writer(job, job.wait_for_slot)
+            return writer.ensure_labels(conversation.number, action, labels=effective.labels, before=before)
+        case EnsureComment():
+            if not effective.features.auto_commenting:
+                where = settings.sources.where(effective.find_feature_key("auto_commenting", settings))
+                return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
+            return ensure_comment(job, conversation, action, index=index, require_not_superseded=require_not_superseded)
+        case _:
+            assert_never(action)
 
 
 def ensure_comment(
-    job: Job, thread: Thread, action: EnsureComment, *, index: int, require_not_superseded: Callable[[], None]
+    job: Job,
+    conversation: Conversation,
+    action: EnsureComment,
+    *,
+    index: int,
+    require_not_superseded: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Create or edit the bot's comment under its lock, after `require_not_superseded` passed.
+    """Create or edit the bot's comment under its lock, after `require_not_superseded` passed (default: no check).
 
     `index` is that of the action. If an earlier attempt wrote the comment without receiving the response, the
     outcome is that write. The lock is released when the delivery ends or is rescheduled.
     """
-    begun = WRITING.decode(job.steps.get((WRITING.name, index)))
+    begun = job.recall(WRITING, index)
     if begun is not None and begun.family != action.family:
         begun = None  # the plan has changed
     name = f"{job.lease.conversation_key}/{action.family}"
 
     def wait_for_slot() -> None:
         if begun is None:
-            how: Literal["created", "edited"] = "created" if _history(job).comment(action.family) is None else "edited"
-            writing = Writing(action.family, how)
-            job.pending.append(WRITING.encode(writing, index=index, took_s=0.0))
+            is_new = _history(job).comment(action.family) is None
+            job.add(WRITING, Writing(action.family, "created" if is_new else "edited"), index)
         job.wait_for_slot(name)
 
-    job.tools.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.take_pending())
+    job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.take_pending())
     require_not_superseded()
     completed = WriteCompleted(job.lease.guid, name)
     try:
-        outcome = writer_for(job, wait_for_slot=wait_for_slot).ensure_comment(thread.number, action)
+        outcome = _make_writer(job, wait_for_slot).ensure_comment(conversation.number, action)
     except StepFailed as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.append(completed)
@@ -127,27 +177,62 @@ def ensure_comment(
     return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
 
 
-def _apply(job: Job, thread: Thread, require_not_superseded: Callable[[], None], index: int, action: Action) -> Outcome:
-    effective, settings = job.rule.effective, job.now.settings
-    match action:
-        case EnsureLabels():
-            if not effective.features.auto_labeling:
-                where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
-                return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.once(BEFORE, 0, _history(job).labels)
-            return writer_for(job).ensure_labels(thread.number, action, labels=effective.labels, before=before)
-        case EnsureComment():
-            if not effective.features.auto_commenting:
-                where = settings.sources.where(effective.find_feature_key("auto_commenting", settings))
-                return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
-            return ensure_comment(job, thread, action, index=index, require_not_superseded=require_not_superseded)
-        case _:
-            assert_never(action)
+def _make_writer(job: Job, wait_for_slot: Callable[[], None]) -> Writer:
+    """Return the writer for the job's repository; `wait_for_slot` runs before each write."""
+    return job.context.github.writer(
+        job.event.repository.full_name,
+        bot=job.bot,
+        memory=_history(job),
+        wait_for_slot=wait_for_slot,
+        check_lease=job.check_lease,
+        dry_run=job.rule.effective.features.dry_run,
+    )
 
 
-def _check_current_state(job: Job, thread: Thread) -> None:
-    """Check the conversation before the first write, because hours may have passed since the facts were read."""
-    reader = job.tools.github.reader(job.event.repository.full_name)
-    now = reader.pull_request(thread.number) if thread.is_pull_request else reader.issue(thread.number)
-    check_conversation(job.event, now)
-    record_current(job.tools.store, job.lease, job.bot, now, job.now.library)
+def _history(job: Job) -> ConversationHistory:
+    return job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
+
+
+def record_label_correction(
+    store: Storage, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
+) -> CorrectionResult:
+    """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
+    assert event.thread is not None  # parse_event rejects a label event without its issue or pull request
+    result = store.corrections.record_change(
+        lease,
+        bot.login,
+        correction.field,
+        _label_names(event.thread),
+        at=lease.received_at,
+        title=event.thread.title,
+        pull_request=isinstance(event.thread, PullRequest),
+        fields=library.label_groups(event.name),
+    )
+    _log_corrections(result)
+    return result
+
+
+def describe_label_correction(result: CorrectionResult, field: str) -> str:
+    """Return a sentence about what a person's label change means for the bot's label of this field."""
+    if result.changed:
+        return "; ".join(map(_describe_label, result.changed))
+    if result.compared:
+        return f"the stored correction of HLS's {field} label here is unchanged"
+    return f"HLS has set no {field} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
+
+
+def _describe_label(label: AppliedLabel) -> str:
+    if label.became is None:
+        return f"a person set {label.said} again: the correction is withdrawn"
+    instead = f"put {label.became} in place of" if label.became else "took away"
+    return f"a person {instead} {label.said}, which {label.prompt_id} had asked for"
+
+
+def _log_corrections(result: CorrectionResult) -> None:
+    for label in result.changed:
+        fields = {"field": label.field, "said": label.said, "became": label.became, "prompt": label.prompt_id}
+        log.info("label corrected by a person", extra=fields)
+
+
+def _label_names(conversation: Issue | PullRequest) -> tuple[str, ...]:
+    return tuple(label.name for label in conversation.labels)

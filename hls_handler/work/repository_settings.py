@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Outcome
 from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
-from hls_handler.handlers.handler import Thread
+from hls_handler.handlers.handler import Conversation
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.history.repositories import KnownFile
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Ignored, Rule, from_event, route_with_settings
+from hls_handler.routing import Ignored, from_event, route_with_settings
 from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.settings.model import Sources
 from hls_handler.settings.repository import (
@@ -30,8 +30,7 @@ from hls_handler.settings.repository import (
     text_of,
 )
 from hls_handler.untrusted.redaction import redact
-from hls_handler.work.job import Job
-from hls_handler.work.memory import Codec
+from hls_handler.work.job import Codec, Job
 from hls_handler.work.posting import ensure_comment
 
 log = logging.getLogger(__name__)
@@ -39,43 +38,39 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 """Seconds for which a read file is used without a new request."""
 
-OWN_FILE = Codec("own_settings", 1, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("own_settings", 1, TypeAdapter(RepositorySettingsFile))
 
 
-def load_repository_settings(job: Job) -> Job:
-    """Return the job with its repository's settings file, read from the default branch at most every `FRESH_S`.
+def use_repository_settings(job: Job) -> Ignored | None:
+    """Apply the repository's settings file to the job's rule; return `Ignored` if the file excludes the event.
 
-    The file is stored as a checkpoint, so a retry uses the same version. Returns the job unchanged if the feature is
-    off. Raises the errors of `Reader` if the file cannot be read and no earlier version of it is stored.
+    The file is read from the default branch at most every `FRESH_S` and stored as a checkpoint, so a retry uses the
+    same version. It can exclude events that the operator's settings include, but it cannot include others. Raises the
+    errors of `Reader` if it cannot be read and no earlier version of it is stored.
     """
     if not job.rule.effective.features.repository_settings:
-        return job
-    stored = OWN_FILE.decode(job.steps.get((OWN_FILE.name, 0)))
-    file = stored or own_file(*_load_file(job))
-    if stored is None:
-        job.pending.append(OWN_FILE.encode(file, index=0, took_s=0.0))
-    own = with_prompts_of(job.now.library, file)
-    now = replace(job.now, settings=job.now.settings.beside(Sources(PATH, own.lines)))
-    return replace(job, now=now, own_file=replace(file, own=own))
-
-
-def route_by_repository_settings(job: Job) -> Rule | Ignored:
-    """Return the rule changed by the repository's settings file, or `Ignored` if the file excludes the event.
-
-    The file can exclude events that the operator's settings include, but it cannot include others.
-    """
-    if job.own_file is None:
-        return job.rule
-    return route_with_settings(
+        return None
+    file = job.recall(SETTINGS_FILE)
+    if file is None:
+        file = resolve_settings_file(*_load_file(job))
+        job.add(SETTINGS_FILE, file)
+    own = without_unknown_prompts(job.config.library, file)
+    job.config = replace(job.config, settings=job.config.settings.beside(Sources(PATH, own.lines)))
+    job.repository_settings = replace(file, own=own)
+    rule = route_with_settings(
         from_event(job.event),
-        apply_repository_settings(job.rule.effective, job.own_file.own),
-        settings=job.now.settings,
-        catalogue=job.now.library,
+        apply_repository_settings(job.rule.effective, own),
+        settings=job.config.settings,
+        catalogue=job.config.library,
         bot=job.bot,
     )
+    if isinstance(rule, Ignored):
+        return rule
+    job.rule = rule
+    return None
 
 
-def own_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
+def resolve_settings_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
     """Return the settings of a stored file; `unread` is why it could not be read now.
 
     For an invalid file these are the settings of the last valid version plus what the file switches off.
@@ -93,7 +88,7 @@ def own_file(known: KnownFile | None, unread: str | None = None) -> RepositorySe
     )
 
 
-def known_now(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
+def to_known_file(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
     """Return the stored form of a file that was read; a deleted file (None) also drops its last valid version."""
     if found is None:
         return KnownFile(version=None, text=None)
@@ -109,7 +104,9 @@ def known_now(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
     return KnownFile(version, text, error, valid_version, valid_text)
 
 
-def with_prompts_of(library: Library, file: RepositorySettingsFile, *, called: str = PATH) -> RepositorySettings:
+def without_unknown_prompts(
+    library: Library, file: RepositorySettingsFile, *, called: str = PATH
+) -> RepositorySettings:
     """Return the settings without `prompts.use` lines whose prompt the library lacks; each becomes a problem.
 
     `called` is the file's name in problems.
@@ -145,14 +142,14 @@ def _family(event: str) -> str:
 
 def _load_file(job: Job) -> tuple[KnownFile | None, str | None]:
     """Return the stored file, read again if older than `FRESH_S`, and the reason if it could not be read."""
-    store, repository, bot = job.tools.store, job.event.repository, job.bot.login
+    store, repository, bot = job.store, job.event.repository, job.bot.login
     known = store.repository_files.find(repository.id, bot)
     if known is not None and known.age_s < FRESH_S:
         return known, None
     try:
         with job.recorded("analysis"):
             job.before_reads()
-            reader = job.tools.github.reader(repository.full_name)
+            reader = job.context.github.reader(repository.full_name)
             found = reader.find_file(PATH, ref=repository.default_branch)
     except Permanent as exc:  # usually a missing permission; the next read raises other errors
         log.warning("the repository's own settings cannot be read", extra={"reason": str(exc)})
@@ -161,9 +158,9 @@ def _load_file(job: Job) -> tuple[KnownFile | None, str | None]:
         if known is None or known.version is None:
             raise
         return known, str(exc)
-    known = known_now(found, known)
+    known = to_known_file(found, known)
     store.repository_files.save(job.lease, repository.id, repository.full_name, bot, known)
-    problems = own_file(known).own.problems
+    problems = resolve_settings_file(known).own.problems
     if problems:
         log.warning("the repository's own settings cannot be used", extra={"problems": list(problems)})
     return known, None
@@ -183,34 +180,24 @@ PROBLEMS_INDEX = 1_000
 """An index that no action of a plan has."""
 
 
-def report_settings_problems(job: Job, thread: Thread) -> None:
+def report_settings_problems(job: Job, conversation: Conversation) -> None:
     """Comment on the problems of the settings file, unless another delivery did so for this version.
 
     Does nothing in a dry run, so that the comment follows when it ends, and if comments are off: then the problems are
     only in the log.
     """
-    file, features = job.own_file, job.rule.effective.features
+    file, features = job.repository_settings, job.rule.effective.features
     if file is None or not file.own.problems or features.dry_run or not features.auto_commenting:
         return
-    job.once(PROBLEMS_REPORTED, 0, partial(_report, job, thread, file))
+    job.once(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
 
 
-def _report(job: Job, thread: Thread, file: RepositorySettingsFile) -> Outcome:
+def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) -> Outcome:
     repository = job.event.repository
-    if not job.tools.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
+    if not job.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")
     try:
-        return ensure_comment(
-            job,
-            thread,
-            build_problems_comment(file.own.problems),
-            index=PROBLEMS_INDEX,
-            require_not_superseded=_never_superseded,
-        )
+        return ensure_comment(job, conversation, build_problems_comment(file.own.problems), index=PROBLEMS_INDEX)
     except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
         log.warning("cannot comment on the problems of the settings file", extra={"reason": str(exc)})
         return Outcome("comment", "withheld", str(exc))
-
-
-def _never_superseded() -> None:
-    """Pass: no newer event supersedes a comment on a version of the file."""

@@ -20,10 +20,9 @@ from hls_handler.errors import (
 from hls_handler.handlers import handler_for
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.settings.model import Limits
-from hls_handler.work.health import Health
+from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.job import GITHUB_RATE_LIMIT
 from hls_handler.work.pipeline import Ended, work_on
-from hls_handler.work.ports import WorkerContext
 
 log = logging.getLogger(__name__)
 
@@ -76,74 +75,58 @@ def after_failure(
     return TryAgain(at=at, counts=counts)
 
 
-def report_store_problem(health: Health, exc: StoreUnavailable) -> None:
-    """Set the store to unhealthy: if a worker cannot write to it, neither can the receiver."""
-    remedy = "see the message; work goes on when the database answers again"
-    health.report_problem("store", str(exc), remedy, severity="unhealthy")
-
-
-def attempt(lease: Lease, tools: WorkerContext) -> Finished | None:
+def attempt(lease: Lease, context: WorkerContext) -> Finished | None:
     """Run a delivery and store the result. Returns None if it is not finished: rescheduled, or its lease was lost."""
     try:
-        return _finish(lease, tools, _run(lease, tools))
+        return _run(lease, context)
     except LeaseLost:
         log.warning("lease lost; another worker has the delivery")
     except StoreUnavailable as exc:
-        report_store_problem(tools.health, exc)
+        context.health.report_store_problem(exc)
         log.error("store unavailable; the delivery is claimed again when its lease expires", extra={"error": str(exc)})
     return None
 
 
-def _run(lease: Lease, tools: WorkerContext) -> Ended | Superseded | Postponed | StepFailed:
+def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     try:
-        return work_on(lease, tools)
-    except (Superseded, Postponed, StepFailed) as exc:
-        return exc
+        ended = work_on(lease, context)
+    except Superseded as exc:
+        ended = Ended("superseded", str(exc), handler=handler_for(lease.event).name)
+    except Postponed as exc:
+        if exc.waiting_for is not None:
+            remedy = "wait, or raise the limit that the message names"
+            context.health.report_problem(exc.waiting_for, str(exc), remedy)
+        context.store.queue.reschedule(lease, at=exc.at, reason=str(exc), failed=False, counts=False)
+        return None
+    except StepFailed as exc:
+        return _fail(lease, context, exc)
     except (LeaseLost, StoreUnavailable):
         raise
     except Exception as exc:  # a defect must neither end the thread nor lose the delivery
         log.exception("defect while processing a delivery")
-        return Retryable(f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)")
+        reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
+        return _fail(lease, context, Retryable(reason))
+    return _finish(lease, context, ended)
 
 
-def _finish(lease: Lease, tools: WorkerContext, result: Ended | Superseded | Postponed | StepFailed) -> Finished | None:
-    store = tools.store
-    took_s = (store.now() - lease.received_at).total_seconds()
-    match result:
-        case Ended():
-            store.queue.finish(
-                lease,
-                result.state,
-                reason=result.reason,
-                kind=result.kind,
-                handler=result.handler,
-                took_s=took_s,
-                changes=result.changes,
-                posting=result.posting,
-            )
-            log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
-            return Finished(lease.guid, result.state, result.reason)
-        case Superseded():
-            store.queue.finish(lease, "superseded", reason=str(result), handler=_handler_of(lease), took_s=took_s)
-            log.info("delivery superseded", extra={"reason": str(result)})
-            return Finished(lease.guid, "superseded", str(result))
-        case Postponed():
-            if result.waiting_for is not None:
-                tools.health.report_problem(
-                    result.waiting_for, str(result), "wait, or raise the limit that the message names"
-                )
-            store.queue.reschedule(lease, at=result.at, reason=str(result), failed=False, counts=False)
-            return None
-        case StepFailed():
-            return _failed(lease, tools, result)
+def _finish(lease: Lease, context: WorkerContext, ended: Ended) -> Finished:
+    took_s = (context.store.now() - lease.received_at).total_seconds()
+    context.store.queue.finish(
+        lease,
+        ended.state,
+        reason=ended.reason,
+        kind=ended.kind,
+        handler=ended.handler,
+        took_s=took_s,
+        changes=ended.changes,
+        posting=ended.posting,
+    )
+    log.info("delivery finished", extra={"state": ended.state, "reason": ended.reason, "took_s": took_s})
+    return Finished(lease.guid, ended.state, ended.reason)
 
 
-def _handler_of(lease: Lease) -> str:
-    return handler_for(lease.event).name
-
-
-def _failed(lease: Lease, tools: WorkerContext, error: StepFailed) -> Finished | None:
-    store, now = tools.store, tools.store.now()
+def _fail(lease: Lease, context: WorkerContext, error: StepFailed) -> Finished | None:
+    store, now = context.store, context.store.now()
     row = store.deliveries.find(lease.guid)  # current row: a successful step resets first_failure_at
     down = isinstance(error, DependencyDown)
     decision = after_failure(
@@ -152,17 +135,17 @@ def _failed(lease: Lease, tools: WorkerContext, error: StepFailed) -> Finished |
         failures=lease.failures + 1,
         first_failure_at=(row.first_failure_at if row else None) or now,
         now=now,
-        jitter=tools.jitter(),
-        limits=tools.now().settings.limits,
+        jitter=context.jitter(),
+        limits=context.config.settings.limits,
     )
     if isinstance(error, DependencyDown):
-        tools.health.report_problem(error.dependency, str(error), error.remedy)
+        context.health.report_problem(error.dependency, str(error), error.remedy)
         rate_limit = {"github": GITHUB_RATE_LIMIT, "claude": CLAUDE_RATE_LIMIT}[error.dependency]
         not_before = error.not_before if error.applies_to_all_calls else None
-        until = not_before or now + timedelta(seconds=tools.now().settings.limits.retry_backoff_s)
+        until = not_before or now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
         store.rate_limiter.hold(rate_limit, until)  # other workers need not fail first
     if isinstance(decision, GiveUp):
-        store.queue.dead_letter(lease, reason=decision.reason, handler=_handler_of(lease))
+        store.queue.dead_letter(lease, reason=decision.reason, handler=handler_for(lease.event).name)
         log.error("delivery failed for good", extra={"reason": decision.reason})
         return Finished(lease.guid, "dead", decision.reason)
     store.queue.reschedule(lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts)

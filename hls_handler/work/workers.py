@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
-from hls_handler.deliveries import Finished, Lease
+from hls_handler.deliveries import Accepted, Finished, Lease
 from hls_handler.errors import StoreUnavailable
 from hls_handler.logs import bound
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
+from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.health import Health
-from hls_handler.work.ports import WorkerContext
-from hls_handler.work.runner import attempt, report_store_problem
+from hls_handler.work.runner import attempt
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +87,15 @@ class Workers:
         leases: HeldLeases,
         limits: Callable[[], Limits],
         name: str,
-        make_toolbox: Callable[[threading.Event], Callable[[], WorkerContext]],
+        connect: Callable[[threading.Event], Callable[[], WorkerContext]],
         finished: Callable[[Finished], None],
         health: Health,
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits` returns the current ones; `concurrency` is read once. Each thread calls `make_toolbox` once."""
+        """`limits` returns the current ones; `concurrency` is read once. Each thread calls `connect` once."""
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
-        self._make_toolbox, self._finished, self._health = make_toolbox, finished, health
+        self._connect, self._finished, self._health = connect, finished, health
         self._poll_s, self._clock = poll_s, clock
         self._stopping = threading.Event()
         self._ended = threading.Event()
@@ -121,22 +122,25 @@ class Workers:
             self._stopping.set()
             self.wake()
 
-    def stop(self, *, within_s: float) -> int:
-        """Wait up to `within_s` for running steps. Returns the number of workers that are still running."""
+    def stop(self, within_s: float) -> int:
+        """Wait up to `within_s` for running steps. Return and log the number of workers that are still running."""
         self.begin_to_stop()
         until = self._stop_began_at + within_s
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - self._clock()))
         self._ended.set()
-        return sum(thread.is_alive() for thread in self._threads)
+        busy = sum(thread.is_alive() for thread in self._threads)
+        if busy:
+            log.warning("stopped with deliveries still running; they continue at the next start", extra={"busy": busy})
+        return busy
 
     def _loop(self, name: str) -> None:
-        toolbox = self._make_toolbox(self._stopping)
+        make_context = self._connect(self._stopping)
         while not self._stopping.is_set():
             try:
-                self._next(name, toolbox())
+                self._next(name, make_context())
             except StoreUnavailable as exc:
-                report_store_problem(self._health, exc)
+                self._health.report_store_problem(exc)
                 self._idle.found_work()
                 self._stopping.wait(self._poll_s)
             except Exception:  # a defect must not end the thread; the lease expires
@@ -144,7 +148,7 @@ class Workers:
                 self._idle.found_work()
                 self._stopping.wait(self._poll_s)
 
-    def _next(self, name: str, tools: WorkerContext) -> None:
+    def _next(self, name: str, context: WorkerContext) -> None:
         """Process the next delivery, or wait until there is one."""
         seen = self._idle.wake_ups
         if self._stopping.is_set():
@@ -156,16 +160,16 @@ class Workers:
         if lease is not None:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
             self._idle.found_work()
-            self._health.answers("store")  # claiming does not prove that bodies can be written
-            self._work_on(lease, tools)
+            self._health.probe_ok("store")  # claiming does not prove that bodies can be written
+            self._work_on(lease, context)
             return
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
         self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
-    def _work_on(self, lease: Lease, tools: WorkerContext) -> None:
+    def _work_on(self, lease: Lease, context: WorkerContext) -> None:
         try:
             with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
-                finished = attempt(lease, tools)
+                finished = attempt(lease, context)
         finally:
             self._leases.remove(lease)
         if finished is not None:
@@ -180,3 +184,61 @@ class Workers:
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
             answered = self._leases.renew_all()
+
+
+class AwaitedDeliveries:
+    """Futures of requests that wait for the end of a delivery, which this or another process works on.
+
+    `expect` is called on the event loop, the other methods from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._expected: dict[str, list[asyncio.Future[Finished]]] = {}
+        # Expected deliveries whose accept is committed; an earlier end belongs to an earlier run.
+        self._committed: set[str] = set()
+
+    def expect(self, guid: str) -> asyncio.Future[Finished]:
+        """Return a future for the end of this delivery. Cancel it to stop waiting."""
+        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._expected.setdefault(guid, []).append(future)
+        future.add_done_callback(lambda done: self._forget(guid, done))
+        return future
+
+    def mark_committed(self, accepted: Iterable[Accepted]) -> None:
+        """Record that these deliveries are in the store, so that `poll` queries them."""
+        with self._lock:
+            self._committed.update(a.guid for a in accepted if a.outcome == "queued" and a.guid in self._expected)
+
+    def poll(self, find_finished: Callable[[Collection[str]], Iterable[Finished]]) -> None:
+        """Resolve the futures of deliveries that another process finished.
+
+        Calls `find_finished` only if a request waits; it may block and raise `StoreUnavailable`.
+        """
+        with self._lock:
+            waiting = tuple(self._committed)
+        if waiting:
+            for finished in find_finished(waiting):
+                self.resolve(finished)
+
+    def resolve(self, finished: Finished) -> None:
+        """Resolve the futures of this delivery."""
+        with self._lock:
+            futures = list(self._expected.get(finished.guid, ()))
+        for future in futures:
+            future.get_loop().call_soon_threadsafe(_resolve, future, finished)
+
+    def _forget(self, guid: str, future: asyncio.Future[Finished]) -> None:
+        with self._lock:
+            left = [other for other in self._expected.get(guid, ()) if other is not future]
+            if left:
+                self._expected[guid] = left
+            else:
+                self._expected.pop(guid, None)
+                self._committed.discard(guid)
+
+
+def _resolve(future: asyncio.Future[Finished], finished: Finished) -> None:
+    if not future.done():
+        future.set_result(finished)

@@ -18,8 +18,8 @@ from hls_handler.cli import app
 from hls_handler.cli.prompt_compare import comparison_to_dict, format_comparison, parse_since
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.storage import Storage
+from hls_handler.work.asking import SHADOW, PromptResult, ShadowResult
 from hls_handler.work.comparison import Comparison, Pair, Side
-from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
 from tests.store.builders import begin
 
 SETTINGS = """\
@@ -33,8 +33,8 @@ BUG, HIGH, LOW = (
     RequestedLabel("priority-high", "priority"),
     RequestedLabel("priority-low", "priority"),
 )
-POSTED = Ran("issues/analyze@111111", (BUG, LOW), speaks=True)
-STRICT = Ran("issues/strict@222222", (BUG, HIGH), speaks=False)
+POSTED = PromptResult("issues/analyze@111111", (BUG, LOW), speaks=True)
+STRICT = PromptResult("issues/strict@222222", (BUG, HIGH), speaks=False)
 
 Hls = Callable[..., Result]
 
@@ -48,7 +48,7 @@ def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
     return lambda *arguments: CliRunner().invoke(app, ["prompts", "compare", *arguments])
 
 
-def add_delivery(store: Storage, guid: str, result: Shadowed) -> None:
+def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
     """Storage a finished delivery of issue 7 with a shadow and the usage of both prompts."""
     lease = begin(store, guid, number=7)
     for index, prompt_id in ((0, "issues/analyze@111111"), (FIRST_SHADOW_STEP, "issues/strict@222222")):
@@ -63,7 +63,7 @@ def add_delivery(store: Storage, guid: str, result: Shadowed) -> None:
         )
         usage = Usage("m", input_tokens=1000 + index, output_tokens=50, cost_usd=0.25)
         store.calls.end(lease, call, outcome="ok", usage=usage, error=None)
-    store.checkpoints.save(lease, SHADOWED.encode(result, index=0, took_s=0))
+    store.checkpoints.save(lease, SHADOW.encode(result, index=0, took_s=0))
     store.queue.finish(lease, "done", reason=None, took_s=1)
 
 
@@ -71,10 +71,10 @@ def add_delivery(store: Storage, guid: str, result: Shadowed) -> None:
 def hls_with_data(hls: Hls, tmp_path: Path) -> Hls:
     """The command with a database of three deliveries: different labels, the same labels, and a failed shadow."""
     with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
-        add_delivery(store, "11111111-a", Shadowed("issues/strict", "done", None, STRICT, POSTED))
-        same = Ran("issues/strict@222222", POSTED.labels, speaks=True)
-        add_delivery(store, "22222222-b", Shadowed("issues/strict", "done", None, same, POSTED))
-        add_delivery(store, "33333333-c", Shadowed("issues/strict", "failed", "Claude answered 400", None, POSTED))
+        add_delivery(store, "11111111-a", ShadowResult("issues/strict", "done", None, STRICT, POSTED))
+        same = PromptResult("issues/strict@222222", POSTED.labels, speaks=True)
+        add_delivery(store, "22222222-b", ShadowResult("issues/strict", "done", None, same, POSTED))
+        add_delivery(store, "33333333-c", ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED))
     return hls
 
 
@@ -137,7 +137,7 @@ def test_comparison_as_json(hls_with_data: Hls) -> None:
 
 
 def test_missing_labels_and_unknown_costs_are_printed_as_such() -> None:
-    one, other = Side(Ran("a@1", (BUG,), True), 1, None), Side(Ran("b@2", (LOW,), True), 2, None)
+    one, other = Side(PromptResult("a@1", (BUG,), True), 1, None), Side(PromptResult("b@2", (LOW,), True), 2, None)
     compared = Comparison((Pair("g1", "issues.opened", "o/r\x1b[2J#7", one, other),), {})
     lines = list(format_comparison(compared))
     assert lines[3].endswith("unknown, unknown  bug, not none; no priority, not priority-low")

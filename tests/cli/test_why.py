@@ -8,7 +8,7 @@ from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
 from hls_handler.cli.deliveries import describe_reply, describe_shadow
 from hls_handler.prompting.reply_fields import permissive_reply_model
-from hls_handler.work.shadow import Ran, Shadowed
+from hls_handler.work.asking import PromptResult, ShadowResult
 from tests.handlers.world import issue_analysis, request, review_analysis
 
 
@@ -35,22 +35,22 @@ def test_custom_fields_come_last() -> None:
     )
 
 
-POSTED = Ran("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
+POSTED = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
 
 
 @pytest.mark.parametrize(
     ("shadow", "description"),
     [
         (
-            Shadowed("issues/strict", "done", None, Ran("issues/strict@2", (), speaks=False), POSTED),
+            ShadowResult("issues/strict", "done", None, PromptResult("issues/strict@2", (), speaks=False), POSTED),
             "Shadow prompt issues/strict@2 would have set no labels, without a comment; none of this was posted.",
         ),
         (
-            Shadowed(
+            ShadowResult(
                 "issues/strict",
                 "done",
                 None,
-                Ran(
+                PromptResult(
                     "issues/strict@2",
                     (RequestedLabel("bug", "kind"), RequestedLabel("priority-low", "priority")),
                     speaks=True,
@@ -60,15 +60,15 @@ POSTED = Ran("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
             "Shadow prompt issues/strict@2 would have set bug, priority-low, with a comment; none of this was posted.",
         ),
         (
-            Shadowed("issues/strict", "failed", "Claude answered 400", None, POSTED),
+            ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED),
             "Shadow prompt issues/strict failed: Claude answered 400",
         ),
         (
-            Shadowed("issues/strict", "skipped", "waits for its turn", None, POSTED),
+            ShadowResult("issues/strict", "skipped", "waits for its turn", None, POSTED),
             "Shadow prompt issues/strict was not asked: waits for its turn",
         ),
     ],
     ids=["silent", "speaking", "failed", "skipped"],
 )
-def test_a_shadow_is_described_by_what_it_would_have_done(shadow: Shadowed, description: str) -> None:
+def test_a_shadow_is_described_by_what_it_would_have_done(shadow: ShadowResult, description: str) -> None:
     assert describe_shadow(shadow) == description

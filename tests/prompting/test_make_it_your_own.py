@@ -25,14 +25,14 @@ from hls_handler.analysis import Analysis, Reply, Usage, ValidReply
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import Handler, PromptLimits
+from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.type_hints import sample_values
 from hls_handler.sandbox.samples import facts_of
-from hls_handler.work.library import load_checked, template_variables
+from hls_handler.work.library import load_checked
 from tests.prompting.samples import KEY, SHIPPED, write
 from tests.settings.files import SMALLEST, load
 

@@ -27,9 +27,8 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
-from hls_handler.work.active_config import BotAccount
+from hls_handler.work.active_config import BotAccount, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
-from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from hls_handler.work.runner import attempt
 from tests.redteam.attacks import Attack, calm, rounds
 from tests.redteam.scenes import POST_TO, HistoryUpdate, Home, Scene
@@ -119,7 +118,8 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerConte
     given, store = settings(sandbox), Storage.open(url)
     github = connect(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
-    now = DeliveryConfig(given, RepositoryTable(given), library)
+    bot = BotAccount(store, given.github)
+    config = DeliveryConfig(given, RepositoryTable(given), library)
     try:
         yield WorkerContext(
             store=store,
@@ -127,8 +127,8 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerConte
             github=github,
             claude=claude,
             health=Health(lambda: datetime.now(UTC)),
-            now=lambda: now,
-            bot=BotAccount(store, token=TOKEN, base_url=sandbox.github_url).ask,
+            config=config,
+            fetch_bot_account=lambda: bot.get_or_fetch(github),
             stopping=lambda: False,
             pause=lambda _: None,
             jitter=random.random,
@@ -146,7 +146,7 @@ def lay_siege(scene: Scene, *, sandbox: Sandbox, library: Library, url: str, log
         delivered = tuple(
             deliver(scene, tools, sandbox, home, attacks, number) for number, (home, attacks) in enumerate(plan, FIRST)
         )
-        return Run(scene, tools.now().settings, library, sandbox, url, delivered, log.getvalue())
+        return Run(scene, tools.config.settings, library, sandbox, url, delivered, log.getvalue())
 
 
 def nothing_else(_: State) -> None:
@@ -168,14 +168,14 @@ def deliver(
         sandbox.state, home, {place: attack.text for place, attack in attacks.items()}, number
     )
     sandbox.seen.clear()
-    now, body, guid = tools.now(), history_update.body, f"guid-{number}"
+    config, body, guid = tools.config, history_update.body, f"guid-{number}"
     sipped = parse_envelope(body)
     check_payload(history_update.event, sipped)
     routed = route(
         from_envelope(history_update.event, sipped),
-        settings=now.settings,
-        table=now.table,
-        catalogue=now.library,
+        settings=config.settings,
+        table=config.table,
+        catalogue=config.library,
         bot=None,
     )
     assert isinstance(routed, Rule), routed

@@ -28,7 +28,7 @@ def test_health_tells_each_component_since_when_and_what_to_do(around: Surroundi
     app = around.app()
     around.clock.now += 12.3456
     around.health.ok("store")
-    around.health.measured("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
+    around.health.set_figures("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
     around.health.report_problem("claude", "401: invalid key", "set claude.api_key")
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     response = ask(app, "/health", method="GET")

@@ -9,8 +9,8 @@ from hls_handler.actions import RequestedLabel
 from hls_handler.deliveries import Finished
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts, Settings
+from hls_handler.work.asking import SHADOW, PromptResult, ShadowResult
 from hls_handler.work.library import SHIPPED, library_basis, load_checked
-from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
 from tests.prompting.samples import write
 from tests.work.world import BUG, GUID, MakeWorld, World, settings
 
@@ -63,13 +63,13 @@ def shaded(
     return one
 
 
-def kept(one: World) -> Shadowed:
-    found = SHADOWED.decode(one.store.checkpoints.load(GUID).get((SHADOWED.name, 0)))
+def kept(one: World) -> ShadowResult:
+    found = SHADOW.decode(one.store.checkpoints.load(GUID).get((SHADOW.name, 0)))
     assert found is not None
     return found
 
 
-def nameless(ran: Ran | None) -> Ran:
+def nameless(ran: PromptResult | None) -> PromptResult:
     """Without the hash of its prompt."""
     assert ran is not None
     return replace(ran, prompt_id=ran.prompt_id.partition("@")[0])

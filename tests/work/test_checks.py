@@ -14,11 +14,10 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader
-from hls_handler.work.checks import checks
+from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader, Github
+from hls_handler.work.background import run_checks
+from hls_handler.work.checks import make_checks
 from hls_handler.work.health import ComponentHealth, Health
-from hls_handler.work.ports import Github
-from hls_handler.work.probe import Probe
 from tests.settings.files import SMALLEST, VARIABLES
 from tests.store.builders import ignored
 from tests.work.fakes import CLAUDE_DOWN, HLS, FakeGithub
@@ -29,7 +28,7 @@ def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigRelo
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
-    bot = BotAccount(store, token="t", base_url="https://api.github.com")
+    bot = BotAccount(store, file.first.github)
     first = ActiveConfig(file.first, RepositoryTable(file.first), cast(ReloadingLibrary, None), bot)
     return ConfigReloader(
         file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
@@ -45,10 +44,10 @@ def test_github_is_asked_who_we_are_and_claude_for_its_model(make_world: MakeWor
         assert settings is renewal.latest.settings
         return FakeGithub()
 
-    looks = checks(
+    looks = make_checks(
         one.store, renewal, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
     )
-    figures = {check.component: check.look() for check in looks}
+    figures = {check.component: check.run() for check in looks}
     assert {name: found is None for name, found in figures.items()} == {
         "store": False,  # its size
         "queue": True,
@@ -69,9 +68,9 @@ def test_what_is_held_is_not_asked(make_world: MakeWorld, tmp_path: Path, compon
     def unused(_settings: Settings) -> Github:
         raise AssertionError("it was asked")
 
-    looks = checks(one.store, renewal_of(tmp_path, one.store), github=unused, lookup_model=unused)
+    looks = make_checks(one.store, renewal_of(tmp_path, one.store), github=unused, lookup_model=unused)
     with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
-        next(check for check in looks if check.component == component).look()
+        next(check for check in looks if check.component == component).run()
 
 
 def test_trouble_of_a_dependency_is_passed_on(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -80,9 +79,9 @@ def test_trouble_of_a_dependency_is_passed_on(make_world: MakeWorld, tmp_path: P
     def down(_settings: Settings) -> object:
         raise CLAUDE_DOWN
 
-    looks = checks(one.store, renewal_of(tmp_path, one.store), github=lambda _: FakeGithub(), lookup_model=down)
+    looks = make_checks(one.store, renewal_of(tmp_path, one.store), github=lambda _: FakeGithub(), lookup_model=down)
     with pytest.raises(DependencyDown, match="529"):
-        next(check for check in looks if check.component == "claude").look()
+        next(check for check in looks if check.component == "claude").run()
 
 
 EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
@@ -91,10 +90,10 @@ EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_w
 def webhooks(one: World, folder: Path, text: str) -> ComponentHealth:
     """What /health says of webhooks after one look."""
     told = Health(lambda: NOON)
-    looks = checks(
+    looks = make_checks(
         one.store, renewal_of(folder, one.store, text), github=lambda _: FakeGithub(), lookup_model=lambda _: None
     )
-    Probe([check for check in looks if check.component == "webhooks"], told).look()
+    run_checks([check for check in looks if check.component == "webhooks"], told)
     return told.snapshot().components["webhooks"]
 
 
@@ -122,8 +121,10 @@ def test_where_no_webhooks_are_expected_nothing_is_said_of_them(make_world: Make
 def queue(one: World, folder: Path) -> ComponentHealth:
     """What /health says of the queue after one look."""
     told = Health(lambda: NOON)
-    looks = checks(one.store, renewal_of(folder, one.store), github=lambda _: FakeGithub(), lookup_model=lambda _: None)
-    Probe([check for check in looks if check.component == "queue"], told).look()
+    looks = make_checks(
+        one.store, renewal_of(folder, one.store), github=lambda _: FakeGithub(), lookup_model=lambda _: None
+    )
+    run_checks([check for check in looks if check.component == "queue"], told)
     return told.snapshot().components["queue"]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
+from hls_handler.work.asking import PromptResult
 from hls_handler.work.comparison import (
     Comparison,
     Difference,
@@ -21,7 +22,6 @@ from hls_handler.work.comparison import (
     recorded,
     side,
 )
-from hls_handler.work.shadow import Ran
 from tests.work.fakes import CLAUDE_DOWN
 from tests.work.shadows import MINOR, shaded
 from tests.work.world import BUG, GUID, MakeWorld, World
@@ -29,11 +29,11 @@ from tests.work.world import BUG, GUID, MakeWorld, World
 GROUPS = {"bug": "kind", "question": "kind", "high": "priority", "low": "priority", "web": "part", "api": "part"}
 
 
-def ran(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1") -> Ran:
-    return Ran(prompt_id, tuple(RequestedLabel(name, GROUPS[name]) for name in labels), speaks)
+def ran(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1") -> PromptResult:
+    return PromptResult(prompt_id, tuple(RequestedLabel(name, GROUPS[name]) for name in labels), speaks)
 
 
-def pair(one: Ran, other: Ran) -> Pair:
+def pair(one: PromptResult, other: PromptResult) -> Pair:
     return Pair("g1", "issues.opened", "octo/widgets#7", Side(one, 100, 0.25), Side(other, 50, None))
 
 
@@ -111,7 +111,7 @@ def test_a_shadow_is_held_against_what_was_posted(one: World) -> None:
     (found,) = compared.pairs
     assert (found.guid, found.event_key, found.thread) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
     assert found.differences == (Difference("priority", ("priority-high",), ("priority-low",)),)
-    assert (found.one.ran.speaks, found.other.ran.speaks) == (False, True)
+    assert (found.one.result.speaks, found.other.result.speaks) == (False, True)
     assert (found.one.tokens, found.other.tokens, found.one.cost_usd, found.other.cost_usd) == (
         1000,
         1000,
@@ -136,11 +136,11 @@ def test_either_of_the_two_may_be_the_shadow_where_both_are_named(
     one: World, prompt: str, other: str | None, one_is: str | None
 ) -> None:
     pairs = since_ever(one, prompt, other).pairs
-    assert [found.one.ran.prompt_id.partition("@")[0] for found in pairs] == ([one_is] if one_is else [])
+    assert [found.one.result.prompt_id.partition("@")[0] for found in pairs] == ([one_is] if one_is else [])
 
 
 def test_an_id_means_this_version(one: World) -> None:
-    strict = since_ever(one, "issues/strict").pairs[0].one.ran.prompt_id
+    strict = since_ever(one, "issues/strict").pairs[0].one.result.prompt_id
     assert len(since_ever(one, strict).pairs) == 1
 
 

@@ -61,7 +61,7 @@ def labelled(make_world: MakeWorld) -> World:
 
 
 def prompt_id(one: World) -> str:
-    return one.tools().now().library.prompts[ANALYZE].id
+    return one.tools().config.library.prompts[ANALYZE].id
 
 
 def feedback(one: World, field: str) -> FieldFeedback:

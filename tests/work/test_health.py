@@ -56,13 +56,13 @@ def test_a_probe_that_sees_less_does_not_outdo_what_a_use_saw() -> None:
     health = Health(lambda: now[0])
     health.report_problem("claude", "400: credit balance is too low", "add credit")
     now[0] += timedelta(minutes=10)
-    health.answers("claude")
+    health.probe_ok("claude")
     health.report_problem("claude", "nothing is asked of it until 12:20", "wait", by_probe=True)
     assert health.snapshot().components["claude"] == ComponentHealth(
         "degraded", NOON, "400: credit balance is too low", "add credit"
     )
     now[0] += timedelta(seconds=1)
-    health.answers("claude")  # nobody has tried for so long that the probe is all there is
+    health.probe_ok("claude")  # nobody has tried for so long that the probe is all there is
     assert health.snapshot().components["claude"].state == "healthy"
     health.report_problem("claude", "429", "wait", by_probe=True)
     health.report_problem(
@@ -77,7 +77,7 @@ def test_a_use_that_works_ends_what_a_use_saw_at_once() -> None:
     health.ok("claude")
     health.report_problem("claude", "401", "set claude.api_key", by_probe=True)
     assert health.snapshot().components["claude"].message == "401"
-    health.answers("claude")
+    health.probe_ok("claude")
     assert health.snapshot().components["claude"].state == "healthy"
 
 
@@ -123,7 +123,7 @@ def test_a_component_that_is_another_by_now_counts_as_not_used_yet() -> None:
     health.report_problem("github", "401: bad credentials", "give a token")
     health.forget("github")
     assert health.snapshot().components["github"].state == "unknown"
-    health.answers("github")
+    health.probe_ok("github")
     assert health.snapshot().components["github"].state == "healthy"
 
 

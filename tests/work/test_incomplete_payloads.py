@@ -13,7 +13,7 @@ import pytest
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import REQUIRED_OBJECTS, parse_envelope, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
@@ -23,7 +23,6 @@ from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Repository
 from hls_handler.web.webhook import check_payload
-from hls_handler.work.library import template_variables
 from tests.work.fakes import HLS
 from tests.work.world import library, settings
 
@@ -82,7 +81,7 @@ def to_its_end(told: recorded.Recorded, payload: dict[str, Any], state: State) -
     with suppress(HlsError):
         reader = SandboxReader(state, event.repository.full_name)
         facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
-        handler.thread(event, facts, rule)
+        handler.conversation(event, facts, rule)
         if handler.skip_reason(facts) is None:
             variables = template_variables(event, handler, facts, prompt=rule.prompt, dry_run=False)
             assert render(library(), rule.prompt, variables, key=b"k").task

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
-from hls_handler.work.job import GITHUB_RATE_LIMIT, Job
-from hls_handler.work.memory import RULE, Codec
+from hls_handler.work.job import GITHUB_RATE_LIMIT, Codec, Job
+from hls_handler.work.pipeline import RULE
 from tests.work.world import GUID, MakeWorld, World
 
 COUNT = Codec("count", 1, TypeAdapter(int))
@@ -115,7 +115,7 @@ class Over:
 def test_a_worker_whose_lease_ran_out_begins_no_step_no_call_and_no_write(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
-    job = replace(one.job(), tools=replace(one.tools(), leases=Over()))
+    job = replace(one.job(), context=replace(one.tools(), leases=Over()))
     with pytest.raises(LeaseLost):
         job.once(COUNT, 0, never)
     with pytest.raises(LeaseLost):
@@ -206,7 +206,7 @@ def test_a_turn_that_comes_after_the_end_of_the_service_is_not_taken(make_world:
         one.stopping = True
 
     with pytest.raises(Postponed, match="the service is stopping"):
-        replace(job, tools=replace(job.tools, pause=told_to_end)).wait_in_place(take)
+        replace(job, context=replace(job.context, pause=told_to_end)).wait_in_place(take)
     assert one.stopping
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, IssueResponse, Reply, Usage, ValidReply
-from hls_handler.work.memory import decode_reply, decode_reply_for_display, encode_reply
+from hls_handler.work.job import decode_reply, decode_reply_for_display, encode_reply
 from tests.handlers.world import issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front

@@ -7,16 +7,16 @@ import threading
 from collections.abc import Collection
 
 from hls_handler.deliveries import Accepted, Finished
-from hls_handler.work.outcomes import Outcomes
+from hls_handler.work.workers import AwaitedDeliveries
 
 DONE = Finished("72d3162e", "done", "commented")
 
 
 def test_a_worker_thread_tells_everyone_who_waits_for_the_delivery() -> None:
     async def wait() -> list[Finished]:
-        outcomes = Outcomes()
+        outcomes = AwaitedDeliveries()
         first, second = outcomes.expect(DONE.guid), outcomes.expect(DONE.guid)
-        teller = threading.Thread(target=outcomes.tell, args=(DONE,))
+        teller = threading.Thread(target=outcomes.resolve, args=(DONE,))
         teller.start()
         told = [await first, await second]
         teller.join()
@@ -27,9 +27,9 @@ def test_a_worker_thread_tells_everyone_who_waits_for_the_delivery() -> None:
 
 def test_another_delivery_tells_nothing() -> None:
     async def wait() -> bool:
-        outcomes = Outcomes()
+        outcomes = AwaitedDeliveries()
         future = outcomes.expect("other")
-        outcomes.tell(DONE)
+        outcomes.resolve(DONE)
         await asyncio.sleep(0)
         done = future.done()
         future.cancel()
@@ -40,17 +40,17 @@ def test_another_delivery_tells_nothing() -> None:
 
 def test_who_stopped_waiting_is_forgotten() -> None:
     async def wait() -> dict[str, list[asyncio.Future[Finished]]]:
-        outcomes = Outcomes()
+        outcomes = AwaitedDeliveries()
         future = outcomes.expect(DONE.guid)
         future.cancel()
         await asyncio.sleep(0)
-        outcomes.tell(DONE)
+        outcomes.resolve(DONE)
         return outcomes._expected
 
     assert asyncio.run(wait()) == {}
 
 
-def looking(outcomes: Outcomes, *, in_store: Collection[Finished]) -> list[str]:
+def looking(outcomes: AwaitedDeliveries, *, in_store: Collection[Finished]) -> list[str]:
     """What the store was asked about."""
     asked: list[str] = []
 
@@ -58,15 +58,15 @@ def looking(outcomes: Outcomes, *, in_store: Collection[Finished]) -> list[str]:
         asked.extend(guids)
         return [finished for finished in in_store if finished.guid in guids]
 
-    outcomes.look(ends)
+    outcomes.poll(ends)
     return asked
 
 
 def test_an_end_on_another_machine_is_found_in_the_store() -> None:
     async def wait() -> Finished:
-        outcomes = Outcomes()
+        outcomes = AwaitedDeliveries()
         future = outcomes.expect(DONE.guid)
-        outcomes.committed([Accepted("queued", "queued", DONE.guid)])
+        outcomes.mark_committed([Accepted("queued", "queued", DONE.guid)])
         assert looking(outcomes, in_store=[DONE]) == [DONE.guid]
         return await future
 
@@ -75,7 +75,7 @@ def test_an_end_on_another_machine_is_found_in_the_store() -> None:
 
 def test_how_a_delivery_ended_before_it_was_sent_again_is_not_its_end() -> None:
     async def wait() -> bool:
-        outcomes = Outcomes()
+        outcomes = AwaitedDeliveries()
         future = outcomes.expect(DONE.guid)
         assert looking(outcomes, in_store=[Finished(DONE.guid, "dead", "of the first time")]) == []
         await asyncio.sleep(0)
@@ -88,9 +88,9 @@ def test_how_a_delivery_ended_before_it_was_sent_again_is_not_its_end() -> None:
 
 def test_the_store_is_not_asked_when_nobody_waits() -> None:
     async def wait() -> list[str]:
-        outcomes = Outcomes()
+        outcomes = AwaitedDeliveries()
         future = outcomes.expect(DONE.guid)
-        outcomes.committed([Accepted("queued", "queued", DONE.guid), Accepted("queued", "queued", "nobody's")])
+        outcomes.mark_committed([Accepted("queued", "queued", DONE.guid), Accepted("queued", "queued", "nobody's")])
         future.cancel()
         await asyncio.sleep(0)
         return looking(outcomes, in_store=[DONE])

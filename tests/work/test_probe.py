@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime
-from queue import SimpleQueue
 
 import pytest
 
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
+from hls_handler.work.background import Check, probe_every_s, run_checks
 from hls_handler.work.health import ComponentHealth, Health
-from hls_handler.work.probe import Check, Probe
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-PATIENCE_S = 30.0
 
 
 def fine() -> None:
@@ -42,7 +39,7 @@ def test_trouble_is_told_with_its_remedy_and_the_next_check_is_made(error: Excep
         raise error
 
     told = health()
-    Probe([Check("queue", look), Check("settings", fine)], told).look()
+    run_checks([Check("queue", look), Check("settings", fine)], told)
     components = told.snapshot().components
     assert (components["queue"], components["settings"].state) == (found, "healthy")
 
@@ -50,9 +47,9 @@ def test_trouble_is_told_with_its_remedy_and_the_next_check_is_made(error: Excep
 def test_figures_of_a_look_are_shown_until_the_next_one_whatever_the_state() -> None:
     told = health()
     found: list[dict[str, int]] = [{"database_bytes": 81920}]
-    probe = Probe([Check("store", lambda: found.pop())], told)
-    probe.look()
-    probe.look()  # fails: there is nothing to find any more
+    checks = [Check("store", lambda: found.pop())]
+    run_checks(checks, told)
+    run_checks(checks, told)  # fails: there is nothing to find any more
     store = told.snapshot().components["store"]
     assert (store.state, store.figures) == ("degraded", {"database_bytes": 81920})
 
@@ -61,7 +58,7 @@ def test_figures_of_a_look_are_shown_until_the_next_one_whatever_the_state() -> 
 def test_only_a_look_that_proves_as_much_as_a_use_ends_the_trouble_of_a_use(proves: bool, state: str) -> None:
     told = health()
     told.report_problem("claude", "400: credit balance is too low", "add credit")
-    Probe([Check("claude", fine, proves=proves)], told).look()
+    run_checks([Check("claude", fine, proves_use=proves)], told)
     assert told.snapshot().components["claude"].state == state
 
 
@@ -71,43 +68,13 @@ def test_what_the_probe_finds_does_not_take_the_place_of_what_a_use_found() -> N
 
     told = health()
     told.report_problem("claude", "400: credit balance is too low", "add credit")
-    Probe([Check("claude", look)], told).look()
+    run_checks([Check("claude", look)], told)
     assert told.snapshot().components["claude"].message == "400: credit balance is too low"
 
 
-def test_the_first_look_is_taken_at_the_start() -> None:
-    looked = threading.Event()
-    probe = Probe([Check("store", looked.set)], health())
-    probe.start()
-    assert looked.wait(PATIENCE_S)
-    probe.stop()
-
-
-def test_who_mended_something_need_not_wait_for_the_next_look() -> None:
-    looks: SimpleQueue[str] = SimpleQueue()
-    probe = Probe([Check("store", lambda: looks.put("a look"))], health())
-    probe.start()
-    assert looks.get(timeout=PATIENCE_S) == "a look"
-    probe.look_soon()
-    assert looks.get(timeout=PATIENCE_S) == "a look"
-    probe.stop()
-
-
-def test_while_the_service_is_unhealthy_it_looks_more_often() -> None:
+def test_checks_run_more_often_while_the_service_is_unhealthy() -> None:
     told = health()
-    probe = Probe([], told)
     told.report_problem("github", "502", "wait")
-    assert probe.pause_s == 60
+    assert probe_every_s(told) == 60
     told.report_problem("store", "locked", "wait", severity="unhealthy")
-    assert probe.pause_s == 5
-
-
-def test_trouble_that_begins_between_two_looks_does_not_wait_for_the_minute_to_end() -> None:
-    looks: SimpleQueue[str] = SimpleQueue()
-    told = health()
-    probe = Probe([Check("queue", lambda: looks.put("a look"))], told, soon_s=0.01)
-    probe.start()
-    assert looks.get(timeout=PATIENCE_S) == "a look"
-    told.report_problem("store", "locked", "wait", severity="unhealthy")
-    assert looks.get(timeout=PATIENCE_S) == "a look"
-    probe.stop()
+    assert probe_every_s(told) == 5

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.deliveries import Checkpoint
-from hls_handler.work.memory import Codec, decode_reply, decode_reply_for_display
+from hls_handler.work.job import Codec, decode_reply, decode_reply_for_display
 from tests.work.remembered.make import stored
 from tests.work.remembered.shapes import Shape, codecs, facts_codecs, shapes
 

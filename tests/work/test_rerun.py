@@ -10,8 +10,7 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.work.comparison import Side
-from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
+from hls_handler.work.comparison import Side, StoredDelivery, load_stored_delivery, render_request, run_again
 from tests.prompting.samples import write
 from tests.store.builders import analyses_of
 from tests.work.fakes import INVALID, ISSUE, FakeClaude
@@ -31,8 +30,10 @@ def worked(make_world: MakeWorld, own: Path, *replies: object, name: str = "issu
     return one
 
 
-def stored(one: World, prompt: str = "issues/strict") -> Stored | None:
-    return stored_for(one.store, one.row(), one.prompts.prompts[prompt], one.prompts, RepositoryTable(one.settings))
+def stored(one: World, prompt: str = "issues/strict") -> StoredDelivery | None:
+    return load_stored_delivery(
+        one.store, one.row(), one.prompts.prompts[prompt], one.prompts, RepositoryTable(one.settings)
+    )
 
 
 def again(one: World, *replies: object) -> Side:
@@ -44,7 +45,7 @@ def again(one: World, *replies: object) -> Side:
 def test_a_delivery_that_is_done_is_found_with_what_was_posted(make_world: MakeWorld, tmp_path: Path) -> None:
     found = stored(worked(make_world, tmp_path / "own", BUG))
     assert found is not None
-    posted = nameless(found.posted.ran)
+    posted = nameless(found.posted.result)
     assert (posted.prompt_id, posted.labels, posted.speaks) == ("issues/analyze", BUG_LABELS, True)
     assert (found.posted.tokens, found.posted.cost_usd) == (1000, 0.00014)
 
@@ -52,7 +53,7 @@ def test_a_delivery_that_is_done_is_found_with_what_was_posted(make_world: MakeW
 def test_what_said_nothing_is_known_to_have_said_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
     found = stored(worked(make_world, tmp_path / "own", MINOR))
     assert found is not None
-    assert found.posted.ran.speaks is False
+    assert found.posted.result.speaks is False
 
 
 def test_a_prompt_without_a_comment_is_known_not_to_have_spoken(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_a_prompt_without_a_comment_is_known_not_to_have_spoken(make_world: Make
     one.run()
     found = stored(one)
     assert found is not None
-    assert (one.github.comments, found.posted.ran.speaks) == ({}, False)
+    assert (one.github.comments, found.posted.result.speaks) == ({}, False)
 
 
 def test_it_is_asked_with_what_was_read_from_github_then(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_it_is_asked_with_what_was_read_from_github_then(make_world: MakeWorld, 
     read = list(one.github.asked)
     found = stored(one)
     assert found is not None
-    request = rendered(found, one.prompts, KEY)
+    request = render_request(found, one.prompts, KEY)
     assert request.prompt.name == "issues/strict"
     assert "Spelling error in the README file" in request.task
     assert one.github.asked == read
@@ -81,7 +82,7 @@ def test_what_it_comes_to_is_told_and_nothing_is_kept(make_world: MakeWorld, tmp
     one = worked(make_world, tmp_path / "own", BUG)
     steps = one.store.checkpoints.load(GUID)
     made = again(one, MINOR)
-    assert (nameless(made.ran).labels, made.ran.speaks, made.tokens) == (MINOR_LABELS, False, 1000)
+    assert (nameless(made.result).labels, made.result.speaks, made.tokens) == (MINOR_LABELS, False, 1000)
     assert (
         one.store.checkpoints.load(GUID),
         len(one.store.calls.calls_of(GUID)),
@@ -91,7 +92,7 @@ def test_what_it_comes_to_is_told_and_nothing_is_kept(make_world: MakeWorld, tmp
 
 def test_it_goes_on_to_where_its_then_leads(make_world: MakeWorld, tmp_path: Path) -> None:
     made = again(worked(make_world, tmp_path / "own", BUG), QUESTION, ANSWER)
-    assert (made.ran.speaks, made.tokens, made.cost_usd) == (True, 2000, 0.00028)
+    assert (made.result.speaks, made.tokens, made.cost_usd) == (True, 2000, 0.00028)
 
 
 def test_a_reply_that_cannot_be_used_is_said_to_be_so(make_world: MakeWorld, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hls_handler.errors import DependencyDown, LeaseLost, Permanent
 from hls_handler.events import parse_event
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Features, Prompts
-from hls_handler.work.shadow import SHADOWED, Ran
+from hls_handler.work.asking import SHADOW, PromptResult
 from tests.prompting.samples import write
 from tests.store.builders import analyses_of
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
@@ -57,8 +57,8 @@ def test_what_a_shadow_came_to_is_kept_beside_what_was_posted(make_world: MakeWo
     one.run()
     found = kept(one)
     assert (found.prompt, found.state, found.reason) == ("issues/strict", "done", None)
-    assert nameless(found.posted) == Ran("issues/analyze", BUG_LABELS, speaks=True)
-    assert nameless(found.ran) == Ran("issues/strict", MINOR_LABELS, speaks=False)
+    assert nameless(found.posted) == PromptResult("issues/analyze", BUG_LABELS, speaks=True)
+    assert nameless(found.ran) == PromptResult("issues/strict", MINOR_LABELS, speaks=False)
 
 
 def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_near_the_hourly_brake_a_shadow_is_skipped_and_deliveries_go_on(make_wor
         "strict",
         "analyze",
     ]
-    third = SHADOWED.decode(one.store.checkpoints.load("third").get((SHADOWED.name, 0)))
+    third = SHADOW.decode(one.store.checkpoints.load("third").get((SHADOW.name, 0)))
     assert third is not None
     assert (third.state, third.ran) == ("skipped", None)
     assert third.reason == (
@@ -244,4 +244,4 @@ def test_what_claude_is_not_asked_about_has_no_shadow(make_world: MakeWorld, tmp
     one.run()
     one.accept("pull_request_review.submitted", guid="review")
     assert one.run() is not None
-    assert (SHADOWED.name, 0) not in one.store.checkpoints.load("review")
+    assert (SHADOW.name, 0) not in one.store.checkpoints.load("review")

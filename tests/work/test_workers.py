@@ -19,7 +19,7 @@ from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
-from hls_handler.work.ports import WorkerContext
+from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.workers import Workers
 from tests.work.world import GUID, MakeWorld, World, settings
 
@@ -105,7 +105,7 @@ def crew(
     pausing: Callable[[threading.Event], None] | None = None,
     before_look: Callable[[Workers], None] = nothing,
 ) -> Iterator[Crew]:
-    def make_toolbox(stopping: threading.Event) -> Callable[[], WorkerContext]:
+    def connect(stopping: threading.Event) -> Callable[[], WorkerContext]:
         def pause(seconds: float) -> None:
             if pausing is None:
                 one.later(seconds)
@@ -124,7 +124,7 @@ def crew(
         leases=HeldLeases(lambda lease, seconds: queue.renew(lease, lease_s=seconds), lease_s=lambda: lease_s),
         limits=lambda: Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
         name="w",
-        make_toolbox=make_toolbox,
+        connect=connect,
         finished=ends.put,
         health=one.health,
         poll_s=poll_s,

@@ -23,10 +23,10 @@ from hls_handler.routing import Rule, from_event, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
 from hls_handler.storage import Storage
+from hls_handler.work.active_config import DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import load_checked
-from hls_handler.work.ports import DeliveryConfig, WorkerContext
 from hls_handler.work.runner import attempt
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
 
@@ -127,11 +127,13 @@ class World:
         """The next delivery that is due, as the pipeline would work on it."""
         lease = self.claim()
         assert lease is not None, "nothing is due"
-        tools = self.tools()
-        now, event = tools.now(), parse_event(lease.event, lease.guid, lease.body)
-        rule = route(from_event(event), settings=now.settings, table=now.table, catalogue=now.library, bot=HLS)
+        context = self.tools()
+        config, event = context.config, parse_event(lease.event, lease.guid, lease.body)
+        rule = route(from_event(event), settings=config.settings, table=config.table, catalogue=config.library, bot=HLS)
         assert isinstance(rule, Rule)
-        return Job(lease, tools, now, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease.guid))
+        return Job(
+            lease, context, config, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease.guid)
+        )
 
     def pause(self, seconds: float) -> None:
         self.paused_s.append(seconds)
@@ -152,8 +154,8 @@ class World:
             github=self.github,
             claude=self.claude,
             health=self.health,
-            now=lambda: DeliveryConfig(self.settings, RepositoryTable(self.settings), self.prompts),
-            bot=lambda _github: HLS,
+            config=DeliveryConfig(self.settings, RepositoryTable(self.settings), self.prompts),
+            fetch_bot_account=lambda: HLS,
             stopping=lambda: self.stopping,
             pause=self.pause,
             jitter=lambda: 0.0,

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from hls_handler import handlers, work
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.work.memory import Codec
+from hls_handler.work.job import Codec
 
 
 @dataclass(frozen=True, slots=True)

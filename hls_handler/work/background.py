@@ -1,0 +1,187 @@
+"""Background work of the service: threads that run a function at intervals, the probe and the retention."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
+from hls_handler.settings.model import Settings
+from hls_handler.work.health import Component, Health, Severity
+
+log = logging.getLogger(__name__)
+
+WATCH_EVERY_S = 1.0
+"""Seconds between checks for changed files. Polling also works on network mounts and for symbolic links."""
+PROBE_EVERY_S, PROBE_UNHEALTHY_EVERY_S = 60.0, 5.0
+"""Seconds between runs of the probe; short while unhealthy, because 503 may keep traffic away that shows recovery."""
+RETENTION_EVERY_S = 600.0
+"""Seconds between runs of the retention."""
+
+BATCH = 20
+"""Deliveries per transaction: a few milliseconds, during which SQLite blocks other writes."""
+REST_S, REST_SHARE = 0.05, 9.0
+"""Pause after a batch: at least this many seconds, and this many times the duration of the batch."""
+
+
+class PeriodicThread:
+    """A daemon thread that calls `run` at the start and every `every_s()` seconds. A defect in `run` is logged.
+
+    `every_s` is called at least every `poll_s` seconds, so that a pause can become shorter while it lasts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], object],
+        every_s: Callable[[], float],
+        *,
+        poll_s: float = PROBE_UNHEALTHY_EVERY_S,
+    ) -> None:
+        self._run, self._every_s, self._poll_s = run, every_s, poll_s
+        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def run_soon(self) -> None:
+        """End the pause."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join(timeout=1.0)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait inside `run`. Returns True at once when the thread is to stop."""
+        return self._stopping.wait(seconds)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                self._run()
+            except Exception:  # a defect must not end the thread
+                log.exception("defect in a background thread")
+            waited_s = 0.0
+            while waited_s < (every_s := self._every_s()):
+                pause_s = min(every_s - waited_s, self._poll_s)
+                if self._woken.wait(pause_s):
+                    break
+                waited_s += pause_s
+
+
+class ProblemFound(HlsError):
+    """A check found a problem. `remedy` is the operator's next step."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One health check. `run` raises an `HlsError` if there is a problem.
+
+    `run` may return numbers that are shown with the component's state. `proves_use` means that a successful check
+    clears a failed use. While `is_wanted` returns False, the check is skipped and its component is unknown.
+    """
+
+    component: Component
+    run: Callable[[], Mapping[str, int] | None]
+    proves_use: bool = False
+    is_wanted: Callable[[], bool] = lambda: True
+
+
+def run_checks(checks: Sequence[Check], health: Health) -> None:
+    """Run every check once and report its result, so that `/health` returns without checking."""
+    for check in checks:
+        if not check.is_wanted():
+            health.forget(check.component)
+            continue
+        try:
+            figures = check.run()
+        except (DependencyDown, ProblemFound) as exc:
+            _report(health, check, str(exc), exc.remedy)
+        except StoreUnavailable as exc:
+            _report(health, check, str(exc), "make the database writable", severity="unhealthy")
+        except HlsError as exc:
+            _report(health, check, str(exc), "see the message")
+        except Exception as exc:  # a defect of a check must not prevent the other checks
+            log.exception("defect in a probe")
+            _report(health, check, f"the probe failed: {type(exc).__name__}", "see the log")
+        else:
+            record = health.ok if check.proves_use else health.probe_ok
+            record(check.component)
+            if figures is not None:
+                health.set_figures(check.component, figures)
+
+
+def _report(health: Health, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
+    health.report_problem(check.component, message, remedy, severity=severity, by_probe=True)
+
+
+def probe_every_s(health: Health) -> float:
+    """Return the seconds until the probe's next run."""
+    return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
+
+
+def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
+    return PeriodicThread("probe", lambda: run_checks(checks, health), lambda: probe_every_s(health))
+
+
+class RetentionStore(Protocol):
+    """The deletions of `history.retention`. Each returns the number of rows; None if another process deletes."""
+
+    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
+
+    def delete_bodies(self, *, after: timedelta, most: int) -> int | None: ...
+
+
+def delete_old(
+    store: RetentionStore,
+    settings: Settings,
+    wait: Callable[[float], bool],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Delete in batches all deliveries and bodies that are older than the settings allow.
+
+    Replays are detected by stored deliveries, so these are kept for at least `replay_window_h`. `wait` waits this many
+    seconds and returns whether to stop.
+    """
+    replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)
+    try:
+        bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait, clock)
+        deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait, clock)
+    except StoreUnavailable as exc:  # receiver and workers report the problem to /health
+        log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
+        return
+    if bodies or deliveries:
+        log.info("old deliveries deleted", extra={"deliveries": deliveries, "bodies": bodies})
+
+
+def _delete_all(
+    delete: Callable[..., int | None], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
+) -> int:
+    """Delete until nothing is left, another process deletes, or `wait` returns True. Returns the number of rows."""
+    total = 0
+    while True:
+        began = clock()
+        deleted = delete(after=after, most=BATCH) or 0
+        total += deleted
+        if deleted < BATCH or wait(max(REST_S, REST_SHARE * (clock() - began))):
+            return total
+
+
+def make_retention(store: RetentionStore, settings: Callable[[], Settings]) -> PeriodicThread:
+    """Return the thread that deletes by the current settings."""
+    thread = PeriodicThread("retention", lambda: delete_old(store, settings(), thread.wait), lambda: RETENTION_EVERY_S)
+    return thread
