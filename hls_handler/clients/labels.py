@@ -12,15 +12,15 @@ from pydantic import TypeAdapter
 from hls_handler.actions import EnsureLabels, Outcome
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
 from hls_handler.clients.writes import ConversationMemory, Writes
-from hls_handler.events import WireLabel
+from hls_handler.events import Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
 from hls_handler.settings.model import EffectiveLabels
 
 MAX_PAGES = 50
 """Only the first 5,000 labels of a repository are searched."""
 
-_LABEL = TypeAdapter(WireLabel)
-_LABELS = TypeAdapter(tuple[WireLabel, ...])
+_LABEL = TypeAdapter(Label)
+_LABELS = TypeAdapter(tuple[Label, ...])
 
 
 def plan_labels(

@@ -12,14 +12,14 @@ from typing import Literal, get_args
 
 from hls_handler.actions import Action, EnsureComment, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
-from hls_handler.events.values import Event, PullRequest
+from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, was_or_were
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.anchors import RANK, anchor
 from hls_handler.review.patch import Patch, cut_to, numbered, parse_numbered, parse_patch
-from hls_handler.routing.values import Rule
+from hls_handler.routing import Rule
 from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
 from hls_handler.untrusted.cleaning import LONGEST_TEXT

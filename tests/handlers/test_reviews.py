@@ -320,7 +320,7 @@ def test_a_quote_in_the_text_takes_precedence_over_comments() -> None:
 
 
 def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
-    ghost = GHOST.value()
+    ghost = GHOST
     facts = gather(review(user=ghost, state="approved"), others=(review(id=1, user=ghost),))
     assert facts.objections
     assert plan(facts, review_analysis())[1:] == (
