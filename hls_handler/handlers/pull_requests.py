@@ -10,16 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hls_handler.actions import Action, EnsureComment, RequestedLabel
+from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
 from hls_handler.events import Event, PullRequest
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, was_or_were
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    SkipReason,
+    check_conversation,
+    plan_comment,
+    was_or_were,
+)
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.anchors import RANK, anchor
 from hls_handler.review.patch import Patch, cut_to, numbered, parse_numbered, parse_patch
-from hls_handler.routing import Rule
 from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
@@ -206,7 +212,6 @@ class PullRequestFacts:
 
 
 class PullRequestHandler(Handler[PullRequestFacts]):
-    name = "PullRequestHandler"
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis"})
     facts_type = PullRequestFacts
@@ -227,26 +232,19 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     superseded_by_push = True
     superseded_by_newer_answer = True
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> PullRequestFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> PullRequestFacts:
         assert event.pull_request is not None  # parse_event rejects a `pull_request` event without one
         pull_request = reader.pull_request(event.pull_request.number)
         check_conversation(event, pull_request)
         listed = reader.files(pull_request.number)
-        files, skipped = select_files(listed, tokens=budget.input_tokens, ignored_paths=budget.ignored_paths)
+        files, skipped = select_files(listed, tokens=limits.input_tokens, ignored_paths=limits.ignored_paths)
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        left_out_by = budget.ignored_paths.where
+        left_out_by = limits.ignored_paths.where
         return PullRequestFacts(
-            pull_request, files, skipped, unlisted, _size_of(listed), left_out_by, shown=budget.shown
+            pull_request, files, skipped, unlisted, _size_of(listed), left_out_by, shown=limits.shown
         )
-
-    def variables(self, event: Event, facts: PullRequestFacts) -> Mapping[str, object]:
-        return {
-            "pull_request": facts.pull_request,
-            "files": facts.files,
-            "skipped": facts.skipped,
-            "unlisted": facts.unlisted,
-            "size": facts.size,
-        }
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         if facts.files:
@@ -261,7 +259,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
         return _describe_omissions(facts.files, facts.skipped, facts.unlisted)
 
-    def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
+    def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Compute the variables of the comment templates.
 
         `commit` is abbreviated. `findings` are those anchored to a line of a patch, `dropped` is the number of those
@@ -278,11 +276,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "held_back": len(found) - len(wanted),
         }
 
-    def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        actions: list[Action] = [*plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))]
-        if analysis.comment:
-            actions.append(EnsureComment(self.family, analysis.comment, create=analysis.worth_saying))
-        return tuple(actions)
+    def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
+        labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))
+        return (*labels, *plan_comment(analysis, self.family, create=analysis.worth_saying))
 
 
 def _size_of(files: Sequence[ChangedFile]) -> Size:

@@ -36,7 +36,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
         name = f"{handler.family}/analyze"
         variables = template_variables(event, handler, facts, prompt=name, dry_run=False)
         reply = kind.model_validate(canned_reply(schema, _reading(variables)))
-        made = handler.comment_variables(event, facts, reply)
+        made = handler.comment_variables(facts, reply)
         yield {**variables, **made, "analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a")}
 
 

@@ -122,5 +122,5 @@ def template_variables(
         "rule": RuleView(event.key, prompt, dry_run, comments.language, comments.tone, comments.length),
         "delivery": event.delivery,
         "event": event.payload,
-        **handler.variables(event, facts),
+        **handler.variables(facts),
     }

@@ -20,7 +20,6 @@ from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits, SkipReason, Thread, check_conversation
-from hls_handler.handlers.labels import add_prompt_ids
 from hls_handler.queue.changes import Change
 from hls_handler.queue.checkpoints import Posted
 from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route
@@ -114,7 +113,7 @@ def _run_steps(job: Job) -> Ended:
                 _check_fallback_issue(job, thread)
         job = job.about(thread)
         analysis = _analysis(job, facts, skip_reason)
-    actions = handler.plan(job.event, facts, analysis, job.rule)
+    actions = handler.plan(job.event, facts, analysis)
     if thread is None or thread.is_fallback_issue:  # labels belong to the conversation of the event only
         actions = tuple(action for action in actions if not isinstance(action, EnsureLabels))
     posting = None
@@ -123,9 +122,7 @@ def _run_steps(job: Job) -> Ended:
             outcomes = store_unposted(job, actions)
         else:
             require_not_superseded = partial(_require_not_superseded, job, facts)
-            outcomes = post(
-                job, thread, add_prompt_ids(actions, analysis), require_not_superseded=require_not_superseded
-            )
+            outcomes = post(job, thread, actions, require_not_superseded=require_not_superseded)
             report_settings_problems(job, thread)
             posting = posting_state(job)
     if analysis.answers:
@@ -158,7 +155,7 @@ def _analysis(job: Job, facts: Any, skip_reason: SkipReason | None) -> Analysis:
     )
 
     def format_for_comment(reply: Reply) -> Mapping[str, object]:
-        return job.handler.comment_variables(job.event, facts, reply)
+        return job.handler.comment_variables(facts, reply)
 
     if skip_reason is not None and skip_reason.reply is not None:
         return analyse_static_reply(job, skip_reason.reply, variables, format_for_comment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from hls_handler.analysis import Analysis, ValidReply
@@ -61,9 +61,8 @@ def stored_for(
     outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
     commented = any(outcome is not None and outcome.action == "comment" for outcome in outcomes)
     rule = Rule(event.key, prompt.name, effective, prompt.path)
-    then = replace(rule, prompt=answers[0].prompt_id.partition("@")[0])
     analysis = Analysis(tuple(answers), comment="a comment" if commented else None)
-    ran = came_to(analysis, handler.plan(event, facts, analysis, then))
+    ran = came_to(analysis, handler.plan(event, facts, analysis))
     calls = (call for call in store.calls.calls_of(row.guid) if not call.of_shadow)
     return Stored(row, event, handler, facts, rule, side(ran, calls))
 
@@ -93,11 +92,11 @@ def run_again(stored: Stored, library: Library, claude: Claude, key: bytes) -> S
         answers.append(answer)
         variables = {**variables, "analysis": answer.reply}
         last, name = name, library.find_next_prompt(name, answer.reply)
-    made = stored.handler.comment_variables(stored.event, stored.facts, answers[-1].reply)
+    made = stored.handler.comment_variables(stored.facts, answers[-1].reply)
     comment = render_comment(library, last, {**variables, **made}, key=key)
     footer = render_footer(library, last, {**variables, **made}, key=key) if stored.handler.has_sections else ""
     analysis = Analysis(tuple(answers), comment, footer)
-    ran = came_to(analysis, stored.handler.plan(stored.event, stored.facts, analysis, stored.rule))
+    ran = came_to(analysis, stored.handler.plan(stored.event, stored.facts, analysis))
     return side(ran, [answer.usage for answer in answers])
 
 

@@ -117,7 +117,7 @@ def _run_prompt(job: Job, shadow: Shadow, facts: Any) -> Ran:
     )
 
     def format_for_comment(reply: Reply) -> Mapping[str, object]:
-        return handler.comment_variables(event, facts, reply)
+        return handler.comment_variables(facts, reply)
 
     analysis = analyse(job, variables, format_for_comment, shadow=shadow.prompt)
-    return came_to(analysis, handler.plan(event, facts, analysis, job.rule))
+    return came_to(analysis, handler.plan(event, facts, analysis))
