@@ -21,7 +21,7 @@ from typing import Literal
 
 from hls_handler.ci.error_patterns import ERROR_MARK
 from hls_handler.ci.log_lines import LogLine, truncate_line
-from hls_handler.ci.steps import AnnotatedLine, Step, annotate_lines
+from hls_handler.ci.steps import AnnotatedLine, WorkflowStep, annotate_lines
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
@@ -168,7 +168,7 @@ class _LineSelector:
         yield command[3:]
 
 
-def cut(lines: Iterable[str], steps: Sequence[Step], *, characters: int) -> tuple[Excerpt, ...]:
+def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int) -> tuple[Excerpt, ...]:
     """Return an excerpt for each failed step, in their order, or one for the whole job if no step failed.
 
     `lines` are the lines of the raw log, with or without line ends, split at "\\n" only and decoded with

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from pydantic import Base64Bytes, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
+from hls_handler.ci.steps import WorkflowStep
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.job_log import read_log
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review, Text, UtcTime
@@ -23,7 +24,6 @@ from hls_handler.handlers.reader import (
     NoLog,
     ReviewComment,
     WorkflowJob,
-    WorkflowStep,
 )
 
 

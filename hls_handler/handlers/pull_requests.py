@@ -24,8 +24,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.anchors import RANK, anchor
-from hls_handler.review.patch import Patch, cut_to, numbered, parse_numbered, parse_patch
+from hls_handler.review import RANK, Patch, anchor, cut_to, numbered, parse_numbered, parse_patch
 from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
@@ -90,7 +89,7 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    numbered: str  # the patch, each line with its side and number; format: review/patch.py
+    numbered: str  # the patch, each line with its side and number; format: review.py
     cut: bool  # True if the end of the patch is missing
 
 

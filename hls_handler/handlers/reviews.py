@@ -22,7 +22,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory, ReviewComment
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.patch import Hunk, Line, Patch, Side, numbered, parse_patch
+from hls_handler.review import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 
@@ -52,7 +52,7 @@ class ShownComment:
     path: str
     side: Side
     line: int | None  # None for a comment on the whole file
-    code: str  # the last lines of the patch down to that line, numbered as in review/patch.py
+    code: str  # the last lines of the patch down to that line, numbered as in review.py
     body: str
 
 

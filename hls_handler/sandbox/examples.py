@@ -11,7 +11,7 @@ from hls_handler.errors import HlsError
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting import recorded
-from hls_handler.review.patch import parse_numbered
+from hls_handler.review import parse_numbered
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.samples import facts_of

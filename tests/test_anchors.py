@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hls_handler.analysis import Finding
-from hls_handler.review.anchors import anchor
-from hls_handler.review.patch import Patch, Side, parse_numbered, parse_patch
+from hls_handler.review import Patch, Side, anchor, parse_numbered, parse_patch
 
 PATCH = parse_patch("""\
 @@ -10,5 +10,6 @@
