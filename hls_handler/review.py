@@ -159,14 +159,10 @@ RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 Position = tuple[Side, int]
 
 
-@dataclass(frozen=True, slots=True)
-class AnchoringResult:
-    kept: tuple[Finding, ...]  # worst first, then by file and line
-    dropped: tuple[tuple[Finding, str], ...]  # with the reason as a sentence
-
-
-def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> AnchoringResult:
+def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
     """Compare findings with the patches that Claude was shown, by path.
+
+    Returns the anchored findings, worst first, then by file and line, and the number of the others, which are dropped.
 
     A finding keeps its line if the line equals its quote, apart from blanks. It moves if the quote equals exactly one
     other line of the file's patch; its own side is searched first. A range is cut to the lines of one hunk. A
@@ -174,16 +170,8 @@ def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Anchori
     category on one line are merged. Never raises; GitHub accepts the positions of all returned findings.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
-    kept: list[Finding] = []
-    dropped: list[tuple[Finding, str]] = []
-    for finding in findings:
-        file = shown.get(finding.path)
-        found = file.find(finding) if file else f"{finding.path} is not among the files shown"
-        if isinstance(found, str):
-            dropped.append((finding, found))
-        else:
-            kept.append(found)
-    return AnchoringResult(tuple(_merge(kept)), tuple(dropped))
+    found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
+    return tuple(_merge(finding for finding in found if finding is not None)), found.count(None)
 
 
 class _PatchIndex:
@@ -192,33 +180,31 @@ class _PatchIndex:
     def __init__(self, patch: Patch) -> None:
         self._lines: dict[Position, Line] = {}
         self._hunk_index: dict[Position, int] = {}
-        self._places_by_text: dict[str, list[Position]] = {}
+        self._positions_by_text: dict[str, list[Position]] = {}
         for index, hunk in enumerate(patch.hunks):
             for line in hunk.lines:
-                place = (line.side, line.number)
-                self._lines[place], self._hunk_index[place] = line, index
-                self._places_by_text.setdefault(_normalize(line.text), []).append(place)
+                position = (line.side, line.number)
+                self._lines[position], self._hunk_index[position] = line, index
+                self._positions_by_text.setdefault(_normalize(line.text), []).append(position)
 
-    def find(self, finding: Finding) -> Finding | str:
-        """Return the finding at its line, or the reason why it has none."""
+    def find(self, finding: Finding) -> Finding | None:
+        """Return the finding at its line; None if its quote is in no line or in several."""
         variants = _variants(finding.quote)
         position = (finding.side, finding.line)
         line = self._lines.get(position)
         if line is not None and _normalize(line.text) in variants:
             return self._move_to(position, finding)
-        quoted_places = [place for quote in variants if quote for place in self._places_by_text.get(quote, ())]
+        quoted = [position for quote in variants if quote for position in self._positions_by_text.get(quote, ())]
         for side in (finding.side, _other_side(finding.side)):
-            places = [place for place in quoted_places if place[0] == side]
-            if len(places) == 1:
-                return self._move_to(places[0], finding)
-            if places:
-                return f"its quote matches {len(places)} lines of {finding.path}, but not line {finding.line}"
-        return f"its quote is not in the patch of {finding.path}"
+            positions = [position for position in quoted if position[0] == side]
+            if positions:
+                return self._move_to(positions[0], finding) if len(positions) == 1 else None
+        return None
 
-    def _move_to(self, place: Position, finding: Finding) -> Finding:
-        side, line = place
+    def _move_to(self, position: Position, finding: Finding) -> Finding:
+        side, line = position
         lines_above = finding.line - finding.start_line if finding.start_line is not None else 0
-        start = self._range_start(place, line - lines_above)
+        start = self._range_start(position, line - lines_above)
         replaceable = side == "RIGHT" and line - start == max(lines_above, 0)
         moved = {
             "side": side,
@@ -228,10 +214,10 @@ class _PatchIndex:
         }
         return finding.model_copy(update=moved)
 
-    def _range_start(self, place: Position, wanted: int) -> int:
-        """Return the first line of a range that ends at `place`, within the adjacent lines of its hunk."""
-        side, start = place
-        while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[place]:
+    def _range_start(self, position: Position, wanted: int) -> int:
+        """Return the first line of a range that ends at `position`, within the adjacent lines of its hunk."""
+        side, start = position
+        while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1
         return start
 

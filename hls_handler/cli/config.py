@@ -27,17 +27,9 @@ from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.routing import (
-    ANALYSED_FIELDS,
-    LABEL_ACTIONS,
-    REVIEW_REQUESTED,
-    Ignored,
-    LabelCorrection,
-    RoutingInput,
-    Rule,
-    route,
-    route_with_settings,
-)
+from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.filters import ANALYSED_FIELDS, Ignored
+from hls_handler.routing.router import LabelCorrection, Rule, route, route_with_settings
 from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,

@@ -11,7 +11,7 @@ from hls_handler.events import Event
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
-    Thread,
+    Target,
     check_conversation,
     find_conversation,
     find_fallback_issue,
@@ -45,7 +45,7 @@ class GenericHandler(Handler[GenericFacts]):
             check_conversation(event, reader.issue(event.issue.number))
         return GenericFacts()
 
-    def thread(self, event: Event, facts: GenericFacts, rule: Rule) -> Thread | None:
+    def target(self, event: Event, facts: GenericFacts, rule: Rule) -> Target | None:
         """Return the conversation in the payload, else the fallback issue."""
         return find_conversation(event) or find_fallback_issue(rule)
 

@@ -176,20 +176,6 @@ def _changed_lines(patch: Patch) -> int:
     return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
 
 
-def _describe_omissions(files: Sequence[PatchedFile], skipped: Sequence[SkippedFile], unlisted: int) -> str | None:
-    """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"; None if all were shown."""
-    parts: list[str] = []
-    missing, total = len(skipped) + unlisted, len(files) + len(skipped) + unlisted
-    if missing:
-        reasons = [count_reasons(skipped)] if skipped else []
-        reasons += [f"{unlisted} beyond those that GitHub lists"] if unlisted else []
-        parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
-    cut = sum(file.cut for file in files)
-    if cut:
-        parts.append(f"{cut} patch{'es' * (cut != 1)} {was_or_were(cut)} cut")
-    return "; ".join(parts) or None
-
-
 def count_reasons(skipped: Iterable[SkippedFile]) -> str:
     """ "2 binary or empty, 1 lock file"."""
     reasons = [file.reason for file in skipped]
@@ -256,7 +242,18 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        return _describe_omissions(facts.files, facts.skipped, facts.unlisted)
+        """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"."""
+        parts: list[str] = []
+        missing = len(facts.skipped) + facts.unlisted
+        if missing:
+            reasons = [count_reasons(facts.skipped)] if facts.skipped else []
+            reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
+            total = len(facts.files) + missing
+            parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
+        cut = sum(file.cut for file in facts.files)
+        if cut:
+            parts.append(f"{cut} patch{'es' * (cut != 1)} {was_or_were(cut)} cut")
+        return "; ".join(parts) or None
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Compute the variables of the comment templates.
@@ -267,11 +264,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         """
         found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
         wanted = [finding for finding in found if _is_wanted(finding, facts.shown)]
-        anchored = anchor(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
+        findings, dropped = anchor(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
         return {
             "commit": facts.pull_request.head_sha[:10],
-            "findings": anchored.kept,
-            "dropped": len(anchored.dropped),
+            "findings": findings,
+            "dropped": dropped,
             "held_back": len(found) - len(wanted),
         }
 

@@ -24,7 +24,7 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     SkipReason,
-    Thread,
+    Target,
     check_conversation,
     find_fallback_issue,
     plan_comment,
@@ -154,10 +154,10 @@ class WorkflowHandler(Handler[WorkflowFacts]):
                 return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
         return None
 
-    def thread(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Thread | None:
+    def target(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Target | None:
         """Return the pull request, else, for the default branch only, the fallback issue."""
         if facts.pull_request is not None:
-            return Thread(facts.pull_request.number, is_pull_request=True)
+            return Target(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
 
     def variables(self, facts: WorkflowFacts) -> Mapping[str, object]:

@@ -1,9 +1,6 @@
 """Routing: decides if an event is processed and by which prompt, and names the responsible line of settings."""
 
 from hls_handler.routing.envelope import (
-    LABEL_ACTIONS,
-    REVIEW_REQUESTED,
-    EnvelopeAccount,
     RoutingInput,
     WebhookEnvelope,
     from_envelope,
@@ -11,7 +8,6 @@ from hls_handler.routing.envelope import (
     parse_envelope,
 )
 from hls_handler.routing.filters import (
-    ANALYSED_FIELDS,
     FAILED,
     MARKER,
     PASSED,
@@ -30,13 +26,9 @@ from hls_handler.routing.router import (
 )
 
 __all__ = [
-    "ANALYSED_FIELDS",
     "FAILED",
-    "LABEL_ACTIONS",
     "MARKER",
     "PASSED",
-    "REVIEW_REQUESTED",
-    "EnvelopeAccount",
     "Ignored",
     "LabelCorrection",
     "RoutingInput",

@@ -13,13 +13,13 @@ from hls_handler.events import REQUIRED_OBJECTS, parse_event
 from hls_handler.prompting import recorded
 from hls_handler.routing import (
     MARKER,
-    EnvelopeAccount,
     RoutingInput,
     WebhookEnvelope,
     from_envelope,
     from_event,
     parse_envelope,
 )
+from hls_handler.routing.envelope import EnvelopeAccount
 
 RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in REQUIRED_OBJECTS]
 
