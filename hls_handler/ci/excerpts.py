@@ -28,12 +28,6 @@ from hls_handler.untrusted.redaction import redact
 State = Literal["text", "empty", "binary", "elsewhere"]
 """`elsewhere`: the step's lines could not be identified, and another excerpt shows the log of the whole job."""
 
-TEXT_WITHOUT_LINES = {
-    "empty": "[the log is empty]",
-    "binary": "[the log is not text]",
-    "elsewhere": "[the lines of this step could not be identified: see the log of the whole job above]",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
@@ -54,14 +48,14 @@ class Excerpt:
 
 
 def numbered(excerpt: Excerpt) -> CodeText:
-    """Return the excerpt as Claude sees it, in the format of the module's docstring. Every omission is visible."""
-    return CodeText("\n".join(_numbered_lines(excerpt)))
+    """Return the excerpt as Claude sees it, in the format of the module's docstring; "" unless its state is "text".
+
+    Every omission is visible.
+    """
+    return CodeText("\n".join(_numbered_lines(excerpt)) if excerpt.state == "text" else "")
 
 
 def _numbered_lines(excerpt: Excerpt) -> Iterator[str]:
-    if excerpt.state != "text":
-        yield TEXT_WITHOUT_LINES[excerpt.state]
-        return
     width = len(str(excerpt.last_line))
     next_number = excerpt.first_line
     for line in excerpt.lines:

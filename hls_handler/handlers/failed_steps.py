@@ -177,7 +177,6 @@ def _failed_step(
 
 
 def to_shown_step(step: FailedStep, number: int) -> ShownStep:
-    has_text = step.excerpt is not None and step.excerpt.state == "text"
     return ShownStep(
         number=number,
         job=step.job,
@@ -185,7 +184,7 @@ def to_shown_step(step: FailedStep, number: int) -> ShownStep:
         conclusion=step.conclusion,
         url=step.url,
         log=step.log,
-        text=numbered(step.excerpt) if step.excerpt and has_text else "",
+        text=numbered(step.excerpt) if step.excerpt else "",
         whole_job=step.excerpt is not None and step.excerpt.whole_job,
         verdict=step.verdict,
         evidence=step.evidence,

@@ -111,7 +111,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         steps = tuple(
             step for job in read for step in read_failed_steps(job, reader, characters // len(read), earlier_failures)
         )
-        changed = _changed_paths(reader, pull_request) if pull_request is not None and steps else ()
+        files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
         return WorkflowFacts(
             run=run,
             pull_request=pull_request,
@@ -122,7 +122,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             failed=tuple(name for job in jobs for name in failed_step_names(job)),
             steps=steps,
             omitted=0 if stale else len(jobs) - len(read),
-            changed=changed,
+            changed=tuple(file.path for file in files),
         )
 
     def history_update(self, event: Event, facts: WorkflowFacts) -> HistoryUpdate:
@@ -250,10 +250,6 @@ def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None,
     current = [pull for pull in found if pull.head_sha == run.head_sha]
     oldest = min(current, key=lambda pull: pull.number, default=None)  # deterministic if one branch has two
     return oldest, oldest is None and bool(found)
-
-
-def _changed_paths(reader: Reader, pull_request: PullRequest) -> tuple[str, ...]:
-    return tuple(file.path for file in reader.files(pull_request.number)[:MAX_CHANGED_PATHS])
 
 
 def _is_known_path(facts: WorkflowFacts, path: str) -> bool:

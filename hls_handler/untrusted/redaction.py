@@ -12,7 +12,6 @@ import html
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 LINE_PREFIX = r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"  # prefix of a line in a quote, string or diff
 ENCODED = r"[A-Za-z0-9+/=]"
@@ -44,18 +43,13 @@ MARKDOWN_ESCAPE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolved:
-    """Text, and for each of its characters and its end the index in the source."""
+def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
+    """Resolve one level of escapes everywhere, even in code, where Markdown does not.
 
-    text: str
-    origins: Sequence[int]
-
-
-def _resolve_markdown(source: str) -> _Resolved:
-    """Resolve one level of escapes everywhere, even in code, where Markdown does not."""
+    Returns the text, and for each of its characters and its end the index in the source.
+    """
     if MARKDOWN_ESCAPE.search(source) is None:
-        return _Resolved(source, range(len(source) + 1))
+        return source, range(len(source) + 1)
     parts: list[str] = []
     origins = array("L")
     at = 0
@@ -67,7 +61,7 @@ def _resolve_markdown(source: str) -> _Resolved:
         origins.extend(range(at, found.start() + 1))
         at = found.end()
     origins.extend(range(at, len(source) + 1))
-    return _Resolved("".join([*parts, source[at:]]), origins)
+    return "".join([*parts, source[at:]]), origins
 
 
 JSON_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # of JSON strings: its letters do not belong to the next word
@@ -138,9 +132,9 @@ def redact(text: str) -> str:
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
     """Replace the matches of `find` in the text and in its Markdown-resolved form; overlapping matches as one."""
     spans = list(find(text))
-    resolved = _resolve_markdown(text)
-    if resolved.text != text:
-        spans += [(resolved.origins[start], resolved.origins[end], kind) for start, end, kind in find(resolved.text)]
+    resolved, origins = _resolve_markdown(text)
+    if resolved != text:
+        spans += [(origins[start], origins[end], kind) for start, end, kind in find(resolved)]
     parts: list[str] = []
     done = 0
     for start, end, kind in sorted(spans, key=lambda span: span[0]):
