@@ -9,9 +9,9 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
+    Conversation,
     Handler,
     PromptLimits,
-    Target,
     check_conversation,
     find_conversation,
     find_fallback_issue,
@@ -45,7 +45,7 @@ class GenericHandler(Handler[GenericFacts]):
             check_conversation(event, reader.issue(event.issue.number))
         return GenericFacts()
 
-    def target(self, event: Event, facts: GenericFacts, rule: Rule) -> Target | None:
+    def conversation(self, event: Event, facts: GenericFacts, rule: Rule) -> Conversation | None:
         """Return the conversation in the payload, else the fallback issue."""
         return find_conversation(event) or find_fallback_issue(rule)
 

@@ -40,7 +40,7 @@ class SkipReason:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Conversation:
     """The issue or pull request that receives labels and the comment."""
 
     number: int
@@ -92,7 +92,7 @@ class Handler(ABC, Generic[Facts]):
         """Return why the repository's history shows a later event that supersedes the facts. Default: None."""
         return None
 
-    def target(self, event: Event, facts: Facts, rule: Rule) -> Target | None:
+    def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
         """Return the conversation to post on; None if the analysis is only stored. Default: that of the event."""
         return find_conversation(event)
 
@@ -119,17 +119,17 @@ def plan_comment(
     return (EnsureComment(family, analysis.comment, create, section, footer),)
 
 
-def find_conversation(event: Event) -> Target | None:
+def find_conversation(event: Event) -> Conversation | None:
     """Return the issue or pull request of the event; a comment event has a pull request in the form of an issue."""
     if event.pull_request is not None:
-        return Target(event.pull_request.number, is_pull_request=True)
-    return Target(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
+        return Conversation(event.pull_request.number, is_pull_request=True)
+    return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
 
 
-def find_fallback_issue(rule: Rule) -> Target | None:
+def find_fallback_issue(rule: Rule) -> Conversation | None:
     """Return the issue that settings name for comments about events without a conversation."""
     number = rule.effective.find_fallback_number(rule.event_key)
-    return None if number is None else Target(number, is_pull_request=False, is_fallback_issue=True)
+    return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
 def check_conversation(event: Event, thread: Issue | PullRequest) -> None:

@@ -10,7 +10,14 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Event, Release
-from hls_handler.handlers.handler import Handler, PromptLimits, Target, find_fallback_issue, plan_comment, was_or_were
+from hls_handler.handlers.handler import (
+    Conversation,
+    Handler,
+    PromptLimits,
+    find_fallback_issue,
+    plan_comment,
+    was_or_were,
+)
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
@@ -59,7 +66,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         commits = _newest_within_budget(since.commits, limits.input_tokens)
         return ReleaseFacts(release, previous, commits, since.total - len(commits))
 
-    def target(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Target | None:
+    def conversation(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Conversation | None:
         """Return the fallback issue; without one the draft is only stored."""
         return find_fallback_issue(rule)
 

@@ -21,10 +21,10 @@ from hls_handler.handlers.failed_steps import (
     to_shown_step,
 )
 from hls_handler.handlers.handler import (
+    Conversation,
     Handler,
     PromptLimits,
     SkipReason,
-    Target,
     check_conversation,
     find_fallback_issue,
     plan_comment,
@@ -154,10 +154,10 @@ class WorkflowHandler(Handler[WorkflowFacts]):
                 return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
         return None
 
-    def target(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Target | None:
+    def conversation(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Conversation | None:
         """Return the pull request, else, for the default branch only, the fallback issue."""
         if facts.pull_request is not None:
-            return Target(facts.pull_request.number, is_pull_request=True)
+            return Conversation(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
 
     def variables(self, facts: WorkflowFacts) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable
 from hls_handler.events import Account, Event
-from hls_handler.handlers.handler import Handler, Target
+from hls_handler.handlers.handler import Conversation, Handler
 from hls_handler.queue.changes import Change
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
@@ -33,11 +33,11 @@ class Job:
     rule: Rule
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
-    thread: Target | None = None  # receives labels and the comment; known once the facts are
+    thread: Conversation | None = None  # receives labels and the comment; known once the facts are
     own_file: RepositorySettingsFile | None = None  # repository settings, applied to `rule` and `now`
     pending: list[Change] = field(default_factory=list)  # stored with the delivery's next write to the store
 
-    def about(self, thread: Target | None) -> Job:
+    def about(self, thread: Conversation | None) -> Job:
         """Return the job for this conversation; if the event names none, its number is also set on the lease."""
         if thread is None or self.lease.number is not None:
             return replace(self, thread=thread)

@@ -19,7 +19,7 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits, SkipReason, Target, check_conversation
+from hls_handler.handlers.handler import Conversation, PromptLimits, SkipReason, check_conversation
 from hls_handler.queue.changes import Change
 from hls_handler.queue.checkpoints import Posted
 from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route
@@ -100,7 +100,7 @@ def _run_steps(job: Job) -> Ended:
         skip_reason = handler.skip_reason(facts)
         if skip_reason is not None and skip_reason.reply is None:
             return Ended("done", skip_reason.reason, handler=handler.name)
-        thread = handler.target(job.event, facts, job.rule)
+        thread = handler.conversation(job.event, facts, job.rule)
         if thread is None and handler.no_target_reason is not None:
             return Ended("done", handler.no_target_reason, handler=handler.name)
         if thread is not None and job.lease.number is None:  # the facts name the conversation, the event does not
@@ -180,7 +180,7 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
         raise Superseded(why)
 
 
-def _check_fallback_issue(job: Job, thread: Target) -> None:
+def _check_fallback_issue(job: Job, thread: Conversation) -> None:
     """Check the fallback issue before Claude is called. Raises as `check_conversation` and `Reader.issue` do."""
     if ("ask", 0) in job.steps:
         return

@@ -18,7 +18,7 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.errors import DependencyDown, StepFailed
-from hls_handler.handlers.handler import Target, check_conversation
+from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.queue.checkpoints import Posted
@@ -44,7 +44,7 @@ def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]
 
 
 def post(
-    job: Job, thread: Target, actions: tuple[Action, ...], *, require_not_superseded: Callable[[], None]
+    job: Job, thread: Conversation, actions: tuple[Action, ...], *, require_not_superseded: Callable[[], None]
 ) -> tuple[Outcome, ...]:
     """Execute the actions in order and return their outcomes; an action with a stored outcome is not executed again.
 
@@ -94,7 +94,7 @@ def _history(job: Job) -> ConversationHistory:
 
 
 def ensure_comment(
-    job: Job, thread: Target, action: EnsureComment, *, index: int, require_not_superseded: Callable[[], None]
+    job: Job, thread: Conversation, action: EnsureComment, *, index: int, require_not_superseded: Callable[[], None]
 ) -> Outcome:
     """Create or edit the bot's comment under its lock, after `require_not_superseded` passed.
 
@@ -128,7 +128,9 @@ def ensure_comment(
     return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
 
 
-def _apply(job: Job, thread: Target, require_not_superseded: Callable[[], None], index: int, action: Action) -> Outcome:
+def _apply(
+    job: Job, thread: Conversation, require_not_superseded: Callable[[], None], index: int, action: Action
+) -> Outcome:
     effective, settings = job.rule.effective, job.now.settings
     match action:
         case EnsureLabels():
@@ -146,7 +148,7 @@ def _apply(job: Job, thread: Target, require_not_superseded: Callable[[], None],
             assert_never(action)
 
 
-def _check_current_state(job: Job, thread: Target) -> None:
+def _check_current_state(job: Job, thread: Conversation) -> None:
     """Check the conversation before the first write, because hours may have passed since the facts were read."""
     reader = job.tools.github.reader(job.event.repository.full_name)
     now = reader.pull_request(thread.number) if thread.is_pull_request else reader.issue(thread.number)

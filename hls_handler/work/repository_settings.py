@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Outcome
 from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
-from hls_handler.handlers.handler import Target
+from hls_handler.handlers.handler import Conversation
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.history.repositories import KnownFile
 from hls_handler.prompting.prompt import Library
@@ -183,7 +183,7 @@ PROBLEMS_INDEX = 1_000
 """An index that no action of a plan has."""
 
 
-def report_settings_problems(job: Job, thread: Target) -> None:
+def report_settings_problems(job: Job, thread: Conversation) -> None:
     """Comment on the problems of the settings file, unless another delivery did so for this version.
 
     Does nothing in a dry run, so that the comment follows when it ends, and if comments are off: then the problems are
@@ -195,7 +195,7 @@ def report_settings_problems(job: Job, thread: Target) -> None:
     job.once(PROBLEMS_REPORTED, 0, partial(_report, job, thread, file))
 
 
-def _report(job: Job, thread: Target, file: RepositorySettingsFile) -> Outcome:
+def _report(job: Job, thread: Conversation, file: RepositorySettingsFile) -> Outcome:
     repository = job.event.repository
     if not job.tools.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")

@@ -11,7 +11,7 @@ from hls_handler.analysis import CommentReply
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment
 from hls_handler.handlers.comments import MAX_COMMENTS, CommentFacts, CommentHandler
-from hls_handler.handlers.handler import PromptLimits, Target
+from hls_handler.handlers.handler import Conversation, PromptLimits
 from tests.handlers.happenings import QUESTION, FakeRecord, comment, commented, posting_to
 from tests.handlers.world import FakeReader, analysis, issue
 
@@ -99,5 +99,9 @@ def test_no_comment_is_created_if_the_answer_is_not_worth_saying() -> None:
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:
     conversation = issue(is_pull_request=True)
     asked = commented(QUESTION, conversation)
-    assert HANDLER.target(asked, facts(QUESTION), posting_to(issue_comment=12)) == Target(7, is_pull_request=True)
-    assert HANDLER.target(commented(QUESTION), facts(QUESTION), posting_to()) == Target(7, is_pull_request=False)
+    assert HANDLER.conversation(asked, facts(QUESTION), posting_to(issue_comment=12)) == Conversation(
+        7, is_pull_request=True
+    )
+    assert HANDLER.conversation(commented(QUESTION), facts(QUESTION), posting_to()) == Conversation(
+        7, is_pull_request=False
+    )

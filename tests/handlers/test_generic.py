@@ -10,7 +10,7 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
-from hls_handler.handlers.handler import PromptLimits, Target
+from hls_handler.handlers.handler import Conversation, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from tests.handlers.happenings import posting_to
 from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
@@ -22,11 +22,13 @@ ANALYSIS = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 
 def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_issue() -> None:
-    assert HANDLER.target(PUSH, GenericFacts(), posting_to(push=3)) == Target(
+    assert HANDLER.conversation(PUSH, GenericFacts(), posting_to(push=3)) == Conversation(
         3, is_pull_request=False, is_fallback_issue=True
     )
-    assert HANDLER.target(PUSH, GenericFacts(), posting_to("push", release=3)) is None
-    assert HANDLER.target(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Target(8, is_pull_request=True)
+    assert HANDLER.conversation(PUSH, GenericFacts(), posting_to("push", release=3)) is None
+    assert HANDLER.conversation(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Conversation(
+        8, is_pull_request=True
+    )
 
 
 def test_only_the_state_of_the_conversation_is_read() -> None:

@@ -10,7 +10,7 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import ReleaseAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Release
-from hls_handler.handlers.handler import PromptLimits, Target
+from hls_handler.handlers.handler import Conversation, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
 from tests.handlers.happenings import PREVIOUS, RELEASE, at, posting_to, released
@@ -90,10 +90,10 @@ def test_a_withdrawn_release_is_not_announced(listed: tuple[Release, ...]) -> No
 
 def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
     found = facts(reader(RELEASE))
-    assert HANDLER.target(released(RELEASE), found, posting_to(release=12)) == Target(
+    assert HANDLER.conversation(released(RELEASE), found, posting_to(release=12)) == Conversation(
         12, is_pull_request=False, is_fallback_issue=True
     )
-    assert HANDLER.target(released(RELEASE), found, posting_to()) is None
+    assert HANDLER.conversation(released(RELEASE), found, posting_to()) is None
     assert HANDLER.no_target_reason is None, "the draft is stored even if it is not posted"
 
 

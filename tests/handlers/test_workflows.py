@@ -13,7 +13,7 @@ from hls_handler.analysis import Place
 from hls_handler.errors import Superseded
 from hls_handler.events import PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
-from hls_handler.handlers.handler import PromptLimits, Target
+from hls_handler.handlers.handler import Conversation, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
 from hls_handler.handlers.workflows import (
     MAX_CHANGED_PATHS,
@@ -67,8 +67,8 @@ def facts(
     return HANDLER.gather(ran(run), source or reader(PULL), record, budget)
 
 
-def thread_of(found: WorkflowFacts, **issues: int) -> Target | None:
-    return HANDLER.target(ran(found.run), found, posting_to("workflow_run.completed", **issues))
+def thread_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
+    return HANDLER.conversation(ran(found.run), found, posting_to("workflow_run.completed", **issues))
 
 
 # --- the pull request ------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
     other, second = pull_request(number=7, head_sha="another"), replace(PULL, number=9)
     found = facts(source=reader(second, other, PULL))
     assert (found.pull_request, found.stale) == (PULL, False)
-    assert thread_of(found) == Target(8, is_pull_request=True)
+    assert thread_of(found) == Conversation(8, is_pull_request=True)
 
 
 def test_the_pull_request_that_github_lists_with_the_run_is_read() -> None:
@@ -104,7 +104,7 @@ ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_ow
 
 def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> None:
     found = facts(ON_MAIN, reader())
-    assert thread_of(found, workflow_run=12) == Target(12, is_pull_request=False, is_fallback_issue=True)
+    assert thread_of(found, workflow_run=12) == Conversation(12, is_pull_request=False, is_fallback_issue=True)
     assert thread_of(found) is None
 
 

@@ -82,7 +82,7 @@ def to_its_end(told: recorded.Recorded, payload: dict[str, Any], state: State) -
     with suppress(HlsError):
         reader = SandboxReader(state, event.repository.full_name)
         facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
-        handler.target(event, facts, rule)
+        handler.conversation(event, facts, rule)
         if handler.skip_reason(facts) is None:
             variables = template_variables(event, handler, facts, prompt=rule.prompt, dry_run=False)
             assert render(library(), rule.prompt, variables, key=b"k").task

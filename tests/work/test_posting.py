@@ -10,7 +10,7 @@ import pytest
 from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.deliveries import Finished
 from hls_handler.errors import DependencyDown, Superseded
-from hls_handler.handlers.handler import Target
+from hls_handler.handlers.handler import Conversation
 from hls_handler.work.memory import OUTCOME
 from hls_handler.work.posting import post
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
@@ -82,7 +82,7 @@ def test_an_outcome_that_is_remembered_of_another_action_is_not_taken_for_this_o
     one.store.checkpoints.save(job.lease, labelled)
     thanks = EnsureComment(family="issues", body="Thanks.", create=True)
     job = replace(job, steps=one.store.checkpoints.load(GUID))
-    (outcome,) = post(job, Target(1, is_pull_request=False), (thanks,), require_not_superseded=lambda: None)
+    (outcome,) = post(job, Conversation(1, is_pull_request=False), (thanks,), require_not_superseded=lambda: None)
     assert (outcome.action, outcome.kind) == ("comment", "created")
     assert one.github.comments == {1: "Thanks."}
 
@@ -150,6 +150,8 @@ def test_who_was_overtaken_while_waiting_for_the_comments_lock_writes_nothing(ma
 
     thanks = EnsureComment(family="issues", body="Thanks.", create=True)
     with pytest.raises(Superseded, match="a later run passed"):
-        post(one.job(), Target(1, is_pull_request=False), (thanks,), require_not_superseded=require_not_superseded)
+        post(
+            one.job(), Conversation(1, is_pull_request=False), (thanks,), require_not_superseded=require_not_superseded
+        )
     assert one.github.comments == {}
     assert "write comment" not in one.github.asked
