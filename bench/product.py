@@ -18,9 +18,8 @@ from starlette.applications import Starlette
 from bench.requests import SECRET
 from bench.serving import serve_on
 from hls_handler.clients.rate_limit import RateLimit
-from hls_handler.events import WebhookEnvelope
 from hls_handler.queue.group_commit import AcceptQueue
-from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage

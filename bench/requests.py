@@ -38,8 +38,8 @@ def signed_request(event: str, body: bytes, path: str = "/webhook") -> bytes:
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: GitHub-Hookshot/bench\r\nAccept: */*\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"X-GitHub-Event: {event}\r\nX-GitHub-Delivery: {uuid.uuid4()}\r\n"
-        f"X-GitHub-Hook-ID: 109948940\r\nX-GitHub-Hook-Installation-Target-ID: 79929171\r\n"
-        f"X-GitHub-Hook-Installation-Target-Type: repository\r\nX-Hub-Signature: sha1={'0' * 40}\r\n"
+        f"X-GitHub-Hook-ID: 109948940\r\nX-GitHub-Hook-Installation-Conversation-ID: 79929171\r\n"
+        f"X-GitHub-Hook-Installation-Conversation-Type: repository\r\nX-Hub-Signature: sha1={'0' * 40}\r\n"
         f"X-Hub-Signature-256: {sign(SECRET.encode(), body).decode()}\r\n\r\n"
     )
     return head.encode() + body

@@ -22,7 +22,7 @@ class EnsureLabels:
     requested: tuple[RequestedLabel, ...]
     groups: tuple[str, ...]  # every group that the analysis covers, including those without a label now
     known: tuple[RequestedLabel, ...] = ()  # labels that may belong to these groups, apart from the shipped ones
-    said: Mapping[str, str] = field(default_factory=dict)  # group -> id of the prompt whose reply has the field
+    prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> the (first) prompt whose reply has the field
 
 
 @dataclass(frozen=True, slots=True)

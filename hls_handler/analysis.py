@@ -20,14 +20,16 @@ LabelRule = str | Mapping[str, str]
 """Maps a field's value to a label: a pattern with {value}, or a table of the values that have a label."""
 
 
-class Reply(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reply(_Part):
     """Base of all reply types.
 
     A prompt may request a subclass with fields defined by its author and with other values in the closed sets of a
     shipped type (`prompting.reply_fields`): code that matches on a shipped type must accept any text as such a value.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {}  # by field
 
@@ -66,17 +68,13 @@ class IssueResponse(Reply):
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
-class FileSummary(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class FileSummary(_Part):
     path: str
     summary: str = Field(max_length=1000, description="What changes in this file, in one sentence.")
 
 
-class Finding(BaseModel):
+class Finding(_Part):
     """One thing that a reviewer should look at, anchored to lines that the diff shows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(description="The file, exactly as shown.")
     side: Literal["LEFT", "RIGHT"] = Field(description="RIGHT for the new file's lines, LEFT for removed ones.")
@@ -102,10 +100,8 @@ class PullRequestAnalysis(Reply):
     findings: list[Finding] = Field(max_length=50)
 
 
-class ReviewRequest(BaseModel):
+class ReviewRequest(_Part):
     """One thing that a reviewer asks of the author."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     comment: int | None = Field(description="The number of the comment it stands in, or null for the review's text.")
     quote: str = Field(max_length=1000, description="The reviewer's own words that ask for it, copied exactly.")
@@ -120,10 +116,8 @@ class ReviewAnalysis(Reply):
     requests: list[ReviewRequest] = Field(max_length=50)
 
 
-class Place(BaseModel):
+class Place(_Part):
     """Where in the repository to look."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(description="A file of the repository, exactly as the log or the diff names it.")
     line: int | None = Field(description="The line, where the log or the diff tells it, or null.")

@@ -7,8 +7,11 @@ Every line is cleaned before it is written: our own secrets and everything that 
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +20,13 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import IO, Literal
+from urllib.parse import quote, quote_plus
 
 from pythonjsonlogger.core import RESERVED_ATTRS, LogData
 from pythonjsonlogger.json import JsonFormatter
 
 from hls_handler.untrusted.cleaning import escape_unprintable
-from hls_handler.untrusted.redaction import mask_secrets, redact
+from hls_handler.untrusted.redaction import redact
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
@@ -151,3 +155,43 @@ def _format_value(value: object) -> str:
 
 def _timestamp(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+MASK = "***"
+MIN_SECRET_CHARS = 4  # a shorter one would mask ordinary text, and is not secure anyway
+MIN_BASE64_CHARS = 6  # characters of base64
+
+
+def mask_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Replace known secrets by `***`, in all encodings in which a log line or an exception may contain them.
+
+    Encodings: plain, base64 (both alphabets, at any offset inside a longer value), URL-encoded, escaped for a `repr`,
+    JSON or HTML.
+    """
+    encodings = {text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)}
+    if not encodings:
+        return text
+    longest_first = sorted(encodings, key=lambda encoding: (-len(encoding), encoding))
+    return re.sub("|".join(re.escape(encoding) for encoding in longest_first), MASK, text)
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    yield secret
+    yield repr(secret)[1:-1]
+    yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield html.escape(secret)
+    utf8 = secret.encode("utf-8", "surrogatepass")
+    for encoded in (quote(utf8, safe=""), quote(utf8), quote_plus(utf8)):
+        yield encoded
+        yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)
+    yield from (part for part in _base64_parts(utf8) if len(part) >= MIN_BASE64_CHARS)
+
+
+def _base64_parts(secret: bytes) -> Iterator[str]:
+    """Base64 characters that depend only on the secret, for each offset within a group of three bytes."""
+    for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that depend on them
+        end = (offset + len(secret)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(b"\0" * offset + secret).decode()[mixed:end]

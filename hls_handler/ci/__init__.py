@@ -1,1 +1,1 @@
-"""Continuous integration: excerpts that explain a failed job, and classification of the failure as new or known."""
+"""Continuous integration: excerpts of a job's log that explain why it failed."""

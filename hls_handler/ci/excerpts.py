@@ -21,18 +21,12 @@ from typing import Literal
 
 from hls_handler.ci.error_patterns import ERROR_MARK
 from hls_handler.ci.log_lines import LogLine, truncate_line
-from hls_handler.ci.steps import AnnotatedLine, Step, annotate_lines
+from hls_handler.ci.steps import AnnotatedLine, WorkflowStep, annotate_lines
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "empty", "binary", "elsewhere"]
 """`elsewhere`: the step's lines could not be identified, and another excerpt shows the log of the whole job."""
-
-TEXT_WITHOUT_LINES = {
-    "empty": "[the log is empty]",
-    "binary": "[the log is not text]",
-    "elsewhere": "[the lines of this step could not be identified: see the log of the whole job above]",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +48,14 @@ class Excerpt:
 
 
 def numbered(excerpt: Excerpt) -> CodeText:
-    """Return the excerpt as Claude sees it, in the format of the module's docstring. Every omission is visible."""
-    return CodeText("\n".join(_numbered_lines(excerpt)))
+    """Return the excerpt as Claude sees it, in the format of the module's docstring; "" unless its state is "text".
+
+    Every omission is visible.
+    """
+    return CodeText("\n".join(_numbered_lines(excerpt)) if excerpt.state == "text" else "")
 
 
 def _numbered_lines(excerpt: Excerpt) -> Iterator[str]:
-    if excerpt.state != "text":
-        yield TEXT_WITHOUT_LINES[excerpt.state]
-        return
     width = len(str(excerpt.last_line))
     next_number = excerpt.first_line
     for line in excerpt.lines:
@@ -168,7 +162,7 @@ class _LineSelector:
         yield command[3:]
 
 
-def cut(lines: Iterable[str], steps: Sequence[Step], *, characters: int) -> tuple[Excerpt, ...]:
+def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int) -> tuple[Excerpt, ...]:
     """Return an excerpt for each failed step, in their order, or one for the whole job if no step failed.
 
     `lines` are the lines of the raw log, with or without line ends, split at "\\n" only and decoded with

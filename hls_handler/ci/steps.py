@@ -67,13 +67,13 @@ OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orph
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A step as in the jobs API; times in whole seconds, aware UTC."""
+class WorkflowStep:
+    """A step of a job, as in the jobs API."""
 
-    number: int
+    number: int  # from 1
     name: str
-    conclusion: str | None
-    started_at: datetime | None
+    conclusion: str | None  # "success", "failure", "skipped", "cancelled"; None until it is completed
+    started_at: datetime | None  # aware UTC, whole seconds
     completed_at: datetime | None
 
     @property
@@ -91,7 +91,7 @@ def _opens_step(line: RawLine) -> bool:
 class StepTracker:
     """Tracks the current step line by line; pass each line of the log once, in order."""
 
-    def __init__(self, steps: Iterable[Step]) -> None:
+    def __init__(self, steps: Iterable[WorkflowStep]) -> None:
         ran = sorted((step for step in steps if step.conclusion != "skipped"), key=lambda step: step.number)
         self._numbers = [step.number for step in ran]
         self._names = [_normalize(step.name) for step in ran]
@@ -185,7 +185,7 @@ class AnnotatedLine:
     binary_length: int
 
 
-def annotate_lines(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[AnnotatedLine]:
+def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
     """Yield the lines in order, in one pass and with only a few of them in memory."""
     run: list[AnnotatedLine] = []  # the first line and those that are shown if the run is too short to fold
     for annotated in _annotate(lines, steps):
@@ -197,7 +197,7 @@ def annotate_lines(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[Anno
     yield from _fold(run)
 
 
-def _annotate(lines: Iterable[str], steps: Sequence[Step]) -> Iterator[AnnotatedLine]:
+def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
     tracker, key_filter, command_group = StepTracker(steps), PrivateKeyFilter(), _CommandGroup()
     last: tuple[str, str, int] = ("", "", 0)
     for number, raw in enumerate(lines, start=1):

@@ -26,10 +26,10 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
-from hls_handler.events.values import REPOSITORY_NAME
-from hls_handler.routing.filters import ANALYSED_FIELDS
-from hls_handler.routing.router import route, route_with_settings
-from hls_handler.routing.values import LABEL_ACTIONS, REVIEW_REQUESTED, Ignored, LabelCorrection, RoutingInput, Rule
+from hls_handler.events import REPOSITORY_NAME
+from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.filters import ANALYSED_FIELDS, Ignored
+from hls_handler.routing.router import LabelCorrection, Rule, route, route_with_settings
 from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,

@@ -14,14 +14,14 @@ from hls_handler.cli.event_input import Subject
 from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed, StepFailed, Superseded
-from hls_handler.events import Account, Event, parse_envelope, parse_event
+from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.changes import Change
 from hls_handler.queue.leases import ExclusiveLease
-from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, route
+from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, parse_envelope, route
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage

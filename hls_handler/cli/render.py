@@ -15,7 +15,7 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.claude import request_schema
 from hls_handler.clients.claude_reply import cost_usd
 from hls_handler.errors import HlsError
-from hls_handler.events.wire import parse_event
+from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY

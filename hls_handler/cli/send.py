@@ -14,9 +14,10 @@ import typer
 from hls_handler.cli.event_input import PAYLOAD_HELP, load_payload
 from hls_handler.cli.options import Config, abort, fail, load, print_line, print_lines
 from hls_handler.errors import PayloadError
-from hls_handler.events import event_key, parse_envelope
+from hls_handler.events import event_key
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
+from hls_handler.routing import parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, webhook_secrets
 from hls_handler.web.webhook import sign

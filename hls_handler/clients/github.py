@@ -20,7 +20,7 @@ from hls_handler.clients.rate_limit import RateLimit, RateLimitMonitor
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.writes import ConversationMemory, Writes
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.events import Account, Issue, PullRequest, WireAccount
+from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.handlers.labels import LabelState
 from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.model import Github as GithubSettings
@@ -28,7 +28,7 @@ from hls_handler.settings.model import Github as GithubSettings
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
 )
-_ACCOUNT = TypeAdapter(WireAccount)
+_ACCOUNT = TypeAdapter(Account)
 
 
 class _WireRole(BaseModel):
@@ -66,7 +66,7 @@ def fetch_bot_account(api: GithubApi) -> Account:
     Raises `DependencyDown` with a remedy in the settings for a token without an account (403, 404).
     """
     try:
-        return api.get("/user", _ACCOUNT).value()
+        return api.get("/user", _ACCOUNT)
     except Permanent as exc:
         raise DependencyDown(str(exc), dependency="github", remedy=ACCOUNT_REMEDY) from exc
 

@@ -12,15 +12,15 @@ from pydantic import TypeAdapter
 from hls_handler.actions import EnsureLabels, Outcome
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
 from hls_handler.clients.writes import ConversationMemory, Writes
-from hls_handler.events import WireLabel
+from hls_handler.events import Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
 from hls_handler.settings.model import EffectiveLabels
 
 MAX_PAGES = 50
 """Only the first 5,000 labels of a repository are searched."""
 
-_LABEL = TypeAdapter(WireLabel)
-_LABELS = TypeAdapter(tuple[WireLabel, ...])
+_LABEL = TypeAdapter(Label)
+_LABELS = TypeAdapter(tuple[Label, ...])
 
 
 def plan_labels(
@@ -35,22 +35,11 @@ def plan_labels(
     """Decide the change: one request if every requested label is set already or withheld, usually two."""
     base = repository_path(repository)
     pages = api.pages(f"{base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
-    on_thread = frozenset(label.name for page in pages for label in page)
+    present = frozenset(label.name for page in pages for label in page)
     stored = memory.labels()
 
     def decide(in_repository: frozenset[str]) -> LabelPlan:
-        return decide_labels(
-            requested=action.requested,
-            groups=action.groups,
-            known=action.known,
-            on_thread=on_thread,
-            memory=stored,
-            in_repository=in_repository,
-            may_create=settings.create,
-            allow=settings.allow,
-            repository_allow=settings.repository_allow,
-            repository_allow_source=settings.repository_allow_source,
-        )
+        return decide_labels(action, settings, present=present, memory=stored, in_repository=in_repository)
 
     optimistic = decide(frozenset(label.name for label in action.requested))
     return decide(_find_existing(api, base, optimistic.add)) if optimistic.add else optimistic
@@ -72,7 +61,8 @@ def _find_existing(api: GithubApi, base: str, names: Sequence[str]) -> frozenset
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     """Map the labels that Claude's replies ask for to their origins; labels from facts alone (a size) have none."""
-    return {w.name: LabelOrigin(w.group, action.said[w.group]) for w in action.requested if w.group in action.said}
+    prompts = action.prompt_ids
+    return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
 
 def apply_label_change(

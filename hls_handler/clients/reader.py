@@ -12,23 +12,10 @@ from urllib.parse import quote
 
 from pydantic import Base64Bytes, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
+from hls_handler.ci.steps import WorkflowStep
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.job_log import read_log
-from hls_handler.events import (
-    Comment,
-    Issue,
-    PullRequest,
-    Release,
-    Review,
-    Text,
-    UtcTime,
-    WireAccount,
-    WireComment,
-    WireIssue,
-    WirePullRequest,
-    WireRelease,
-    WireReview,
-)
+from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review, Text, UtcTime
 from hls_handler.handlers.reader import (
     ChangedFile,
     Commit,
@@ -37,7 +24,6 @@ from hls_handler.handlers.reader import (
     NoLog,
     ReviewComment,
     WorkflowJob,
-    WorkflowStep,
 )
 
 
@@ -150,7 +136,7 @@ def _none_if_empty(value: object) -> object:
 class _WireCommit(_Wire):
     sha: str
     commit: _WireGitCommit
-    author: Annotated[WireAccount | None, BeforeValidator(_none_if_empty)] = None
+    author: Annotated[Account | None, BeforeValidator(_none_if_empty)] = None
 
     def value(self) -> Commit:
         author = self.author.login if self.author else (self.commit.author or _WireGitAuthor()).name
@@ -176,15 +162,15 @@ MAX_JOB_PAGES = 10
 LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
 
 
-_ISSUE = TypeAdapter(WireIssue)
-_PULL_REQUEST = TypeAdapter(WirePullRequest)
+_ISSUE = TypeAdapter(Issue)
+_PULL_REQUEST = TypeAdapter(PullRequest)
 _FILES = TypeAdapter(tuple[_WireChangedFile, ...])
-_REVIEWS = TypeAdapter(tuple[WireReview, ...])
+_REVIEWS = TypeAdapter(tuple[Review, ...])
 _REVIEW_COMMENTS = TypeAdapter(tuple[_WireReviewComment, ...])
-_COMMENTS = TypeAdapter(tuple[WireComment, ...])
+_COMMENTS = TypeAdapter(tuple[Comment, ...])
 _JOBS = TypeAdapter(tuple[WireJob, ...])
-_PULL_REQUESTS = TypeAdapter(tuple[WirePullRequest, ...])
-_RELEASES = TypeAdapter(tuple[WireRelease, ...])
+_PULL_REQUESTS = TypeAdapter(tuple[PullRequest, ...])
+_RELEASES = TypeAdapter(tuple[Release, ...])
 _CONTENT: TypeAdapter[WireContent | list[Any]] = TypeAdapter(WireContent | list[Any])  # a directory is a list
 _COMPARISON = TypeAdapter(WireComparison)
 
@@ -198,10 +184,10 @@ class GithubReader:
         self._base = repository_path(repository)
 
     def issue(self, number: int) -> Issue:
-        return self._api.get(f"{self._base}/issues/{number}", _ISSUE).value()
+        return self._api.get(f"{self._base}/issues/{number}", _ISSUE)
 
     def pull_request(self, number: int) -> PullRequest:
-        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST).as_pull_request()
+        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, max_pages=MAX_FILE_PAGES)
@@ -209,7 +195,7 @@ class GithubReader:
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         pages = self._api.pages(f"{self._base}/pulls/{number}/reviews", _REVIEWS, max_pages=MAX_REVIEW_PAGES)
-        return tuple(review.value() for page in pages for review in page)
+        return tuple(review for page in pages for review in page)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
@@ -220,12 +206,12 @@ class GithubReader:
         path = f"{self._base}/issues/{number}/comments"
         first, headers = self._api.page(path, _COMMENTS, 1)
         last = LAST_PAGE_LINK.search(headers.get("link", ""))
-        page, found = int(last[1]) if last else 1, tuple[WireComment, ...]()
+        page, found = int(last[1]) if last else 1, tuple[Comment, ...]()
         while len(found) < most and page > 1:
             found = (*self._api.page(path, _COMMENTS, page)[0], *found)
             page -= 1
         newest = found if len(found) >= most else (*first, *found)
-        return tuple(comment.value() for comment in newest[max(len(newest) - most, 0) :])
+        return newest[max(len(newest) - most, 0) :]
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         path = f"{self._base}/actions/runs/{run_id}/attempts/{attempt}/jobs"
@@ -251,10 +237,10 @@ class GithubReader:
             return ()
         query = {"state": "open", "head": head}
         found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)
-        return tuple(pull.as_pull_request() for pull in found)
+        return found
 
     def releases(self) -> tuple[Release, ...]:
-        return tuple(release.value() for release in self._api.page(f"{self._base}/releases", _RELEASES, 1)[0])
+        return self._api.page(f"{self._base}/releases", _RELEASES, 1)[0]
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from hls_handler.clients.api import GithubApi, Response, repository_path
 from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.errors import Retryable
-from hls_handler.events import Text, WireAccount
+from hls_handler.events import Account, Text
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelSpec, LabelState
 
 
@@ -61,7 +61,7 @@ class WireComment(BaseModel):
 
     id: int
     body: Text = ""
-    user: WireAccount | None = None
+    user: Account | None = None
     html_url: str = ""
 
 

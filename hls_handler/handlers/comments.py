@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation
+from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.routing import Rule, addressed_to_bot, asks_how_to_start
+from hls_handler.routing import addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]
 
@@ -41,7 +41,6 @@ class CommentFacts:
 
 
 class CommentHandler(Handler[CommentFacts]):
-    name = "CommentHandler"
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
@@ -53,7 +52,7 @@ class CommentHandler(Handler[CommentFacts]):
         "before": tuple[Comment, ...],
     }
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> CommentFacts:
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> CommentFacts:
         assert event.issue is not None  # parse_event rejects a comment event without an issue
         assert event.comment is not None
         issue = reader.issue(event.issue.number)
@@ -62,29 +61,20 @@ class CommentHandler(Handler[CommentFacts]):
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
             raise Superseded(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
-        if not (addressed_to_bot(comment.body, record.account) or asks_how_to_start(comment.body)):
+        if not (addressed_to_bot(comment.body, history.account) or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
-        asked: QuestionKind = "a question" if addressed_to_bot(comment.body, record.account) else "how to start"
-        before = _newest_within_budget(listed[: listed.index(comment)], budget.input_tokens)
-        replied = asked == "how to start" and record.has_comment(issue.number, ONBOARDING)
+        asked: QuestionKind = "a question" if addressed_to_bot(comment.body, history.account) else "how to start"
+        before = _newest_within_budget(listed[: listed.index(comment)], limits.input_tokens)
+        replied = asked == "how to start" and history.has_comment(issue.number, ONBOARDING)
         return CommentFacts(issue, comment, asked, before, replied)
-
-    def variables(self, event: Event, facts: CommentFacts) -> Mapping[str, object]:
-        return {"issue": facts.issue, "comment": facts.comment, "asked": facts.asked, "before": facts.before}
 
     def skip_reason(self, facts: CommentFacts) -> SkipReason | None:
         return SkipReason("this conversation already has our reply to newcomers") if facts.replied else None
 
-    def plan(self, event: Event, facts: CommentFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+    def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment; each question to the bot is answered in its own comment."""
-        labels = plan_labels(analysis)
-        if not analysis.comment:
-            return labels
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
-        return (
-            *labels,
-            EnsureComment(family, analysis.comment, create=analysis.worth_saying),
-        )
+        return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
 
 
 def _newest_within_budget(comments: tuple[Comment, ...], tokens: int) -> tuple[Comment, ...]:

@@ -1,4 +1,13 @@
-"""Failed steps of a workflow run: log excerpts, and the classification of each failure (such as flaky)."""
+"""Failed steps of a workflow run: log excerpts, and the classification of each failure.
+
+The classification uses results only, never the contents of logs:
+
+- `flaky`: the job passed in another attempt at the same commit, so the code is not the difference;
+- `fails elsewhere`: the same step recently failed on the default branch, or on two other branches, so this change is
+  probably not the cause. The step may be broken for everybody, or flaky;
+- `fails every time`: at least two attempts at this commit failed, and none passed;
+- `unknown`: there are too few results.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +17,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
-from hls_handler.ci.failure_classification import RECENT_DAYS, Attempt, FailureClass, classify_failure
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
-from hls_handler.ci.steps import Step
+from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Event, WorkflowRun
-from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistory, WorkflowJob, WorkflowStep
+from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistory, WorkflowJob
 
 MAX_ATTEMPTS = 3
 """Earlier attempts of the run that are read."""
+
+RECENT_DAYS = 7
+"""Failures on other branches count for this long."""
+
+MIN_OTHER_BRANCHES = 2  # other than this one; a single one may contain the same change
+MAX_BRANCHES_NAMED = 5
+
+FailureClass = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
 
 LogState = Literal["expired"] | State
 
@@ -65,12 +81,48 @@ class Quoted:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """Result of a job in one attempt of a run. All attempts of a run are at the same commit."""
+
+    number: int  # from 1
+    job: str
+    conclusion: str | None  # None while it runs
+
+
+@dataclass(frozen=True, slots=True)
 class FailureHistory:
     """Earlier results that are needed to classify a failure."""
 
     attempts: tuple[Attempt, ...]  # of this run, all at the same commit
     elsewhere: tuple[Failure, ...]  # recent ones of the same workflow on other branches and commits
     default_branch: str
+
+    def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
+        """Return the class of a failure, and the evidence: a sentence that contains names of branches, or ""."""
+        conclusions = {attempt.number: attempt.conclusion for attempt in self.attempts if attempt.job == job}
+        passed = sorted(number for number, conclusion in conclusions.items() if conclusion == "success")
+        failed = sorted(number for number, conclusion in conclusions.items() if conclusion in FAILED_STEPS)
+        if passed:
+            return "flaky", f"{_enumerate_attempts(passed)} at the same commit passed this job"
+        branches = {other.branch for other in self.elsewhere if (other.job, other.step) == (job, step)}
+        if self.default_branch in branches or len(branches) >= MIN_OTHER_BRANCHES:
+            ordered = sorted(branches, key=lambda branch: (branch != self.default_branch, branch))
+            return "fails elsewhere", _describe_branches(ordered)
+        if len(failed) >= 2:
+            return "fails every time", f"{_enumerate_attempts(failed)} at the same commit failed this job"
+        return "unknown", _describe_branches(sorted(branches)) if branches else ""
+
+
+def _describe_branches(branches: list[str]) -> str:
+    count = f"{len(branches)} other {'branch' if len(branches) == 1 else 'branches'}"
+    named = ", ".join(branches[:MAX_BRANCHES_NAMED]) + (", ..." if len(branches) > MAX_BRANCHES_NAMED else "")
+    return f"the same step failed on {count} within {RECENT_DAYS} days: {named}"
+
+
+def _enumerate_attempts(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"attempt {numbers[0]}"
+    return f"attempts {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 NO_HISTORY = FailureHistory((), (), "")
@@ -90,10 +142,14 @@ def read_failure_history(
     return FailureHistory(attempts, elsewhere, event.repository.default_branch or "")
 
 
-def failed_step_names(job: WorkflowJob) -> Iterator[tuple[str, str]]:
+def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
+    """The failed steps of a failed job; one None if no step failed."""
+    return [step for step in job.steps if step.failed] or [None]
+
+
+def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
     """Job and step of each failed step; the job and "" if no step failed."""
-    failed = [step.name for step in job.steps if step.conclusion in FAILED_STEPS]
-    yield from ((job.name, step) for step in failed or [""])
+    return [(job.name, step.name if step else "") for step in _failed_steps_of(job)]
 
 
 def read_failed_steps(
@@ -101,14 +157,12 @@ def read_failed_steps(
 ) -> Iterator[FailedStep]:
     """Yield one item for each failed step; one for the job if none of its steps failed."""
     log = reader.job_log(job.id)
-    steps = {step.number: step for step in job.steps}
     if isinstance(log, NoLog):
-        failed: list[WorkflowStep | None] = [step for step in job.steps if step.conclusion in FAILED_STEPS]
-        for step in failed or [None]:
+        for step in _failed_steps_of(job):
             yield _failed_step(job, step, log.why, None, history)
         return
-    job_steps = [Step(s.number, s.name, s.conclusion, s.started_at, s.completed_at) for s in job.steps]
-    for excerpt in cut(log, job_steps, characters=characters):
+    steps = {step.number: step for step in job.steps}
+    for excerpt in cut(log, job.steps, characters=characters):
         yield _failed_step(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, history)
 
 
@@ -118,19 +172,11 @@ def _failed_step(
     name = step.name if step else ""
     ended = (step.conclusion if step else None) or job.conclusion
     conclusion: Conclusion = "timed_out" if ended == "timed_out" else "cancelled" if ended == "cancelled" else "failure"
-    classification = classify_failure(
-        job.name,
-        name,
-        attempts=history.attempts,
-        failures=history.elsewhere,
-        default_branch=history.default_branch,
-    )
-    verdict, evidence = classification.verdict, classification.evidence
+    verdict, evidence = history.classify(job.name, name)
     return FailedStep(job.name, name, conclusion, job.html_url, log, excerpt, verdict, evidence)
 
 
 def to_shown_step(step: FailedStep, number: int) -> ShownStep:
-    has_text = step.excerpt is not None and step.excerpt.state == "text"
     return ShownStep(
         number=number,
         job=step.job,
@@ -138,7 +184,7 @@ def to_shown_step(step: FailedStep, number: int) -> ShownStep:
         conclusion=step.conclusion,
         url=step.url,
         log=step.log,
-        text=numbered(step.excerpt) if step.excerpt and has_text else "",
+        text=numbered(step.excerpt) if step.excerpt else "",
         whole_job=step.excerpt is not None and step.excerpt.whole_job,
         verdict=step.verdict,
         evidence=step.evidence,

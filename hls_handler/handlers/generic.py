@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
@@ -15,6 +15,7 @@ from hls_handler.handlers.handler import (
     check_conversation,
     find_conversation,
     find_fallback_issue,
+    plan_comment,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
@@ -27,7 +28,6 @@ class GenericFacts:
 
 
 class GenericHandler(Handler[GenericFacts]):
-    name = "GenericHandler"
     replies = frozenset({"generic_analysis"})
     facts_type = GenericFacts
     facts_version = 1
@@ -37,7 +37,7 @@ class GenericHandler(Handler[GenericFacts]):
         """`event_name` is GitHub's event name and the folder of its prompts: "deployment_status"."""
         self.family = event_name
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> GenericFacts:
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> GenericFacts:
         """Read nothing except the current state of the issue or pull request in the payload, if there is one."""
         if event.pull_request is not None:
             check_conversation(event, reader.pull_request(event.pull_request.number))
@@ -45,21 +45,13 @@ class GenericHandler(Handler[GenericFacts]):
             check_conversation(event, reader.issue(event.issue.number))
         return GenericFacts()
 
-    def variables(self, event: Event, facts: GenericFacts) -> Mapping[str, object]:
-        return {}
-
     def conversation(self, event: Event, facts: GenericFacts, rule: Rule) -> Conversation | None:
         """Return the conversation in the payload, else the fallback issue."""
         return find_conversation(event) or find_fallback_issue(rule)
 
-    def plan(self, event: Event, facts: GenericFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        labels = plan_labels(analysis)
-        if not analysis.comment:
-            return labels
-        return (
-            *labels,
-            EnsureComment(_comment_family(event), analysis.comment, create=analysis.worth_saying),
-        )
+    def plan(self, event: Event, facts: GenericFacts, analysis: Analysis) -> tuple[Action, ...]:
+        comment = plan_comment(analysis, _comment_family(event), create=analysis.worth_saying)
+        return (*plan_labels(analysis), *comment)
 
 
 def _comment_family(event: Event) -> str:

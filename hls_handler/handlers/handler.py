@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from hls_handler.actions import Action
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Event, Issue, PullRequest
@@ -19,7 +19,6 @@ from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Comments, Findings
 
 Facts = TypeVar("Facts")
-
 
 EVERY_FINDING = Findings()
 DEFAULT_COMMENTS = Comments()
@@ -54,12 +53,11 @@ class Conversation:
 class Handler(ABC, Generic[Facts]):
     """Base class of the handlers; each handles one event family.
 
-    A subclass sets the attributes without a default and implements `gather`, `variables` and `plan`; the other methods
-    have the defaults shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
+    A subclass sets the attributes without a default and implements `gather` and `plan`; the other methods have the
+    defaults shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
     dataclasses of plain values, stored as JSON (see `facts_version`).
     """
 
-    name: str  # "IssueHandler"; the key in /stats
     family: str  # "issues"; the folder of its prompts and the family of its comment
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
@@ -72,22 +70,27 @@ class Handler(ABC, Generic[Facts]):
     no_target_reason: str | None = None  # why Claude is not asked without a conversation; None: ask and store
 
     @abstractmethod
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> Facts:
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
         """Read the facts in their current state. Raises the errors of `Reader`, and those of `check_conversation`."""
 
     @abstractmethod
-    def variables(self, event: Event, facts: Facts) -> Mapping[str, object]:
-        """Return the template variables of the family, in addition to those of every family."""
-
-    @abstractmethod
-    def plan(self, event: Event, facts: Facts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+    def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
         """Return the actions to take on GitHub."""
+
+    @property
+    def name(self) -> str:
+        """The key in /stats: "IssueHandler"."""
+        return type(self).__name__
+
+    def variables(self, facts: Facts) -> Mapping[str, object]:
+        """Return the template variables of the family. Default: the fields of the facts that `variable_types` names."""
+        return {name: getattr(facts, name) for name in self.variable_types}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
         """Return the results to store in the repository's history, independent of the analysis. Default: none."""
         return HistoryUpdate()
 
-    def find_superseded_reason(self, event: Event, facts: Facts, record: RepositoryHistory) -> str | None:
+    def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
         """Return why the repository's history shows a later event that supersedes the facts. Default: None."""
         return None
 
@@ -103,9 +106,19 @@ class Handler(ABC, Generic[Facts]):
         """Return a sentence for `hls why` about what Claude is not shown; None if it is shown everything (default)."""
         return None
 
-    def comment_variables(self, event: Event, facts: Facts, reply: Reply) -> Mapping[str, object]:
+    def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
         """Return the variables of the family's comment templates, computed from the last reply. Default: none."""
         return {}
+
+
+def plan_comment(
+    analysis: Analysis, family: str, *, create: bool, section: str | None = None
+) -> tuple[EnsureComment, ...]:
+    """Return the comment action; () if the last prompt has no comment template."""
+    if not analysis.comment:
+        return ()
+    footer = analysis.footer if section is not None else ""
+    return (EnsureComment(family, analysis.comment, create, section, footer),)
 
 
 def find_conversation(event: Event) -> Conversation | None:
@@ -158,5 +171,5 @@ def template_variables(
         "rule": RuleView(event.key, prompt, dry_run, comments.language, comments.tone, comments.length),
         "delivery": event.delivery,
         "event": event.payload,
-        **handler.variables(event, facts),
+        **handler.variables(facts),
     }

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event, Issue
-from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation
+from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation, plan_comment
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
-from hls_handler.routing import Rule
 
 MAX_CORRECTIONS = 6
 """Examples of label corrections in the prompt. More would add cost to every issue and help little."""
@@ -24,7 +23,6 @@ class IssueFacts:
 
 
 class IssueHandler(Handler[IssueFacts]):
-    name = "IssueHandler"
     family = "issues"
     replies = frozenset({"issue_analysis", "issue_response"})
     facts_type = IssueFacts
@@ -32,18 +30,12 @@ class IssueHandler(Handler[IssueFacts]):
     variable_types: Mapping[str, object] = {"issue": Issue, "corrections": tuple[Correction, ...]}
     superseded_by_newer_answer = True
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> IssueFacts:
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
         assert event.issue is not None  # parse_event rejects an `issues` event without one
         issue = reader.issue(event.issue.number)
         check_conversation(event, issue)
-        return IssueFacts(issue, record.corrections(most=MAX_CORRECTIONS))
+        return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS))
 
-    def variables(self, event: Event, facts: IssueFacts) -> Mapping[str, object]:
-        return {"issue": facts.issue, "corrections": facts.corrections}
-
-    def plan(self, event: Event, facts: IssueFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+    def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan the labels of all replies (an answer to a question has none) and the comment of the last one."""
-        actions: list[Action] = [*plan_labels(analysis)]
-        if analysis.comment:
-            actions.append(EnsureComment(self.family, analysis.comment, create=analysis.worth_saying))
-        return tuple(actions)
+        return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))

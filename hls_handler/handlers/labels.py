@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
-from hls_handler.actions import Action, EnsureLabels, RequestedLabel
+from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.prompting.reply_fields import (
     MAX_LABEL_CHARACTERS,
@@ -17,6 +17,7 @@ from hls_handler.prompting.reply_fields import (
     list_possible_labels,
     to_rule_values,
 )
+from hls_handler.settings.model import EffectiveLabels
 
 MAX_LABELS = 100
 """GitHub's limit of labels per issue or pull request."""
@@ -99,7 +100,8 @@ class _CurrentLabels:
 
     shown: frozenset[str]
     ours: frozenset[str]  # present, and set by us
-    gone: frozenset[str]  # removed by a person
+    removed: frozenset[str]  # ours that a person removed since the last check
+    gone: frozenset[str]  # removed by a person at any time
     group_of: Mapping[str, str]
 
     def set_by_person(self, group: str) -> str | None:
@@ -107,68 +109,64 @@ class _CurrentLabels:
         return next((n for n in sorted(self.shown - self.ours) if self.group_of.get(n) == group), None)
 
 
+def _current_labels(action: EnsureLabels, present: frozenset[str], memory: Mapping[str, LabelState]) -> _CurrentLabels:
+    shown = frozenset(map(_fold, present))
+    state = {_fold(name): value for name, value in memory.items()}
+    removed = frozenset(name for name, value in state.items() if value == "ours" and name not in shown)
+    return _CurrentLabels(
+        shown=shown,
+        ours=frozenset(name for name, value in state.items() if value != "gone" and name in shown),
+        removed=removed,
+        gone=removed | frozenset(name for name, value in state.items() if value == "gone"),
+        group_of={_fold(spec.name): spec.group for spec in SHIPPED_LABELS}
+        | {_fold(label.name): label.group for label in (*action.known, *action.requested)},
+    )
+
+
 def decide_labels(
+    action: EnsureLabels,
+    settings: EffectiveLabels,
     *,
-    requested: tuple[RequestedLabel, ...],
-    groups: tuple[str, ...],
-    known: tuple[RequestedLabel, ...] = (),
-    on_thread: frozenset[str],
+    present: frozenset[str],
     memory: Mapping[str, LabelState],
     in_repository: frozenset[str],
-    may_create: bool,
-    allow: tuple[str, ...],
-    repository_allow: tuple[str, ...] = ("*",),
-    repository_allow_source: str = "",
 ) -> LabelPlan:
     """Decide which labels of a conversation to add and remove.
 
-    `groups` are all groups that the analysis covers: our labels in them are removed when they are no longer
-    requested. `known` are labels that belong to these groups in addition to the catalogue.
-    `in_repository` must contain the requested names that the repository has; others are not needed. `allow` are globs
-    from the settings. A label must also match one of the globs `repository_allow`, which `repository_allow_source`
-    defines.
+    `present` are the conversation's labels, `memory` is the stored state of ours. `in_repository` must contain the
+    requested names that the repository has; others are not needed.
     """
-    shown = frozenset(map(_fold, on_thread))
-    state = {_fold(name): value for name, value in memory.items()}
-    removed_by_person = frozenset(name for name, value in state.items() if value == "ours" and name not in shown)
-    current = _CurrentLabels(
-        shown=shown,
-        ours=frozenset(name for name, value in state.items() if value != "gone" and name in shown),
-        gone=removed_by_person | frozenset(name for name, value in state.items() if value == "gone"),
-        group_of={_fold(s.name): s.group for s in SHIPPED_LABELS}
-        | {_fold(w.name): w.group for w in (*known, *requested)},
-    )
+    current = _current_labels(action, present, memory)
     existing = frozenset(map(_fold, in_repository))
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
-    lists = {repository_allow_source: repository_allow, "labels.allow in the settings": allow}
     withheld: list[tuple[str, str]] = []
     wanted: list[RequestedLabel] = []
-    for label in requested:
-        if _fold(label.name) in chosen.values():  # requested twice
+    for label in action.requested:
+        name = _fold(label.name)
+        if name in chosen.values():  # requested twice
             continue
-        reason = _reason_to_withhold(
-            label, current, chosen, lists, creatable=may_create or _fold(label.name) in existing
-        )
+        reason = _reason_to_withhold(label, current, chosen, settings, exists=name in existing)
         if reason is not None:
             withheld.append((label.name, reason))
             continue
-        chosen[label.group] = _fold(label.name)
-        if _fold(label.name) not in shown:
+        chosen[label.group] = name
+        if name not in current.shown:
             wanted.append(label)
-    covered = {*groups, *(label.group for label in requested)}
+    covered = {*action.groups, *(label.group for label in action.requested)}
     outdated = frozenset(n for n in current.ours if current.group_of.get(n) in covered and n not in chosen.values())
-    free_slots = max(MAX_LABELS - len(shown) + len(outdated), 0)
+    free_slots = max(MAX_LABELS - len(current.shown) + len(outdated), 0)
     too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
     withheld += [(label.name, too_many) for label in wanted[free_slots:]]
     added = wanted[:free_slots]
-    added_names = frozenset(_fold(label.name) for label in added)
+    shown_after = current.shown | {_fold(label.name) for label in added}
+    intended = [name for name, value in memory.items() if value == "intended"]
     return LabelPlan(
         create=tuple(spec_of(label) for label in added if _fold(label.name) not in existing),
         add=tuple(label.name for label in added),
         remove=tuple(name for name in memory if _fold(name) in outdated),
-        confirm=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) in shown - outdated),
-        removed_by_person=tuple(name for name in memory if _fold(name) in removed_by_person),
-        not_applied=tuple(n for n, s in memory.items() if s == "intended" and _fold(n) not in shown | added_names),
+        confirm=tuple(name for name in intended if _fold(name) in current.shown - outdated),
+        removed_by_person=tuple(name for name in memory if _fold(name) in current.removed),
+        not_applied=tuple(name for name in intended if _fold(name) not in shown_after),
         withheld=tuple(withheld),
     )
 
@@ -177,15 +175,19 @@ def _reason_to_withhold(
     label: RequestedLabel,
     current: _CurrentLabels,
     chosen: Mapping[str, str],
-    lists: Mapping[str, tuple[str, ...]],
+    settings: EffectiveLabels,
     *,
-    creatable: bool,
+    exists: bool,
 ) -> str | None:
-    """Return why a requested label is not set, as a part of a sentence; None if it is. `lists`: source -> its globs."""
+    """Return why a requested label is not set, as a part of a sentence; None if it is."""
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
         return f"a label's name has 1 to {MAX_LABEL_CHARACTERS} characters"
-    for source, globs in lists.items():
+    lists = (
+        (settings.repository_allow_source, settings.repository_allow),
+        ("labels.allow in the settings", settings.allow),
+    )
+    for source, globs in lists:
         if not any(fnmatchcase(name, _fold(glob)) for glob in globs):
             return f"{source} does not allow it"
     if label.group in chosen:
@@ -197,7 +199,7 @@ def _reason_to_withhold(
         return f"a person set {set_by_person}"
     if name in current.gone:
         return "a person removed it"
-    if name not in current.shown and not creatable:
+    if name not in current.shown and not (exists or settings.create):
         return "the repository has no such label, and labels.create is off in the settings"
     return None
 
@@ -210,17 +212,24 @@ def _fold(name: str) -> str:
 SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LABELS)
 
 
-def plan_labels(analysis: Analysis, *own: RequestedLabel, groups: tuple[str, ...] = ()) -> tuple[EnsureLabels, ...]:
-    """Return the label action: `own` labels from the handler's facts, then those of all replies; () if none apply.
+def plan_labels(
+    analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
+) -> tuple[EnsureLabels, ...]:
+    """Return the label action: the labels `from_facts`, then those of all replies; () if none apply.
 
-    `groups` are groups that the handler covers in addition to those of `own`.
+    `groups` are groups that the handler covers in addition to those of `from_facts`.
     """
-    replies = [answer.reply for answer in analysis.answers]
-    requested = (*own, *(label for reply in replies for label in _requested_labels(reply)))
-    possible = [label for reply in replies for label in _possible_labels(type(reply))]
-    covered = dict.fromkeys([*(label.group for label in own), *groups, *(label.group for label in possible)])
+    requested = [*from_facts]
+    possible: list[RequestedLabel] = []
+    prompt_ids: dict[str, str] = {}
+    for answer in analysis.answers:
+        requested += _requested_labels(answer.reply)
+        for label in _possible_labels(type(answer.reply)):
+            possible.append(label)
+            prompt_ids.setdefault(label.group, answer.prompt_id)
+    covered = dict.fromkeys([*(label.group for label in from_facts), *groups, *prompt_ids])
     custom = tuple(dict.fromkeys(label for label in possible if label not in SHIPPED))
-    return (EnsureLabels(requested, tuple(covered), custom),) if covered else ()
+    return (EnsureLabels(tuple(requested), tuple(covered), custom, prompt_ids),) if covered else ()
 
 
 def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:
@@ -258,7 +267,7 @@ class AppliedLabel:
 
 
 def find_changed_corrections(
-    words: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
+    applied: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
 ) -> tuple[AppliedLabel, ...]:
     """Return the labels whose recorded correction has changed, with the new correction.
 
@@ -269,22 +278,10 @@ def find_changed_corrections(
     by_name = {name.casefold(): name for name in sorted(shown)}
     set_by_people = [name for name in by_name if name not in {label.casefold() for label in ours}]
     changed = []
-    for word in words:
-        name_set = word.said.casefold()
-        others = [by_name[name] for name in set_by_people if name != name_set and field_of.get(name) == word.field]
-        became = None if name_set in by_name and not others else next(iter(others), "")
-        if became != word.became:
-            changed.append(replace(word, became=became))
+    for label in applied:
+        our_name = label.said.casefold()
+        others = [by_name[name] for name in set_by_people if name != our_name and field_of.get(name) == label.field]
+        became = None if our_name in by_name and not others else next(iter(others), "")
+        if became != label.became:
+            changed.append(replace(label, became=became))
     return tuple(changed)
-
-
-def add_prompt_ids(actions: Iterable[Action], analysis: Analysis) -> tuple[Action, ...]:
-    """Return the actions; label actions get the id of the prompt whose reply has the field (the first one).
-
-    Groups that no reply covers have no prompt id.
-    """
-    prompt_ids: dict[str, str] = {}
-    for answer in analysis.answers:
-        for label in _possible_labels(type(answer.reply)):
-            prompt_ids.setdefault(label.group, answer.prompt_id)
-    return tuple(replace(action, said=prompt_ids) if isinstance(action, EnsureLabels) else action for action in actions)

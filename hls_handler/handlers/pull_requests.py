@@ -10,16 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hls_handler.actions import Action, EnsureComment, RequestedLabel
+from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
-from hls_handler.events.values import Event, PullRequest
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, was_or_were
+from hls_handler.events import Event, PullRequest
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    SkipReason,
+    check_conversation,
+    plan_comment,
+    was_or_were,
+)
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.anchors import RANK, anchor
-from hls_handler.review.patch import Patch, cut_to, numbered, parse_numbered, parse_patch
-from hls_handler.routing.values import Rule
+from hls_handler.review import RANK, Patch, anchor, cut_to, numbered, parse_numbered, parse_patch
 from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
@@ -84,7 +89,7 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    numbered: str  # the patch, each line with its side and number; format: review/patch.py
+    numbered: str  # the patch, each line with its side and number; format: review.py
     cut: bool  # True if the end of the patch is missing
 
 
@@ -171,20 +176,6 @@ def _changed_lines(patch: Patch) -> int:
     return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
 
 
-def _describe_omissions(files: Sequence[PatchedFile], skipped: Sequence[SkippedFile], unlisted: int) -> str | None:
-    """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"; None if all were shown."""
-    parts: list[str] = []
-    missing, total = len(skipped) + unlisted, len(files) + len(skipped) + unlisted
-    if missing:
-        reasons = [count_reasons(skipped)] if skipped else []
-        reasons += [f"{unlisted} beyond those that GitHub lists"] if unlisted else []
-        parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
-    cut = sum(file.cut for file in files)
-    if cut:
-        parts.append(f"{cut} patch{'es' * (cut != 1)} {was_or_were(cut)} cut")
-    return "; ".join(parts) or None
-
-
 def count_reasons(skipped: Iterable[SkippedFile]) -> str:
     """ "2 binary or empty, 1 lock file"."""
     reasons = [file.reason for file in skipped]
@@ -206,7 +197,6 @@ class PullRequestFacts:
 
 
 class PullRequestHandler(Handler[PullRequestFacts]):
-    name = "PullRequestHandler"
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis"})
     facts_type = PullRequestFacts
@@ -227,26 +217,19 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     superseded_by_push = True
     superseded_by_newer_answer = True
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> PullRequestFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> PullRequestFacts:
         assert event.pull_request is not None  # parse_event rejects a `pull_request` event without one
         pull_request = reader.pull_request(event.pull_request.number)
         check_conversation(event, pull_request)
         listed = reader.files(pull_request.number)
-        files, skipped = select_files(listed, tokens=budget.input_tokens, ignored_paths=budget.ignored_paths)
+        files, skipped = select_files(listed, tokens=limits.input_tokens, ignored_paths=limits.ignored_paths)
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        left_out_by = budget.ignored_paths.where
+        left_out_by = limits.ignored_paths.where
         return PullRequestFacts(
-            pull_request, files, skipped, unlisted, _size_of(listed), left_out_by, shown=budget.shown
+            pull_request, files, skipped, unlisted, _size_of(listed), left_out_by, shown=limits.shown
         )
-
-    def variables(self, event: Event, facts: PullRequestFacts) -> Mapping[str, object]:
-        return {
-            "pull_request": facts.pull_request,
-            "files": facts.files,
-            "skipped": facts.skipped,
-            "unlisted": facts.unlisted,
-            "size": facts.size,
-        }
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         if facts.files:
@@ -259,9 +242,20 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        return _describe_omissions(facts.files, facts.skipped, facts.unlisted)
+        """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"."""
+        parts: list[str] = []
+        missing = len(facts.skipped) + facts.unlisted
+        if missing:
+            reasons = [count_reasons(facts.skipped)] if facts.skipped else []
+            reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
+            total = len(facts.files) + missing
+            parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
+        cut = sum(file.cut for file in facts.files)
+        if cut:
+            parts.append(f"{cut} patch{'es' * (cut != 1)} {was_or_were(cut)} cut")
+        return "; ".join(parts) or None
 
-    def comment_variables(self, event: Event, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
+    def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Compute the variables of the comment templates.
 
         `commit` is abbreviated. `findings` are those anchored to a line of a patch, `dropped` is the number of those
@@ -270,19 +264,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         """
         found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
         wanted = [finding for finding in found if _is_wanted(finding, facts.shown)]
-        anchored = anchor(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
+        findings, dropped = anchor(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
         return {
             "commit": facts.pull_request.head_sha[:10],
-            "findings": anchored.kept,
-            "dropped": len(anchored.dropped),
+            "findings": findings,
+            "dropped": dropped,
             "held_back": len(found) - len(wanted),
         }
 
-    def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        actions: list[Action] = [*plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))]
-        if analysis.comment:
-            actions.append(EnsureComment(self.family, analysis.comment, create=analysis.worth_saying))
-        return tuple(actions)
+    def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
+        labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))
+        return (*labels, *plan_comment(analysis, self.family, create=analysis.worth_saying))
 
 
 def _size_of(files: Sequence[ChangedFile]) -> Size:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal, Protocol
 
+from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Comment, Issue, PullRequest, Release, Review
 
 
@@ -38,15 +38,6 @@ class ReviewComment:
     hunk: str  # the patch, down to that line; "" for a comment on the whole file
     body: str
     is_reply: bool  # a reply in a review thread
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowStep:
-    number: int  # from 1
-    name: str
-    conclusion: str | None  # "success", "failure", "skipped", "cancelled"; None until it is completed
-    started_at: datetime | None  # aware UTC, whole seconds
-    completed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Event, Release
-from hls_handler.handlers.handler import Conversation, Handler, PromptLimits, find_fallback_issue, was_or_were
+from hls_handler.handlers.handler import (
+    Conversation,
+    Handler,
+    PromptLimits,
+    find_fallback_issue,
+    plan_comment,
+    was_or_were,
+)
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
@@ -33,7 +40,6 @@ class ReleaseFacts:
 
 
 class ReleaseHandler(Handler[ReleaseFacts]):
-    name = "ReleaseHandler"
     family = "releases"
     replies = frozenset({"release_analysis"})
     facts_type = ReleaseFacts
@@ -46,7 +52,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     }
     has_sections = True
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> ReleaseFacts:
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> ReleaseFacts:
         announced = event.release
         assert announced is not None  # parse_event rejects a release event without one
         listed = reader.releases()
@@ -57,20 +63,12 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
         if previous is None or since is None:  # no previous release, or its tag is deleted or has no common history
             return ReleaseFacts(release, None, (), 0)
-        commits = _newest_within_budget(since.commits, budget.input_tokens)
+        commits = _newest_within_budget(since.commits, limits.input_tokens)
         return ReleaseFacts(release, previous, commits, since.total - len(commits))
 
     def conversation(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Conversation | None:
         """Return the fallback issue; without one the draft is only stored."""
         return find_fallback_issue(rule)
-
-    def variables(self, event: Event, facts: ReleaseFacts) -> Mapping[str, object]:
-        return {
-            "release": facts.release,
-            "previous": facts.previous,
-            "commits": facts.commits,
-            "omitted": facts.omitted,
-        }
 
     def describe_omissions(self, facts: ReleaseFacts) -> str | None:
         if not facts.omitted:
@@ -78,16 +76,10 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         total = len(facts.commits) + facts.omitted
         return f"{facts.omitted} of {total} commits {was_or_were(facts.omitted)} not shown: over the token budget"
 
-    def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        labels = plan_labels(analysis)
-        if not analysis.comment:
-            return labels
+    def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis) -> tuple[Action, ...]:
         section = f"release-{facts.release.id}"
-        create = analysis.worth_saying
-        return (
-            *labels,
-            EnsureComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
-        )
+        comment = plan_comment(analysis, self.family, create=analysis.worth_saying, section=section)
+        return (*plan_labels(analysis), *comment)
 
 
 def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:

@@ -7,16 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
-from hls_handler.actions import Action, EnsureComment, RequestedLabel
+from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, Event, PullRequest, Review
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, was_or_were
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    SkipReason,
+    check_conversation,
+    plan_comment,
+    was_or_were,
+)
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory, ReviewComment
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.patch import Hunk, Line, Patch, Side, numbered, parse_patch
-from hls_handler.routing import Rule
+from hls_handler.review import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 
@@ -46,7 +52,7 @@ class ShownComment:
     path: str
     side: Side
     line: int | None  # None for a comment on the whole file
-    code: str  # the last lines of the patch down to that line, numbered as in review/patch.py
+    code: str  # the last lines of the patch down to that line, numbered as in review.py
     body: str
 
 
@@ -73,7 +79,6 @@ class Todo:
 
 
 class ReviewHandler(Handler[ReviewFacts]):
-    name = "ReviewHandler"
     family = "reviews"
     replies = frozenset({"review_analysis"})
     facts_type = ReviewFacts
@@ -87,7 +92,7 @@ class ReviewHandler(Handler[ReviewFacts]):
     comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
     has_sections = True
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> ReviewFacts:
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> ReviewFacts:
         assert event.pull_request is not None  # parse_event rejects a review without one
         assert event.review is not None
         pull_request = reader.pull_request(event.pull_request.number)
@@ -101,17 +106,9 @@ class ReviewHandler(Handler[ReviewFacts]):
         if any(_supersedes(later, review) for later in reviews[reviews.index(review) + 1 :]):
             raise Superseded("the same person has reviewed again since")
         all_comments = reader.review_comments(pull_request.number, review.id)
-        comments, omitted = _select_comments(all_comments, budget.input_tokens)
+        comments, omitted = _select_comments(all_comments, limits.input_tokens)
         only_replies = bool(all_comments) and not review.body.strip() and all(c.is_reply for c in all_comments)
         return ReviewFacts(pull_request, review, comments, omitted, only_replies, _has_objections(reviews))
-
-    def variables(self, event: Event, facts: ReviewFacts) -> Mapping[str, object]:
-        return {
-            "pull_request": facts.pull_request,
-            "review": facts.review,
-            "comments": facts.comments,
-            "omitted": facts.omitted,
-        }
 
     def skip_reason(self, facts: ReviewFacts) -> SkipReason | None:
         if facts.review.user.id == facts.pull_request.user.id != GHOST.id:
@@ -130,12 +127,12 @@ class ReviewHandler(Handler[ReviewFacts]):
         count = f"{facts.omitted} of {total} comments on lines"
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
-    def comment_variables(self, event: Event, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
+    def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
         """`commit`: the reviewed one, abbreviated; `todos`: blocking ones first; `dropped`: requests not found."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
-    def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
+    def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
         A review without requests clears the reviewer's earlier ones only if it is a verdict that was read completely.
@@ -144,14 +141,12 @@ class ReviewHandler(Handler[ReviewFacts]):
         todos = [todo for found, _ in results for todo in found]
         incomplete = facts.omitted or any(dropped for _, dropped in results)
         groups = () if incomplete else ("status",)
-        actions: list[Action] = [*plan_labels(analysis, *_status_labels(facts, todos), groups=groups)]
-        if analysis.comment and (todos or (facts.review.state in VERDICTS and not incomplete)):
-            create = analysis.worth_saying and bool(todos)
-            section = f"reviewer-{_reviewer_key(facts.review)}"
-            actions.append(
-                EnsureComment(self.family, analysis.comment, create, section=section, footer=analysis.footer)
-            )
-        return tuple(actions)
+        labels = plan_labels(analysis, *_status_labels(facts, todos), groups=groups)
+        if not todos and (incomplete or facts.review.state not in VERDICTS):
+            return labels
+        section = f"reviewer-{_reviewer_key(facts.review)}"
+        create = analysis.worth_saying and bool(todos)
+        return (*labels, *plan_comment(analysis, self.family, create=create, section=section))
 
 
 def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownComment, ...], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
@@ -27,6 +27,7 @@ from hls_handler.handlers.handler import (
     SkipReason,
     check_conversation,
     find_fallback_issue,
+    plan_comment,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
@@ -62,7 +63,6 @@ class WorkflowFacts:
 
 
 class WorkflowHandler(Handler[WorkflowFacts]):
-    name = "WorkflowHandler"
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
@@ -88,12 +88,12 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         "head, and for the default branch comments.post_to in the settings names no issue for workflow_run"
     )
 
-    def gather(self, event: Event, reader: Reader, record: RepositoryHistory, budget: PromptLimits) -> WorkflowFacts:
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
         run = event.workflow_run
         assert run is not None  # parse_event rejects a workflow_run event without one
         branch = _branch(run, event)
         earlier = [
-            end for end in record.ends(run.workflow_id) if _is_comparable(end, run, branch) and end.order < _order(run)
+            end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch) and end.order < _order(run)
         ]
         failed_before = bool(earlier) and not earlier[0].passed
         failed_itself = any((end.run_id, end.passed) == (run.id, False) for end in earlier)
@@ -105,11 +105,13 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         if pull_request is not None:
             check_conversation(event, pull_request)
         jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
-        characters = min(int(budget.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
+        characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
         read = jobs[:MAX_JOBS] if not stale else []
-        history = read_failure_history(event, run, reader, record, branch) if read else NO_HISTORY
-        steps = tuple(step for job in read for step in read_failed_steps(job, reader, characters // len(read), history))
-        changed = _changed_paths(reader, pull_request) if pull_request is not None and steps else ()
+        earlier_failures = read_failure_history(event, run, reader, history, branch) if read else NO_HISTORY
+        steps = tuple(
+            step for job in read for step in read_failed_steps(job, reader, characters // len(read), earlier_failures)
+        )
+        files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
         return WorkflowFacts(
             run=run,
             pull_request=pull_request,
@@ -120,7 +122,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             failed=tuple(name for job in jobs for name in failed_step_names(job)),
             steps=steps,
             omitted=0 if stale else len(jobs) - len(read),
-            changed=changed,
+            changed=tuple(file.path for file in files),
         )
 
     def history_update(self, event: Event, facts: WorkflowFacts) -> HistoryUpdate:
@@ -143,10 +145,10 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             return HistoryUpdate()
         return HistoryUpdate(failures, (end,))
 
-    def find_superseded_reason(self, event: Event, facts: WorkflowFacts, record: RepositoryHistory) -> str | None:
+    def find_superseded_reason(self, event: Event, facts: WorkflowFacts, history: RepositoryHistory) -> str | None:
         """Return a reason if a later run or attempt has ended; GitHub does not deliver events in order."""
         run, branch = facts.run, _branch(facts.run, event)
-        for end in record.ends(run.workflow_id):
+        for end in history.ends(run.workflow_id):
             if _is_comparable(end, run, branch) and end.order > _order(run):
                 ended = "passed" if end.passed else "failed"
                 return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
@@ -158,7 +160,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             return Conversation(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
 
-    def variables(self, event: Event, facts: WorkflowFacts) -> Mapping[str, object]:
+    def variables(self, facts: WorkflowFacts) -> Mapping[str, object]:
         return {
             "run": facts.run,
             "pull_request": facts.pull_request,
@@ -194,7 +196,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             parts.append(f"{len(unread)} {'log' if len(unread) == 1 else 'logs'} ({', '.join(dict.fromkeys(unread))})")
         return "; ".join(parts) or None
 
-    def comment_variables(self, event: Event, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
+    def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
         """`shown_by` is the log line that the reply quotes; None if no log contains it: the cause is then a guess."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
@@ -205,16 +207,11 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             "places": tuple(place for place in analysis.where if _is_known_path(facts, place.path)),
         }
 
-    def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis, rule: Rule) -> tuple[Action, ...]:
-        labels = plan_labels(analysis)
-        if not analysis.comment:
-            return labels
+    def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
         create = not facts.passed and (analysis.worth_saying or facts.run.conclusion == "startup_failure")
         section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
-        return (
-            *labels,
-            EnsureComment(self.family, analysis.comment, create, section=section, footer=analysis.footer),
-        )
+        comment = plan_comment(analysis, self.family, create=create, section=section)
+        return (*plan_labels(analysis), *comment)
 
 
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")
@@ -253,10 +250,6 @@ def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None,
     current = [pull for pull in found if pull.head_sha == run.head_sha]
     oldest = min(current, key=lambda pull: pull.number, default=None)  # deterministic if one branch has two
     return oldest, oldest is None and bool(found)
-
-
-def _changed_paths(reader: Reader, pull_request: PullRequest) -> tuple[str, ...]:
-    return tuple(file.path for file in reader.files(pull_request.number)[:MAX_CHANGED_PATHS])
 
 
 def _is_known_path(facts: WorkflowFacts, path: str) -> bool:

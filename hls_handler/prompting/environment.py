@@ -14,7 +14,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hls_handler.prompting.folder import SourceFile, suggest_name
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt, truncate
-from hls_handler.untrusted.markdown import format_for_cell
 from hls_handler.untrusted.untrusted_text import (
     EXCERPT_ADVICE,
     PLACEHOLDER_START,
@@ -22,6 +21,7 @@ from hls_handler.untrusted.untrusted_text import (
     UntrustedText,
     contains_placeholder,
     find_broken_placeholder,
+    format_for_cell,
     with_formatter,
 )
 

@@ -20,9 +20,8 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.type_hints import TEXT_OPERATIONS
 from hls_handler.prompting.variables import mark_trusted
 from hls_handler.untrusted.cleaning import format_for_prompt
-from hls_handler.untrusted.markdown import format_for_comment
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
-from hls_handler.untrusted.untrusted_text import UntrustedText
+from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comment
 
 CHARACTERS_PER_TOKEN = 3.5
 """Average for English prose (about 4) and dense code (about 3), slightly on the safe side."""

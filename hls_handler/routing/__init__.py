@@ -1,22 +1,32 @@
 """Routing: decides if an event is processed and by which prompt, and names the responsible line of settings."""
 
-from hls_handler.routing.filters import FAILED, PASSED, addressed_to_bot, asked_to_skip, asks_how_to_start
-from hls_handler.routing.router import find_label_correction, route, route_with_settings
-from hls_handler.routing.values import (
-    LABEL_ACTIONS,
-    MARKER,
-    Ignored,
-    LabelCorrection,
+from hls_handler.routing.envelope import (
     RoutingInput,
-    Rule,
-    Shadow,
+    WebhookEnvelope,
     from_envelope,
     from_event,
+    parse_envelope,
+)
+from hls_handler.routing.filters import (
+    FAILED,
+    MARKER,
+    PASSED,
+    Ignored,
+    addressed_to_bot,
+    asked_to_skip,
+    asks_how_to_start,
+)
+from hls_handler.routing.router import (
+    LabelCorrection,
+    Rule,
+    Shadow,
+    find_label_correction,
+    route,
+    route_with_settings,
 )
 
 __all__ = [
     "FAILED",
-    "LABEL_ACTIONS",
     "MARKER",
     "PASSED",
     "Ignored",
@@ -24,12 +34,14 @@ __all__ = [
     "RoutingInput",
     "Rule",
     "Shadow",
+    "WebhookEnvelope",
     "addressed_to_bot",
     "asked_to_skip",
     "asks_how_to_start",
     "find_label_correction",
     "from_envelope",
     "from_event",
+    "parse_envelope",
     "route",
     "route_with_settings",
 ]

@@ -7,11 +7,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 from hls_handler.events import Account
-from hls_handler.routing.values import MARKER, REVIEW_REQUESTED, Ignored, RoutingInput
+from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
+
+IgnoredKind = Literal[
+    "no repository",
+    "repository not configured",
+    "repository disabled",
+    "event not enabled",
+    "no prompt",
+    "several prompts",
+    "prompt switched off",
+    "nothing relevant changed",
+    "nothing failed",
+    "nothing asked",
+    "another's review",
+    "own account",
+    "other bot",
+    "draft",
+    "asked to skip",
+    "no label of ours",
+]
+"""Keys under which ignored deliveries are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The event is not processed."""
+
+    kind: IgnoredKind
+    reason: str  # a sentence that names the required change, with its file and line
+
+
+MARKER = "<!-- hls:"
+"""The beginning of the invisible last line of our comments."""
 
 MAX_SEARCHED_CHARACTERS = 10_000
 """Characters of a comment that are searched."""
@@ -165,7 +199,7 @@ def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
         )
     if MARKER in routing_input.comment_body and same_login(routing_input.comment_author, bot.login):
         return True
-    is_label_or_status = routing_input.action in ("labeled", "unlabeled") or routing_input.event == "status"
+    is_label_or_status = routing_input.action in LABEL_ACTIONS or routing_input.event == "status"
     return is_label_or_status and same_login(routing_input.sender, bot.login)
 
 

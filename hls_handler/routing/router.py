@@ -2,21 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
 from hls_handler.events import Account
-from hls_handler.routing.filters import asked_to_skip, find_ignored, ignore_own_action, same_login
-from hls_handler.routing.values import (
-    LABEL_ACTIONS,
-    REVIEW_REQUESTED,
+from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.filters import (
     Ignored,
     IgnoredKind,
-    LabelCorrection,
-    PromptCatalogue,
-    RoutingInput,
-    Rule,
-    Shadow,
+    asked_to_skip,
+    find_ignored,
+    ignore_own_action,
+    same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Settings, Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A prompt that runs in addition to the rule's prompt and posts nothing."""
+
+    prompt: str  # "issues/strict"; its existence is checked when it runs
+    chosen_by: str  # key path in `prompts.use`
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The event is processed by `prompt`."""
+
+    event_key: str  # "issues.opened"
+    prompt: str  # "issues/analyze"
+    effective: EffectiveSettings  # the settings of its repository
+    file: str  # of the prompt: "prompts/issues/analyze.j2"
+    chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
+    shadow: Shadow | None = None
+
+    def why(self, sources: Sources) -> str:
+        """Return a sentence with the line of settings and the prompt file that enable the event.
+
+        Built on demand, because the receiver does not need it.
+        """
+        if self.chosen_by is not None:
+            return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
+        enabled_at = sources.where(f"{self.effective.key}.events")
+        return f"{enabled_at} enables {self.event_key}, and {self.file} is for it"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCorrection:
+    """A person changed a label of a field that Claude fills in: recorded without a prompt or a call to Claude."""
+
+    event_key: str  # "issues.unlabeled"
+    field: str  # "priority"
+    effective: EffectiveSettings
+
+    def why(self, sources: Sources) -> str:
+        """Return a sentence like that of `Rule.why`."""
+        enabled_at = sources.where(f"{self.effective.key}.events")
+        return f"{enabled_at} enables events of this kind, and changes of {self.field} labels by people are corrections"
+
+
+class PromptCatalogue(Protocol):
+    """The part of the prompt library that routing uses."""
+
+    def on(self, event_key: str) -> tuple[str, ...]:
+        """Names of the prompts with exactly this key in `on:`: "issues.opened" or "push" -> ("issues/analyze",)."""
+        ...
+
+    def label_groups(self, event: str) -> Mapping[str, str]:
+        """Maps each label that replies about an event can produce, in lower case, to its field: {"bug": "kind"}."""
+        ...
+
+    def file(self, name: str) -> str:
+        """The file of a prompt: "issues/analyze" -> "prompts/issues/analyze.j2". Raises KeyError if unknown."""
+        ...
+
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
 """Kinds of ignored events that may still be label corrections."""
@@ -34,24 +96,18 @@ def route(
 
     `bot` is the bot account, or None while it is unknown: then the worker decides which events HLS itself caused.
     """
-    routed = _route_to_prompt(routing_input, settings, table, catalogue, bot)
-    effective = table.find(routing_input.repository) if routing_input.repository is not None else None
-    if effective is None or isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
-        return routed
-    return find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot) or routed
-
-
-def _route_to_prompt(
-    routing_input: RoutingInput,
-    settings: Settings,
-    table: RepositoryTable,
-    catalogue: PromptCatalogue,
-    bot: Account | None,
-) -> Rule | Ignored:
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
         return effective
-    return route_with_settings(routing_input, effective, settings=settings, catalogue=catalogue, bot=bot)
+    if not _is_event_enabled(routing_input, effective):
+        listed = settings.sources.where(f"{effective.key}.events")
+        reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
+        routed: Rule | Ignored = Ignored("event not enabled", reason)
+    else:
+        routed = route_with_settings(routing_input, effective, settings=settings, catalogue=catalogue, bot=bot)
+    if isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
+        return routed
+    return find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot) or routed
 
 
 def route_with_settings(
@@ -75,7 +131,7 @@ def route_with_settings(
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
-    """Return the settings of the event's repository, or `Ignored` if they do not enable the event."""
+    """Return the settings of the event's repository, or `Ignored` if it has none or they disable it."""
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
         reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
@@ -85,14 +141,7 @@ def _find_settings(
         where = settings.sources.where("repositories")
         reason = f"no entry of {where} matches {routing_input.repository}; add one to process it"
         return Ignored("repository not configured", reason)
-    disabled = _find_disabled(routing_input, settings, effective)
-    if disabled is not None:
-        return disabled
-    if not _is_event_enabled(routing_input, effective):
-        listed = settings.sources.where(f"{effective.key}.events")
-        reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
-        return Ignored("event not enabled", reason)
-    return effective
+    return _find_disabled(routing_input, settings, effective) or effective
 
 
 def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:

@@ -11,7 +11,7 @@ from hls_handler.errors import HlsError
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
-from hls_handler.review.patch import parse_numbered
+from hls_handler.review import parse_numbered
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.samples import facts_of
@@ -35,7 +35,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
         name = f"{handler.family}/analyze"
         variables = template_variables(event, handler, facts, prompt=name, dry_run=False)
         reply = kind.model_validate(canned_reply(schema, _reading(variables)))
-        made = handler.comment_variables(event, facts, reply)
+        made = handler.comment_variables(facts, reply)
         yield {**variables, **made, "analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a")}
 
 

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import TypeAdapter
+
 from hls_handler.clients.reader import WireComparison, WireContent, WireJob
 from hls_handler.errors import Permanent
-from hls_handler.events import (
-    Comment,
-    Issue,
-    PullRequest,
-    Release,
-    Review,
-    WireComment,
-    WireIssue,
-    WirePullRequest,
-    WireRelease,
-    WireReview,
-)
+from hls_handler.events import Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 from hls_handler.sandbox import repository_shapes, shapes, world
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import Thread
+
+_ISSUE, _PULL_REQUEST, _COMMENT = TypeAdapter(Issue), TypeAdapter(PullRequest), TypeAdapter(Comment)
+_REVIEW, _RELEASE = TypeAdapter(Review), TypeAdapter(Release)
 
 
 class SandboxReader:
@@ -33,11 +27,11 @@ class SandboxReader:
 
     def issue(self, number: int) -> Issue:
         thread = self._thread(number)
-        return WireIssue.model_validate({**thread.document, "labels": _labels(thread)}).value()
+        return _ISSUE.validate_python({**thread.document, "labels": _labels(thread)})
 
     def pull_request(self, number: int) -> PullRequest:
         thread = self._pull(number)
-        return WirePullRequest.model_validate({**thread.document, "labels": _labels(thread)}).as_pull_request()
+        return _PULL_REQUEST.validate_python({**thread.document, "labels": _labels(thread)})
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         return tuple(
@@ -58,7 +52,7 @@ class SandboxReader:
             shapes.review(thread, review, self._state.association(self._repository, review.author.login))
             for review in thread.reviews
         )
-        return tuple(WireReview.model_validate(document).value() for document in told)
+        return tuple(_REVIEW.validate_python(document) for document in told)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         return tuple(
@@ -79,7 +73,7 @@ class SandboxReader:
             shapes.comment(thread, one, self._state.association(self._repository, one.author.login))
             for one in thread.comments[max(len(thread.comments) - most, 0) :]
         )
-        return tuple(WireComment.model_validate(document).value() for document in told)
+        return tuple(_COMMENT.validate_python(document) for document in told)
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         run = self._state.run(self._repository, run_id)
@@ -108,7 +102,7 @@ class SandboxReader:
 
     def releases(self) -> tuple[Release, ...]:
         told = (repository_shapes.release(one) for one in self._state.releases(self._repository)[:100])
-        return tuple(WireRelease.model_validate(document).value() for document in told)
+        return tuple(_RELEASE.validate_python(document) for document in told)
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         world = self._state.world

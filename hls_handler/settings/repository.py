@@ -23,7 +23,7 @@ from hls_handler.settings.globs import find_glob_problem
 from hls_handler.settings.model import Confidence, Expected, Language, Length, Section, Tone
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.yaml_parser import VARIABLE, Tree, decode, iter_leaves, parse_tree
-from hls_handler.untrusted.markdown import format_for_cell
+from hls_handler.untrusted.markdown import sanitize_code_span
 
 PATH = ".github/hls.yaml"
 MAX_BYTES = 65_536
@@ -296,7 +296,7 @@ keys: {keys}.
 
 def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     """`problems` quote the file, which is untrusted text: each is shown as code, cleaned and redacted."""
-    lines = "\n".join(f"- `{format_for_cell.in_code_span(problem)}`" for problem in problems)
+    lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())
     return EnsureComment(
         PROBLEMS_COMMENT_FAMILY, PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys), create=True

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from hls_handler.untrusted.redaction import redact
 
@@ -18,13 +17,13 @@ ZERO_WIDTH_SPACE = "\u200b"
 RESERVED_CHARACTERS = re.compile("[\ue000-\ue01f]")
 """Characters that are removed from all input, because placeholders consist of them."""
 
-SURROGATES = re.compile("[\ud800-\udfff]")
+SURROGATES = re.compile("[\ud800-\udfff]")  # JSON can contain them, UTF-8 cannot
 OTHER_LINE_ENDS = re.compile("[\x0b\x0c\r\x85\u2028\u2029]")
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-TAG_CHARACTERS = re.compile("[\U000e0000-\U000e007f]")
 INVISIBLE = re.compile(
-    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except newline and tab
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction: change the displayed order (CVE-2021-42574)
+    "\U000e0000-\U000e007f"  # tags: an invisible copy of ASCII; without them flags of regions become black flags
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0"
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff]"
 )
 JOINERS = re.compile("[\u200c\u200d\ufe0e\ufe0f]+")
@@ -42,33 +41,8 @@ class CodeText(str):
     __slots__ = ()
 
 
-def replace_surrogates(text: str) -> str:
-    """Replace surrogates, which JSON can contain and UTF-8 cannot, by U+FFFD."""
-    return SURROGATES.sub("\ufffd", text)
-
-
-def normalize_line_ends(text: str) -> str:
-    """Replace CRLF by newlines, other line ends by spaces, so that a numbered line cannot contain a second one."""
-    return OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))
-
-
-def remove_controls(text: str) -> str:
-    """Remove control characters except newline and tab."""
-    return CONTROLS.sub("", text)
-
-
-def remove_bidi_controls(text: str) -> str:
-    """Remove characters that change the displayed order of the text ("Trojan Source", CVE-2021-42574)."""
-    return BIDI_CONTROLS.sub("", text)
-
-
-def remove_tag_characters(text: str) -> str:
-    """Remove an invisible copy of ASCII. The flags of England, Scotland and Wales become black flags."""
-    return TAG_CHARACTERS.sub("", text)
-
-
 def remove_invisible(text: str) -> str:
-    """Remove invisible characters. Joiners and variation selectors stay where a script or an emoji may need them."""
+    """Remove control and invisible characters. Joiners and variation selectors stay where spelling may need them."""
     return JOINERS.sub(_keep_needed_joiner, INVISIBLE.sub("", text))
 
 
@@ -77,11 +51,6 @@ def _keep_needed_joiner(found: re.Match[str]) -> str:
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""
-
-
-def remove_reserved(text: str) -> str:
-    """Remove the private-use characters that placeholders consist of."""
-    return RESERVED_CHARACTERS.sub("", text)
 
 
 def remove_html_comments(text: str) -> str:
@@ -107,22 +76,12 @@ def remove_html_comments(text: str) -> str:
     return f"{rest[:start]}[unclosed HTML comment: {len(rest) - start:,} characters cut]"
 
 
-CODE_STEPS: tuple[Callable[[str], str], ...] = (
-    replace_surrogates,
-    normalize_line_ends,
-    remove_controls,
-    remove_bidi_controls,
-    remove_tag_characters,
-    remove_invisible,
-    remove_reserved,
-)
-
-
 def clean(text: str) -> str:
     """Apply all steps; `CodeText` keeps its HTML comments."""
     is_code = isinstance(text, CodeText)
-    for step in CODE_STEPS:
-        text = step(text)
+    text = SURROGATES.sub("\ufffd", text)
+    text = OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))  # a numbered line must not contain a second one
+    text = RESERVED_CHARACTERS.sub("", remove_invisible(text))
     return text if is_code else remove_html_comments(text)
 
 

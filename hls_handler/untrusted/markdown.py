@@ -19,12 +19,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, truncate
 from hls_handler.untrusted.redaction import redact
-from hls_handler.untrusted.untrusted_text import MarkdownFormatter
 
 LONGEST_TEXT = 30_000
 """Limit on the characters of one text in a comment, which may have 65,536 in total."""
@@ -50,7 +48,7 @@ FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 def sanitize_blocks(text: str) -> str:
     """Sanitize Markdown blocks for a comment. Adds a newline at the start or end if a block needs its own line."""
-    lines = _sanitize_blocks(_clean_text(text).split("\n"), depth=0)
+    lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
     if FENCE.match(lines[-1]) or QUOTE.match(lines[-1]):
@@ -60,7 +58,7 @@ def sanitize_blocks(text: str) -> str:
 
 def sanitize_inline(text: str) -> str:
     """Sanitize a text as one line of Markdown, for table cells, headings and list items."""
-    line = _sanitize_line(" ".join(_clean_text(text).split()))
+    line = _sanitize_line(_one_line(text))
     line = re.sub(r"\\.|\|", lambda found: "\\|" if found[0] == "|" else found[0], line)
     mark = BLOCK_MARKER.match(line)
     if mark is not None:
@@ -69,42 +67,31 @@ def sanitize_inline(text: str) -> str:
     return _seal(line)
 
 
-@dataclass(frozen=True, slots=True)
-class _CommentFormatter(MarkdownFormatter):
-    """`TextFormatter` for comments: sanitizes untrusted text for its context in the template's Markdown."""
-
-    in_text: Callable[[str], str]
-
-    def __call__(self, text: str, nonce: str) -> str:  # noqa: ARG002 (a comment has no delimiters)
-        return self.in_text(truncate(text, LONGEST_TEXT))
-
-    def in_code_span(self, text: str) -> str:
-        """Sanitize for a code span of the template: one line without backticks, bars escaped for tables."""
-        line = " ".join(_clean_text(truncate(text, LONGEST_TEXT)).split())
-        return _sanitize_code(line.replace("`", "ˋ").replace("|", "\\|")) or " "  # an empty code span is not code
-
-    def in_code_block(self, text: str) -> str:
-        """Sanitize for a code block of the template: no line closes its fence."""
-        lines = _clean_text(truncate(text, LONGEST_TEXT)).split("\n")
-        return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
-
-    def in_link_target(self, text: str) -> str:
-        """Sanitize for the target of a link in the template: cannot end the target early, and has a safe scheme."""
-        url = quote("".join(_clean_text(truncate(text, LONGEST_TEXT)).split()), safe="/:?#=&%+,;~").replace(
-            "&", "&amp;"
-        )
-        return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
-
-    def in_html(self, text: str) -> str:
-        """Sanitize for a line with HTML of the template, where Markdown may be parsed or not: one line of text."""
-        return _escape_markup(" ".join(_clean_text(truncate(text, LONGEST_TEXT)).split()))
+def sanitize_code_span(text: str) -> str:
+    """Sanitize for a code span of the template: one line without backticks, bars escaped for tables."""
+    line = _one_line(text).replace("`", "ˋ").replace("|", "\\|")
+    return _sanitize_code(line) or " "  # an empty code span is not code
 
 
-format_for_comment = _CommentFormatter(sanitize_blocks)
-"""`TextFormatter` for comments."""
+def sanitize_code_block(text: str) -> str:
+    """Sanitize for a code block of the template: no line closes its fence."""
+    lines = _clean_text(truncate(text, LONGEST_TEXT)).split("\n")
+    return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
 
-format_for_cell = _CommentFormatter(sanitize_inline)
-"""`TextFormatter` for a single line in comments: table cells, headings, list items."""
+
+def sanitize_link_target(text: str) -> str:
+    """Sanitize for the target of a link in the template: cannot end the target early, and has a safe scheme."""
+    url = quote(_one_line(text).replace(" ", ""), safe="/:?#=&%+,;~").replace("&", "&amp;")
+    return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
+
+
+def sanitize_html(text: str) -> str:
+    """Sanitize for a line with HTML of the template, where Markdown may be parsed or not: one line of text."""
+    return _escape_markup(_one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_clean_text(truncate(text, LONGEST_TEXT)).split())
 
 
 def _clean_text(text: str) -> str:

@@ -5,18 +5,24 @@ A template sees each text as a placeholder; `find_contexts` finds the Markdown c
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import total_ordering
 from typing import Literal, Protocol
 
 from hls_handler.errors import PromptError
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean, truncate
+from hls_handler.untrusted.markdown import (
+    sanitize_blocks,
+    sanitize_code_block,
+    sanitize_code_span,
+    sanitize_html,
+    sanitize_inline,
+    sanitize_link_target,
+)
 from hls_handler.untrusted.redaction import redact
 
-PLACEHOLDER_START, PLACEHOLDER_END = (
-    "\ue000",
-    "\ue001",
-)  # private use: not changed by case filters, not used in templates
+PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private use: templates do not use them, filters keep them
 DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # so that a part of a placeholder is found
 
 PLACEHOLDER = re.compile(f"{PLACEHOLDER_START}([{DIGITS}]+){PLACEHOLDER_END}")
@@ -108,30 +114,36 @@ class TextFormatter(Protocol):
     def __call__(self, text: str, nonce: str, /) -> str: ...
 
 
-class MarkdownFormatter(ABC):
-    """A `TextFormatter` for Markdown, where escaping depends on the context of the text.
+@dataclass(frozen=True, slots=True)
+class CommentFormatter:
+    """A `TextFormatter` for comments: sanitizes a text for its context in the template's Markdown."""
 
-    An abstract class instead of a Protocol, because `format_text` checks it with isinstance for every text.
-    """
+    sanitize: Callable[[str], str]  # for text outside of code, link targets and HTML
 
-    __slots__ = ()
+    def __call__(self, text: str, nonce: str, /) -> str:  # noqa: ARG002 (a comment has no delimiters)
+        return self.sanitize(text)
 
-    @abstractmethod
-    def __call__(self, text: str, nonce: str, /) -> str: ...
+    def in_context(self, text: str, context: MarkdownContext) -> str:
+        kind, prefix = context
+        match kind:
+            case "text":
+                return f"{prefix}{self.sanitize(text)}"
+            case "code_span":
+                return sanitize_code_span(text)
+            case "code_block":
+                return sanitize_code_block(text).replace("\n", f"\n{prefix}")
+            case "link_target":
+                return sanitize_link_target(text)
+            case "html":
+                return sanitize_html(text)
 
-    @abstractmethod
-    def in_code_span(self, text: str) -> str: ...
 
-    @abstractmethod
-    def in_code_block(self, text: str) -> str: ...
-
-    @abstractmethod
-    def in_link_target(self, text: str) -> str: ...
-
-    @abstractmethod
-    def in_html(self, text: str) -> str: ...
+format_for_comment = CommentFormatter(sanitize_blocks)
+format_for_cell = CommentFormatter(sanitize_inline)
+"""For a single line in comments: table cells, headings, list items."""
 
 
+@total_ordering
 class UntrustedText:
     """Untrusted text. Rendering it appends it to `rendered_texts` and returns a placeholder with its index there.
 
@@ -193,15 +205,6 @@ class UntrustedText:
     def __lt__(self, other: str | UntrustedText) -> bool:
         return self._text < _plain(other)
 
-    def __le__(self, other: str | UntrustedText) -> bool:
-        return self._text <= _plain(other)
-
-    def __gt__(self, other: str | UntrustedText) -> bool:
-        return self._text > _plain(other)
-
-    def __ge__(self, other: str | UntrustedText) -> bool:
-        return self._text >= _plain(other)
-
     def __contains__(self, part: str | UntrustedText) -> bool:
         return _plain(part) in self._text
 
@@ -232,18 +235,7 @@ def count_missing(untrusted: UntrustedText) -> int:
 def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
     """Format the text that replaces its placeholder in this context."""
     show, text = untrusted._show, untrusted._text
-    if not isinstance(show, MarkdownFormatter):
-        return show(text, nonce)
-    kind, prefix = context
-    if kind == "code_block":
-        return show.in_code_block(text).replace("\n", f"\n{prefix}")
-    if kind == "code_span":
-        return show.in_code_span(text)
-    if kind == "link_target":
-        return show.in_link_target(text)
-    if kind == "html":
-        return show.in_html(text)
-    return f"{prefix}{show(text, nonce)}"
+    return show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:

@@ -18,8 +18,7 @@ from starlette.types import Lifespan
 from hls_handler.clients.rate_limit import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
-from hls_handler.events import WebhookEnvelope
-from hls_handler.routing import Ignored, LabelCorrection, Rule
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget

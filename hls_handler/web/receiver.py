@@ -12,8 +12,7 @@ from starlette.responses import JSONResponse, Response
 from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PayloadError, StoreUnavailable
-from hls_handler.events import WebhookEnvelope, parse_envelope
-from hls_handler.routing import Ignored, LabelCorrection, Rule
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, parse_envelope
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.webhook import (

@@ -16,8 +16,8 @@ import msgspec
 
 from hls_handler.deliveries import PRIORITY_BOT_REQUEST, PRIORITY_OTHER, PRIORITY_PULL_REQUEST, NewDelivery
 from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import REPOSITORY_NAME, REQUIRED_OBJECTS, WebhookEnvelope
-from hls_handler.routing import Ignored, LabelCorrection, Rule
+from hls_handler.events import REPOSITORY_NAME, REQUIRED_OBJECTS
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings, webhook_secrets
 

@@ -16,14 +16,14 @@ from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import Lease
 from hls_handler.errors import SettingsError, StoreUnavailable
-from hls_handler.events import Account, WebhookEnvelope
+from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import Reader
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
 from hls_handler.settings.model import EffectiveLabels, Settings

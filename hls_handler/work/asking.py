@@ -125,7 +125,7 @@ def _variables(job: Job, facts: Any, prompt: str) -> Mapping[str, object]:
 def _render(
     job: Job, facts: Any, prompt: str, reply: Reply, answers: tuple[ValidReply, ...], variables: Mapping[str, object]
 ) -> Analysis:
-    variables = {**variables, **job.handler.comment_variables(job.event, facts, reply)}
+    variables = {**variables, **job.handler.comment_variables(facts, reply)}
     key = job.store.database.secret(PROMPT_SECRET)
     with _template_errors_as_retryable():
         return render_analysis(
@@ -303,7 +303,7 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> S
     try:
         _check_shadow(job, shadow)
         analysis = analyse(job, facts, shadow=shadow.prompt)
-        result = prompt_result(analysis, job.handler.plan(job.event, facts, analysis, job.rule))
+        result = prompt_result(analysis, job.handler.plan(job.event, facts, analysis))
         return ShadowResult(shadow.prompt, "done", None, result, posted)
     except (LeaseLost, StoreUnavailable):
         raise

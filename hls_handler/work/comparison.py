@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -210,9 +210,8 @@ def load_stored_delivery(
     outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
     commented = any(outcome is not None and outcome.action == "comment" for outcome in outcomes)
     rule = Rule(event.key, prompt.name, effective, prompt.path)
-    then = replace(rule, prompt=answers[0].prompt_id.partition("@")[0])
     analysis = Analysis(tuple(answers), comment="a comment" if commented else None)
-    result = prompt_result(analysis, handler.plan(event, facts, analysis, then))
+    result = prompt_result(analysis, handler.plan(event, facts, analysis))
     calls = (call for call in store.calls.calls_of(row.guid) if not call.of_shadow)
     return StoredDelivery(row, event, handler, facts, rule, side(result, calls))
 
@@ -241,9 +240,9 @@ def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: byt
 
     handler, event, facts = stored.handler, stored.event, stored.facts
     answers, last, variables = ask_in_turn(library, stored.rule.prompt, _variables(stored), ask)
-    variables = {**variables, **handler.comment_variables(event, facts, answers[-1].reply)}
+    variables = {**variables, **handler.comment_variables(facts, answers[-1].reply)}
     analysis = render_analysis(library, last, answers, variables, key=key, has_footer=handler.has_sections)
-    result = prompt_result(analysis, handler.plan(event, facts, analysis, stored.rule))
+    result = prompt_result(analysis, handler.plan(event, facts, analysis))
     return side(result, [answer.usage for answer in answers])
 
 

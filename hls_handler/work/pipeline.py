@@ -21,7 +21,6 @@ from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, PromptLimits, SkipReason, check_conversation
-from hls_handler.handlers.labels import add_prompt_ids
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.work.active_config import WorkerContext
@@ -95,7 +94,7 @@ def _run_steps(job: Job) -> Ended:
         analysis = _analyse(job, facts, skip_reason)
     actions = _plan(job, facts, analysis)
     with job.recorded("posting"):
-        outcomes, posting = _post(job, facts, add_prompt_ids(actions, analysis))
+        outcomes, posting = _post(job, facts, actions)
     if analysis.answers:
         run_shadow(job, facts, prompt_result(analysis, actions), posting)
     reasons = [*([skip_reason.reason] if skip_reason else []), *(outcome.detail for outcome in outcomes)]
@@ -206,7 +205,7 @@ def _analyse(job: Job, facts: Any, skip_reason: SkipReason | None) -> Analysis:
 
 def _plan(job: Job, facts: Any, analysis: Analysis) -> tuple[Action, ...]:
     """Return the handler's actions; labels only for the conversation of the event, not for a fallback issue."""
-    actions = job.handler.plan(job.event, facts, analysis, job.rule)
+    actions = job.handler.plan(job.event, facts, analysis)
     if job.conversation is None or job.conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))
     return actions

@@ -7,15 +7,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hls_handler.ci.excerpts import Excerpt, cut
-from hls_handler.ci.steps import Step
+from hls_handler.ci.steps import WorkflowStep
 
 BEGIN = datetime(2026, 11, 20, 9, 14, 30, tzinfo=UTC)
 LOGS = Path(__file__).parent / "logs"
 
 
-def step(number: int, name: str, start_s: int | None, end_s: int | None, conclusion: str | None = "success") -> Step:
+def step(
+    number: int, name: str, start_s: int | None, end_s: int | None, conclusion: str | None = "success"
+) -> WorkflowStep:
     """Create a step; its times are seconds since the start of the job."""
-    return Step(number, name, conclusion, at(start_s), at(end_s))
+    return WorkflowStep(number, name, conclusion, at(start_s), at(end_s))
 
 
 def at(second: int | None) -> datetime | None:

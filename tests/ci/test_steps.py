@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from hls_handler.ci.log_lines import parse_line
-from hls_handler.ci.steps import Step, StepTracker
+from hls_handler.ci.steps import StepTracker, WorkflowStep
 from tests.ci.jobs import STEPS, stamped, step
 
 
-def steps_of(steps: Sequence[Step], lines: Iterable[str]) -> list[int | None]:
+def steps_of(steps: Sequence[WorkflowStep], lines: Iterable[str]) -> list[int | None]:
     tracker = StepTracker(steps)
     return [tracker.step_of(parse_line(line)) for line in lines]
 

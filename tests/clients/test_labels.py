@@ -96,7 +96,9 @@ def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> No
     writer = Github(api).writer(
         "o/r", bot=WE, memory=memory, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
-    action = EnsureLabels((BUG, HIGH, small), ("kind", "priority", "size"), said={"kind": "p@1", "priority": "q@2"})
+    action = EnsureLabels(
+        (BUG, HIGH, small), ("kind", "priority", "size"), prompt_ids={"kind": "p@1", "priority": "q@2"}
+    )
     writer.ensure_labels(7, action, labels=EffectiveLabels(), before={})
     assert memory.origins == {"bug": LabelOrigin("kind", "p@1"), "priority-high": LabelOrigin("priority", "q@2")}
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from hls_handler.ci.steps import WorkflowStep
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Comment, Issue, Label, PullRequest, Release
-from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, WorkflowJob, WorkflowStep
+from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, WorkflowJob
 from tests.clients.fake_github import MALLORY, FakeGithub, Fault
 
 ISSUE: dict[str, Any] = {

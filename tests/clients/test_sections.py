@@ -18,7 +18,14 @@ from hls_handler.clients.comment_body import (
     section_text,
 )
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
-from hls_handler.untrusted.markdown import format_for_comment, sanitize_blocks, sanitize_inline
+from hls_handler.untrusted.markdown import (
+    sanitize_blocks,
+    sanitize_code_block,
+    sanitize_code_span,
+    sanitize_html,
+    sanitize_inline,
+    sanitize_link_target,
+)
 from tests.untrusted.github_reading import MARKDOWN
 
 MARKER = "<!-- hls:pull_requests -->"
@@ -195,10 +202,10 @@ def test_source_changes_only_its_own_section(standing: str, body: str, footer: s
 PLACES = {
     "text": sanitize_blocks,
     "cell": sanitize_inline,
-    "code span": lambda text: f"`{format_for_comment.in_code_span(text)}`",
-    "code block": lambda text: f"```\n{format_for_comment.in_code_block(text)}\n```",
-    "link": lambda text: f"[a]({format_for_comment.in_link_target(text)})",
-    "html": format_for_comment.in_html,
+    "code span": lambda text: f"`{sanitize_code_span(text)}`",
+    "code block": lambda text: f"```\n{sanitize_code_block(text)}\n```",
+    "link": lambda text: f"[a]({sanitize_link_target(text)})",
+    "html": sanitize_html,
 }
 FORGERIES = {
     "mark": MARK_B,

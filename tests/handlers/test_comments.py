@@ -81,17 +81,17 @@ def test_a_conversation_gets_one_reply_to_newcomers() -> None:
 
 def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
     asked, started = facts(QUESTION), facts(NEWCOMER)
-    assert HANDLER.plan(commented(QUESTION), asked, analysis(REPLY), posting_to()) == (
+    assert HANDLER.plan(commented(QUESTION), asked, analysis(REPLY)) == (
         EnsureComment("comments-901", "Hello.", create=True),
     )
-    assert HANDLER.plan(commented(NEWCOMER), started, analysis(REPLY), posting_to()) == (
+    assert HANDLER.plan(commented(NEWCOMER), started, analysis(REPLY)) == (
         EnsureComment("onboarding", "Hello.", create=True),
     )
 
 
 def test_no_comment_is_created_if_the_answer_is_not_worth_saying() -> None:
     silent = analysis(REPLY.model_copy(update={"worth_saying": False}))
-    (action,) = HANDLER.plan(commented(QUESTION), facts(QUESTION), silent, posting_to())
+    (action,) = HANDLER.plan(commented(QUESTION), facts(QUESTION), silent)
     assert isinstance(action, EnsureComment)
     assert not action.create
 

@@ -42,22 +42,22 @@ def test_each_object_in_payloads_has_its_own_comment() -> None:
     """A second discussion does not overwrite the comment about the first."""
     handler = GenericHandler("discussion")
     received = replace(PUSH, name="discussion", payload={"discussion": {"id": 801, "title": "Is it broken?"}})
-    (action,) = handler.plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
+    (action,) = handler.plan(received, GenericFacts(), analysis(ANALYSIS))
     assert isinstance(action, EnsureComment)
     assert action.family == "discussion-801"
     status = {"deployment": {"id": 31}, "deployment_status": {"id": 77}}
     received = replace(PUSH, name="deployment_status", payload=status)
-    (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
+    (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS))
     assert isinstance(action, EnsureComment)
     assert action.family == "deployment_status-31"
 
 
 @pytest.mark.parametrize("payload", [{}, {"push": None}, {"push": {"id": "801"}}, {"push": "id"}])
 def test_events_without_an_object_id_share_one_comment(payload: dict[str, object]) -> None:
-    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(ANALYSIS), posting_to())
+    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(ANALYSIS))
     assert isinstance(action, EnsureComment)
     assert action.family == "push"
 
 
 def test_no_comment_text_is_no_action() -> None:
-    assert HANDLER.plan(PUSH, GenericFacts(), analysis(ANALYSIS, comment=None), posting_to()) == ()
+    assert HANDLER.plan(PUSH, GenericFacts(), analysis(ANALYSIS, comment=None)) == ()

@@ -42,7 +42,6 @@ from tests.handlers.world import (
     review_analysis,
     review_comment,
     reviewed,
-    rule,
 )
 
 BUDGET = PromptLimits(input_tokens=10_000)
@@ -136,8 +135,8 @@ def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) ->
     received = event_of(name)
     facts = handler.gather(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     declared = [
-        (handler.variable_types, handler.variables(received, facts)),
-        (handler.comment_variable_types, handler.comment_variables(received, facts, REPLIES[name])),
+        (handler.variable_types, handler.variables(facts)),
+        (handler.comment_variable_types, handler.comment_variables(facts, REPLIES[name])),
     ]
     for hints, values in declared:
         assert hints.keys() == values.keys()
@@ -176,7 +175,7 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
     facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
-    actions = handler.plan(event_of(name), facts, analysis(reply, comment=comment), rule("a/prompt"))
+    actions = handler.plan(event_of(name), facts, analysis(reply, comment=comment))
     assert [
         RequestedLabel("urgent!", "urgent") in action.requested
         for action in actions

@@ -12,7 +12,7 @@ from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.reader import EMPTY_HISTORY, Correction, EmptyHistory
-from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response, rule
+from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response
 
 HANDLER = IssueHandler()
 FACTS = IssueFacts(issue())
@@ -20,14 +20,14 @@ GROUPS = ("kind", "priority", "difficulty", "component")
 
 
 def plan(given: Analysis) -> tuple[Action, ...]:
-    return HANDLER.plan(event(issue()), FACTS, given, rule("issues/analyze"))
+    return HANDLER.plan(event(issue()), FACTS, given)
 
 
 def test_the_current_issue_is_read() -> None:
     now = issue(title="Crash at start")
     facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), EMPTY_HISTORY, PromptLimits(1_000))
     assert facts == IssueFacts(now)
-    assert HANDLER.variables(event(issue()), facts) == {"issue": now, "corrections": ()}
+    assert HANDLER.variables(facts) == {"issue": now, "corrections": ()}
     assert HANDLER.skip_reason(facts) is None
 
 
@@ -37,7 +37,7 @@ def test_the_newest_label_corrections_are_shown() -> None:
             return (Correction("priority", "priority-high", "priority-low", "Typo"),) * most
 
     facts = HANDLER.gather(event(issue()), FakeReader(issue()), Corrected(), PromptLimits(1_000))
-    assert HANDLER.variables(event(issue()), facts)["corrections"] == (
+    assert HANDLER.variables(facts)["corrections"] == (
         (Correction("priority", "priority-high", "priority-low", "Typo"),) * 6
     )
 
@@ -52,6 +52,7 @@ def test_an_analysis_becomes_labels_and_a_comment() -> None:
                 RequestedLabel("component-backend", "component"),
             ),
             GROUPS,
+            prompt_ids=dict.fromkeys(GROUPS, "p@1"),
         ),
         EnsureComment("issues", "Looks like a bug.", create=True),
     )
@@ -94,6 +95,7 @@ def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() 
             RequestedLabel("component-backend", "component"),
         ),
         GROUPS,
+        prompt_ids=dict.fromkeys(GROUPS, "p@1"),
     )
     assert actions[1] == EnsureComment("issues", "42", create=False)
 

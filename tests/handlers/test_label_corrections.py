@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.actions import EnsureComment, EnsureLabels, RequestedLabel
-from hls_handler.handlers.labels import AppliedLabel, add_prompt_ids, find_changed_corrections
-from tests.handlers.world import analysis, issue_analysis, issue_response, pull_request_analysis
+from hls_handler.handlers.labels import AppliedLabel, find_changed_corrections
 
 FIELDS = {
     "bug": "kind",
@@ -67,20 +65,3 @@ def test_only_labels_of_the_same_field_are_corrections() -> None:
     words = [AppliedLabel("kind", "bug", "p@1", None), AppliedLabel("priority", HIGH, "p@1", None)]
     changed = find_changed_corrections(words, ["question", HIGH], ours=["bug", HIGH], field_of=FIELDS)
     assert changed == (AppliedLabel("kind", "bug", "p@1", "question"),)
-
-
-def test_label_groups_get_the_id_of_the_prompt_whose_reply_has_the_field() -> None:
-    actions = (
-        EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",)),
-        EnsureComment("issues", "Hello.", create=True),
-    )
-    labels, comment = add_prompt_ids(actions, analysis(issue_analysis(), issue_response()))
-    assert isinstance(labels, EnsureLabels)
-    assert labels.said == {"kind": "p@1", "priority": "p@1", "difficulty": "p@1", "component": "p@1"}
-    assert comment is actions[1]
-
-
-def test_groups_without_a_reply_field_have_no_prompt_id() -> None:
-    (labels,) = add_prompt_ids([EnsureLabels((), ("size", "type"))], analysis(pull_request_analysis()))
-    assert isinstance(labels, EnsureLabels)
-    assert labels.said == {"type": "p@1"}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
 from hls_handler.handlers.labels import SHIPPED_LABELS, LabelPlan, LabelSpec, decide_labels, plan_labels, spec_of
-from tests.handlers.world import analysis, issue_analysis, issue_response
+from hls_handler.settings.model import EffectiveLabels
+from tests.handlers.world import analysis, issue_analysis, issue_response, pull_request_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -24,15 +25,15 @@ NOTHING = LabelPlan((), (), (), (), (), (), ())
 
 
 def decide(*requested: RequestedLabel, **given: Any) -> LabelPlan:
-    usual: dict[str, Any] = {
-        "groups": ("kind", "priority"),
-        "on_thread": frozenset(),
-        "memory": {},
-        "in_repository": NAMES,
-        "may_create": True,
-        "allow": ("*",),
-    }
-    return decide_labels(requested=requested, **{**usual, **given})
+    action = EnsureLabels(requested, given.get("groups", ("kind", "priority")), given.get("known", ()))
+    fields = ("create", "allow", "repository_allow", "repository_allow_source")
+    return decide_labels(
+        action,
+        EffectiveLabels(**{name: given[name] for name in fields if name in given}),
+        present=given.get("present", frozenset()),
+        memory=given.get("memory", {}),
+        in_repository=given.get("in_repository", NAMES),
+    )
 
 
 def test_a_requested_label_that_is_missing_is_added() -> None:
@@ -40,7 +41,7 @@ def test_a_requested_label_that_is_missing_is_added() -> None:
 
 
 def test_our_present_label_is_unchanged() -> None:
-    assert decide(BUG, on_thread=frozenset({"bug"}), memory={"bug": "ours"}) == NOTHING
+    assert decide(BUG, present=frozenset({"bug"}), memory={"bug": "ours"}) == NOTHING
 
 
 def test_rule_14_our_label_that_a_person_removed_is_not_added_again() -> None:
@@ -57,38 +58,38 @@ def test_another_label_of_the_group_may_replace_a_removed_one() -> None:
 
 
 def test_rule_14_a_persons_label_is_kept_and_no_other_of_its_group_is_added() -> None:
-    change = decide(HIGH, on_thread=frozenset({"priority-low"}))
+    change = decide(HIGH, present=frozenset({"priority-low"}))
     assert (change.add, change.remove) == ((), ())
     assert change.withheld == (("priority-high", "a person set priority-low"),)
 
 
 def test_a_requested_label_set_by_a_person_does_not_become_ours() -> None:
-    assert decide(HIGH, on_thread=frozenset({"priority-high"})) == NOTHING
+    assert decide(HIGH, present=frozenset({"priority-high"})) == NOTHING
 
 
 def test_our_label_that_a_person_removed_and_set_again_is_theirs() -> None:
-    change = decide(LOW, on_thread=frozenset({"priority-high"}), memory={"priority-high": "gone"})
+    change = decide(LOW, present=frozenset({"priority-high"}), memory={"priority-high": "gone"})
     assert (change.add, change.remove) == ((), ())
 
 
 def test_our_label_is_removed_if_a_person_set_one_of_the_same_group() -> None:
-    change = decide(HIGH, on_thread=frozenset({"priority-high", "priority-low"}), memory={"priority-high": "ours"})
+    change = decide(HIGH, present=frozenset({"priority-high", "priority-low"}), memory={"priority-high": "ours"})
     assert change.remove == ("priority-high",)
     assert change.withheld == (("priority-high", "a person set priority-low"),)
 
 
 def test_our_old_label_is_removed_if_another_of_its_group_is_requested() -> None:
-    change = decide(HIGH, on_thread=frozenset({"priority-low"}), memory={"priority-low": "ours"})
+    change = decide(HIGH, present=frozenset({"priority-low"}), memory={"priority-low": "ours"})
     assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
 
 
 def test_our_old_label_is_removed_if_none_of_its_group_is_requested() -> None:
-    change = decide(BUG, on_thread=frozenset({"priority-low"}), memory={"priority-low": "ours"})
+    change = decide(BUG, present=frozenset({"priority-low"}), memory={"priority-low": "ours"})
     assert (change.add, change.remove) == (("bug",), ("priority-low",))
 
 
 def test_groups_that_the_analysis_does_not_cover_are_unchanged() -> None:
-    change = decide(BUG, on_thread=frozenset({"size/small"}), memory={"size/small": "ours"})
+    change = decide(BUG, present=frozenset({"size/small"}), memory={"size/small": "ours"})
     assert (change.add, change.remove) == (("bug",), ())
 
 
@@ -99,7 +100,7 @@ def test_the_first_requested_label_of_a_group_is_set() -> None:
 
 
 def test_an_intended_label_that_is_present_is_confirmed_as_ours() -> None:
-    change = decide(BUG, on_thread=frozenset({"bug"}), memory={"bug": "intended"})
+    change = decide(BUG, present=frozenset({"bug"}), memory={"bug": "intended"})
     assert change == LabelPlan((), (), (), ("bug",), (), (), ())
 
 
@@ -114,16 +115,16 @@ def test_the_state_of_an_intended_label_that_is_no_longer_requested_is_deleted()
 
 
 def test_an_intended_label_that_is_no_longer_requested_is_removed_and_not_confirmed() -> None:
-    change = decide(HIGH, on_thread=frozenset({"priority-low"}), memory={"priority-low": "intended"})
+    change = decide(HIGH, present=frozenset({"priority-low"}), memory={"priority-low": "intended"})
     assert (change.add, change.remove, change.confirm) == (("priority-high",), ("priority-low",), ())
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"on_thread": frozenset({"BUG"}), "memory": {"bug": "ours"}}, NOTHING),
-        ({"on_thread": frozenset({"Bug"})}, NOTHING),
-        ({"in_repository": frozenset({"Bug"}), "may_create": False}, LabelPlan((), ("bug",), (), (), (), (), ())),
+        ({"present": frozenset({"BUG"}), "memory": {"bug": "ours"}}, NOTHING),
+        ({"present": frozenset({"Bug"})}, NOTHING),
+        ({"in_repository": frozenset({"Bug"}), "create": False}, LabelPlan((), ("bug",), (), (), (), (), ())),
     ],
     ids=["ours", "a person's", "in the repository"],
 )
@@ -142,7 +143,7 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
     [
         (
             BUG,
-            {"in_repository": frozenset(), "may_create": False},
+            {"in_repository": frozenset(), "create": False},
             "the repository has no such label, and labels.create is off in the settings",
         ),
         (BUG, {"allow": ("priority-*", "BUGS")}, "labels.allow in the settings does not allow it"),
@@ -151,7 +152,7 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
         (RequestedLabel(" ", "kind"), {}, "a label's name has 1 to 50 characters"),
         (
             BUG,
-            {"on_thread": frozenset(map(str, range(100)))},
+            {"present": frozenset(map(str, range(100)))},
             "the conversation has 100 labels, the most that GitHub allows",
         ),
     ],
@@ -171,11 +172,14 @@ REMOVED = "a person removed it"
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"on_thread": frozenset({"priority-low"}), "memory": {"priority-high": "gone"}}, SET_BY_PERSON),
-        ({"on_thread": frozenset({"priority-low"}), "in_repository": frozenset(), "may_create": False}, SET_BY_PERSON),
-        ({"memory": {"priority-high": "gone"}, "in_repository": frozenset(), "may_create": False}, REMOVED),
+        ({"present": frozenset({"priority-low"}), "memory": {"priority-high": "gone"}}, SET_BY_PERSON),
         (
-            {"on_thread": frozenset({"priority-low"}), "memory": {"priority-high": "gone"}, "allow": ()},
+            {"present": frozenset({"priority-low"}), "in_repository": frozenset(), "create": False},
+            SET_BY_PERSON,
+        ),
+        ({"memory": {"priority-high": "gone"}, "in_repository": frozenset(), "create": False}, REMOVED),
+        (
+            {"present": frozenset({"priority-low"}), "memory": {"priority-high": "gone"}, "allow": ()},
             "labels.allow in the settings does not allow it",
         ),
     ],
@@ -197,12 +201,12 @@ def test_a_name_of_50_characters_is_allowed() -> None:
 
 def test_a_removed_label_frees_a_slot() -> None:
     others = frozenset(map(str, range(99)))
-    change = decide(HIGH, on_thread=others | {"priority-low"}, memory={"priority-low": "ours"})
+    change = decide(HIGH, present=others | {"priority-low"}, memory={"priority-low": "ours"})
     assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
 
 
 def test_labels_are_added_up_to_githubs_limit() -> None:
-    change = decide(BUG, HIGH, on_thread=frozenset(map(str, range(99))))
+    change = decide(BUG, HIGH, present=frozenset(map(str, range(99))))
     assert change.add == ("bug",)
     assert change.withheld == (("priority-high", "the conversation has 100 labels, the most that GitHub allows"),)
 
@@ -215,14 +219,14 @@ def test_a_custom_label_is_replaced_by_another_of_its_field() -> None:
         SEARCH,
         groups=("component",),
         known=(PAYMENTS, SEARCH),
-        on_thread=frozenset({"team/payments"}),
+        present=frozenset({"team/payments"}),
         memory={"team/payments": "ours"},
     )
     assert (change.add, change.remove) == (("team/search",), ("team/payments",))
 
 
 def test_a_custom_label_set_by_a_person_prevents_others_of_its_field() -> None:
-    change = decide(SEARCH, groups=("component",), known=(PAYMENTS, SEARCH), on_thread=frozenset({"team/payments"}))
+    change = decide(SEARCH, groups=("component",), known=(PAYMENTS, SEARCH), present=frozenset({"team/payments"}))
     assert (change.add, change.withheld) == ((), (("team/search", "a person set team/payments"),))
 
 
@@ -230,7 +234,7 @@ def test_our_shipped_label_is_removed_if_its_field_now_has_custom_labels() -> No
     change = decide(
         RequestedLabel("defect", "kind"),
         known=(RequestedLabel("defect", "kind"),),
-        on_thread=frozenset({"bug"}),
+        present=frozenset({"bug"}),
         memory={"bug": "ours"},
     )
     assert (change.add, change.remove) == (("defect",), ("bug",))
@@ -244,7 +248,7 @@ def test_several_labels_of_a_list_are_set() -> None:
         docs,
         groups=(api.group, docs.group, web.group),
         known=(api, docs, web),
-        on_thread=frozenset({"area/web", "area/docs"}),
+        present=frozenset({"area/web", "area/docs"}),
         memory={"area/web": "ours"},
     )
     assert (change.add, change.remove, change.withheld) == (("area/api",), ("area/web",), ())
@@ -287,24 +291,24 @@ label_lists = st.lists(st.sampled_from([RequestedLabel(spec.name, spec.group) fo
 
 @given(
     requested=label_lists,
-    on_thread=st.frozensets(label_names, max_size=8),
+    present=st.frozensets(label_names, max_size=8),
     memory=label_states,
     may_create=st.booleans(),
 )
 def test_rule_14_only_our_labels_are_removed_and_removed_ones_are_not_added_again(
-    requested: list[RequestedLabel], on_thread: frozenset[str], memory: dict[str, Any], may_create: bool
+    requested: list[RequestedLabel], present: frozenset[str], memory: dict[str, Any], may_create: bool
 ) -> None:
-    change = decide(*requested, on_thread=on_thread, memory=memory, may_create=may_create)
+    change = decide(*requested, present=present, memory=memory, create=may_create)
     assert all(memory.get(name) in ("ours", "intended") for name in change.remove)
     assert not any(memory.get(name) in ("ours", "gone") for name in change.add)
-    assert not {name.casefold() for name in change.add} & {name.casefold() for name in on_thread}
+    assert not {name.casefold() for name in change.add} & {name.casefold() for name in present}
     assert len(change.add) == len({label.group for label in requested if label.name in change.add})
 
 
-@given(requested=label_lists, on_thread=st.frozensets(label_names, max_size=8))
-def test_the_decision_is_idempotent(requested: list[RequestedLabel], on_thread: frozenset[str]) -> None:
-    change = decide(*requested, on_thread=on_thread)
-    after = decide(*requested, on_thread=on_thread | set(change.add), memory=dict.fromkeys(change.add, "ours"))
+@given(requested=label_lists, present=st.frozensets(label_names, max_size=8))
+def test_the_decision_is_idempotent(requested: list[RequestedLabel], present: frozenset[str]) -> None:
+    change = decide(*requested, present=present)
+    after = decide(*requested, present=present | set(change.add), memory=dict.fromkeys(change.add, "ours"))
     assert (after.add, after.remove, after.removed_by_person) == ((), (), ())
 
 
@@ -352,13 +356,14 @@ def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Pa
             ),
             GROUPS,
             NOT_SHIPPED,
+            dict.fromkeys(GROUPS, "p@1"),
         ),
     )
 
 
 def test_groups_of_values_without_a_label_are_covered(tmp_path: Path) -> None:
     assert plan_labels(analysis(reply(tmp_path, kind="question", component="none"))) == (
-        EnsureLabels((), GROUPS, NOT_SHIPPED),
+        EnsureLabels((), GROUPS, NOT_SHIPPED, dict.fromkeys(GROUPS, "p@1")),
     )
 
 
@@ -382,3 +387,14 @@ def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
 def test_no_action_if_no_reply_covers_a_label_group() -> None:
     assert plan_labels(analysis(issue_response())) == ()
     assert plan_labels(analysis()) == ()
+
+
+def test_label_groups_get_the_id_of_the_prompt_whose_reply_has_the_field() -> None:
+    (labels,) = plan_labels(analysis(issue_analysis(), issue_response()))
+    assert labels.prompt_ids == {"kind": "p@1", "priority": "p@1", "difficulty": "p@1", "component": "p@1"}
+
+
+def test_groups_without_a_reply_field_have_no_prompt_id() -> None:
+    (labels,) = plan_labels(analysis(pull_request_analysis()), RequestedLabel("size/small", "size"))
+    assert labels.groups == ("size", "type")
+    assert labels.prompt_ids == {"type": "p@1"}

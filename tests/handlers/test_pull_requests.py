@@ -23,7 +23,7 @@ from hls_handler.handlers.pull_requests import (
 )
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.patch import parse_numbered
+from hls_handler.review import parse_numbered
 from hls_handler.settings.globs import PathFilter
 from hls_handler.settings.model import Findings
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
@@ -36,7 +36,6 @@ from tests.handlers.world import (
     issue_response,
     pull_request,
     pull_request_analysis,
-    rule,
 )
 
 BUDGET = 100_000
@@ -237,12 +236,12 @@ def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullReque
 
 
 def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
-    return HANDLER.plan(event(pull_request()), facts, given, rule("pull_requests/analyze"))
+    return HANDLER.plan(event(pull_request()), facts, given)
 
 
 def test_the_current_pull_request_and_its_patches_are_read() -> None:
     facts = gather(file(), LOGO, title="Cube it", head_sha="f" * 40)
-    variables = HANDLER.variables(event(pull_request()), facts)
+    variables = HANDLER.variables(facts)
     assert variables["pull_request"] == pull_request(title="Cube it", head_sha="f" * 40, changed_files=2)
     assert [f.path for f in facts.files] == ["area.py"]
     assert variables["files"] == facts.files
@@ -329,7 +328,11 @@ def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sen
 
 def test_an_analysis_becomes_labels_and_a_comment() -> None:
     assert plan(gather(file(additions=60)), analysis(pull_request_analysis(), comment="Squares.")) == (
-        EnsureLabels((RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")), ("size", "type")),
+        EnsureLabels(
+            (RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")),
+            ("size", "type"),
+            prompt_ids={"type": "p@1"},
+        ),
         EnsureComment("pull_requests", "Squares.", create=True),
     )
 
@@ -364,7 +367,7 @@ def test_a_reply_of_another_type_does_not_change_the_type_label() -> None:
 def test_comment_variables_have_the_commit_and_the_anchored_findings() -> None:
     facts = gather(file(), head_sha="0123456789abcdef0123456789abcdef01234567")
     lost, moved = finding(quote="never written"), finding(line=7, title="Moved")
-    variables = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=[lost, moved]))
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[lost, moved]))
     assert variables["commit"] == "0123456789"
     assert variables["findings"] == (finding(line=2, title="Moved"),)
     assert variables["dropped"] == 1
@@ -372,13 +375,12 @@ def test_comment_variables_have_the_commit_and_the_anchored_findings() -> None:
 
 def test_the_comment_names_the_commit_that_was_read_not_that_of_the_event() -> None:
     facts = gather(file(), head_sha="f" * 40)
-    variables = HANDLER.comment_variables(event(pull_request(head_sha="e" * 40)), facts, pull_request_analysis())
+    variables = HANDLER.comment_variables(facts, pull_request_analysis())
     assert variables["commit"] == "ffffffffff"
 
 
 def test_findings_about_files_that_were_not_shown_are_dropped() -> None:
     variables = HANDLER.comment_variables(
-        event(pull_request()),
         gather(file(), file("uv.lock")),
         pull_request_analysis(findings=[finding(path="uv.lock")]),
     )
@@ -386,7 +388,7 @@ def test_findings_about_files_that_were_not_shown_are_dropped() -> None:
 
 
 def test_a_reply_of_another_type_has_no_findings() -> None:
-    variables = HANDLER.comment_variables(event(pull_request()), gather(file()), issue_response())
+    variables = HANDLER.comment_variables(gather(file()), issue_response())
     assert (variables["findings"], variables["dropped"]) == ((), 0)
 
 
@@ -408,6 +410,6 @@ def test_findings_below_the_thresholds_are_counted_and_not_shown(shown: dict[str
     ]
     budget = PromptLimits(10_000, shown=Findings.model_validate(shown))
     facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), EMPTY_HISTORY, budget)
-    variables = HANDLER.comment_variables(event(pull_request()), facts, pull_request_analysis(findings=found))
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
     assert (variables["held_back"], variables["dropped"]) == (3 - len(titles), 0)

@@ -23,7 +23,6 @@ from tests.handlers.world import (
     review_analysis,
     review_comment,
     reviewed,
-    rule,
 )
 
 HANDLER = ReviewHandler()
@@ -42,11 +41,11 @@ def gather(
 
 
 def plan(facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List.") -> tuple[Action, ...]:
-    return HANDLER.plan(reviewed(facts.review), facts, analysis(*replies, comment=comment), rule("reviews/analyze"))
+    return HANDLER.plan(reviewed(facts.review), facts, analysis(*replies, comment=comment))
 
 
 def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
-    return HANDLER.comment_variables(reviewed(facts.review), facts, reply)["todos"]
+    return HANDLER.comment_variables(facts, reply)["todos"]
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------
@@ -196,7 +195,7 @@ def test_the_comment_number_decides_between_equal_quotes() -> None:
 @pytest.mark.parametrize("quote", ["Rewrite it in Rust.", "", "  "])
 def test_a_request_whose_quote_is_not_in_the_review_is_dropped_and_counted(quote: str) -> None:
     facts, reply = gather(review(), review_comment()), review_analysis(request(quote))
-    variables = HANDLER.comment_variables(reviewed(facts.review), facts, reply)
+    variables = HANDLER.comment_variables(facts, reply)
     assert variables == {"commit": "abcdef0123", "todos": (), "dropped": 1}
     assert plan(facts, reply) == (NEEDS_CHANGES,)
 
@@ -320,7 +319,7 @@ def test_a_quote_in_the_text_takes_precedence_over_comments() -> None:
 
 
 def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
-    ghost = GHOST.value()
+    ghost = GHOST
     facts = gather(review(user=ghost, state="approved"), others=(review(id=1, user=ghost),))
     assert facts.objections
     assert plan(facts, review_analysis())[1:] == (

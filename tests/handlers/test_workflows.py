@@ -125,7 +125,7 @@ def test_failures_on_other_branches_without_a_pull_request_are_not_posted(run: W
 
 
 def steps_shown(found: WorkflowFacts) -> tuple[ShownStep, ...]:
-    steps = HANDLER.variables(ran(RUN), found)["steps"]
+    steps = HANDLER.variables(found)["steps"]
     assert isinstance(steps, tuple)
     return steps
 
@@ -261,16 +261,16 @@ def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
     skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOTHING_FAILED
-    shown = HANDLER.comment_variables(ran(PASSED), found, NOTHING_FAILED)
+    shown = HANDLER.comment_variables(found, NOTHING_FAILED)
     assert (shown["passed"], shown["flaky"]) == (True, False)
     expected = EnsureComment("workflows", "Hello.", create=False, section="workflow-5-pull-request")
-    assert HANDLER.plan(ran(PASSED), found, analysis(NOTHING_FAILED), posting_to()) == (expected,)
+    assert HANDLER.plan(ran(PASSED), found, analysis(NOTHING_FAILED)) == (expected,)
 
 
 def test_a_run_that_passes_in_a_later_attempt_is_flaky() -> None:
     again = replace(RUN, conclusion="success", run_attempt=2)
     found = facts(again, record=FakeRecord(ends=(ended(run_id=70, run_number=41, head_sha=RUN.head_sha),)))
-    assert HANDLER.comment_variables(ran(again), found, NOTHING_FAILED)["flaky"] is True
+    assert HANDLER.comment_variables(found, NOTHING_FAILED)["flaky"] is True
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | 
 
 
 def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
-    return HANDLER.comment_variables(ran(RUN), found, workflow_analysis(**reply))
+    return HANDLER.comment_variables(found, workflow_analysis(**reply))
 
 
 def test_the_quoted_log_line_is_found() -> None:
@@ -353,10 +353,10 @@ def test_each_workflow_has_its_own_section() -> None:
     found = facts()
     answered = analysis(workflow_analysis())
     expected = EnsureComment("workflows", "Hello.", create=True, section="workflow-5-pull-request")
-    assert HANDLER.plan(ran(RUN), found, answered, posting_to()) == (expected,)
-    silent = HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(worth_saying=False)), posting_to())
+    assert HANDLER.plan(ran(RUN), found, answered) == (expected,)
+    silent = HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(worth_saying=False)))
     assert silent == (replace(expected, create=False),)
-    assert HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(), comment=None), posting_to()) == ()
+    assert HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(), comment=None)) == ()
 
 
 def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
@@ -365,7 +365,7 @@ def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOT_STARTED
-    (action,) = HANDLER.plan(ran(run), found, replace(analysis(), comment="Could not start."), posting_to())
+    (action,) = HANDLER.plan(ran(run), found, replace(analysis(), comment="Could not start."))
     assert isinstance(action, EnsureComment)
     assert action.create
 

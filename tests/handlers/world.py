@@ -68,14 +68,12 @@ def event(thread: Issue | PullRequest) -> Event:
         action="opened",
         repository=Repository(1, "octo/hello", False, None, "main", "Python"),
         sender=MONA,
-        installation=None,
         issue=thread if isinstance(thread, Issue) else None,
         pull_request=thread if isinstance(thread, PullRequest) else None,
         review=None,
         comment=None,
         workflow_run=None,
         release=None,
-        changed=frozenset(),
         payload={},
     )
 

@@ -38,20 +38,20 @@ COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LON
 def issue_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["issues"], issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
     received = event(subject)
-    return handler.variables(received, handler.gather(received, FakeReader(subject), EMPTY_HISTORY, BUDGET))
+    return handler.variables(handler.gather(received, FakeReader(subject), EMPTY_HISTORY, BUDGET))
 
 
 def pull_request_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
     received = event(subject)
-    return handler.variables(received, handler.gather(received, FakeReader(subject, FILES), EMPTY_HISTORY, BUDGET))
+    return handler.variables(handler.gather(received, FakeReader(subject, FILES), EMPTY_HISTORY, BUDGET))
 
 
 def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
     received = reviewed(one, PULL_REQUEST)
     reader = FakeReader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
-    return handler.variables(received, handler.gather(received, reader, EMPTY_HISTORY, BUDGET))
+    return handler.variables(handler.gather(received, reader, EMPTY_HISTORY, BUDGET))
 
 
 @pytest.mark.parametrize(

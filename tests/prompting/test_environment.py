@@ -14,7 +14,13 @@ from hls_handler.errors import PromptError
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, collect, place_of
 from hls_handler.prompting.folder import SourceFile
 from hls_handler.prompting.render import render, render_comment
-from hls_handler.untrusted.markdown import format_for_cell, sanitize_inline
+from hls_handler.untrusted.markdown import (
+    sanitize_code_block,
+    sanitize_code_span,
+    sanitize_html,
+    sanitize_inline,
+    sanitize_link_target,
+)
 from hls_handler.untrusted.placeholders import Placeholders
 from tests.prompting.samples import ANALYSIS, FRONT, ISSUE, KEY, issue_variables, load
 
@@ -114,10 +120,10 @@ def test_code_is_not_truncated(tmp_path: Path) -> None:
     ("template", "text"),
     [
         ("| {{ issue.title | inline }} |", f"| {sanitize_inline(LONG.title)} |"),
-        ("`{{ issue.title | inline }}`", f"`{format_for_cell.in_code_span(LONG.title)}`"),
-        ("```\n{{ issue.title | inline }}\n```", f"```\n{format_for_cell.in_code_block(LONG.title)}\n```"),
-        ("[x]({{ issue.title | inline }})", f"[x]({format_for_cell.in_link_target(LONG.title)})"),
-        ("<b>{{ issue.title | inline }}</b>", f"<b>{format_for_cell.in_html(LONG.title)}</b>"),
+        ("`{{ issue.title | inline }}`", f"`{sanitize_code_span(LONG.title)}`"),
+        ("```\n{{ issue.title | inline }}\n```", f"```\n{sanitize_code_block(LONG.title)}\n```"),
+        ("[x]({{ issue.title | inline }})", f"[x]({sanitize_link_target(LONG.title)})"),
+        ("<b>{{ issue.title | inline }}</b>", f"<b>{sanitize_html(LONG.title)}</b>"),
     ],
     ids=["table cell", "code span", "code block", "link target", "HTML"],
 )

@@ -114,7 +114,7 @@ def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], wha
         case "next":
             return library.find_next_prompt(prompt.name, reply) or ""
         case "comment":
-            made = handler.comment_variables(event, facts, reply)
+            made = handler.comment_variables(facts, reply)
             return render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY) or ""
     raise AssertionError(f"unknown block `text {what}`")
 

@@ -14,11 +14,10 @@ from pydantic import SecretStr
 
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import connect
-from hls_handler.events import parse_envelope
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
-from hls_handler.routing import Rule, from_envelope, route
+from hls_handler.routing import Rule, from_envelope, parse_envelope, route
 from hls_handler.sandbox.seen import Seen
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State

@@ -9,9 +9,17 @@ import pytest
 
 from hls_handler.clients.comment_body import marker
 from hls_handler.errors import PayloadError
-from hls_handler.events import REQUIRED_OBJECTS, EnvelopeAccount, WebhookEnvelope, parse_envelope, parse_event
+from hls_handler.events import REQUIRED_OBJECTS, parse_event
 from hls_handler.prompting import recorded
-from hls_handler.routing import MARKER, RoutingInput, from_envelope, from_event
+from hls_handler.routing import (
+    MARKER,
+    RoutingInput,
+    WebhookEnvelope,
+    from_envelope,
+    from_event,
+    parse_envelope,
+)
+from hls_handler.routing.envelope import EnvelopeAccount
 
 RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in REQUIRED_OBJECTS]
 

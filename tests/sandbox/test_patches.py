@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.review.patch import parse_patch
+from hls_handler.review import parse_patch
 from hls_handler.sandbox.patches import made_up_files
 
 

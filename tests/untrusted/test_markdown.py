@@ -11,8 +11,9 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
-from hls_handler.untrusted.markdown import format_for_cell, format_for_comment, sanitize_blocks, sanitize_inline
+from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_inline
 from hls_handler.untrusted.placeholders import Placeholders
+from hls_handler.untrusted.untrusted_text import format_for_cell, format_for_comment
 from tests.untrusted.github_reading import MARKDOWN, dangers
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)

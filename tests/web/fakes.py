@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Message
 from hls_handler.clients.rate_limit import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
 from hls_handler.errors import StoreUnavailable
-from hls_handler.events import WebhookEnvelope
-from hls_handler.routing import Ignored, Rule
+from hls_handler.routing import Ignored, Rule, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.app import Ports, WebApplication

@@ -10,8 +10,7 @@ import pytest
 
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import PayloadError
-from hls_handler.events import WebhookEnvelope, parse_envelope
-from hls_handler.routing import Ignored, Rule
+from hls_handler.routing import Ignored, Rule, WebhookEnvelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.web.fakes import payload, settings

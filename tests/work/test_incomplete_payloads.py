@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import REQUIRED_OBJECTS, parse_envelope, parse_event
+from hls_handler.events import REQUIRED_OBJECTS, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
-from hls_handler.routing import Ignored, Rule, from_envelope, from_event, route
+from hls_handler.routing import Ignored, Rule, from_envelope, from_event, parse_envelope, route
 from hls_handler.sandbox.facts import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable

@@ -27,7 +27,7 @@ class Shape:
 
     kind: str  # "apply", "gather of issues", "ask for issue_analysis"
     version: int
-    digest: str  # of the JSON schema, without what it says to people
+    digest: str  # of the JSON schema: names and types of the fields, without defaults and descriptions
     value: str  # an example, JSON as it is remembered
 
 
@@ -63,7 +63,7 @@ def facts_codecs() -> dict[str, Codec[Any]]:
 
 
 def _shape(kind: str, codec: Codec[Any]) -> Shape:
-    schema = codec._shape.json_schema()
+    schema = codec._shape.json_schema(by_alias=False)  # the names under which values are stored
     value = codec._shape.validate_python(_example(schema))
     step = codec.encode(value, index=0, took_s=0.0)
     return Shape(kind, codec.version, _digest(schema), step.value)
@@ -75,9 +75,13 @@ def _digest(schema: Any) -> str:
 
 def _bare(schema: Any) -> Any:
     if isinstance(schema, dict):
-        said = ("title", "description")
-        return {name: _bare(part) for name, part in schema.items() if name not in said or isinstance(part, dict)}
+        skipped = ("title", "description", "default", "required")  # unless a field has such a name
+        return {name: _bare(part) for name, part in schema.items() if name not in skipped or _is_schema(part)}
     return [_bare(part) for part in schema] if isinstance(schema, list) else schema
+
+
+def _is_schema(part: Any) -> bool:
+    return isinstance(part, dict) and any(name in part for name in ("type", "$ref", "anyOf", "enum", "const"))
 
 
 def _example(schema: dict[str, Any], defs: dict[str, Any] | None = None) -> Any:

@@ -1,17 +1,25 @@
-"""The webhook envelope: the few fields of a body that routing needs, parsed in microseconds.
+"""The webhook envelope, which the receiver parses in microseconds, and the input of routing that is made from it.
 
-Fields that routing does not need are declared too, with the types that `parse_event` requires, so that the receiver
-rejects a body that the worker could not parse.
+The envelope declares fields that routing does not need, too, with the types that `parse_event` requires, so that the
+receiver rejects a body that the worker could not parse.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from hls_handler.errors import PayloadError
+from hls_handler.events import Event, event_key, is_bot
+
+REVIEW_REQUESTED = "review_requested"
+"""The action of `pull_request` when somebody requests a review."""
+
+LABEL_ACTIONS = ("labeled", "unlabeled")
+"""The actions that change the labels of an issue or pull request."""
 
 
 class EnvelopeAccount(msgspec.Struct, frozen=True):
@@ -54,7 +62,7 @@ class EnvelopeConversation(msgspec.Struct, frozen=True):
     locked: bool = False
     author_association: str = "NONE"
     html_url: str = ""
-    pull_request: dict[str, msgspec.Raw] | None = None
+    pull_request: dict[str, object] | None = None
 
 
 class EnvelopeReview(msgspec.Struct, frozen=True):
@@ -116,7 +124,7 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     release: EnvelopeRelease | None = None
     requested_reviewer: EnvelopeAccount | None = None
     label: EnvelopeLabel | None = None
-    changes: dict[str, msgspec.Raw] | None = None
+    changes: dict[str, object] | None = None
 
     @property
     def thread(self) -> EnvelopeConversation | None:
@@ -134,3 +142,61 @@ def parse_envelope(body: bytes) -> WebhookEnvelope:
         raise PayloadError(f"the payload does not have GitHub's shape: {exc}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError("the body is not valid JSON") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingInput:
+    event: str  # "issues"
+    action: str | None  # "opened"
+    repository: str | None  # "owner/repo"; None if the event has none
+    sender: str  # login; "" if GitHub names none
+    sender_is_bot: bool
+    author: str | None = None  # login of the author of the issue or pull request
+    author_is_bot: bool = False
+    title: str = ""
+    labels: tuple[str, ...] = ()
+    draft: bool = False
+    changed: frozenset[str] = frozenset()  # keys of `changes`: {"title", "body"}
+    label: str | None = None  # that this event added or removed
+    reviewer: str | None = None  # login of the reviewer that this event requested; None for a team
+    comment_author: str | None = None  # author of the comment or review that the event is about
+    comment_body: str = ""  # its text
+    conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
+
+    @property
+    def key(self) -> str:
+        """ "issues.opened", or "push" if there is no action."""
+        return event_key(self.event, self.action)
+
+
+def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
+    """Build the routing input of the event `name` (the X-GitHub-Event header) from its envelope."""
+    sender, conversation = envelope.sender, envelope.thread
+    author, comment = conversation.user if conversation else None, envelope.comment or envelope.review
+    reviewer = envelope.requested_reviewer
+    return RoutingInput(
+        event=name,
+        action=envelope.action,
+        repository=(envelope.repository.full_name or None) if envelope.repository else None,
+        sender=sender.login if sender else "",
+        sender_is_bot=is_bot(sender.login, sender.type) if sender else False,
+        author=author.login if author else None,
+        author_is_bot=is_bot(author.login, author.type) if author else False,
+        title=(conversation.title or "") if conversation else "",
+        labels=tuple([label.name for label in conversation.labels]) if conversation and conversation.labels else (),
+        draft=bool(conversation.draft) if conversation else False,
+        changed=frozenset(envelope.changes or ()),
+        label=envelope.label.name if envelope.label and envelope.action in LABEL_ACTIONS else None,
+        reviewer=reviewer.login if reviewer and envelope.action == REVIEW_REQUESTED else None,
+        comment_author=comment.user.login if comment and comment.user else None,
+        comment_body=(comment.body or "") if comment else "",
+        conclusion=envelope.workflow_run.conclusion if envelope.workflow_run else None,
+    )
+
+
+def from_event(event: Event) -> RoutingInput:
+    """Build the routing input from a parsed event. Raises `PayloadError` like `parse_envelope`."""
+    try:
+        return from_envelope(event.name, msgspec.convert(event.payload, WebhookEnvelope))
+    except msgspec.ValidationError as exc:
+        raise PayloadError(f"the payload does not have GitHub's shape: {exc}") from exc

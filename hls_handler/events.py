@@ -1,0 +1,335 @@
+"""GitHub's events and their objects as typed, frozen values, and the parser of a whole payload.
+
+`TypeAdapter(Issue)` reads an issue from GitHub's JSON, in webhooks and API responses, and from a checkpoint, in which
+each field has the name that it has here. Unknown fields are ignored, because GitHub may add fields at any time.
+The receiver does not use this parser, but the faster `routing.parse_envelope`.
+
+Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+
+from hls_handler.errors import PayloadError
+
+REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
+"""A whole "owner/repo", for fullmatch. Goes into URLs unquoted: no second slash, `..` or special character."""
+
+REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
+    "issues": ("issue",),
+    "pull_request": ("pull_request",),
+    "pull_request_review": ("review", "pull_request"),
+    "workflow_run": ("workflow_run",),
+    "issue_comment": ("comment", "issue"),
+    "release": ("release",),
+}
+"""Objects that the payload of each event with its own handler must have; checks the unsigned event header."""
+
+
+def event_key(name: str, action: str | None) -> str:
+    return f"{name}.{action}" if action else name
+
+
+def is_bot(login: str, kind: str) -> bool:
+    """Return True for a bot account, by its `type` or by the suffix of App logins: "dependabot[bot]"."""
+    return kind == "Bot" or login.endswith("[bot]")
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def _check_repository_name(value: str) -> str:
+    if not REPOSITORY_NAME.fullmatch(value):
+        raise ValueError("it is not owner/repo")
+    return value
+
+
+def _null_to(default: object) -> BeforeValidator:
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
+Text = Annotated[str, _null_to(""), Field(default="")]
+"""A string that GitHub may omit or send as null; then ""."""
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+OptionalTime = Annotated[UtcTime | None, Field(default=None)]
+Count = Annotated[int, Field(default=0)]
+Flag = Annotated[bool, _null_to(False), Field(default=False)]
+Association = Annotated[str, Field(default="NONE")]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    login: str
+    id: int
+    type: Annotated[str, Field(default="User")]  # "User", "Bot", "Organization"
+
+    @property
+    def is_bot(self) -> bool:
+        return is_bot(self.login, self.type)
+
+
+GHOST = Account(login="ghost", id=10137, type="User")
+"""The account that GitHub shows in place of a deleted one; the API returns null."""
+
+Author = Annotated[Account, _null_to(GHOST), Field(default=GHOST)]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    id: int
+    full_name: Annotated[str, AfterValidator(_check_repository_name)]  # "owner/repo"
+    private: Annotated[bool, Field(default=False)]
+    description: Annotated[str | None, Field(default=None)]
+    default_branch: Annotated[str | None, Field(default=None)]
+    language: Annotated[str | None, Field(default=None)]
+
+    @property
+    def owner(self) -> str:
+        return self.full_name.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.full_name.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    name: str
+
+
+Labels = Annotated[tuple[Label, ...], _null_to(()), Field(default=())]
+OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
+
+
+def _is_object(value: object) -> object:
+    """GitHub marks an issue that is a pull request by an object."""
+    return value if isinstance(value, bool) else value is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """An issue, or a pull request in the form of an issue, as in `issue_comment` events."""
+
+    number: int
+    title: Annotated[str, _null_to("")]
+    body: Text
+    user: Author
+    state: OpenOrClosed
+    locked: Annotated[bool, Field(default=False)]
+    labels: Labels
+    author_association: Association  # "NONE", "CONTRIBUTOR", ...; not a permission
+    html_url: Annotated[str, Field(default="")]
+    is_pull_request: Annotated[
+        bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(_is_object)
+    ] = False  # a pull request in the form of an issue
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    number: int
+    title: Annotated[str, _null_to("")]
+    body: Text
+    user: Author
+    state: OpenOrClosed
+    locked: Annotated[bool, Field(default=False)]
+    draft: Flag
+    labels: Labels
+    author_association: Association
+    html_url: Annotated[str, Field(default="")]
+    head_sha: Annotated[str, Field(validation_alias=AliasChoices(AliasPath("head", "sha"), "head_sha"))]
+    head_ref: Annotated[Text, Field(validation_alias=AliasChoices(AliasPath("head", "ref"), "head_ref"))]
+    base_ref: Annotated[Text, Field(validation_alias=AliasChoices(AliasPath("base", "ref"), "base_ref"))]
+    additions: Count
+    deletions: Count
+    changed_files: Count
+    commits: Count
+
+
+ReviewState = Literal["approved", "changes_requested", "commented", "dismissed", "pending"]
+
+
+def _review_state(value: object) -> object:
+    """Normalize the state: webhooks use lower case, the API upper case; an unknown state becomes "commented"."""
+    state = str(value).lower()
+    return state if state in get_args(ReviewState) else "commented"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review of a pull request, without its comments on lines."""
+
+    id: int
+    user: Author
+    state: Annotated[ReviewState, BeforeValidator(_review_state)]
+    body: Text
+    commit_id: Text  # the commit that was reviewed
+    html_url: Text
+
+
+def _full_name(value: object) -> object:
+    return value.get("full_name") if isinstance(value, Mapping) else value
+
+
+def _actor_if_null(value: object, info: ValidationInfo) -> object:
+    return info.data.get("actor", GHOST) if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRun:
+    """One attempt of a workflow run of GitHub Actions."""
+
+    id: int  # the same for all attempts
+    name: Text  # of the workflow; "" if it has none
+    workflow_id: int
+    path: Text  # ".github/workflows/test.yml"; "" if GitHub omits it
+    run_number: Count  # counts the workflow's runs
+    run_attempt: Annotated[int, _null_to(1), Field(default=1)]  # from 1; incremented by each re-run
+    event: Text  # the triggering event: "pull_request", "push", "schedule"
+    status: Text  # "completed", "in_progress", "queued", ...
+    conclusion: Annotated[str | None, Field(default=None)]
+    """ "success", "failure", "timed_out", "cancelled", ...; None until it is completed."""
+    head_sha: str
+    head_branch: Text  # "" if GitHub omits it
+    head_owner: Annotated[
+        str | None,
+        Field(
+            default=None, validation_alias=AliasChoices(AliasPath("head_repository", "owner", "login"), "head_owner")
+        ),
+    ]  # owner of the repository that has the branch; None if that fork was deleted
+    head_repository: Annotated[str | None, BeforeValidator(_full_name), Field(default=None)]
+    """ "owner/repo" that has the branch."""
+    actor: Author  # triggered the first attempt
+    triggering_actor: Annotated[Account, BeforeValidator(_actor_if_null), Field(default=None, validate_default=True)]
+    """Triggered this attempt."""
+    html_url: Text
+    pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
+    """Into this repository; GitHub lists none for a branch of a fork."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    id: int
+    tag: Annotated[str, Field(validation_alias=AliasChoices("tag_name", "tag"))]
+    name: Text  # "" if it has none
+    body: Text
+    draft: Annotated[bool, Field(default=False)]
+    prerelease: Annotated[bool, Field(default=False)]
+    author: Author
+    html_url: Text
+    published_at: OptionalTime  # aware UTC; None for a draft
+    target_commitish: Text  # the branch or commit from which the tag is created if it does not exist
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment on an issue or a pull request; comments on lines belong to reviews."""
+
+    id: int
+    user: Author
+    body: Text
+    author_association: Association  # "NONE", "CONTRIBUTOR", ...; not a permission
+    html_url: Text
+    created_at: OptionalTime  # aware UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A verified delivery, parsed."""
+
+    delivery: str  # GUID
+    name: str  # "issues"
+    action: str | None  # "opened"
+    repository: Repository
+    sender: Account
+    issue: Issue | None
+    pull_request: PullRequest | None
+    review: Review | None
+    comment: Comment | None
+    workflow_run: WorkflowRun | None
+    release: Release | None
+    payload: Mapping[str, object]  # as received
+
+    @property
+    def key(self) -> str:
+        """ "issues.opened", or "push" if there is no action."""
+        return event_key(self.name, self.action)
+
+    @property
+    def thread(self) -> Issue | PullRequest | None:
+        return self.pull_request or self.issue
+
+
+class _RunPullRequest(BaseModel):
+    """A pull request as a workflow run refers to it."""
+
+    number: int
+    base_repository_id: int | None = Field(default=None, validation_alias=AliasPath("base", "repo", "id"))
+
+
+class _Payload(BaseModel):
+    action: str | None = None
+    repository: Repository
+    sender: Author
+    issue: Issue | None = None
+    pull_request: PullRequest | None = None
+    review: Review | None = None
+    comment: Comment | None = None
+    workflow_run: WorkflowRun | None = None
+    run_pull_requests: Annotated[tuple[_RunPullRequest, ...], _null_to(())] = Field(
+        default=(), validation_alias=AliasPath("workflow_run", "pull_requests")
+    )
+    release: Release | None = None
+
+
+def parse_event(name: str, delivery: str, body: bytes) -> Event:
+    """Parse a stored body as the event `name`. Raises `PayloadError` that names the first invalid field."""
+    try:
+        payload = msgspec.json.decode(body, type=dict[str, Any])
+        parsed = _Payload.model_validate(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise PayloadError(f"the body of {name} is not a JSON object") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_input=False, include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise PayloadError(f"the payload does not fit {name}: {field}: {first['msg']}") from exc
+    for required in REQUIRED_OBJECTS.get(name, ()):
+        if getattr(parsed, required) is None:
+            raise PayloadError(f"the payload does not fit {name}: it has no {required}")
+    run = parsed.workflow_run
+    if run is not None:  # GitHub also lists pull requests into forks
+        pulls = [pull for pull in parsed.run_pull_requests if pull.base_repository_id == parsed.repository.id]
+        run = replace(run, pull_request_numbers=tuple(pull.number for pull in pulls))
+    return Event(
+        delivery=delivery,
+        name=name,
+        action=parsed.action,
+        repository=parsed.repository,
+        sender=parsed.sender,
+        issue=parsed.issue,
+        pull_request=parsed.pull_request,
+        review=parsed.review,
+        comment=parsed.comment,
+        workflow_run=run,
+        release=parsed.release,
+        payload=payload,
+    )

@@ -1,0 +1,263 @@
+r"""Parses GitHub's `patch` text of one file into numbered lines, formats them for Claude, and anchors findings to them.
+
+The format has one line of text for each line of the patch, in four forms:
+
+    @@ -10,3 +10,3 @@ def area():      a hunk begins; the header as GitHub has it
+    R   10   side = 2                 unchanged: its number in the new file, a blank as mark, the text
+    L   11 - return side * 2          removed: its number in the old file
+    R   11 + return side ** 2         added: its number in the new file
+    \ No newline at end of file       about the line above
+
+that is: side (`R` or `L`), a space, the number right-aligned to at least four places, a space, the mark (space, `-` or
+`+`), a space, the text. `NUMBERED_LINE` matches such a line, `parse_numbered` parses the whole text; other lines are
+remarks. Both formats are split at "\n" only, because a text may contain other Unicode line ends.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from hls_handler.analysis import Finding, Severity
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.untrusted.cleaning import CodeText, clean
+
+Side = Literal["LEFT", "RIGHT"]
+Mark = Literal[" ", "-", "+"]
+
+HUNK_HEADER = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@", re.ASCII)
+NUMBERED_LINE = re.compile(r"(?P<side>[LR]) +(?P<number>[0-9]{1,10})(?: (?P<mark>[-+ ])(?: (?P<text>.*))?)?")
+NO_NEWLINE = "\\ No newline at end of file"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line in a patch. An unchanged line is on both sides and has its number in the new file."""
+
+    side: Side
+    number: int  # in the old file for LEFT, in the new file for RIGHT; from 1
+    mark: Mark
+    text: str  # without mark and "\n"; a "\r" stays
+    lacks_newline: bool = False  # the last line of its file, without a newline
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    header: str  # "@@ -10,3 +10,3 @@ def area():"
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    hunks: tuple[Hunk, ...]
+
+
+def parse_patch(text: str) -> Patch:
+    """Parse the `patch` of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
+
+    Never raises: text before the first header and lines without a mark are skipped.
+    """
+    hunks: list[tuple[str, list[Line]]] = []
+    old = new = old_end = new_end = 0  # numbers of the next line, and of the first line after the hunk
+    for raw in text.split("\n"):
+        header = HUNK_HEADER.match(raw)
+        if header is not None:
+            hunks.append((raw, []))
+            old, new = int(header[1]), int(header[3])
+            old_end, new_end = old + int(header[2] or 1), new + int(header[4] or 1)
+            continue
+        if not hunks:
+            continue
+        lines = hunks[-1][1]
+        if raw.startswith("-"):
+            lines.append(Line("LEFT", old, "-", raw[1:]))
+            old += 1
+        elif raw.startswith("+"):
+            lines.append(Line("RIGHT", new, "+", raw[1:]))
+            new += 1
+        elif raw.startswith(" ") or (not raw and old < old_end and new < new_end):  # tools may strip an empty line
+            lines.append(Line("RIGHT", new, " ", raw[1:]))
+            old, new = old + 1, new + 1
+        elif raw.startswith("\\") and lines:
+            lines[-1] = replace(lines[-1], lacks_newline=True)
+    return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))
+
+
+def numbered(patch: Patch) -> str:
+    """Return the patch as Claude sees it, in the format of the module's docstring."""
+    shown: list[str] = []
+    for hunk in patch.hunks:
+        shown.append(hunk.header)
+        for line in hunk.lines:
+            shown.append(f"{line.side[0]} {line.number:>4} {line.mark} {line.text}")
+            if line.lacks_newline:
+                shown.append(NO_NEWLINE)
+    return "\n".join(shown)
+
+
+def parse_numbered(text: str) -> Patch:
+    """Parse the format of `numbered`. Never raises: other lines are skipped."""
+    hunks: list[tuple[str, list[Line]]] = []
+    for raw in text.split("\n"):
+        if HUNK_HEADER.match(raw):
+            hunks.append((raw, []))
+            continue
+        shown = NUMBERED_LINE.fullmatch(raw)
+        if not hunks:
+            continue
+        lines = hunks[-1][1]
+        if shown is not None:
+            side: Side = "LEFT" if shown["side"] == "L" else "RIGHT"
+            lines.append(Line(side, int(shown["number"]), _MARKS[shown["mark"] or " "], shown["text"] or ""))
+        elif raw.startswith("\\") and lines:
+            lines[-1] = replace(lines[-1], lacks_newline=True)
+    return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))
+
+
+_MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
+
+
+MIN_LINES = 20
+"""A hunk is not cut to fewer lines than this."""
+
+
+def cut_to(patch: Patch, tokens: int) -> Patch:
+    """Return the leading hunks that fit. A too long first hunk is cut after a line, or omitted below `MIN_LINES`."""
+    left = tokens
+    hunks: list[Hunk] = []
+    for hunk in patch.hunks:
+        needed = estimate_tokens(hunk.header) + sum(_tokens(line) for line in hunk.lines)
+        if needed > left:
+            if not hunks:
+                hunks.extend(_cut_hunk(hunk, left))
+            break
+        hunks.append(hunk)
+        left -= needed
+    return Patch(tuple(hunks))
+
+
+def _cut_hunk(hunk: Hunk, tokens: int) -> tuple[Hunk, ...]:
+    left, count = tokens - estimate_tokens(hunk.header), 0
+    for line in hunk.lines:
+        left -= _tokens(line)
+        if left < 0:
+            break
+        count += 1
+    return (Hunk(hunk.header, hunk.lines[:count]),) if count >= MIN_LINES else ()
+
+
+def _tokens(line: Line) -> int:
+    """Estimate a numbered line: side, number, mark and line end add ten characters to the text."""
+    return estimate_tokens(f"R 1234 + {line.text}\n")
+
+
+RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+
+Position = tuple[Side, int]
+
+
+def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
+    """Compare findings with the patches that Claude was shown, by path.
+
+    Returns the anchored findings, worst first, then by file and line, and the number of the others, which are dropped.
+
+    A finding keeps its line if the line equals its quote, apart from blanks. It moves if the quote equals exactly one
+    other line of the file's patch; its own side is searched first. A range is cut to the lines of one hunk. A
+    suggestion for a cut range or for removed lines is dropped, because it could not be applied. Findings of the same
+    category on one line are merged. Never raises; GitHub accepts the positions of all returned findings.
+    """
+    shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
+    found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
+    return tuple(_merge(finding for finding in found if finding is not None)), found.count(None)
+
+
+class _PatchIndex:
+    """Index of one file's patch by position and by text."""
+
+    def __init__(self, patch: Patch) -> None:
+        self._lines: dict[Position, Line] = {}
+        self._hunk_index: dict[Position, int] = {}
+        self._positions_by_text: dict[str, list[Position]] = {}
+        for index, hunk in enumerate(patch.hunks):
+            for line in hunk.lines:
+                position = (line.side, line.number)
+                self._lines[position], self._hunk_index[position] = line, index
+                self._positions_by_text.setdefault(_normalize(line.text), []).append(position)
+
+    def find(self, finding: Finding) -> Finding | None:
+        """Return the finding at its line; None if its quote is in no line or in several."""
+        variants = _variants(finding.quote)
+        position = (finding.side, finding.line)
+        line = self._lines.get(position)
+        if line is not None and _normalize(line.text) in variants:
+            return self._move_to(position, finding)
+        quoted = [position for quote in variants if quote for position in self._positions_by_text.get(quote, ())]
+        for side in (finding.side, _other_side(finding.side)):
+            positions = [position for position in quoted if position[0] == side]
+            if positions:
+                return self._move_to(positions[0], finding) if len(positions) == 1 else None
+        return None
+
+    def _move_to(self, position: Position, finding: Finding) -> Finding:
+        side, line = position
+        lines_above = finding.line - finding.start_line if finding.start_line is not None else 0
+        start = self._range_start(position, line - lines_above)
+        replaceable = side == "RIGHT" and line - start == max(lines_above, 0)
+        moved = {
+            "side": side,
+            "line": line,
+            "start_line": start if start < line else None,
+            "suggestion": finding.suggestion if replaceable else None,
+        }
+        return finding.model_copy(update=moved)
+
+    def _range_start(self, position: Position, wanted: int) -> int:
+        """Return the first line of a range that ends at `position`, within the adjacent lines of its hunk."""
+        side, start = position
+        while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
+            start -= 1
+        return start
+
+
+def _variants(quote: str) -> tuple[str, ...]:
+    """Return variants of the quote's last line: unchanged, and without the number or mark that Claude was shown."""
+    last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
+    variants = [_normalize(last)]
+    shown = NUMBERED_LINE.fullmatch(last.strip())
+    if shown is not None and shown["text"]:
+        variants.append(_normalize(shown["text"]))
+    if last[:1] in ("+", "-"):
+        variants.append(_normalize(last[1:]))
+    return tuple(dict.fromkeys(variants))
+
+
+def _normalize(text: str) -> str:
+    """Return the text as Claude saw it, without blanks and invisible characters."""
+    return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
+
+
+def _other_side(side: Side) -> Side:
+    return "LEFT" if side == "RIGHT" else "RIGHT"
+
+
+def _merge(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort by severity and merge by line and category: the worst finding, followed by the texts of the others."""
+    merged: dict[tuple[str, Side, int, str], Finding] = {}
+    for finding in sorted(findings, key=_sort_key):
+        key = (finding.path, finding.side, finding.line, finding.category)
+        first = merged.get(key)
+        merged[key] = finding if first is None else _join(first, finding)
+    return list(merged.values())
+
+
+def _join(first: Finding, other: Finding) -> Finding:
+    same = _normalize(other.body) in _normalize(first.body)
+    body = first.body if same else f"{first.body}\n\n**{other.title}**\n\n{other.body}"
+    return first.model_copy(update={"body": body})
+
+
+def _sort_key(finding: Finding) -> tuple[int, str, int, Side, float]:
+    return (RANK[finding.severity], finding.path, finding.line, finding.side, -finding.confidence)

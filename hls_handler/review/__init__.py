@@ -1,1 +1,0 @@
-"""Parses patches into numbered lines and anchors findings to those lines."""
