@@ -14,10 +14,10 @@ import typer
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli.options import DOTENV, Config, config_path, print_line
 from hls_handler.cli.prompt_library import format_custom_fields, list_labels
+from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect
-from hls_handler.clients.rate_limit import RateLimitMonitor
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.folder import suggest_name
 from hls_handler.prompting.prompt import Library
@@ -111,7 +111,7 @@ def _check_github(settings: Settings) -> Iterator[str]:
         for index, repository in enumerate(settings.repositories):
             if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
                 entry = settings.sources.where(f"repositories[{index}].name")
-                yield from (f"{entry}: {sentence}" for sentence in github.access(repository.name).missing)
+                yield from (f"{entry}: {sentence}" for sentence in github.find_missing_permissions(repository.name))
     except DependencyDown as exc:
         yield f"{where}: {exc}; {exc.remedy}"
     except HlsError as exc:
@@ -133,7 +133,7 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
     with closing(claude):
         for model, where in models.items():
             try:
-                status = claude.lookup_model(model)
+                lifecycle = claude.lookup_model(model)
             except DependencyDown as exc:
                 if exc.remedy not in (MODEL_REMEDY, PERMISSION_REMEDY):  # not about the model: the same for every one
                     yield f"{settings.sources.where('claude.api_key')}: {exc}; {exc.remedy}"
@@ -142,5 +142,5 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
             except HlsError as exc:
                 yield f"{where}: {exc}"
             else:
-                if status.lifecycle != "active":
-                    yield f"{where}: the model {model} is {status.lifecycle}"
+                if lifecycle != "active":
+                    yield f"{where}: the model {model} is {lifecycle}"

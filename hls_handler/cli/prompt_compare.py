@@ -20,8 +20,7 @@ from rich.table import Table
 from hls_handler.analysis import Usage
 from hls_handler.cli.options import Config, abort, fail, load, open_store, print_line, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.claude import Claude, request_schema
-from hls_handler.clients.claude_reply import cost_usd
+from hls_handler.clients.claude import Claude, cost_usd, request_schema
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens

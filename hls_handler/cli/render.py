@@ -12,8 +12,7 @@ from hls_handler.analysis import Usage
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, open_reader, with_remedy
 from hls_handler.cli.options import Config, fail, load_without_credentials, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.claude import request_schema
-from hls_handler.clients.claude_reply import cost_usd
+from hls_handler.clients.claude import cost_usd, request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events.wire import parse_event
 from hls_handler.handlers import handler_for
