@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from hls_handler.cli import app
-from hls_handler.clients.rate_limit import RateLimit
+from hls_handler.clients.api import RateLimit
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import NEEDS_RESTART, load_settings
 from hls_handler.settings.reference import Key, Reference

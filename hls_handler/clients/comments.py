@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.comment_body import decide_body, marker
-from hls_handler.clients.writes import COMMENT, ConversationMemory, WireComment, Writes
+from hls_handler.clients.writes import COMMENT, WireComment, Writes
 from hls_handler.events import Account
+from hls_handler.history.conversations import ConversationHistory
 
 MAX_PAGES = 100
 """Only the first 10,000 comments of a conversation are searched."""
@@ -40,7 +41,7 @@ class Leave:
 
 
 def plan_comment(
-    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationMemory
+    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationHistory
 ) -> Create | Edit | Leave:
     """Decide on the write: one request if the memory has the comment, else one per 100 comments of the conversation."""
     mark = marker(action.family)
@@ -82,7 +83,7 @@ def _plan(action: EnsureComment, found: WireComment | None, *, last_digest: str 
 
 
 def apply_comment_plan(
-    plan: Create | Edit | Leave, number: int, family: str, *, writes: Writes, memory: ConversationMemory
+    plan: Create | Edit | Leave, number: int, family: str, *, writes: Writes, memory: ConversationHistory
 ) -> Outcome:
     """Carry out the plan and store the comment in the memory."""
     match plan:

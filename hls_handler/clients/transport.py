@@ -202,11 +202,6 @@ def shorten(text: str) -> str:
     return line if len(line) <= MAX_CHARS else line[: MAX_CHARS - 1] + "…"
 
 
-def is_valid_header_value(secret: str) -> bool:
-    """Check that a secret is valid in an HTTP header; otherwise the HTTP library would put it into an error message."""
-    return secret.isascii() and secret.isprintable() and secret.strip() == secret and secret != ""
-
-
 def describe_cause(exc: BaseException) -> str:
     """Return the operating system's message for a failed connection ("Connection refused"), else the exception's class.
 
