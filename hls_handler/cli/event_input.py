@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from hls_handler.cli.options import abort, fail, require_credential
+from hls_handler.cli.options import abort, fail, require_credential, utc_now, with_remedy
 from hls_handler.clients.github import connect_read_only
-from hls_handler.errors import DependencyDown, HlsError
+from hls_handler.errors import HlsError
 from hls_handler.events import REPOSITORY_NAME, event_key
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting import recorded
@@ -34,9 +33,9 @@ def load_payload(given: str, event: str | None) -> Recorded:
             return recorded.from_file(Path(given), event)
         return recorded.load(given)
     except UnknownPayload as exc:
-        abort([str(exc)])
+        abort(str(exc))
     except OSError as exc:
-        abort([f"{given}: {exc.strerror}"])
+        abort(f"{given}: {exc.strerror}")
 
 
 SUBJECT_HELP = (
@@ -96,10 +95,10 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
             require_credential(settings, "github.token", alternative=alternative)
         return Subject(payload.name, payload.event, payload.action, live, payload.body)
     if event is not None:
-        abort(["--event is only for files; for an issue or a pull request, the event is always `opened`"])
+        abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
     require_credential(settings, "github.token", alternative=alternative)
     try:
-        with closing(connect_read_only(settings.github, now=lambda: datetime.now(UTC))) as github:
+        with closing(connect_read_only(settings.github, now=utc_now)) as github:
             opened = github.opened(conversation.repository, conversation.number)
     except HlsError as exc:
         fail(with_remedy(exc))
@@ -122,9 +121,9 @@ def _parse_url(given: str, base_url: str) -> ConversationRef:
     match = WEB_PATH.fullmatch(url.path) if url is not None else None
     if url is None or match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
         example = f"https://{host}/OWNER/REPO/issues/7"
-        abort([f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13"])
+        abort(f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13")
     if _host_and_port(url).removeprefix("www.") != host:
-        abort([f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url"])
+        abort(f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url")
     return ConversationRef(match["repository"], int(match["number"]))
 
 
@@ -137,7 +136,7 @@ def web_host(base_url: str) -> str:
     """
     url = _split_url(base_url)
     if url is None:
-        abort([f"github.base_url: {base_url} is not a URL such as https://api.github.com"])
+        abort(f"github.base_url: {base_url} is not a URL such as https://api.github.com")
     return _host_and_port(url) if url.path.strip("/") else _host_and_port(url).removeprefix("api.")
 
 
@@ -159,7 +158,7 @@ def _host_and_port(url: SplitResult) -> str:
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
     """Open the reader for the facts: GitHub's, or the sandbox's with the payload loaded."""
     if subject.live:
-        with closing(connect_read_only(settings.github, now=lambda: datetime.now(UTC))) as github:
+        with closing(connect_read_only(settings.github, now=utc_now)) as github:
             yield github.reader(repository)
         return
     from hls_handler.sandbox.facts import SandboxReader  # here: `hls serve` does not need it
@@ -168,8 +167,3 @@ def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterat
     state = State()
     state.plant(subject.event, subject.payload)
     yield SandboxReader(state, repository)
-
-
-def with_remedy(error: HlsError) -> str:
-    """Return the error's message with its remedy, if it has one."""
-    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)

@@ -18,7 +18,6 @@ START_TIMEOUT_S = 30.0
 MAX_STARTS = 20
 """Starts of the service before the demo gives up."""
 
-
 READY_MARKER = b'"message": "serving"'
 """Part of the log line that the service writes once it listens."""
 
@@ -105,6 +104,6 @@ class ServiceProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        command = [sys.executable, "-m", "hls_handler.cli.demo_service", str(self._path)]
+        command = [sys.executable, "-m", "hls_handler", "serve", "--exit-with-parent", "--config", str(self._path)]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environ)
