@@ -137,7 +137,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
             if preferred:
                 _print_intro(settings, real)
             variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, say=print_line, variables=variables) as service:
+            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables) as service:
                 if service.wait_until_up():
                     succeeded = _send_story(settings, sandbox, service)
                     if not once:

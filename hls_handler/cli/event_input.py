@@ -77,12 +77,6 @@ class Subject:
         return f"{self.name}; {facts}"
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationRef:
-    repository: str  # "owner/repo"
-    number: int
-
-
 def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
     """Load the event. Exits with 2 if it does not exist or the token is not set, with 1 if GitHub returns an error.
 
@@ -99,23 +93,26 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
     require_credential(settings, "github.token", alternative=alternative)
     try:
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
-            opened = github.opened(conversation.repository, conversation.number)
+            opened = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
     return Subject(given, opened.event, "opened", True, json.dumps(opened.payload).encode())
 
 
-def find_conversation(given: str, *, base_url: str) -> ConversationRef | None:
-    """Parse a URL or "owner/repo#7"; None for other text. Exits with 2 for a URL that is wrong or on another host."""
+def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
+    """Parse a URL or "owner/repo#7" into ("owner/repo", 7); None for other text.
+
+    Exits with 2 for a URL that is wrong or on another host.
+    """
     if given.startswith(("https://", "http://")):
         return _parse_url(given, base_url)
     match = SHORT_NAME.fullmatch(given)
     if match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
         return None
-    return ConversationRef(match["repository"], int(match["number"]))
+    return match["repository"], int(match["number"])
 
 
-def _parse_url(given: str, base_url: str) -> ConversationRef:
+def _parse_url(given: str, base_url: str) -> tuple[str, int]:
     host = web_host(base_url)
     url = _split_url(given)
     match = WEB_PATH.fullmatch(url.path) if url is not None else None
@@ -124,7 +121,7 @@ def _parse_url(given: str, base_url: str) -> ConversationRef:
         abort(f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13")
     if _host_and_port(url).removeprefix("www.") != host:
         abort(f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url")
-    return ConversationRef(match["repository"], int(match["number"]))
+    return match["repository"], int(match["number"])
 
 
 def web_host(base_url: str) -> str:
@@ -134,9 +131,7 @@ def web_host(base_url: str) -> str:
     data residency it has a host of its own (https://api.SUBDOMAIN.ghe.com).
     https://docs.github.com/en/enterprise-server/rest/using-the-rest-api/getting-started-with-the-rest-api
     """
-    url = _split_url(base_url)
-    if url is None:
-        abort(f"github.base_url: {base_url} is not a URL such as https://api.github.com")
+    url = urlsplit(base_url)
     return _host_and_port(url) if url.path.strip("/") else _host_and_port(url).removeprefix("api.")
 
 

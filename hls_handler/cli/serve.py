@@ -39,7 +39,9 @@ RoleOption = Annotated[
 ]
 
 
-ExitWithParent = Annotated[bool, typer.Option("--exit-with-parent", hidden=True)]
+ExitWithParent = Annotated[
+    bool, typer.Option("--exit-with-parent", hidden=True, help="Exit when standard input is closed, as the demo does.")
+]
 
 
 def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: ExitWithParent = False) -> None:

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hls_handler.cli.options import print_line
 from hls_handler.errors import HlsError
 from hls_handler.settings.model import Settings
 
@@ -35,11 +36,10 @@ class ServiceProcess:
         settings: Settings,
         *,
         log: Path,
-        say: Callable[[str], None],
         variables: Mapping[str, str] | None = None,
     ) -> None:
         """Start the process. `variables` are added to its environment: values that must not be written to a file."""
-        self._path, self._settings, self._log, self._print_line = path, settings, log, say
+        self._path, self._settings, self._log = path, settings, log
         self._environ = {**os.environ, **(variables or {})}
         self._starts = 0
         self._process = self._start()
@@ -99,7 +99,7 @@ class ServiceProcess:
             self._process.stdin.close()
         end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._process = self._start()
-        self._print_line(f"the service {end}; it was started again (process {self.pid}) and continues where it stopped")
+        print_line(f"the service {end}; it was started again (process {self.pid}) and continues where it stopped")
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
