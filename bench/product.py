@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from bench.requests import SECRET
 from bench.serving import serve_on
-from hls_handler.clients.rate_limit import RateLimit
+from hls_handler.clients.api import RateLimit
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable

@@ -23,9 +23,9 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs
+from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github, connect
-from hls_handler.clients.rate_limit import RateLimitMonitor
 from hls_handler.clients.transport import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.cli.options import DOTENV, Config, config_path, print_line
+from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now, with_remedy
 from hls_handler.cli.prompt_library import format_custom_fields, list_labels
-from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
-from hls_handler.clients.github import connect
-from hls_handler.clients.rate_limit import RateLimitMonitor
+from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.folder import suggest_name
 from hls_handler.prompting.prompt import Library
@@ -100,29 +96,22 @@ def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterat
 
 def _check_github(settings: Settings) -> Iterator[str]:
     try:
-        github = connect(settings.github, observe=RateLimitMonitor().observe, now=lambda: datetime.now(UTC))
+        with closing(connect_read_only(settings.github, now=utc_now)) as github:
+            account = github.fetch_bot_account()
+            print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
+            for index, repository in enumerate(settings.repositories):
+                if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
+                    entry = settings.sources.where(f"repositories[{index}].name")
+                    yield from (f"{entry}: {sentence}" for sentence in github.find_missing_permissions(repository.name))
     except SettingsError as exc:
         yield from exc.problems
-        return
-    where = settings.sources.where("github.token")
-    try:
-        account = github.fetch_bot_account()
-        print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
-        for index, repository in enumerate(settings.repositories):
-            if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
-                entry = settings.sources.where(f"repositories[{index}].name")
-                yield from (f"{entry}: {sentence}" for sentence in github.access(repository.name).missing)
-    except DependencyDown as exc:
-        yield f"{where}: {exc}; {exc.remedy}"
     except HlsError as exc:
-        yield f"{where}: {exc}"
-    finally:
-        github.close()
+        yield f"{settings.sources.where('github.token')}: {with_remedy(exc)}"
 
 
 def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
     try:
-        claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
+        client = connect_claude(settings.claude)
     except SettingsError as exc:
         yield from exc.problems
         return
@@ -130,17 +119,17 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
     for prompt in library.prompts.values() if library else ():
         if prompt.model is not None and find_retired(prompt.model) is None:  # retired ones are reported above
             models.setdefault(prompt.model, prompt.path)
-    with closing(claude):
+    with client as claude:
         for model, where in models.items():
             try:
-                status = claude.lookup_model(model)
+                lifecycle = claude.lookup_model(model)
             except DependencyDown as exc:
                 if exc.remedy not in (MODEL_REMEDY, PERMISSION_REMEDY):  # not about the model: the same for every one
-                    yield f"{settings.sources.where('claude.api_key')}: {exc}; {exc.remedy}"
+                    yield f"{settings.sources.where('claude.api_key')}: {with_remedy(exc)}"
                     return
-                yield f"{where}: {exc}; {exc.remedy}"
+                yield f"{where}: {with_remedy(exc)}"
             except HlsError as exc:
                 yield f"{where}: {exc}"
             else:
-                if status.lifecycle != "active":
-                    yield f"{where}: the model {model} is {status.lifecycle}"
+                if lifecycle != "active":
+                    yield f"{where}: the model {model} is {lifecycle}"

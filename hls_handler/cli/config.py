@@ -6,8 +6,8 @@ of a repository's .github/hls.yaml, and `schema` the JSON Schema of either file,
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +18,10 @@ from hls_handler.cli.options import (
     abort,
     fail,
     load,
-    load_without_credentials,
     open_existing_store,
     print_line,
     print_lines,
+    utc_now,
 )
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
@@ -75,8 +75,8 @@ def _load_repository_settings(
         stored = store.repository_files.find_by_name(repository) if store else None
     if live:
         try:
-            github = connect_read_only(settings.github, now=lambda: datetime.now(UTC))
-            stored = to_known_file(github.reader(repository).find_file(PATH, ref=None), stored)
+            with closing(connect_read_only(settings.github, now=utc_now)) as github:
+                stored = to_known_file(github.reader(repository).find_file(PATH, ref=None), stored)
         except (StepFailed, SettingsError) as exc:
             fail(str(exc))
     if stored is None:
@@ -101,11 +101,11 @@ def check_repository(
     Exit codes: 0 no problems; 1 problems found; 2 usage error, unreadable file, or unusable operator settings or
     prompts.
     """
-    settings = load_without_credentials(config)
+    settings = load(config, credentials=False)
     try:
         own = parse_repository_file(text_of(file.read_bytes(), str(file)), str(file))
     except OSError as exc:
-        abort([f"{file}: cannot be read: {exc.strerror}"])
+        abort(f"{file}: cannot be read: {exc.strerror}")
     except SettingsError as exc:
         own = RepositorySettings(problems=exc.problems)
     if not own.problems:

@@ -251,12 +251,8 @@ def _describe_state(report: DeliveryReport) -> str:
             return f"Waiting until {row.due_at:%H:%M:%S} UTC: {row.reason or 'queued, not started yet'}."
         case "running":
             return "Running."
-        case "done":
-            return f"Done: {reason}."
-        case "ignored":
-            return f"Ignored: {reason}."
-        case "superseded":
-            return f"Superseded: {reason}."
+        case "done" | "ignored" | "superseded":
+            return f"{row.state.capitalize()}: {reason}."
         case "dead":
             return f"Dead: {reason}. `hls deliveries retry {row.guid[:8]}` runs it again."
 

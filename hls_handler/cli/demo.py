@@ -26,8 +26,7 @@ from hls_handler.cli.demo_claude import (
     require_budget,
     require_claude_access,
 )
-from hls_handler.cli.event_input import with_remedy
-from hls_handler.cli.options import Config, print_line, print_lines
+from hls_handler.cli.options import Config, format_usd, print_line, print_lines, with_remedy
 from hls_handler.cli.send import Response, post_webhook
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
@@ -138,7 +137,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
             if preferred:
                 _print_intro(settings, real)
             variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, say=print_line, variables=variables) as service:
+            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables) as service:
                 if service.wait_until_up():
                     succeeded = _send_story(settings, sandbox, service)
                     if not once:
@@ -212,14 +211,10 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
                 all_succeeded = False
                 break
             _print_report(report)
-            all_succeeded = all_succeeded and _has_succeeded(report)
+            # Superseded is a success: with the data of an earlier demo, newer events exist already.
+            all_succeeded = all_succeeded and report.delivery.state in ("done", "superseded")
     console.rule()
     return all_succeeded
-
-
-def _has_succeeded(report: DeliveryReport) -> bool:
-    """Accept superseded deliveries: with the data of an earlier demo, newer events exist already."""
-    return report.delivery.state in ("done", "superseded")
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
@@ -229,11 +224,8 @@ def _send_with_retries(settings: Settings, payload: Recorded, service: ServicePr
     while True:
         try:
             response = post_webhook(settings, payload.event, body, guid=guid)
-            response_body = response.body
-            accepted_before = (
-                response_lost and isinstance(response_body, dict) and response_body.get("status") == "duplicate"
-            )
-            return Response(202, response_body) if accepted_before else response
+            is_duplicate = isinstance(response.body, dict) and response.body.get("status") == "duplicate"
+            return Response(202, response.body) if response_lost and is_duplicate else response
         except (OSError, http.client.HTTPException) as exc:
             response_lost = True
             if time.monotonic() > until:
@@ -259,8 +251,8 @@ def _print_report(report: DeliveryReport) -> None:
     for answered in report.answers:
         usage = answered.usage
         tokens_in = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
-        cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
-        print_line(f"  prompt    {answered.prompt_id}: {tokens_in} tokens in, {usage.output_tokens} out, {cost}")
+        tokens = f"{tokens_in} tokens in, {usage.output_tokens} out"
+        print_line(f"  prompt    {answered.prompt_id}: {tokens}, {format_usd(usage.cost_usd)}")
     print_line(f"  labels    {', '.join(report.labels) or 'none added'}")
     lines = (report.comment or "").splitlines()
     comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # as rendered on GitHub
@@ -291,14 +283,12 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess,
 
 def _find_free_port(preferred: int) -> int:
     """Return the preferred port if it is free, else another free one."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise AssertionError("port 0 is always free")
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def find_hls_command(

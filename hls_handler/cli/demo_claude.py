@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, abort, load_without_credentials, require_credential
+from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, abort, add_usd, connect_claude, load, require_credential
 from hls_handler.cli.render import Estimate, estimate, estimate_from_tokens
-from hls_handler.clients.claude import Claude
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
@@ -54,15 +50,17 @@ def load_claude_settings(config: Path | None) -> ClaudeSettings:
     Exits with 2 if there is no key or the settings cannot be used.
     """
     if config is not None or os.environ.get("HLS_CONFIG") or DEFAULT_CONFIG.is_file():
-        settings = load_without_credentials(config)
+        settings = load(config, credentials=False)
         require_credential(settings, "claude.api_key", alternative=KEY_ALTERNATIVE)
         return settings.claude
     try:
         key = read_environment(os.environ, DOTENV).get(KEY_VARIABLE, "").strip()
     except SettingsError as exc:
-        abort(exc.problems)
+        abort(*exc.problems)
     if not key:
-        abort([f"{KEY_VARIABLE} is not set; set it in the environment or in .env, or {KEY_ALTERNATIVE}"])
+        abort(f"{KEY_VARIABLE} is not set; set it in the environment or in .env, or {KEY_ALTERNATIVE}")
+    if not (key.isascii() and key.isprintable()):
+        abort(f"{KEY_VARIABLE} contains a character that is not allowed in HTTP headers; copy it again")
     return ClaudeSettings(api_key=SecretStr(key))
 
 
@@ -77,7 +75,7 @@ def require_claude_access(claude: ClaudeSettings) -> None:
 
     An unknown model is accepted, because compatible services need not have an endpoint that lists their models.
     """
-    with closing(Claude(claude, clock=time.monotonic, now=lambda: datetime.now(UTC))) as client:
+    with connect_claude(claude) as client:
         try:
             client.lookup_model(claude.model)
         except DependencyDown as exc:
@@ -87,8 +85,7 @@ def require_claude_access(claude: ClaudeSettings) -> None:
 
 def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
     estimates = [one for name in recorded.STORY for one in _estimates(claude, library, name)]
-    known = [one.max_usd_with_correction for one in estimates if one.max_usd_with_correction is not None]
-    return StoryCost(len(estimates), sum(known) if len(known) == len(estimates) else None)
+    return StoryCost(len(estimates), add_usd(one.max_usd_with_correction for one in estimates))
 
 
 def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:

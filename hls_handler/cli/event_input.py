@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from hls_handler.cli.options import abort, fail, require_credential
+from hls_handler.cli.options import abort, fail, require_credential, utc_now, with_remedy
 from hls_handler.clients.github import connect_read_only
-from hls_handler.errors import DependencyDown, HlsError
+from hls_handler.errors import HlsError
 from hls_handler.events import REPOSITORY_NAME, event_key
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting import recorded
@@ -34,9 +33,9 @@ def load_payload(given: str, event: str | None) -> Recorded:
             return recorded.from_file(Path(given), event)
         return recorded.load(given)
     except UnknownPayload as exc:
-        abort([str(exc)])
+        abort(str(exc))
     except OSError as exc:
-        abort([f"{given}: {exc.strerror}"])
+        abort(f"{given}: {exc.strerror}")
 
 
 SUBJECT_HELP = (
@@ -78,12 +77,6 @@ class Subject:
         return f"{self.name}; {facts}"
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationRef:
-    repository: str  # "owner/repo"
-    number: int
-
-
 def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
     """Load the event. Exits with 2 if it does not exist or the token is not set, with 1 if GitHub returns an error.
 
@@ -96,36 +89,39 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
             require_credential(settings, "github.token", alternative=alternative)
         return Subject(payload.name, payload.event, payload.action, live, payload.body)
     if event is not None:
-        abort(["--event is only for files; for an issue or a pull request, the event is always `opened`"])
+        abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
     require_credential(settings, "github.token", alternative=alternative)
     try:
-        with closing(connect_read_only(settings.github, now=lambda: datetime.now(UTC))) as github:
-            opened = github.opened(conversation.repository, conversation.number)
+        with closing(connect_read_only(settings.github, now=utc_now)) as github:
+            opened = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
     return Subject(given, opened.event, "opened", True, json.dumps(opened.payload).encode())
 
 
-def find_conversation(given: str, *, base_url: str) -> ConversationRef | None:
-    """Parse a URL or "owner/repo#7"; None for other text. Exits with 2 for a URL that is wrong or on another host."""
+def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
+    """Parse a URL or "owner/repo#7" into ("owner/repo", 7); None for other text.
+
+    Exits with 2 for a URL that is wrong or on another host.
+    """
     if given.startswith(("https://", "http://")):
         return _parse_url(given, base_url)
     match = SHORT_NAME.fullmatch(given)
     if match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
         return None
-    return ConversationRef(match["repository"], int(match["number"]))
+    return match["repository"], int(match["number"])
 
 
-def _parse_url(given: str, base_url: str) -> ConversationRef:
+def _parse_url(given: str, base_url: str) -> tuple[str, int]:
     host = web_host(base_url)
     url = _split_url(given)
     match = WEB_PATH.fullmatch(url.path) if url is not None else None
     if url is None or match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
         example = f"https://{host}/OWNER/REPO/issues/7"
-        abort([f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13"])
+        abort(f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13")
     if _host_and_port(url).removeprefix("www.") != host:
-        abort([f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url"])
-    return ConversationRef(match["repository"], int(match["number"]))
+        abort(f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url")
+    return match["repository"], int(match["number"])
 
 
 def web_host(base_url: str) -> str:
@@ -135,9 +131,7 @@ def web_host(base_url: str) -> str:
     data residency it has a host of its own (https://api.SUBDOMAIN.ghe.com).
     https://docs.github.com/en/enterprise-server/rest/using-the-rest-api/getting-started-with-the-rest-api
     """
-    url = _split_url(base_url)
-    if url is None:
-        abort([f"github.base_url: {base_url} is not a URL such as https://api.github.com"])
+    url = urlsplit(base_url)
     return _host_and_port(url) if url.path.strip("/") else _host_and_port(url).removeprefix("api.")
 
 
@@ -159,7 +153,7 @@ def _host_and_port(url: SplitResult) -> str:
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
     """Open the reader for the facts: GitHub's, or the sandbox's with the payload loaded."""
     if subject.live:
-        with closing(connect_read_only(settings.github, now=lambda: datetime.now(UTC))) as github:
+        with closing(connect_read_only(settings.github, now=utc_now)) as github:
             yield github.reader(repository)
         return
     from hls_handler.sandbox.facts import SandboxReader  # here: `hls serve` does not need it
@@ -168,8 +162,3 @@ def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterat
     state = State()
     state.plant(subject.event, subject.payload)
     yield SandboxReader(state, repository)
-
-
-def with_remedy(error: HlsError) -> str:
-    """Return the error's message with its remedy, if it has one."""
-    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)

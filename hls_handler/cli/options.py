@@ -1,4 +1,4 @@
-"""Parts of all commands: the `--config` option, output, and functions that load settings or open the store.
+"""Parts of all commands: the `--config` option, output, and functions that load settings and open store and clients.
 
 Escape sequences in the output are made visible, so that untrusted text cannot control the terminal.
 """
@@ -6,18 +6,21 @@ Escape sequences in the output are made visible, so that untrusted text cannot c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from hls_handler.clients.claude import Claude as ClaudeClient
 from hls_handler.db.files import database_exists
-from hls_handler.errors import HlsError, SettingsError
-from hls_handler.settings.environment import find_missing, find_missing_credentials, with_dummy_credentials
+from hls_handler.errors import DependencyDown, HlsError, SettingsError, StoreUnavailable
+from hls_handler.settings.environment import find_missing, with_dummy_credentials
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
@@ -53,23 +56,16 @@ def config_path(config: Path | None) -> Path:
     return config or Path(os.environ.get("HLS_CONFIG") or DEFAULT_CONFIG)
 
 
-def load(config: Path | None) -> Settings:
-    """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2."""
-    try:
-        return load_settings(config_path(config), os.environ, dotenv=DOTENV)
-    except SettingsError as exc:
-        abort(exc.problems)
+def load(config: Path | None, *, credentials: bool = True) -> Settings:
+    """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-
-def load_without_credentials(config: Path | None) -> Settings:
-    """Load the settings; unset credentials are accepted, and `credentials.find_missing` finds them later."""
-    path = config_path(config)
+    With `credentials=False`, unset credentials are accepted, and `require_credential` finds them later.
+    """
     try:
-        if not find_missing_credentials(os.environ, DOTENV):
-            return load(config)
-        return load_settings(path, with_dummy_credentials(os.environ, DOTENV), dotenv=DOTENV)
+        variables = os.environ if credentials else with_dummy_credentials(os.environ, DOTENV)
+        return load_settings(config_path(config), variables, dotenv=DOTENV)
     except SettingsError as exc:
-        abort(exc.problems)
+        abort(*exc.problems)
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
@@ -78,7 +74,7 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
     missing = find_missing(secret)
     if missing is not None:
         where = settings.sources.where(key)
-        abort([f"{where}: {missing} is not set; set it in the environment or in .env, or {alternative}"])
+        abort(f"{where}: {missing} is not set; set it in the environment or in .env, or {alternative}")
 
 
 @contextmanager
@@ -87,31 +83,32 @@ def open_store(settings: Settings) -> Iterator[Storage]:
 
     Does not create or migrate tables: only `hls serve` does.
     """
-    with _abort_on_store_error(settings), closing(Storage.open_existing(settings.storage.url)) as store:
-        yield store
-
-
-@contextmanager
-def open_existing_store(settings: Settings) -> Iterator[Storage | None]:
-    """Open the store if the database exists, else yield None; never creates a database."""
-    with _abort_on_store_error(settings):
-        exists = database_exists(settings.storage.url)
-    if not exists:
-        yield None
-        return
-    with open_store(settings) as store:
-        yield store
-
-
-@contextmanager
-def _abort_on_store_error(settings: Settings) -> Iterator[None]:
     try:
-        yield
+        with closing(Storage.open_existing(settings.storage.url)) as store:
+            yield store
     except HlsError as exc:
-        abort([f"{settings.sources.where('storage.url')}: {exc}"])
+        abort(f"{settings.sources.where('storage.url')}: {exc}")
 
 
-def abort(problems: Sequence[str]) -> NoReturn:
+def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
+    """Open the store if the database exists, else return None; never creates a database."""
+    try:
+        exists = database_exists(settings.storage.url)
+    except StoreUnavailable as exc:
+        abort(f"{settings.sources.where('storage.url')}: {exc}")
+    return open_store(settings) if exists else nullcontext()
+
+
+def connect_claude(settings: Claude) -> closing[ClaudeClient]:
+    """Open a client for Claude. Raises `SettingsError` if the proxy or certificate settings cannot be used."""
+    return closing(ClaudeClient(settings, clock=time.monotonic, now=utc_now))
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def abort(*problems: str) -> NoReturn:
     """Print the problems to standard error, one per line, and exit with 2."""
     for problem in problems:
         print_line(problem, err=True)
@@ -122,3 +119,19 @@ def fail(problem: str) -> NoReturn:
     """Print the problem to standard error and exit with 1."""
     print_line(problem, err=True)
     raise typer.Exit(1)
+
+
+def with_remedy(error: HlsError) -> str:
+    """Return the error's message with its remedy, if it has one."""
+    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)
+
+
+def format_usd(usd: float | None) -> str:
+    """Return "0.000600 USD", or "unknown" for None."""
+    return "unknown" if usd is None else f"{usd:.6f} USD"
+
+
+def add_usd(costs: Iterable[float | None]) -> float | None:
+    """Return the sum, or None if one of the costs is unknown."""
+    known = list(costs)
+    return None if None in known else sum(cost for cost in known if cost is not None)

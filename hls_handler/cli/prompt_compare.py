@@ -8,26 +8,32 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from hls_handler.analysis import Usage
-from hls_handler.cli.options import Config, abort, fail, load, open_store, print_line, print_lines
+from hls_handler.cli.options import (
+    Config,
+    abort,
+    add_usd,
+    connect_claude,
+    fail,
+    format_usd,
+    load,
+    open_store,
+    print_line,
+    print_lines,
+    with_remedy,
+)
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.claude import Claude, request_schema
-from hls_handler.clients.claude_reply import cost_usd
+from hls_handler.cli.render import estimate
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
 from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.settings.retired_models import resolve_model
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.work.asking import PROMPT_SECRET
@@ -98,8 +104,11 @@ def compare(
     with open_store(settings) as store:
         after = store.now() - span
         if ask:
-            request = _RerunRequest(prompt, other, after, limit=most, confirmed=yes, to_stderr=as_json)
-            comparison = _rerun_prompt(settings, store, request)
+            plan = _plan(settings, store, prompt, other, since=after, limit=most)
+            if plan.questions:
+                print_line(_describe_cost(settings, plan), err=as_json)  # standard output is for JSON
+                _require_confirmation(yes, err=as_json)
+            comparison = _ask_all(settings, plan)
         else:
             comparison = recorded(store, prompt, other, since=after)
     if not comparison.pairs:
@@ -111,7 +120,7 @@ def compare(
 
 
 def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Comparison, *, asked: bool) -> str:
-    excluded = ", ".join(f"{count} {reason}" for reason, count in comparison.excluded.items())
+    excluded = _format_excluded(comparison)
     detail = f" ({excluded})" if excluded else ""
     if asked:
         return f"no delivery of the last {since} could be compared{detail}"
@@ -121,18 +130,6 @@ def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Co
         f"{{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events, or ask the prompt now about "
         "finished deliveries with --ask; no other deliveries can be compared"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _RerunRequest:
-    """Arguments of `hls prompts compare --ask`."""
-
-    prompt: str  # name or id
-    other: str | None  # only deliveries that this prompt answered; None: any prompt
-    since: datetime  # only deliveries received since then
-    limit: int  # maximum number of deliveries, newest first
-    confirmed: bool  # do not ask for confirmation of the cost
-    to_stderr: bool  # print messages to standard error, because standard output is for JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,84 +143,72 @@ class _Plan:
     failed: int  # number of deliveries for which the prompt could not be rendered
 
 
-def _rerun_prompt(settings: Settings, store: Storage, request: _RerunRequest) -> Comparison:
-    """Print the cost, ask for confirmation, and ask Claude.
-
-    Exits with 1 if the user declines, and with 2 if standard input is not a terminal and `confirmed` is not set.
-    """
-    plan = _plan(settings, store, request)
-    if not plan.questions:
-        return Comparison((), +Counter(failed=plan.failed))
-    print_line(_describe_cost(settings, plan), err=request.to_stderr)
-    if not request.confirmed:
-        if not sys.stdin.isatty():
-            abort(["standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it"])
-        if not typer.confirm("Ask Claude?", err=request.to_stderr):
-            fail("Claude was not asked")
-    try:
-        claude = Claude(settings.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
-    except SettingsError as exc:
-        abort(exc.problems)
-    with closing(claude):
-        return _ask_all(plan, claude, pause_s=1 / settings.claude.requests_per_second)
-
-
-def _plan(settings: Settings, store: Storage, request: _RerunRequest) -> _Plan:
+def _plan(
+    settings: Settings, store: Storage, name_or_id: str, other: str | None, *, since: datetime, limit: int
+) -> _Plan:
+    """Render the prompt for finished deliveries, newest first; with `other`, only for those that `other` answered."""
     library = load_library(settings)
-    prompt = get_prompt(library, request.prompt)
+    prompt = get_prompt(library, name_or_id)
     if not prompt.on:
-        abort(
-            [f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead"]
-        )
+        abort(f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead")
     key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
     questions: list[tuple[StoredDelivery, RenderedPrompt]] = []
     failed = 0
-    for row in store.deliveries.with_checkpoint("ask", since=request.since):
+    for row in store.deliveries.with_checkpoint("ask", since=since):
         stored = load_stored_delivery(store, row, prompt, library, table)
-        if stored is None or not (request.other is None or is_named(request.other, stored.posted.result.prompt_id)):
+        if stored is None or not (other is None or is_named(other, stored.posted.result.prompt_id)):
             continue
         try:
             questions.append((stored, render_request(stored, library, key)))
         except PromptError as exc:
             _print_failure(stored, exc)
             failed += 1
-        if len(questions) == request.limit:
+        if len(questions) == limit:
             break
     return _Plan(prompt, library, key, tuple(questions), failed)
 
 
 def _describe_cost(settings: Settings, plan: _Plan) -> str:
     prompt, count = plan.prompt, len(plan.questions)
-    model = resolve_model(prompt.model or settings.claude.model)
-    tokens = sum(
-        estimate_tokens(text)
-        for _, question in plan.questions
-        for text in (question.system, question.task, json.dumps(request_schema(question.schema)))
-    )
-    output_tokens = count * (prompt.max_tokens or settings.claude.max_tokens)
-    min_usd = cost_usd(Usage(model, input_tokens=tokens))
-    max_usd = cost_usd(Usage(model, input_tokens=tokens, output_tokens=output_tokens))
+    estimates = [estimate(settings.claude, question) for _, question in plan.questions]
+    min_usd, max_usd = add_usd(one.min_usd for one in estimates), add_usd(one.max_usd for one in estimates)
     cost = "unknown cost" if min_usd is None or max_usd is None else f"{min_usd:.6f} to {max_usd:.6f} USD"
     follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
-    questions = f"{count} question{'s' * (count != 1)}"
-    return f"{prompt.id}: {questions} to {model}, about {tokens} input tokens; {cost}{follow_up}; nothing is posted"
+    questions = f"{count} question{'s' * (count != 1)} to {estimates[0].model}"
+    tokens = sum(one.input_tokens for one in estimates)
+    return f"{prompt.id}: {questions}, about {tokens} input tokens; {cost}{follow_up}; nothing is posted"
 
 
-def _ask_all(plan: _Plan, claude: Claude, *, pause_s: float) -> Comparison:
+def _require_confirmation(confirmed: bool, *, err: bool) -> None:
+    """Exit with 1 if the user declines, and with 2 if standard input is not a terminal and `confirmed` is not set."""
+    if confirmed:
+        return
+    if not sys.stdin.isatty():
+        abort("standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it")
+    if not typer.confirm("Ask Claude?", err=err):
+        fail("Claude was not asked")
+
+
+def _ask_all(settings: Settings, plan: _Plan) -> Comparison:
     pairs: list[Pair] = []
     excluded = Counter(failed=plan.failed)
-    for number, (stored, _) in enumerate(plan.questions):
-        if number:
-            time.sleep(pause_s)
-        try:
-            pairs.append(pair(stored.row, run_again(stored, plan.library, claude, plan.key), stored.posted))
-        except DependencyDown as exc:  # the remaining questions would fail, too
-            print_line(f"{exc}; {exc.remedy}", err=True)
-            excluded["not asked"] = len(plan.questions) - number
-            break
-        except (StepFailed, PromptError) as exc:
-            _print_failure(stored, exc)
-            excluded["failed"] += 1
+    try:
+        client = connect_claude(settings.claude)
+    except SettingsError as exc:
+        abort(*exc.problems)
+    with client as claude:
+        for number, (stored, _) in enumerate(plan.questions):
+            if number:
+                time.sleep(1 / settings.claude.requests_per_second)
+            try:
+                pairs.append(pair(stored.row, run_again(stored, plan.library, claude, plan.key), stored.posted))
+            except DependencyDown as exc:  # the remaining questions would fail, too
+                print_line(with_remedy(exc), err=True)
+                excluded["not asked"] = len(plan.questions) - number
+                break
+            except (StepFailed, PromptError) as exc:
+                _print_failure(stored, exc)
+                excluded["failed"] += 1
     return Comparison(tuple(pairs), +excluded)
 
 
@@ -231,19 +216,15 @@ def _print_failure(stored: StoredDelivery, exc: Exception) -> None:
     print_line(f"{stored.row.guid[:8]}: {exc}", err=True)
 
 
-TABLE_WIDTH = 1000
-"""Characters; so wide that rows are not wrapped and can be searched with grep."""
-
-
 def format_comparison(comparison: Comparison) -> Iterator[str]:
     """Yield a table row for each delivery, then the totals."""
     sides, other_sides = _sides(comparison)
-    count, differing = len(comparison.pairs), comparison.differing
+    count, differing, excluded = len(comparison.pairs), comparison.differing, _format_excluded(comparison)
     yield f"{', '.join(prompt_ids(sides))} against {', '.join(prompt_ids(other_sides))}"
     yield ""
     yield from _table(comparison)
     yield ""
-    yield f"compared     {count} deliver{'y' if count == 1 else 'ies'}{_format_left_out(comparison)}"
+    yield f"compared     {count} deliver{'y' if count == 1 else 'ies'}{f'; left out: {excluded}' if excluded else ''}"
     yield f"same labels  {count - differing}"
     groups = ", ".join(f"{group} in {times}" for group, times in comparison.groups)
     yield f"differing    {differing}" + (f": {groups}" if groups else "")
@@ -252,8 +233,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
     comments = (sum(side.result.speaks for side in sides), sum(side.result.speaks for side in other_sides))
     yield f"comments     {comments[0]}, against {comments[1]}; differing in {comparison.spoke_differently}"
     yield f"mean tokens  {mean_tokens(sides):.0f}, against {mean_tokens(other_sides):.0f}"
-    costs = [_format_cost_usd(mean_cost_usd(one)) for one in (sides, other_sides)]
-    yield f"mean cost    {costs[0]}, against {costs[1]}"
+    yield f"mean cost    {format_usd(mean_cost_usd(sides))}, against {format_usd(mean_cost_usd(other_sides))}"
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
@@ -285,15 +265,14 @@ def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
     }
 
 
+COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
+
+
 def _table(comparison: Comparison) -> Iterator[str]:
-    table = Table("delivery", "event", "thread", "comments", "tokens", "USD", "labels", box=None, pad_edge=False)
-    for compared in comparison.pairs:
-        table.add_row(*map(escape_unprintable, _cells(compared)))
-    console = Console(
-        width=TABLE_WIDTH, color_system=None, force_terminal=False, markup=False, highlight=False, emoji=False
-    )
-    lines = console.render_lines(table, pad=False)
-    return ("".join(segment.text for segment in line).rstrip() for line in lines)
+    """Yield a row for each delivery. Rows are never wrapped, so that they can be searched with grep."""
+    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(compared))) for compared in comparison.pairs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def _cells(pair: Pair) -> tuple[str, ...]:
@@ -304,7 +283,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
         pair.thread,
         f"{_yes_or_no(one)}, {_yes_or_no(other)}",
         f"{one.tokens}, {other.tokens}",
-        f"{_format_cost(one.cost_usd)}, {_format_cost(other.cost_usd)}",
+        ", ".join(format_usd(side.cost_usd).removesuffix(" USD") for side in (one, other)),
         "; ".join(map(_format_difference, pair.differences)) or "the same",
     )
 
@@ -319,21 +298,13 @@ def _format_difference(difference: Difference) -> str:
     return f"{labels}, not {' and '.join(difference.other) or 'none'}"
 
 
-def _format_left_out(comparison: Comparison) -> str:
-    parts = ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
-    return f"; left out: {parts}" if parts else ""
+def _format_excluded(comparison: Comparison) -> str:
+    """Return "2 failed, 1 not asked"; "" if no delivery was left out."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
 
 
 def _yes_or_no(side: Side) -> str:
     return "yes" if side.result.speaks else "no"
-
-
-def _format_cost(cost_usd: float | None) -> str:
-    return "unknown" if cost_usd is None else f"{cost_usd:.6f}"
-
-
-def _format_cost_usd(cost_usd: float | None) -> str:
-    return "unknown" if cost_usd is None else f"{cost_usd:.6f} USD"
 
 
 def _summarize(sides: list[Side]) -> Mapping[str, object]:

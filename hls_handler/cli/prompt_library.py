@@ -9,16 +9,12 @@ from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.prompting.prompt import Family, Library, Prompt, PromptSources
+from hls_handler.prompting.prompt import Family, Library, Prompt
 from hls_handler.prompting.reply_fields import list_possible_labels
 from hls_handler.prompting.type_hints import members
 from hls_handler.prompting.variables import COMMENT, COMMON, VariableDoc, describe_type, document_variables
 from hls_handler.settings.model import Settings
-from hls_handler.work.library import load_checked, load_shipped
-
-
-def _abort_with(problem: str) -> NoReturn:
-    abort([problem])
+from hls_handler.work.library import load_checked
 
 
 def load_library(settings: Settings) -> Library:
@@ -26,18 +22,10 @@ def load_library(settings: Settings) -> Library:
     try:
         return load_checked(settings)
     except PromptError as exc:
-        abort(exc.problems)
+        abort(*exc.problems)
 
 
-def find_valid_library(settings: Settings) -> Library | None:
-    """Load the prompt library that the settings name; None if it cannot be used. Prints nothing."""
-    try:
-        return load_checked(settings)
-    except PromptError:
-        return None
-
-
-def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[str], NoReturn] = _abort_with) -> Prompt:
+def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[str], NoReturn] = abort) -> Prompt:
     """Return the prompt with this name or id; exits with 2 if there is none.
 
     `other_version` is called with a message if the id is that of another version; by default it exits with 2.
@@ -45,22 +33,10 @@ def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[st
     name, at, _ = name_or_id.partition("@")
     prompt = library.prompts.get(name)
     if prompt is None:
-        abort([f"there is no prompt {name}; there are {', '.join(library.prompts)}"])
+        abort(f"there is no prompt {name}; there are {', '.join(library.prompts)}")
     if at and name_or_id != prompt.id:
         other_version(f"{name_or_id} is another version; the current one is {prompt.id}")
     return prompt
-
-
-def get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
-    """Return the source files of the shipped prompt of this name; exits with 2 if there is none."""
-    try:
-        library = load_shipped(settings)
-    except PromptError as exc:
-        abort(exc.problems)
-    if name not in library.makeups:
-        shipped = ", ".join(library.prompts)
-        abort([f"there is no shipped prompt {name}; there are {shipped}; name the other prompt as second argument"])
-    return library.makeups[name]
 
 
 def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
@@ -112,12 +88,12 @@ def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budg
 
 def _format_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]) -> Iterator[str]:
     custom = _custom_field_names(prompt)
-    variables = document_variables({"analysis": prompt.reply_model}, examples)
     if custom:
+        variables = document_variables({"analysis": prompt.reply_model}, examples)
+        fields = (one for one in variables if one.name.removeprefix("analysis.").removesuffix("[]") in custom)
         yield ""
-        fields = (offer for offer in variables if offer.name.removeprefix("analysis.").removesuffix("[]") in custom)
         yield from _format_section(f"Additional or changed variables after {prompt.name}", fields)
-    if prompt.reply_model.label_rules != REPLY_TYPES[prompt.reply].label_rules or custom:
+    if custom or prompt.reply_model.label_rules != REPLY_TYPES[prompt.reply].label_rules:
         yield from _format_labels(f"Labels set by {prompt.name}", prompt.reply_model)
 
 
@@ -129,12 +105,11 @@ def _format_labels(title: str, model: type[Reply]) -> Iterator[str]:
         yield from (f"  {field:<{NAME_WIDTH}}  {names}" for field, names in labels.items())
 
 
-def _format_section(title: str, shown: Iterable[VariableDoc]) -> Iterator[str]:
+def _format_section(title: str, variables: Iterable[VariableDoc]) -> Iterator[str]:
     yield f"{title}:"
-    for offer in shown:
-        example = "" if offer.example is None else _shorten(offer.example)
-        owner = offer.whose or "-"
-        line = f"  {offer.name:<{NAME_WIDTH}}  {owner:<{OWNER_WIDTH}}  {offer.kind:<{TYPE_WIDTH}}  {example}"
+    for one in variables:
+        owner, example = one.whose or "-", "" if one.example is None else _shorten(one.example)
+        line = f"  {one.name:<{NAME_WIDTH}}  {owner:<{OWNER_WIDTH}}  {one.kind:<{TYPE_WIDTH}}  {example}"
         yield line.rstrip()
 
 

@@ -1,31 +1,58 @@
-"""`hls prompts try`: run one event through the pipeline with dry run on, and print every step for prompt authors."""
+"""`hls prompts try`: run one event through the pipeline with dry run on, and print every step for prompt authors.
+
+The event runs with a temporary store and a read-only GitHub client.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import SecretStr
 
-from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, with_remedy
-from hls_handler.cli.options import Config, abort, fail, load_without_credentials, print_lines, require_credential
+from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.cli.deliveries import load_report
+from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject
+from hls_handler.cli.options import (
+    Config,
+    abort,
+    connect_claude,
+    fail,
+    load,
+    print_lines,
+    require_credential,
+    utc_now,
+    with_remedy,
+)
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.cli.prompt_try_report import print_result, to_dict
-from hls_handler.cli.prompt_try_runner import TryResult, TryRunner
-from hls_handler.clients.claude import Claude
-from hls_handler.clients.github import connect_read_only
+from hls_handler.cli.prompt_try_report import Question, TryResult, print_result, to_dict
+from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.db.files import database_exists
-from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import Account, Event
-from hls_handler.history.conversations import ConversationState
+from hls_handler.deliveries import Lease
+from hls_handler.errors import HlsError, PayloadError, Postponed, StepFailed, Superseded
+from hls_handler.events import Account, Event, parse_event
+from hls_handler.handlers import handler_for
+from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.settings.model import Settings
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.queue.changes import Change
+from hls_handler.queue.leases import ExclusiveLease
+from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, parse_envelope, route
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
+from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage
-from hls_handler.work.pipeline import Ended
+from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
+from hls_handler.work.active_config import Claude, DeliveryConfig, WorkerContext
+from hls_handler.work.health import Health
+from hls_handler.work.job import Job
+from hls_handler.work.library import GUID
+from hls_handler.work.pipeline import Ended, run_job
 
 if TYPE_CHECKING:
     from hls_handler.sandbox.server import Sandbox
@@ -69,7 +96,7 @@ def try_(
     source = next((one for one in CLAUDE_SOURCES if one == claude), None)
     if source is None:
         raise typer.BadParameter(f"must be one of {', '.join(CLAUDE_SOURCES)}", param_hint="--claude")
-    settings = load_without_credentials(config)
+    settings = load(config, credentials=False)
     if source == "real":
         require_credential(settings, "claude.api_key", alternative=SANDBOX_ALTERNATIVE)
     library = load_library(settings)
@@ -102,35 +129,28 @@ def _try(
             notes.append(f"the service's stored data about this issue or pull request could not be read: {exc}")
             return NO_HISTORY
 
-    with ExitStack() as stack:
-        needs_sandbox = source == "sandbox" or not subject.live
-        from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+    try:
+        with ExitStack() as stack:
+            used = settings
+            if source == "sandbox" or not subject.live:
+                from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
-        sandbox = stack.enter_context(Sandbox()) if needs_sandbox else None
-        settings_used = settings
-        if sandbox is not None:
-            sandbox.state.plant(subject.event, subject.payload)
-            settings_used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
-        try:
-            github = connect_read_only(settings_used.github, now=_utc_now, assume_open=prompt is not None)
+                sandbox = stack.enter_context(Sandbox())
+                sandbox.state.plant(subject.event, subject.payload)
+                used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
+            github = connect_read_only(used.github, now=utc_now, assume_open=prompt is not None)
             stack.enter_context(closing(github))
-            claude = Claude(settings_used.claude, clock=time.monotonic, now=_utc_now)
-            stack.enter_context(closing(claude))
-            runner = TryRunner(settings, library, github, claude, load_history, pause=time.sleep, clock=time.monotonic)
-            tried = runner.run(subject, prompt)
-        except PayloadError as exc:
-            abort([f"{subject.name}: {exc}"])
-        except HlsError as exc:
-            fail(with_remedy(exc))
-        if subject.live and tried.rule is not None and tried.event.thread is None:
-            notes.append(
-                "the service's stored data about the issue or pull request and about earlier failures is not used here"
-            )
-        return tried
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+            claude = stack.enter_context(connect_claude(used.claude))
+            tried = TryRunner(used, library, github, claude, load_history).run(subject, prompt)
+    except PayloadError as exc:
+        abort(f"{subject.name}: {exc}")
+    except HlsError as exc:
+        fail(with_remedy(exc))
+    if subject.live and tried.rule is not None and tried.event.thread is None:
+        notes.append(
+            "the service's stored data about the issue or pull request and about earlier failures is not used here"
+        )
+    return tried
 
 
 def _with_stand_ins(settings: Settings, sandbox: Sandbox, *, github: bool, claude: bool) -> Settings:
@@ -154,3 +174,142 @@ def _load_history(settings: Settings, event: Event, number: int, account: Accoun
         return NO_HISTORY
     with closing(Storage.open_existing(settings.storage.url)) as store:
         return store.conversations.find(event.repository.id, number, account.login)
+
+
+LEASE_S = 86_400.0
+"""A day, so that the lease need not be renewed; no other worker uses the temporary store."""
+
+
+@dataclass(slots=True)
+class _RecordingClaude:
+    """A Claude client that records every question."""
+
+    claude: Claude
+    questions: list[Question] = field(default_factory=list)
+
+    def model_for(self, rendered: RenderedPrompt) -> str:
+        return self.claude.model_for(rendered)
+
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        question = Question(rendered, self.model_for(rendered), correction)
+        self.questions.append(question)
+        question.answer = self.claude.ask(rendered, correction=correction)
+        return question.answer
+
+
+@dataclass(frozen=True, slots=True)
+class TryRunner:
+    """Runs tries. `load_history` returns what the service stored about an issue or pull request for a bot account."""
+
+    settings: Settings
+    library: Library
+    github: ReadOnlyGithub
+    claude: Claude
+    load_history: Callable[[Event, int, Account], ConversationState]
+    pause: Callable[[float], object] = time.sleep  # seconds
+    clock: Callable[[], float] = time.monotonic  # seconds
+    open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
+
+    def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
+        """Try the event; with `prompt`, use that prompt even if the service would ignore the event or use another one.
+
+        Raises `PayloadError` if the body does not fit the event, and `DependencyDown` if GitHub does not return the bot
+        account. Later errors are in the result's `end`.
+        """
+        check_payload(subject.event, parse_envelope(subject.body))
+        event = parse_event(subject.event, GUID, subject.body)
+        account = self.github.fetch_bot_account()
+        config = DeliveryConfig(self.settings, RepositoryTable(self.settings), self.library)
+        routed = route(
+            from_event(event), settings=config.settings, table=config.table, catalogue=config.library, bot=account
+        )
+        if isinstance(routed, LabelCorrection):
+            routed = Ignored("no prompt", f"{routed.why(self.settings.sources)}; no prompt is used for them")
+        rule = routed if isinstance(routed, Rule) else None
+        if prompt is not None:
+            effective = rule.effective if rule else _effective_settings(self.settings, event.repository.full_name)
+            rule = Rule(event.key, prompt.name, effective, prompt.path)
+        if rule is None:
+            return TryResult(event, routed, assume_open=False)
+        rule = _with_dry_run(rule)
+        claude = _RecordingClaude(self.claude)
+        with (
+            TemporaryDirectory(prefix="hls-try-") as folder,
+            closing(self.open_store(f"sqlite:///{folder}/try.db")) as store,
+        ):
+            lease = _store_and_claim(store, subject, rule)
+            context = self._make_context(store, claude, config, account)
+            if event.thread is not None:  # otherwise the number is known only after reading the facts
+                stored: list[Change] = []
+                memory = store.conversations.history(lease, account.login, pending=stored)
+                _copy_history(memory, self.load_history(event, event.thread.number, account))
+                store.checkpoints.save(lease, *stored)
+            end = _run_pipeline(Job(lease, context, config, event, account, rule, handler_for(event.name), {}))
+            row = store.deliveries.find(lease.guid)
+            outcomes = load_report(store, row).outcomes if row else ()
+        return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
+
+    def _make_context(self, store: Storage, claude: Claude, config: DeliveryConfig, account: Account) -> WorkerContext:
+        return WorkerContext(
+            store=store,
+            leases=ExclusiveLease(),
+            github=self.github,
+            claude=claude,
+            health=Health(store.database.current_time),
+            config=config,
+            fetch_bot_account=lambda: account,
+            stopping=lambda: False,
+            pause=self.pause,
+            jitter=lambda: 0.0,
+            clock=self.clock,
+        )
+
+
+def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
+    """Run the job to its end. Waits for a slot of the rate limiter, but not for an exhausted hourly budget."""
+    while True:
+        try:
+            ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
+        except Postponed as wait:
+            if wait.waiting_for is not None:
+                return wait
+            job.context.pause(max((wait.at - job.store.now()).total_seconds(), 0.001))
+        except (Superseded, StepFailed) as exc:
+            return exc
+        else:
+            job.store.checkpoints.save(job.lease, *ended.changes)  # read by `load_report`
+            return ended
+
+
+def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
+    """Return the repository's settings; if no entry matches it, those of an added entry with only its name."""
+    found = RepositoryTable(settings).find(repository)
+    if found is not None:
+        return found
+    named = settings.model_copy(update={"repositories": (*settings.repositories, Repository(name=repository))})
+    effective = RepositoryTable(named).find(repository)
+    assert effective is not None  # the added entry matches
+    return effective
+
+
+def _with_dry_run(rule: Rule) -> Rule:
+    features = rule.effective.features.model_copy(update={"dry_run": True})
+    return replace(rule, effective=replace(rule.effective, features=features))
+
+
+def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
+    headers = WebhookHeaders(subject.event, GUID, signature=b"", is_form=False, content_length=None)
+    new = new_delivery(headers, parse_envelope(subject.body), rule, subject.body, request_id="try", settle_s=0)
+    store.queue.accept([new], replay_window_h=0)
+    lease = store.queue.claim(worker="try", lease_s=LEASE_S, max_crashes=1)
+    assert lease is not None  # the only delivery of a new store
+    return lease
+
+
+def _copy_history(memory: ConversationHistory, history: ConversationState) -> None:
+    """Copy the service's stored labels and comments into the temporary store."""
+    memory.record_label_intents(name for name, state in history.labels.items() if state == "intended")
+    memory.mark_labels_set(name for name, state in history.labels.items() if state == "ours")
+    memory.mark_labels_removed(name for name, state in history.labels.items() if state == "gone")
+    for family, comment in history.comments.items():
+        memory.store_comment(family, comment.comment_id, comment.body_digest)

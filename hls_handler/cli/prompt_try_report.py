@@ -1,17 +1,19 @@
-"""Format the result of `hls prompts try` as text and as JSON."""
+"""The result of `hls prompts try`, as text and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
-from hls_handler.cli.event_input import Subject, with_remedy
-from hls_handler.cli.options import print_line, print_lines
-from hls_handler.cli.prompt_try_runner import Question, TryResult
-from hls_handler.errors import Postponed, Retryable, Superseded
+from hls_handler.cli.event_input import Subject
+from hls_handler.cli.options import add_usd, format_usd, print_line, print_lines, with_remedy
+from hls_handler.errors import Postponed, Retryable, StepFailed, Superseded
+from hls_handler.events import Event
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.model import Sources
 from hls_handler.work.pipeline import Ended
@@ -25,7 +27,27 @@ MARGIN = "│ "
 FORCE_HINT = "; use --prompt NAME to try it anyway"
 
 
-# --- as text ---------------------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Question:
+    """One request to Claude and its reply."""
+
+    rendered: RenderedPrompt
+    model: str
+    correction: UnusableReply | None  # the previous reply, which failed validation
+    answer: ValidReply | UnusableReply | None = None  # None if the call failed
+
+
+@dataclass(frozen=True, slots=True)
+class TryResult:
+    """Result of a try: what the service would do with the event, the questions to Claude, and the planned writes."""
+
+    event: Event
+    routed: Rule | Ignored  # the service's decision about the event
+    assume_open: bool  # a closed or locked issue or pull request was treated as open
+    rule: Rule | None = None  # the rule of the try; None: the event was not tried
+    questions: tuple[Question, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    end: Ended | Superseded | Postponed | StepFailed | None = None
 
 
 def print_result(
@@ -75,20 +97,20 @@ def _show_question(question: Question, *, full: bool) -> None:
     print_line("task")
     _show_text(question.rendered.task)
     if question.correction is not None:
-        print_line("correction  what Claude was told about its previous reply")
+        print_line("correction  the problem of the previous reply, as sent to Claude")
         _show_text(question.correction.problem)
-    match question.answer:
-        case ValidReply() as answer:
-            print_line(f"reply       {answer.reply_type}")
-            _show_text("\n".join(_format_value(answer.reply.model_dump(mode="json"))))
-            print_line(f"took        {answer.usage.took_s:.1f} s, {_summarize([answer.usage])}")
-        case UnusableReply() as answer:
-            print_line(f"reply       invalid: {answer.problem}")
-            if answer.text:
-                _show_text(answer.text)
-            print_line(f"took        {answer.usage.took_s:.1f} s, {_summarize([answer.usage])}")
-        case None:
-            print_line("reply       none")
+    answer = question.answer
+    if answer is None:
+        print_line("reply       none")
+        return
+    if isinstance(answer, ValidReply):
+        print_line(f"reply       {answer.reply_type}")
+        _show_text("\n".join(_format_value(answer.reply.model_dump(mode="json"))))
+    else:
+        print_line(f"reply       invalid: {answer.problem}")
+        if answer.text:
+            _show_text(answer.text)
+    print_line(f"took        {answer.usage.took_s:.1f} s, {_summarize([answer.usage])}")
 
 
 def _show_outcome(outcome: Outcome) -> None:
@@ -123,9 +145,6 @@ def _format_entry(name: str, value: object, indent: str) -> Iterator[str]:
         yield f"{name} {'none' if value is None or value == '' else value}"
 
 
-# --- as JSON ---------------------------------------------------------------------------------------------------------
-
-
 def to_dict(subject: Subject, tried: TryResult, notes: Sequence[str], *, claude: str) -> dict[str, object]:
     """Return the result as a JSON object; texts are not shortened."""
     routed, rule = tried.routed, tried.rule
@@ -139,9 +158,11 @@ def to_dict(subject: Subject, tried: TryResult, notes: Sequence[str], *, claude:
         "named_by_option": _named_by_option(tried),
         "notes": list(notes),
         "questions": [_question_to_dict(question) for question in tried.questions],
-        "outcomes": [_outcome_to_dict(outcome) for outcome in tried.outcomes],
+        "outcomes": [
+            {key: value for key, value in asdict(outcome).items() if key != "url"} for outcome in tried.outcomes
+        ],
         "end": {"state": _state(tried), "reason": _reason(tried)},
-        "cost_usd": _total_cost_usd(_usages(tried)),
+        "cost_usd": add_usd(usage.cost_usd for usage in _usages(tried)),
     }
 
 
@@ -162,21 +183,6 @@ def _question_to_dict(question: Question) -> dict[str, object]:
         "cost_usd": usage.cost_usd if usage else None,
         "took_s": usage.took_s if usage else None,
     }
-
-
-def _outcome_to_dict(outcome: Outcome) -> dict[str, object]:
-    return {
-        "action": outcome.action,
-        "kind": outcome.kind,
-        "detail": outcome.detail,
-        "added": list(outcome.added),
-        "removed": list(outcome.removed),
-        "comment_id": outcome.comment_id,
-        "body": outcome.body,
-    }
-
-
-# --- for both --------------------------------------------------------------------------------------------------------
 
 
 def _named_by_option(tried: TryResult) -> bool:
@@ -200,20 +206,15 @@ def _reason(tried: TryResult) -> str:
     end = tried.end
     match end:
         case None:
-            assert isinstance(tried.routed, Ignored)
-            return f"the service would ignore this event, see above{_force_hint(tried)}"
+            # An opt-out is not overridden by --prompt.
+            opted_out = isinstance(tried.routed, Ignored) and tried.routed.kind == "asked to skip"
+            return f"the service would ignore this event, see above{'' if opted_out else FORCE_HINT}"
         case Ended():
             return end.reason
         case Retryable() | Postponed():
             return f"{with_remedy(end)}; the service would retry"
         case _:
             return str(end) + (FORCE_HINT if _is_closed_or_locked(tried) and not tried.assume_open else "")
-
-
-def _force_hint(tried: TryResult) -> str:
-    """Return a hint about `--prompt`, or "" for an opt-out, which `--prompt` does not override."""
-    opted_out = isinstance(tried.routed, Ignored) and tried.routed.kind == "asked to skip"
-    return "" if opted_out else FORCE_HINT
 
 
 def _is_closed_or_locked(tried: TryResult) -> bool:
@@ -236,16 +237,10 @@ def _describe_cost(tried: TryResult, *, canned: bool) -> str:
 
 
 def _summarize(usages: Sequence[Usage]) -> str:
-    cost = _total_cost_usd(usages)
-    shown = "unknown cost" if cost is None else f"{cost:.6f} USD"
+    cost = add_usd(usage.cost_usd for usage in usages)
+    shown = "unknown cost" if cost is None else format_usd(cost)
     return f"{sum(map(_input_tokens, usages))} tokens in, {sum(usage.output_tokens for usage in usages)} out, {shown}"
 
 
 def _input_tokens(usage: Usage) -> int:
     return usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
-
-
-def _total_cost_usd(usages: Sequence[Usage]) -> float | None:
-    """Return the total cost in USD, or None if the price of one call is unknown."""
-    costs = [usage.cost_usd for usage in usages]
-    return None if None in costs else sum(cost for cost in costs if cost is not None)

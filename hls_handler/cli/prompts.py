@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated
 
 import typer
 
-from hls_handler.cli.options import Config, abort, fail, load, open_existing_store, print_line, print_lines
+from hls_handler.cli.options import (
+    Config,
+    abort,
+    fail,
+    format_usd,
+    load,
+    open_existing_store,
+    print_line,
+    print_lines,
+)
 from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_library import (
-    find_valid_library,
     format_custom_fields,
     format_variables,
     get_prompt,
-    get_shipped_prompt,
     list_labels,
     load_library,
 )
 from hls_handler.cli.prompt_try import try_
+from hls_handler.errors import PromptError
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
-from hls_handler.work.library import SHIPPED, families
+from hls_handler.settings.model import Settings
+from hls_handler.work.library import SHIPPED, families, load_checked, load_shipped
 
 prompts = typer.Typer(
     help="List, show, compare and try prompts.",
@@ -34,6 +42,8 @@ prompts = typer.Typer(
 )
 
 prompts.command(name="try")(try_)
+
+NO_CALLS = PromptStats("", 0, 0.0, 0, None, None)
 
 NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2a)."
 
@@ -57,7 +67,7 @@ def list_(config: Config = None) -> None:
         print_line(prompt.id)
         print_line(f"  for         {_format_triggers(library, prompt)}")
         print_line(f"  from        {origin(library.makeups[prompt.name], SHIPPED)}")
-        for line in format_stats(VersionStats.from_rows(prompt.id, rows)) if rows is not None else ():
+        for line in format_stats(prompt.id, rows) if rows is not None else ():
             print_line(f"  {line}")
         for line in format_feedback(prompt.id, feedback):
             print_line(f"  {line}")
@@ -89,14 +99,16 @@ def vars_(
     event = next((event for event, one in by_event.items() if family in (event, one.name)), None)
     if event is None:
         names = ", ".join(dict.fromkeys(by_event[event].name for event in HANDLERS))
-        abort([f"there is no family {family!r}; there are {names}, and every other GitHub event, such as push"])
-    library = find_valid_library(settings)
-    for line in format_variables(event, by_event[event], library.prompts.values() if library else (), budget):
+        abort(f"there is no family {family!r}; there are {names}, and every other GitHub event, such as push")
+    try:
+        library_prompts, note = tuple(load_checked(settings).prompts.values()), ""
+    except PromptError:
+        library_prompts = ()
+        note = "the prompts have errors, so the fields and labels that they define are missing here; see `hls check`"
+    for line in format_variables(event, by_event[event], library_prompts, budget):
         print_line(line)
-    if library is None:
-        print_line(
-            "the prompts have errors, so the fields and labels that they define are missing here; see `hls check`"
-        )
+    if note:
+        print_line(note)
 
 
 @prompts.command()
@@ -135,7 +147,7 @@ def diff(
     library = load_library(settings)
     first = library.makeups[get_prompt(library, a).name]
     if b is None:
-        old, new = get_shipped_prompt(settings, first.name), first
+        old, new = _get_shipped_prompt(settings, first.name), first
     else:
         old, new = first, library.makeups[get_prompt(library, b).name]
     lines = diff_prompts(old, new)
@@ -143,6 +155,17 @@ def diff(
         print_lines("\n".join(lines))
         raise typer.Exit(1)
     print_line(f"no differences: {new.name} and {'the shipped prompt' if b is None else old.name}")
+
+
+def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
+    try:
+        library = load_shipped(settings)
+    except PromptError as exc:
+        abort(*exc.problems)
+    if name not in library.makeups:
+        shipped = ", ".join(library.prompts)
+        abort(f"there is no shipped prompt {name}; there are {shipped}; name the other prompt as second argument")
+    return library.makeups[name]
 
 
 prompts.command()(compare)
@@ -154,20 +177,20 @@ def _format_triggers(library: Library, prompt: Prompt) -> str:
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 
 
-def _format_prompt(prompt: Prompt, makeup: PromptSources) -> list[str]:
+def _format_prompt(prompt: Prompt, sources: PromptSources) -> list[str]:
     return [
         f"prompt      {prompt.id}",
-        f"from        {origin(makeup, SHIPPED)}",
-        *_format_list("files", [source.file for source in makeup.sources]),
+        f"from        {origin(sources, SHIPPED)}",
+        *_format_list("files", [source.file for source in sources.sources]),
         f"reply       {prompt.reply}",
         *_format_list("fields", format_custom_fields(prompt)),
         *_format_list("labels", [f"{field}: {labels}" for field, labels in list_labels(prompt.reply_model)]),
         "",
-        f"--- front matter ({makeup.front_file}) ---",
-        *_format_numbered(makeup.numbered_front),
+        f"--- front matter ({sources.front_file}) ---",
+        *_format_numbered(sources.numbered_front),
         "",
-        f"--- template ({makeup.template.file}) ---",
-        *_format_numbered(makeup.numbered_template),
+        f"--- template ({sources.template.file}) ---",
+        *_format_numbered(sources.numbered_template),
     ]
 
 
@@ -179,37 +202,30 @@ def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
     return (f"{number:>4}  {line}" if line else f"{number:>4}" for number, line in lines)
 
 
-@dataclass(frozen=True, slots=True)
-class VersionStats:
-    """Calls of the current version and of all earlier versions together; None if there were none."""
-
-    current: PromptStats | None
-    earlier: PromptStats | None
-
-    @classmethod
-    def from_rows(cls, prompt_id: str, rows: Iterable[PromptStats]) -> Self:
-        name = prompt_id.partition("@")[0]
-        of_prompt = [row for row in rows if row.prompt_id.partition("@")[0] == name]
-        current = next((row for row in of_prompt if row.prompt_id == prompt_id), None)
-        return cls(current, _add_up([row for row in of_prompt if row.prompt_id != prompt_id]))
-
-
-def format_stats(stats: VersionStats) -> Iterator[str]:
+def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
     """Yield one line each for answers, cost, last error and the last error of earlier versions."""
-    current, earlier = stats.current, stats.earlier
-    in_parentheses = f" (earlier versions: {earlier.replies})" if earlier is not None else ""
-    yield f"answers     {current.replies if current is not None else 0}{in_parentheses}"
-    in_parentheses = f" (earlier versions: {_cost(earlier)})" if earlier is not None else ""
-    yield f"cost        {_cost(current)}{in_parentheses}"
-    yield f"last error  {_error(current)}"
-    if earlier is not None:
-        yield f"            (earlier versions: {_error(earlier)})"
+    of_prompt = [row for row in rows if _is_version_of(prompt_id, row.prompt_id)]
+    current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
+    answers, cost = f"answers     {current.replies}", f"cost        {_cost(current)}"
+    last_error = f"last error  {_error(current)}"
+    earlier = [row for row in of_prompt if row.prompt_id != prompt_id]
+    if not earlier:
+        yield from (answers, cost, last_error)
+        return
+    total = _add_up(earlier)
+    yield f"{answers} (earlier versions: {total.replies})"
+    yield f"{cost} (earlier versions: {_cost(total)})"
+    yield last_error
+    yield f"            (earlier versions: {_error(total)})"
+
+
+def _is_version_of(prompt_id: str, other_id: str) -> bool:
+    return prompt_id.partition("@")[0] == other_id.partition("@")[0]
 
 
 def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFeedback]]) -> Iterator[str]:
     """Yield one line for each field with labels: "corrected   priority: 6 of 40 labels, 15%"."""
-    name = prompt_id.partition("@")[0]
-    versions = [(version, fields) for version, fields in feedback.items() if version.partition("@")[0] == name]
+    versions = [(version, fields) for version, fields in feedback.items() if _is_version_of(prompt_id, version)]
     title = "corrected"
     for field in dict.fromkeys(field for _, fields in versions for field in fields):
         current = feedback.get(prompt_id, {}).get(field, FieldFeedback(0, 0))
@@ -224,33 +240,29 @@ def _share(one: FieldFeedback) -> str:
     return f"{one.corrected} of {one.set} labels" + (f", {one.share:.0%}" if one.set else "")
 
 
-def _add_up(rows: list[PromptStats]) -> PromptStats | None:
-    if not rows:
-        return None
-    errors = {row.last_error_at: row.last_error for row in rows if row.last_error_at is not None}
-    last_error_at = max(errors, default=None)
+def _add_up(rows: list[PromptStats]) -> PromptStats:
+    """Return the sums, and the latest of the last errors."""
+    latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
     return PromptStats(
         prompt_id="",
         replies=sum(row.replies for row in rows),
         cost_usd=sum(row.cost_usd for row in rows),
         calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
-        last_error=None if last_error_at is None else errors[last_error_at],
-        last_error_at=last_error_at,
+        last_error=latest.last_error,
+        last_error_at=latest.last_error_at,
     )
 
 
-def _cost(row: PromptStats | None) -> str:
-    if row is None:
-        return "0.000000 USD"
+def _cost(row: PromptStats) -> str:
     unknown = row.calls_of_unknown_cost
     if not unknown:
-        return f"{row.cost_usd:.6f} USD"
+        return format_usd(row.cost_usd)
     calls = f"{unknown} call{'s' * (unknown != 1)}"
-    return f"{row.cost_usd:.6f} USD, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
+    return f"{format_usd(row.cost_usd)}, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
 
 
-def _error(row: PromptStats | None) -> str:
+def _error(row: PromptStats) -> str:
     """Return the last error in one line, with line breaks replaced by spaces."""
-    if row is None or row.last_error is None or row.last_error_at is None:
+    if row.last_error is None or row.last_error_at is None:
         return "none"
     return f"{row.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {' '.join(row.last_error.split())}"

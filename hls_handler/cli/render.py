@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from hls_handler.analysis import Usage
-from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, open_reader, with_remedy
-from hls_handler.cli.options import Config, fail, load_without_credentials, print_lines
+from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, open_reader
+from hls_handler.cli.options import Config, fail, load, print_lines, with_remedy
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.claude import request_schema
-from hls_handler.clients.claude_reply import cost_usd
+from hls_handler.clients.claude import cost_usd, request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
@@ -54,7 +53,7 @@ def render(
     Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or unusable settings or
     prompts.
     """
-    settings = load_without_credentials(config)
+    settings = load(config, credentials=False)
     chosen = load_subject(subject, event, live=live, settings=settings, alternative=PAYLOAD_ALTERNATIVE)
     library = load_library(settings)
     print_lines(format_request(settings, _render(settings, library, chosen, prompt)))

@@ -62,7 +62,7 @@ def send(
         _plant_in_sandbox(settings, chosen, body)
         response = post_webhook(settings, chosen.event, body)
     except PayloadError as exc:
-        abort([f"{chosen.name}: {exc}"])
+        abort(f"{chosen.name}: {exc}")
     except (OSError, http.client.HTTPException) as exc:
         fail(f"{_webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the same settings?")
     print_line(f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {response.status}")

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,12 @@ RoleOption = Annotated[
 ]
 
 
-def serve(config: Config = None, role: RoleOption = "all") -> None:
+ExitWithParent = Annotated[
+    bool, typer.Option("--exit-with-parent", hidden=True, help="Exit when standard input is closed, as the demo does.")
+]
+
+
+def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: ExitWithParent = False) -> None:
     """Receive and process webhooks until SIGTERM or Ctrl-C.
 
     On SIGTERM no new step begins, running steps have limits.shutdown_s to finish, and unfinished deliveries continue
@@ -49,7 +55,18 @@ def serve(config: Config = None, role: RoleOption = "all") -> None:
     settings, the prompts or the port cannot be used, or the database was written by an HLS whose tables this one does
     not support. Every reason is printed on a line of its own.
     """
+    if exit_with_parent:
+        threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
     raise typer.Exit(run_service(config_path(config), partial(Service, role=role)))
+
+
+def _exit_with_parent() -> None:
+    """Exit as soon as the demo has ended: it holds the other end of standard input and never writes to it.
+
+    The process is not shut down: the stand-ins are gone, so no step could succeed; the checkpoints are stored.
+    """
+    os.read(0, 1)
+    os._exit(1)
 
 
 def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
@@ -57,7 +74,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
     try:
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
-        abort(exc.problems)
+        abort(*exc.problems)
     settings = file.first
     configure_logs(settings)
     problems: list[str] = []
@@ -77,7 +94,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
             sock.close()
         if can_start_later:
             fail(problems[0])
-        abort(problems)
+        abort(*problems)
     server = make_server(service.web, service.settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         # For a signal before uvicorn runs, and after: uvicorn raises its signals again when it has ended, and the
@@ -131,10 +148,10 @@ def up(config: Config = None) -> None:
     try:
         missing = find_missing_credentials(os.environ, DOTENV)
     except SettingsError as exc:
-        abort(exc.problems)
+        abort(*exc.problems)
     if len(missing) == len(CREDENTIALS):
         print_line(f"None of {', '.join(CREDENTIALS)} is set: running the demo against a built-in sandbox.")
         raise typer.Exit(run_demo(once=False, fresh=False))
     if missing:
-        abort([f"{name} is not set: set it in the environment or in .env (see README.md)" for name in missing])
+        abort(*[f"{name} is not set: set it in the environment or in .env (see README.md)" for name in missing])
     raise typer.Exit(run_service(config_path(config)))

@@ -6,18 +6,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hls_handler.cli.options import print_line
 from hls_handler.errors import HlsError
 from hls_handler.settings.model import Settings
 
 START_TIMEOUT_S = 30.0
 MAX_STARTS = 20
 """Starts of the service before the demo gives up."""
-
 
 READY_MARKER = b'"message": "serving"'
 """Part of the log line that the service writes once it listens."""
@@ -36,11 +36,10 @@ class ServiceProcess:
         settings: Settings,
         *,
         log: Path,
-        say: Callable[[str], None],
         variables: Mapping[str, str] | None = None,
     ) -> None:
         """Start the process. `variables` are added to its environment: values that must not be written to a file."""
-        self._path, self._settings, self._log, self._print_line = path, settings, log, say
+        self._path, self._settings, self._log = path, settings, log
         self._environ = {**os.environ, **(variables or {})}
         self._starts = 0
         self._process = self._start()
@@ -100,11 +99,11 @@ class ServiceProcess:
             self._process.stdin.close()
         end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._process = self._start()
-        self._print_line(f"the service {end}; it was started again (process {self.pid}) and continues where it stopped")
+        print_line(f"the service {end}; it was started again (process {self.pid}) and continues where it stopped")
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        command = [sys.executable, "-m", "hls_handler.cli.demo_service", str(self._path)]
+        command = [sys.executable, "-m", "hls_handler", "serve", "--exit-with-parent", "--config", str(self._path)]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environ)

@@ -6,10 +6,11 @@ PyGithub handles authentication, URLs and rate limits; its objects are not used,
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import github
@@ -19,7 +20,6 @@ from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectio
 from pydantic import TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import (
@@ -28,42 +28,10 @@ from hls_handler.clients.github_errors import (
     translate_status,
     unexpected_response,
 )
-from hls_handler.clients.rate_limit import RateLimit
-from hls_handler.clients.transport import find_proxy_settings, is_valid_header_value, redact_secret
-from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.clients.transport import find_proxy_settings, redact_secret
+from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
-
-
-def _guarded_pool_classes(before_send: Callable[[], None]) -> dict[str, type]:
-    """Return pool classes for `PoolManager.pool_classes_by_scheme`. The request raises what `before_send` raises.
-
-    `before_send` is called for the headers and for each piece of the body, on an open connection: after name lookup,
-    TCP, TLS and the proxy, which can take many seconds.
-    """
-
-    class GuardedHTTPConnection(HTTPConnection):
-        def send(self, data: Any) -> None:
-            if self.sock is None:
-                self.connect()
-            before_send()
-            super().send(data)
-
-    class GuardedHTTPSConnection(HTTPSConnection):
-        def send(self, data: Any) -> None:
-            if self.sock is None:
-                self.connect()
-            before_send()
-            super().send(data)
-
-    class GuardedHTTPPool(HTTPConnectionPool):
-        ConnectionCls = GuardedHTTPConnection
-
-    class GuardedHTTPSPool(HTTPSConnectionPool):
-        ConnectionCls = GuardedHTTPSConnection
-
-    return {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}
-
 
 T = TypeVar("T")
 
@@ -71,6 +39,44 @@ PAGE_SIZE = 100
 """Items per page, GitHub's maximum."""
 
 _MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; later times are ignored
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """GitHub's hourly quota, as it reported it last; None where it has not reported it yet."""
+
+    limit: int | None  # requests an hour
+    remaining: int | None
+    reset_at: datetime | None  # aware UTC
+
+
+@dataclass(frozen=True, slots=True)
+class GithubUsage:
+    """A snapshot for `/stats`."""
+
+    requests_made: int
+    rate_limit: RateLimit
+
+
+class RateLimitMonitor:
+    """Collects the quota and the request count of all workers' clients. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reported = 0
+        self.use = GithubUsage(0, RateLimit(None, None, None))
+
+    def observe(self, rate_limit: RateLimit) -> None:
+        """Count one request and store the quota reported after it. A quota without values replaces nothing."""
+        with self._lock:
+            latest = self.use.rate_limit if rate_limit.remaining is None else rate_limit
+            self.use = GithubUsage(self.use.requests_made + 1, latest)
+
+    def take_request_count(self) -> int:
+        """Return the number of requests since the last call of this method; the caller adds them up."""
+        with self._lock:
+            new, self._reported = self.use.requests_made - self._reported, self.use.requests_made
+            return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +103,29 @@ class _SingleRequestAdapter(HTTPAdapter):
     """
 
     def __init__(self, timeout_s: float) -> None:
-        self.before_send: Callable[[], None] = _do_nothing
-        """Called right before bytes of a request are sent; an exception stops the request."""
-        self._pools = _guarded_pool_classes(lambda: self.before_send())
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
+        self.before_send: Callable[[], None] = _do_nothing
+        """Called for the headers and for each piece of the body, on an open connection: after name lookup, TCP, TLS and
+        the proxy, which can take many seconds. An exception stops the request."""
+        adapter = self
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
+        class GuardedConnection(HTTPConnection):
+            def send(self, data: Any) -> None:
+                if self.sock is None:
+                    self.connect()
+                adapter.before_send()
+                super().send(data)
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
+        class GuardedTlsConnection(GuardedConnection, HTTPSConnection):
+            pass
+
+        self._connection_classes = {"http": GuardedConnection, "https": GuardedTlsConnection}
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = self._connection_classes[pool.scheme]
+        return pool
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         response = super().send(request, *args, **{**kwargs, "timeout": self._timeout_s})
@@ -127,8 +142,8 @@ def _do_nothing() -> None:
 class GithubApi:
     """Client for one token. Not thread-safe: use one per worker thread.
 
-    All methods raise `Permanent`, `Retryable` or `DependencyDown`; `refusals` has the rules. `path` begins with a slash
-    and is already percent-encoded.
+    All methods raise `Permanent`, `Retryable` or `DependencyDown`; `github_errors` has the rules. `path` begins with a
+    slash and is already percent-encoded.
     """
 
     def __init__(
@@ -143,22 +158,16 @@ class GithubApi:
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
         self._token = settings.token.get_secret_value()
-        url = _parse_base_url(settings.base_url)
-        if not is_valid_header_value(self._token):
-            raise SettingsError(["github.token: must not contain spaces, line breaks or special characters"])
         client = github.Github(
             auth=github.Auth.Token(self._token),
             base_url=settings.base_url,
             user_agent=f"hls/{__version__}",
-            per_page=PAGE_SIZE,
-            retry=None,
             seconds_between_requests=None,
             seconds_between_writes=None,
-            timeout=15,
-            lazy=True,
             api_version="2022-11-28",
         )
         self._requester = client.requester
+        url = urlsplit(settings.base_url)
         connection_class = HTTPSRequestsConnectionClass if url.scheme == "https" else HTTPRequestsConnectionClass
         self.proxy_settings = find_proxy_settings(settings.base_url)
         self._connection = connection_class(url.hostname or "", url.port, verify=self.proxy_settings.ca_path)
@@ -186,18 +195,13 @@ class GithubApi:
 
         The URL is a secret: it gives access to the file without a token.
         """
-        call = f"GET {path}"
-        try:
-            response = self._request_once("GET", path, expected=(404, 410))
-        except _InterceptedResponseError as exc:
-            if exc.status != 302:
-                self._raise_intercepted(call, exc)
-            if exc.location:
-                return exc.location
-            raise unexpected_response(call, "302 without a Location header") from None
+        response = self._send("GET", path, expected=(302, 404, 410))
         if response.status in (404, 410):
             return None
-        raise unexpected_response(call, f"{response.status} instead of a redirect to a file")
+        location = response.headers.get("location")
+        if response.status == 302 and location:
+            return location
+        raise unexpected_response(f"GET {path}", f"{response.status} without a Location header")
 
     def pages(
         self,
@@ -272,30 +276,21 @@ class GithubApi:
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
     ) -> Response:
-        try:
-            return self._request_once(verb, path, parameters=parameters, body=body, expected=expected)
-        except _InterceptedResponseError as exc:
-            self._raise_intercepted(f"{verb} {path}", exc)
-
-    def _request_once(
-        self,
-        verb: str,
-        path: str,
-        *,
-        parameters: dict[str, Any] | None = None,
-        body: Mapping[str, object] | None = None,
-        expected: tuple[int, ...] = (),
-    ) -> Response:
-        """Raise `_InterceptedResponseError` for redirects and 202, and HLS's errors for every other failure."""
+        """Send one request. Error statuses and a 302 are returned if they are in `expected`, else raised."""
         call = f"{verb} {path}"
         try:
             status, headers, text = self._requester.requestJson(
                 verb, path, parameters, input=body, cnx=self._connection
             )
         except (OSError, urllib3.exceptions.HTTPError) as exc:
-            raise translate_exception(
-                call, exc, self.now(), self.proxy_settings
-            ) from None  # its text may contain our headers
+            # `from None`: its text may contain our headers
+            raise translate_exception(call, exc, self.now(), self.proxy_settings) from None
+        except _InterceptedResponseError as exc:
+            if exc.status in expected:
+                return Response(exc.status, {"location": exc.location or ""}, None)
+            if exc.status == 202:
+                raise unexpected_response(call, "202 (not ready yet)") from None
+            raise translate_redirect(call, exc.status, exc.location, self.base_url) from None
         except (ValueError, ArithmeticError):
             raise unexpected_response(call, "an invalid header") from None
         finally:
@@ -308,11 +303,6 @@ class GithubApi:
         if data is None and text:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
         return Response(status, headers, data)
-
-    def _raise_intercepted(self, call: str, exc: _InterceptedResponseError) -> NoReturn:
-        if exc.status == 202:
-            raise unexpected_response(call, "202 (not ready yet)") from None
-        raise translate_redirect(call, exc.status, exc.location, self.base_url) from None
 
     def _rate_limit(self) -> RateLimit:
         remaining, limit = self._requester.rate_limiting
@@ -327,17 +317,6 @@ def repository_path(repository: str) -> str:
     if not REPOSITORY_NAME.fullmatch(repository):
         raise Permanent(f"{repository} is not a repository name; expected owner/repo")
     return f"/repos/{repository}"
-
-
-def _parse_base_url(base_url: str) -> Any:
-    """Parse a base URL. Raises `SettingsError` if it is not an http or https URL with a host."""
-    try:
-        url = urlsplit(base_url)
-        if url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port > 0):
-            return url
-    except ValueError:
-        pass
-    raise SettingsError([f"github.base_url: {base_url} is not an address such as https://api.github.com"])
 
 
 def _parse_json(text: str) -> Any:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import genai_prices
 import httpx2
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hls_handler.analysis import UnusableReply, ValidReply
-from hls_handler.clients.claude_errors import translate
-from hls_handler.clients.claude_reply import WireModel, parse_body, parse_reply
-from hls_handler.clients.transport import ProxySettings, find_proxy_settings, is_valid_header_value
-from hls_handler.errors import SettingsError
+from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.clients.claude_errors import translate, unexpected_response
+from hls_handler.clients.transport import find_proxy_settings, shorten
+from hls_handler.errors import StepFailed
+from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.retired_models import resolve_model
@@ -29,26 +31,19 @@ if TYPE_CHECKING:
 
 MAX_CONNECT_S = 10.0
 
-KEEPALIVE = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        [(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)] if hasattr(socket, "TCP_KEEPIDLE") else []
-    ),  # not on every platform
-]
+KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 """A reply may take minutes without traffic, and some networks drop an idle connection before that."""
+
+if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
+    KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
+
+MAX_PROBLEMS = 5
+"""Validation errors that are listed; Claude seldom needs more to correct its reply."""
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"
     "Answer again with the whole JSON object, corrected. All earlier instructions still apply."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """Status of a model as the API reports it."""
-
-    id: str
-    lifecycle: str  # "active", "deprecated", "retired"
 
 
 class Claude:
@@ -57,25 +52,28 @@ class Claude:
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
         """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to interpret Retry-After.
 
-        Raises `SettingsError` for a key that is not valid in an HTTP header.
+        Raises `SettingsError` if the proxy or certificate settings cannot be used.
         """
         import anthropic
 
         self._settings, self._clock, self._now = settings, clock, now
         self._key = settings.api_key.get_secret_value()
-        if not is_valid_header_value(self._key):
-            raise SettingsError(["claude.api_key: must not contain spaces, line breaks or special characters"])
         self._proxy = find_proxy_settings(settings.base_url)
-        timeout = httpx2.Timeout(settings.timeout_s, connect=min(settings.timeout_s, MAX_CONNECT_S))
+        # The SDK's own client always reads the proxy variables.
+        transport = httpx2.HTTPTransport(
+            verify=self._proxy.ssl_context(),
+            trust_env=False,
+            proxy=self._proxy.proxy,
+            limits=anthropic.DEFAULT_CONNECTION_LIMITS,
+            socket_options=KEEPALIVE,
+        )
         self._client = anthropic.Anthropic(
             api_key=self._key,
             base_url=settings.base_url,
-            timeout=timeout,
+            timeout=httpx2.Timeout(settings.timeout_s, connect=min(settings.timeout_s, MAX_CONNECT_S)),
             max_retries=0,
             open_telemetry=False,
-            http_client=anthropic.DefaultHttpxClient(
-                timeout=timeout, follow_redirects=False, trust_env=False, transport=_transport(self._proxy)
-            ),
+            http_client=httpx2.Client(transport=transport, trust_env=False),
         )
         self._sdk_error = anthropic.AnthropicError
         self._client._custom_headers = {}  # the SDK has no option to ignore ANTHROPIC_CUSTOM_HEADERS
@@ -106,35 +104,20 @@ class Claude:
                 output_config=output,
             )
         except self._sdk_error as exc:
-            raise translate(
-                exc,
-                label=prompt.id,
-                model=model,
-                api_key=self._key,
-                now=self._now(),
-                proxy=self._proxy,
-            ) from None
-        took_s = self._clock() - started
-        return parse_reply(
-            response.read(), prompt_id=prompt.id, reply_type=prompt.reply, model=prompt.reply_model, took_s=took_s
-        )
+            raise self._translate(exc, prompt.id, model) from None
+        return _parse_reply(response.read(), prompt, took_s=self._clock() - started)
 
-    def lookup_model(self, model: str) -> ModelStatus:
-        """Return the status of a model. Raises `DependencyDown`, also for an unknown model."""
+    def lookup_model(self, model: str) -> str:
+        """Return "active", "deprecated" or "retired". Raises `DependencyDown`, also for an unknown model."""
         label = f"the request for the model {model}"
         try:
             response = self._client.models.with_raw_response.retrieve(model)
         except self._sdk_error as exc:
-            raise translate(
-                exc,
-                label=label,
-                model=model,
-                api_key=self._key,
-                now=self._now(),
-                proxy=self._proxy,
-            ) from None
-        found = parse_body(WireModel, response.read(), label=label)
-        return ModelStatus(found.id, found.lifecycle)
+            raise self._translate(exc, label, model) from None
+        return _parse_body(_WireModel, response.read(), label=label).lifecycle
+
+    def _translate(self, exc: anthropic.AnthropicError, label: str, model: str) -> StepFailed:
+        return translate(exc, label=label, model=model, api_key=self._key, now=self._now(), proxy=self._proxy)
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
@@ -142,19 +125,6 @@ def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
     import anthropic
 
     return anthropic.transform_schema(dict(schema))
-
-
-def _transport(proxy_settings: ProxySettings) -> httpx2.HTTPTransport:
-    """Create the transport here, because the SDK's own always reads the proxy variables."""
-    import anthropic
-
-    return httpx2.HTTPTransport(
-        verify=proxy_settings.ssl_context(),
-        trust_env=False,
-        proxy=proxy_settings.proxy,
-        limits=anthropic.DEFAULT_CONNECTION_LIMITS,
-        socket_options=KEEPALIVE,
-    )
 
 
 def _system_blocks(rendered: RenderedPrompt) -> list[TextBlockParam] | anthropic.Omit:
@@ -174,3 +144,125 @@ def _messages(rendered: RenderedPrompt, correction: UnusableReply | None) -> lis
         messages.append({"role": "assistant", "content": correction.text})
     messages.append({"role": "user", "content": CORRECTION.format(problem=correction.problem)})
     return messages
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Wire(BaseModel):
+    """Ignores unknown fields, because the API adds fields and types of blocks."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Block(_Wire):
+    type: str
+    text: str = ""
+
+
+class _Usage(_Wire):
+    input_tokens: int  # uncached
+    output_tokens: int
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+
+
+class _StopDetails(_Wire):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class _Message(_Wire):
+    model: str
+    content: tuple[_Block, ...]
+    stop_reason: str | None
+    stop_details: _StopDetails | None = None
+    usage: _Usage
+
+
+class _WireModel(_Wire):
+    """https://platform.claude.com/docs/en/api/models/retrieve"""
+
+    id: str
+    lifecycle: str = "active"  # "deprecated", "retired"; other providers omit it
+
+
+def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
+    """Parse the body of a 200. Raises `DependencyDown` for what the API does not send: broken JSON, a proxy's page."""
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as exc:
+        raise unexpected_response(label, _describe_problems(exc)) from None
+
+
+def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | UnusableReply:
+    """Return the reply, or the reason why it is unusable. Raises `DependencyDown` as `_parse_body` does.
+
+    Only blocks of type "text" are used: a thinking block may come first.
+    """
+    message = _parse_body(_Message, body, label=prompt.id)
+    usage = _usage(message, took_s)
+    text = "".join(block.text for block in message.content if block.type == "text")
+
+    def unusable(why: Literal["invalid", "truncated", "refused", "stopped"], problem: str) -> UnusableReply:
+        return UnusableReply(prompt.id, why, problem, text, usage)
+
+    match message.stop_reason:
+        case "end_turn" | "stop_sequence":
+            try:
+                reply = prompt.reply_model.model_validate_json(text)
+            except ValidationError as exc:
+                return unusable("invalid", _describe_problems(exc))
+            return ValidReply(prompt.id, prompt.reply, reply, usage)
+        case "max_tokens":
+            return unusable("truncated", f"the reply was cut off after {usage.output_tokens} tokens (max_tokens)")
+        case "model_context_window_exceeded":
+            return unusable("truncated", "prompt and reply together are longer than the model's context window")
+        case "refusal":
+            return unusable("refused", _describe_stop(message.stop_details))
+        case reason:
+            return unusable("stopped", f"Claude stopped without a reply ({shorten(reason or 'no stop reason')})")
+
+
+def _describe_problems(exc: ValidationError) -> str:
+    """Return "priority: Input should be 'high', 'medium' or 'low'; summary: Field required", without values."""
+    errors = exc.errors(include_input=False, include_url=False, include_context=False)
+    problems = [shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}") for error in errors]
+    more = len(problems) - MAX_PROBLEMS
+    return "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _usage(message: _Message, took_s: float) -> Usage:
+    counted = Usage(
+        model=message.model,
+        input_tokens=message.usage.input_tokens,
+        output_tokens=message.usage.output_tokens,
+        cache_write_tokens=message.usage.cache_creation_input_tokens or 0,
+        cache_read_tokens=message.usage.cache_read_input_tokens or 0,
+        took_s=took_s,
+    )
+    return replace(counted, cost_usd=cost_usd(counted))
+
+
+def _describe_stop(details: _StopDetails | None) -> str:
+    category = f" ({shorten(details.category)})" if details and details.category else ""
+    explanation = f": {shorten(details.explanation)}" if details and details.explanation else ""
+    return f"Claude refused to answer{category}{explanation}"
+
+
+def cost_usd(usage: Usage) -> float | None:
+    """Return US dollars at list price, or None for a model that is not in Anthropic's list.
+
+    `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens: 0.0006. The price of some models
+    depends on the length of the whole prompt, including cached parts.
+    """
+    counted = genai_prices.Usage(
+        input_tokens=usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    try:
+        return float(genai_prices.calc_price(counted, usage.model, provider_id="anthropic").total_price)
+    except LookupError:
+        return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.comment_body import decide_body, marker
-from hls_handler.clients.writes import COMMENT, ConversationMemory, WireComment, Writes
+from hls_handler.clients.writes import COMMENT, WireComment, Writes
 from hls_handler.events import Account
+from hls_handler.history.conversations import ConversationHistory
 
 MAX_PAGES = 100
 """Only the first 10,000 comments of a conversation are searched."""
@@ -19,16 +20,12 @@ _COMMENTS = TypeAdapter(tuple[WireComment, ...])
 
 
 @dataclass(frozen=True, slots=True)
-class Create:
+class Write:
+    """Create the comment or, with `comment_id`, edit it."""
+
     body: str  # with the marker
     digest: str  # for the memory
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    comment_id: int
-    body: str
-    digest: str
+    comment_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +37,8 @@ class Leave:
 
 
 def plan_comment(
-    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationMemory
-) -> Create | Edit | Leave:
+    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationHistory
+) -> Write | Leave:
     """Decide on the write: one request if the memory has the comment, else one per 100 comments of the conversation."""
     mark = marker(action.family)
     known = memory.comment(action.family)
@@ -61,18 +58,18 @@ def plan_comment(
     )
 
 
-def _plan(action: EnsureComment, found: WireComment | None, *, last_digest: str | None) -> Create | Edit | Leave:
+def _plan(action: EnsureComment, found: WireComment | None, *, last_digest: str | None) -> Write | Leave:
     """`last_digest` is the digest that the memory has for this comment."""
     decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
     if found is None:
         if decision is None:
             return Leave(Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update"))
-        return Create(decision.body, decision.digest)
+        return Write(decision.body, decision.digest)
     if decision is None:
         detail = "nothing worth saying, and no existing section to update"
         return Leave(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
     if decision.change == "changed":
-        return Edit(found.id, decision.body, decision.digest)
+        return Write(decision.body, decision.digest, found.id)
     detail = COMMENT_UP_TO_DATE
     if decision.change == "edited by a person":
         detail = "a person edited our comment, and there is nothing new to write"
@@ -82,40 +79,31 @@ def _plan(action: EnsureComment, found: WireComment | None, *, last_digest: str 
 
 
 def apply_comment_plan(
-    plan: Create | Edit | Leave, number: int, family: str, *, writes: Writes, memory: ConversationMemory
+    plan: Write | Leave, number: int, family: str, *, writes: Writes, memory: ConversationHistory
 ) -> Outcome:
     """Carry out the plan and store the comment in the memory."""
-    match plan:
-        case Leave():
-            if plan.seen is not None:
-                memory.store_comment(family, *plan.seen)
-            return plan.outcome
-        case Create():
-            made = writes.create_comment(number, plan.body)
-            memory.store_comment(family, made.id, plan.digest)
-            return Outcome("comment", "created", COMMENT_CREATED, comment_id=made.id, url=made.html_url, body=plan.body)
-        case Edit():
-            edited = writes.edit_comment(plan.comment_id, plan.body)
-            if edited is None:
-                return _declined(
-                    "a person has just deleted our comment: it is not posted again", plan.comment_id
-                ).outcome
-            memory.store_comment(family, edited.id, plan.digest)
-            return Outcome(
-                "comment", "edited", COMMENT_EDITED, comment_id=edited.id, url=edited.html_url, body=plan.body
-            )
+    if isinstance(plan, Leave):
+        if plan.seen is not None:
+            memory.store_comment(family, *plan.seen)
+        return plan.outcome
+    if plan.comment_id is None:
+        written = writes.create_comment(number, plan.body)
+        outcome = Outcome("comment", "created", COMMENT_CREATED)
+    else:
+        edited = writes.edit_comment(plan.comment_id, plan.body)
+        if edited is None:
+            return _declined("a person has just deleted our comment: it is not posted again", plan.comment_id).outcome
+        written, outcome = edited, Outcome("comment", "edited", COMMENT_EDITED)
+    memory.store_comment(family, written.id, plan.digest)
+    return replace(outcome, comment_id=written.id, url=written.html_url, body=plan.body)
 
 
-def preview_comment(plan: Create | Edit | Leave) -> Outcome:
+def preview_comment(plan: Write | Leave) -> Outcome:
     """Return the outcome that the plan would have. Writes nothing."""
-    match plan:
-        case Leave():
-            return plan.outcome
-        case Create():
-            return Outcome("comment", "dry_run", "would have commented", body=plan.body)
-        case Edit():
-            detail = "would have edited our comment"
-            return Outcome("comment", "dry_run", detail, comment_id=plan.comment_id, body=plan.body)
+    if isinstance(plan, Leave):
+        return plan.outcome
+    detail = "would have commented" if plan.comment_id is None else "would have edited our comment"
+    return Outcome("comment", "dry_run", detail, comment_id=plan.comment_id, body=plan.body)
 
 
 def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> WireComment | None:

@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
-from hls_handler.clients.api import GithubApi, repository_path
+from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, repository_path
 from hls_handler.clients.comments import apply_comment_plan, plan_comment, preview_comment
-from hls_handler.clients.labels import apply_label_change, label_origins, plan_labels, preview_labels
-from hls_handler.clients.rate_limit import RateLimit, RateLimitMonitor
+from hls_handler.clients.labels import apply_label_change, plan_labels, preview_labels
 from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.writes import ConversationMemory, Writes
+from hls_handler.clients.writes import Writes
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.handlers.labels import LabelState
+from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.model import Github as GithubSettings
 
@@ -53,122 +53,34 @@ class _WireRepository(BaseModel):
 _REPOSITORY = TypeAdapter(_WireRepository)
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryAccess:
-    """Permissions of HLS in one repository, as far as GitHub reports them without a write."""
-
-    missing: tuple[str, ...]  # one sentence for each missing permission or other obstacle; empty if there is none
-
-
-def fetch_bot_account(api: GithubApi) -> Account:
-    """Return the account that the token belongs to.
-
-    Raises `DependencyDown` with a remedy in the settings for a token without an account (403, 404).
-    """
-    try:
-        return api.get("/user", _ACCOUNT)
-    except Permanent as exc:
-        raise DependencyDown(str(exc), dependency="github", remedy=ACCOUNT_REMEDY) from exc
-
-
-def access(api: GithubApi, repository: str) -> RepositoryAccess:
-    """Check the permissions in "owner/repo" with one request. Raises `DependencyDown` if GitHub itself fails.
-
-    Limits of a fine-grained token are not detected: GitHub reports the permissions of its account.
-    """
-    try:
-        found, headers = api.get_with_headers(repository_path(repository), _REPOSITORY)
-    except Permanent as exc:
-        return RepositoryAccess((str(exc),))
-    role = found.permissions or _WireRole()
-    scopes = _scopes(headers.get("x-oauth-scopes"))
-    missing = []
-    if found.archived or found.disabled:
-        missing.append(f"{repository} is {'archived' if found.archived else 'disabled'}: nothing can be written there")
-    if not found.has_issues:
-        missing.append(f"issues are disabled in {repository}: only pull requests can be processed")
-    if not (role.triage or role.push):
-        missing.append(f"the account may not set labels in {repository}: it needs the role triage or write")
-    elif not role.push:
-        missing.append(
-            f"the account may not create labels in {repository}: give it the role write, or create them yourself"
-        )
-    if scopes is not None and not _are_sufficient(scopes, private=found.private):
-        missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
-    return RepositoryAccess(tuple(missing))
-
-
-def _scopes(header: str | None) -> frozenset[str] | None:
-    """Return the scopes of a classic token; None for the other kinds, which have no scopes."""
-    return None if header is None else frozenset(scope.strip() for scope in header.split(","))
-
-
-def _are_sufficient(scopes: frozenset[str], *, private: bool) -> bool:
-    return "repo" in scopes or (not private and "public_repo" in scopes)
-
-
 class GithubWriter:
-    """Writes labels and comments. `wait_for_slot` is called before each write, and may raise to stop safely.
-
-    `check_lease` is called right before the bytes of a write are sent, and may raise too.
-    """
+    """Writes labels and comments. Without `writes`, it reads and decides only, and does not change the memory."""
 
     def __init__(
-        self,
-        api: GithubApi,
-        repository: str,
-        *,
-        bot: Account,
-        memory: ConversationMemory,
-        wait_for_slot: Callable[[], None],
-        check_lease: Callable[[], None],
+        self, api: GithubApi, repository: str, *, bot: Account, memory: ConversationHistory, writes: Writes | None
     ) -> None:
         self._api, self._repository, self._bot, self._memory = api, repository, bot, memory
-        self._writes = Writes(api, repository, wait_for_slot=wait_for_slot, check_lease=check_lease)
+        self._writes = writes
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
         change = plan_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
-        return apply_label_change(
-            change,
-            number,
-            order=tuple(label.name for label in action.requested),
-            origins=label_origins(action),
-            writes=self._writes,
-            memory=self._memory,
-            before=before,
-        )
+        if self._writes is None:
+            return preview_labels(change)
+        return apply_label_change(change, number, action, writes=self._writes, memory=self._memory, before=before)
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
         plan = plan_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
+        if self._writes is None:
+            return preview_comment(plan)
         return apply_comment_plan(plan, number, action.family, writes=self._writes, memory=self._memory)
-
-
-class DryRunWriter:
-    """Reads and decides as `GithubWriter` does, but writes nothing: neither to GitHub nor to the memory."""
-
-    def __init__(self, api: GithubApi, repository: str, *, bot: Account, memory: ConversationMemory) -> None:
-        self._api, self._repository, self._bot, self._memory = api, repository, bot, memory
-
-    def ensure_labels(
-        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
-    ) -> Outcome:
-        del before  # a dry run has no earlier runs, because it never waits for a write slot
-        return preview_labels(
-            plan_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
-        )
-
-    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
-        return preview_comment(
-            plan_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
-        )
 
 
 def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
     """Create a client without sending a request. `observe` is called after every request; `now` returns aware UTC.
 
-    Raises `SettingsError` for an invalid token or base URL.
+    Raises `SettingsError` if the proxy or certificate settings cannot be used.
     """
     return Github(GithubApi(settings, observe=observe, now=now))
 
@@ -176,15 +88,49 @@ def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], n
 class Github:
     """Not thread-safe: use one per worker thread, until the settings have another token or base URL."""
 
+    is_read_only: ClassVar[bool] = False
+
     def __init__(self, api: GithubApi) -> None:
         self._api = api
 
     def fetch_bot_account(self) -> Account:
-        """Return the bot account. Raises `DependencyDown`, also if the token belongs to no account."""
-        return fetch_bot_account(self._api)
+        """Return the account that the token belongs to.
 
-    def access(self, repository: str) -> RepositoryAccess:
-        return access(self._api, repository)
+        Raises `DependencyDown`, with a remedy in the settings for a token without an account (403, 404).
+        """
+        try:
+            return self._api.get("/user", _ACCOUNT)
+        except Permanent as exc:
+            raise DependencyDown(str(exc), dependency="github", remedy=ACCOUNT_REMEDY) from exc
+
+    def find_missing_permissions(self, repository: str) -> list[str]:
+        """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends one request.
+
+        Raises `DependencyDown` if GitHub itself fails. Limits of a fine-grained token are not detected, because GitHub
+        reports the permissions of its account.
+        """
+        try:
+            found, headers = self._api.get_with_headers(repository_path(repository), _REPOSITORY)
+        except Permanent as exc:
+            return [str(exc)]
+        missing = []
+        if found.archived or found.disabled:
+            state = "archived" if found.archived else "disabled"
+            missing.append(f"{repository} is {state}: nothing can be written there")
+        if not found.has_issues:
+            missing.append(f"issues are disabled in {repository}: only pull requests can be processed")
+        role = found.permissions or _WireRole()
+        if not (role.triage or role.push):
+            missing.append(f"the account may not set labels in {repository}: it needs the role triage or write")
+        elif not role.push:
+            missing.append(
+                f"the account may not create labels in {repository}: give it the role write, or create them yourself"
+            )
+        scopes = headers.get("x-oauth-scopes")  # of a classic token; the other kinds have no scopes
+        sufficient = {"repo"} if found.private else {"repo", "public_repo"}
+        if scopes is not None and sufficient.isdisjoint(scope.strip() for scope in scopes.split(",")):
+            missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
+        return missing
 
     def reader(self, repository: str) -> GithubReader:
         return GithubReader(self._api, repository)
@@ -194,16 +140,19 @@ class Github:
         repository: str,
         *,
         bot: Account,
-        memory: ConversationMemory,
+        memory: ConversationHistory,
         wait_for_slot: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
-    ) -> GithubWriter | DryRunWriter:
-        if dry_run:
-            return DryRunWriter(self._api, repository, bot=bot, memory=memory)
-        return GithubWriter(
-            self._api, repository, bot=bot, memory=memory, wait_for_slot=wait_for_slot, check_lease=check_lease
-        )
+    ) -> GithubWriter:
+        """Return a writer. It calls `wait_for_slot` and then `check_lease` before each write; both may raise.
+
+        With `dry_run`, and from a read-only client, it writes nothing.
+        """
+        writes = None
+        if not (dry_run or self.is_read_only):
+            writes = Writes(self._api, repository, wait_for_slot=wait_for_slot, check_lease=check_lease)
+        return GithubWriter(self._api, repository, bot=bot, memory=memory, writes=writes)
 
     def close(self) -> None:
         self._api.close()
@@ -228,13 +177,15 @@ def connect_read_only(
 ) -> ReadOnlyGithub:
     """Create a client without sending a request. `now` returns aware UTC.
 
-    Raises `SettingsError` for an invalid token or base URL.
+    Raises `SettingsError` if the proxy or certificate settings cannot be used.
     """
     return ReadOnlyGithub(GithubApi(settings, observe=RateLimitMonitor().observe, now=now), assume_open=assume_open)
 
 
 class ReadOnlyGithub(Github):
     """With `assume_open`, closed and locked conversations are read as open and not locked."""
+
+    is_read_only = True
 
     def __init__(self, api: GithubApi, *, assume_open: bool) -> None:
         super().__init__(api)
@@ -257,19 +208,6 @@ class ReadOnlyGithub(Github):
 
     def reader(self, repository: str) -> GithubReader:
         return _AssumeOpenReader(self._api, repository) if self.assume_open else super().reader(repository)
-
-    def writer(
-        self,
-        repository: str,
-        *,
-        bot: Account,
-        memory: ConversationMemory,
-        wait_for_slot: Callable[[], None],
-        check_lease: Callable[[], None],
-        dry_run: bool,
-    ) -> DryRunWriter:
-        del wait_for_slot, check_lease, dry_run  # nothing is written, so there is no write slot to wait for
-        return DryRunWriter(self._api, repository, bot=bot, memory=memory)
 
 
 class _AssumeOpenReader(GithubReader):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import requests
@@ -19,6 +18,7 @@ from hls_handler import __version__
 from hls_handler.clients.github_errors import translate_exception, unexpected_response
 from hls_handler.clients.transport import ProxySettings, find_proxy_settings
 from hls_handler.handlers.reader import NoLog
+from hls_handler.settings.checks import is_loopback
 
 MAX_BYTES = 100 * 1024 * 1024
 MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped
@@ -52,7 +52,6 @@ def read_log(
         response = session.get(
             url,
             headers={"User-Agent": f"hls/{__version__}"},
-            auth=_without_auth,
             stream=True,
             allow_redirects=False,
             timeout=timeout_s,
@@ -70,11 +69,6 @@ def read_log(
     lines = _lines(_chunks(call, session, response, now, proxy), max_bytes)
     first = next(lines, None)
     return NoLog("empty") if first is None else _prepend(first, lines)
-
-
-def _without_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Send no credentials, not even those that a .netrc file has for the host."""
-    return request
 
 
 def _prepend(first: str, others: Iterator[str]) -> Iterator[str]:
@@ -133,18 +127,7 @@ def is_allowed_url(url: str, base_url: str) -> bool:
         target, api = urlsplit(url), urlsplit(base_url)
         if not target.hostname or target.username is not None:
             return False
-        is_local = (
-            target.scheme == api.scheme == "http" and _is_loopback(target.hostname) and _is_loopback(api.hostname)
-        )
-        return target.scheme == "https" or is_local
-    except ValueError:
-        return False
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host or "").is_loopback
+        is_local = is_loopback(target.hostname) and is_loopback(api.hostname or "")
+        return target.scheme == "https" or (target.scheme == api.scheme == "http" and is_local)
     except ValueError:
         return False

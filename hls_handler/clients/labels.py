@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureLabels, Outcome
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
-from hls_handler.clients.writes import ConversationMemory, Writes
+from hls_handler.clients.writes import Writes
 from hls_handler.events import Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
+from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
 
 MAX_PAGES = 50
@@ -29,7 +30,7 @@ def plan_labels(
     number: int,
     action: EnsureLabels,
     *,
-    memory: ConversationMemory,
+    memory: ConversationHistory,
     settings: EffectiveLabels,
 ) -> LabelPlan:
     """Decide the change: one request if every requested label is set already or withheld, usually two."""
@@ -68,18 +69,17 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
 def apply_label_change(
     change: LabelPlan,
     number: int,
+    action: EnsureLabels,
     *,
-    order: Sequence[str],
-    origins: Mapping[str, LabelOrigin],
     writes: Writes,
-    memory: ConversationMemory,
+    memory: ConversationHistory,
     before: Mapping[str, LabelState],
 ) -> Outcome:
     """Write the change. An intent is stored before each write and resolved after it.
 
     A removal is an intent too: if its response is lost, the missing label is not mistaken for a removal by a person.
     `before` is the stored state when the delivery first reached this step: each wait for a write slot may end a
-    run, and the outcome covers all runs. `order` is the order of the labels in the outcome.
+    run, and the outcome covers all runs, in the order of the requested labels.
     """
     if change.removed_by_person:
         memory.mark_labels_removed(change.removed_by_person)
@@ -94,31 +94,31 @@ def apply_label_change(
     for spec in change.create:
         writes.create_label(spec)
     if change.add:
-        memory.record_label_intents(change.add, origins)
+        memory.record_label_intents(change.add, label_origins(action))
         writes.add_labels(number, change.add)
         memory.mark_labels_set(change.add)
-    return _label_outcome(_merge_earlier_runs(change, order=order, before=before, after=memory.labels()))
+    rank = {label.name: number for number, label in enumerate(action.requested)}
+    return _label_outcome(_merge_earlier_runs(change, rank, before=before, after=memory.labels()))
 
 
 def _merge_earlier_runs(
     change: LabelPlan,
+    rank: Mapping[str, int],
     *,
-    order: Sequence[str],
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelPlan:
-    """Return the change as if one run had made all of it, from the labels that HLS added and removed since `before`.
-
-    The order is that of the requested labels, whichever run made a change.
-    """
-    rank = {name: number for number, name in enumerate(order)}
-    owned = [name for name in sorted(after) if after[name] == "ours"]
+    """Return the change as if one run had made all of it, from the labels that HLS added and removed since `before`."""
+    added = {*change.confirm, *change.add, *(name for name, state in after.items() if state == "ours")}
     lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
-    added = sorted({*change.confirm, *change.add, *owned}, key=lambda name: (rank.get(name, len(rank)), name))
     return replace(
         change,
         confirm=(),
-        add=tuple(name for name in added if before.get(name) != "ours"),
+        add=tuple(
+            name
+            for name in sorted(added, key=lambda name: (rank.get(name, len(rank)), name))
+            if before.get(name) != "ours"
+        ),
         remove=tuple(dict.fromkeys((*change.remove, *lost))),
     )
 

@@ -79,13 +79,7 @@ class _WireStep(_Wire):
     completed_at: UtcTime | None = None
 
     def value(self) -> WorkflowStep:
-        return WorkflowStep(
-            number=self.number,
-            name=self.name,
-            conclusion=self.conclusion,
-            started_at=self.started_at,
-            completed_at=self.completed_at,
-        )
+        return WorkflowStep(**dict(self))
 
 
 class WireJob(_Wire):
@@ -223,13 +217,8 @@ class GithubReader:
         url = self._api.find_redirect_url(path)
         if url is None:
             return NoLog("expired")
-        return read_log(
-            f"GET {path}",
-            url,
-            base_url=self._api.base_url,
-            now=self._api.now,
-            timeout_s=self._api.timeout_s,
-        )
+        api = self._api
+        return read_log(f"GET {path}", url, base_url=api.base_url, now=api.now, timeout_s=api.timeout_s)
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         owner, _, branch = head.partition(":")

@@ -23,6 +23,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import certifi
 import requests
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.checks import is_loopback
@@ -39,7 +41,7 @@ class ProxySettings:
 
     @property
     def proxy_without_credentials(self) -> str | None:
-        return None if self.proxy is None else _without_credentials(urlsplit(self.proxy))
+        return None if self.proxy is None else f"http://{parse_url(self.proxy).netloc}"
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return a TLS context that trusts only these authorities."""
@@ -83,8 +85,8 @@ def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
     """Return the passwords in proxy URLs, as written and as sent, so that they can be redacted."""
     found = set[str]()
     for variable in both_cases(*PROXY_VARIABLES):
-        _, at, _ = environ.get(variable, "").rpartition("@")
-        password = _split_proxy_url(environ[variable]).password if at else None
+        credentials, _, _ = environ.get(variable, "").rpartition("@")
+        _, _, password = credentials.removeprefix("http://").partition(":")
         if password:
             found |= {password, unquote(password)}
     return frozenset(found)
@@ -125,32 +127,20 @@ def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
     for variable in both_cases(*PROXY_VARIABLES):
         value = environ.get(variable)
         if value:
-            url = _split_proxy_url(value)
-            if url.scheme != "http" or not url.hostname or _port_or_zero(url) == 0:
-                raise SettingsError(
-                    [f"the variable {variable}: write it as http://proxy.example:3128; other kinds are not supported"]
-                )
-            return url.geturl()
+            return _parse_proxy_url(variable, value)
     return None
 
 
-def _split_proxy_url(proxy: str) -> SplitResult:
+def _parse_proxy_url(variable: str, value: str) -> str:
     try:
-        return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    except ValueError:
-        return urlsplit("")
-
-
-def _port_or_zero(url: SplitResult) -> int | None:
-    try:
-        return url.port
-    except ValueError:
-        return 0
-
-
-def _without_credentials(url: SplitResult) -> str:
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port else "")
+        url = parse_url(value if "://" in value else f"http://{value}")
+        if url.scheme == "http" and url.host and url.port != 0:
+            return url.url
+    except LocationParseError:
+        pass
+    raise SettingsError(  # outside of `except`: the parser's error may contain a password
+        [f"the variable {variable}: write it as http://proxy.example:3128; other kinds are not supported"]
+    )
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
@@ -200,11 +190,6 @@ def shorten(text: str) -> str:
     """Return the text as one line of at most 300 characters."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_CHARS else line[: MAX_CHARS - 1] + "…"
-
-
-def is_valid_header_value(secret: str) -> bool:
-    """Check that a secret is valid in an HTTP header; otherwise the HTTP library would put it into an error message."""
-    return secret.isascii() and secret.isprintable() and secret.strip() == secret and secret != ""
 
 
 def describe_cause(exc: BaseException) -> str:

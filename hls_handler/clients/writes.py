@@ -1,13 +1,8 @@
-"""The only five writes to GitHub, and the memory of a conversation, in which they are recorded.
-
-Each write waits for the rate limiter first (SECURITY.md rule 12). The memory has the labels and comments that the bot
-set: it reveals a person's changes and makes lost responses harmless.
-"""
+"""The only five writes to GitHub. Each waits for the rate limiter first (SECURITY.md rule 12)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -16,44 +11,7 @@ from hls_handler.clients.api import GithubApi, Response, repository_path
 from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.errors import Retryable
 from hls_handler.events import Account, Text
-from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelSpec, LabelState
-
-
-class KnownComment(Protocol):
-    """A comment of the bot, as last written."""
-
-    @property
-    def comment_id(self) -> int: ...
-
-    @property
-    def body_digest(self) -> str: ...  # SHA-256 in hex, of the body with its marker, before checked boxes were copied
-
-
-class ConversationMemory(Protocol):
-    """Memory of one conversation for one account. Changes are durable once the next write slot is granted."""
-
-    def labels(self) -> Mapping[str, LabelState]: ...
-
-    def record_label_intents(self, names: tuple[str, ...], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record that a write of these labels begins: until it is resolved, a missing label is no removal by a person.
-
-        `origins` has the origins of added labels that have one.
-        """
-        ...
-
-    def mark_labels_set(self, names: tuple[str, ...]) -> None:
-        """Record that these labels are set, and that the bot set them."""
-        ...
-
-    def mark_labels_removed(self, names: tuple[str, ...]) -> None:
-        """Record that a person removed these labels of the bot."""
-        ...
-
-    def delete_labels(self, names: tuple[str, ...]) -> None: ...
-
-    def comment(self, family: str) -> KnownComment | None: ...
-
-    def store_comment(self, family: str, comment_id: int, body_digest: str) -> None: ...
+from hls_handler.handlers.labels import LabelSpec
 
 
 class WireComment(BaseModel):

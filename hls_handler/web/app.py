@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from hls_handler.clients.rate_limit import RateLimit
+from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hls_handler.clients.rate_limit import RateLimit
+from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.corrections import feedback_in
 from hls_handler.queue.changes import BUCKETS_S

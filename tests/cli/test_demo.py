@@ -117,6 +117,15 @@ def test_a_missing_key_is_reported_with_the_place_to_set_it(folder: Path, settin
     assert not (folder / "data").exists()
 
 
+def test_a_key_that_is_invalid_in_a_header_is_rejected_and_not_shown(folder: Path) -> None:
+    (folder / ".env").write_text(f"ANTHROPIC_API_KEY={KEY}\u00e9\n", encoding="utf-8")
+    result = CliRunner().invoke(app, ["demo", "--once", "--claude", "real"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "ANTHROPIC_API_KEY contains a character that is not allowed in HTTP headers; copy it again\n"
+    )
+
+
 def test_a_named_settings_file_that_does_not_exist_is_an_error(folder: Path) -> None:
     (folder / ".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n")
     result = CliRunner().invoke(app, ["demo", "--claude", "real", "--config", "mine.yaml"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from hls_handler.cli.event_input import ConversationRef, find_conversation, web_host
+from hls_handler.cli.event_input import find_conversation, web_host
 
 GITHUB = "https://api.github.com"
 
@@ -29,13 +29,13 @@ def test_web_host_of_an_api(base_url: str, host: str) -> None:
 @pytest.mark.parametrize(
     ("given", "base_url", "conversation"),
     [
-        ("https://github.com/octo/widgets/issues/7", GITHUB, ConversationRef("octo/widgets", 7)),
-        ("https://github.com/octo/widgets/pull/13", GITHUB, ConversationRef("octo/widgets", 13)),
-        ("https://www.GitHub.com/octo/widgets/pull/13/files", GITHUB, ConversationRef("octo/widgets", 13)),
-        ("https://github.com/octo/widgets/issues/7?x=1#issuecomment-5", GITHUB, ConversationRef("octo/widgets", 7)),
-        ("octo/widgets#7", GITHUB, ConversationRef("octo/widgets", 7)),
-        ("https://ghe.example.com/a/b/issues/1", "https://ghe.example.com/api/v3", ConversationRef("a/b", 1)),
-        ("a/b#1", "https://ghe.example.com/api/v3", ConversationRef("a/b", 1)),
+        ("https://github.com/octo/widgets/issues/7", GITHUB, ("octo/widgets", 7)),
+        ("https://github.com/octo/widgets/pull/13", GITHUB, ("octo/widgets", 13)),
+        ("https://www.GitHub.com/octo/widgets/pull/13/files", GITHUB, ("octo/widgets", 13)),
+        ("https://github.com/octo/widgets/issues/7?x=1#issuecomment-5", GITHUB, ("octo/widgets", 7)),
+        ("octo/widgets#7", GITHUB, ("octo/widgets", 7)),
+        ("https://ghe.example.com/a/b/issues/1", "https://ghe.example.com/api/v3", ("a/b", 1)),
+        ("a/b#1", "https://ghe.example.com/api/v3", ("a/b", 1)),
         ("issues.opened", GITHUB, None),
         ("demo/question", GITHUB, None),
         ("./octo/widgets#7.json", GITHUB, None),
@@ -44,7 +44,7 @@ def test_web_host_of_an_api(base_url: str, host: str) -> None:
     ],
 )
 def test_an_issue_is_found_by_url_or_short_name(
-    given: str, base_url: str, conversation: ConversationRef | None
+    given: str, base_url: str, conversation: tuple[str, int] | None
 ) -> None:
     assert find_conversation(given, base_url=base_url) == conversation
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hls_handler.cli.prompts import VersionStats, format_feedback, format_stats
+from hls_handler.cli.prompts import format_feedback, format_stats
 from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback
 
 
 def shown(*rows: PromptStats) -> list[str]:
-    return list(format_stats(VersionStats.from_rows("issues/analyze@aaaaaa", rows)))
+    return list(format_stats("issues/analyze@aaaaaa", rows))
 
 
 def at(hour: int) -> datetime:

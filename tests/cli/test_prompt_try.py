@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
 from hls_handler.cli.event_input import Subject
-from hls_handler.cli.prompt_try_runner import TryRunner
+from hls_handler.cli.prompt_try import TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.comment_body import marker
 from hls_handler.clients.github import connect_read_only
@@ -263,7 +263,7 @@ def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(folde
         result = CliRunner().invoke(app, ["prompts", "try", "issues.opened", "--config", "settings.yaml"])
     assert result.exit_code == 0
     assert "reply       invalid: " in result.stdout
-    assert "correction  what Claude was told about its previous reply\n" in result.stdout
+    assert "correction  the problem of the previous reply, as sent to Claude\n" in result.stdout
     assert "\ncost        2 answers, " in result.stdout
 
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.api import GithubApi
-from hls_handler.clients.rate_limit import RateLimitMonitor
+from hls_handler.clients.api import GithubApi, RateLimitMonitor
 from hls_handler.settings.model import Github as GithubSettings
 from tests.clients.fake_github import TOKEN, FakeGithub
 

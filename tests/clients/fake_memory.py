@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
+from hls_handler.history.conversations import ConversationHistory, KnownComment
 
 
-@dataclass(frozen=True)
-class FakeKnownComment:
-    comment_id: int
-    body_digest: str
-
-
-class FakeMemory:
+class FakeMemory(ConversationHistory):
     def __init__(self) -> None:
         self.label_states: dict[str, LabelState] = {}
         self.origins: dict[str, LabelOrigin] = {}
-        self.known: dict[str, FakeKnownComment] = {}
+        self.known: dict[str, KnownComment] = {}
         self.changes = 0
 
     def labels(self) -> dict[str, LabelState]:
         return dict(self.label_states)
 
-    def record_label_intents(self, names: tuple[str, ...], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
+    def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
+        names = tuple(names)
         self._set(names, "intended")
         self.origins |= {name: origins[name] for name in names if name in origins}
 
-    def mark_labels_set(self, names: tuple[str, ...]) -> None:
+    def mark_labels_set(self, names: Iterable[str]) -> None:
         self._set(names, "ours")
 
-    def mark_labels_removed(self, names: tuple[str, ...]) -> None:
+    def mark_labels_removed(self, names: Iterable[str]) -> None:
         self._set(names, "gone")
 
-    def delete_labels(self, names: tuple[str, ...]) -> None:
+    def delete_labels(self, names: Iterable[str]) -> None:
         self.changes += 1
         for name in names:
             del self.label_states[name]
 
-    def comment(self, family: str) -> FakeKnownComment | None:
+    def comment(self, family: str) -> KnownComment | None:
         return self.known.get(family)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         self.changes += 1
-        self.known[family] = FakeKnownComment(comment_id, body_digest)
+        self.known[family] = KnownComment(comment_id, body_digest)
 
-    def _set(self, names: tuple[str, ...], state: LabelState) -> None:
+    def _set(self, names: Iterable[str], state: LabelState) -> None:
         self.changes += 1
         self.label_states.update(dict.fromkeys(names, state))

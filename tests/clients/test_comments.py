@@ -9,9 +9,10 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed
 from hls_handler.events import Account
+from hls_handler.history.conversations import KnownComment
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
-from tests.clients.fake_memory import FakeKnownComment, FakeMemory
+from tests.clients.fake_memory import FakeMemory
 from tests.clients.test_labels import WriteSlots
 
 WE = Account("hls-bot", 9001, "User")
@@ -228,7 +229,7 @@ def test_comment_without_its_marker_is_not_edited(api: GithubApi, github: FakeGi
 def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(MALLORY, f"Old.\n{MARK}")
     memory = FakeMemory()
-    memory.known["issues"] = FakeKnownComment(1000, "digest")
+    memory.known["issues"] = KnownComment(1000, "digest")
     assert keep(api, memory).comment_id == 1001
     assert github.bodies()[0] == f"Old.\n{MARK}"
 

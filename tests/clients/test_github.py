@@ -8,39 +8,33 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome, RequestedLabel
-from hls_handler.clients.api import GithubApi
+from hls_handler.clients.api import GithubApi, RateLimitMonitor
 from hls_handler.clients.github import (
-    DryRunWriter,
-    GithubWriter,
+    Github,
     OpenedEvent,
     ReadOnlyGithub,
-    RepositoryAccess,
-    access,
     connect,
     connect_read_only,
-    fetch_bot_account,
 )
-from hls_handler.clients.rate_limit import RateLimitMonitor
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account
 from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import MALLORY, FakeGithub, Fault
 from tests.clients.fake_memory import FakeMemory
-from tests.clients.test_labels import WriteSlots
 from tests.clients.test_reader import ISSUE as CRASH
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
 
 
 def test_bot_account_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
-    assert fetch_bot_account(api) == Account("hls-bot", 9001, "User")
+    assert Github(api).fetch_bot_account() == Account("hls-bot", 9001, "User")
     assert github.calls == ["GET /user"]
 
 
 def test_github_app_account_is_a_bot(api: GithubApi, github: FakeGithub) -> None:
     github.user = {"login": "helper[bot]", "id": 5, "type": "Bot"}
-    assert fetch_bot_account(api).is_bot
+    assert Github(api).fetch_bot_account().is_bot
 
 
 @pytest.mark.parametrize(
@@ -55,7 +49,7 @@ def test_token_without_account_raises_dependency_down_with_remedy(
 ) -> None:
     github.faults = [fault]
     with pytest.raises(DependencyDown, match=r"^GET /user: 40") as caught:
-        fetch_bot_account(api)
+        Github(api).fetch_bot_account()
     assert "use a personal access token" in caught.value.remedy
 
 
@@ -111,20 +105,20 @@ def test_missing_permissions_are_listed(
     api: GithubApi, github: FakeGithub, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
 ) -> None:
     github.repository, github.headers = repository, headers
-    assert access(api, "o/r") == RepositoryAccess(missing)
+    assert Github(api).find_missing_permissions("o/r") == list(missing)
     assert github.calls == ["GET /repos/o/r"]
 
 
 def test_invisible_repository_is_listed_and_not_raised(api: GithubApi) -> None:
-    assert access(api, "o/other") == RepositoryAccess(
-        ("GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token",)
-    )
+    assert Github(api).find_missing_permissions("o/other") == [
+        "GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token"
+    ]
 
 
 def test_failure_of_github_is_raised(api: GithubApi, github: FakeGithub) -> None:
     github.faults = [Fault("GET", "/repos/o/r", status=500)]
     with pytest.raises(DependencyDown):
-        access(api, "o/r")
+        Github(api).find_missing_permissions("o/r")
 
 
 def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateLimitMonitor) -> None:
@@ -133,32 +127,14 @@ def test_one_connection_serves_account_access_and_reads(github: FakeGithub, mete
     assert github.calls == []
     bot = client.fetch_bot_account()
     assert bot == Account("hls-bot", 9001, "User")
-    assert client.access("o/r").missing == ("the account may not set labels in o/r: it needs the role triage or write",)
+    assert client.find_missing_permissions("o/r") == [
+        "the account may not set labels in o/r: it needs the role triage or write"
+    ]
     assert client.reader("o/r").issue(7).title == "It crashes"
     client.close()
     assert github.calls == ["GET /user", "GET /repos/o/r", "GET /repos/o/r/issues/7"]
     assert meter.use.requests_made == 3
     assert github.connections == 1
-
-
-def test_a_dry_run_gets_a_writer_that_cannot_write(github: FakeGithub, meter: RateLimitMonitor) -> None:
-    client = connect(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON)
-    bot = Account("hls-bot", 9001, "User")
-    kinds = [
-        type(
-            client.writer(
-                "o/r",
-                bot=bot,
-                memory=FakeMemory(),
-                wait_for_slot=WriteSlots(),
-                check_lease=lambda: None,
-                dry_run=dry_run,
-            )
-        )
-        for dry_run in (True, False)
-    ]
-    client.close()
-    assert kinds == [DryRunWriter, GithubWriter]
 
 
 HLS = Account(login="hls-bot", id=9001, type="User")
@@ -205,10 +181,14 @@ def test_missing_conversation_is_named_in_the_error(read_only: ReadOnlyGithub) -
         read_only.opened("o/r", 8)
 
 
-def test_nothing_is_written_even_without_dry_run(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
+@pytest.mark.parametrize(("read_only", "dry_run"), [(False, True), (True, False)])
+def test_nothing_is_written_in_a_dry_run_or_by_a_read_only_client(
+    github: FakeGithub, api: GithubApi, read_only: bool, dry_run: bool
+) -> None:
+    client = ReadOnlyGithub(api, assume_open=False) if read_only else Github(api)
     memory = FakeMemory()
-    writer = read_only.writer(
-        "o/r", bot=HLS, memory=memory, wait_for_slot=lambda: None, check_lease=lambda: None, dry_run=False
+    writer = client.writer(
+        "o/r", bot=HLS, memory=memory, wait_for_slot=lambda: None, check_lease=lambda: None, dry_run=dry_run
     )
     labels = EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",))
     assert writer.ensure_labels(7, labels, labels=EffectiveLabels.model_validate({}), before={}) == Outcome(
@@ -218,6 +198,7 @@ def test_nothing_is_written_even_without_dry_run(github: FakeGithub, read_only: 
         "comment", "dry_run", "would have commented", body="Hello.\n<!-- hls:issues -->"
     )
     assert {seen.verb for seen in github.seen} == {"GET"}
+    assert memory.changes == 0
 
 
 @pytest.mark.parametrize(("assume_open", "read_as"), [(False, ("closed", True)), (True, ("open", False))])

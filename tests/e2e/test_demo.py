@@ -86,7 +86,7 @@ def test_the_last_words_are_those_since_this_start(make_service: MakeService, tm
     settings = load_settings(made.settings, {}, dotenv=None)
     log = tmp_path / "service.log"
     log.write_text("the words of an earlier run\n")
-    with ServiceProcess(tmp_path / "gone.yaml", settings, log=log, say=print) as service:
+    with ServiceProcess(tmp_path / "gone.yaml", settings, log=log) as service:
         assert not service.wait_until_up()
         assert (
             service.last_words()

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
-from hls_handler.clients.rate_limit import RateLimit
+from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
 from hls_handler.errors import StoreUnavailable
 from hls_handler.routing import Ignored, Rule, WebhookEnvelope

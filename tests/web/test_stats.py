@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from hls_handler.clients.rate_limit import RateLimit
+from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
 from hls_handler.web.stats import Counters, Snapshot, StatsReader, Throughput, percentile, stats_page
 from tests.web.fakes import FakeClock, FakeStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.claude_reply import cost_usd
+from hls_handler.clients.claude import cost_usd
 
 
 @pytest.mark.parametrize(
