@@ -39,7 +39,7 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.github_events import find_single_event_problem
 from hls_handler.settings.load import collect_secrets, masked
-from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     PATH,
@@ -49,6 +49,7 @@ from hls_handler.settings.repository import (
     text_of,
 )
 from hls_handler.settings.schema import repository_schema_text, schema_text
+from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.repository_settings import known_now, own_file, with_prompts_of
 
 config_commands = typer.Typer(

@@ -13,7 +13,7 @@ from hls_handler.cli.options import print_line, print_lines
 from hls_handler.cli.prompt_try_runner import Question, TryResult
 from hls_handler.errors import Postponed, Retryable, Superseded
 from hls_handler.routing import Ignored, Rule
-from hls_handler.settings.model import Sources
+from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.pipeline import Ended
 
 SYSTEM_LINES = 8

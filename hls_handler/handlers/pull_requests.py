@@ -20,8 +20,8 @@ from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.anchors import RANK, anchor
 from hls_handler.review.patch import Patch, cut_to, numbered, parse_numbered, parse_patch
 from hls_handler.routing.values import Rule
-from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]

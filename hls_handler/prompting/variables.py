@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from hls_handler.events import Account, Repository
 from hls_handler.prompting.type_hints import has_members, members, sample_values
-from hls_handler.settings.model import Length, Tone
+from hls_handler.settings.values import Length, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from hls_handler.events import Event, PullRequest, WebhookEnvelope, event_key, is_bot
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Sources
+from hls_handler.settings.yaml_parser import Sources
 
 REVIEW_REQUESTED = "review_requested"
 """The action of `pull_request` when somebody requests a review."""

@@ -14,20 +14,18 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from hls_handler.settings.globs import PathFilter
 from hls_handler.settings.model import (
     EffectiveComments,
     EffectiveLabels,
     Features,
     Findings,
-    PromptUse,
     Repository,
     Settings,
-    ShadowPrompt,
-    Sources,
     webhook_secrets,
 )
 from hls_handler.settings.repository import PATH, RepositorySettings
+from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt
+from hls_handler.settings.yaml_parser import Sources
 
 Choice = TypeVar("Choice")
 

@@ -13,12 +13,12 @@ from urllib.parse import unquote
 from pydantic import SecretStr, ValidationError
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.checks import explain, find_problems, is_loopback
 from hls_handler.settings.environment import read_environment
-from hls_handler.settings.model import Settings, Sources
-from hls_handler.settings.reference import Reference
+from hls_handler.settings.model import Settings
+from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.retired_models import find_retired, resolve_model
-from hls_handler.settings.yaml_parser import Expansion, expand, iter_leaves, read_tree
+from hls_handler.settings.values import is_false, is_loopback
+from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
 
 def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
@@ -27,7 +27,12 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     Variables come from `environ`, else from the file `dotenv`. Raises `SettingsError` whose `problems` list every
     mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
     """
-    tree = read_tree(path)
+    try:
+        tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
+    except OSError as exc:
+        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
     if not isinstance(tree.root, dict):
         raise SettingsError([f"{path}: expected sections such as github:, claude: and repositories:; see README.md"])
     expansion = expand(tree.root, read_environment(environ, dotenv))
@@ -38,7 +43,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         settings = Settings.model_validate(expansion.root)
     except ValidationError as error:
         problems = explain(error, expansion.root, expansion.variables, reference)
-    for key, sentence in find_problems(expansion.root):
+    for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
     problems |= tree.rejected | expansion.problems  # replace sentences about values that could not be determined
     if problems or tree.problems:  # else only `load_checked` reports folders: some commands need no prompts
@@ -53,10 +58,26 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     return settings
 
 
+def _find_problems(root: object) -> Iterator[tuple[str, str]]:
+    """Yield key path and sentence of the problems that concern several keys.
+
+    The tree is checked instead of the model, because there is no model if a type is wrong; such values are skipped.
+    """
+    host = value_at(root, "server.host")
+    if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
+        sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
+        yield "features.signature_validation", sentence
+    entries = value_at(root, "repositories")
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        name = value_at(entry, "name")
+        if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
+            yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
+
+
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     """Yield the key path of each prompt folder that does not exist, so that one run reports all problems."""
-    prompts = root.get("prompts") if isinstance(root, dict) else None
-    directory = prompts.get("directory") if isinstance(prompts, dict) else None
+    directory = value_at(root, "prompts.directory")
     folders = {"prompts.directory": directory}
     if isinstance(directory, list):
         folders = {f"prompts.directory[{index}]": folder for index, folder in enumerate(directory)}

@@ -17,7 +17,6 @@ from hls_handler.history.repositories import KnownFile
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, Rule, from_event, route_with_settings
 from hls_handler.settings.effective import apply_repository_settings
-from hls_handler.settings.model import Sources
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
@@ -29,6 +28,7 @@ from hls_handler.settings.repository import (
     parse_repository_file,
     text_of,
 )
+from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.redaction import redact
 from hls_handler.work.job import Job
 from hls_handler.work.memory import Codec

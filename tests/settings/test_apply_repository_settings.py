@@ -10,8 +10,9 @@ from hls_handler.settings.effective import (
     apply_repository_settings,
     iter_sourced_values,
 )
-from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import PATH, RepositorySettings, parse_repository_file
+from hls_handler.settings.yaml_parser import Sources
 from tests.settings.files import SMALLEST, load
 
 OPERATORS = """\

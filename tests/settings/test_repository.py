@@ -46,6 +46,11 @@ def test_every_allowed_key_is_read_with_its_line() -> None:
     assert {key for key in list_repository_keys() if key in own.lines} == set(list_repository_keys())
 
 
+def test_a_boolean_tag_on_another_value_is_a_problem() -> None:
+    (problem,) = parse_repository_file('enabled: !!bool "x"').problems
+    assert problem == '.github/hls.yaml:1: enabled: found "x", expected true or false'
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "labels:\ncomments:\n", "\ufeff"])
 def test_an_empty_file_sets_nothing(text: str) -> None:
     own = parse_repository_file(text_of(text.encode()))
