@@ -10,9 +10,9 @@ from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Family, Library, Prompt, PromptSources
+from hls_handler.prompting.render import COMMENT, COMMON
 from hls_handler.prompting.reply_fields import list_possible_labels
-from hls_handler.prompting.type_hints import members
-from hls_handler.prompting.variables import COMMENT, COMMON, VariableDoc, describe_type, document_variables
+from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables, members
 from hls_handler.settings.model import Settings
 from hls_handler.work.library import load_checked, load_shipped
 
@@ -57,10 +57,10 @@ def get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
         library = load_shipped(settings)
     except PromptError as exc:
         abort(exc.problems)
-    if name not in library.makeups:
+    if name not in library.sources:
         shipped = ", ".join(library.prompts)
         abort([f"there is no shipped prompt {name}; there are {shipped}; name the other prompt as second argument"])
-    return library.makeups[name]
+    return library.sources[name]
 
 
 def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
 
 
 MAX_EXAMPLE_CHARS = 60
-NAME_WIDTH, OWNER_WIDTH, TYPE_WIDTH = 34, 10, 13
+NAME_WIDTH, TRUST_WIDTH, TYPE_WIDTH = 34, 10, 13
 """Widths of the columns; a longer value shifts the rest of its line."""
 
 
@@ -115,7 +115,8 @@ def _format_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]
     variables = document_variables({"analysis": prompt.reply_model}, examples)
     if custom:
         yield ""
-        fields = (offer for offer in variables if offer.name.removeprefix("analysis.").removesuffix("[]") in custom)
+        names = {f"analysis.{name}{suffix}" for name in custom for suffix in ("", "[]")}
+        fields = (variable for variable in variables if variable.name in names)
         yield from _format_section(f"Additional or changed variables after {prompt.name}", fields)
     if prompt.reply_model.label_rules != REPLY_TYPES[prompt.reply].label_rules or custom:
         yield from _format_labels(f"Labels set by {prompt.name}", prompt.reply_model)
@@ -131,10 +132,10 @@ def _format_labels(title: str, model: type[Reply]) -> Iterator[str]:
 
 def _format_section(title: str, shown: Iterable[VariableDoc]) -> Iterator[str]:
     yield f"{title}:"
-    for offer in shown:
-        example = "" if offer.example is None else _shorten(offer.example)
-        owner = offer.whose or "-"
-        line = f"  {offer.name:<{NAME_WIDTH}}  {owner:<{OWNER_WIDTH}}  {offer.kind:<{TYPE_WIDTH}}  {example}"
+    for variable in shown:
+        example = "" if variable.example is None else _shorten(variable.example)
+        trust = variable.trust or "-"
+        line = f"  {variable.name:<{NAME_WIDTH}}  {trust:<{TRUST_WIDTH}}  {variable.kind:<{TYPE_WIDTH}}  {example}"
         yield line.rstrip()
 
 

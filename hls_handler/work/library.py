@@ -16,7 +16,7 @@ from hls_handler.handlers.handler import Handler
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
-from hls_handler.prompting.variables import RuleView
+from hls_handler.prompting.render import RuleView
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Comments, Settings

@@ -12,8 +12,8 @@ from jinja2 import TemplateError
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, collect, place_of
-from hls_handler.prompting.folder import SourceFile
 from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.markdown import format_for_cell, sanitize_inline
 from hls_handler.untrusted.placeholders import Placeholders
 from tests.prompting.samples import ANALYSIS, FRONT, ISSUE, KEY, issue_variables, load
