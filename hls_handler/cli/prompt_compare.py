@@ -26,8 +26,7 @@ from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepF
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Settings
-from hls_handler.settings.retired_models import resolve_model
+from hls_handler.settings.model import Settings, resolve_model
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.work.asking import PROMPT_SECRET

@@ -77,9 +77,9 @@ def vars_(
     For each variable and each of its members: the name ([] stands for each element of a list), whether it is untrusted
     text, the type, and an example from a recorded event. `untrusted` marks text that anybody can write: it can be
     output, compared and measured, but not split or changed. `trusted` marks trusted text, such as one of a fixed set of
-    values, and `-` values that are not text. First come the variables of prompts, then those of comments only, with examples from canned
-    replies, and the labels that such replies set; last the fields and labels that a prompt's own front matter defines.
-    Only these are missing if the prompts have errors.
+    values, and `-` values that are not text. First come the variables of prompts, then those of comments only, with
+    examples from canned replies, and the labels that such replies set; last the fields and labels that a prompt's own
+    front matter defines. Only these are missing if the prompts have errors.
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """

@@ -21,7 +21,7 @@ from hls_handler.clients.transport import ProxySettings, find_proxy_settings, is
 from hls_handler.errors import SettingsError
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.retired_models import resolve_model
+from hls_handler.settings.model import resolve_model
 
 if TYPE_CHECKING:
     import anthropic

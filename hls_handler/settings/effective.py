@@ -21,10 +21,9 @@ from hls_handler.settings.model import (
     Findings,
     Repository,
     Settings,
-    webhook_secrets,
 )
 from hls_handler.settings.repository import PATH, RepositorySettings
-from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt
+from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
 
 Choice = TypeVar("Choice")

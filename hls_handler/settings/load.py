@@ -14,9 +14,8 @@ from pydantic import SecretStr, ValidationError
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.environment import read_environment
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Settings, describe_retirement, resolve_model
 from hls_handler.settings.reference import Reference, explain
-from hls_handler.settings.retired_models import find_retired, resolve_model
 from hls_handler.settings.values import is_false, is_loopback
 from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
@@ -53,7 +52,8 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
     warnings = tuple(_find_warnings(settings, tree.sources))
-    settings = _replace_retired_model(settings)
+    model = resolve_model(settings.claude.model)
+    settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
     settings._sources, settings._warnings = tree.sources, warnings
     return settings
 
@@ -108,9 +108,9 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
 
 def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
     """Yield one sentence for each warning, with file and line."""
-    retired = find_retired(settings.claude.model)
-    if retired:
-        yield f"{sources.where('claude.model')}: {retired.sentence}"
+    retirement = describe_retirement(settings.claude.model)
+    if retirement:
+        yield f"{sources.where('claude.model')}: {retirement}"
     if settings.claude.temperature is not None:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
     if settings.server.api_key is None and not is_loopback(settings.server.host):
@@ -118,12 +118,6 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
             f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read /stats and /health; "
             "set server.api_key to require a key"
         )
-
-
-def _replace_retired_model(settings: Settings) -> Settings:
-    """Replace a retired `claude.model` by its successor."""
-    model = resolve_model(settings.claude.model)
-    return settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
 
 
 MASK = "***"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr
 
 from hls_handler.analysis import Severity
 from hls_handler.settings.values import (
@@ -311,9 +311,41 @@ class Settings(Section):
         return self._warnings
 
 
-def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:
-    """Secrets of a `webhook_secret` key as bytes; empty if the key is not set."""
-    if value is None:
-        return ()
-    secrets = value if isinstance(value, tuple) else (value,)
-    return tuple(secret.get_secret_value().encode() for secret in secrets)
+HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
+
+RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
+    model: (retired_on, successor)
+    for retired_on, successor, models in (
+        ("2024-11-06", SONNET, "claude-1.0 claude-1.1 claude-1.2 claude-1.3 claude-1.3-100k"),
+        (
+            "2024-11-06",
+            HAIKU,
+            "claude-instant-1.0 claude-instant-1.1 claude-instant-1.1-100k claude-instant-1.2",
+        ),
+        ("2025-07-21", SONNET, "claude-2.0 claude-2.1 claude-3-sonnet-20240229"),
+        ("2025-10-28", SONNET, "claude-3-5-sonnet-20240620 claude-3-5-sonnet-20241022 claude-3-5-sonnet-latest"),
+        ("2026-01-05", OPUS, "claude-3-opus-20240229 claude-3-opus-latest"),
+        ("2026-02-19", SONNET, "claude-3-7-sonnet-20250219 claude-3-7-sonnet-latest"),
+        ("2026-02-19", HAIKU, "claude-3-5-haiku-20241022 claude-3-5-haiku-latest"),
+        ("2026-04-20", HAIKU, "claude-3-haiku-20240307"),
+        ("2026-06-15", OPUS, "claude-opus-4-0 claude-opus-4-20250514"),
+        ("2026-06-15", SONNET, "claude-sonnet-4-0 claude-sonnet-4-20250514"),
+        ("2026-08-05", OPUS, "claude-opus-4-1 claude-opus-4-1-20250805"),
+    )
+    for model in models.split()
+}
+"""Retirement date and successor of each model. The SDK's own table drops a model some time after its retirement.
+https://platform.claude.com/docs/en/about-claude/model-deprecations
+"""
+
+
+def resolve_model(model: str) -> str:
+    """Return the successor of a retired model; any other model itself."""
+    _, successor = RETIRED_MODELS.get(model, ("", model))
+    return successor
+
+
+def describe_retirement(model: str) -> str | None:
+    """Return a sentence about a retired model; None if it is not known to be retired."""
+    retired_on, successor = RETIRED_MODELS.get(model, ("", model))
+    return f"{model} was retired on {retired_on}; {successor} is used in its place" if retired_on else None

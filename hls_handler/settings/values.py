@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from annotated_types import Ge, Gt, Le
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -221,13 +222,8 @@ Language = Annotated[
 IssueNumber = Annotated[
     int, BeforeValidator(_reject_boolean), Field(ge=1, le=2_147_483_647), Expected("the number of an issue")
 ]
-Confidence = Annotated[float, BeforeValidator(_reject_boolean), Field(ge=0, le=1), Expected("a number from 0 to 1")]
-Hours = Annotated[
-    float,
-    BeforeValidator(_reject_boolean),
-    Field(gt=0, le=8760),
-    Expected("a number of hours above 0, at most 8760"),
-]
+Confidence = Annotated[float, BeforeValidator(_reject_boolean), Ge(0), Le(1)]
+Hours = Annotated[float, BeforeValidator(_reject_boolean), Gt(0), Le(8760)]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 
@@ -317,3 +313,11 @@ def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matc
         else:
             return False
     return all(item == any_number for item in pattern[pattern_at:])
+
+
+def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:
+    """Secrets of a `webhook_secret` key as bytes; empty if the key is not set."""
+    if value is None:
+        return ()
+    secrets = value if isinstance(value, tuple) else (value,)
+    return tuple(secret.get_secret_value().encode() for secret in secrets)

@@ -14,8 +14,8 @@ import pytest
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import SettingsFile, collect_secrets, load_settings, masked, plan_reload
-from hls_handler.settings.model import webhook_secrets
 from hls_handler.settings.reference import Reference
+from hls_handler.settings.values import webhook_secrets
 from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, load, problems
 
 USERS_FILE = """\
