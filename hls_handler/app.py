@@ -78,7 +78,7 @@ def create() -> Starlette:
     path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
-    configure_logs(file.first)
+    configure_logs(file.initial)
     return Service(file).web
 
 
@@ -104,7 +104,7 @@ class Service:
     def __init__(
         self, file: SettingsFile, *, load: Callable[[Settings], Library] = load_checked, role: Role = "all"
     ) -> None:
-        settings = file.first
+        settings = file.initial
         self.role: Role = role
         self._load = load
         first, self._store, self._held = _open(settings, load, role)

@@ -45,12 +45,12 @@ from hls_handler.settings.repository import (
     PATH,
     RepositorySettings,
     RepositorySettingsFile,
+    decode_repository_file,
     parse_repository_file,
-    text_of,
 )
 from hls_handler.settings.schema import repository_schema_text, schema_text
 from hls_handler.settings.yaml_parser import Sources
-from hls_handler.work.repository_settings import known_now, own_file, with_prompts_of
+from hls_handler.work.repository_settings import known_now, parse_known_file, with_prompts_of
 
 config_commands = typer.Typer(
     help="Explain settings and check a repository's settings file.",
@@ -82,11 +82,11 @@ def _load_repository_settings(
             fail(str(exc))
     if stored is None:
         return _LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub")
-    file = own_file(stored)
+    file = parse_known_file(stored)
     if file.own.says.prompts.use:
         file = replace(file, own=with_prompts_of(load_library(settings), file))
     when = "now" if live else f"{stored.age_s:.0f} s ago"
-    return _LoadedRepositorySettings(file.own, f"{file.told() or 'the file does not exist'}   read {when}")
+    return _LoadedRepositorySettings(file.own, f"{file.describe() or 'the file does not exist'}   read {when}")
 
 
 @config_commands.command("check-repository")
@@ -104,7 +104,7 @@ def check_repository(
     """
     settings = load_without_credentials(config)
     try:
-        own = parse_repository_file(text_of(file.read_bytes(), str(file)), str(file))
+        own = parse_repository_file(decode_repository_file(file.read_bytes(), str(file)), str(file))
     except OSError as exc:
         abort([f"{file}: cannot be read: {exc.strerror}"])
     except SettingsError as exc:
@@ -157,7 +157,7 @@ def explain(
         raise typer.BadParameter(unknown, param_hint="--event")
     settings = load(config)
     table = RepositoryTable(settings)
-    matching = table.matching(repository)
+    matching = table.find_all(repository)
     if not matching:
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")

@@ -154,20 +154,20 @@ def _format_triggers(library: Library, prompt: Prompt) -> str:
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 
 
-def _format_prompt(prompt: Prompt, makeup: PromptSources) -> list[str]:
+def _format_prompt(prompt: Prompt, sources: PromptSources) -> list[str]:
     return [
         f"prompt      {prompt.id}",
-        f"from        {origin(makeup, SHIPPED)}",
-        *_format_list("files", [source.file for source in makeup.sources]),
+        f"from        {origin(sources, SHIPPED)}",
+        *_format_list("files", [source.file for source in sources.sources]),
         f"reply       {prompt.reply}",
         *_format_list("fields", format_custom_fields(prompt)),
         *_format_list("labels", [f"{field}: {labels}" for field, labels in list_labels(prompt.reply_model)]),
         "",
-        f"--- front matter ({makeup.front_file}) ---",
-        *_format_numbered(makeup.numbered_front),
+        f"--- front matter ({sources.front_file}) ---",
+        *_format_numbered(sources.numbered_front),
         "",
-        f"--- template ({makeup.template.file}) ---",
-        *_format_numbered(makeup.numbered_template),
+        f"--- template ({sources.template.file}) ---",
+        *_format_numbered(sources.numbered_template),
     ]
 
 

@@ -57,7 +57,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
         abort(exc.problems)
-    settings = file.first
+    settings = file.initial
     configure_logs(settings)
     problems: list[str] = []
     service = sock = None

@@ -98,7 +98,7 @@ def _find_settings(
 def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
     if effective.enabled:
         return None
-    switch = settings.sources.where(effective.own_key("enabled") or f"{effective.key}.enabled")
+    switch = settings.sources.where(effective.find_repository_key("enabled") or f"{effective.key}.enabled")
     reason = f"{routing_input.repository} is switched off by {switch}; set it to true to process it"
     return Ignored("repository disabled", reason)
 

@@ -178,7 +178,7 @@ class SettingsFile:
         self._clock_ns = clock_ns
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._last_stamps: tuple[Stamp, ...] | None = None
-        self.first: Settings = self.read()
+        self.initial: Settings = self.read()
 
     def has_changed(self) -> bool:
         """Return True if a file has changed since the last read and is at least `MIN_AGE_NS` old. Thread-safe."""
@@ -193,7 +193,7 @@ class SettingsFile:
         self._last_stamps = self._stamps()
         return load_settings(self._path, self._environ, dotenv=self._dotenv)
 
-    def forget(self) -> None:
+    def mark_as_changed(self) -> None:
         """Count the file as changed, because what was read could not be applied yet."""
         self._last_stamps = None
 

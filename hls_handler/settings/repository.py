@@ -117,13 +117,13 @@ class RepositorySettings:
 EMPTY_REPOSITORY_SETTINGS = RepositorySettings()
 
 
-def text_of(content: bytes, file: str = PATH) -> str:
+def decode_repository_file(content: bytes, file: str = PATH) -> str:
     """Decode the file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
-    """Parse a text returned by `text_of`; never raises.
+    """Parse a text returned by `decode_repository_file`; never raises.
 
     If there are problems, the result contains only what the file switches off: `enabled: false` takes effect despite
     mistakes elsewhere in the file.
@@ -222,7 +222,7 @@ def _format_problems(tree: Tree, by_key: Mapping[str, str]) -> tuple[str, ...]:
     return (*lines[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
 
 
-def in_force(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
+def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
     """Settings to apply: `now` if it has no problems; else the last good version plus what `now` switches off."""
     if not now.problems:
         return now
@@ -257,7 +257,7 @@ class RepositorySettingsFile:
     good: str | None = None  # SHA of the last good version, if there was one
     unread: str | None = None  # why it could not be read, so that the last known version applies
 
-    def told(self) -> str | None:
+    def describe(self) -> str | None:
         """Sentence for the operator, without its full stop; None if the repository has no file."""
         if self.unread is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"

@@ -24,9 +24,9 @@ from hls_handler.settings.repository import (
     RepositorySettings,
     RepositorySettingsFile,
     build_problems_comment,
-    in_force,
+    decode_repository_file,
+    merge_with_last_valid,
     parse_repository_file,
-    text_of,
 )
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.redaction import redact
@@ -51,7 +51,7 @@ def load_repository_settings(job: Job) -> Job:
     if not job.rule.effective.features.repository_settings:
         return job
     stored = OWN_FILE.decode(job.steps.get((OWN_FILE.name, 0)))
-    file = stored or own_file(*_load_file(job))
+    file = stored or parse_known_file(*_load_file(job))
     if stored is None:
         job.pending.append(OWN_FILE.encode(file, index=0, took_s=0.0))
     own = with_prompts_of(job.now.library, file)
@@ -75,7 +75,7 @@ def route_by_repository_settings(job: Job) -> Rule | Ignored:
     )
 
 
-def own_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
+def parse_known_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
     """Return the settings of a stored file; `unread` is why it could not be read now.
 
     For an invalid file these are the settings of the last valid version plus what the file switches off.
@@ -89,7 +89,7 @@ def own_file(known: KnownFile | None, unread: str | None = None) -> RepositorySe
         return RepositorySettingsFile(now, known.version, unread=unread)
     last_good = EMPTY_REPOSITORY_SETTINGS if known.good_text is None else parse_repository_file(known.good_text)
     return RepositorySettingsFile(
-        in_force(now, last_good), known.version, broken=True, good=known.good_version, unread=unread
+        merge_with_last_valid(now, last_good), known.version, broken=True, good=known.good_version, unread=unread
     )
 
 
@@ -163,7 +163,7 @@ def _load_file(job: Job) -> tuple[KnownFile | None, str | None]:
         return known, str(exc)
     known = known_now(found, known)
     store.repository_files.save(job.lease, repository.id, repository.full_name, bot, known)
-    problems = own_file(known).own.problems
+    problems = parse_known_file(known).own.problems
     if problems:
         log.warning("the repository's own settings cannot be used", extra={"problems": list(problems)})
     return known, None
@@ -174,7 +174,7 @@ def _text(found: FileAtRef) -> str:
         raise SettingsError([f"{PATH}: is a {found.kind}; a file is expected"])
     if found.content is None:
         raise SettingsError([f"{PATH}: larger than {MAX_BYTES} bytes; this is not a settings file"])
-    return text_of(found.content)
+    return decode_repository_file(found.content)
 
 
 PROBLEMS_REPORTED = Codec("told_of_settings", 1, TypeAdapter(Outcome))

@@ -47,7 +47,7 @@ def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
     holds = apply_repository_settings(effective(operators), own(text))
     assert (holds.features.auto_labeling, holds.features.auto_commenting) == (False, False)
     assert (holds.enabled, holds.labels.create) == (True, False)
-    assert holds.own == {"features.auto_commenting"}
+    assert holds.repository_keys == {"features.auto_commenting"}
 
 
 def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:

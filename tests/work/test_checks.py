@@ -30,7 +30,7 @@ def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigRelo
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
     bot = BotAccount(store, token="t", base_url="https://api.github.com")
-    first = ActiveConfig(file.first, RepositoryTable(file.first), cast(ReloadingLibrary, None), bot)
+    first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), bot)
     return ConfigReloader(
         file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
     )
