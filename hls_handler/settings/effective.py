@@ -131,7 +131,10 @@ def _specificity(pattern: str) -> tuple[bool, int]:
 
 def _build_effective(settings: Settings, index: int, entry: Repository) -> EffectiveSettings:
     key = f"repositories[{index}]"
-    choices = [choice for choice in list_prompt_choices(settings) if choice.key.startswith(("prompts.use.", f"{key}."))]
+    choices = [
+        *_iter_prompt_choices(settings.prompts.use, "prompts.use"),
+        *_iter_prompt_choices(entry.prompts.use, f"{key}.prompts.use"),
+    ]
     return EffectiveSettings(
         key=key,
         pattern=entry.name,
@@ -200,22 +203,19 @@ class PromptChoice:
     shadow: bool  # True: the prompt runs beside the event's own prompt and posts nothing
 
 
+def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
+    """Yield the choices of one `use` map; `path` is its key path: "prompts.use"."""
+    for event, value in use.items():
+        shadow = isinstance(value, ShadowPrompt)
+        yield PromptChoice(f"{path}.{event}", event, value.prompt if isinstance(value, ShadowPrompt) else value, shadow)
+
+
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
     """All choices of the settings file, global ones first."""
     maps = {"prompts.use": settings.prompts.use}
-    maps |= {
-        f"repositories[{index}].prompts.use": entry.prompts.use for index, entry in enumerate(settings.repositories)
-    }
-    return tuple(
-        PromptChoice(
-            f"{path}.{event}",
-            event,
-            use.prompt if isinstance(use, ShadowPrompt) else use,
-            isinstance(use, ShadowPrompt),
-        )
-        for path, by_event in maps.items()
-        for event, use in by_event.items()
-    )
+    for index, entry in enumerate(settings.repositories):
+        maps[f"repositories[{index}].prompts.use"] = entry.prompts.use
+    return tuple(choice for path, use in maps.items() for choice in _iter_prompt_choices(use, path))
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
