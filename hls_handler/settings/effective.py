@@ -23,7 +23,7 @@ from hls_handler.settings.model import (
     Settings,
 )
 from hls_handler.settings.repository import PATH, RepositorySettings
-from hls_handler.settings.values import PathFilter, ShadowPrompt, webhook_secrets
+from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
 
 Choice = TypeVar("Choice")
