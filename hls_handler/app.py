@@ -39,8 +39,7 @@ from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.environment import export_proxy_settings
-from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets
+from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets, export_proxy_settings
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings

@@ -15,8 +15,7 @@ import typer
 
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError
-from hls_handler.settings.environment import find_missing, find_missing_credentials, with_dummy_credentials
-from hls_handler.settings.load import load_settings
+from hls_handler.settings.load import find_missing, find_missing_credentials, load_settings, with_dummy_credentials
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines

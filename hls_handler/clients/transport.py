@@ -25,7 +25,7 @@ import certifi
 import requests
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.environment import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
+from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 from hls_handler.settings.values import is_loopback
 
 
