@@ -17,16 +17,16 @@ from pydantic import Field, ValidationError
 from hls_handler.actions import EnsureComment
 from hls_handler.analysis import Severity
 from hls_handler.errors import SettingsError
+from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.reference import Reference, explain, unknown_key
 from hls_handler.settings.values import (
     Confidence,
-    EventKey,
     Expected,
     Language,
     Length,
-    PathGlob,
     Section,
     Tone,
+    find_glob_problem,
     is_false,
 )
 from hls_handler.settings.yaml_parser import VARIABLE, Tree, decode, iter_leaves, parse_tree, value_at
@@ -68,14 +68,14 @@ class RepositoryFileFeatures(Section):
 
 
 class RepositoryFilePrompts(Section):
-    use: Mapping[EventKey, RepositoryFilePromptUse] = Field(
+    use: Mapping[str, RepositoryFilePromptUse] = Field(
         default_factory=dict,
         description="which prompt of the operator's library an event uses; false: the event is ignored",
     )
 
 
 class RepositoryFilePaths(Section):
-    ignore: tuple[PathGlob, ...] = Field(
+    ignore: tuple[str, ...] = Field(
         (),
         max_length=100,
         description="globs of files in pull requests that Claude is not shown, besides the operator's; at most 100",
@@ -140,7 +140,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     if not isinstance(root, dict):
         sections = ", ".join(f"{name}:" for name in RepositoryFile.model_fields)
         return RepositorySettings(problems=(f"{file}:1: expected some of {sections}",))
-    problems = dict(_find_variables(root))
+    problems = dict(_find_problems(root))
     values = None
     try:
         values = RepositoryFile.model_validate(root)
@@ -180,10 +180,20 @@ def list_repository_keys() -> tuple[str, ...]:
     return tuple(key.path for key in Reference(RepositoryFile).keys)
 
 
-def _find_variables(root: dict[str, object]) -> Iterator[tuple[str, str]]:
+def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the key path and sentence of problems that types do not cover; values of a wrong type are skipped."""
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
+    use, ignored = value_at(root, "prompts.use"), value_at(root, "paths.ignore")
+    for event in use if isinstance(use, dict) else ():
+        problem = find_event_problem(event)
+        if problem:
+            yield f"prompts.use.{event}", problem
+    for index, glob in enumerate(ignored if isinstance(ignored, list) else ()):
+        problem = find_glob_problem(glob) if isinstance(glob, str) else None
+        if problem:
+            yield f"paths.ignore[{index}]", problem
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
