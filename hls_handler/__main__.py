@@ -16,7 +16,7 @@ def main() -> None:
     try:
         from hls_handler.cli import app
         from hls_handler.cli.options import DOTENV
-        from hls_handler.settings.environment import export_proxy_settings
+        from hls_handler.settings.load import export_proxy_settings
 
         gc.freeze()
         gc.enable()

@@ -37,8 +37,7 @@ from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
 from hls_handler.queue.pauses import document
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.environment import export_proxy_settings
-from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets
+from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets, export_proxy_settings
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
@@ -76,7 +75,7 @@ def create() -> Starlette:
     path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
-    configure_logs(file.first)
+    configure_logs(file.initial)
     return Service(file).web
 
 
@@ -102,7 +101,7 @@ class Service:
     def __init__(
         self, file: SettingsFile, *, load: Callable[[Settings], Library] = load_checked, role: Role = "all"
     ) -> None:
-        settings = file.first
+        settings = file.initial
         self.role: Role = role
         self._load = load
         first, self._store, self._held = _open(settings, load, role)

@@ -4,7 +4,7 @@ HlsError
 ├── SettingsError          the operator corrects a file; the service does not start
 │   └── DatabaseUnavailable the settings are valid, but the database is unavailable at the moment
 ├── PromptError            the prompt author corrects a template; the last valid version stays in use
-│   ├── BrokenTemplateError one template could not be rendered (prompting/folder.py)
+│   ├── BrokenTemplateError one template could not be rendered (prompting/source_files.py)
 │   └── BrokenPlaceholder  a template split the placeholder of an untrusted text (untrusted/untrusted_text.py)
 ├── PayloadError           the body does not match the event that its header names: 400
 ├── Rejected               a request that is rejected with 4xx (web/webhook.py)

@@ -15,12 +15,11 @@ from hls_handler.cli.prompt_library import format_custom_fields, list_labels
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
-from hls_handler.prompting.folder import suggest_name
 from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.source_files import suggest_name
 from hls_handler.settings.effective import list_prompt_choices
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import Settings
-from hls_handler.settings.retired_models import find_retired
+from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.work.library import load_checked
 
 
@@ -79,9 +78,9 @@ def _describe_custom_fields(library: Library | None) -> Iterator[str]:
 def _find_retired_models(library: Library | None) -> Iterator[str]:
     """Yield prompts with a retired model. (A retired `claude.model` is a settings warning and is replaced.)"""
     for prompt in library.prompts.values() if library else ():
-        retired = find_retired(prompt.model) if prompt.model else None
-        if retired is not None:
-            yield f"{prompt.path}: model: {retired.sentence}"
+        retirement = describe_retirement(prompt.model) if prompt.model else None
+        if retirement is not None:
+            yield f"{prompt.path}: model: {retirement}"
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
@@ -117,7 +116,7 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
         return
     models = {settings.claude.model: settings.sources.where("claude.model")}
     for prompt in library.prompts.values() if library else ():
-        if prompt.model is not None and find_retired(prompt.model) is None:  # retired ones are reported above
+        if prompt.model is not None and describe_retirement(prompt.model) is None:  # retired ones are reported above
             models.setdefault(prompt.model, prompt.path)
     with client as claude:
         for model, where in models.items():

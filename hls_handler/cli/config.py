@@ -39,16 +39,17 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.github_events import find_single_event_problem
 from hls_handler.settings.load import collect_secrets, masked
-from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     PATH,
     RepositorySettings,
     RepositorySettingsFile,
+    decode_repository_file,
     parse_repository_file,
-    text_of,
 )
 from hls_handler.settings.schema import repository_schema_text, schema_text
+from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.repository_settings import resolve_settings_file, to_known_file, without_unknown_prompts
 
 config_commands = typer.Typer(
@@ -85,7 +86,7 @@ def _load_repository_settings(
     if file.own.says.prompts.use:
         file = replace(file, own=without_unknown_prompts(load_library(settings), file))
     when = "now" if live else f"{stored.age_s:.0f} s ago"
-    return _LoadedRepositorySettings(file.own, f"{file.told() or 'the file does not exist'}   read {when}")
+    return _LoadedRepositorySettings(file.own, f"{file.describe() or 'the file does not exist'}   read {when}")
 
 
 @config_commands.command("check-repository")
@@ -103,7 +104,7 @@ def check_repository(
     """
     settings = load(config, credentials=False)
     try:
-        own = parse_repository_file(text_of(file.read_bytes(), str(file)), str(file))
+        own = parse_repository_file(decode_repository_file(file.read_bytes(), str(file)), str(file))
     except OSError as exc:
         abort(f"{file}: cannot be read: {exc.strerror}")
     except SettingsError as exc:
@@ -158,7 +159,7 @@ def explain(
         raise typer.BadParameter(unknown, param_hint="--event")
     settings = load(config)
     table = RepositoryTable(settings)
-    matching = table.matching(repository)
+    matching = table.find_all(repository)
     if not matching:
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")

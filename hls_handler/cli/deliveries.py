@@ -315,7 +315,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     return DeliveryReport(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
-        own_settings=repository_file.told() if repository_file is not None else None,
+        own_settings=repository_file.describe() if repository_file is not None else None,
         settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),

@@ -19,7 +19,7 @@ from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
-from hls_handler.settings.environment import read_environment
+from hls_handler.settings.load import read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"

@@ -18,8 +18,7 @@ import typer
 from hls_handler.clients.claude import Claude as ClaudeClient
 from hls_handler.db.files import database_exists
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.environment import find_missing, with_dummy_credentials
-from hls_handler.settings.load import load_settings
+from hls_handler.settings.load import find_missing, load_settings, with_dummy_credentials
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines

@@ -10,9 +10,9 @@ from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Family, Library, Prompt
+from hls_handler.prompting.render import COMMENT, COMMON
 from hls_handler.prompting.reply_fields import list_possible_labels
-from hls_handler.prompting.type_hints import members
-from hls_handler.prompting.variables import COMMENT, COMMON, VariableDoc, describe_type, document_variables
+from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables, members
 from hls_handler.settings.model import Settings
 from hls_handler.work.library import load_checked
 
@@ -58,7 +58,7 @@ def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
 
 
 MAX_EXAMPLE_CHARS = 60
-NAME_WIDTH, OWNER_WIDTH, TYPE_WIDTH = 34, 10, 13
+NAME_WIDTH, TRUST_WIDTH, TYPE_WIDTH = 34, 10, 13
 """Widths of the columns; a longer value shifts the rest of its line."""
 
 
@@ -108,8 +108,8 @@ def _format_labels(title: str, model: type[Reply]) -> Iterator[str]:
 def _format_section(title: str, variables: Iterable[VariableDoc]) -> Iterator[str]:
     yield f"{title}:"
     for one in variables:
-        owner, example = one.whose or "-", "" if one.example is None else _shorten(one.example)
-        line = f"  {one.name:<{NAME_WIDTH}}  {owner:<{OWNER_WIDTH}}  {one.kind:<{TYPE_WIDTH}}  {example}"
+        trust, example = one.trust or "-", "" if one.example is None else _shorten(one.example)
+        line = f"  {one.name:<{NAME_WIDTH}}  {trust:<{TRUST_WIDTH}}  {one.kind:<{TYPE_WIDTH}}  {example}"
         yield line.rstrip()
 
 

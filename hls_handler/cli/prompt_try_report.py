@@ -15,7 +15,7 @@ from hls_handler.errors import Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
-from hls_handler.settings.model import Sources
+from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.pipeline import Ended
 
 SYSTEM_LINES = 8

@@ -66,7 +66,7 @@ def list_(config: Config = None) -> None:
     for prompt in library.prompts.values():
         print_line(prompt.id)
         print_line(f"  for         {_format_triggers(library, prompt)}")
-        print_line(f"  from        {origin(library.makeups[prompt.name], SHIPPED)}")
+        print_line(f"  from        {origin(library.sources[prompt.name], SHIPPED)}")
         for line in format_stats(prompt.id, rows) if rows is not None else ():
             print_line(f"  {line}")
         for line in format_feedback(prompt.id, feedback):
@@ -84,12 +84,12 @@ def vars_(
 ) -> None:
     """List the variables of templates.
 
-    For each variable and each of its members: the name ([] stands for each element of a list), who wrote the text, the
-    type, and an example from a recorded event. `stranger's` marks untrusted text: it can be output, compared and
-    measured, but not split or changed. `ours` marks trusted text, such as one of a fixed set of values, and `-` values
-    that are not text. First come the variables of prompts, then those of comments only, with examples from canned
-    replies, and the labels that such replies set; last the fields and labels that a prompt's own front matter defines.
-    Only these are missing if the prompts have errors.
+    For each variable and each of its members: the name ([] stands for each element of a list), whether it is untrusted
+    text, the type, and an example from a recorded event. `untrusted` marks text that anybody can write: it can be
+    output, compared and measured, but not split or changed. `trusted` marks trusted text, such as one of a fixed set of
+    values, and `-` values that are not text. First come the variables of prompts, then those of comments only, with
+    examples from canned replies, and the labels that such replies set; last the fields and labels that a prompt's own
+    front matter defines. Only these are missing if the prompts have errors.
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """
@@ -125,7 +125,7 @@ def show(
     """
     library = load_library(load(config))
     chosen = get_prompt(library, prompt, other_version=fail)
-    print_lines("\n".join(_format_prompt(chosen, library.makeups[chosen.name])))
+    print_lines("\n".join(_format_prompt(chosen, library.sources[chosen.name])))
 
 
 @prompts.command()
@@ -145,11 +145,11 @@ def diff(
     """
     settings = load(config)
     library = load_library(settings)
-    first = library.makeups[get_prompt(library, a).name]
+    first = library.sources[get_prompt(library, a).name]
     if b is None:
         old, new = _get_shipped_prompt(settings, first.name), first
     else:
-        old, new = first, library.makeups[get_prompt(library, b).name]
+        old, new = first, library.sources[get_prompt(library, b).name]
     lines = diff_prompts(old, new)
     if lines:
         print_lines("\n".join(lines))
@@ -162,10 +162,10 @@ def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
         library = load_shipped(settings)
     except PromptError as exc:
         abort(*exc.problems)
-    if name not in library.makeups:
+    if name not in library.sources:
         shipped = ", ".join(library.prompts)
         abort(f"there is no shipped prompt {name}; there are {shipped}; name the other prompt as second argument")
-    return library.makeups[name]
+    return library.sources[name]
 
 
 prompts.command()(compare)

@@ -22,9 +22,8 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.prompting.render import render as render_prompt
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.globs import EMPTY_PATH_FILTER
-from hls_handler.settings.model import Claude, Settings
-from hls_handler.settings.retired_models import resolve_model
+from hls_handler.settings.model import Claude, Settings, resolve_model
+from hls_handler.settings.values import EMPTY_PATH_FILTER
 from hls_handler.work.library import GUID
 
 DELIMITER_KEY = b"render"

@@ -19,7 +19,8 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.routing import parse_envelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Settings, webhook_secrets
+from hls_handler.settings.model import Settings
+from hls_handler.settings.values import webhook_secrets
 from hls_handler.web.webhook import sign
 
 WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -20,8 +20,7 @@ from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.demo import run_demo
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
-from hls_handler.settings.environment import CREDENTIALS, find_missing_credentials
-from hls_handler.settings.load import SettingsFile
+from hls_handler.settings.load import CREDENTIALS, SettingsFile, find_missing_credentials
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
@@ -75,7 +74,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
         abort(*exc.problems)
-    settings = file.first
+    settings = file.initial
     configure_logs(settings)
     problems: list[str] = []
     service = sock = None

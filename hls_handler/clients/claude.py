@@ -23,7 +23,7 @@ from hls_handler.errors import StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.retired_models import resolve_model
+from hls_handler.settings.model import resolve_model
 
 if TYPE_CHECKING:
     import anthropic

@@ -18,7 +18,7 @@ from hls_handler import __version__
 from hls_handler.clients.github_errors import translate_exception, unexpected_response
 from hls_handler.clients.transport import ProxySettings, find_proxy_settings
 from hls_handler.handlers.reader import NoLog
-from hls_handler.settings.checks import is_loopback
+from hls_handler.settings.values import is_loopback
 
 MAX_BYTES = 100 * 1024 * 1024
 MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped

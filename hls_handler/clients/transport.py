@@ -27,8 +27,8 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.checks import is_loopback
-from hls_handler.settings.environment import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
+from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
+from hls_handler.settings.values import is_loopback
 
 
 @dataclass(frozen=True, slots=True)

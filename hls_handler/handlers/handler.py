@@ -13,10 +13,10 @@ from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
-from hls_handler.prompting.variables import RuleView
+from hls_handler.prompting.render import RuleView
 from hls_handler.routing import Rule, asked_to_skip
-from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Comments, Findings
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 
 Facts = TypeVar("Facts")
 

@@ -25,8 +25,8 @@ from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review import RANK, Patch, anchor, cut_to, numbered, parse_numbered, parse_patch
-from hls_handler.settings.globs import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.settings.model import Findings
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]

@@ -1,4 +1,4 @@
-"""The Jinja environment of a prompt library: sandboxed, with strict names, render limits and our filters.
+"""The Jinja environment of a prompt library: sandboxed, strict names, filters, render limits, template references.
 
 Our filters accept untrusted texts and plain strings.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 
-from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError
+from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hls_handler.prompting.folder import SourceFile, suggest_name
+from hls_handler.prompting.source_files import Problem, SourceFile, suggest_name
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt, truncate
 from hls_handler.untrusted.untrusted_text import (
     EXCERPT_ADVICE,
@@ -26,13 +27,14 @@ from hls_handler.untrusted.untrusted_text import (
 )
 
 MAX_CHARACTERS = 4_000_000
-"""Of one rendering, before and after untrusted texts are substituted. The largest budget of patches fits."""
+"""Of each template or block, and of the whole text after untrusted texts are substituted. The largest budget of
+patches fits."""
 
 MAX_TEXTS = 20_000
-"""Untrusted texts in one rendering; a text that is output twice counts twice."""
+"""Untrusted texts in each template or block; a text that is output twice counts twice."""
 
 DEADLINE_S = 20.0
-"""Time for one rendering."""
+"""Time for each template or block."""
 
 AUTHOR_ERRORS = (
     TemplateError,
@@ -47,6 +49,7 @@ AUTHOR_ERRORS = (
 )
 """Exceptions that a mistake in a template can raise."""
 
+TEXT_OPERATIONS = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
 BROKEN_PLACEHOLDER = f"text from an event was cut or changed; {EXCERPT_ADVICE}"
 
 
@@ -169,3 +172,93 @@ PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
 COMMENT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
 ALLOWED_ONLY_IN: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
 """Filters for one kind of template: `code` adds delimiters for Claude, `inline` escapes Markdown for GitHub."""
+
+
+Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedTemplates:
+    """All templates of a library, parsed."""
+
+    environment: PromptEnvironment
+    trees: Mapping[str, nodes.Template]  # by name: "issues/analyze.j2"; without templates that cannot be parsed
+    files: Mapping[str, str]  # name -> path for messages, for all templates
+
+
+def referenced_names(node: Reference) -> tuple[str, ...]:
+    """Return the literal names in a reference; () if the name is computed."""
+    given = node.template
+    if isinstance(given, nodes.Const):
+        values = given.value if isinstance(given.value, list | tuple) else [given.value]
+        return tuple(value for value in values if isinstance(value, str))
+    if isinstance(given, nodes.Tuple | nodes.List):
+        constants = [item.value for item in given.items if isinstance(item, nodes.Const)]
+        return tuple(constants) if len(constants) == len(given.items) else ()
+    return ()
+
+
+def exported_names(tree: nodes.Template) -> frozenset[str]:
+    """Return the names that an import of this template makes available: its macros and `set` variables."""
+    macros = {node.name for node in tree.find_all(nodes.Macro)}
+    stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
+    return frozenset(macros | stored)
+
+
+def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str, ...]:
+    """Return a template and all templates that it extends, includes and imports, directly or indirectly, itself first.
+
+    Unknown names are left out.
+    """
+    found: list[str] = []
+    pending = [template]
+    while pending:
+        name = pending.pop(0)
+        if name in templates.files and name not in found:
+            found.append(name)
+            if name in templates.trees:
+                pending += filter(None, meta.find_referenced_templates(templates.trees[name]))
+    return tuple(found)
+
+
+def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
+    """Yield blocks that no extended template defines, because Jinja ignores them without an error."""
+    for name, tree in templates.trees.items():
+        inherited = _inherited_blocks(templates, tree, {name})
+        if inherited is None:
+            continue
+        nested = {inner for outer in tree.find_all(nodes.Block) for inner in outer.find_all(nodes.Block)}
+        for block in tree.find_all(nodes.Block):
+            if block.name not in inherited and block not in nested:
+                advice = suggest_name(block.name, inherited)
+                message = f"no template that this one extends has a block {block.name!r}; {advice}"
+                yield Problem(templates.files[name], block.lineno, message)
+
+
+def _inherited_blocks(templates: ParsedTemplates, tree: nodes.Template, seen: set[str]) -> set[str] | None:
+    """Return the names of the blocks of all templates that this one extends; None if it extends none."""
+    extended = [part for node in tree.find_all(nodes.Extends) for part in referenced_names(node)]
+    blocks: set[str] = set()
+    for parent in (templates.trees[name] for name in extended if name in templates.trees and name not in seen):
+        blocks |= {block.name for block in parent.find_all(nodes.Block)}
+        blocks |= _inherited_blocks(templates, parent, seen | set(extended)) or set()
+    return blocks if extended else None
+
+
+def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
+    """Yield references that are unknown, cyclic or computed."""
+    files = templates.files
+    for name, tree in templates.trees.items():
+        for node in (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference)):
+            names = referenced_names(node)
+            if not names:
+                yield Problem(files[name], node.lineno, 'name the other template in quotes: "base.j2"')
+            known = [part for part in names if part in files]
+            if names and not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
+                yield Problem(
+                    files[name], node.lineno, f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"
+                )
+            for part in known:
+                if name in find_used_templates(templates, part):
+                    message = f"this is a cycle: {part!r} leads back to {name!r}"
+                    yield Problem(files[name], node.lineno, message)

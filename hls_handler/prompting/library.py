@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Set
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -18,25 +17,28 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import Reply
 from hls_handler.errors import PromptError
-from hls_handler.prompting.checks import PromptGraph, compile_condition, smoke_render
-from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS, PromptEnvironment
-from hls_handler.prompting.folder import (
-    BASE,
+from hls_handler.prompting.checks import LibraryCheck, compile_condition, templates_of
+from hls_handler.prompting.environment import (
+    COMMENT_FILTERS,
+    PROMPT_FILTERS,
+    ParsedTemplates,
+    PromptEnvironment,
+    check_blocks,
+    check_references,
+)
+from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, PromptSources
+from hls_handler.prompting.reply_fields import build_reply_model
+from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
     SHARED_COMMENT,
     SHARED_COMMENT_REPLY,
     SUFFIX,
     Problem,
+    SourceFiles,
     find_files,
     prompt_error,
+    read_source_files,
 )
-from hls_handler.prompting.frontmatter import SourceFiles, read_source_files
-from hls_handler.prompting.names import check_names
-from hls_handler.prompting.prompt import Family, Library, Prompt, PromptSources, Then
-from hls_handler.prompting.references import ParsedTemplates, check_blocks, check_references, find_used_templates
-from hls_handler.prompting.reply_fields import build_reply_model
-from hls_handler.prompting.type_hints import ANYTHING
-from hls_handler.prompting.variables import COMMENT, COMMON
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 
 
@@ -60,38 +62,81 @@ def load_library(
     """
     files, problems = read_source_files(folders, shipped)
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
-    comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
     templates, parse_problems = _parse(environment, files)
     parse_problems += check_references(templates)
-    problems += check_blocks(templates)
-    problems += parse_problems
+    library, build_problems = _build_library(files, templates, shadows)
+    check = LibraryCheck(library, files, templates, families)
+    problems += [*parse_problems, *build_problems, *check_blocks(templates), *check.event_problems(chosen)]
     unreadable = {problem.file for problem in parse_problems}
-    graph = PromptGraph(files.front_matters, files.lines, families, files.inherited)
-    problems += graph.problems(chosen, shadows)
-    replies: dict[str, type[Reply]] = {}
-    for name, front in files.front_matters.items():
-        model, found = build_reply_model(front, files.lines[name])
-        problems += found
-        if model is not None:
-            replies[name] = model
-    draft = _Draft(files, templates, replace(templates, environment=comment_environment), graph, replies)
-    conditions: dict[str, Callable[[Reply], bool]] = {}
-    for name, front in files.front_matters.items():
-        problems += draft.check_names(name, unreadable)
-        if front.then is not None:
-            conditions[name], found = compile_condition(environment, front, files.lines[name], replies.get(name))
-            problems += found
-    problems += draft.compile({problem.file for problem in problems})
-    library = Library(
-        draft.prompts(), environment, comment_environment, draft.comments(), conditions, draft.makeups(), shadows
-    )
+    for name in library.prompts:
+        if unreadable.isdisjoint(check.files_of(name)):
+            problems += check.name_problems(name)
+    problems += check.compile_templates({problem.file for problem in problems})
     invalid = {problem.file for problem in problems}
     for name in library.prompts:
-        if invalid.isdisjoint(draft.files_of(name)):
-            problems += smoke_render(library, name, graph)
+        if invalid.isdisjoint(check.files_of(name)):
+            problems += check.smoke_render(name)
     if problems:
         raise prompt_error(problems)
     return library
+
+
+def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
+    """Return the library, not yet checked, and the problems of reply types and conditions."""
+    problems: list[Problem] = []
+    prompts: dict[str, Prompt] = {}
+    conditions: dict[str, Condition] = {}
+    comments: dict[str, str] = {}
+    sources: dict[str, PromptSources] = {}
+    for name, front in sorted(files.front_matters.items()):
+        lines = files.lines[name]
+        model, found = build_reply_model(front, lines)
+        problems += found
+        if front.then is not None:
+            condition, found = compile_condition(templates, front.then.when, lines, model)
+            problems += found
+            if condition is not None:
+                conditions[name] = condition
+        comment = find_comment_template(files, name)
+        if comment is not None:
+            comments[name] = comment
+        parts = templates_of(templates, name, comment)
+        sources[name] = PromptSources(
+            name, files.front_texts[name], lines.file, tuple(files.sources[part] for part in parts)
+        )
+        prompts[name] = Prompt(
+            name=name,
+            id=f"{name}@{_hash_of(sources[name])}",
+            path=files.sources[f"{name}{SUFFIX}"].file,
+            description=front.description,
+            on=front.on,
+            reply=front.reply,
+            reply_model=model or Reply,
+            model=front.model,
+            max_tokens=front.max_tokens,
+            effort=front.effort,
+            then=front.then,
+            has_comment=comment is not None,
+        )
+    comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
+    library = Library(prompts, templates.environment, comment_environment, comments, conditions, sources, shadows)
+    return library, problems
+
+
+def find_comment_template(files: SourceFiles, name: str) -> str | None:
+    """Return the comment template of a prompt: its own, or the shared one for `generic_analysis`, or None."""
+    comment = f"{name}{COMMENT_SUFFIX}"
+    if comment not in files.sources and files.front_matters[name].reply == SHARED_COMMENT_REPLY:
+        comment = SHARED_COMMENT
+    return comment if comment in files.sources else None
+
+
+def _hash_of(sources: PromptSources) -> str:
+    """Return six hex digits of a hash over the front matter and all templates of the prompt."""
+    digest = sha256(sources.front.encode())
+    for source in sorted(sources.sources, key=lambda source: source.name):
+        digest.update(f"\0{source.name}\0{source.text}".encode())
+    return digest.hexdigest()[:6]
 
 
 def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTemplates, list[Problem]]:
@@ -109,127 +154,6 @@ def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTe
         except RecursionError:
             problems.append(Problem(source.file, 1, "is nested too deeply for a template"))
     return ParsedTemplates(environment, trees, {name: source.file for name, source in files.sources.items()}), problems
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A library that is read and parsed, but not yet checked."""
-
-    files: SourceFiles
-    templates: ParsedTemplates  # with the filters for prompts
-    comment_templates: ParsedTemplates  # the same, with the filters for comments
-    graph: PromptGraph
-    replies: Mapping[str, type[Reply]]  # by prompt name; without prompts whose front matter is invalid
-
-    def templates_of(self, name: str) -> tuple[str, ...]:
-        """Return all templates of a prompt (including `base.j2`) and of its comment."""
-        return tuple(dict.fromkeys((*self.prompt_templates_of(name), *self.comment_templates_of(name))))
-
-    def prompt_templates_of(self, name: str) -> tuple[str, ...]:
-        return (*find_used_templates(self.templates, f"{name}{SUFFIX}"), *find_used_templates(self.templates, BASE))
-
-    def find_comment_template(self, name: str) -> str | None:
-        """Return the comment template of a prompt: its own, or the shared one for `generic_analysis`, or None."""
-        comment = f"{name}{COMMENT_SUFFIX}"
-        if comment in self.files.sources:
-            return comment
-        is_shared = (
-            self.graph.front_matters[name].reply == SHARED_COMMENT_REPLY and SHARED_COMMENT in self.files.sources
-        )
-        return SHARED_COMMENT if is_shared else None
-
-    def comment_templates_of(self, name: str) -> tuple[str, ...]:
-        comment = self.find_comment_template(name)
-        return () if comment is None else find_used_templates(self.templates, comment)
-
-    def compile(self, invalid: Set[str]) -> Iterator[Problem]:
-        """Compile all templates; yield errors that only Jinja's compiler finds, such as a duplicate block."""
-        templates = {
-            (self.templates.environment, part)
-            for name in self.graph.front_matters
-            for part in self.prompt_templates_of(name)
-        }
-        templates |= {
-            (self.comment_templates.environment, part)
-            for name in self.graph.front_matters
-            for part in self.comment_templates_of(name)
-        }
-        for environment, part in templates:
-            if self.templates.files[part] in invalid:
-                continue
-            try:
-                environment.get_template(part)
-            except TemplateSyntaxError as exc:
-                yield Problem(self.templates.files[part], exc.lineno, exc.message or "is not a valid template")
-
-    def files_of(self, name: str) -> set[str]:
-        front_matter_files = {self.files.lines[other].file for other in (name, *self.graph.predecessors(name))}
-        return front_matter_files | {self.templates.files[part] for part in self.templates_of(name)}
-
-    def check_names(self, name: str, unreadable: Set[str]) -> list[Problem]:
-        """Return unknown names in a prompt and its comment, for each of its event families.
-
-        `unreadable` are files with syntax errors or invalid references; a prompt with such a file is not checked.
-        """
-        problems: list[Problem] = []
-        front = self.graph.front_matters[name]
-        if not unreadable.isdisjoint(self.files_of(name)):
-            return problems
-        preceding_replies: list[dict[str, object]] = [
-            {"analysis": self.replies.get(other, ANYTHING)} for other in self.graph.predecessors(name)
-        ]
-        for family in self.graph.families_of(name):
-            variables = {**COMMON, **family.variables}
-            for preceding in preceding_replies if not front.on else [*preceding_replies, {}]:
-                for template in (f"{name}{SUFFIX}", BASE):
-                    problems += check_names(self.templates, template, {**variables, **preceding})
-            comment = self.find_comment_template(name)
-            if comment is not None and comment in self.templates.trees:
-                extra = {**COMMENT, **family.comment_variables, "analysis": self.replies.get(name, ANYTHING)}
-                problems += check_names(self.comment_templates, comment, {**variables, **extra})
-        return problems
-
-    def comments(self) -> dict[str, str]:
-        found = {name: self.find_comment_template(name) for name in self.graph.front_matters}
-        return {name: comment for name, comment in found.items() if comment is not None}
-
-    def makeups(self) -> dict[str, PromptSources]:
-        return {
-            name: PromptSources(
-                name=name,
-                front=self.files.front_texts[name],
-                front_file=self.files.lines[name].file,
-                sources=tuple(self.files.sources[part] for part in self.templates_of(name)),
-            )
-            for name in self.graph.front_matters
-        }
-
-    def prompts(self) -> dict[str, Prompt]:
-        return {name: self._prompt(name) for name in sorted(self.graph.front_matters)}
-
-    def _prompt(self, name: str) -> Prompt:
-        front = self.graph.front_matters[name]
-        return Prompt(
-            name=name,
-            id=f"{name}@{self._hash_of(name)}",
-            path=self.files.sources[f"{name}{SUFFIX}"].file,
-            description=front.description,
-            on=front.on,
-            reply=front.reply,
-            reply_model=self.replies.get(name, Reply),
-            model=front.model,
-            max_tokens=front.max_tokens,
-            effort=front.effort,
-            then=Then(front.then.name, front.then.when) if front.then is not None else None,
-            has_comment=self.find_comment_template(name) is not None,
-        )
-
-    def _hash_of(self, name: str) -> str:
-        """Return six hex digits of a hash over the front matter and all templates of the prompt."""
-        digest = sha256(self.files.front_texts[name].encode())
-        for part in sorted(self.templates_of(name)):
-            digest.update(f"\0{part}\0{self.files.sources[part].text}".encode())
-        return digest.hexdigest()[:6]
 
 
 log = logging.getLogger(__name__)
@@ -281,23 +205,19 @@ class ReloadingLibrary:
 
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
+        problem: str | None = "the changed prompts cannot be read, the last valid version stays in use; see the log"
         try:
             self._library = self._load()
+            problem = None
         except PromptError as exc:
-            self._load_error = (
-                f"the changed prompts cannot be used, the last valid version stays in use: {'; '.join(exc.problems)}"
-            )
-            log.error(
-                "prompts cannot be used, the last valid version stays in use", extra={"problems": list(exc.problems)}
-            )
-            return
-        except Exception as exc:
-            self._load_error = (
-                f"the changed prompts cannot be read ({type(exc).__name__}), the last valid version stays in use"
-            )
-            raise
-        self._load_error = None
-        log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
+            problem = "the changed prompts cannot be used, the last valid version stays in use: "
+            problem += "; ".join(exc.problems)
+            message = "prompts cannot be used, the last valid version stays in use"
+            log.error(message, extra={"problems": list(exc.problems)})
+        finally:  # the caller handles other exceptions
+            self._load_error = problem
+        if problem is None:
+            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:

@@ -12,14 +12,18 @@ from dataclasses import dataclass, field
 
 from jinja2 import nodes
 
-from hls_handler.prompting.environment import ALLOWED_ONLY_IN
-from hls_handler.prompting.folder import Problem, suggest_name
-from hls_handler.prompting.references import ParsedTemplates, exported_names, referenced_names
-from hls_handler.prompting.type_hints import (
+from hls_handler.prompting.environment import (
+    ALLOWED_ONLY_IN,
+    TEXT_OPERATIONS,
+    ParsedTemplates,
+    exported_names,
+    referenced_names,
+)
+from hls_handler.prompting.source_files import Problem, suggest_name
+from hls_handler.prompting.variables import (
     ANYTHING,
     LIST_ATTRIBUTES,
     TEXT_METHODS,
-    TEXT_OPERATIONS,
     Exports,
     GroupOf,
     ListOf,

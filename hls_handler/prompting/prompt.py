@@ -11,10 +11,21 @@ from difflib import unified_diff
 from pathlib import Path
 
 from hls_handler.analysis import REPLY_TYPES, Reply
-from hls_handler.prompting.environment import PromptEnvironment
-from hls_handler.prompting.folder import COMMENT_SUFFIX, FENCE, SHARED_COMMENT, SUFFIX, SourceFile
-from hls_handler.prompting.frontmatter import Effort
+from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.reply_fields import group_of, list_possible_labels
+from hls_handler.prompting.source_files import (
+    COMMENT_SUFFIX,
+    FENCE,
+    SHARED_COMMENT,
+    SUFFIX,
+    BrokenTemplateError,
+    Effort,
+    Problem,
+    SourceFile,
+    Then,
+)
+from hls_handler.untrusted.cleaning import format_for_prompt
+from hls_handler.untrusted.placeholders import Placeholders
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +83,20 @@ class PromptSources:
 
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
     """Describe the origin of a prompt's files: "lib/issues/analyze.j2, your own; from the shipped library: base.j2"."""
-    home = _library_of(prompt_sources.template, shipped)
-    front = SourceFile(prompt_sources.template.name, prompt_sources.front_file, text="", front=None, template="")
-    parts = [("front matter", front)] + [
-        ("comment" if prompt_sources.role(source) == COMMENT_SUFFIX else source.name, source)
-        for source in prompt_sources.sources
-    ]
+    template = prompt_sources.template
+    home = _library_of(template.file, template.name, shipped)
+    parts = [("front matter", prompt_sources.front_file, template.name)]
+    for source in prompt_sources.sources:
+        role = "comment" if prompt_sources.role(source) == COMMENT_SUFFIX else source.name
+        parts.append((role, source.file, source.name))
     others: dict[str, list[str]] = {}
-    for part, source in parts:
-        folder = _library_of(source, shipped)
+    for part, file, name in parts:
+        folder = _library_of(file, name, shipped)
         if folder != home:
             others.setdefault("your own" if home == SHIPPED_LIBRARY else f"from {folder}", []).append(part)
     elsewhere = [f"{folder}: {', '.join(names)}" for folder, names in others.items()]
-    return "; ".join(
-        [
-            f"{prompt_sources.template.file}, {'in the shipped library' if home == SHIPPED_LIBRARY else 'your own'}",
-            *elsewhere,
-        ]
-    )
+    where = "in the shipped library" if home == SHIPPED_LIBRARY else "your own"
+    return "; ".join([f"{template.file}, {where}", *elsewhere])
 
 
 def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
@@ -102,11 +109,11 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
 
 
-def _library_of(source: SourceFile, shipped: Path) -> str:
+def _library_of(file: str, name: str, shipped: Path) -> str:
     """Return the library folder of a file, or "the shipped library"."""
-    if Path(source.file).resolve().is_relative_to(shipped.resolve()):
+    if Path(file).resolve().is_relative_to(shipped.resolve()):
         return SHIPPED_LIBRARY
-    return source.file.removesuffix(source.name).rstrip("/") or "/"
+    return file.removesuffix(name).rstrip("/") or "/"
 
 
 def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -134,12 +141,6 @@ def _split_lines(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Then:
-    prompt: str  # "issues/respond"
-    when: str  # "analysis.kind == 'question'"
-
-
-@dataclass(frozen=True, slots=True)
 class Prompt:
     name: str  # "issues/analyze"
     id: str  # "issues/analyze@3f9c2a": name and hash over the front matter and all templates, the comment's included
@@ -156,6 +157,23 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """The `then.when` of a prompt, compiled."""
+
+    expression: Callable[..., object]
+    file: str
+    line: int
+
+    def holds(self, reply: Reply) -> bool:
+        placeholders = Placeholders(key=b"", show=format_for_prompt)  # the result is a boolean, so no text is inserted
+        analysis = placeholders.convert(reply)
+        try:
+            return bool(self.expression(analysis=analysis))
+        except AUTHOR_ERRORS as exc:
+            raise BrokenTemplateError(Problem(self.file, self.line, f"then.when: {exc}")) from exc
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """A loaded library in which every prompt is checked."""
 
@@ -163,8 +181,8 @@ class Library:
     environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for prompts
     comment_environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for comments
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
-    conditions: Mapping[str, Callable[[Reply], bool]] = field(repr=False)  # prompt name -> its `then.when`
-    makeups: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
+    conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
+    sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
     shadows: Set[str] = frozenset()  # names of prompts that run only as shadows, whatever their `on:`
 
     def on(self, event_key: str) -> tuple[str, ...]:
@@ -174,10 +192,10 @@ class Library:
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return all prompts that may run after this one, in order."""
+        """Return all prompts that may run after this one, in order, up to the first repetition if `then` is cyclic."""
         found: list[str] = []
         then = self.prompts[name].then
-        while then is not None and then.prompt in self.prompts:
+        while then is not None and then.prompt in self.prompts and then.prompt not in found:
             found.append(then.prompt)
             then = self.prompts[then.prompt].then
         return tuple(found)
@@ -192,11 +210,11 @@ class Library:
         Raises `PromptError` if the condition fails.
         """
         then = self.prompts[name].then
-        return then.prompt if then is not None and self.conditions[name](reply) else None
+        return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
     def label_groups(self, event: str) -> Mapping[str, str]:
         """Return the labels that replies about an event can set, in lower case, with their groups: {"bug": "kind"}."""
-        names = [name for name, prompt in self.prompts.items() if any(_event_name(key) == event for key in prompt.on)]
+        names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
         return {
             label.casefold(): group
@@ -207,10 +225,6 @@ class Library:
     def file(self, name: str) -> str:
         """Return the file of a prompt, for messages. Raises `KeyError` if there is no such prompt."""
         return self.prompts[name].path
-
-
-def _event_name(key: str) -> str:
-    return key.partition(".")[0]
 
 
 def _label_groups(model: type[Reply]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -46,8 +46,11 @@ ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
 """Folders of what the API answers about derived payloads: no webhooks."""
 
 
+Answer = tuple[Mapping[str, object], ...]
+
+
 class UnknownPayload(HlsError):
-    """No payload has that name, or nobody can tell which event a file is."""
+    """No payload has that name, or the event of a file is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +122,20 @@ def for_event(key: str) -> tuple[Recorded, ...]:
 
 
 def from_file(path: Path, event: str | None = None) -> Recorded:
-    """A payload of the user's own. Its event is told by the objects in it, unless `event` names it.
+    """Read a payload from a file. Its event is derived from its keys, unless `event` names it.
 
-    Raises `UnknownPayload` if the file is not a JSON object or its event cannot be told.
+    Raises `UnknownPayload` if the file is not a JSON object or its event is unknown.
     """
     try:
         body = path.read_bytes()
         payload = json.loads(body)
     except OSError as exc:
         raise UnknownPayload(f"{path} cannot be read: {exc.strerror}") from exc
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise UnknownPayload(f"{path} is not JSON: {exc}") from exc
-    except RecursionError as exc:
-        raise UnknownPayload(f"{path} is not JSON: it is nested too deeply") from exc
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a JSON object, as every webhook payload is")
-    named = event.partition(".")[0] if event else _tell_event(payload)
+    named = event.partition(".")[0] if event else _find_event(payload)
     if named is None:
         raise UnknownPayload(
             f"{path} does not show which event it is: name it with --event, for example --event issues"
@@ -142,31 +143,21 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
 
 
-def files_at(head_sha: str) -> tuple[Mapping[str, object], ...] | None:
+def files_at(head_sha: str) -> Answer | None:
     """The changed files of a derived pull request at a commit, in GitHub's REST shape; None for other commits."""
-    for path in sorted((PAYLOADS / "derived" / "files").glob("*.json")):
-        text = path.read_text(encoding="utf-8")
-        if head_sha and f"/blob/{head_sha}/" in text:
-            return tuple(json.loads(text))
-    return None
+    return next((files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)), None)
 
 
-def review_comments_of(review_id: int) -> tuple[Mapping[str, object], ...]:
+def review_comments_of(review_id: int) -> Answer:
     """The comments on lines of a derived review, in GitHub's REST shape; () for any other review."""
-    for path in sorted((PAYLOADS / "derived" / "review_comments").glob("*.json")):
-        comments = json.loads(path.read_text(encoding="utf-8"))
-        if any(comment["pull_request_review_id"] == review_id for comment in comments):
-            return tuple(comments)
-    return ()
+    all_comments = _answers("review_comments")
+    return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
 
 
-def jobs_of(run_id: int, attempt: int) -> tuple[Mapping[str, object], ...] | None:
+def jobs_of(run_id: int, attempt: int) -> Answer | None:
     """The jobs of an attempt of a derived run, in GitHub's REST shape; None for any other run."""
-    for path in sorted((PAYLOADS / "derived" / "jobs").glob("*.json")):
-        jobs = json.loads(path.read_text(encoding="utf-8"))
-        if any((job["run_id"], job["run_attempt"]) == (run_id, attempt) for job in jobs):
-            return tuple(jobs)
-    return None
+    wanted = (run_id, attempt)
+    return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
 
 
 def log_of(job_id: int) -> str | None:
@@ -175,16 +166,19 @@ def log_of(job_id: int) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
-def releases_before(release_id: int) -> tuple[Mapping[str, object], ...]:
+def releases_before(release_id: int) -> Answer:
     """The releases before a derived one, the oldest first, in GitHub's REST shape; () for any other."""
-    path = PAYLOADS / "derived" / "releases" / f"{release_id}.json"
-    return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
+    return next(_answers("releases", str(release_id)), ())
 
 
-def history_of(release_id: int) -> tuple[Mapping[str, object], ...]:
+def history_of(release_id: int) -> Answer:
     """The commits up to a derived release, the oldest first, in GitHub's REST shape but for `tags`, their names."""
-    path = PAYLOADS / "derived" / "history" / f"{release_id}.json"
-    return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
+    return next(_answers("history", str(release_id)), ())
+
+
+def _answers(folder: str, name: str = "*") -> Iterator[Answer]:
+    for path in sorted((PAYLOADS / "derived" / folder).glob(f"{name}.json")):
+        yield tuple(json.loads(path.read_bytes()))
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:
@@ -197,41 +191,41 @@ def unique(body: bytes, token: bytes | None = None) -> bytes:
     return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
 
 
-_TELLTALES: tuple[tuple[str, frozenset[str]], ...] = tuple(
-    (event, frozenset(keys.split()))
-    for event, keys in (
-        ("pull_request_review_comment", "pull_request comment"),
-        ("pull_request_review_thread", "pull_request thread"),
-        ("pull_request_review", "pull_request review"),
-        ("pull_request", "pull_request number"),
-        ("issue_comment", "issue comment"),
-        ("issues", "issue"),
-        ("discussion_comment", "discussion comment"),
-        ("discussion", "discussion"),
-        ("workflow_job", "workflow_job"),
-        ("deployment_status", "deployment_status"),
-        ("deployment", "deployment"),
-        ("workflow_run", "workflow_run workflow"),
-        ("workflow_dispatch", "workflow inputs"),
-        ("check_run", "check_run"),
-        ("check_suite", "check_suite"),
-        ("release", "release"),
-        ("ping", "zen hook"),
-        ("push", "ref before after commits"),
-        ("create", "ref ref_type master_branch"),
-        ("delete", "ref ref_type"),
-        ("fork", "forkee"),
-        ("gollum", "pages"),
-        ("status", "sha state context"),
-        ("label", "label repository"),
-        ("milestone", "milestone"),
-    )
-)
-"""Which keys give an event away; the first line that fits wins, so the more demanding ones stand first."""
+_EVENT_KEYS: Mapping[str, frozenset[str]] = {
+    event: frozenset(keys.split())
+    for event, keys in {
+        "pull_request_review_comment": "pull_request comment",
+        "pull_request_review_thread": "pull_request thread",
+        "pull_request_review": "pull_request review",
+        "pull_request": "pull_request number",
+        "issue_comment": "issue comment",
+        "issues": "issue",
+        "discussion_comment": "discussion comment",
+        "discussion": "discussion",
+        "workflow_job": "workflow_job",
+        "deployment_status": "deployment_status",
+        "deployment": "deployment",
+        "workflow_run": "workflow_run workflow",
+        "workflow_dispatch": "workflow inputs",
+        "check_run": "check_run",
+        "check_suite": "check_suite",
+        "release": "release",
+        "ping": "zen hook",
+        "push": "ref before after commits",
+        "create": "ref ref_type master_branch",
+        "delete": "ref ref_type",
+        "fork": "forkee",
+        "gollum": "pages",
+        "status": "sha state context",
+        "label": "label repository",
+        "milestone": "milestone",
+    }.items()
+}
+"""Keys that a payload of an event has; the first event whose keys are all present is taken."""
 
 
-def _tell_event(payload: Mapping[str, object]) -> str | None:
-    return next((event for event, keys in _TELLTALES if keys <= payload.keys()), None)
+def _find_event(payload: Mapping[str, object]) -> str | None:
+    return next((event for event, keys in _EVENT_KEYS.items() if keys <= payload.keys()), None)
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 from pydantic import ConfigDict, Field, create_model
 
 from hls_handler.analysis import REPLY_TYPES, LabelRule, Reply
-from hls_handler.prompting.folder import Problem, suggest_name
-from hls_handler.prompting.frontmatter import FieldKeys, FrontMatter, KeyLines
+from hls_handler.prompting.source_files import FieldKeys, FrontMatter, Problem, problem_at, suggest_name
+from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
@@ -70,7 +70,7 @@ def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
 
 
 def _resolve_label_rules(
-    model: type[Reply], front: FrontMatter, lines: KeyLines
+    model: type[Reply], front: FrontMatter, lines: Sources
 ) -> tuple[Mapping[str, LabelRule], list[Problem]]:
     """Merge the front matter's label rules into the shipped rules, field by field; return them with all problems.
 
@@ -79,63 +79,65 @@ def _resolve_label_rules(
     problems: list[Problem] = []
     rules = dict(model.label_rules)
     for field, given in front.labels.items():
-        key = ("labels", field)
+        key = f"labels.{field}"
         if field not in model.model_fields:
             message = f"{front.reply} has no such field; {suggest_name(field, model.model_fields)}"
-            problems.append(lines.problem(key, f"labels.{field}: {message}"))
+            problems.append(problem_at(lines, key, f"{key}: {message}"))
             continue
         if given is None or given is False:
             rules.pop(field, None)
             continue
         found = [*_rule_problems(given, model.model_fields[field].annotation)]
-        problems += [lines.problem((*key, *path), f"{'.'.join((*key, *path))}: {message}") for path, message in found]
+        problems += [problem_at(lines, f"{key}{below}", f"{key}{below}: {message}") for below, message in found]
         if not found and isinstance(given, str | Mapping):
             rules[field] = given
     problems += _label_name_problems(model, rules, lines)
     return rules, problems
 
 
-def _rule_problems(given: object, hint: object) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the problems of one field's rule as (key path below the field, message)."""
+def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
+    """Yield the problems of one field's rule as (".key" below the field or "", message)."""
     values = _possible_values(hint)
     if not values:
         yield (
-            (),
+            "",
             "only booleans and fields with an enum can become labels, because Claude can write anything into others",
         )
     elif isinstance(given, str) and hint is bool:
         if VALUE in given:
-            yield (), "is a boolean; write the label for true, without {value}"
+            yield "", "is a boolean; write the label for true, without {value}"
     elif isinstance(given, str):
         if given.count(VALUE) != 1 or set("{}") & set(given.replace(VALUE, "")):
             yield (
-                (),
+                "",
                 f"write a pattern with {VALUE} once, false for no label, or a label for each value; found {given!r}",
             )
     elif not isinstance(given, Mapping) or not given:
-        yield (), f"write a pattern with {VALUE}, false for no label, or a label for each value; found {given!r}"
+        yield "", f"write a pattern with {VALUE}, false for no label, or a label for each value; found {given!r}"
     else:
         for value, label in given.items():
             if value not in values:
-                yield (value,), f"unknown value; {suggest_name(value, values)}"
+                yield f".{value}", f"unknown value; {suggest_name(value, values)}"
             elif not isinstance(label, str):
-                yield (value,), f"write the name of a label in quotes, or remove this value; found {label!r}"
+                yield f".{value}", f"write the name of a label in quotes, or remove this value; found {label!r}"
 
 
-def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: KeyLines) -> Iterator[Problem]:
+def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources) -> Iterator[Problem]:
     """Yield labels that GitHub rejects, and labels that two fields have in common."""
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
-        key = ("labels", field) if ("labels", field) in lines else ("fields", field)
+        key = f"labels.{field}" if lines.contains(f"labels.{field}") else f"fields.{field}"
         for label in list_possible_labels(rule, model.model_fields[field].annotation):
-            prefix = f"{'.'.join(key)}: the label {label!r}"
+            prefix = f"{key}: the label {label!r}"
             if len(label) > MAX_LABEL_CHARACTERS:
-                yield lines.problem(key, f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}")
+                yield problem_at(
+                    lines, key, f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}"
+                )
             if label != label.strip() or not label or "," in label:
-                yield lines.problem(key, f"{prefix} is empty, or has a comma, or a leading or trailing space")
+                yield problem_at(lines, key, f"{prefix} is empty, or has a comma, or a leading or trailing space")
             other = fields.setdefault(label.casefold(), field)
             if other != field:
-                yield lines.problem(key, f"{prefix} is also a label of {other}; use different labels")
+                yield problem_at(lines, key, f"{prefix} is also a label of {other}; use different labels")
 
 
 FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -152,7 +154,7 @@ FIELD_TYPES: Mapping[str, Any] = {
 FrozenLabelRules = tuple[tuple[str, str | tuple[tuple[str, str], ...]], ...]
 
 
-def build_reply_model(front: FrontMatter, lines: KeyLines) -> tuple[type[Reply] | None, list[Problem]]:
+def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
     """Return a prompt's reply type, a subclass of the type that `reply` names, and the problems of its definition.
 
     The type is None if `reply` or `fields` are invalid. Equal front matters give the same type.
@@ -161,9 +163,9 @@ def build_reply_model(front: FrontMatter, lines: KeyLines) -> tuple[type[Reply] 
     if base is None:
         return None, []
     problems = [
-        lines.problem(("fields", name, *key), f"fields.{'.'.join((name, *key))}: {message}")
+        problem_at(lines, f"fields.{name}{below}", f"fields.{name}{below}: {message}")
         for name, keys in front.fields.items()
-        for key, message in _field_problems(base, front.reply, name, keys)
+        for below, message in _field_problems(base, front.reply, name, keys)
     ]
     if problems:
         return None, problems
@@ -198,36 +200,34 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     return create_model(base.__name__, __base__=base, __config__=extra, __module__=base.__module__, **any_values)
 
 
-def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the problems of one field as (key path below the field, message)."""
+def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
+    """Yield the problems of one field as (".key" below the field or "", message)."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:
-        yield (), "is not a valid field name; use a letter, then letters, digits and _, at most 40 characters"
+        yield "", "is not a valid field name; use a letter, then letters, digits and _, at most 40 characters"
     elif hasattr(base, name):
-        yield (), "is a reserved name; choose another"
+        yield "", "is a reserved name; choose another"
     elif keys.type is None and keys.enum is None:
-        yield (), f"has no type; {suggest_name('', FIELD_TYPES)}"
+        yield "", f"has no type; {suggest_name('', FIELD_TYPES)}"
     elif keys.enum is not None and keys.type not in (None, "string", "list"):
-        yield ("enum",), f"is allowed for string and list only; the type is {keys.type}"
+        yield ".enum", f"is allowed for string and list only; the type is {keys.type}"
     if keys.enum is not None:
-        yield from ((("enum",), message) for message in _enum_problems(keys.enum))
+        yield from ((".enum", message) for message in _enum_problems(keys.enum))
 
 
-def _changed_enum_problems(
-    base: type[Reply], reply: str, name: str, keys: FieldKeys
-) -> Iterator[tuple[tuple[str, ...], str]]:
+def _changed_enum_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
     annotation = base.model_fields[name].annotation
     changeable = sorted(other for other, field in base.model_fields.items() if _enum_values(field.annotation))
     if not _enum_values(annotation):
         others = f"only the values of {', '.join(changeable)} can be changed" if changeable else "none can be changed"
-        yield (), f"is already a field of {reply}; {others}; choose another name"
+        yield "", f"is already a field of {reply}; {others}; choose another name"
         return
     if keys.enum is None:
-        yield (), f"is already a field of {reply}; add enum with its new values"
+        yield "", f"is already a field of {reply}; add enum with its new values"
     shipped_type = "list" if get_origin(annotation) is list else "string"
     if keys.type not in (None, shipped_type):
-        yield ("type",), f"is {shipped_type} in {reply} and cannot be changed"
+        yield ".type", f"is {shipped_type} in {reply} and cannot be changed"
 
 
 def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:

@@ -1,84 +1,161 @@
-"""Template variables that all event families have, marking of trusted strings, and documentation of variables.
+"""Types of template variables: the attributes that a template may read, sample values, and documentation.
 
-A string is untrusted and becomes a placeholder (see `untrusted.placeholders`), unless its field's type is a `Literal`.
-Also trusted are the strings of a `RuleView`, and the variables in `TRUSTED_PATTERNS` that match their pattern. Trust
-cannot be derived from types, so the documentation finds it by converting values as for a rendering.
+Trust cannot be derived from types, so the documentation finds it by converting values as for a rendering.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hls_handler.events import Account, Repository
-from hls_handler.prompting.type_hints import has_members, members, sample_values
-from hls_handler.settings.model import Length, Tone
+from pydantic import BaseModel
+
+from hls_handler.prompting.render import mark_trusted
 from hls_handler.untrusted.cleaning import format_for_prompt
-from hls_handler.untrusted.placeholders import Placeholders, Trusted
+from hls_handler.untrusted.placeholders import Placeholders
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
+
+ANYTHING: object = Any
+"""Hint of values that are checked only by rendering: the payload, results of filters, macro parameters."""
+
+LIST_ATTRIBUTES = frozenset({"index", "count"})
+TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})
+UNIONS = (Union, UnionType)
 
 
 @dataclass(frozen=True, slots=True)
-class RuleView:
-    """The part of the rule that templates may use. All its strings are trusted."""
+class ListOf:
+    """Hint of a list, tuple or set."""
 
-    event: str  # "issues.opened"
-    prompt: str  # "issues/analyze": chosen by `on:` or settings; after `then`, still the first prompt
-    dry_run: bool
-    language: str | None = None  # "Brazilian Portuguese"; None: that of the conversation
-    tone: Tone = "neutral"
-    length: Length = "normal"
+    element: object
 
 
-COMMON: Mapping[str, object] = {
-    "repository": Repository,
-    "sender": Account,
-    "action": str | None,
-    "rule": RuleView,
-    "delivery": str,
-    "event": Mapping[str, object],
-}
-"""Variables of all templates, with type hints."""
+@dataclass(frozen=True, slots=True)
+class GroupOf:
+    """Hint of one group returned by the filter `groupby`: a key and the elements with that key."""
 
-COMMENT: Mapping[str, object] = {"prompt_id": str}
-"""Further variables of comment templates, with type hints. `analysis` is not included: its type is the reply type."""
-
-TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
-    "action": re.compile(r"[a-z_]{1,60}"),
-    "delivery": re.compile(r"[0-9a-fA-F-]{1,64}"),
-    "size": re.compile(r"small|medium|large"),
-    "commit": re.compile(r"[0-9a-f]{7,64}"),
-    "asked": re.compile(r"how to start|a question"),
-}
+    key: object
+    element: object
 
 
-def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables with trusted strings wrapped in `Trusted`."""
-    return {name: _mark_value(name, value) for name, value in variables.items()}
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """Hint of an imported template: the names that it exports."""
+
+    names: frozenset[str]
 
 
-def _mark_value(name: str, value: object) -> object:
-    if isinstance(value, RuleView):
-        language = None if value.language is None else Trusted(value.language)
-        return replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
-    pattern = TRUSTED_PATTERNS.get(name)
-    if pattern is not None and isinstance(value, str) and pattern.fullmatch(value):
-        return Trusted(value)
-    return value
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Hint of a string that comes with an event or from Claude."""
+
+
+@cache
+def members(cls: type) -> Mapping[str, object]:
+    """Return the public fields and properties of a dataclass or pydantic model, with their hints."""
+    hints = get_type_hints(cls)
+    if issubclass(cls, BaseModel):
+        return {name: hints[name] for name in cls.model_fields}
+    found = {field.name: hints[field.name] for field in fields(cls)} if is_dataclass(cls) else {}
+    for name in dir(cls):
+        attribute = getattr(cls, name)
+        if isinstance(attribute, property) and attribute.fget is not None and not name.startswith("_"):
+            found[name] = get_type_hints(attribute.fget).get("return", ANYTHING)
+    return found
+
+
+def has_members(hint: object) -> bool:
+    return isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel))
+
+
+def normalize_hint(hint: object) -> object:
+    """Reduce a hint to a form that is checked: a class with members, `ListOf` or `Text`; others stay as they are."""
+    element = _find_element_type(hint)
+    if element is not None:
+        return ListOf(normalize_hint(element))
+    plain = _without_none(hint)
+    if get_origin(plain) in UNIONS:
+        kinds = {normalize_hint(arm) for arm in get_args(plain) if arm is not NoneType}
+        return kinds.pop() if len(kinds) == 1 else ANYTHING
+    return Text() if plain is str else plain
+
+
+def element_hint(hint: object) -> object:
+    """Return the hint of the elements of a collection, given its normalized hint."""
+    return hint.element if isinstance(hint, ListOf | GroupOf) else ANYTHING
+
+
+def _without_none(hint: object) -> object:
+    """Return the only type besides None; a union of several types is returned unchanged."""
+    if get_origin(hint) is Annotated:
+        return _without_none(get_args(hint)[0])
+    arms = [arm for arm in get_args(hint) if arm is not NoneType] if get_origin(hint) in UNIONS else []
+    return _without_none(arms[0]) if len(arms) == 1 else hint
+
+
+def _find_element_type(hint: object) -> object | None:
+    """Return the type of a collection's elements; None if the hint is not a collection."""
+    plain = _without_none(hint)
+    origin = get_origin(plain)
+    is_collection = isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping)
+    return next(iter(get_args(plain))) if is_collection else None
+
+
+SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
+
+
+def sample_values(hint: object) -> tuple[Any, ...]:
+    """Return two values of a type: a full one, and a minimal one (empty, None, False).
+
+    For a pydantic model, a value for each other choice of each `Literal` field follows, so that all branches of
+    `{% if analysis.kind == ... %}` are rendered.
+    """
+    full, minimal = _sample(hint, full=True), _sample(hint, full=False)
+    if not isinstance(full, BaseModel):
+        return full, minimal
+    choices = {name: get_args(kind) for name, kind in members(type(full)).items() if get_origin(kind) is Literal}
+    variants = [full.model_copy(update={name: value}) for name, values in choices.items() for value in values[1:]]
+    return full, minimal, *variants
+
+
+def _sample(hint: object, *, full: bool) -> Any:
+    origin, arms = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _sample(arms[0], full=full)
+    if origin in UNIONS:
+        has_none = not full and NoneType in arms
+        return None if has_none else _sample(next(arm for arm in arms if arm is not NoneType), full=full)
+    if origin is Literal:
+        return arms[0] if full else arms[-1]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {}
+    if isinstance(origin, type) and issubclass(origin, Collection):
+        return [_sample(arms[0], full=True), _sample(arms[0], full=True)] if full else []
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint.model_construct(**{name: _sample(kind, full=full) for name, kind in members(hint).items()})
+    if isinstance(hint, type) and is_dataclass(hint):
+        hints = members(hint)
+        return hint(**{field.name: _sample(hints[field.name], full=full) for field in fields(hint)})
+    if hint in (bool, int, float):
+        return {bool: True, int: 7, float: 0.8}[hint] if full else hint()
+    return SAMPLE_TEXT if full else ""
 
 
 TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 OBJECT, PAYLOAD = "object", "the payload, as GitHub sent it"
+
+Trust = Literal["untrusted", "trusted", ""]
+"""Whether a value is untrusted or trusted text; "" for other values."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariableDoc:
     name: str  # "issue.user.login"; "issue.labels[].name" for the elements of a list
     kind: str  # "text", "whole number", "one of open, closed"
-    whose: Literal["stranger's", "ours", ""]  # "stranger's": untrusted text; "ours": trusted text; "": not text
+    trust: Trust
     example: str | None  # as text, of any length; None if no recorded event has a value
 
 
@@ -96,24 +173,18 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
     """Document one variable. If no recorded event has a value for it, `samples` decide whether the text is trusted."""
-    element = _element_hint(hint)
+    element = _find_element_type(hint)
+    path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:
         recorded, samples = _flatten(recorded), _flatten(samples)
-        if not has_members(element):
-            yield _document_leaf(f"{name}[]", element, recorded, samples)
-            return
-        yield VariableDoc(name, describe_type(hint), "", None)
-        name, hint = f"{name}[]", element
-    plain = _without_none(hint)
-    if not has_members(plain):
-        yield _document_leaf(name, hint, recorded, samples)
+    plain = _without_none(kind)
+    if not isinstance(plain, type) or not has_members(plain):
+        yield _document_leaf(path, kind, recorded, samples)
         return
-    if element is None:
-        yield VariableDoc(name, describe_type(hint), "", None)
-    assert isinstance(plain, type)
+    yield VariableDoc(name, describe_type(hint), "", None)
     for member, member_hint in members(plain).items():
-        path = f"{name}.{member}"
-        yield from _document(path, member_hint, _member_values(recorded, member), _member_values(samples, member))
+        values = [_member_values(recorded, member), _member_values(samples, member)]
+        yield from _document(f"{path}.{member}", member_hint, *values)
 
 
 def _document_leaf(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> VariableDoc:
@@ -122,20 +193,20 @@ def _document_leaf(name: str, hint: object, recorded: Sequence[object], samples:
     return VariableDoc(name, describe_type(hint), _trust_of(decisive), None if example is None else _as_text(example))
 
 
-def _trust_of(admitted: object) -> Literal["stranger's", "ours", ""]:
-    if isinstance(admitted, UntrustedText | Mapping):  # all texts in a mapping are untrusted
-        return "stranger's"
-    return "ours" if isinstance(admitted, str) else ""
+def _trust_of(converted: object) -> Trust:
+    if isinstance(converted, UntrustedText | Mapping):  # all texts in a mapping are untrusted
+        return "untrusted"
+    return "trusted" if isinstance(converted, str) else ""
 
 
-def _as_text(admitted: object) -> str:
-    if isinstance(admitted, UntrustedText):
-        return text_of(admitted)
-    if isinstance(admitted, bool):
-        return str(admitted).lower()
-    if isinstance(admitted, Mapping):
-        return f"its keys are {', '.join(key for key in admitted if isinstance(key, str))}"
-    return str(admitted)
+def _as_text(converted: object) -> str:
+    if isinstance(converted, UntrustedText):
+        return text_of(converted)
+    if isinstance(converted, bool):
+        return str(converted).lower()
+    if isinstance(converted, Mapping):
+        return f"its keys are {', '.join(key for key in converted if isinstance(key, str))}"
+    return str(converted)
 
 
 def describe_type(hint: object) -> str:
@@ -145,38 +216,20 @@ def describe_type(hint: object) -> str:
         return describe_type(arms[0])
     if origin is Literal:
         return f"one of {', '.join(map(str, arms))}"
-    if origin in (Union, UnionType):
+    if origin in UNIONS:
         named = " or ".join(describe_type(arm) for arm in arms if arm is not NoneType)
         return f"{named} or none" if NoneType in arms else named
-    if origin is not None and _element_hint(hint) is None:
-        return PAYLOAD
     if origin is not None:
-        return "list of objects" if has_members(_element_hint(hint)) else f"list: {describe_type(_element_hint(hint))}"
+        element = _find_element_type(hint)
+        if element is None:
+            return PAYLOAD
+        return "list of objects" if has_members(element) else f"list: {describe_type(element)}"
     return OBJECT if has_members(hint) else TYPE_NAMES.get(hint, "anything")
 
 
-def _without_none(hint: object) -> object:
-    if get_origin(hint) is Annotated:
-        return _without_none(get_args(hint)[0])
-    if get_origin(hint) in (Union, UnionType):
-        arms = [arm for arm in get_args(hint) if arm is not NoneType]
-        return _without_none(arms[0]) if len(arms) == 1 else hint
-    return hint
+def _flatten(converted: Sequence[object]) -> list[object]:
+    return [element for each in converted if isinstance(each, list | tuple) for element in each]
 
 
-def _element_hint(hint: object) -> object | None:
-    """Return the hint of a collection's elements; None if the hint is not a collection."""
-    plain = _without_none(hint)
-    origin = get_origin(plain)
-    if isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping):
-        element: object = get_args(plain)[0]
-        return element
-    return None
-
-
-def _flatten(admitted: Sequence[object]) -> list[object]:
-    return [element for each in admitted if isinstance(each, list | tuple) for element in each]
-
-
-def _member_values(admitted: Sequence[Any], member: str) -> list[object]:
-    return [value for each in admitted if (value := getattr(each, member)) is not None]
+def _member_values(converted: Sequence[Any], member: str) -> list[object]:
+    return [value for each in converted if (value := getattr(each, member)) is not None]

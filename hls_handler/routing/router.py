@@ -17,7 +17,8 @@ from hls_handler.routing.filters import (
     same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
-from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.model import Settings
+from hls_handler.settings.yaml_parser import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def _find_settings(
 def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
     if effective.enabled:
         return None
-    switch = settings.sources.where(effective.own_key("enabled") or f"{effective.key}.enabled")
+    switch = settings.sources.where(effective.find_repository_key("enabled") or f"{effective.key}.enabled")
     reason = f"{routing_input.repository} is switched off by {switch}; set it to true to process it"
     return Ignored("repository disabled", reason)
 

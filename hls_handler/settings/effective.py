@@ -14,20 +14,17 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from hls_handler.settings.globs import PathFilter
 from hls_handler.settings.model import (
     EffectiveComments,
     EffectiveLabels,
     Features,
     Findings,
-    PromptUse,
     Repository,
     Settings,
-    ShadowPrompt,
-    Sources,
-    webhook_secrets,
 )
 from hls_handler.settings.repository import PATH, RepositorySettings
+from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, webhook_secrets
+from hls_handler.settings.yaml_parser import Sources
 
 Choice = TypeVar("Choice")
 
@@ -48,17 +45,17 @@ class EffectiveSettings:
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path)
     shadows: Mapping[str, tuple[str, str]]  # event -> (prompt name, key path)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
-    own: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
+    repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
 
-    def own_key(self, key: str) -> str | None:
+    def find_repository_key(self, key: str) -> str | None:
         """Key path in the repository settings if they set the key, else None."""
-        return f"{PATH}:{key}" if key in self.own else None
+        return f"{PATH}:{key}" if key in self.repository_keys else None
 
     def find_feature_key(self, name: str, settings: Settings) -> str:
         """Key path that sets a feature: in the repository settings, else in the entry, else the global one."""
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
-        return self.own_key(f"features.{name}") or operator_key
+        return self.find_repository_key(f"features.{name}") or operator_key
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Prompt that `prompts.use` chooses for an event, and its key path; None if it does not mention the event.
@@ -66,11 +63,11 @@ class EffectiveSettings:
         A key can be "issues.opened" or all "issues". The repository settings take precedence, then the entry, then the
         more specific key.
         """
-        return self._choose(self.use, event_key) if self.use else None
+        return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
         """Shadow prompt for an event, and its key path; the same precedence as `find_prompt`."""
-        return self._choose(self.shadows, event_key) if self.shadows else None
+        return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
         matching = [choices[key] for key in (event_key, event_key.partition(".")[0]) if key in choices]
@@ -88,7 +85,6 @@ class RepositoryTable:
     """Lookup of the entry for a repository. Results are cached because the receiver looks up every webhook."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
         self._entries = tuple((_compile_name(r.name), _build_effective(settings, i, r)) for i, r in ranked)
         self._found: dict[str, EffectiveSettings | None] = {}
@@ -97,18 +93,15 @@ class RepositoryTable:
         """Return the most specific entry that matches "owner/repo", ignoring case; None if there is none."""
         if full_name in self._found:
             return self._found[full_name]
-        found = next(self._iter_matching(full_name), None)
+        found = next(iter(self.find_all(full_name)), None)
         if len(self._found) < 10_000:  # anybody can send any name
             self._found[full_name] = found
         return found
 
-    def matching(self, full_name: str) -> tuple[EffectiveSettings, ...]:
-        """Every entry that matches, most specific first."""
-        return tuple(self._iter_matching(full_name))
-
-    def _iter_matching(self, full_name: str) -> Iterator[EffectiveSettings]:
+    def find_all(self, full_name: str) -> tuple[EffectiveSettings, ...]:
+        """Return every entry that matches, most specific first."""
         parts = full_name.lower().split("/")
-        return (effective for patterns, effective in self._entries if _name_matches(patterns, parts))
+        return tuple(effective for patterns, effective in self._entries if _name_matches(patterns, parts))
 
 
 def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> str:
@@ -198,7 +191,7 @@ def apply_repository_settings(effective: EffectiveSettings, own: RepositorySetti
         findings=effective.findings.model_copy(update=says.findings.model_dump(exclude_none=True)),
         paths=paths,
         use={**effective.use, **choices},
-        own=frozenset(decided),
+        repository_keys=frozenset(decided),
     )
 
 
@@ -219,12 +212,10 @@ def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[Pr
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
     """All choices of the settings file, global ones first."""
-    of_entries = (
-        choice
-        for index, entry in enumerate(settings.repositories)
-        for choice in _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
-    )
-    return (*_iter_prompt_choices(settings.prompts.use, "prompts.use"), *of_entries)
+    maps = {"prompts.use": settings.prompts.use}
+    for index, entry in enumerate(settings.repositories):
+        maps[f"repositories[{index}].prompts.use"] = entry.prompts.use
+    return tuple(choice for path, use in maps.items() for choice in _iter_prompt_choices(use, path))
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
@@ -255,25 +246,21 @@ class SourcedValue:
 
 def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
     """Yield every value that an entry of `repositories` can set, merged with the global settings."""
+    key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
-    yield _sourced_value(
-        settings, "enabled", effective.enabled, effective.own_key("enabled") or f"{effective.key}.enabled"
-    )
-    yield _sourced_value(settings, "events", sorted(effective.events), f"{effective.key}.events")
-    yield _secret_count(settings, effective, entry)
-    yield _sourced_value(
-        settings, "expect_webhook_within_h", entry.expect_webhook_within_h, f"{effective.key}.expect_webhook_within_h"
-    )
-    yield from _iter_section(settings, "features", effective, effective.features, entry.features)
-    yield from _iter_section(settings, "labels", effective, effective.labels, entry.labels)
-    if effective.labels.repository_allow_source:
-        yield SourcedValue(
-            "labels.allow, and of these",
-            _to_text(effective.labels.repository_allow),
-            effective.labels.repository_allow_source,
-        )
-    yield from _iter_section(settings, "comments", effective, effective.comments, entry.comments)
-    yield from _iter_section(settings, "findings", effective, effective.findings, entry.findings)
+    enabled_key = effective.find_repository_key("enabled") or f"{key}.enabled"
+    yield _sourced_value(settings, "enabled", effective.enabled, enabled_key)
+    yield _sourced_value(settings, "events", sorted(effective.events), f"{key}.events")
+    secret_key = f"{key}.webhook_secret" if webhook_secrets(entry.webhook_secret) else "github.webhook_secret"
+    count = len(effective.webhook_secrets)
+    yield SourcedValue("webhook_secret", f"{count} secret{'s' * (count != 1)}", settings.sources.where(secret_key))
+    expected_key = "expect_webhook_within_h"
+    yield _sourced_value(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
+    for section in ("features", "labels", "comments", "findings"):
+        yield from _iter_section(settings, effective, section, getattr(entry, section))
+        if section == "labels" and effective.labels.repository_allow_source:
+            allowed = _to_text(effective.labels.repository_allow)
+            yield SourcedValue("labels.allow, and of these", allowed, effective.labels.repository_allow_source)
     where = effective.paths.where if effective.paths.globs else DEFAULT
     yield SourcedValue("paths.ignore", _to_text(effective.paths.globs), where)
     for event in effective.use:
@@ -289,26 +276,19 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 
 
 def _iter_section(
-    settings: Settings, name: str, effective: EffectiveSettings, section: BaseModel, overrides: BaseModel
+    settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel
 ) -> Iterator[SourcedValue]:
     """Yield every key of a section: the repository settings take precedence, then the entry, then the global key.
 
     `labels.allow` of the repository settings is yielded separately, because both lists apply.
     """
     overridden = overrides.model_dump(exclude_none=True)
-    for key in type(section).model_fields:
+    for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:
             continue
         path = f"{effective.key}.{name}.{key}" if key in overridden else f"{name}.{key}"
-        repository_key = None if (name, key) == ("labels", "allow") else effective.own_key(f"{name}.{key}")
-        yield _sourced_value(settings, f"{name}.{key}", getattr(section, key), repository_key or path)
-
-
-def _secret_count(settings: Settings, effective: EffectiveSettings, entry: Repository) -> SourcedValue:
-    has_own_secret = bool(webhook_secrets(entry.webhook_secret))
-    path = f"{effective.key}.webhook_secret" if has_own_secret else "github.webhook_secret"
-    count = len(effective.webhook_secrets)
-    return SourcedValue("webhook_secret", f"{count} secret{'s' * (count != 1)}", settings.sources.where(path))
+        repository_key = None if (name, key) == ("labels", "allow") else effective.find_repository_key(f"{name}.{key}")
+        yield _sourced_value(settings, f"{name}.{key}", value, repository_key or path)
 
 
 def _sourced_value(settings: Settings, key: str, value: object, path: str) -> SourcedValue:

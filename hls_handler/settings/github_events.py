@@ -110,6 +110,19 @@ CUSTOM_ACTION_EVENTS = frozenset({"repository_dispatch"})
 """Events whose sender chooses the action."""
 
 
+CONVERSATION_EVENTS = frozenset(
+    {
+        "issues",
+        "issue_comment",
+        "pull_request",
+        "pull_request_review",
+        "pull_request_review_comment",
+        "pull_request_review_thread",
+    }
+)
+"""Events that always have a conversation."""
+
+
 def find_event_problem(key: str) -> str | None:
     """Return a sentence that explains what is wrong with "issues.openend"; None if the event exists."""
     name, dot, action = key.partition(".")
@@ -133,4 +146,11 @@ def find_single_event_problem(key: str) -> str | None:
     """The same for the key of a single event, which must name an action if the event has any: "issues" is invalid."""
     if ACTIONS.get(key):
         return f'the event "{key}" comes with an action; write {key}. and one of {", ".join(ACTIONS[key].split())}'
+    return find_event_problem(key)
+
+
+def find_fallback_event_problem(key: str) -> str | None:
+    """The same for the key of an event that may have a fallback issue."""
+    if key.partition(".")[0] in CONVERSATION_EVENTS:
+        return f"{key} has a conversation of its own, which receives the comment; remove the key"
     return find_event_problem(key)

@@ -1,24 +1,23 @@
-"""Loading and reloading of the settings file: validation with all problems in one error, warnings, masked secrets."""
+"""Loading and reloading of the settings file and its variables: all problems in one error, warnings, masked secrets."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.checks import explain, find_problems, is_loopback
-from hls_handler.settings.environment import read_environment
-from hls_handler.settings.model import Settings, Sources
-from hls_handler.settings.reference import Reference
-from hls_handler.settings.retired_models import find_retired, resolve_model
-from hls_handler.settings.yaml_parser import Expansion, expand, iter_leaves, read_tree
+from hls_handler.settings.model import Settings, describe_retirement, resolve_model
+from hls_handler.settings.reference import Reference, explain
+from hls_handler.settings.values import is_false, is_loopback
+from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
 
 def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
@@ -27,7 +26,12 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     Variables come from `environ`, else from the file `dotenv`. Raises `SettingsError` whose `problems` list every
     mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
     """
-    tree = read_tree(path)
+    try:
+        tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
+    except OSError as exc:
+        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
     if not isinstance(tree.root, dict):
         raise SettingsError([f"{path}: expected sections such as github:, claude: and repositories:; see README.md"])
     expansion = expand(tree.root, read_environment(environ, dotenv))
@@ -38,7 +42,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         settings = Settings.model_validate(expansion.root)
     except ValidationError as error:
         problems = explain(error, expansion.root, expansion.variables, reference)
-    for key, sentence in find_problems(expansion.root):
+    for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
     problems |= tree.rejected | expansion.problems  # replace sentences about values that could not be determined
     if problems or tree.problems:  # else only `load_checked` reports folders: some commands need no prompts
@@ -48,15 +52,32 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
     warnings = tuple(_find_warnings(settings, tree.sources))
-    settings = _replace_retired_model(settings)
+    model = resolve_model(settings.claude.model)
+    settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
     settings._sources, settings._warnings = tree.sources, warnings
     return settings
 
 
+def _find_problems(root: object) -> Iterator[tuple[str, str]]:
+    """Yield key path and sentence of the problems that concern several keys.
+
+    The tree is checked instead of the model, because there is no model if a type is wrong; such values are skipped.
+    """
+    host = value_at(root, "server.host")
+    if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
+        sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
+        yield "features.signature_validation", sentence
+    entries = value_at(root, "repositories")
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        name = value_at(entry, "name")
+        if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
+            yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
+
+
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     """Yield the key path of each prompt folder that does not exist, so that one run reports all problems."""
-    prompts = root.get("prompts") if isinstance(root, dict) else None
-    directory = prompts.get("directory") if isinstance(prompts, dict) else None
+    directory = value_at(root, "prompts.directory")
     folders = {"prompts.directory": directory}
     if isinstance(directory, list):
         folders = {f"prompts.directory[{index}]": folder for index, folder in enumerate(directory)}
@@ -87,9 +108,9 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
 
 def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
     """Yield one sentence for each warning, with file and line."""
-    retired = find_retired(settings.claude.model)
-    if retired:
-        yield f"{sources.where('claude.model')}: {retired.sentence}"
+    retirement = describe_retirement(settings.claude.model)
+    if retirement:
+        yield f"{sources.where('claude.model')}: {retirement}"
     if settings.claude.temperature is not None:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
     if settings.server.api_key is None and not is_loopback(settings.server.host):
@@ -99,10 +120,84 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         )
 
 
-def _replace_retired_model(settings: Settings) -> Settings:
-    """Replace a retired `claude.model` by its successor."""
-    model = resolve_model(settings.claude.model)
-    return settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
+PROXY_VARIABLES = ("HTTPS_PROXY", "ALL_PROXY")
+"""The first that is set names the proxy; lower case takes precedence."""
+
+NO_PROXY_VARIABLES = ("NO_PROXY",)
+
+CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""The first that is set names a PEM file or a folder in the layout of `c_rehash`."""
+
+
+def both_cases(*names: str) -> Iterator[str]:
+    """Yield each name in lower case, then as given."""
+    for name in names:
+        yield name.lower()
+        yield name
+
+
+def export_proxy_settings(environ: MutableMapping[str, str], dotenv: Path) -> None:
+    """Copy proxy and certificate variables that are only in `dotenv` into `environ`, where libraries read them.
+
+    An unreadable file is ignored here; loading the settings reports it.
+    """
+    try:
+        variables = read_environment(environ, dotenv)
+    except SettingsError:
+        return
+    for name in (*both_cases(*PROXY_VARIABLES, *NO_PROXY_VARIABLES), *CA_VARIABLES):
+        if name in variables:
+            environ[name] = variables[name]
+
+
+def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
+    """Variables of `dotenv`, overridden by `environ`; the file may be missing.
+
+    Variables inside values are not expanded. Raises `SettingsError` with the numbers of the invalid lines, never their
+    text.
+    """
+    if dotenv is None or not dotenv.is_file():
+        return dict(environ)
+    bindings, problem = [], ""
+    try:
+        with dotenv.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except OSError as exc:
+        problem = f"cannot be read: {exc.strerror}"
+    except UnicodeDecodeError:
+        problem = "not UTF-8; save the file as UTF-8"
+    if problem:  # raised outside of `except`: a decoding error contains the bytes of the file, which has secrets
+        raise SettingsError([f"{dotenv}: {problem}"])
+    broken = [binding.original.line for binding in bindings if binding.error]
+    if broken:
+        raise SettingsError([f"{dotenv}:{line}: invalid line; expected NAME=value" for line in broken])
+    return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(environ)
+
+
+CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
+
+
+def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
+    """Names of the credentials that are not set or blank. Raises `SettingsError` if `.env` cannot be read."""
+    variables = read_environment(environ, dotenv)
+    return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
+
+
+def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
+    """The environment with a dummy value for each missing credential, for commands that do not need all of them.
+
+    Raises `SettingsError` as `find_missing_credentials` does.
+    """
+    return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
+
+
+def find_missing(secret: SecretStr) -> str | None:
+    """Return the name of the missing variable if a setting has its dummy value, else None."""
+    return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
+
+
+def _dummy_value(name: str) -> str:
+    return f"{name}-is-not-set"
 
 
 MASK = "***"
@@ -163,7 +258,7 @@ class SettingsFile:
         self._clock_ns = clock_ns
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._last_stamps: tuple[Stamp, ...] | None = None
-        self.first: Settings = self.read()
+        self.initial: Settings = self.read()
 
     def has_changed(self) -> bool:
         """Return True if a file has changed since the last read and is at least `MIN_AGE_NS` old. Thread-safe."""
@@ -178,7 +273,7 @@ class SettingsFile:
         self._last_stamps = self._stamps()
         return load_settings(self._path, self._environ, dotenv=self._dotenv)
 
-    def forget(self) -> None:
+    def mark_as_changed(self) -> None:
         """Count the file as changed, because what was read could not be applied yet."""
         self._last_stamps = None
 

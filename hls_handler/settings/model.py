@@ -5,129 +5,45 @@ The settings table in README.md repeats the `description` of every field (a test
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr
 
 from hls_handler.analysis import Severity
-
-LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
-"""Up to four words of letters, with single spaces or hyphens between, some in parentheses: "Chinese (Simplified)"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Description of the expected value, for types whose type and bounds do not describe it."""
-
-    words: str
-
-
-def _strip_trailing_slash(url: str) -> str:
-    return url.rstrip("/")
-
-
-def _reject_boolean(value: object) -> object:
-    """Raise `ValueError` for a YAML boolean, which Python would accept as 1 or 0."""
-    if isinstance(value, bool):
-        raise ValueError("a number is expected")
-    return value
-
-
-def _check_language_name(language: str) -> str:
-    """Raise `ValueError` unless this is a name: repository settings can set it, and the system message contains it."""
-    if not LANGUAGE.fullmatch(language):
-        raise ValueError("a language's name is expected")
-    return language
-
-
-Integer = Annotated[int, BeforeValidator(_reject_boolean)]
-Number = Annotated[float, BeforeValidator(_reject_boolean)]
-HttpUrl = Annotated[
-    str,
-    Field(pattern=r"^https?://\S+$"),
-    AfterValidator(_strip_trailing_slash),
-    Expected("an address that starts with https://"),
-]
-DatabaseUrl = Annotated[str, Expected("an address that starts with sqlite:/// or postgresql+psycopg://")]
-UrlPath = Annotated[str, Field(pattern=r"^/[^\s?#]*$"), Expected("a path that starts with /")]
-RepositoryName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$"), Expected("owner/repo or a glob such as owner/*")]
-Language = Annotated[
-    str,
-    Field(max_length=40),
-    AfterValidator(_check_language_name),
-    Expected("a language's name: up to four words of letters, at most 40 characters"),
-]
-IssueNumber = Annotated[
-    int, BeforeValidator(_reject_boolean), Field(ge=1, le=2_147_483_647), Expected("the number of an issue")
-]
-Confidence = Annotated[float, BeforeValidator(_reject_boolean), Field(ge=0, le=1), Expected("a number from 0 to 1")]
-Hours = Annotated[
-    float,
-    BeforeValidator(_reject_boolean),
-    Field(gt=0, le=8760),
-    Expected("a number of hours above 0, at most 8760"),
-]
-Tone = Literal["neutral", "friendly", "formal"]
-Length = Literal["short", "normal", "detailed"]
-
-
-class ShadowPrompt(BaseModel):
-    """A shadow prompt: it runs beside the event's own prompt and posts nothing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    prompt: str = Field(min_length=1, description="the name of a prompt")
-    shadow: Literal[True] = Field(description="runs beside the event's own prompt and posts nothing")
-
-
-def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Merge all errors into one at the event's key: event names contain dots, so longer key paths are ambiguous."""
-    try:
-        return validate(value)
-    except ValidationError:
-        raise ValueError("not a prompt name, false or a shadow prompt") from None
-
-
-PromptUse = Annotated[
-    str | Literal[False] | ShadowPrompt,
-    WrapValidator(_merge_errors),
-    Expected("the name of a prompt, false, or {prompt: NAME, shadow: true}"),
-]
-
-
-class Section(BaseModel):
-    """Base class for the sections of the settings file and of repository settings (`settings/repository.py`)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_to_empty(cls, value: object) -> object:
-        """Replace null by an empty section: YAML reads a section whose keys are all commented out as null."""
-        return {} if value is None else value
+from hls_handler.settings.values import (
+    Confidence,
+    Credential,
+    DatabaseUrl,
+    EventKey,
+    FallbackEventKey,
+    Folders,
+    Hours,
+    HttpUrl,
+    Integer,
+    IssueNumber,
+    Language,
+    Length,
+    Number,
+    PathGlob,
+    PromptUse,
+    RepositoryName,
+    Section,
+    SharedSecret,
+    SharedSecrets,
+    Tone,
+    UrlPath,
+)
+from hls_handler.settings.yaml_parser import Sources
 
 
 class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Integer = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it")
     webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
-    api_key: SecretStr | None = Field(
+    api_key: SharedSecret | None = Field(
         None, description="key that /stats and the full /health need in X-API-Key, at least 16 bytes"
     )
     max_body_bytes: Integer = Field(
@@ -152,10 +68,8 @@ class Server(Section):
 
 
 class Github(Section):
-    token: SecretStr = Field(description="token that reads and writes as HLS's account")
-    webhook_secret: SecretStr | tuple[SecretStr, ...] = Field(
-        description="secret of the webhook, at least 16 bytes; a list while rotating"
-    )
+    token: Credential = Field(description="token that reads and writes as HLS's account")
+    webhook_secret: SharedSecrets = Field(description="secret of the webhook, at least 16 bytes; a list while rotating")
     base_url: HttpUrl = Field("https://api.github.com", description="address of GitHub's API")
     min_seconds_between_writes: Number = Field(
         1.0, ge=0, le=60, description="pause between two writes to GitHub, over all workers"
@@ -169,7 +83,7 @@ class Github(Section):
 
 
 class Claude(Section):
-    api_key: SecretStr = Field(description="key of the Claude API")
+    api_key: Credential = Field(description="key of the Claude API")
     model: str = Field("claude-haiku-5-5", min_length=1, description="model for prompts that name none")
     max_tokens: Integer = Field(
         4000, ge=256, le=64000, description="longest reply, in tokens, for prompts that name none"
@@ -201,11 +115,11 @@ class Storage(Section):
 
 
 class Prompts(Section):
-    directory: Path | tuple[Path, ...] = Field(
+    directory: Path | Folders = Field(
         Path("prompts"),
         description="folder of the prompt library; in a list, each file is read from the first folder that has it",
     )
-    use: Mapping[str, PromptUse] = Field(
+    use: Mapping[EventKey, PromptUse] = Field(
         default_factory=dict,
         description="which prompt an event uses, if several match, none is wanted, or one is to run as a shadow",
     )
@@ -303,7 +217,7 @@ class RepositoryComments(Section):
     language: Language | None = Field(None, description="overrides comments.language")
     tone: Tone | None = Field(None, description="overrides comments.tone")
     length: Length | None = Field(None, description="overrides comments.length")
-    post_to: Mapping[str, IssueNumber] = Field(
+    post_to: Mapping[FallbackEventKey, IssueNumber] = Field(
         default_factory=dict,
         description="number of the issue that receives comments about an event without a conversation, by event",
     )
@@ -326,11 +240,11 @@ class RepositoryFindings(Section):
 
 
 class RepositoryPrompts(Section):
-    use: Mapping[str, PromptUse] = Field(default_factory=dict, description="overrides prompts.use, event by event")
+    use: Mapping[EventKey, PromptUse] = Field(default_factory=dict, description="overrides prompts.use, event by event")
 
 
 class RepositoryPaths(Section):
-    ignore: tuple[str, ...] = Field(
+    ignore: tuple[PathGlob, ...] = Field(
         (), description="globs of files in pull requests that Claude is not shown; ** matches any number of folders"
     )
 
@@ -338,7 +252,7 @@ class RepositoryPaths(Section):
 class Repository(Section):
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
-    events: tuple[str, ...] = Field(
+    events: tuple[EventKey, ...] = Field(
         ("issues", "pull_request"),
         min_length=1,
         description="events to process, with or without action: issues, issues.opened",
@@ -346,7 +260,7 @@ class Repository(Section):
     expect_webhook_within_h: Hours | None = Field(
         None, description="the same for webhooks of the repositories that this entry matches"
     )
-    webhook_secret: SecretStr | tuple[SecretStr, ...] | None = Field(
+    webhook_secret: SharedSecrets | None = Field(
         None, description="secret of this repository's webhook; overrides github.webhook_secret"
     )
     labels: RepositoryLabels = Field(default_factory=RepositoryLabels, description="overrides of labels")
@@ -360,46 +274,6 @@ class Repository(Section):
 class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
     format: Literal["json", "text"] = Field("json", description="json: one object per line; text: for people")
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Line of each key in its file. A key of repository settings begins with its file: ".github/hls.yaml:enabled"."""
-
-    file: str  # as given: "config/settings.yaml"
-    lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    beside: Sources | None = None  # of the repository settings
-
-    def contains(self, key: str) -> bool:
-        """Return True if the key itself is in the file, not only a parent of it."""
-        sources, path = self._split_key(key)
-        return path in sources.lines
-
-    def find_line(self, key: str) -> int | None:
-        """Line of the key, or of its nearest parent in the file; None if there is neither."""
-        sources, path = self._split_key(key)
-        if sources is not self:
-            return sources.find_line(path)
-        while path and path not in self.lines:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return self.lines.get(path)
-
-    def where(self, key: str) -> str:
-        """Location such as "config/settings.yaml:14 (repositories[0].events)"; for a default, of its nearest parent."""
-        sources, path = self._split_key(key)
-        line = sources.find_line(path)
-        return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
-
-    def change(self, key: str, to: str) -> str:
-        """Instruction to change a key: "set features.bots to true at config/settings.yaml:14", or "add ..."."""
-        if key in self.lines:
-            return f"set {key} to {to} at {self.file}:{self.lines[key]}"
-        return f"add {key} to {self.file} and set it to {to}"
-
-    def _split_key(self, key: str) -> tuple[Sources, str]:
-        """Split a key into the sources of its file and its path in that file."""
-        prefix = f"{self.beside.file}:" if self.beside else ""
-        return (self.beside, key.removeprefix(prefix)) if self.beside and key.startswith(prefix) else (self, key)
 
 
 class Settings(Section):
@@ -437,9 +311,41 @@ class Settings(Section):
         return self._warnings
 
 
-def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:
-    """Secrets of a `webhook_secret` key as bytes; empty if the key is not set."""
-    if value is None:
-        return ()
-    secrets = value if isinstance(value, tuple) else (value,)
-    return tuple(secret.get_secret_value().encode() for secret in secrets)
+HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
+
+RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
+    model: (retired_on, successor)
+    for retired_on, successor, models in (
+        ("2024-11-06", SONNET, "claude-1.0 claude-1.1 claude-1.2 claude-1.3 claude-1.3-100k"),
+        (
+            "2024-11-06",
+            HAIKU,
+            "claude-instant-1.0 claude-instant-1.1 claude-instant-1.1-100k claude-instant-1.2",
+        ),
+        ("2025-07-21", SONNET, "claude-2.0 claude-2.1 claude-3-sonnet-20240229"),
+        ("2025-10-28", SONNET, "claude-3-5-sonnet-20240620 claude-3-5-sonnet-20241022 claude-3-5-sonnet-latest"),
+        ("2026-01-05", OPUS, "claude-3-opus-20240229 claude-3-opus-latest"),
+        ("2026-02-19", SONNET, "claude-3-7-sonnet-20250219 claude-3-7-sonnet-latest"),
+        ("2026-02-19", HAIKU, "claude-3-5-haiku-20241022 claude-3-5-haiku-latest"),
+        ("2026-04-20", HAIKU, "claude-3-haiku-20240307"),
+        ("2026-06-15", OPUS, "claude-opus-4-0 claude-opus-4-20250514"),
+        ("2026-06-15", SONNET, "claude-sonnet-4-0 claude-sonnet-4-20250514"),
+        ("2026-08-05", OPUS, "claude-opus-4-1 claude-opus-4-1-20250805"),
+    )
+    for model in models.split()
+}
+"""Retirement date and successor of each model. The SDK's own table drops a model some time after its retirement.
+https://platform.claude.com/docs/en/about-claude/model-deprecations
+"""
+
+
+def resolve_model(model: str) -> str:
+    """Return the successor of a retired model; any other model itself."""
+    _, successor = RETIRED_MODELS.get(model, ("", model))
+    return successor
+
+
+def describe_retirement(model: str) -> str | None:
+    """Return a sentence about a retired model; None if it is not known to be retired."""
+    retired_on, successor = RETIRED_MODELS.get(model, ("", model))
+    return f"{model} was retired on {retired_on}; {successor} is used in its place" if retired_on else None

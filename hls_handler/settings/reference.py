@@ -1,7 +1,12 @@
-"""Reference table of all settings keys, derived from the model: meaning, expected value and default."""
+"""Reference table of all settings keys, derived from the model, and pydantic's errors as sentences based on it.
+
+Messages never contain secrets.
+"""
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +15,12 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 
-from hls_handler.settings.model import Expected, Settings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.values import IS_EMPTY, PROBLEM, Expected
 
 REQUIRED, UNSET = "required", "unset"
 
@@ -70,7 +76,7 @@ def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
         path = f"{prefix}{name}"
         kinds = _alternatives(info.annotation)
         section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        item = next((get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple), None)
+        item = next((get_args(kind)[0] for kind in map(_plain, kinds) if get_origin(kind) is tuple), None)
         if section is not None:
             yield _build_row(path, "section", info, _describe_section(section))
             yield from _iter_rows(section, f"{path}.")
@@ -81,7 +87,7 @@ def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
         else:
             yield _build_row(path, "key", info, _describe_value(name, info.annotation, info.metadata))
             if item is not None:
-                yield Key(f"{path}[]", "item", "", _describe_value("", item, ()), REQUIRED, item is SecretStr)
+                yield Key(f"{path}[]", "item", "", _describe_value("", item, ()), REQUIRED, _plain(item) is SecretStr)
             if kinds and get_origin(kinds[0]) in (Mapping, dict):
                 yield Key(
                     f"{path}.*", "item", "", _describe_value("", get_args(kinds[0])[1], ()), REQUIRED, secret=False
@@ -89,7 +95,7 @@ def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
 
 
 def _build_row(path: str, kind: Literal["section", "key"], info: FieldInfo, expected: str) -> Key:
-    secret = any(part is SecretStr for part in _alternatives(info.annotation))
+    secret = any(_plain(part) is SecretStr for part in _alternatives(info.annotation))
     return Key(path, kind, info.description or "", expected, _default_text(info), secret)
 
 
@@ -114,6 +120,10 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) in (Union, UnionType):
         return tuple(part for part in get_args(annotation) if part is not type(None))
     return (annotation,)
+
+
+def _plain(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> str:
@@ -155,3 +165,93 @@ def _describe_bounds(metadata: Sequence[object]) -> str:
     if low is not None:
         return f" from {low} to {high}"
     return f" above {above}, at most {high}" if above is not None else ""
+
+
+def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
+    """Sentence for each key path: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}.
+
+    `root` is the tree that was validated; `variables` maps the key paths of expanded values to their variables.
+    """
+    sentences: dict[str, str] = {}
+    rejected: dict[str, str] = {}
+    for found in error.errors(include_url=False, include_input=False):
+        path, value = _locate(root, found["loc"], found["type"])
+        if found["type"] == PROBLEM:
+            is_optional_secret = found["msg"] == IS_EMPTY and (key := reference.find(path)) and key.default == UNSET
+            rejected[path] = found["msg"] + ("; remove the key instead" if is_optional_secret else "")
+        elif found["type"] == "extra_forbidden":
+            name = str(found["loc"][-1])
+            sentences[path] = unknown_key(_section_of(path, name), name, reference)
+        elif found["type"] == "missing":
+            sentences[path] = f"is missing; expected {_describe_expected(path, reference)}"
+        else:
+            sentences[path] = _describe_wrong_value(path, value, variables, reference)
+    found_at = sentences | rejected
+    return {path: text for path, text in sentences.items() if not _is_parent(path, found_at)} | rejected
+
+
+def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
+    """Key path of an error and the value there, without the union members that pydantic adds to the steps."""
+    path, value = "", root
+    for position, step in enumerate(steps):
+        missing_here = kind == "missing" and position == len(steps) - 1
+        if missing_here or (isinstance(value, dict) and step in value):
+            path = f"{path}.{step}" if path else str(step)
+            value = value.get(step) if isinstance(value, dict) else None
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            path, value = f"{path}[{step}]", value[step]
+    return path, value
+
+
+def _is_parent(path: str, others: Mapping[str, str]) -> bool:
+    """Return True if another path is below this one: `webhook_secret[1]` is more precise than `webhook_secret`."""
+    return any(other != path and other.startswith((f"{path}.", f"{path}[")) for other in others)
+
+
+def _describe_expected(path: str, reference: Reference) -> str:
+    key = reference.find(path)
+    return key.expected if key else "something else"
+
+
+def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    expected = _describe_expected(path, reference)
+    if value is None:
+        return f"has no value, expected {expected}; remove the key to take the default"
+    quotes = (
+        "; put the value in quotes" if expected.startswith("text") and isinstance(value, bool | int | float) else ""
+    )
+    return f"found {_describe_found(path, value, variables, reference)}, expected {expected}{quotes}"
+
+
+def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+    """A value for an error message; in full only if it is a literal value in the file, of a key that is not secret."""
+    key = reference.find(path)
+    if isinstance(value, dict | list):
+        kind = "map" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    if path in variables:
+        return f"the value of the variable {variables[path]}"
+    if key is None or key.secret or key.kind == "section":
+        return "text" if isinstance(value, str) else "a value of another kind"
+    written = json.dumps(value, ensure_ascii=False)
+    return written if len(written) <= 60 else f"{written[:57]}..."
+
+
+def _section_of(path: str, name: str) -> str:
+    """Section of the key `name`, which may itself contain dots and is therefore cut off by length."""
+    return path[: -len(name)].rstrip(".")
+
+
+def unknown_key(section: str, name: str, reference: Reference) -> str:
+    """Sentence such as "unknown key; did you mean server.port?". Keys of the same section are preferred."""
+    if reference.find(name) and "." in name:
+        return f"unknown key; write it as {name.rpartition('.')[2]} inside the section {name.rpartition('.')[0]}"
+    siblings = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}
+    elsewhere = [key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"unknown key; {name} belongs under {' or '.join(elsewhere)}"
+    everywhere = {row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)} | siblings
+    near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.6)
+    if near:
+        return f"unknown key; did you mean {everywhere[near[0]]}?"
+    return f"unknown key; {section or 'the file'} has {', '.join(siblings)}"

@@ -17,12 +17,19 @@ from pydantic import Field, ValidationError
 from hls_handler.actions import EnsureComment
 from hls_handler.analysis import Severity
 from hls_handler.errors import SettingsError
-from hls_handler.settings.checks import explain, is_false, unknown_key, value_at
 from hls_handler.settings.github_events import find_event_problem
-from hls_handler.settings.globs import find_glob_problem
-from hls_handler.settings.model import Confidence, Expected, Language, Length, Section, Tone
-from hls_handler.settings.reference import Reference
-from hls_handler.settings.yaml_parser import VARIABLE, Tree, decode, iter_leaves, parse_tree
+from hls_handler.settings.reference import Reference, explain, unknown_key
+from hls_handler.settings.values import (
+    Confidence,
+    Expected,
+    Language,
+    Length,
+    Section,
+    Tone,
+    find_glob_problem,
+    is_false,
+)
+from hls_handler.settings.yaml_parser import VARIABLE, Tree, decode, iter_leaves, parse_tree, value_at
 from hls_handler.untrusted.markdown import sanitize_code_span
 
 PATH = ".github/hls.yaml"
@@ -110,13 +117,13 @@ class RepositorySettings:
 EMPTY_REPOSITORY_SETTINGS = RepositorySettings()
 
 
-def text_of(content: bytes, file: str = PATH) -> str:
+def decode_repository_file(content: bytes, file: str = PATH) -> str:
     """Decode the file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
-    """Parse a text returned by `text_of`; never raises.
+    """Parse a text returned by `decode_repository_file`; never raises.
 
     If there are problems, the result contains only what the file switches off: `enabled: false` takes effect despite
     mistakes elsewhere in the file.
@@ -178,12 +185,11 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
-    use = value_at(root, "prompts.use")
+    use, ignored = value_at(root, "prompts.use"), value_at(root, "paths.ignore")
     for event in use if isinstance(use, dict) else ():
         problem = find_event_problem(event)
         if problem:
             yield f"prompts.use.{event}", problem
-    ignored = value_at(root, "paths.ignore")
     for index, glob in enumerate(ignored if isinstance(ignored, list) else ()):
         problem = find_glob_problem(glob) if isinstance(glob, str) else None
         if problem:
@@ -226,7 +232,7 @@ def _format_problems(tree: Tree, by_key: Mapping[str, str]) -> tuple[str, ...]:
     return (*lines[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
 
 
-def in_force(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
+def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
     """Settings to apply: `now` if it has no problems; else the last good version plus what `now` switches off."""
     if not now.problems:
         return now
@@ -261,7 +267,7 @@ class RepositorySettingsFile:
     good: str | None = None  # SHA of the last good version, if there was one
     unread: str | None = None  # why it could not be read, so that the last known version applies
 
-    def told(self) -> str | None:
+    def describe(self) -> str | None:
         """Sentence for the operator, without its full stop; None if the repository has no file."""
         if self.unread is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"

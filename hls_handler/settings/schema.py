@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from hls_handler.settings.github_events import ACTIONS, CUSTOM_ACTION_EVENTS
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import PATH, RepositoryFile
@@ -30,24 +32,12 @@ def schema_text() -> str:
 
 
 def settings_schema() -> Schema:
-    schema = _extend_for_file(Settings.model_json_schema())
-    definitions = schema.pop("$defs")
-    definitions["Variable"] = {
-        "description": "expanded from the environment, else from .env",
-        "type": "string",
-        "pattern": VARIABLE.pattern,
-    }
-    definitions["Event"] = _event_schema()
+    schema = _describe(Settings, "Settings of HLS", "config/settings.yaml")
+    definitions = schema["$defs"]
     definitions["Repository"]["properties"]["events"]["items"] = {"anyOf": [EVENT_REF, VARIABLE_REF]}
-    for prompts in ("Prompts", "RepositoryPrompts"):  # keys are not expanded
-        definitions[prompts]["properties"]["use"]["propertyNames"] = EVENT_REF
-    definitions["RepositoryComments"]["properties"]["post_to"]["propertyNames"] = EVENT_REF
-    annotations = {"$schema": DIALECT, "title": "Settings of HLS", "description": "config/settings.yaml"}
-    return {
-        **annotations,
-        **{key: part for key, part in schema.items() if key not in annotations},
-        "$defs": definitions,
-    }
+    for section, key in (("Prompts", "use"), ("RepositoryPrompts", "use"), ("RepositoryComments", "post_to")):
+        definitions[section]["properties"][key]["propertyNames"] = EVENT_REF  # keys are not expanded
+    return schema
 
 
 def repository_schema_text() -> str:
@@ -57,16 +47,23 @@ def repository_schema_text() -> str:
 
 def repository_schema() -> Schema:
     """Schema of `.github/hls.yaml`, in which variables are not expanded."""
-    schema = _extend_for_file(RepositoryFile.model_json_schema(), variables=False)
+    schema = _describe(RepositoryFile, "Repository settings of HLS", PATH, variables=False)
+    schema["$defs"]["RepositoryFilePrompts"]["properties"]["use"]["propertyNames"] = EVENT_REF
+    return schema
+
+
+def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool = True) -> Schema:
+    schema = _extend_for_file(model.model_json_schema(), variables=variables)
     definitions = schema.pop("$defs")
+    del schema["description"]  # the docstring of the model
+    if variables:
+        definitions["Variable"] = {
+            "description": "expanded from the environment, else from .env",
+            "type": "string",
+            "pattern": VARIABLE.pattern,
+        }
     definitions["Event"] = _event_schema()
-    definitions["RepositoryFilePrompts"]["properties"]["use"]["propertyNames"] = EVENT_REF
-    annotations = {"$schema": DIALECT, "title": "Repository settings of HLS", "description": PATH}
-    return {
-        **annotations,
-        **{key: part for key, part in schema.items() if key not in annotations},
-        "$defs": definitions,
-    }
+    return {"$schema": DIALECT, "title": title, "description": file, **schema, "$defs": definitions}
 
 
 def _event_schema() -> Schema:

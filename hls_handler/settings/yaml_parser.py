@@ -1,4 +1,4 @@
-"""Strict YAML parser for settings files: plain values and the line of every key; expansion of `${VAR}`.
+"""Strict YAML parser for settings and front matters: plain values, the line of every key; expansion of `${VAR}`.
 
 It walks PyYAML's node tree, because PyYAML's constructor drops line numbers, silently accepts duplicate keys and
 expands aliases without a limit. Messages never repeat text of the file, which may be a secret. Expanded values are not
@@ -10,18 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import yaml
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.model import Sources
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000  # the nodes of an alias count for each use
 MAX_DEPTH = 20
 
+CONTROL_CHARACTER = "a control character, which YAML forbids; remove it"
+
 _TAG = "tag:yaml.org,2002:"
+_CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _YAML_MESSAGES = {
     "'\\t'": "this line is indented with a tab; YAML requires spaces",
     "cannot start any token": "a value cannot start with this character; put the value in quotes",
@@ -36,6 +37,46 @@ _YAML_MESSAGES = {
     "single document": "a second document starts here; a file must contain one document",
     "undefined tag handle": "a value that starts with ! is a tag; put the value in quotes",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Line of each key in its file. A key of repository settings begins with its file: ".github/hls.yaml:enabled"."""
+
+    file: str  # as given: "config/settings.yaml"
+    lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
+    beside: Sources | None = None  # of the repository settings
+
+    def contains(self, key: str) -> bool:
+        """Return True if the key itself is in the file, not only a parent of it."""
+        sources, path = self._split_key(key)
+        return path in sources.lines
+
+    def find_line(self, key: str) -> int | None:
+        """Line of the key, or of its nearest parent in the file; None if there is neither."""
+        sources, path = self._split_key(key)
+        if sources is not self:
+            return sources.find_line(path)
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path)
+
+    def where(self, key: str) -> str:
+        """Location such as "config/settings.yaml:14 (repositories[0].events)"; for a default, of its nearest parent."""
+        sources, path = self._split_key(key)
+        line = sources.find_line(path)
+        return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
+
+    def change(self, key: str, to: str) -> str:
+        """Instruction to change a key: "set features.bots to true at config/settings.yaml:14", or "add ..."."""
+        if key in self.lines:
+            return f"set {key} to {to} at {self.file}:{self.lines[key]}"
+        return f"add {key} to {self.file} and set it to {to}"
+
+    def _split_key(self, key: str) -> tuple[Sources, str]:
+        """Split a key into the sources of its file and its path in that file."""
+        prefix = f"{self.beside.file}:" if self.beside else ""
+        return (self.beside, key.removeprefix(prefix)) if self.beside and key.startswith(prefix) else (self, key)
 
 
 @dataclass(slots=True)
@@ -53,35 +94,37 @@ class Tree:
         return Sources(self.file, self.lines)
 
 
-def read_tree(path: Path) -> Tree:
-    """Read a settings file. Raises `SettingsError` if it cannot be read or is not YAML."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
-    except OSError as exc:
-        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
-    return parse_tree(decode(raw, str(path)), str(path))
+class InvalidYaml(SettingsError):
+    """A text is not YAML, or exceeds the limits."""
+
+    def __init__(self, file: str, line: int, sentence: str) -> None:
+        super().__init__([f"{file}:{line}: {sentence}"])
+        self.line, self.sentence = line, sentence
 
 
 def parse_tree(text: str, file: str) -> Tree:
-    """Parse a text returned by `decode`; messages refer to it as `file`. Raises `SettingsError` if it is not YAML."""
-    loader = yaml.SafeLoader(text)
+    """Parse a text; messages refer to it as `file`. Raises `InvalidYaml`."""
+    loader = None
     tree = Tree(file)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
-            tree.root = _TreeBuilder(tree, loader).value(node, "", 0)
+            tree.root = _TreeBuilder(tree).value(node, "", 0)
         return tree
+    except yaml.reader.ReaderError as exc:
+        line, sentence = text.count("\n", 0, exc.position) + 1, CONTROL_CHARACTER
     except yaml.MarkedYAMLError as exc:
-        problem = f":{_line(exc)}: not valid YAML: {_sentence(exc)}"
+        line, sentence = _line(exc), f"not valid YAML: {_sentence(exc)}"
     except RecursionError:
-        problem = f": nested too deeply; settings have at most {MAX_DEPTH} levels"
+        line, sentence = loader.line + 1 if loader else 1, f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
     except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes
-        problem = ": not valid YAML: an escape sequence is not a valid character"
+        line = loader.line + 1 if loader else 1
+        sentence = "not valid YAML: an escape sequence is not a valid character"
     finally:
-        loader.dispose()
-    raise SettingsError([f"{file}{problem}"])  # outside `except`: PyYAML's errors quote the file, which has secrets
+        if loader is not None:
+            loader.dispose()
+    raise InvalidYaml(file, line, sentence)  # outside `except`: PyYAML's errors quote the file, which has secrets
 
 
 def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
@@ -93,16 +136,11 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
     except UnicodeDecodeError as exc:
         text, start = None, exc.start
     if text is None:
-        raise SettingsError([f"{file}:{_count_lines(raw[:start])}: not UTF-8; save the file as UTF-8"])
+        raise InvalidYaml(file, raw.count(b"\n", 0, start) + 1, "not UTF-8; save the file as UTF-8")
     forbidden = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if forbidden:
-        line = _count_lines(text[: forbidden.start()].encode("utf-8", "surrogatepass"))
-        raise SettingsError([f"{file}:{line}: a control character, which YAML forbids; remove it"])
+        raise InvalidYaml(file, text.count("\n", 0, forbidden.start()) + 1, CONTROL_CHARACTER)
     return text
-
-
-def _count_lines(before: bytes) -> int:
-    return before.count(b"\n") + 1
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
@@ -129,21 +167,27 @@ def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
         yield path, value
 
 
+def value_at(root: object, path: str) -> object:
+    """Return the value at a path such as "server.host"; None if there is none."""
+    value = root
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
 class _TreeBuilder:
     """Builds plain values from the node tree; limits the visited nodes, so that aliases cannot multiply values."""
 
-    def __init__(self, tree: Tree, loader: yaml.SafeLoader) -> None:
+    def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._loader = loader
         self._nodes_left = MAX_NODES
 
     def value(self, node: yaml.Node, path: str, depth: int) -> object:
         self._nodes_left -= 1
         if self._nodes_left < 0 or depth > MAX_DEPTH:
             limit = f"{MAX_NODES} values" if self._nodes_left < 0 else f"{MAX_DEPTH} levels"
-            raise SettingsError(
-                [f"{self._location(node)}: more than {limit}; check for aliases (*name) that repeat each other"]
-            )
+            sentence = f"more than {limit}; check for aliases (*name) that repeat each other"
+            raise InvalidYaml(self._tree.file, node.start_mark.line + 1, sentence)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -196,11 +240,11 @@ class _TreeBuilder:
         kind = node.tag.removeprefix(_TAG)
         if kind == "null":
             return None
-        if kind == "bool":
-            return bool(self._loader.construct_yaml_bool(node))
+        if kind == "bool":  # `!!bool x` is text
+            return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
         if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
             try:
-                return self._loader.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
+                return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
             except ValueError:  # thousands of digits, .inf
                 return str(node.value)
         if kind not in ("str", "int", "float", "timestamp", "value"):
@@ -216,9 +260,6 @@ class _TreeBuilder:
 
     def _reject_tag(self, path: str) -> None:
         self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
-
-    def _location(self, node: yaml.Node) -> str:
-        return f"{self._tree.file}:{node.start_mark.line + 1}"
 
     def _add_problem(self, node: yaml.Node, sentence: str) -> None:
         self._tree.problems.append((node.start_mark.line + 1, sentence))

@@ -19,7 +19,8 @@ from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import REPOSITORY_NAME, REQUIRED_OBJECTS
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Settings, webhook_secrets
+from hls_handler.settings.model import Settings
+from hls_handler.settings.values import webhook_secrets
 
 CONTENT_TYPE, CONTENT_LENGTH = b"content-type", b"content-length"
 EVENT, DELIVERY, SIGNATURE = b"x-github-event", b"x-github-delivery", b"x-hub-signature-256"

@@ -218,7 +218,7 @@ class ConfigReloader:
         follow: Callable[[ActiveConfig, SettingsReload], None],
         health: Health,
     ) -> None:
-        """`first` is made from `file.first`.
+        """`first` is made from `file.initial`.
 
         `make` returns the configuration for new settings, given the previous one; it may raise `SettingsError` and
         `StoreUnavailable`. `follow` is called with each new configuration.
@@ -254,7 +254,7 @@ class ConfigReloader:
             self._reject(exc.problems)
             return
         except StoreUnavailable:
-            self._file.forget()
+            self._file.mark_as_changed()
             raise
         except Exception as exc:  # a defect: /health shows it, and the thread that called logs it
             self._reject([f"a defect in HLS, please report it: {type(exc).__name__}"])

@@ -17,7 +17,6 @@ from hls_handler.history.repositories import KnownFile
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, from_event, route_with_settings
 from hls_handler.settings.effective import apply_repository_settings
-from hls_handler.settings.model import Sources
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
@@ -25,10 +24,11 @@ from hls_handler.settings.repository import (
     RepositorySettings,
     RepositorySettingsFile,
     build_problems_comment,
-    in_force,
+    decode_repository_file,
+    merge_with_last_valid,
     parse_repository_file,
-    text_of,
 )
+from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.redaction import redact
 from hls_handler.work.job import Codec, Job
 from hls_handler.work.posting import ensure_comment
@@ -84,7 +84,7 @@ def resolve_settings_file(known: KnownFile | None, unread: str | None = None) ->
         return RepositorySettingsFile(now, known.version, unread=unread)
     last_good = EMPTY_REPOSITORY_SETTINGS if known.valid_text is None else parse_repository_file(known.valid_text)
     return RepositorySettingsFile(
-        in_force(now, last_good), known.version, broken=True, good=known.valid_version, unread=unread
+        merge_with_last_valid(now, last_good), known.version, broken=True, good=known.valid_version, unread=unread
     )
 
 
@@ -171,7 +171,7 @@ def _text(found: FileAtRef) -> str:
         raise SettingsError([f"{PATH}: is a {found.kind}; a file is expected"])
     if found.content is None:
         raise SettingsError([f"{PATH}: larger than {MAX_BYTES} bytes; this is not a settings file"])
-    return text_of(found.content)
+    return decode_repository_file(found.content)
 
 
 PROBLEMS_REPORTED = Codec("told_of_settings", 1, TypeAdapter(Outcome))

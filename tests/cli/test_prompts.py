@@ -170,14 +170,14 @@ def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(h
     assert lines[0] == "Variables of prompts and comments about pull_request:"
     for line in (
         "  pull_request.number                 -           whole number   2",
-        "  pull_request.title                  stranger's  text           Update the README with new information.",
-        "  pull_request.state                  ours        one of open, closed  open",
+        "  pull_request.title                  untrusted   text           Update the README with new information.",
+        "  pull_request.state                  trusted     one of open, closed  open",
         "  pull_request.draft                  -           true or false  false",
-        "  size                                ours        one of small, medium, large  small",
+        "  size                                trusted     one of small, medium, large  small",
     ):
         assert line in lines[: lines.index("Variables of comments only:")]
     below = lines[lines.index("Variables of comments only:") :]
-    assert "  findings[].severity                 ours        one of critical, high, medium, low  critical" in below
+    assert "  findings[].severity                 trusted     one of critical, high, medium, low  critical" in below
     assert (
         "Variables of comments, and of prompts that follow with `then`, if the reply is pull_request_analysis:" in below
     )
@@ -186,7 +186,7 @@ def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(h
 
 def test_an_example_is_one_short_line(hls: Hls) -> None:
     result = hls("vars", "pull_requests").stdout
-    assert "stranger's  text           This is a pretty simple change that we need to pull into ...\n" in result
+    assert "untrusted   text           This is a pretty simple change that we need to pull into ...\n" in result
     assert "\\n" not in result  # the line breaks of patches
     assert max(len(line.split("  ")[-1].strip()) for line in result.splitlines() if line.startswith("  ")) <= 60
 
@@ -239,9 +239,9 @@ def test_vars_lists_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     assert re.sub(r"(analysis.version .* text ).*", r"\1", result).endswith(
         "\n"
         "Additional or changed variables after issues/own:\n"
-        "  analysis.component                  ours        one of payments, search, none  none\n"
-        "  analysis.areas[]                    ours        one of api, docs\n"
-        "  analysis.version                    stranger's  text \n"
+        "  analysis.component                  trusted     one of payments, search, none  none\n"
+        "  analysis.areas[]                    trusted     one of api, docs\n"
+        "  analysis.version                    untrusted   text \n"
         "\n"
         "Labels set by issues/own:\n"
         "  kind                                defect\n"

@@ -41,7 +41,7 @@ class Shelf:
 
 def main(settings_path: Path) -> None:
     import_all()
-    shelf = Shelf(SettingsFile(settings_path, os.environ, dotenv=DOTENV).first)
+    shelf = Shelf(SettingsFile(settings_path, os.environ, dotenv=DOTENV).initial)
     assert threading.active_count() == 1
     gc.collect()
     gc.freeze()

@@ -24,8 +24,8 @@ from hls_handler.handlers.pull_requests import (
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review import parse_numbered
-from hls_handler.settings.globs import PathFilter
 from hls_handler.settings.model import Findings
+from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 from tests.handlers.world import (
     FakeReader,

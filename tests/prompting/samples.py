@@ -15,7 +15,7 @@ from hls_handler.handlers.reader import Correction
 from hls_handler.handlers.reviews import ShownComment
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
-from hls_handler.prompting.variables import RuleView
+from hls_handler.prompting.render import RuleView
 from hls_handler.review import numbered, parse_patch
 from tests.handlers.world import finding, issue, pull_request, review
 from tests.prompting import happenings

@@ -12,8 +12,8 @@ from jinja2 import TemplateError
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, collect, place_of
-from hls_handler.prompting.folder import SourceFile
 from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.markdown import (
     sanitize_code_block,
     sanitize_code_span,

@@ -43,7 +43,7 @@ def task(library: Library, name: str = "issues/plain") -> str:
 
 
 def origin_of(library: Library, name: str = "issues/plain") -> str:
-    return origin(library.makeups[name], Path("shipped"))
+    return origin(library.sources[name], Path("shipped"))
 
 
 def test_file_is_taken_from_the_first_folder_that_has_it() -> None:

@@ -19,8 +19,7 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.render import RenderedPrompt, estimate_tokens, render, render_comment
-from hls_handler.prompting.variables import RuleView
+from hls_handler.prompting.render import RenderedPrompt, RuleView, estimate_tokens, render, render_comment
 from hls_handler.review import anchor, parse_numbered
 from tests.prompting import happenings
 from tests.prompting.samples import (

@@ -15,7 +15,8 @@ import pytest
 from hls_handler.analysis import IssueAnalysis, IssueResponse
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import ReloadingLibrary, load_library
-from hls_handler.prompting.prompt import Library, Prompt, Then
+from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.source_files import Then
 from tests.prompting.samples import ANALYSIS, BASE, FAMILIES, FRONT, PLAIN, load, shipped, write
 
 QUESTION = ANALYSIS.model_copy(update={"kind": "question"})
@@ -45,7 +46,7 @@ def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
         model="claude-opus-5-5",
         max_tokens=900,
         effort="low",
-        then=Then("issues/more", "analysis.worth_saying"),
+        then=Then(prompt="issues/more", when="analysis.worth_saying"),
         has_comment=True,
     )
     assert re.fullmatch(r"issues/sort@[0-9a-f]{6}", library.prompts["issues/sort"].id)
@@ -299,7 +300,9 @@ def test_unexpected_exception_during_reload_is_raised_once_and_kept_as_error(loa
     with pytest.raises(KeyError):
         live.current()
     assert live.current() is good
-    assert live.report_problem == "the changed prompts cannot be read (KeyError), the last valid version stays in use"
+    assert live.report_problem == (
+        "the changed prompts cannot be read, the last valid version stays in use; see the log"
+    )
     change(loader.folder, FRONT + "Fixed")
     assert live.current() is not good
     assert live.report_problem is None

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import PromptError
-from hls_handler.prompting.folder import Problem, read_folder
 from hls_handler.prompting.library import load_library
+from hls_handler.prompting.source_files import Problem, read_folder
 from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 
 
@@ -83,34 +83,30 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         (
             "---\ndescription: [x\n---\nx",
-            "2: the front matter is not valid YAML: expected ',' or ']', but got '<stream end>'",
+            "2: front matter: not valid YAML: a list or map in brackets is not closed",
         ),
-        ("---\na: \x07\n---\nx", "1: the front matter is not valid YAML: it has a control character"),
-        (front(description="2026-13-01") + "x", "2: the front matter has an impossible value: month must be in 1..12"),
-        (front(max_tokens='!!bool "a"') + "x", "2: the front matter has a YAML tag (!!) that does not fit its value"),
+        ("---\na: \x07\n---\nx", "2: front matter: a control character, which YAML forbids; remove it"),
+        (front(max_tokens='!!bool "a"') + "x", "5: max_tokens: input should be a valid integer, found 'a'"),
         (
-            front(description='!!timestamp "a"') + "x",
-            "2: the front matter has a YAML tag (!!) that does not fit its value",
+            front(description="!!python/name:os.system x") + "x",
+            "2: description: a tag (!...) is not supported; remove it",
         ),
-        (front(reply="issue_analysis\nreply: issue_response") + "x", "5: reply: duplicate key"),
+        (
+            front(reply="issue_analysis\nreply: issue_response") + "x",
+            "5: reply: written twice, first in line 4; remove one",
+        ),
         (
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
-            (
-                "2: the front matter has more than 5,000 values; does an alias (*name) repeat a large value, or "
-                "is it inside the value that it names?"
-            ),
+            "6: front matter: more than 20 levels; check for aliases (*name) that repeat each other",
         ),
-        (
-            front(effort="[" * 5000) + "x",
-            "5: the front matter is nested too deeply; is an alias (*name) inside the value that it names?",
-        ),
+        (front(effort="[" * 5000) + "x", "5: front matter: nested too deeply; at most 20 levels are allowed"),
         (
             front(effort="[" * 300 + "]" * 300 + "\nmodel: x") + "x",
-            "5: the front matter is nested too deeply; is an alias (*name) inside the value that it names?",
+            "5: front matter: more than 20 levels; check for aliases (*name) that repeat each other",
         ),
         (
             front(description='"\\UFFFFFFFF"') + "x",
-            "2: the front matter has an impossible value: Python int too large to convert to C int",
+            "2: front matter: not valid YAML: an escape sequence is not a valid character",
         ),
         ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
         ("---\ndescription: a\nx", "1: the front matter has no end; close it with a line ---"),
@@ -201,7 +197,7 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
         ),
         (
             {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("== '", "= '")},
-            ["issues/first.j2:5: then.when: unexpected text after the end of the expression"],
+            ["issues/first.j2:5: then.when: expected token 'end of print statement', got '='"],
         ),
         (
             {
@@ -428,7 +424,7 @@ def test_yaml_alias_bomb_is_rejected(tmp_path: Path) -> None:
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
     )
     with pytest.raises(
-        PromptError, match=r"a\.j2:2: the front matter has more than 5,000 values; does an alias"
+        PromptError, match=r"a\.j2:2: front matter: more than 20000 values; check for aliases"
     ) as caught:
         load(tmp_path, {"issues/a.j2": f"---\n{bomb}description: x\n---\nx"})
     assert len(str(caught.value)) < 500

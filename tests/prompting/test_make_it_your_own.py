@@ -30,7 +30,7 @@ from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import render, render_comment
-from hls_handler.prompting.type_hints import sample_values
+from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.work.library import load_checked
 from tests.prompting.samples import KEY, SHIPPED, write

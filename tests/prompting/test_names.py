@@ -9,10 +9,9 @@ import pytest
 
 from hls_handler.analysis import Finding, PullRequestAnalysis
 from hls_handler.events import Issue
-from hls_handler.prompting.environment import PROMPT_FILTERS, PromptEnvironment
-from hls_handler.prompting.folder import SourceFile
+from hls_handler.prompting.environment import PROMPT_FILTERS, ParsedTemplates, PromptEnvironment
 from hls_handler.prompting.names import check_names
-from hls_handler.prompting.references import ParsedTemplates
+from hls_handler.prompting.source_files import SourceFile
 
 TEXTS = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
 NOT_IN_SYSTEM_BLOCK = (

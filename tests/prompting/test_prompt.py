@@ -23,7 +23,7 @@ def makeup(folder: Path, files: dict[str, str], name: str = "issues/plain") -> P
     """Return the sources of a prompt in `lib` with the shipped library in `shipped`."""
     write(folder / "shipped", SHIPPED)
     write(folder / "lib", files)
-    return load_library(Path("lib"), families=FAMILIES, shipped=folder / "shipped").makeups[name]
+    return load_library(Path("lib"), families=FAMILIES, shipped=folder / "shipped").sources[name]
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_template_without_front_matter_begins_at_line_1(here: Path) -> None:
 
 
 def shipped(here: Path) -> PromptSources:
-    return load_library(here / "shipped", families=FAMILIES).makeups["issues/plain"]
+    return load_library(here / "shipped", families=FAMILIES).sources["issues/plain"]
 
 
 def test_equal_prompts_have_no_differences(here: Path) -> None:

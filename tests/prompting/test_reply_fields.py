@@ -20,7 +20,7 @@ from hls_handler.prompting.reply_fields import (
     permissive_reply_model,
     to_rule_values,
 )
-from hls_handler.prompting.type_hints import sample_values
+from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.claude_rules import check_request
 from tests.prompting.samples import ANALYSIS, EVIL, FRONT, KEY, issue_variables, load, shipped
 from tests.prompting.test_library_errors import front, problems

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, IssueAnalysis
-from hls_handler.prompting.type_hints import SAMPLE_TEXT, sample_values
+from hls_handler.prompting.variables import SAMPLE_TEXT, sample_values
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import pytest
 
-from hls_handler.prompting.variables import COMMON, RuleView, VariableDoc, describe_type, document_variables
+from hls_handler.prompting.render import COMMON, RuleView
+from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables
 from hls_handler.untrusted.placeholders import Trusted
 from tests.prompting.samples import FAMILIES, issue_variables
 
@@ -37,46 +38,46 @@ EMPTY = Thing("", 0, 0.0, False, (), [], None, None)
 
 def rows(hint: object, *values: object) -> list[tuple[str, str, str, str | None]]:
     found = document_variables({"it": hint}, [{"it": value} for value in values])
-    return [(offer.name, offer.kind, offer.whose, offer.example) for offer in found]
+    return [(offer.name, offer.kind, offer.trust, offer.example) for offer in found]
 
 
 def test_each_member_is_documented_with_type_trust_and_example() -> None:
     assert rows(Thing, EMPTY, FULL) == [
         ("it", "object", "", None),
-        ("it.title", "text", "stranger's", "A title"),
+        ("it.title", "text", "untrusted", "A title"),
         ("it.count", "whole number", "", "0"),
         ("it.share", "number", "", "0.0"),
         ("it.closed", "true or false", "", "false"),
         ("it.parts", "list of objects", "", None),
-        ("it.parts[].name", "text", "stranger's", "bolt"),
-        ("it.parts[].kind", "one of big, small", "ours", "small"),
-        ("it.words[]", "text", "stranger's", "one"),
+        ("it.parts[].name", "text", "untrusted", "bolt"),
+        ("it.parts[].kind", "one of big, small", "trusted", "small"),
+        ("it.words[]", "text", "untrusted", "one"),
         ("it.owner", "object or none", "", None),
-        ("it.owner.name", "text", "stranger's", "nut"),
-        ("it.owner.kind", "one of big, small", "ours", "big"),
-        ("it.note", "text or none", "stranger's", None),
+        ("it.owner.name", "text", "untrusted", "nut"),
+        ("it.owner.kind", "one of big, small", "trusted", "big"),
+        ("it.note", "text or none", "untrusted", None),
     ]
 
 
 def test_trust_is_known_without_a_recorded_example() -> None:
     assert [row for row in rows(Thing, EMPTY) if row[0] in ("it.title", "it.parts[].kind", "it.owner.kind")] == [
-        ("it.title", "text", "stranger's", ""),
-        ("it.parts[].kind", "one of big, small", "ours", None),
-        ("it.owner.kind", "one of big, small", "ours", None),
+        ("it.title", "text", "untrusted", ""),
+        ("it.parts[].kind", "one of big, small", "trusted", None),
+        ("it.owner.kind", "one of big, small", "trusted", None),
     ]
-    assert rows(str) == [("it", "text", "stranger's", None)]
+    assert rows(str) == [("it", "text", "untrusted", None)]
 
 
-def test_trusted_strings_are_ours() -> None:
-    assert rows(str, Trusted("issues/analyze@3f9c2a")) == [("it", "text", "ours", "issues/analyze@3f9c2a")]
+def test_strings_marked_as_trusted_are_trusted() -> None:
+    assert rows(str, Trusted("issues/analyze@3f9c2a")) == [("it", "text", "trusted", "issues/analyze@3f9c2a")]
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
-    assert [row[2] for row in rows(RuleView, rule)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
-    assert [row[2] for row in rows(RuleView)] == ["", "ours", "ours", "", "ours", "ours", "ours"]
+    assert [row[2] for row in rows(RuleView, rule)] == ["", "trusted", "trusted", "", "trusted", "trusted", "trusted"]
+    assert [row[2] for row in rows(RuleView)] == ["", "trusted", "trusted", "", "trusted", "trusted", "trusted"]
 
 
 def test_payload_is_untrusted() -> None:
     assert rows(Mapping[str, object], {"action": "opened", "issue": {}}) == [
-        ("it", "the payload, as GitHub sent it", "stranger's", "its keys are action, issue")
+        ("it", "the payload, as GitHub sent it", "untrusted", "its keys are action, issue")
     ]
 
 
@@ -102,12 +103,12 @@ def test_variables_of_issues() -> None:
         offer.name: offer
         for offer in document_variables({**COMMON, **FAMILIES["issues"].variables}, [issue_variables()])
     }
-    assert found["issue.title"] == VariableDoc("issue.title", "text", "stranger's", "Checkout shows a wrong total")
-    assert found["issue.state"] == VariableDoc("issue.state", "one of open, closed", "ours", "open")
+    assert found["issue.title"] == VariableDoc("issue.title", "text", "untrusted", "Checkout shows a wrong total")
+    assert found["issue.state"] == VariableDoc("issue.state", "one of open, closed", "trusted", "open")
     assert found["issue.number"] == VariableDoc("issue.number", "whole number", "", "12")
-    assert found["issue.labels[].name"] == VariableDoc("issue.labels[].name", "text", "stranger's", "bug")
-    assert found["repository.owner"] == VariableDoc("repository.owner", "text", "stranger's", "acme")
-    assert {name for name, offer in found.items() if offer.whose == "ours"} == {
+    assert found["issue.labels[].name"] == VariableDoc("issue.labels[].name", "text", "untrusted", "bug")
+    assert found["repository.owner"] == VariableDoc("repository.owner", "text", "untrusted", "acme")
+    assert {name for name, offer in found.items() if offer.trust == "trusted"} == {
         "action",
         "delivery",
         "rule.event",

@@ -100,7 +100,7 @@ def test_event_without_its_own_handler_is_routed_to_its_prompt() -> None:
         (["issues"], "issues.opened", True),
         (["issues.opened"], "issues.opened", True),
         (["issues.edited", "pull_request"], "issues.opened", False),
-        (["issue"], "issues.opened", False),
+        (["pull_request"], "pull_request_review.submitted", False),
         (["push"], "push", True),
     ],
     ids=["whatever action", "that action", "another action", "the beginning of its name", "without action"],

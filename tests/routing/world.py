@@ -8,7 +8,8 @@ from typing import Any
 from hls_handler.events import Account
 from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule, route
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.model import Settings
+from hls_handler.settings.yaml_parser import Sources
 
 FILE = "hls.yaml"
 

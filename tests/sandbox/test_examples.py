@@ -9,7 +9,7 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.prompting.variables import COMMENT
+from hls_handler.prompting.render import COMMENT
 from hls_handler.sandbox.examples import comment_examples
 
 BUDGET = PromptLimits(input_tokens=30_000)

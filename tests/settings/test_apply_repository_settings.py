@@ -10,8 +10,9 @@ from hls_handler.settings.effective import (
     apply_repository_settings,
     iter_sourced_values,
 )
-from hls_handler.settings.model import Settings, Sources
+from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import PATH, RepositorySettings, parse_repository_file
+from hls_handler.settings.yaml_parser import Sources
 from tests.settings.files import SMALLEST, load
 
 OPERATORS = """\
@@ -46,7 +47,7 @@ def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
     holds = apply_repository_settings(effective(operators), own(text))
     assert (holds.features.auto_labeling, holds.features.auto_commenting) == (False, False)
     assert (holds.enabled, holds.labels.create) == (True, False)
-    assert holds.own == {"features.auto_commenting"}
+    assert holds.repository_keys == {"features.auto_commenting"}
 
 
 def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_most_specific_entry_wins(settings: Settings, name: str, pattern: st
     ],
 )
 def test_matching_entries_are_listed_most_specific_first(settings: Settings, name: str, patterns: list[str]) -> None:
-    assert [entry.pattern for entry in RepositoryTable(settings).matching(name)] == patterns
+    assert [entry.pattern for entry in RepositoryTable(settings).find_all(name)] == patterns
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_matching_entries_are_listed_most_specific_first(settings: Settings, nam
 def test_the_precedence_of_two_entries_is_explained(tmp_path: Path, first: str, second: str, why: str) -> None:
     entries = f"  - name: '{first}'\n  - name: '{second}'\n"
     text = SMALLEST.replace("  - name: owner/repo\n", entries)
-    chosen, other = RepositoryTable(load(tmp_path, text)).matching("ab/cd")
+    chosen, other = RepositoryTable(load(tmp_path, text)).find_all("ab/cd")
     assert (chosen.pattern, explain_precedence(chosen, other)) == (first, why)
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.settings.environment import (
+from hls_handler.settings.load import (
     CREDENTIALS,
     export_proxy_settings,
     find_missing,
     find_missing_credentials,
+    load_settings,
     with_dummy_credentials,
 )
-from hls_handler.settings.load import load_settings
 from tests.settings.files import SMALLEST
 
 

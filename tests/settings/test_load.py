@@ -14,8 +14,8 @@ import pytest
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import SettingsFile, collect_secrets, load_settings, masked, plan_reload
-from hls_handler.settings.model import webhook_secrets
 from hls_handler.settings.reference import Reference
+from hls_handler.settings.values import webhook_secrets
 from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, load, problems
 
 USERS_FILE = """\
@@ -285,7 +285,7 @@ def test_a_changed_file_is_read_anew(file: SettingsFile, tmp_path: Path) -> None
     assert file.has_changed()
     assert file.read().features.dry_run
     assert not file.has_changed()
-    assert not file.first.features.dry_run
+    assert not file.initial.features.dry_run
 
 
 def test_a_changed_variable_is_taken_from_dotenv(file: SettingsFile, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_file_that_is_being_written_has_not_changed_yet(tmp_path: Path) -> Non
 
 
 def test_forget_marks_the_file_as_changed(file: SettingsFile) -> None:
-    file.forget()
+    file.mark_as_changed()
     assert file.has_changed()
 
 

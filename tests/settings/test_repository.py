@@ -14,10 +14,10 @@ from hls_handler.settings.repository import (
     RepositoryFile,
     RepositorySettings,
     RepositorySettingsFile,
-    in_force,
+    decode_repository_file,
     list_repository_keys,
+    merge_with_last_valid,
     parse_repository_file,
-    text_of,
 )
 from hls_handler.settings.schema import repository_schema
 
@@ -46,9 +46,14 @@ def test_every_allowed_key_is_read_with_its_line() -> None:
     assert {key for key in list_repository_keys() if key in own.lines} == set(list_repository_keys())
 
 
+def test_a_boolean_tag_on_another_value_is_a_problem() -> None:
+    (problem,) = parse_repository_file('enabled: !!bool "x"').problems
+    assert problem == '.github/hls.yaml:1: enabled: found "x", expected true or false'
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "labels:\ncomments:\n", "\ufeff"])
 def test_an_empty_file_sets_nothing(text: str) -> None:
-    own = parse_repository_file(text_of(text.encode()))
+    own = parse_repository_file(decode_repository_file(text.encode()))
     assert (own.says, own.problems) == (RepositoryFile(), ())
 
 
@@ -127,7 +132,7 @@ def test_a_mistake_is_reported_with_its_line(text: str, expected: str) -> None:
 )
 def test_bytes_that_are_not_text_are_rejected(content: bytes, expected: str) -> None:
     with pytest.raises(SettingsError, match=expected.replace("(", r"\(")):
-        text_of(content)
+        decode_repository_file(content)
 
 
 @pytest.mark.parametrize(
@@ -180,14 +185,14 @@ def test_what_a_broken_file_switches_off_stays_off() -> None:
 def test_switched_off_keys_are_parsed_the_same_despite_mistakes(text: str, off: dict[str, object]) -> None:
     own = parse_repository_file(f"comments: {{tone: freindly}}\n{text}")
     assert own.says == RepositoryFile.model_validate(off)
-    held = in_force(own, parse_repository_file("comments: {language: German}\n")).says
+    held = merge_with_last_valid(own, parse_repository_file("comments: {language: German}\n")).says
     assert held == RepositoryFile.model_validate({"comments": {"language": "German"}, **off})
 
 
 def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> None:
     good = parse_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
     broken = parse_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
-    own = in_force(broken, good)
+    own = merge_with_last_valid(broken, good)
     assert (own.says.comments.language, own.says.enabled) == ("German", True)
     assert (own.says.features.auto_labeling, own.says.features.auto_commenting) == (False, False)
     assert (own.lines["comments.language"], own.lines["features.auto_commenting"]) == (1, 2)
@@ -196,7 +201,7 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
 
 def test_a_file_without_mistakes_applies() -> None:
     now = parse_repository_file("comments: {tone: formal}\n")
-    assert in_force(now, parse_repository_file(EVERYTHING)) is now
+    assert merge_with_last_valid(now, parse_repository_file(EVERYTHING)) is now
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def test_a_file_without_mistakes_applies() -> None:
     ],
 )
 def test_the_applied_version_is_described_in_a_sentence(file: RepositorySettingsFile, expected: str | None) -> None:
-    assert file.told() == expected
+    assert file.describe() == expected
 
 
 # --- schema for editors -----------------------------------------------------------------------------------------------

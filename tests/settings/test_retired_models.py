@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.retired_models import find_retired, resolve_model
+from hls_handler.settings.model import describe_retirement, resolve_model
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,12 @@ from hls_handler.settings.retired_models import find_retired, resolve_model
     ],
 )
 def test_a_retired_model_names_its_successor(model: str, sentence: str) -> None:
-    retired = find_retired(model)
-    assert retired is not None
-    assert retired.sentence == sentence
+    assert describe_retirement(model) == sentence
 
 
 @pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-sonnet-4-5", "gpt-of-somebody", ""])
 def test_a_model_that_is_not_retired_has_no_retirement(model: str) -> None:
-    assert find_retired(model) is None
+    assert describe_retirement(model) is None
 
 
 @pytest.mark.parametrize(

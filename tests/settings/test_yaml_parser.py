@@ -63,7 +63,7 @@ def test_broken_yaml_is_reported_by_line(tmp_path: Path, text: str, problem: str
 
 def test_an_invalid_escape_sequence_is_rejected(tmp_path: Path) -> None:
     assert problems(tmp_path, 'a: "\\UFFFFFFFF"\n') == [
-        "settings.yaml: not valid YAML: an escape sequence is not a valid character"
+        "settings.yaml:1: not valid YAML: an escape sequence is not a valid character"
     ]
 
 
@@ -145,7 +145,7 @@ def test_a_merge_of_something_other_than_a_map_is_a_problem(tmp_path: Path) -> N
             "a: " + "[" * 30 + "]" * 30,
             "settings.yaml:1: more than 20 levels; check for aliases (*name) that repeat each other",
         ),
-        ("a: " + "[" * 5000, "settings.yaml: nested too deeply; settings have at most 20 levels"),
+        ("a: " + "[" * 5000, "settings.yaml:1: nested too deeply; at most 20 levels are allowed"),
         ("a: " + "x" * 1_000_001, "settings.yaml: larger than 1000000 bytes; this is not a settings file"),
     ],
     ids=["aliases of aliases", "an alias of itself", "deep", "very deep", "large"],

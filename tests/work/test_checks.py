@@ -28,8 +28,8 @@ def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigRelo
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
-    bot = BotAccount(store, file.first.github)
-    first = ActiveConfig(file.first, RepositoryTable(file.first), cast(ReloadingLibrary, None), bot)
+    bot = BotAccount(store, file.initial.github)
+    first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), bot)
     return ConfigReloader(
         file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
     )

@@ -38,7 +38,7 @@ class Reign:
     def begin(self) -> ConfigReloader:
         file = SettingsFile(self.path, VARIABLES, dotenv=None)
         first = ActiveConfig(
-            file.first, RepositoryTable(file.first), cast(ReloadingLibrary, None), cast(BotAccount, None)
+            file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), cast(BotAccount, None)
         )
         return ConfigReloader(file, first, make=self._make, follow=self._follow, health=self.health)
 

@@ -1,44 +1,149 @@
-"""The source files of a prompt library, merged from its folders and the shipped library, with their front matters.
+"""The source files of a prompt library: reading of its folders, and the front matters with the lines of their keys.
 
-Every problem of a front matter is reported with its line.
+`issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment on GitHub. Other
+templates are parts, which prompts include: files in the top folder (`base.j2`) and files whose name begins with `_`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.prompting.folder import (
-    BASE,
-    COMMENT_SUFFIX,
-    FENCE,
-    SHARED_COMMENT,
-    SUFFIX,
-    Problem,
-    SourceFile,
-    prompt_error,
-    read_folder,
-    suggest_name,
-)
+from hls_handler.errors import PromptError
+from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
+
+MAX_LISTED_NAMES = 20
+"""Names that one message lists at most."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    file: str  # path for messages: "prompts/issues/analyze.j2"
+    line: int  # from 1
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+def prompt_error(problems: Iterable[Problem]) -> PromptError:
+    """Return one error for all problems, sorted by file and line, without duplicates."""
+    return PromptError([str(problem) for problem in sorted(set(problems))])
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is similar."""
+    names = sorted(known)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+    return f"known: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}{more}"
+
+
+class BrokenTemplateError(PromptError):
+    """A template could not be rendered; `problem` has the file, the line and the reason."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__([str(problem)])
+        self.problem = problem
+
+
+SUFFIX = ".j2"
+COMMENT_SUFFIX = ".comment.md.j2"
+BASE = "base.j2"
+SHARED_COMMENT = "generic.comment.md.j2"
+SHARED_COMMENT_REPLY = "generic_analysis"
+"""Prompts with this reply type use the shared comment template if they have none of their own."""
+FENCE = "---"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One template file of a library."""
+
+    name: str  # relative path, as used in include and extends: "issues/analyze.j2"
+    file: str  # path for messages: "prompts/issues/analyze.j2"
+    text: str  # the whole file
+    front: str | None  # the YAML between the fences, which begins at line 2; None if the file has none
+    template: str  # the rest, padded so that line numbers are those of the file
+
+    @property
+    def is_comment(self) -> bool:
+        return self.name.endswith(COMMENT_SUFFIX)
+
+    @property
+    def is_prompt(self) -> bool:
+        folder, _, file = self.name.rpartition("/")
+        return bool(folder) and not file.startswith("_") and not self.is_comment
+
+    @property
+    def is_unclosed(self) -> bool:
+        """True if the file begins front matter but does not end it."""
+        return self.front is None and self.text.startswith(f"{FENCE}\n")
+
+    @property
+    def prompt(self) -> str:
+        """Name of the prompt, "issues/analyze", for the prompt itself and for its comment template."""
+        return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)
+
+
+def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
+    """Yield the paths of all files below a folder, sorted within each folder, without hidden files and folders.
+
+    Paths are strings, not `Path` objects, because this runs for every delivery. `on_error` is called for each folder
+    that cannot be read.
+    """
+    for folder, below, names in os.walk(directory, onerror=on_error):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield from (f"{folder}{os.sep}{name}" for name in sorted(names) if not name.startswith("."))
+
+
+def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem]]:
+    """Read all templates below `directory`; return them by name, and the problems of unreadable files."""
+    sources: dict[str, SourceFile] = {}
+    problems: list[Problem] = []
+
+    def unreadable(exc: OSError) -> None:
+        problems.append(Problem(Path(exc.filename).as_posix(), 1, f"this folder cannot be read: {exc.strerror}"))
+
+    for path in map(Path, find_files(directory, unreadable)):
+        if not path.name.endswith(SUFFIX) or path.is_dir():
+            continue
+        file = path.as_posix()
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            problems.append(Problem(file, 1, "is not UTF-8; save it as UTF-8"))
+            continue
+        except OSError as exc:
+            problems.append(Problem(file, 1, f"cannot be read: {exc.strerror}"))
+            continue
+        name = path.relative_to(directory).as_posix()
+        sources[name] = _split(name, file, text)
+    return sources, problems
+
+
+def _split(name: str, file: str, text: str) -> SourceFile:
+    lines = text.split("\n")
+    if lines[0] != FENCE or FENCE not in lines[1:]:
+        return SourceFile(name, file, text, front=None, template=text)
+    end = lines.index(FENCE, 1)
+    blank = "{#" + "\n" * (end + 1) + "-#}"  # a Jinja comment with as many lines as the front matter
+    return SourceFile(name, file, text, front="\n".join(lines[1:end]), template=blank + "\n".join(lines[end + 1 :]))
+
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
-FIRST_LINE = 2  # line 1 is the opening fence
-MAX_VALUES = 5_000
-TOO_LARGE = (
-    f"the front matter has more than {MAX_VALUES:,} values; does an alias (*name) repeat a large value, or is it "
-    "inside the value that it names?"
-)
 MAX_SHOWN_CHARACTERS = 80
 """Characters of an invalid value that a message shows."""
-
-NESTED_TOO_DEEPLY = "nested too deeply; is an alias (*name) inside the value that it names?"
 
 
 def _to_tuple(value: object) -> object:
@@ -49,14 +154,9 @@ class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ThenKeys(_StrictModel):
-    prompt: Annotated[str, Field(min_length=1)]
-    when: Annotated[str, Field(min_length=1)]
-
-    @property
-    def name(self) -> str:
-        """The prompt's name, without the file extension, which authors may write."""
-        return self.prompt.removesuffix(SUFFIX)
+class Then(_StrictModel):
+    prompt: Annotated[str, Field(min_length=1), AfterValidator(lambda name: name.removesuffix(SUFFIX))]
+    when: Annotated[str, Field(min_length=1)]  # "analysis.kind == 'question'"
 
 
 class FieldKeys(_StrictModel):
@@ -76,113 +176,51 @@ class FrontMatter(_StrictModel):
     model: Annotated[str, Field(min_length=1)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
     effort: Effort | None = None
-    then: ThenKeys | None = None
+    then: Then | None = None
 
 
-NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": ThenKeys, "fields": FieldKeys}
+NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": FieldKeys}
 """Models of the nested mappings in the front matter."""
 
 
-class KeyLines:
-    """Line numbers of the keys of one front matter."""
-
-    def __init__(self, source: SourceFile) -> None:
-        self.file = source.file
-        self.last: int | None = None  # line of the key that was read last
-        self._lines: dict[tuple[str, ...], int] = {}
-
-    def add(self, path: tuple[str, ...], line: int) -> None:
-        self._lines[path] = self.last = line
-
-    def __contains__(self, path: tuple[str, ...]) -> bool:
-        return path in self._lines
-
-    def problem(self, path: tuple[str, ...], message: str) -> Problem:
-        """Return a problem at a key's line, or at the line of its nearest parent in the file."""
-        while path and path not in self._lines:
-            path = path[:-1]
-        return Problem(self.file, self._lines.get(path, 1), message)
+def problem_at(lines: Sources, key: str, message: str) -> Problem:
+    """Return a problem at a key's line, or at the line of its nearest parent in the file."""
+    return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
-def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, KeyLines, list[Problem]]:
+def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources, list[Problem]]:
     """Parse the front matter of a file; return it with its line numbers and problems.
 
     The front matter is None if it is not a YAML mapping. Invalid keys are left out, so that the template can still be
     checked.
     """
-    lines = KeyLines(source)
     try:
-        loader = yaml.SafeLoader(source.front or "")
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            return None, lines, [Problem(source.file, FIRST_LINE, "the front matter has no keys; write `key: value`")]
-        if _is_too_large(root):
-            return None, lines, [Problem(source.file, FIRST_LINE, TOO_LARGE)]
-        problems: list[Problem] = []
-        keys = _construct_mapping(loader, root, (), lines, problems)
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark or exc.context_mark
-        line = mark.line + FIRST_LINE if mark else 1
-        return None, lines, [Problem(source.file, line, f"the front matter is not valid YAML: {exc.problem}")]
-    except yaml.YAMLError:  # a character that YAML forbids
-        return None, lines, [Problem(source.file, 1, "the front matter is not valid YAML: it has a control character")]
-    except RecursionError:
-        line = lines.last or loader.line + FIRST_LINE
-        return None, lines, [Problem(source.file, line, f"the front matter is {NESTED_TOO_DEEPLY}")]
-    except (LookupError, AttributeError):  # raised by PyYAML for `!!bool "a"` and `!!timestamp "a"`
-        return (
-            None,
-            lines,
-            [Problem(source.file, FIRST_LINE, "the front matter has a YAML tag (!!) that does not fit its value")],
-        )
-    except (ValueError, OverflowError) as exc:  # a date or a character that does not exist
-        return None, lines, [Problem(source.file, FIRST_LINE, f"the front matter has an impossible value: {exc}")]
+        tree = parse_tree(f"\n{source.front or ''}", source.file)  # line 1 is the opening fence
+    except InvalidYaml as exc:
+        return None, Sources(source.file), [Problem(source.file, exc.line, f"front matter: {exc.sentence}")]
+    lines = tree.sources
+    if not isinstance(tree.root, dict):
+        return None, lines, [Problem(source.file, 2, "the front matter has no keys; write `key: value`")]
+    problems = [Problem(source.file, line, sentence) for line, sentence in tree.problems]
+    problems += [problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()]
     try:
-        front = FrontMatter.model_validate(keys)
+        front = FrontMatter.model_validate(tree.root)
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
-        problems += [_to_problem(error, lines) for error in errors]
+        problems += [_to_problem(error, lines) for error in errors if _key_of(error) not in tree.rejected]
         unusable = {error["loc"][0] for error in errors}
         if "fields" in unusable:  # the reply's fields are unknown, so do not report names in templates
             unusable.add("reply")
-        usable = {key: value for key, value in keys.items() if key not in unusable}
+        usable = {key: value for key, value in tree.root.items() if key not in unusable}
         front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
     if front.reply not in REPLY_TYPES and front.reply != "?":
         message = f"reply: unknown type {front.reply!r}; {suggest_name(front.reply, REPLY_TYPES)}"
-        problems.append(lines.problem(("reply",), message))
+        problems.append(problem_at(lines, "reply", message))
     return front, lines, problems
 
 
-def _is_too_large(root: yaml.Node) -> bool:
-    """Count the values as constructed: the target of an alias counts each time that it is used."""
-    pending, count = [root], 0
-    while pending and count <= MAX_VALUES:
-        node, count = pending.pop(), count + 1
-        if isinstance(node, yaml.MappingNode):
-            pending += [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            pending += node.value
-    return count > MAX_VALUES
-
-
-def _construct_mapping(
-    loader: yaml.SafeLoader, node: yaml.MappingNode, path: tuple[str, ...], lines: KeyLines, problems: list[Problem]
-) -> Mapping[str, object]:
-    """Construct a mapping with its keys as written, because YAML 1.1 reads the key `on` as true."""
-    keys: dict[str, object] = {}
-    for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + FIRST_LINE
-        key_path = (*path, key)
-        if key_path in lines:
-            problems.append(Problem(lines.file, line, f"{'.'.join(key_path)}: duplicate key"))
-        lines.add(key_path, line)
-        is_nested = isinstance(value_node, yaml.MappingNode)
-        keys[key] = (
-            _construct_mapping(loader, value_node, key_path, lines, problems)
-            if is_nested
-            else loader.construct_object(value_node, deep=True)
-        )
-    return keys
+def _key_of(error: ErrorDetails) -> str:
+    return ".".join(map(str, error["loc"]))
 
 
 def _shorten(value: object) -> str:
@@ -190,29 +228,30 @@ def _shorten(value: object) -> str:
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."
 
 
-def _to_problem(error: ErrorDetails, lines: KeyLines) -> Problem:
-    path = tuple(str(part) for part in error["loc"])
-    key = ".".join(path)
+def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
+    path, key = [str(part) for part in error["loc"]], _key_of(error)
     if error["type"] == "extra_forbidden":
         known = NESTED_MODELS.get(path[0], FrontMatter).model_fields
-        return lines.problem(path, f"{key}: unknown key; {suggest_name(path[-1], known)}")
+        return problem_at(lines, key, f"{key}: unknown key; {suggest_name(path[-1], known)}")
     if error["type"] == "missing":
-        return lines.problem(path, f"{key}: is missing")
+        return problem_at(lines, key, f"{key}: is missing")
     if error["type"] == "model_type":
         keys = ", ".join(NESTED_MODELS[path[0]].model_fields)
-        return lines.problem(path, f"{key}: must be a mapping with the keys {keys}, found {_shorten(error['input'])}")
+        return problem_at(
+            lines, key, f"{key}: must be a mapping with the keys {keys}, found {_shorten(error['input'])}"
+        )
     advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
-    return lines.problem(path, f"{key}: {error['msg'].lower()}, found {_shorten(error['input'])}{advice}")
+    return problem_at(lines, key, f"{key}: {error['msg'].lower()}, found {_shorten(error['input'])}{advice}")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """The files that a library is loaded from, and the front matters in them."""
+    """The files of a library, merged from its folders and the shipped library, and their front matters."""
 
     sources: Mapping[str, SourceFile]  # template name -> file, including shipped files that replace missing ones
     front_matters: Mapping[str, FrontMatter]  # prompt name -> the valid keys of its front matter
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
-    lines: Mapping[str, KeyLines]  # prompt name -> line numbers of the keys in its front matter
+    lines: Mapping[str, Sources]  # prompt name -> line numbers of the keys in its front matter
     inherited: frozenset[str]  # names of prompts that are not in the first folder
 
 
@@ -242,7 +281,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
         )
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
-    lines: dict[str, KeyLines] = {}
+    lines: dict[str, Sources] = {}
     for name, source in own.items():
         if not source.is_prompt:
             problems += _non_prompt_problems(source, own)

@@ -1,0 +1,323 @@
+"""Types of single values in settings files: what they accept, the problem of a rejected value, and path globs.
+
+Messages never contain secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Gt, Le
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
+from hls_handler.untrusted.cleaning import remove_invisible
+
+T = TypeVar("T")
+
+LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
+"""Up to four words of letters, with single spaces or hyphens between, some in parentheses: "Chinese (Simplified)"."""
+
+MIN_SECRET_BYTES = 16
+SHELL_VARIABLE = re.compile(r"\$\w+")  # shell syntax that `expand` does not expand
+RESERVED_PATHS = ("/health", "/stats")
+IS_EMPTY = "is empty"
+PROBLEM = "problem"
+"""Type of validation errors whose message is a sentence for the user, to follow the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Description of the expected value, for types whose type and bounds do not describe it."""
+
+    words: str
+
+
+def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:
+    """Validator that rejects a value if `find_problem` returns a sentence."""
+
+    def validate(value: T) -> T:
+        sentence = find_problem(value)
+        if sentence is not None:
+            raise PydanticCustomError(PROBLEM, "{sentence}", {"sentence": sentence})
+        return value
+
+    return AfterValidator(validate)
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if the host is a loopback address or "localhost"."""
+    name = host.strip("[]").lower()
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _reject_boolean(value: object) -> object:
+    """Raise `ValueError` for a YAML boolean, which Python would accept as 1 or 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
+
+
+def _check_language_name(language: str) -> str:
+    """Raise `ValueError` unless this is a name: repository settings can set it, and the system message contains it."""
+    if not LANGUAGE.fullmatch(language):
+        raise ValueError("a language's name is expected")
+    return language
+
+
+def _find_secret_problem(secret: str) -> str | None:
+    if not secret.strip():
+        return IS_EMPTY
+    if secret != secret.strip():
+        return "starts or ends with white space; remove it (often a line break from a file)"
+    if "${" in secret:
+        return "still contains ${...} after expansion; check the value of the variable"
+    if SHELL_VARIABLE.fullmatch(secret):
+        return "is a $ and a name, probably an unexpanded variable; write ${NAME}, or set the variable"
+    if not any(character.isprintable() and not character.isspace() for character in remove_invisible(secret)):
+        return "contains no visible character; copy it again"
+    return None
+
+
+def _find_shared_secret_problem(secret: SecretStr) -> str | None:
+    text = secret.get_secret_value()
+    found = _find_secret_problem(text)
+    if found is None and len(text.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
+        return f"is shorter than {MIN_SECRET_BYTES} bytes; generate one with: openssl rand -hex 32"
+    return found
+
+
+def _find_credential_problem(credential: SecretStr) -> str | None:
+    text = credential.get_secret_value()
+    found = _find_secret_problem(text)
+    if found is None and not (text.isascii() and text.isprintable()):
+        return "contains a character that is not allowed in HTTP headers; copy it again"
+    return found
+
+
+def _find_empty_list_problem(noun: str) -> Callable[[Sequence[object]], str | None]:
+    return lambda items: None if items else f"is an empty list; name at least one {noun}"
+
+
+def _find_database_url_problem(url: str) -> str | None:
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql"):
+        return f"found the scheme {scheme}; write postgresql+psycopg://"
+    if scheme not in ("sqlite", "postgresql+psycopg"):
+        return "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"
+    if scheme == "sqlite" and not rest.startswith("/"):
+        return "expected three slashes before a relative path, sqlite:///data/hls.db, four before an absolute"
+    if scheme == "sqlite" and rest in ("/", "/:memory:"):
+        return "a database in memory loses everything at a restart; name a file, as in sqlite:///data/hls.db"
+    if scheme == "sqlite" and "?" in rest:
+        return "SQLite takes no options here, and the name of the file must not contain a ?"
+    if scheme != "sqlite" and rest.partition("?")[0].count("@") > 1:
+        return "more than one @; write one that is part of the user's name or password as %40"
+    return None
+
+
+def _find_base_url_problem(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        return "is not an address; expected one such as https://api.example.com"
+    if parts.username or parts.password:
+        return "contains a user name or password; credentials have their own key"
+    if parts.query or parts.fragment:
+        return "contains ? or #; expected scheme, host and path only"
+    if parts.scheme == "https" and not host:
+        return "names no host; expected one such as https://api.example.com"
+    if parts.scheme == "http" and not is_loopback(host):
+        return (
+            f"http:// to {host or 'no host'} would send the key unencrypted; use https:// (http is for loopback only)"
+        )
+    return None
+
+
+def _find_url_path_problem(path: str) -> str | None:
+    if path in RESERVED_PATHS:
+        return f"is used by the service itself, which serves {' and '.join(RESERVED_PATHS)}; choose another"
+    return None
+
+
+def find_glob_problem(glob: str) -> str | None:
+    """Return what is wrong with a glob, to follow its key in a message; None if it is valid."""
+    parts = glob.split("/")
+    if not glob.strip():
+        return "is empty; name files, such as docs/**"
+    if "\\" in glob:
+        return "contains a backslash; separate folders by /"
+    if glob.startswith("/") or parts[0] in (".", ".."):
+        return "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"
+    if parts[-1] == "":
+        return f"ends with /, so it matches no file; write {glob}**"
+    if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
+        return "has ** inside a name; write it alone between slashes, such as **/*.snap"
+    return None
+
+
+def is_false(value: object) -> bool:
+    """Return True if the model would parse the value as false: "off" from a variable is false, too."""
+    try:
+        return value is not None and not TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        return False
+
+
+Integer = Annotated[int, BeforeValidator(_reject_boolean)]
+Number = Annotated[float, BeforeValidator(_reject_boolean)]
+Credential = Annotated[SecretStr, _reject(_find_credential_problem)]
+SharedSecret = Annotated[SecretStr, _reject(_find_shared_secret_problem)]
+SharedSecrets = SharedSecret | Annotated[tuple[SharedSecret, ...], _reject(_find_empty_list_problem("secret"))]
+HttpUrl = Annotated[
+    str,
+    Field(pattern=r"^https?://\S+$"),
+    AfterValidator(lambda url: url.rstrip("/")),
+    _reject(_find_base_url_problem),
+    Expected("an address that starts with https://"),
+]
+DatabaseUrl = Annotated[
+    str,
+    _reject(_find_database_url_problem),
+    Expected("an address that starts with sqlite:/// or postgresql+psycopg://"),
+]
+UrlPath = Annotated[
+    str, Field(pattern=r"^/[^\s?#]*$"), _reject(_find_url_path_problem), Expected("a path that starts with /")
+]
+RepositoryName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$"), Expected("owner/repo or a glob such as owner/*")]
+Folders = Annotated[tuple[Path, ...], _reject(_find_empty_list_problem("folder"))]
+EventKey = Annotated[str, _reject(find_event_problem)]
+FallbackEventKey = Annotated[str, _reject(find_fallback_event_problem)]
+PathGlob = Annotated[str, _reject(find_glob_problem)]
+Language = Annotated[
+    str,
+    Field(max_length=40),
+    AfterValidator(_check_language_name),
+    Expected("a language's name: up to four words of letters, at most 40 characters"),
+]
+IssueNumber = Annotated[
+    int, BeforeValidator(_reject_boolean), Field(ge=1, le=2_147_483_647), Expected("the number of an issue")
+]
+Confidence = Annotated[float, BeforeValidator(_reject_boolean), Ge(0), Le(1)]
+Hours = Annotated[float, BeforeValidator(_reject_boolean), Gt(0), Le(8760)]
+Tone = Literal["neutral", "friendly", "formal"]
+Length = Literal["short", "normal", "detailed"]
+
+
+class ShadowPrompt(BaseModel):
+    """A shadow prompt: it runs beside the event's own prompt and posts nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    prompt: str = Field(min_length=1, description="the name of a prompt")
+    shadow: Literal[True] = Field(description="runs beside the event's own prompt and posts nothing")
+
+
+def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """Merge all errors into one at the event's key: event names contain dots, so longer key paths are ambiguous."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError("not a prompt name, false or a shadow prompt") from None
+
+
+PromptUse = Annotated[
+    str | Literal[False] | ShadowPrompt,
+    WrapValidator(_merge_errors),
+    Expected("the name of a prompt, false, or {prompt: NAME, shadow: true}"),
+]
+
+
+class Section(BaseModel):
+    """Base class for the sections of the settings file and of repository settings (`settings/repository.py`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_to_empty(cls, value: object) -> object:
+        """Replace null by an empty section: YAML reads a section whose keys are all commented out as null."""
+        return {} if value is None else value
+
+
+ANY_FOLDERS = "**"
+"""In a path glob: any number of folders. `*` and `?` match inside one folder, all other characters are literal."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathFilter:
+    """Globs of files that settings exclude from prompts, and the location of the setting."""
+
+    globs: tuple[str, ...] = ()
+    where: str = ""  # "config/settings.yaml:14 (repositories[0].paths.ignore)"
+
+    def excludes(self, path: str) -> bool:
+        return any(matches(glob, path) for glob in self.globs)
+
+
+EMPTY_PATH_FILTER = PathFilter()
+
+
+def matches(glob: str, path: str) -> bool:
+    """Return True if a glob matches a file: `docs/**` matches all files below docs, `**/*.lock` in any folder."""
+    parts = glob.split("/")
+    if parts[-1] == ANY_FOLDERS:
+        parts.append("*")  # the last part must match the file name
+    return _match(parts, path.split("/"), any_number=ANY_FOLDERS, item_matches=_match_name)
+
+
+def _match_name(pattern: str, name: str) -> bool:
+    return _match(pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found))
+
+
+def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
+    """Return True if `found` matches `pattern`, in which `any_number` stands for zero or more items.
+
+    Backtracks only to the last `any_number`, with one more item, which is sufficient.
+    """
+    pattern_at, found_at = 0, 0
+    star, taken = -1, 0
+    while found_at < len(found):
+        if pattern_at < len(pattern) and pattern[pattern_at] == any_number:
+            star, taken = pattern_at, found_at
+            pattern_at += 1
+        elif pattern_at < len(pattern) and item_matches(pattern[pattern_at], found[found_at]):
+            pattern_at, found_at = pattern_at + 1, found_at + 1
+        elif star >= 0:
+            taken += 1
+            pattern_at, found_at = star + 1, taken
+        else:
+            return False
+    return all(item == any_number for item in pattern[pattern_at:])
+
+
+def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:
+    """Secrets of a `webhook_secret` key as bytes; empty if the key is not set."""
+    if value is None:
+        return ()
+    secrets = value if isinstance(value, tuple) else (value,)
+    return tuple(secret.get_secret_value().encode() for secret in secrets)
