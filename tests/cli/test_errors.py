@@ -14,7 +14,7 @@ from hls_handler.cli import app
 from hls_handler.db.compression import compress
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
-from tests.store.builders import begin, bury
+from tests.queue.builders import begin, bury
 
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}

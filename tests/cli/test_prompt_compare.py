@@ -20,7 +20,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.storage import Storage
 from hls_handler.work.comparison import Comparison, Pair, Side
 from hls_handler.work.shadow import SHADOWED, Ran, Shadowed
-from tests.store.builders import begin
+from tests.queue.builders import begin
 
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}

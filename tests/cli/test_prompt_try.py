@@ -29,9 +29,9 @@ from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import Ended
+from tests.queue.builders import begin
 from tests.sandbox.conftest import plant_story
 from tests.settings.files import SMALLEST, load
-from tests.store.builders import begin
 
 REPOSITORY, REPOSITORY_ID = "Codertocat/Hello-World", 186853002
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -16,7 +16,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.storage import Storage
 from hls_handler.work.library import SHIPPED
 from tests.prompting.samples import write
-from tests.store.builders import asked, begin
+from tests.queue.builders import asked, begin
 
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}

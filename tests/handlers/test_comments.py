@@ -12,7 +12,7 @@ from hls_handler.errors import Superseded
 from hls_handler.events import Comment
 from hls_handler.handlers.comments import MAX_COMMENTS, CommentFacts, CommentHandler
 from hls_handler.handlers.handler import PromptLimits, Thread
-from tests.handlers.happenings import QUESTION, FakeRecord, comment, commented, posting_to
+from tests.handlers.events import QUESTION, FakeRecord, comment, commented, posting_to
 from tests.handlers.world import FakeReader, analysis, issue
 
 HANDLER = CommentHandler()

@@ -12,7 +12,7 @@ from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
 from hls_handler.handlers.handler import PromptLimits, Thread
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from tests.handlers.happenings import posting_to
+from tests.handlers.events import posting_to
 from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
 
 HANDLER = GenericHandler("push")

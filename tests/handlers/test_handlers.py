@@ -15,7 +15,7 @@ from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullReques
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
-from tests.handlers.happenings import (
+from tests.handlers.events import (
     JOB,
     LOG,
     PREVIOUS,

@@ -13,7 +13,7 @@ from hls_handler.events import Release
 from hls_handler.handlers.handler import PromptLimits, Thread
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
-from tests.handlers.happenings import PREVIOUS, RELEASE, at, posting_to, released
+from tests.handlers.events import PREVIOUS, RELEASE, at, posting_to, released
 from tests.handlers.world import FakeReader, analysis, issue
 
 HANDLER = ReleaseHandler()

@@ -24,7 +24,7 @@ from hls_handler.handlers.workflows import (
     WorkflowFacts,
     WorkflowHandler,
 )
-from tests.handlers.happenings import (
+from tests.handlers.events import (
     JOB,
     LOG,
     RUN,

@@ -19,8 +19,8 @@ from hls_handler.work.checks import checks
 from hls_handler.work.health import ComponentHealth, Health
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Probe
+from tests.queue.builders import ignored
 from tests.settings.files import SMALLEST, VARIABLES
-from tests.store.builders import ignored
 from tests.work.fakes import CLAUDE_DOWN, HLS, FakeGithub
 from tests.work.world import NOON, MakeWorld, World
 

@@ -23,7 +23,7 @@ from hls_handler.work.comparison import (
 )
 from hls_handler.work.shadow import Ran
 from tests.work.fakes import CLAUDE_DOWN
-from tests.work.shadows import MINOR, shaded
+from tests.work.shadow_world import MINOR, shaded
 from tests.work.world import BUG, GUID, MakeWorld, World
 
 GROUPS = {"bug": "kind", "question": "kind", "high": "priority", "low": "priority", "web": "part", "api": "part"}

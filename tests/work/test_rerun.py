@@ -14,7 +14,7 @@ from hls_handler.work.comparison import Side
 from hls_handler.work.rerun import Stored, rendered, run_again, stored_for
 from tests.prompting.samples import write
 from tests.work.fakes import INVALID, ISSUE, FakeClaude
-from tests.work.shadows import BUG_LABELS, MINOR, MINOR_LABELS, loaded, nameless, shadowing
+from tests.work.shadow_world import BUG_LABELS, MINOR, MINOR_LABELS, loaded, nameless, shadowing
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World
 
 KEY = b"key"

@@ -16,7 +16,7 @@ from hls_handler.settings.model import Features, Prompts
 from hls_handler.work.shadow import SHADOWED, Ran
 from tests.prompting.samples import write
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
-from tests.work.shadows import ANALYZE, BUG_LABELS, MINOR, MINOR_LABELS, POSTED, kept, nameless, shaded
+from tests.work.shadow_world import ANALYZE, BUG_LABELS, MINOR, MINOR_LABELS, POSTED, kept, nameless, shaded
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld
 
 
