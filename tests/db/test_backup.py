@@ -1,4 +1,4 @@
-"""A copy of the database while others write: whole, of one moment, private, and never in the place of another file."""
+"""Backup of an SQLite database during writes: a consistent, private snapshot that overwrites no file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def test_a_copy_that_is_made_while_the_service_writes_is_whole_and_of_one_moment(tmp_path: Path) -> None:
+def test_backup_during_writes_is_a_consistent_snapshot(tmp_path: Path) -> None:
     source, copy = tmp_path / "hls.db", tmp_path / "copy.db"
     store = Storage.open(url(source))
     accept(store, *(queued(f"before-{number}") for number in range(200)))
@@ -29,7 +29,7 @@ def test_a_copy_that_is_made_while_the_service_writes_is_whole_and_of_one_moment
     def write() -> None:
         nonlocal written
         while not copied.is_set():
-            accept(store, queued(f"meanwhile-{written}-a"), queued(f"meanwhile-{written}-b"))
+            accept(store, queued(f"during-{written}-a"), queued(f"during-{written}-b"))
             written += 1
             begun.set()
 
@@ -46,13 +46,13 @@ def test_a_copy_that_is_made_while_the_service_writes_is_whole_and_of_one_moment
     (counted,) = connection.execute("SELECT value FROM counters WHERE name = 'webhooks'").fetchone()
     connection.close()
     assert {f"before-{number}" for number in range(200)} <= guids
-    whole = {name[:-2] for name in guids if name.endswith("-a")}
-    assert whole == {name[:-2] for name in guids if name.endswith("-b")}  # what was one transaction is in it as one
+    complete = {name[:-2] for name in guids if name.endswith("-a")}
+    assert complete == {name[:-2] for name in guids if name.endswith("-b")}  # transactions are copied completely
     assert counted == len(guids)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "hls.db"]
 
 
-def test_what_is_put_back_is_worked_on_from_where_it_was(tmp_path: Path) -> None:
+def test_restored_backup_continues_from_its_state(tmp_path: Path) -> None:
     source, copy = tmp_path / "hls.db", tmp_path / "copy.db"
     store = Storage.open(url(source))
     lease = begin(store, "g1")
@@ -68,7 +68,7 @@ def test_what_is_put_back_is_worked_on_from_where_it_was(tmp_path: Path) -> None
     again.close()
 
 
-def test_a_copy_is_smaller_by_what_deleted_rows_left_free(tmp_path: Path) -> None:
+def test_backup_omits_free_pages(tmp_path: Path) -> None:
     store = Storage.open(url(tmp_path / "hls.db"))
     with store.database.writing() as connection:
         connection.exec_driver_sql("CREATE TABLE heap AS SELECT zeroblob(1000000) AS bytes")
@@ -79,7 +79,7 @@ def test_a_copy_is_smaller_by_what_deleted_rows_left_free(tmp_path: Path) -> Non
     assert back_up(url(tmp_path / "hls.db"), tmp_path / "copy.db") < (tmp_path / "hls.db").stat().st_size - 1_000_000
 
 
-def test_a_copy_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+def test_backup_does_not_overwrite_a_file(tmp_path: Path) -> None:
     Storage.open(url(tmp_path / "hls.db")).close()
     (tmp_path / "copy.db").write_text("precious")
     with pytest.raises(StoreUnavailable, match=r"copy\.db exists: name another file"):
@@ -91,15 +91,13 @@ def test_a_copy_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
     ("source", "target", "problem"),
     [
         ("sqlite:///{}/none.db", "copy.db", r"there is no database .*none\.db to copy"),
-        ("sqlite:///{}/hls.db", "nowhere/copy.db", r"nowhere/copy\.db cannot be written: No such file or directory"),
+        ("sqlite:///{}/hls.db", "missing/copy.db", r"missing/copy\.db cannot be written: No such file or directory"),
         ("sqlite:///{}/text.db", "copy.db", r"text\.db cannot be copied to .*copy\.db: file is not a database"),
         ("postgresql+psycopg://mona:hunter2@db/hls", "copy.db", r"pg_dump for .*mona:\*\*\*@db/hls"),
     ],
     ids=["no database", "no folder", "another file", "postgresql"],
 )
-def test_what_cannot_be_copied_is_said_and_leaves_nothing_behind(
-    tmp_path: Path, source: str, target: str, problem: str
-) -> None:
+def test_failed_backup_raises_and_leaves_no_file(tmp_path: Path, source: str, target: str, problem: str) -> None:
     Storage.open(url(tmp_path / "hls.db")).close()
     (tmp_path / "text.db").write_text("no database" * 1000)
     with pytest.raises(StoreUnavailable, match=problem):
@@ -107,7 +105,7 @@ def test_what_cannot_be_copied_is_said_and_leaves_nothing_behind(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hls.db", "text.db"]
 
 
-def test_a_damaged_database_is_not_taken_for_a_good_copy(tmp_path: Path) -> None:
+def test_backup_of_a_damaged_database_raises(tmp_path: Path) -> None:
     store = Storage.open(url(tmp_path / "hls.db"))
     accept(store, *(queued(f"g{number}") for number in range(300)))
     store.close()

@@ -1,4 +1,4 @@
-"""Counters: kept for ever, bumped by everybody at once."""
+"""Counters in the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large the database is, and that what SQLite keeps beside it does not grow for ever."""
+"""Size of the database; SQLite's file and its write-ahead log do not grow without limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.queue.builders import Skew, accept, begin, queued
 MB = 1_000_000
 
 
-def test_the_size_of_an_sqlite_database_is_told_with_the_room_it_has(tmp_path: Path) -> None:
+def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None:
     skew = Skew()
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
     before = store.database.size()
@@ -28,32 +28,32 @@ def test_the_size_of_an_sqlite_database_is_told_with_the_room_it_has(tmp_path: P
     assert after["database_bytes"] - before["database_bytes"] > MB
     assert after["disk_free_bytes"] > 0
     store.queue.finish(lease, "done", reason=None, took_s=0)
-    skew.pass_by(days=2)
+    skew.advance(days=2)
     assert store.retention.delete_bodies(after=timedelta(days=1), most=1) == 1
     assert store.database.size()["reusable_bytes"] > 0.9 * MB
     store.close()
 
 
-def test_what_was_freed_is_used_again(tmp_path: Path) -> None:
+def test_freed_pages_are_reused(tmp_path: Path) -> None:
     skew = Skew()
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
     for number in range(4):
         store.queue.finish(begin(store, f"g{number}", body=os.urandom(MB)), "done", reason=None, took_s=0)
-        skew.pass_by(days=91)
+        skew.advance(days=91)
         assert store.retention.delete_deliveries(after=timedelta(days=90), most=5) == 1
-    store.close()  # all that is in the log beside it goes into the file
+    store.close()  # moves the write-ahead log into the file
     assert MB < (tmp_path / "hls.db").stat().st_size < 2.5 * MB
 
 
-def test_the_size_of_a_postgresql_database_is_told(postgres: Cluster) -> None:
+def test_size_of_postgresql_is_its_database_bytes(postgres: Cluster) -> None:
     store = Storage.open(postgres.url(postgres.create()))
-    (figure,) = store.database.size().items()
+    (size,) = store.database.size().items()
     store.close()
-    assert figure[0] == "database_bytes"
-    assert figure[1] > MB
+    assert size[0] == "database_bytes"
+    assert size[1] > MB
 
 
-def test_the_write_ahead_log_is_cut_once_a_reader_that_stayed_is_gone(tmp_path: Path) -> None:
+def test_write_ahead_log_is_truncated_after_a_long_reader(tmp_path: Path) -> None:
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     accept(store, queued("g1"))
     reader = sqlite3.connect(tmp_path / "hls.db", isolation_level=None)
@@ -63,9 +63,9 @@ def test_the_write_ahead_log_is_cut_once_a_reader_that_stayed_is_gone(tmp_path: 
         with store.database.writing() as connection:
             connection.execute(insert(secrets).values(name=name, value=bytes(15 * MB)))
     log = tmp_path / "hls.db-wal"
-    assert log.stat().st_size > 30 * MB  # nothing of it may go while somebody reads what was before
+    assert log.stat().st_size > 30 * MB  # a reader of the old state keeps the log
     reader.close()
-    for name in ("three", "four"):  # the first moves the log into the database, the second begins it anew
+    for name in ("three", "four"):  # the first moves the log into the database, the second restarts it
         accept(store, queued(name))
     assert log.stat().st_size <= 16_777_216
     store.close()

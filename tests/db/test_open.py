@@ -1,4 +1,4 @@
-"""Opening a database: made, private, migrated, held by one; and one sentence when it cannot be."""
+"""Opening a database: creation, permissions, migrations, exclusive lock and errors."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_rule_10_a_new_database_is_made_with_its_folder_and_readable_by_its_user_alone(tmp_path: Path) -> None:
-    old = os.umask(0)
+def test_rule_10_new_database_is_private_to_its_user(tmp_path: Path) -> None:
+    umask_before = os.umask(0)
     try:
         store = Storage.open(f"sqlite:///{tmp_path}/new/folder/hls.db")
         accept(store, queued("g1"))
         modes = {path.name: mode(path) for path in (tmp_path / "new/folder").iterdir()}
         store.close()
     finally:
-        os.umask(old)
+        os.umask(umask_before)
     assert modes == {"hls.db": 0o600, "hls.db-wal": 0o600, "hls.db-shm": 0o600}
 
 
-def test_rule_10_an_existing_file_that_others_may_read_is_made_private(tmp_path: Path) -> None:
+def test_rule_10_existing_readable_file_is_made_private(tmp_path: Path) -> None:
     path = tmp_path / "hls.db"
     path.touch(0o644)
     Storage.open(f"sqlite:///{path}").close()
     assert mode(path) == 0o600
 
 
-def test_an_sqlite_database_is_written_ahead_and_synced_in_full(tmp_path: Path) -> None:
+def test_sqlite_uses_write_ahead_log_and_full_sync(tmp_path: Path) -> None:
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     with store.database.writing() as connection:
         pragmas = [
@@ -55,7 +55,7 @@ def test_an_sqlite_database_is_written_ahead_and_synced_in_full(tmp_path: Path) 
     assert pragmas == ["wal", 2, 1]  # 2 is FULL
 
 
-def test_what_was_stored_is_there_when_opened_again(fresh_url: str) -> None:
+def test_stored_rows_remain_after_reopening(fresh_url: str) -> None:
     store = Storage.open(fresh_url)
     accept(store, queued("g1"))
     secret = store.database.secret("nonce")
@@ -65,7 +65,7 @@ def test_what_was_stored_is_there_when_opened_again(fresh_url: str) -> None:
     again.close()
 
 
-def test_a_database_is_there_once_it_was_opened(fresh_url: str, tmp_path: Path) -> None:
+def test_database_exists_after_open(fresh_url: str, tmp_path: Path) -> None:
     on_a_server = fresh_url.startswith("postgresql")
     assert database_exists(fresh_url) is on_a_server
     assert list(tmp_path.iterdir()) == []
@@ -73,19 +73,19 @@ def test_a_database_is_there_once_it_was_opened(fresh_url: str, tmp_path: Path) 
     assert database_exists(fresh_url) is True
 
 
-def test_a_database_that_cannot_be_looked_at_is_taken_to_be_there(tmp_path: Path) -> None:
+def test_database_exists_is_true_if_the_path_cannot_be_checked(tmp_path: Path) -> None:
     assert database_exists(f"sqlite:///{tmp_path}/{'x' * 300}.db") is True
     (tmp_path / "file").touch()
     assert database_exists(f"sqlite:///{tmp_path}/file/hls.db") is False
 
 
-def test_a_secret_is_made_once_for_each_name(store: Storage) -> None:
+def test_secret_is_created_once_for_each_name(store: Storage) -> None:
     assert len(store.database.secret("nonce")) == 32
     assert store.database.secret("nonce") == store.database.secret("nonce")
     assert store.database.secret("nonce") != store.database.secret("other")
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(fresh_url: str) -> None:
+def test_migrations_create_the_tables_of_the_metadata(fresh_url: str) -> None:
     Storage.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.connect() as connection:
@@ -100,7 +100,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(fresh_url: str) -> N
 
 
 def schema(url: str) -> list[str]:
-    """Every table and index as the database itself spells it: also conditions, which Alembic does not compare."""
+    """SQL of every table and index in the database, with conditions, which Alembic does not compare."""
     queries = {
         "sqlite": "SELECT sql FROM sqlite_master WHERE name != 'hls_version' AND sql IS NOT NULL",
         "postgresql": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'hls_version' "
@@ -114,7 +114,7 @@ def schema(url: str) -> list[str]:
     return sorted(", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found)
 
 
-def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
+def test_open_rejects_tables_of_a_newer_version(fresh_url: str) -> None:
     Storage.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
@@ -126,7 +126,7 @@ def test_tables_of_a_newer_version_are_left_alone(fresh_url: str) -> None:
     engine.dispose()
 
 
-def test_tables_from_before_0_2_0_are_left_alone(fresh_url: str) -> None:
+def test_open_rejects_tables_from_before_0_2_0(fresh_url: str) -> None:
     Storage.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
@@ -139,10 +139,10 @@ def test_tables_from_before_0_2_0_are_left_alone(fresh_url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["mysql://u:hunter2@h/d", "postgresql://u:hunter2@h/d", "sqlite://", "sqlite:///:memory:", "nonsense", ""]
 )
-def test_an_address_of_something_else_is_refused_with_what_it_may_be(url: str) -> None:
-    with pytest.raises(StoreUnavailable, match=r"storage\.url must be sqlite:///") as refused:
+def test_open_rejects_other_urls_and_names_the_allowed_ones(url: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"storage\.url must be sqlite:///") as raised:
         Storage.open(url)
-    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -152,19 +152,19 @@ def test_an_address_of_something_else_is_refused_with_what_it_may_be(url: str) -
         ("postgresql+psycopg://mona@/db?host=/nowhere&password=hunter2", "password=hidden"),
     ],
 )
-def test_a_database_that_does_not_answer_is_named_without_its_password(url: str, shown: str) -> None:
-    with pytest.raises(StoreUnavailable, match=r"mona.*cannot be used: .*; see whether PostgreSQL runs") as refused:
+def test_error_of_a_silent_database_hides_the_password(url: str, shown: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"mona.*cannot be used: .*; see whether PostgreSQL runs") as raised:
         Storage.open(url)
-    assert "hunter2" not in str(refused.value)
-    assert shown in str(refused.value)
+    assert "hunter2" not in str(raised.value)
+    assert shown in str(raised.value)
 
 
-def test_a_database_that_does_not_exist_is_to_be_created(postgres: Cluster) -> None:
+def test_error_of_a_missing_database_says_to_create_it(postgres: Cluster) -> None:
     with pytest.raises(StoreUnavailable, match=r"does not exist; create the database that storage\.url names"):
-        Storage.open(postgres.url("nowhere"))
+        Storage.open(postgres.url("missing"))
 
 
-def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+def test_file_that_is_no_database_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 100)
     with pytest.raises(StoreUnavailable, match="file is not a database; the file is not an SQLite database"):
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_text().startswith("Dear diary")
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match=r"file/hls\.db cannot be opened: .*let the user that runs HLS"):
         Storage.open(f"sqlite:///{tmp_path}/file/hls.db")
@@ -183,26 +183,26 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_path_with_a_percent_sign_is_a_path(tmp_path: Path) -> None:
+def test_path_may_contain_a_percent_sign(tmp_path: Path) -> None:
     Storage.open(f"sqlite:///{tmp_path}/100%25/hls.db").close()
     assert list(tmp_path.glob("*/hls.db"))
 
 
-def test_another_serve_is_kept_out_as_long_as_the_first_holds(tmp_path: Path) -> None:
+def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/folder/hls.db"
-    with hold_exclusively(url) as alone:
-        assert alone is True
+    with hold_exclusively(url) as is_exclusive:
+        assert is_exclusive is True
         with (
             pytest.raises(StoreUnavailable, match=rf"hls\.db is locked by another serve \(process {os.getpid()}\)"),
             hold_exclusively(url),
         ):
             pass
-        Storage.open(url).close()  # other commands do not ask for it
+        Storage.open(url).close()  # other commands do not take the lock
     with hold_exclusively(url):
         pass
 
 
-def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
+def test_symlink_to_a_database_has_the_same_lock(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "hls.db").symlink_to(tmp_path / "a" / "hls.db")
@@ -214,24 +214,24 @@ def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
         pass
 
 
-def test_machines_share_a_postgresql(postgres: Cluster) -> None:
+def test_postgresql_is_not_held_exclusively(postgres: Cluster) -> None:
     url = postgres.url("any")
     with hold_exclusively(url) as first, hold_exclusively(url) as second:
         assert (first, second) == (False, False)
 
 
-def test_a_closed_store_lets_the_database_go(postgres: Cluster) -> None:
+def test_close_ends_all_connections(postgres: Cluster) -> None:
     name = postgres.create()
     store = Storage.open(postgres.url(name))
     accept(store, queued("g1"))
     claim(store)
     store.close()
-    postgres.run(f"DROP DATABASE {name}")  # PostgreSQL refuses while anybody is connected
+    postgres.run(f"DROP DATABASE {name}")  # PostgreSQL rejects this while a client is connected
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         postgres.run("SELECT 1", database=name)
 
 
-def test_a_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
+def test_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     accept(store, queued("g1"))
     store.close()
@@ -241,17 +241,17 @@ def test_a_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_a_database_of_this_version_can_be_opened_as_it_is(fresh_url: str) -> None:
+def test_open_read_only_reads_a_database_of_this_version(fresh_url: str) -> None:
     store = Storage.open(fresh_url)
     accept(store, queued("g1"))
-    looking = Storage.open_read_only(fresh_url)
-    assert state_of(looking, "g1") == "queued"
-    looking.close()
+    read_only = Storage.open_read_only(fresh_url)
+    assert state_of(read_only, "g1") == "queued"
+    read_only.close()
     store.close()
 
 
 @pytest.mark.parametrize("version", ["0001", None], ids=["older", "empty"])
-def test_opening_a_database_as_it_is_brings_nothing_up_to_date(fresh_url: str, version: str | None) -> None:
+def test_open_read_only_does_not_migrate(fresh_url: str, version: str | None) -> None:
     Storage.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.begin() as connection:

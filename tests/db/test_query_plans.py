@@ -1,4 +1,4 @@
-"""How SQLite finds its way: with a long queue, a claim that reads every row would hold all writers up."""
+"""Query plans of SQLite: a claim that reads every row of a long queue would delay all writers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.queue.builders import accept, claim, push, queued
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What SQLite executes meanwhile on any connection, with its values in their places."""
-    seen: list[str] = []
+    """SQL statements, with their values, that SQLite executes in the block."""
+    executed: list[str] = []
     traced: list[sqlite3.Connection] = []
 
     def trace(connection: sqlite3.Connection, *_: object) -> None:
-        connection.set_trace_callback(seen.append)
+        connection.set_trace_callback(executed.append)
         traced.append(connection)
 
     event.listen(Pool, "checkout", trace)
     try:
-        yield seen
+        yield executed
     finally:
         event.remove(Pool, "checkout", trace)
         for connection in traced:
@@ -35,7 +35,7 @@ def statements() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("ask", "indexes"),
+    ("query", "indexes"),
     [
         (claim, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"}),
         (
@@ -64,27 +64,25 @@ def statements() -> Iterator[list[str]]:
         "dead",
         "thread",
         "calls_last_hour",
-        "prompt_figures",
-        "queue_figures",
+        "prompt_stats",
+        "queue_state",
     ],
 )
-def test_questions_that_are_asked_often_go_by_an_index(
-    tmp_path: Path, ask: Callable[[Storage], object], indexes: set[str]
-) -> None:
+def test_frequent_queries_use_an_index(tmp_path: Path, query: Callable[[Storage], object], indexes: set[str]) -> None:
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     accept(store, push("g1", "aaa"), queued("g2"))
-    with statements() as seen:
-        ask(store)
+    with statements() as executed:
+        query(store)
     with sqlite3.connect(tmp_path / "hls.db") as connection:
         plans = [
             str(row[3])
-            for statement in seen
+            for statement in executed
             if statement.startswith(("SELECT", "UPDATE"))
             for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
     connection.close()
     store.close()
-    # A walk through all that was ever done, though by an index.
+    # A scan of all deliveries, even by an index, is too slow.
     assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_conversation" in plan] == []
     assert indexes <= {word for plan in plans for word in plan.split()}
     scans = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and "CONSTANT" not in plan]

@@ -1,4 +1,4 @@
-"""Claude's replies as rows."""
+"""Claude's stored replies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from hls_handler.analysis import FileSummary, Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.storage import Storage
 from tests.handlers.world import finding
-from tests.queue.builders import answered, begin
+from tests.queue.builders import begin, record_reply
 
 FINDING = finding(
     path="src/a.py",
@@ -33,11 +33,11 @@ def review(*findings: Finding) -> ValidReply:
     return ValidReply("pull_requests/analyze@aa", "pull_request_analysis", reply, Usage("claude-haiku-5-5"))
 
 
-def test_a_reply_is_kept_with_its_prompt_and_model(store: Storage) -> None:
+def test_reply_is_stored_with_its_prompt_and_model(store: Storage) -> None:
     lease = begin(store, "g1")
     reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
-    answered(store, lease, ValidReply("b@2", "issue_response", reply, Usage("m2")), index=1)
-    answered(store, lease, review(), index=0)
+    record_reply(store, lease, ValidReply("b@2", "issue_response", reply, Usage("m2")), index=1)
+    record_reply(store, lease, review(), index=0)
     first, second = store.calls.analyses_of("g1")
     assert (first.index, first.prompt_id, first.reply_type) == (0, "pull_requests/analyze@aa", "pull_request_analysis")
     assert (second.index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
@@ -46,7 +46,7 @@ def test_a_reply_is_kept_with_its_prompt_and_model(store: Storage) -> None:
 
 def test_reply_recorded_again_replaces_the_first(store: Storage) -> None:
     lease = begin(store, "g1")
-    answered(store, lease, review(FINDING, FINDING), index=0)
-    answered(store, lease, review(FINDING), index=0)
-    (kept,) = store.calls.analyses_of("g1")
-    assert len(json.loads(kept.reply)["findings"]) == 1
+    record_reply(store, lease, review(FINDING, FINDING), index=0)
+    record_reply(store, lease, review(FINDING), index=0)
+    (stored,) = store.calls.analyses_of("g1")
+    assert len(json.loads(stored.reply)["findings"]) == 1

@@ -1,4 +1,4 @@
-"""The ledger of calls to Claude: pace, budget, and what was spent."""
+"""Calls to Claude: rate limit, hourly budget and cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def begin_call(store: Storage, lease: Lease, *, rps: float = 100_000, per_hour: 
     )
 
 
-def test_a_call_is_kept_with_what_it_took(store: Storage) -> None:
+def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
     lease = begin(store, "g1")
     call_id = begin_call(store, lease, index=2)
     (row,) = store.calls.calls_of("g1")
@@ -56,7 +56,7 @@ def test_a_call_is_kept_with_what_it_took(store: Storage) -> None:
 REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
 
 
-def test_a_reply_is_remembered_together_with_what_it_cost(store: Storage) -> None:
+def test_reply_checkpoint_is_stored_with_the_end_of_the_call(store: Storage) -> None:
     lease = begin(store, "g1")
     call_id = begin_call(store, lease)
     store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
@@ -64,10 +64,10 @@ def test_a_reply_is_remembered_together_with_what_it_cost(store: Storage) -> Non
     assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
 
 
-def test_a_reply_that_comes_after_the_lease_is_paid_for_and_not_remembered(store: Storage, skew: Skew) -> None:
+def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     call_id = begin_call(store, lease)
-    skew.pass_by(hours=1)
+    skew.advance(hours=1)
     with pytest.raises(LeaseLost):
         store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
     assert store.checkpoints.load("g1") == {}
@@ -75,7 +75,7 @@ def test_a_reply_that_comes_after_the_lease_is_paid_for_and_not_remembered(store
     assert store.statistics.counters()["cost_micro_usd", ""] == 12346
 
 
-def test_what_was_spent_is_counted(store: Storage) -> None:
+def test_tokens_and_cost_are_counted(store: Storage) -> None:
     lease = begin(store, "g1")
     for _ in range(2):
         store.calls.end(lease, begin_call(store, lease), outcome="answered", usage=USAGE, error=None)
@@ -97,7 +97,7 @@ def test_what_was_spent_is_counted(store: Storage) -> None:
     }
 
 
-def test_calls_of_a_shadow_are_counted_as_such_as_well(store: Storage) -> None:
+def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
     lease = begin(store, "g1")
     for index in (FIRST_SHADOW_STEP - 1, FIRST_SHADOW_STEP, FIRST_SHADOW_STEP + 1):
         store.calls.end(lease, begin_call(store, lease, index=index), outcome="ok", usage=None, error=None)
@@ -107,17 +107,17 @@ def test_calls_of_a_shadow_are_counted_as_such_as_well(store: Storage) -> None:
     assert [call.of_shadow for call in store.calls.calls_of("g1")] == [False, True, True]
 
 
-def test_calls_that_claude_did_not_take_up_leave_the_budget_alone(store: Storage) -> None:
+def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
     lease = begin(store, "g1")
     for outcome in (UNAVAILABLE, "failed", UNAVAILABLE):
         store.calls.end(lease, begin_call(store, lease), outcome=outcome, usage=None, error="529")
     assert store.calls.count_last_hour() == 1
 
 
-def test_a_call_ends_once_and_also_after_the_lease_has(store: Storage, skew: Skew) -> None:
+def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     call_id = begin_call(store, lease)
-    skew.pass_by(seconds=31)
+    skew.advance(seconds=31)
     claim(store)
     store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)
     store.calls.end(lease, call_id, outcome="timeout", usage=None, error="late")
@@ -125,72 +125,72 @@ def test_a_call_ends_once_and_also_after_the_lease_has(store: Storage, skew: Ske
     assert store.statistics.counters()["prompt_calls", "issues/analyze@3f9c2a"] == 1
 
 
-def test_calls_are_paced_over_all_workers(store: Storage, skew: Skew) -> None:
+def test_calls_of_all_workers_share_a_rate_limit(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     begin_call(store, first, rps=0.1)
-    with pytest.raises(Postponed, match="its turn to ask Claude") as waiting:
+    with pytest.raises(Postponed, match="its turn to ask Claude") as raised:
         begin_call(store, second, rps=0.1)
-    assert waiting.value.waiting_for is None
-    assert timedelta(seconds=9) < waiting.value.at - store.now() <= timedelta(seconds=10)
+    assert raised.value.waiting_for is None
+    assert timedelta(seconds=9) < raised.value.at - store.now() <= timedelta(seconds=10)
     assert len(store.calls.calls_of("g2")) == 0
-    skew.pass_by(seconds=10)
+    skew.advance(seconds=10)
     begin_call(store, second, rps=0.1)
     assert len(store.calls.calls_of("g2")) == 1
 
 
-def test_a_hold_by_claude_holds_back_calls(store: Storage, skew: Skew) -> None:
+def test_hold_postpones_calls(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     until = store.now() + timedelta(seconds=25)
     store.rate_limiter.hold(CLAUDE_RATE_LIMIT, until)
-    with pytest.raises(Postponed) as waiting:
+    with pytest.raises(Postponed) as raised:
         begin_call(store, lease)
-    assert waiting.value.at >= until
-    skew.pass_by(seconds=25)
+    assert raised.value.at >= until
+    skew.advance(seconds=25)
     begin_call(store, lease)
 
 
-def test_over_the_hourly_budget_deliveries_wait_each_for_a_time_of_its_own(store: Storage, skew: Skew) -> None:
+def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     begin_call(store, lease, per_hour=2)
-    skew.pass_by(seconds=20)
-    begin_call(store, lease, per_hour=2)  # never ended: counts as well
+    skew.advance(seconds=20)
+    begin_call(store, lease, per_hour=2)  # a call without an end counts, too
     waits = []
     for i in range(3):
-        with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 2 calls") as waiting:
+        with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 2 calls") as raised:
             begin_call(store, begin(store, f"late-{i}"), per_hour=2)
-        assert waiting.value.waiting_for == "claude"
-        waits.append(waiting.value.at)
+        assert raised.value.waiting_for == "claude"
+        waits.append(raised.value.at)
     starts = [row.started_at for row in store.calls.calls_of("g1")]
     hour = timedelta(hours=1)
     assert waits == [starts[0] + hour, starts[1] + hour, starts[0] + 2 * hour]
 
 
-def test_a_delivery_that_waits_for_the_budget_counts_itself_once(store: Storage) -> None:
+def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
     lease = begin(store, "g1")
     begin_call(store, lease, per_hour=1)
     waits = set()
     for _ in range(3):
-        with pytest.raises(Postponed) as waiting:
+        with pytest.raises(Postponed) as raised:
             begin_call(store, lease, per_hour=1)
-        waits.add(waiting.value.at)
+        waits.add(raised.value.at)
     assert len(waits) == 1
 
 
-def test_the_budget_frees_with_the_hour(store: Storage, skew: Skew) -> None:
+def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
     first = begin(store, "g1")
     begin_call(store, first, per_hour=1)
     assert store.calls.count_last_hour() == 1
-    skew.pass_by(minutes=60)
+    skew.advance(minutes=60)
     assert store.calls.count_last_hour() == 0
     begin_call(store, claim(store), per_hour=1)
     assert store.calls.count_last_hour() == 1
 
 
-def test_runs_of_a_thread_are_counted_by_delivery_without_its_own(store: Storage, skew: Skew) -> None:
+def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
     old = begin(store, "old", number=7)
     begin_call(store, old)
     store.queue.finish(old, "done", reason=None, took_s=1)
-    skew.pass_by(minutes=60)
+    skew.advance(minutes=60)
     for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
         lease = begin(store, guid, number=number)
         begin_call(store, lease)

@@ -1,4 +1,4 @@
-"""What people made of our labels: noted once, counted for the prompt, shown to the repository alone."""
+"""Label corrections: recorded once, counted for the prompt, visible only to their repository."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ORIGINS = {"bug": LabelOrigin("kind", PROMPT), "priority-high": LabelOrigin("pri
 HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
 
 
-def label(
+def set_labels(
     store: Storage, lease: Lease, *names: str, origins: Mapping[str, LabelOrigin] = ORIGINS, identity: str = "hls"
 ) -> None:
-    """Set labels as replies ask for them, as `clients.labels` does it."""
-    memory = store.conversations.history(lease, identity)
-    memory.record_label_intents(names, origins)
-    memory.mark_labels_set(names)
+    """Set labels that replies requested, as `clients.labels` does."""
+    history = store.conversations.history(lease, identity)
+    history.record_label_intents(names, origins)
+    history.mark_labels_set(names)
 
 
-def hear(
+def record_change(
     store: Storage,
     lease: Lease,
     *shown: str,
@@ -39,26 +39,26 @@ def hear(
     pull_request: bool = False,
     identity: str = "hls",
 ) -> CorrectionResult:
-    """A person's change of a label of the field, after which the thread has these."""
+    """Record a person's change of a label of `field`, after which the conversation has the labels `shown`."""
     feedback = store.corrections.of(lease, identity)
     return feedback.record_change(
         field, shown, at=lease.received_at, title=title, pull_request=pull_request, fields=FIELDS
     )
 
 
-def look(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
+def record_current(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
     return store.corrections.of(lease, "hls").record_current(shown, title="Crash", pull_request=False, fields=FIELDS)
 
 
-def labelled(store: Storage, skew: Skew, number: int = 7, **other: object) -> None:
-    """A thread on which bug and priority-high are ours, and whose delivery is done."""
+def set_bug_and_priority(store: Storage, skew: Skew, number: int = 7, **other: object) -> None:
+    """Finish a delivery that set the labels bug and priority-high."""
     lease = begin(store, f"opened-{number}", number=number, **other)
-    label(store, lease, "bug", "priority-high")
+    set_labels(store, lease, "bug", "priority-high")
     store.queue.finish(lease, "done", reason=None, took_s=1)
-    skew.pass_by(seconds=1)
+    skew.advance(seconds=1)
 
 
-def later(store: Storage, guid: str = "g2", number: int = 7, **other: object) -> Lease:
+def begin_later(store: Storage, guid: str = "g2", number: int = 7, **other: object) -> Lease:
     return begin(store, guid, number=number, **other)
 
 
@@ -66,126 +66,124 @@ def feedback(store: Storage) -> dict[str, dict[str, FieldFeedback]]:
     return feedback_in(store.statistics.counters())
 
 
-def test_labels_that_replies_asked_for_are_counted_once_they_are_set(store: Storage) -> None:
+def test_requested_labels_are_counted_when_they_are_set(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    memory = store.conversations.history(lease, "hls")
-    memory.record_label_intents(["bug", "priority-high", "size/small"], ORIGINS)
+    history = store.conversations.history(lease, "hls")
+    history.record_label_intents(["bug", "priority-high", "size/small"], ORIGINS)
     assert feedback(store) == {}
-    memory.mark_labels_set(["bug", "priority-high", "size/small"])
-    memory.mark_labels_set(["bug"])
+    history.mark_labels_set(["bug", "priority-high", "size/small"])
+    history.mark_labels_set(["bug"])
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}}
 
 
-def test_a_label_whose_removal_came_to_nothing_is_not_counted_as_set_again(store: Storage) -> None:
+def test_label_set_again_is_not_counted_twice(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    label(store, lease, "bug")
+    set_labels(store, lease, "bug")
     store.conversations.history(lease, "hls").record_label_intents(["bug"])
     store.conversations.history(lease, "hls").mark_labels_set(["bug"])
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
 
 
-def test_a_label_that_a_person_changes_is_a_correction(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    noted = hear(store, later(store), "bug", "priority-low")
-    assert noted == CorrectionResult(1, (replace(HIGH, became="priority-low"),))
+def test_label_changed_by_a_person_is_a_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    result = record_change(store, begin_later(store), "bug", "priority-low")
+    assert result == CorrectionResult(1, (replace(HIGH, became="priority-low"),))
     assert feedback(store)[PROMPT] == {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 1)}
 
 
-def test_a_correction_that_is_noticed_in_both_ways_is_one(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
-    hear(store, lease, "bug")
-    assert look(store, lease, "bug") == CorrectionResult(2, ())
-    assert hear(store, lease, "bug") == CorrectionResult(1, ())
+def test_correction_recorded_twice_counts_once(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug")
+    assert record_current(store, lease, "bug") == CorrectionResult(2, ())
+    assert record_change(store, lease, "bug") == CorrectionResult(1, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
-def test_what_is_seen_on_the_thread_is_noted_for_all_fields(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    assert look(store, later(store), "question") == CorrectionResult(
+def test_record_current_covers_all_fields(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    assert record_current(store, begin_later(store), "question") == CorrectionResult(
         2, (AppliedLabel("kind", "bug", PROMPT, "question"), replace(HIGH, became=""))
     )
 
 
-def test_another_label_in_place_of_the_first_does_not_count_twice(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
-    hear(store, lease, "bug")
-    hear(store, lease, "bug", "priority-low")
+def test_second_change_of_a_field_does_not_count_twice(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug")
+    record_change(store, lease, "bug", "priority-low")
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
     assert store.repositories.record(lease, "hls").corrections(most=6) == (
         Correction("priority", "priority-high", "priority-low", "Crash"),
     )
 
 
-def test_whoever_takes_back_a_change_has_corrected_nothing(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
-    hear(store, lease, "bug", "priority-low")
-    assert hear(store, lease, "bug", "priority-high") == CorrectionResult(1, (HIGH,))
+def test_reverted_change_withdraws_the_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug", "priority-low")
+    assert record_change(store, lease, "bug", "priority-high") == CorrectionResult(1, (HIGH,))
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
     assert store.repositories.record(lease, "hls").corrections(most=6) == ()
-    hear(store, lease, "bug")
+    record_change(store, lease, "bug")
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
-def test_a_correction_stays_when_we_take_our_label_away_after_it(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
-    hear(store, lease, "bug", "priority-high", "priority-low")
+def test_correction_remains_after_the_bot_removes_its_label(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug", "priority-high", "priority-low")
     store.conversations.history(lease, "hls").delete_labels(["priority-high"])
-    assert look(store, lease, "bug", "priority-low") == CorrectionResult(2, ())
-    assert look(store, lease, "bug", "priority-high").changed == (HIGH,)
+    assert record_current(store, lease, "bug", "priority-low") == CorrectionResult(2, ())
+    assert record_current(store, lease, "bug", "priority-high").changed == (HIGH,)
 
 
-def test_our_own_removal_is_no_correction(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
-    memory = store.conversations.history(lease, "hls")
-    memory.record_label_intents(["priority-high"])
-    assert look(store, lease, "bug") == CorrectionResult(1, ())
-    memory.delete_labels(["priority-high"])
-    assert look(store, lease, "bug") == CorrectionResult(1, ())
+def test_removal_by_the_bot_is_no_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    history = store.conversations.history(lease, "hls")
+    history.record_label_intents(["priority-high"])
+    assert record_current(store, lease, "bug") == CorrectionResult(1, ())
+    history.delete_labels(["priority-high"])
+    assert record_current(store, lease, "bug") == CorrectionResult(1, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
 
 
-def test_what_happened_before_we_set_the_label_is_not_about_it(store: Storage, skew: Skew) -> None:
+def test_change_before_the_label_was_set_is_no_correction(store: Storage, skew: Skew) -> None:
     opened = begin(store, "g1", number=7)
     accept(store, queued("g2", number=7))
-    skew.pass_by(seconds=1)
-    label(store, opened, "priority-high")
+    skew.advance(seconds=1)
+    set_labels(store, opened, "priority-high")
     store.queue.finish(opened, "done", reason=None, took_s=1)
-    assert hear(store, claim(store)) == CorrectionResult(0, ())
+    assert record_change(store, claim(store)) == CorrectionResult(0, ())
 
 
-def test_a_label_of_ours_that_is_older_than_a_month_is_not_judged_any_more(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    skew.pass_by(days=29)
-    lease = later(store, "g2")
-    hear(store, lease, "bug")
+def test_change_of_a_label_older_than_a_month_is_no_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    skew.advance(days=29)
+    lease = begin_later(store, "g2")
+    record_change(store, lease, "bug")
     store.queue.finish(lease, "done", reason=None, took_s=1)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-    skew.pass_by(days=1)
-    assert hear(store, later(store, "g3"), "bug", "priority-high") == CorrectionResult(0, ())
+    skew.advance(days=1)
+    assert record_change(store, begin_later(store, "g3"), "bug", "priority-high") == CorrectionResult(0, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
-def test_labels_of_facts_and_those_from_before_we_kept_whose_they_are_are_not_judged(
-    store: Storage, skew: Skew
-) -> None:
+def test_labels_without_origin_are_not_counted(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=7)
-    label(store, lease, "bug", "priority-high", origins={})
-    skew.pass_by(seconds=1)
-    assert look(store, lease) == CorrectionResult(0, ())
+    set_labels(store, lease, "bug", "priority-high", origins={})
+    skew.advance(seconds=1)
+    assert record_current(store, lease) == CorrectionResult(0, ())
     assert feedback(store) == {}
 
 
-def test_what_a_bot_has_done_to_labels_is_not_taken_for_a_persons_doing(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
+def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
     accept(store, ignored("bot", number=7, action="unlabeled", reason_kind="other bot"))
-    assert look(store, lease) == CorrectionResult(0, ())
-    assert hear(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, became=""),))
+    assert record_current(store, lease) == CorrectionResult(0, ())
+    assert record_change(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, became=""),))
 
 
 @pytest.mark.parametrize(
@@ -193,23 +191,23 @@ def test_what_a_bot_has_done_to_labels_is_not_taken_for_a_persons_doing(store: S
     [{"number": 8}, {"repository_id": 2}, {"action": "edited"}, {"reason_kind": "own account"}],
     ids=["of another thread", "of another repository", "another action", "somebody else"],
 )
-def test_what_a_bot_did_elsewhere_does_not_matter(store: Storage, skew: Skew, other: dict[str, object]) -> None:
-    labelled(store, skew)
-    lease = later(store)
+def test_change_by_a_bot_elsewhere_has_no_effect(store: Storage, skew: Skew, other: dict[str, object]) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
     plain = {"number": 7, "action": "unlabeled", "reason_kind": "other bot"}
     accept(store, ignored("bot", **(plain | other)))
-    assert look(store, lease, "bug").changed == (replace(HIGH, became=""),)
+    assert record_current(store, lease, "bug").changed == (replace(HIGH, became=""),)
 
 
-def test_the_last_corrections_are_told_one_for_each_issue_the_newest_first(store: Storage, skew: Skew) -> None:
+def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, skew: Skew) -> None:
     for number in (1, 2, 3):
-        labelled(store, skew, number)
-        lease = later(store, f"changed-{number}", number)
-        hear(store, lease, "bug", title=f"Issue {number}")
+        set_bug_and_priority(store, skew, number)
+        lease = begin_later(store, f"changed-{number}", number)
+        record_change(store, lease, "bug", title=f"Issue {number}")
         store.queue.finish(lease, "done", reason=None, took_s=1)
-        skew.pass_by(minutes=1)
-    lease = later(store, "again", 1)
-    hear(store, lease, "question", field="kind", title="Issue 1, renamed")
+        skew.advance(minutes=1)
+    lease = begin_later(store, "again", 1)
+    record_change(store, lease, "question", field="kind", title="Issue 1, renamed")
     assert store.repositories.record(lease, "hls").corrections(most=6) == (
         Correction("kind", "bug", "question", "Issue 1, renamed"),
         Correction("priority", "priority-high", "", "Issue 3"),
@@ -218,40 +216,40 @@ def test_the_last_corrections_are_told_one_for_each_issue_the_newest_first(store
     assert len(store.repositories.record(lease, "hls").corrections(most=2)) == 2
 
 
-def test_rule_11_one_repository_sees_nothing_of_another_nor_one_account_of_another(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
-    hear(store, lease, "bug")
+def test_rule_11_corrections_are_separate_by_repository_and_account(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug")
     other = begin(store, "g3", number=7, repository_id=2, repository="octo/other")
     assert store.repositories.record(other, "hls").corrections(most=6) == ()
     assert store.repositories.record(lease, "somebody").corrections(most=6) == ()
-    assert hear(store, lease, "bug", identity="somebody") == CorrectionResult(0, ())
+    assert record_change(store, lease, "bug", identity="somebody") == CorrectionResult(0, ())
 
 
-def test_pull_requests_are_counted_but_are_no_examples_for_issues(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
-    hear(store, lease, "bug", pull_request=True)
+def test_corrections_of_pull_requests_are_counted_but_not_returned(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug", pull_request=True)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
     assert store.repositories.record(lease, "hls").corrections(most=6) == ()
 
 
-def test_rule_10_a_title_is_kept_short_and_without_what_looks_like_a_credential(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    lease = later(store)
+def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
     token = "ghp_" + "a1" * 18
-    hear(store, lease, "bug", title=f"Login fails with {token} {'!' * 200}")
+    record_change(store, lease, "bug", title=f"Login fails with {token} {'!' * 200}")
     (correction,) = store.repositories.record(lease, "hls").corrections(most=6)
     assert token not in correction.title
     assert correction.title.startswith("Login fails with ")
     assert len(correction.title) == 120
 
 
-def test_a_worker_that_lost_its_lease_notes_nothing(store: Storage, skew: Skew) -> None:
-    labelled(store, skew)
-    zombie = later(store)
-    skew.pass_by(minutes=1)
+def test_worker_with_a_lost_lease_records_nothing(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    stale = begin_later(store)
+    skew.advance(minutes=1)
     with pytest.raises(LeaseLost):
-        hear(store, zombie, "bug")
+        record_change(store, stale, "bug")
     with pytest.raises(LeaseLost):
-        look(store, zombie, "bug")
+        record_current(store, stale, "bug")

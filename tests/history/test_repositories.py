@@ -1,4 +1,4 @@
-"""What we remember of a repository across its threads."""
+"""History of a repository across its conversations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FAILED = Failure(
 )
 
 
-def test_failed_steps_are_remembered_for_their_workflow_the_newest_first(store: Storage, skew: Skew) -> None:
+def test_failures_of_a_workflow_are_returned_newest_first(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
-    skew.pass_by(seconds=10)
+    skew.advance(seconds=10)
     later = replace(FAILED, run_id=71, branch="mona:fix", head_sha="bbb")
     store.repositories.save(
         lease,
@@ -34,7 +34,7 @@ def test_failed_steps_are_remembered_for_their_workflow_the_newest_first(store: 
     assert [failure.run_id for failure in store.repositories.record(lease, "hls").failures(6, days=30)] == [72]
 
 
-def test_a_step_that_is_noted_twice_is_one(store: Storage) -> None:
+def test_failure_saved_twice_is_stored_once(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
     store.repositories.save(
@@ -54,30 +54,30 @@ def test_a_step_that_is_noted_twice_is_one(store: Storage) -> None:
     assert len(store.repositories.record(lease, "hls").failures(5, days=30)) == 2
 
 
-def test_failures_are_forgotten_after_a_month(store: Storage, skew: Skew) -> None:
+def test_failures_expire_after_a_month(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
-    skew.pass_by(days=29)
+    skew.advance(days=29)
     assert store.repositories.record(lease, "hls").failures(5, days=28) == ()
     assert store.repositories.record(lease, "hls").failures(5, days=30) == (FAILED,)
-    skew.pass_by(days=2)
+    skew.advance(days=2)
     assert store.repositories.record(lease, "hls").failures(5, days=365) == ()
 
 
-def test_one_repository_knows_nothing_of_another(store: Storage) -> None:
+def test_failures_are_separate_by_repository(store: Storage) -> None:
     store.repositories.save(begin(store, "g1", number=None), HistoryUpdate((FAILED,)))
     other = begin(store, "g2", number=None, repository_id=2, repository="octo/other")
     assert store.repositories.record(other, "hls").failures(5, days=30) == ()
 
 
-def test_a_worker_that_lost_its_lease_notes_nothing(store: Storage, skew: Skew) -> None:
-    zombie = begin(store, "g1", number=None)
-    skew.pass_by(minutes=1)
+def test_worker_with_a_lost_lease_saves_nothing(store: Storage, skew: Skew) -> None:
+    stale = begin(store, "g1", number=None)
+    skew.advance(minutes=1)
     with pytest.raises(LeaseLost):
-        store.repositories.save(zombie, HistoryUpdate((FAILED,)))
+        store.repositories.save(stale, HistoryUpdate((FAILED,)))
 
 
-def test_a_thread_has_our_comment_once_we_wrote_it_as_this_account(store: Storage) -> None:
+def test_has_comment_depends_on_conversation_family_and_account(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     assert not store.repositories.record(lease, "hls").has_comment(7, "onboarding")
     store.conversations.history(lease, "hls").store_comment("onboarding", 900, "digest")
@@ -87,30 +87,30 @@ def test_a_thread_has_our_comment_once_we_wrote_it_as_this_account(store: Storag
     assert not store.repositories.record(lease, "other").has_comment(7, "onboarding")
 
 
-def test_a_lease_may_be_about_another_thread_than_its_delivery(store: Storage) -> None:
-    """A workflow's run is queued under no thread; what comes of it is remembered under its pull request's."""
+def test_lease_can_be_moved_to_another_conversation(store: Storage) -> None:
+    """A workflow run is queued without a conversation; its comment belongs to its pull request."""
     lease = begin(store, "g1", number=None).about(13)
     assert lease.conversation_key == "1#13"
     store.conversations.history(lease, "hls").store_comment("workflows", 901, "digest")
     assert store.repositories.record(lease, "hls").has_comment(13, "workflows")
 
 
-END = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
+RESULT = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
 
 
-def test_ends_of_runs_are_remembered_the_latest_first_whenever_they_were_told(store: Storage, skew: Skew) -> None:
+def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
-    again = replace(END, attempt=2, passed=True)
-    store.repositories.save(lease, HistoryUpdate(ends=(again,)))
-    skew.pass_by(seconds=10)
-    store.repositories.save(lease, HistoryUpdate(ends=(END, replace(END, run_id=71, run_number=42), again)))
+    rerun = replace(RESULT, attempt=2, passed=True)
+    store.repositories.save(lease, HistoryUpdate(ends=(rerun,)))
+    skew.advance(seconds=10)
+    store.repositories.save(lease, HistoryUpdate(ends=(RESULT, replace(RESULT, run_id=71, run_number=42), rerun)))
     assert [end.order for end in store.repositories.record(lease, "hls").ends(5)] == [(42, 1), (41, 2), (41, 1)]
     assert store.repositories.record(lease, "hls").ends(6) == ()
-    skew.pass_by(days=31)
+    skew.advance(days=31)
     assert store.repositories.record(lease, "hls").ends(5) == ()
 
 
-def test_who_asks_about_a_thread_is_told_what_was_said_on_it_about_other_things(store: Storage) -> None:
+def test_of_conversation_includes_deliveries_posted_there(store: Storage) -> None:
     store.queue.set_posted_on(begin(store, "g1", number=None), 13)
     begin(store, "g2", number=12)
     assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 13)] == ["g1"]

@@ -1,4 +1,4 @@
-"""Deliveries, leases and a clock for the store's tests."""
+"""Deliveries, leases and a clock for the tests of the queue, the database and the history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hls_handler.storage import Storage
 
 
 class Skew:
-    """How far the database's clock is ahead, so that no test sleeps."""
+    """Clock skew of the database, so that a test can let time pass without sleeping."""
 
     def __init__(self) -> None:
         self._ahead = timedelta()
@@ -21,17 +21,17 @@ class Skew:
     def __call__(self) -> timedelta:
         return self._ahead
 
-    def pass_by(self, **span: float) -> None:
-        """`pass_by(minutes=5)`."""
+    def advance(self, **span: float) -> None:
+        """Let time pass: `advance(minutes=5)`."""
         self._ahead += timedelta(**span)
 
 
-ALIKE: Mapping[str, Any] = {"number": 7, "body": b"{}"}
-"""What deliveries of one body have in common: it says of which number it is."""
+SAME_BODY: Mapping[str, Any] = {"number": 7, "body": b"{}"}
+"""Fields of deliveries with the same body: a body belongs to one number."""
 
 
 def queued(guid: str, **other: Any) -> NewDelivery:
-    """An issue opened in octo/widgets; a number of its own unless one is given, and a body that no other has."""
+    """An issue opened in octo/widgets, with a unique number and a unique body unless `other` has them."""
     body = other.pop("body", b'{"delivery": "%s"}' % guid.encode())
     number = int(hashlib.sha256(guid.encode()).hexdigest()[:8], 16)
     fields: dict[str, Any] = {
@@ -69,35 +69,35 @@ def claim(store: Storage, *, worker: str = "worker", max_crashes: int = 10) -> L
     return lease
 
 
-def claim_nothing(store: Storage) -> bool:
+def nothing_is_due(store: Storage) -> bool:
     return store.queue.claim(worker="worker", lease_s=30, max_crashes=10) is None
 
 
 def begin(store: Storage, guid: str, **other: Any) -> Lease:
-    """Accept a delivery and claim it; nothing else may be due."""
+    """Accept a delivery and claim it; no other delivery may be due."""
     accept(store, queued(guid, **other))
     return claim(store)
 
 
-def bury(store: Storage, guid: str) -> None:
-    """Accept a delivery and have it fail for good."""
+def dead_letter(store: Storage, guid: str) -> None:
+    """Accept a delivery and dead-letter it."""
     store.queue.dead_letter(begin(store, guid), reason="issue is locked")
 
 
 def state_of(store: Storage, guid: str) -> str:
     row = store.deliveries.find(guid)
-    assert row is not None, f"{guid} is lost"
+    assert row is not None, f"{guid} is not stored"
     return row.state
 
 
-def answered(store: Storage, lease: Lease, answer: ValidReply, *, index: int = 0, is_last: bool = False) -> None:
-    """Claude was asked, and answered so."""
-    call_id = asked(store, lease, answer.prompt_id, index=index)
-    store.calls.end(lease, call_id, outcome="ok", usage=answer.usage, error=None, reply=answer, is_last=is_last)
+def record_reply(store: Storage, lease: Lease, reply: ValidReply, *, index: int = 0, is_last: bool = False) -> None:
+    """Record a call to Claude with its reply."""
+    call_id = start_call(store, lease, reply.prompt_id, index=index)
+    store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, is_last=is_last)
 
 
-def asked(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
-    """A call to Claude that has begun; its number."""
+def start_call(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
+    """Record the start of a call to Claude; returns its id."""
     return store.calls.begin(
         lease,
         index=index,

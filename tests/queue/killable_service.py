@@ -1,4 +1,4 @@
-"""A service in small, to be killed: it accepts deliveries and works on them until then, and says what it did."""
+"""A small service that a test kills: it accepts and processes deliveries, and prints each accepted and saved GUID."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hls_handler.storage import Storage
 from tests.queue.builders import queued
 
 
-def say(lock: threading.Lock, what: str, guid: str) -> None:
+def report(lock: threading.Lock, what: str, guid: str) -> None:
     with lock:
         sys.stdout.write(f"{what} {guid}\n")
         sys.stdout.flush()
@@ -20,34 +20,34 @@ def say(lock: threading.Lock, what: str, guid: str) -> None:
 
 def work(store: Storage, wake: threading.Event, lock: threading.Lock) -> None:
     while True:
-        lease = store.queue.claim(worker="victim", lease_s=300, max_crashes=20)
+        lease = store.queue.claim(worker="worker", lease_s=300, max_crashes=20)
         if lease is None:
             wake.wait(store.queue.seconds_until_due())
             wake.clear()
             continue
         store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
-        say(lock, "remembered", lease.guid)
+        report(lock, "saved", lease.guid)
         store.queue.finish(lease, "done", reason=None, took_s=0)
 
 
-async def send(queue: AcceptQueue, lock: threading.Lock, life: str) -> None:
-    async def one_sender(sender: int) -> None:
+async def send(queue: AcceptQueue, lock: threading.Lock, prefix: str) -> None:
+    async def send_one_after_the_other(sender: int) -> None:
         for i in range(100_000):
-            guid = f"{life}-{sender}-{i}"
+            guid = f"{prefix}-{sender}-{i}"
             await queue.accept(queued(guid, number=i % 10))
-            say(lock, "answered", guid)
+            report(lock, "answered", guid)
 
-    await asyncio.gather(*(one_sender(sender) for sender in range(8)))
+    await asyncio.gather(*(send_one_after_the_other(sender) for sender in range(8)))
 
 
 def main() -> None:
-    url, life = sys.argv[1:]
+    url, prefix = sys.argv[1:]
     store, wake, lock = Storage.open(url), threading.Event(), threading.Lock()
     store.queue.release_all_leases()
     for _ in range(4):
         threading.Thread(target=work, args=(store, wake, lock), daemon=True).start()
     queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=lambda _: wake.set())
-    asyncio.run(send(queue, lock, life))
+    asyncio.run(send(queue, lock, prefix))
 
 
 if __name__ == "__main__":

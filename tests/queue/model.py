@@ -1,4 +1,4 @@
-"""The store as a simple model in memory: what the design says of deliveries, leases and counters, and nothing of SQL.
+"""A simple model in memory of the queue: deliveries, leases and counters as the design defines them, without SQL.
 
 Time is seconds since the model began, and passes only when `now` is changed.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hls_handler.deliveries import PRIORITY_BOT_REQUEST, Checkpoint, Lease, NewDelivery, State
 from hls_handler.events import event_key
 
-EDGES: Mapping[State, frozenset[State]] = {
+TRANSITIONS: Mapping[State, frozenset[State]] = {
     "queued": frozenset({"running", "superseded"}),
     "running": frozenset({"queued", "done", "ignored", "superseded", "dead"}),
     "ignored": frozenset({"queued", "ignored"}),
@@ -20,21 +20,21 @@ EDGES: Mapping[State, frozenset[State]] = {
     "done": frozenset(),
     "superseded": frozenset(),
 }
-"""The only ways that a delivery may go."""
+"""Allowed state transitions of a delivery."""
 
-HOUR_S, HEAD_START_S = 3600, 600
+HOUR_S, PRIORITY_STEP_S = 3600, 600
 
 
 @dataclass(slots=True)
 class Entry:
     """One delivery."""
 
-    order: int  # of acceptance, for the first time
-    new: NewDelivery  # as it was stored last
+    order: int  # of the first acceptance
+    new: NewDelivery  # the delivery stored last
     state: State
     queued_at: float
     due_at: float
-    rank: float = 0.0  # the moment that it counts as queued at
+    priority_time: float = 0.0  # queued_at, moved back by the priority
     attempt: int = 0
     attempts: int = 0
     failures: int = 0
@@ -43,10 +43,10 @@ class Entry:
     lease_until: float = 0.0
     first_failure_at: float | None = None
     digest: bytes | None = None
-    steps: dict[str, str] = field(default_factory=dict)
+    checkpoints: dict[str, str] = field(default_factory=dict)
 
-    def go(self, state: State) -> None:
-        assert state in EDGES[self.state], f"{self.new.guid}: {self.state} to {state}"
+    def transition_to(self, state: State) -> None:
+        assert state in TRANSITIONS[self.state], f"{self.new.guid}: {self.state} to {state}"
         self.state = state
 
 
@@ -60,96 +60,99 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the sender of a delivery is to be told; a replay may repeat any of several."""
+class AcceptResult:
+    """Expected result of accepting a delivery; a replay may repeat any of several deliveries."""
 
     outcome: str
-    repeated: frozenset[tuple[str, State]]  # GUID and state
+    duplicates_of: frozenset[tuple[str, State]]  # GUID and state
 
 
-def next_of(ready: Iterable[Entry]) -> Entry | None:
-    """Who goes first of those that may: a wish before a pull request before the rest, each with ten minutes' start."""
-    return min(ready, key=lambda entry: (entry.rank, entry.order), default=None)
+def choose_next(ready: Iterable[Entry]) -> Entry | None:
+    """The entry to run next: by time of acceptance, moved back by ten minutes for each step of priority."""
+    return min(ready, key=lambda entry: (entry.priority_time, entry.order), default=None)
 
 
 class Model:
-    """What the store should be like after what was done to it."""
+    """Expected state of the storage after each operation."""
 
     def __init__(self, *, replay_window_s: float, lease_s: float, max_crashes: int) -> None:
         self._replay_window_s, self._lease_s, self._max_crashes = replay_window_s, lease_s, max_crashes
         self.now = 0.0
         self.entries: dict[str, Entry] = {}
         self.counters: Counter[tuple[str, str]] = Counter()
-        self.locks: dict[str, tuple[str, float]] = {}  # name to the holder's GUID, and until when
+        self.locks: dict[str, tuple[str, float]] = {}  # name to the holder's GUID and the end
         self.calls: dict[int, Call] = {}
-        self.held_until: dict[str, float] = {}  # by the pace's name
+        self.held_until: dict[str, float] = {}  # by the rate limit's name
         self.paused: set[str] = set()  # repositories, and "" for everything
 
-    def accept(self, batch: Sequence[NewDelivery]) -> list[Answer]:
-        """A batch is one transaction: what it supersedes is superseded after all of it was stored."""
-        answers = []
+    def accept(self, batch: Sequence[NewDelivery]) -> list[AcceptResult]:
+        """Accept a batch in one transaction: it supersedes other deliveries after all of its own are stored."""
+        results = []
         stored = {}
         for new in batch:
             self.counters.update([("webhooks", ""), ("event", event_key(new.event, new.action))])
             if new.repository is not None:
                 self.counters["repository", new.repository] += 1
-            answer = self._answer(new)
-            answers.append(answer)
-            if answer.outcome in ("queued", "ignored"):
-                self._put(new)
+            result = self._decide(new)
+            results.append(result)
+            if result.outcome in ("queued", "ignored"):
+                self._store(new)
                 stored[new.guid] = new
             else:
-                self.counters["outcome", answer.outcome] += 1
+                self.counters["outcome", result.outcome] += 1
         for new in stored.values():
             self._supersede_by(new)
-        return answers
+        return results
 
     def claim(self, *, concurrency: int) -> Entry | None:
-        """The delivery to work on next. Leases that ran out are taken back before."""
+        """Claim the next delivery, after ending the leases that have expired."""
         for entry in self.entries.values():
             if entry.state == "running" and entry.lease_until <= self.now:
-                self._take_back(entry)
-        chosen = next_of(entry for entry in self.may_begin(concurrency) if entry.due_at <= self.now)
+                self._expire_lease(entry)
+        chosen = choose_next(entry for entry in self.claimable(concurrency) if entry.due_at <= self.now)
         if chosen is not None:
-            chosen.go("running")
+            chosen.transition_to("running")
             chosen.attempt += 1
             chosen.progressed = False
             chosen.lease_until = self.now + self._lease_s
         return chosen
 
-    def may_begin(self, concurrency: int) -> list[Entry]:
-        """The queued ones that nothing but time keeps waiting: a pause, a place, or another delivery of their thread,
-        which runs, or is older and open."""
+    def claimable(self, concurrency: int) -> list[Entry]:
+        """Queued deliveries that may run once they are due.
+
+        A pause, the concurrency limit and another delivery of the conversation, which runs or is older and queued,
+        block the others.
+        """
         if "" in self.paused or sum(entry.state == "running" for entry in self.entries.values()) >= concurrency:
             return []
         return [
             entry
             for entry in self.entries.values()
-            if entry.state == "queued" and entry.new.repository not in self.paused and not self._before(entry)
+            if entry.state == "queued" and entry.new.repository not in self.paused and not self._blocking(entry)
         ]
 
     def seconds_until_due(self, *, concurrency: int) -> float | None:
-        moments = [entry.due_at for entry in self.may_begin(concurrency)]
+        moments = [entry.due_at for entry in self.claimable(concurrency)]
         moments += [entry.lease_until for entry in self.entries.values() if entry.state == "running"]
         return max(0.0, min(moments) - self.now) if moments else None
 
-    def holds(self, lease: Lease) -> bool:
-        """Whether the lease is the delivery's present one."""
+    def is_held(self, lease: Lease) -> bool:
+        """Return whether the lease is the delivery's current one."""
         entry = self.entries[lease.guid]
         return entry.state == "running" and entry.attempt == lease.attempt and entry.lease_until > self.now
 
     def renew(self, guid: str) -> None:
         self.entries[guid].lease_until = self.now + self._lease_s
 
-    def remember(self, guid: str, kept: Sequence[Checkpoint]) -> None:
-        """A step is progress."""
+    def save_checkpoints(self, guid: str, checkpoints: Sequence[Checkpoint]) -> None:
+        """Save checkpoints, which count as progress."""
         entry = self.entries[guid]
-        entry.steps |= {step.name: step.value for step in kept}
+        entry.checkpoints |= {checkpoint.name: checkpoint.value for checkpoint in checkpoints}
         entry.progressed, entry.crashes, entry.first_failure_at = True, 0, None
 
     def finish(self, guid: str, state: State, *, kind: str | None, handler: str | None) -> None:
         entry = self.entries[guid]
-        self._leave(entry, state)
+        self._stop_running(entry, state)
         self._count_end(entry, kind=kind, handler=handler)
         if state == "ignored":
             entry.digest = None
@@ -157,79 +160,81 @@ class Model:
             self.counters["processing_count", ""] += 1
             self.counters["recovered_by_retry", ""] += entry.failures > 0
 
-    def postpone(self, guid: str, *, by_s: float, failed: bool, counts: bool) -> None:
+    def reschedule(self, guid: str, *, by_s: float, failed: bool, counts: bool) -> None:
         entry = self.entries[guid]
-        self._leave(entry, "queued")
+        self._stop_running(entry, "queued")
         entry.due_at = self.now + by_s
         entry.attempts += counts
         entry.failures += failed
         if failed and entry.first_failure_at is None:
             entry.first_failure_at = self.now
 
-    def requeue(self, guid: str) -> State:
-        """A dead one begins anew; one that waits is due now; another is left alone.
+    def retry(self, guid: str) -> State:
+        """Reset a dead delivery, make a queued one due, and leave others unchanged.
 
-        It is a person's wish from now on, and never goes later for that.
+        It gets the priority of a person's request, and is never delayed by it.
         """
         entry = self.entries[guid]
         if entry.state == "dead":
-            self._begin_anew(entry, PRIORITY_BOT_REQUEST)
-            entry.go("queued")
+            self._reset(entry, PRIORITY_BOT_REQUEST)
+            entry.transition_to("queued")
         if entry.state == "queued":
             entry.due_at = self.now
-            entry.rank = min(entry.rank, self.now - PRIORITY_BOT_REQUEST * HEAD_START_S)
+            entry.priority_time = min(entry.priority_time, self.now - PRIORITY_BOT_REQUEST * PRIORITY_STEP_S)
         return entry.state
 
     def release_all_leases(self) -> int:
-        held = [entry for entry in self.entries.values() if entry.state == "running" and entry.lease_until > self.now]
-        for entry in held:
+        leases = [entry for entry in self.entries.values() if entry.state == "running" and entry.lease_until > self.now]
+        for entry in leases:
             entry.lease_until = self.now
-        return len(held)
+        return len(leases)
 
-    def wait_no_more(self) -> int:
+    def reschedule_waiting(self) -> int:
         self.held_until.clear()
         waiting = [entry for entry in self.entries.values() if entry.state == "queued" and entry.due_at > self.now]
         for entry in waiting:
             entry.due_at = self.now
         return len(waiting)
 
-    def hold_pace(self, pace: str, *, for_s: float) -> None:
-        self.held_until[pace] = max(self.held_until.get(pace, 0.0), self.now + for_s)
+    def hold(self, name: str, *, for_s: float) -> None:
+        self.held_until[name] = max(self.held_until.get(name, 0.0), self.now + for_s)
 
-    def lock(self, guid: str, name: str, *, ttl_s: float) -> bool:
-        """Whether the delivery has the lock now."""
+    def acquire_lock(self, guid: str, name: str, *, ttl_s: float) -> bool:
+        """Try to acquire a lock; returns whether the delivery holds it now."""
         holder, until = self.locks.get(name, (guid, 0.0))
-        free = holder == guid or until <= self.now
-        if free:
+        is_free = holder == guid or until <= self.now
+        if is_free:
             self.locks[name] = (guid, self.now + ttl_s)
-        return free
+        return is_free
 
-    def unlock(self, guid: str) -> None:
-        self.locks = {name: held for name, held in self.locks.items() if held[0] != guid}
+    def release_locks(self, guid: str) -> None:
+        self.locks = {name: leases for name, leases in self.locks.items() if leases[0] != guid}
 
     def calls_last_hour(self) -> int:
-        """What Claude did not take up costs nothing."""
+        """Calls that Claude did not process are not counted."""
         return sum(call.began_at > self.now - HOUR_S and call.outcome != "unavailable" for call in self.calls.values())
 
     def newer_head(self, lease: Lease) -> str | None:
         heads = [
             entry.new.head_sha
-            for entry in self._newer(lease)
+            for entry in self._newer_deliveries(lease)
             if entry.new.event == "pull_request" and entry.new.head_sha and entry.state in ("queued", "running", "done")
         ]
         return heads[-1] if heads and heads[-1] != lease.head_sha else None
 
     def closed_since(self, lease: Lease) -> bool:
-        actions = [entry.new.action for entry in self._newer(lease) if entry.new.event in ("issues", "pull_request")]
-        turns = [action for action in actions if action in ("closed", "deleted", "transferred", "reopened")]
-        return bool(turns) and turns[-1] != "reopened"
+        actions = [
+            entry.new.action for entry in self._newer_deliveries(lease) if entry.new.event in ("issues", "pull_request")
+        ]
+        closings = [action for action in actions if action in ("closed", "deleted", "transferred", "reopened")]
+        return bool(closings) and closings[-1] != "reopened"
 
-    def _newer(self, lease: Lease) -> list[Entry]:
-        own = self.entries[lease.guid]
-        newer = [entry for entry in self.entries.values() if entry.order > own.order]
-        return [entry for entry in newer if entry.new.conversation_key == own.new.conversation_key is not None]
+    def _newer_deliveries(self, lease: Lease) -> list[Entry]:
+        current = self.entries[lease.guid]
+        newer = [entry for entry in self.entries.values() if entry.order > current.order]
+        return [entry for entry in newer if entry.new.conversation_key == current.new.conversation_key is not None]
 
-    def _before(self, entry: Entry) -> list[Entry]:
+    def _blocking(self, entry: Entry) -> list[Entry]:
         others = [
             other
             for other in self.entries.values()
@@ -241,14 +246,14 @@ class Model:
             if other.state == "running" or (other.state == "queued" and other.order < entry.order)
         ]
 
-    def _answer(self, new: NewDelivery) -> Answer:
-        """A GUID is worked on once, unless the same delivery comes again after it was ignored or has failed for good.
+    def _decide(self, new: NewDelivery) -> AcceptResult:
+        """A GUID is processed once, unless the same delivery is sent again after it was ignored or dead-lettered.
 
-        A body is worked on once, whatever its GUID.
+        A body is processed once, whatever its GUID.
         """
-        known = self.entries.get(new.guid)
-        if known is not None and not (known.state in ("dead", "ignored") and _is_same(known, new)):
-            return Answer("duplicate", frozenset({(new.guid, known.state)}))
+        stored = self.entries.get(new.guid)
+        if stored is not None and not (stored.state in ("dead", "ignored") and _is_redelivery(stored, new)):
+            return AcceptResult("duplicate", frozenset({(new.guid, stored.state)}))
         if new.state == "queued":
             since = self.now - self._replay_window_s
             same_body = [
@@ -257,59 +262,59 @@ class Model:
                 if guid != new.guid
                 and entry.digest == new.digest
                 and entry.queued_at >= since
-                # A body names both: with others, it would be another one.
+                # The body contains both, so another repository or number means another body.
                 and (entry.new.repository, entry.new.number) == (new.repository, new.number)
             ]
             if same_body:
-                return Answer("replay", frozenset(same_body))
-        return Answer(new.state, frozenset({(new.guid, new.state)}))
+                return AcceptResult("replay", frozenset(same_body))
+        return AcceptResult(new.state, frozenset({(new.guid, new.state)}))
 
-    def _put(self, new: NewDelivery) -> None:
+    def _store(self, new: NewDelivery) -> None:
         entry = self.entries.get(new.guid)
         if entry is None:
             entry = Entry(len(self.entries), new, new.state, self.now, self.now)
             self.entries[new.guid] = entry
         else:
-            entry.go(new.state)
+            entry.transition_to(new.state)
             entry.new = new
-        self._begin_anew(entry, new.priority)
+        self._reset(entry, new.priority)
         entry.due_at += new.settle_s
         entry.digest = new.digest if new.state == "queued" else None
         if new.state == "ignored":
             self._count_end(entry, kind=new.reason_kind)
 
-    def _begin_anew(self, entry: Entry, priority: int) -> None:
-        """Its steps are kept."""
+    def _reset(self, entry: Entry, priority: int) -> None:
+        """Reset everything but the checkpoints."""
         entry.queued_at = entry.due_at = self.now
-        entry.rank = self.now - priority * HEAD_START_S
+        entry.priority_time = self.now - priority * PRIORITY_STEP_S
         entry.attempts = entry.failures = entry.crashes = 0
         entry.first_failure_at = None
 
     def _supersede_by(self, new: NewDelivery) -> None:
-        own = self.entries[new.guid]
+        entry = self.entries[new.guid]
         for older in self.entries.values():
-            of_thread = older.new.conversation_key == new.conversation_key is not None and older.order < own.order
+            of_thread = older.new.conversation_key == new.conversation_key is not None and older.order < entry.order
             if older.state != "queued" or not of_thread:
                 continue
             older_commit = older.new.event == "pull_request" and older.new.head_sha not in (None, new.head_sha)
             if new.supersedes == "thread" or (new.supersedes == "older_commits" and older_commit):
-                older.go("superseded")
+                older.transition_to("superseded")
                 self._count_end(older)
 
-    def _take_back(self, entry: Entry) -> None:
-        """Its worker died: that counts, unless it had got a step further."""
+    def _expire_lease(self, entry: Entry) -> None:
+        """End an expired lease; it counts as a crash unless a checkpoint was saved."""
         entry.crashes += not entry.progressed
         if entry.crashes < self._max_crashes:
-            self._leave(entry, "queued")
+            self._stop_running(entry, "queued")
             entry.due_at = self.now
         else:
-            self._leave(entry, "dead")
+            self._stop_running(entry, "dead")
             self._count_end(entry)
 
-    def _leave(self, entry: Entry, state: State) -> None:
-        """What does not run holds no lock."""
-        entry.go(state)
-        self.locks = {name: held for name, held in self.locks.items() if held[0] != entry.new.guid}
+    def _stop_running(self, entry: Entry, state: State) -> None:
+        """Change the state and release the locks: only running deliveries hold locks."""
+        entry.transition_to(state)
+        self.locks = {name: leases for name, leases in self.locks.items() if leases[0] != entry.new.guid}
 
     def _count_end(self, entry: Entry, *, kind: str | None = None, handler: str | None = None) -> None:
         self.counters["outcome", entry.state] += 1
@@ -321,8 +326,8 @@ class Model:
             self.counters["ignored", kind or "other"] += 1
 
 
-def _is_same(known: Entry, new: NewDelivery) -> bool:
-    """Whether a GUID comes with the delivery that it came with before: about the same, and saying the same."""
-    said = {known.digest, new.digest} - {None}
-    about = [(one.event, one.repository_id, one.number) for one in (known.new, new)]
-    return len(said) <= 1 and about[0] == about[1]
+def _is_redelivery(stored: Entry, new: NewDelivery) -> bool:
+    """Return whether a delivery with a known GUID has the same subject and the same body as before."""
+    digests = {stored.digest, new.digest} - {None}
+    subjects = [(one.event, one.repository_id, one.number) for one in (stored.new, new)]
+    return len(digests) <= 1 and subjects[0] == subjects[1]

@@ -1,4 +1,4 @@
-"""What came after a delivery on its thread."""
+"""`find_newer`: later deliveries of the same conversation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import NewDelivery
 from hls_handler.queue.delivery_queue import Newer
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, answered, begin, claim, ignored, push, queued
+from tests.queue.builders import accept, begin, claim, ignored, push, queued, record_reply
 
 PROMPT = "issues/analyze"
 REPLY = IssueResponse(worth_saying=True, answer="42", certain=True)
@@ -36,7 +36,7 @@ def _work_on_push(store: Storage) -> None:
     ],
     ids=["nothing", "a push", "same commit", "two pushes", "pushed back", "other thread", "other event", "ignored"],
 )
-def test_newer_head_is_the_commit_that_the_thread_is_at_now(
+def test_head_sha_is_the_newest_commit_of_the_pull_request(
     store: Storage, newer: list[NewDelivery], head: str | None
 ) -> None:
     _work_on_push(store)
@@ -45,7 +45,7 @@ def test_newer_head_is_the_commit_that_the_thread_is_at_now(
     assert store.queue.find_newer(lease, PROMPT).head_sha == head
 
 
-def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Storage) -> None:
+def test_head_sha_includes_finished_deliveries(store: Storage) -> None:
     accept(store, push("g1", "aaa"))
     store.queue.dead_letter(claim(store), reason="locked")
     accept(store, push("g2", "bbb"))
@@ -55,7 +55,7 @@ def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Storage) ->
 
 
 @pytest.mark.parametrize(
-    ("later", "closed"),
+    ("events", "closed"),
     [
         ([], False),
         ([("issues", "closed")], True),
@@ -69,12 +69,12 @@ def test_a_newer_commit_that_was_worked_on_already_counts_too(store: Storage) ->
         ([("issues", "edited")], False),
     ],
 )
-def test_closed_since_follows_what_happened_to_the_thread(
-    store: Storage, later: list[tuple[str, str]], closed: bool
+def test_is_closed_follows_the_events_of_the_conversation(
+    store: Storage, events: list[tuple[str, str]], closed: bool
 ) -> None:
     accept(store, ignored("before", number=7, action="closed"))
     lease = begin(store, "g1", number=7, action="reopened")
-    accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(later)))
+    accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(events)))
     accept(store, ignored("elsewhere", number=8, action="closed"))
     assert store.queue.find_newer(lease, PROMPT).is_closed is closed
 
@@ -92,12 +92,12 @@ def test_closed_since_follows_what_happened_to_the_thread(
     ],
     ids=["the same", "changed since", "longer name", "like it", "a shadow's", "dry run", "not posted"],
 )
-def test_a_newer_event_that_the_same_prompt_answered_is_known(
+def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     store: Storage, prompt_id: str, index: int, posting: Literal["done", "dry_run", "failed"], is_answered: bool
 ) -> None:
     store.queue.dead_letter(begin(store, "older", number=7), reason="issue is locked")
     lease = begin(store, "newer", number=7)
-    answered(store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
+    record_reply(store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
     store.queue.set_status(lease, posting=posting)
     store.queue.finish(lease, "done", reason=None, took_s=1)
     store.queue.retry("older")
@@ -108,7 +108,7 @@ def test_a_newer_event_that_the_same_prompt_answered_is_known(
     assert store.queue.find_newer(begin(store, "newest", number=7), PROMPT).is_answered is False
 
 
-def test_a_delivery_without_a_thread_is_never_overtaken(store: Storage) -> None:
+def test_delivery_without_conversation_is_never_superseded(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
     assert store.queue.find_newer(lease, PROMPT) == Newer(head_sha=None, is_closed=False, is_answered=False)

@@ -18,7 +18,7 @@ from tests.queue.builders import accept, ignored, queued, state_of
 
 
 class FakeStore:
-    """Accepts everything, in batches that the test lets go; `down` makes commits fail."""
+    """Accepts every batch once the test calls `commit`; commits raise `down` if it is set."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -43,7 +43,7 @@ class FakeStore:
 
 
 class Committed:
-    """What the queue told after its commits."""
+    """Records the GUIDs of each commit; raises if `broken`."""
 
     def __init__(self) -> None:
         self.answers: list[list[str]] = []
@@ -52,7 +52,7 @@ class Committed:
     def __call__(self, answers: list[Accepted]) -> None:
         self.answers.append([answer.guid for answer in answers])
         if self.broken:
-            raise RuntimeError("cannot wake anybody")
+            raise RuntimeError("cannot wake a worker")
 
 
 Scenario = Callable[[AcceptQueue], Coroutine[Any, Any, None]]
@@ -66,7 +66,7 @@ def run_with(
     timeout_s: float = 60,
     max_waiting_bytes: int = 1_000_000,
 ) -> None:
-    """Run a scenario on an event loop, and then let the queue's thread end."""
+    """Run a scenario on an event loop, then close the queue."""
     queue = AcceptQueue(
         store,
         replay_window_h=lambda: 72,
@@ -81,55 +81,55 @@ def run_with(
         queue.close()
 
 
-async def in_commit(store: FakeStore) -> None:
-    """Wait until the thread stands in a commit."""
+async def wait_for_commit(store: FakeStore) -> None:
+    """Wait until the commit thread is in `FakeStore.accept`."""
     assert await asyncio.to_thread(store.entered.acquire, timeout=30)
 
 
-async def waiting(queue: AcceptQueue, *guids: str) -> list[asyncio.Task[Accepted]]:
-    """Callers that have handed in their deliveries."""
+async def submit(queue: AcceptQueue, *guids: str) -> list[asyncio.Task[Accepted]]:
+    """Start one caller for each delivery; all have submitted it when this returns."""
     tasks = [asyncio.create_task(queue.accept(queued(guid))) for guid in guids]
-    await asyncio.to_thread(int)  # the loop runs meanwhile
+    await asyncio.to_thread(int)  # let the event loop run
     return tasks
 
 
-def test_what_arrives_during_a_commit_goes_together_into_the_next() -> None:
-    store, told = FakeStore(), Committed()
+def test_deliveries_that_arrive_during_a_commit_share_the_next() -> None:
+    store, committed = FakeStore(), Committed()
 
     async def scenario(queue: AcceptQueue) -> None:
-        first = await waiting(queue, "g0")
-        await in_commit(store)
-        others = await waiting(queue, "g1", "g2", "g3")
+        first = await submit(queue, "g0")
+        await wait_for_commit(store)
+        others = await submit(queue, "g1", "g2", "g3")
         store.commit()
-        await in_commit(store)
+        await wait_for_commit(store)
         assert (await first[0]).guid == "g0"
         assert not any(task.done() for task in others)
         store.commit()
         assert [answer.guid for answer in await asyncio.gather(*others)] == ["g1", "g2", "g3"]
 
-    run_with(store, scenario, on_commit=told)
+    run_with(store, scenario, on_commit=committed)
     assert store.batches == [["g0"], ["g1", "g2", "g3"]]
-    assert told.answers == store.batches
+    assert committed.answers == store.batches
 
 
 async def three_together(store: FakeStore, queue: AcceptQueue) -> None:
     """Let a batch of three be the last one."""
-    first = await waiting(queue, "g0")
-    await in_commit(store)
-    others = await waiting(queue, "g1", "g2", "g3")
+    first = await submit(queue, "g0")
+    await wait_for_commit(store)
+    others = await submit(queue, "g1", "g2", "g3")
     store.commit(2)
-    await in_commit(store)
+    await wait_for_commit(store)
     await asyncio.gather(*first, *others)
 
 
-def test_a_commit_that_fails_is_told_to_each_who_waits_and_the_next_is_tried() -> None:
+def test_failed_commit_raises_for_each_caller_and_later_commits_succeed() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
         store.down = StoreUnavailable("disk is full")
-        tasks = await waiting(queue, "g0")
-        await in_commit(store)
-        tasks += await waiting(queue, "g1", "g2")
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1", "g2")
         store.commit(2)
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [str(outcome) for outcome in outcomes] == ["disk is full"] * 3
@@ -142,7 +142,7 @@ def test_a_commit_that_fails_is_told_to_each_who_waits_and_the_next_is_tried() -
     assert store.batches == [["g1"]]
 
 
-def test_an_error_that_nobody_thought_of_does_not_end_the_thread() -> None:
+def test_unexpected_error_does_not_end_the_commit_thread() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
@@ -157,13 +157,13 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_thread() -> None:
     run_with(store, scenario)
 
 
-def test_a_caller_that_is_cancelled_spoils_nothing() -> None:
+def test_cancelled_caller_does_not_affect_others() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        first = await waiting(queue, "g0")
-        await in_commit(store)
-        others = await waiting(queue, "g1", "g2")
+        first = await submit(queue, "g0")
+        await wait_for_commit(store)
+        others = await submit(queue, "g1", "g2")
         first[0].cancel()
         others[0].cancel()
         store.commit(2)
@@ -173,18 +173,18 @@ def test_a_caller_that_is_cancelled_spoils_nothing() -> None:
     assert store.batches == [["g0"], ["g1", "g2"]]
 
 
-def test_who_is_not_answered_in_time_is_told_no_and_not_stored_later() -> None:
+def test_delivery_that_times_out_is_rejected_and_not_stored_later() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        hanging = (await waiting(queue, "g1"))[0]
-        await in_commit(store)
-        late = (await waiting(queue, "g2"))[0]
+        hanging = (await submit(queue, "g1"))[0]
+        await wait_for_commit(store)
+        late = (await submit(queue, "g2"))[0]
         for task in (hanging, late):
             with pytest.raises(StoreUnavailable, match=r"^the database did not answer within 0\.05 s: see whether"):
                 await task
         store.commit()
-        after = (await waiting(queue, "g3"))[0]
+        after = (await submit(queue, "g3"))[0]
         store.commit()
         assert (await after).guid == "g3"
 
@@ -192,19 +192,19 @@ def test_who_is_not_answered_in_time_is_told_no_and_not_stored_later() -> None:
     assert store.batches == [["g1"], ["g3"]]
 
 
-def test_what_waits_for_a_database_that_hangs_is_bounded() -> None:
+def test_bytes_that_wait_for_a_commit_are_limited() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        tasks = await waiting(queue, "g0")
-        await in_commit(store)
-        tasks += await waiting(queue, "g1")
-        (refused,) = await waiting(queue, "g2")
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1")
+        (rejected,) = await submit(queue, "g2")
         with pytest.raises(StoreUnavailable, match="1 deliveries wait for the database already"):
-            await refused
+            await rejected
         store.commit(2)
         await asyncio.gather(*tasks)
-        tasks = await waiting(queue, "g3")
+        tasks = await submit(queue, "g3")
         store.commit()
         await asyncio.gather(*tasks)
 
@@ -212,28 +212,28 @@ def test_what_waits_for_a_database_that_hangs_is_bounded() -> None:
     assert store.batches == [["g0"], ["g1"], ["g3"]]
 
 
-def test_who_has_given_up_waiting_makes_room_for_another() -> None:
+def test_timed_out_delivery_frees_its_bytes() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        await waiting(queue, "g0")
-        await in_commit(store)
+        await submit(queue, "g0")
+        await wait_for_commit(store)
         for guid in ("g1", "g2"):
             with pytest.raises(StoreUnavailable, match="did not answer"):
-                await (await waiting(queue, guid))[0]
+                await (await submit(queue, guid))[0]
         store.commit()
 
     run_with(store, scenario, timeout_s=0.05, max_waiting_bytes=len(queued("g1").body) + 1)
     assert store.batches == [["g0"]]
 
 
-def test_a_caller_whose_loop_is_gone_spoils_nothing() -> None:
+def test_caller_whose_event_loop_has_closed_does_not_affect_others() -> None:
     store = FakeStore()
     queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=Committed())
 
     async def leave() -> None:
-        await waiting(queue, "g0")
-        await in_commit(store)
+        await submit(queue, "g0")
+        await wait_for_commit(store)
 
     asyncio.run(leave())
     store.commit(2)
@@ -242,7 +242,7 @@ def test_a_caller_whose_loop_is_gone_spoils_nothing() -> None:
     assert store.batches == [["g0"], ["g1"]]
 
 
-def test_a_delivery_that_cannot_be_stored_is_refused_before_it_spoils_a_batch() -> None:
+def test_delivery_that_cannot_be_stored_is_rejected_before_its_batch() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
@@ -253,46 +253,46 @@ def test_a_delivery_that_cannot_be_stored_is_refused_before_it_spoils_a_batch() 
     run_with(store, scenario)
 
 
-def test_whoever_is_told_of_commits_may_fail_and_the_thread_lives() -> None:
-    store, told = FakeStore(), Committed()
+def test_failing_commit_callback_does_not_end_the_commit_thread() -> None:
+    store, committed = FakeStore(), Committed()
 
     async def scenario(queue: AcceptQueue) -> None:
         store.commit(2)
-        told.broken = True
+        committed.broken = True
         with pytest.raises(RuntimeError, match="cannot wake"):
             await queue.accept(queued("g1"))
-        told.broken = False
+        committed.broken = False
         assert (await queue.accept(queued("g2"))).guid == "g2"
 
-    run_with(store, scenario, on_commit=told)
+    run_with(store, scenario, on_commit=committed)
 
 
-def test_counts_need_no_delivery_to_be_committed() -> None:
+def test_counts_are_committed_without_a_delivery() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
         queue.count({("outcome", "pong"): 1})
-        await in_commit(store)
+        await wait_for_commit(store)
         queue.count({("outcome", "pong"): 1})
         queue.count({("outcome", "rejected"): 2})
         store.commit(2)
-        await in_commit(store)
+        await wait_for_commit(store)
 
     run_with(store, scenario)
     assert store.batches == [[], []]
     assert store.counted == [{("outcome", "pong"): 1}, {("outcome", "pong"): 1, ("outcome", "rejected"): 2}]
 
 
-def test_counts_of_a_failed_commit_go_with_the_next_batch() -> None:
+def test_counts_of_a_failed_commit_are_stored_with_the_next_batch() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
         store.down = StoreUnavailable("disk is full")
         queue.count({("outcome", "pong"): 1})
-        await in_commit(store)
+        await wait_for_commit(store)
         store.commit()
-        (task,) = await waiting(queue, "g1")
-        await in_commit(store)
+        (task,) = await submit(queue, "g1")
+        await wait_for_commit(store)
         store.down = None
         store.commit()
         await asyncio.gather(task, return_exceptions=True)
@@ -302,13 +302,13 @@ def test_counts_of_a_failed_commit_go_with_the_next_batch() -> None:
     assert store.counted == [{("outcome", "pong"): 1}]
 
 
-def test_closing_commits_what_waits_and_refuses_what_comes_later() -> None:
+def test_close_commits_waiting_deliveries_and_rejects_later_ones() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        tasks = await waiting(queue, "g0")
-        await in_commit(store)
-        tasks += await waiting(queue, "g1")
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1")
         closing = asyncio.create_task(asyncio.to_thread(queue.close))
         while not queue._is_closed:
             await asyncio.to_thread(int)
@@ -322,23 +322,23 @@ def test_closing_commits_what_waits_and_refuses_what_comes_later() -> None:
     assert store.batches == [["g0"], ["g1"]]
 
 
-def test_a_large_crowd_is_accepted_in_several_batches(store: Storage) -> None:
-    told = Committed()
+def test_many_deliveries_are_accepted_in_several_batches(store: Storage) -> None:
+    committed = Committed()
 
-    async def crowd(queue: AcceptQueue) -> list[Accepted]:
+    async def send_all(queue: AcceptQueue) -> list[Accepted]:
         news = [queued(f"g{i % 600}") for i in range(900)]
         return list(await asyncio.gather(*(queue.accept(new) for new in news)))
 
-    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=told)
-    answers = asyncio.run(crowd(queue))
+    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=committed)
+    answers = asyncio.run(send_all(queue))
     queue.close()
     assert [answer.outcome for answer in answers] == ["queued"] * 600 + ["duplicate"] * 300
     assert len(store.deliveries.newest(limit=1000)) == 600
-    assert max(len(guids) for guids in told.answers) <= 256
+    assert max(len(guids) for guids in committed.answers) <= 256
     assert store.statistics.counters()["webhooks", ""] == 900
 
 
-def test_answers_and_counts_of_a_real_store(store: Storage) -> None:
+def test_results_and_counts_with_a_real_database(store: Storage) -> None:
     accept(store, queued("known"))
     queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=Committed())
     queue.count({("outcome", "pong"): 1})

@@ -1,4 +1,4 @@
-"""Whose turn it is: the decisions, as tables."""
+"""Decisions of the rate limiter and the hourly budget, as tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOW = 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("pace", "reserved", "expected"),
+    ("state", "reserved", "expected"),
     [
         (RateLimitState(0, 0, 0), None, Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW))),
         (RateLimitState(NOW + 1, 0, NOW - 999), None, Slot(False, NOW + 1, RateLimitState(NOW + 1001, 0, NOW - 999))),
@@ -50,73 +50,73 @@ NOW = 1_000_000
     ids=[
         "free",
         "taken, reserves the next",
-        "reserved turn has come",
-        "reserved turn comes too soon after the last one that was taken",
-        "reserved turn is still to come",
-        "reserved turn is a little late",
-        "reserved turn was missed by far",
-        "a late one moves those that nobody has reserved",
-        "reserved turn has come, but the one before was late",
-        "reserved turn is void, the server holds",
+        "reserved slot is due",
+        "reserved slot is too soon after the last granted one",
+        "reserved slot is not due",
+        "reserved slot is slightly late",
+        "reserved slot has expired",
+        "late slot moves the next free one",
+        "reserved slot is due, but the previous one was late",
+        "reserved slot is void during a hold",
         "reserved after the hold",
         "held, none reserved",
     ],
 )
-def test_next_slot(pace: RateLimitState, reserved: int | None, expected: Slot) -> None:
-    assert next_slot(pace, reserved=reserved, interval_ms=1000, now=NOW) == expected
+def test_next_slot(state: RateLimitState, reserved: int | None, expected: Slot) -> None:
+    assert next_slot(state, reserved=reserved, interval_ms=1000, now=NOW) == expected
 
 
-def test_turns_reserved_one_after_the_other_are_an_interval_apart() -> None:
-    pace, slots = RateLimitState(0, 0, 0), []
+def test_reserved_slots_are_one_interval_apart() -> None:
+    state, slots = RateLimitState(0, 0, 0), []
     for _ in range(4):
-        turn = next_slot(pace, reserved=None, interval_ms=250, now=NOW)
-        pace = turn.after
-        slots.append(turn.slot_at)
+        slot = next_slot(state, reserved=None, interval_ms=250, now=NOW)
+        state = slot.after
+        slots.append(slot.slot_at)
     assert slots == [NOW, NOW + 250, NOW + 500, NOW + 750]
 
 
 @pytest.mark.parametrize(
-    ("pace", "interval_ms", "expected"),
+    ("state", "interval_ms", "expected"),
     [
         (RateLimitState(NOW + 20, 0, NOW), 5, Slot(True, NOW + 20, RateLimitState(NOW + 25, 0, NOW + 20))),
         (RateLimitState(NOW + 21, 0, NOW), 5, Slot(False, NOW + 21, RateLimitState(NOW + 26, 0, NOW))),
         (RateLimitState(NOW + 19, 0, NOW - 1), 20, Slot(False, NOW + 19, RateLimitState(NOW + 39, 0, NOW - 1))),
         (RateLimitState(NOW, NOW + 1, NOW - 9), 5, Slot(False, NOW + 1, RateLimitState(NOW + 6, NOW + 1, NOW - 9))),
     ],
-    ids=["close", "not close enough", "turns that are far apart are not taken early", "held for a moment more"],
+    ids=["close", "not close enough", "slots that are far apart are not granted early", "still held"],
 )
-def test_turns_close_together_are_taken_a_little_early(pace: RateLimitState, interval_ms: int, expected: Slot) -> None:
-    assert next_slot(pace, reserved=None, interval_ms=interval_ms, now=NOW) == expected
+def test_close_slots_are_granted_slightly_early(state: RateLimitState, interval_ms: int, expected: Slot) -> None:
+    assert next_slot(state, reserved=None, interval_ms=interval_ms, now=NOW) == expected
 
 
 @given(st.lists(st.integers(0, 3), min_size=100, max_size=300))
-def test_turns_that_are_taken_early_are_not_more_in_the_end(moves: list[int]) -> None:
-    """One who asks again as soon as it had its turn, or was told to wait."""
-    now, pace, taken = NOW, RateLimitState(0, 0, 0), 0
+def test_slots_granted_early_do_not_raise_the_rate(delays: list[int]) -> None:
+    """One caller that asks again immediately after each result."""
+    now, state, taken = NOW, RateLimitState(0, 0, 0), 0
     reserved = None
-    for later in moves:
+    for later in delays:
         now += later
-        turn = next_slot(pace, reserved=reserved, interval_ms=7, now=now)
-        pace, reserved = turn.after, None if turn.is_now else turn.slot_at
-        taken += turn.is_now
+        slot = next_slot(state, reserved=reserved, interval_ms=7, now=now)
+        state, reserved = slot.after, None if slot.is_now else slot.slot_at
+        taken += slot.is_now
     assert taken <= (now - NOW + 20) // 7 + 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3000)), min_size=5, max_size=60))
-def test_turns_are_taken_an_interval_apart_however_late_everybody_is(moves: list[tuple[int, int]]) -> None:
-    """Five who ask again and again, each after a while of its own."""
-    now, pace = NOW, RateLimitState(0, 0, 0)
+def test_slots_are_granted_an_interval_apart_after_any_delays(delays: list[tuple[int, int]]) -> None:
+    """Five callers that ask repeatedly, each after a random delay."""
+    now, state = NOW, RateLimitState(0, 0, 0)
     reserved: dict[int, int] = {}
     taken: list[int] = []
-    for who, later in moves:
+    for who, later in delays:
         now += later
-        turn = next_slot(pace, reserved=reserved.pop(who, None), interval_ms=1000, now=now)
-        pace = turn.after
-        if turn.is_now:
+        slot = next_slot(state, reserved=reserved.pop(who, None), interval_ms=1000, now=now)
+        state = slot.after
+        if slot.is_now:
             taken.append(now)
         else:
-            assert turn.slot_at > now
-            reserved[who] = turn.slot_at
+            assert slot.slot_at > now
+            reserved[who] = slot.slot_at
     assert all(after - before >= 1000 for before, after in itertools.pairwise(taken))
 
 
@@ -131,9 +131,9 @@ def test_turns_are_taken_an_interval_apart_however_late_everybody_is(moves: list
         ([10, 20, 30], 2, 0, 20 + HOUR_MS),
         ([10], 1, 5, 10 + 6 * HOUR_MS),
     ],
-    ids=["none", "room", "full", "one ahead", "a whole hour ahead", "limit was lowered", "far behind"],
+    ids=["none", "room", "full", "one ahead", "a whole hour ahead", "limit was lowered", "five ahead"],
 )
-def test_the_budget_gives_each_who_waits_a_time_of_its_own(
+def test_budget_frees_at_a_different_time_for_each_waiting_delivery(
     started: list[int], limit: int, ahead: int, frees_at: int | None
 ) -> None:
     assert budget_frees_at(started, limit=limit, ahead=ahead) == frees_at

@@ -1,4 +1,4 @@
-"""The bell between processes that share a PostgreSQL. Two stores are as good as two processes here."""
+"""The notifier between processes that share a PostgreSQL database. Two `Storage` objects stand for two processes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.notifier import Notifier
 from hls_handler.storage import Storage
 from tests.postgres import Cluster
-from tests.queue.builders import accept, begin, bury, ignored, queued
+from tests.queue.builders import accept, begin, dead_letter, ignored, queued
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
-class Heard:
-    """Counts, so that a test waits for the next ring and no longer."""
+class WakeUps:
+    """Counts wake-ups, so that a test waits for the next one and no longer."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -35,20 +35,20 @@ class Heard:
 
     def wait_for(self, times: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.times >= times, PATIENCE_S), f"heard {self.times} times"
+            assert self._changed.wait_for(lambda: self.times >= times, TIMEOUT_S), f"woken {self.times} times"
 
 
 @contextmanager
-def listening(url: str) -> Iterator[Heard]:
-    """Heard once already: at the start, for what was missed."""
-    heard = Heard()
-    bell = Notifier(url, on_wake_up=heard)
-    bell.start()
+def listening(url: str) -> Iterator[WakeUps]:
+    """Wake-ups of a running notifier; the first comes at its start, for missed notifications."""
+    wake_ups = WakeUps()
+    notifier = Notifier(url, on_wake_up=wake_ups)
+    notifier.start()
     try:
-        heard.wait_for(1)
-        yield heard
+        wake_ups.wait_for(1)
+        yield wake_ups
     finally:
-        bell.stop()
+        notifier.stop()
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def url(postgres: Cluster, shared_database: str) -> str:
     return postgres.url(shared_database)
 
 
-NEWS: dict[str, Callable[[Storage, Lease], object]] = {
+CHANGES: dict[str, Callable[[Storage, Lease], object]] = {
     "accept": lambda store, _: accept(store, queued("new")),
     "finish": lambda store, lease: store.queue.finish(lease, "done", reason=None, took_s=1),
     "bury": lambda store, lease: store.queue.dead_letter(lease, reason="locked"),
@@ -67,82 +67,80 @@ NEWS: dict[str, Callable[[Storage, Lease], object]] = {
     ),
     "requeue": lambda store, _: store.queue.retry("dead"),
     "resume": lambda store, _: store.pauses.resume("octo/widgets"),
-    "wait_no_more": lambda store, _: store.queue.reschedule_waiting(),
+    "reschedule_waiting": lambda store, _: store.queue.reschedule_waiting(),
 }
 
 
-@pytest.mark.parametrize("news", NEWS)
-def test_what_others_may_have_waited_for_is_heard(url: str, store: Storage, news: str) -> None:
-    bury(store, "dead")
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_of_the_queue_wakes_other_processes(url: str, store: Storage, change: str) -> None:
+    dead_letter(store, "dead")
     lease = begin(store, "g1")
-    with listening(url) as heard:
-        NEWS[news](store, lease)
-        heard.wait_for(2)
+    with listening(url) as wake_ups:
+        CHANGES[change](store, lease)
+        wake_ups.wait_for(2)
 
 
-def test_a_batch_rings_once_and_one_that_makes_no_work_not_at_all(url: str, store: Storage) -> None:
-    with listening(url) as heard:
+def test_batch_notifies_once_and_only_if_it_queues_a_delivery(url: str, store: Storage) -> None:
+    with listening(url) as wake_ups:
         accept(store, ignored("i1"))
         accept(store, *(queued(f"g{n}") for n in range(50)))
-        heard.wait_for(2)
-        accept(store, queued("g0"))  # known already
+        wake_ups.wait_for(2)
+        accept(store, queued("g0"))  # a duplicate
         accept(store, queued("last"))
-        heard.wait_for(3)
-        assert heard.times == 3
+        wake_ups.wait_for(3)
+        assert wake_ups.times == 3
 
 
-def test_what_is_rolled_back_was_never_rung(url: str, store: Storage) -> None:
-    def ring_in_vain() -> None:
+def test_rolled_back_transaction_does_not_notify(url: str, store: Storage) -> None:
+    def notify_and_fail() -> None:
         with store.database.writing() as connection:
             store.database.notify(connection)
             raise ZeroDivisionError
 
-    with listening(url) as heard:
+    with listening(url) as wake_ups:
         with pytest.raises(ZeroDivisionError):
-            ring_in_vain()
+            notify_and_fail()
         accept(store, queued("g1"))
-        heard.wait_for(2)
-        assert heard.times == 2
+        wake_ups.wait_for(2)
+        assert wake_ups.times == 2
 
 
-def test_a_lost_connection_comes_back_and_looks_for_what_was_missed(
+def test_reconnect_wakes_up_for_missed_notifications(
     url: str, store: Storage, postgres: Cluster, shared_database: str
 ) -> None:
-    with listening(url) as heard:
+    with listening(url) as wake_ups:
         postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
-        heard.wait_for(2)
+        wake_ups.wait_for(2)
         accept(store, queued("g1"))
-        heard.wait_for(3)
+        wake_ups.wait_for(3)
 
 
-def test_a_server_that_is_not_there_troubles_nobody(postgres: Cluster) -> None:
-    heard = Heard()
-    bell = Notifier(postgres.url("no_such_database"), on_wake_up=heard)
-    bell.start()
-    bell.stop()
-    assert heard.times == 0
+def test_missing_database_does_not_stop_start_and_stop(postgres: Cluster) -> None:
+    wake_ups = WakeUps()
+    notifier = Notifier(postgres.url("no_such_database"), on_wake_up=wake_ups)
+    notifier.start()
+    notifier.stop()
+    assert wake_ups.times == 0
 
 
-def test_on_sqlite_there_is_nobody_to_listen_to() -> None:
+def test_notifier_starts_no_thread_on_sqlite() -> None:
     threads = threading.active_count()
-    bell = Notifier("sqlite:///data/hls.db", on_wake_up=Heard())
-    bell.start()
+    notifier = Notifier("sqlite:///data/hls.db", on_wake_up=WakeUps())
+    notifier.start()
     assert threading.active_count() == threads
-    bell.stop()
+    notifier.stop()
 
 
-@pytest.mark.parametrize("others", [0, 2])
-def test_a_machine_that_freezes_in_a_transaction_does_not_stop_the_others(
-    url: str, store: Storage, others: int
-) -> None:
-    """It would hold the counters' locks for good: nobody could accept anything."""
+@pytest.mark.parametrize("more_counters", [0, 2])
+def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: Storage, more_counters: int) -> None:
+    """Otherwise it would hold the locks of the counters, and no process could accept a delivery."""
     frozen = Storage.open(url)
 
     def freeze() -> None:
         with frozen.database.writing() as connection:
-            counts = {("webhooks", ""): 1} | {("event", f"e{n}"): 1 for n in range(others)}
+            counts = {("webhooks", ""): 1} | {("event", f"e{n}"): 1 for n in range(more_counters)}
             CounterWriter(frozen.database).add(connection, counts)
-            accept(store, queued("g1"))  # before the other one thaws
+            accept(store, queued("g1"))  # while `frozen` has an open transaction
 
     with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
         freeze()

@@ -1,46 +1,46 @@
-"""Pauses: what comes is kept and waits, what runs ends, and the rest goes on."""
+"""Pauses: new deliveries are stored and wait, running ones end, and other repositories continue."""
 
 from __future__ import annotations
 
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, begin, claim, claim_nothing, queued, state_of
+from tests.queue.builders import accept, begin, claim, nothing_is_due, queued, state_of
 
 
-def test_nothing_is_begun_while_everything_is_paused(store: Storage) -> None:
+def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
     running = begin(store, "g1")
     assert store.pauses.pause(None, reason="an upgrade of the cluster")
     assert [answer.outcome for answer in accept(store, queued("g2"), queued("g3", repository=None, number=None))] == [
         "queued",
         "queued",
     ]
-    assert claim_nothing(store)
+    assert nothing_is_due(store)
     waiting = store.queue.seconds_until_due()
     assert waiting is not None
-    assert waiting > 25  # nobody wakes up in vain
+    assert waiting > 25  # workers do not wake up for paused deliveries
     store.queue.finish(running, "done", reason=None, took_s=1)
     assert store.queue.seconds_until_due() is None
     assert store.pauses.resume(None)
     assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]
 
 
-def test_a_paused_repository_holds_back_its_own_deliveries_only(store: Storage) -> None:
+def test_paused_repository_holds_only_its_own_deliveries(store: Storage) -> None:
     store.pauses.pause("Octo/Widgets", reason=None)
     accept(store, queued("g1"), queued("g2", repository="octo/gadgets", repository_id=2), queued("g3", repository=None))
     assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]
-    assert claim_nothing(store)
+    assert nothing_is_due(store)
     assert store.pauses.resume("octo/WIDGETS")
     assert claim(store).guid == "g1"
 
 
-def test_a_pause_of_everything_does_not_end_that_of_a_repository(store: Storage) -> None:
+def test_resume_of_everything_keeps_the_pause_of_a_repository(store: Storage) -> None:
     accept(store, queued("g1"))
     store.pauses.pause("octo/widgets", reason=None)
     store.pauses.pause(None, reason=None)
     store.pauses.resume(None)
-    assert claim_nothing(store)
+    assert nothing_is_due(store)
 
 
-def test_a_pause_is_begun_once_and_its_reason_may_change(store: Storage) -> None:
+def test_second_pause_changes_only_the_reason(store: Storage) -> None:
     before = store.now()
     assert store.pauses.pause("octo/widgets", reason="noise")
     assert not store.pauses.pause("octo/widgets", reason="still noise")
@@ -51,16 +51,16 @@ def test_a_pause_is_begun_once_and_its_reason_may_change(store: Storage) -> None
     assert before <= widgets.paused_at <= everything.paused_at <= store.now()
 
 
-def test_what_was_not_paused_cannot_be_resumed(store: Storage) -> None:
+def test_resume_returns_false_without_a_pause(store: Storage) -> None:
     assert not store.pauses.resume(None)
     store.pauses.pause(None, reason=None)
     assert not store.pauses.resume("octo/widgets")
     assert (store.pauses.resume(None), store.pauses.resume(None), store.pauses.active()) == (True, False, [])
 
 
-def test_a_newer_push_or_a_retry_while_paused_is_not_begun_either(store: Storage) -> None:
+def test_retried_delivery_is_not_claimed_while_paused(store: Storage) -> None:
     store.queue.dead_letter(begin(store, "g1"), reason="issue is locked")
     store.pauses.pause("octo/widgets", reason=None)
     assert store.queue.retry("g1") == "queued"
-    assert claim_nothing(store)
+    assert nothing_is_due(store)
     assert state_of(store, "g1") == "queued"
