@@ -1,4 +1,4 @@
-"""Worlds to work in, closed when the test ends."""
+"""Fixture that makes worlds, closed when the test ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.work.world import BUG, MakeWorld, World, world
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
-    """Makes a world in which Claude gives these replies, one after the other."""
+    """Function that makes a world in which Claude returns these replies in order."""
     with ExitStack() as stack:
 
         def make(*replies: object, given: Settings | None = None, stands_still: bool = False) -> World:

@@ -1,4 +1,4 @@
-"""A world in which a copy of the shipped prompt runs in the shadow of the shipped one."""
+"""A world in which a copy of the shipped prompt is the shadow prompt."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ ANALYZE = (SHIPPED / "issues/analyze.j2").read_text(encoding="utf-8")
 COMMENT = (SHIPPED / "issues/analyze.comment.md.j2").read_text(encoding="utf-8")
 
 
-def shadowing(own: Path, *, prompt: str = "issues/strict", calls_per_hour: int = 200) -> Settings:
-    """Settings in which issues have a shadow, a copy of the shipped prompt in `own` unless it is another."""
+def shadow_settings(own: Path, *, prompt: str = "issues/strict", calls_per_hour: int = 200) -> Settings:
+    """Settings with a shadow prompt for issues; by default a copy of the shipped prompt in the folder `own`."""
     own.mkdir(exist_ok=True)
     if prompt == "issues/strict":
         write(own, {f"{prompt}.j2": ANALYZE, f"{prompt}.comment.md.j2": COMMENT})
     given = settings()
-    use = Prompts.model_validate({"directory": [own, SHIPPED], "use": {"issues": {"prompt": prompt, "shadow": True}}})
-    brake = given.claude.model_copy(update={"calls_per_hour": calls_per_hour})
-    return given.model_copy(update={"prompts": use, "claude": brake})
+    prompts = Prompts.model_validate(
+        {"directory": [own, SHIPPED], "use": {"issues": {"prompt": prompt, "shadow": True}}}
+    )
+    claude = given.claude.model_copy(update={"calls_per_hour": calls_per_hour})
+    return given.model_copy(update={"prompts": prompts, "claude": claude})
 
 
 _loaded: dict[object, Library] = {}
 
 
-def loaded(given: Settings) -> Library:
-    """What `load_checked` makes of these settings, made once for folders that hold the same."""
+def load_cached(given: Settings) -> Library:
+    """`load_checked`, cached by the content of the prompt folders."""
     texts = (
         tuple((file.relative_to(folder), file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file())
         for folder in given.prompts.folders.values()
@@ -53,23 +55,23 @@ def loaded(given: Settings) -> Library:
     return _loaded[key]
 
 
-def shaded(
+def make_shadow_world(
     make_world: MakeWorld, own: Path, *replies: object, calls_per_hour: int = 200, prompt: str = "issues/strict"
 ) -> World:
-    """A world with an opened issue in which the copy is asked in the shadow of the shipped prompt."""
-    one = make_world(*replies, given=shadowing(own, prompt=prompt, calls_per_hour=calls_per_hour))
-    one.prompts = loaded(one.settings)
+    """A world with an accepted delivery of an opened issue and a shadow prompt."""
+    one = make_world(*replies, given=shadow_settings(own, prompt=prompt, calls_per_hour=calls_per_hour))
+    one.prompts = load_cached(one.settings)
     one.accept()
     return one
 
 
-def kept(one: World) -> Shadowed:
+def stored_shadow(one: World) -> Shadowed:
     found = SHADOWED.decode(one.store.checkpoints.load(GUID).get((SHADOWED.name, 0)))
     assert found is not None
     return found
 
 
-def nameless(ran: Ran | None) -> Ran:
-    """Without the hash of its prompt."""
+def without_hash(ran: Ran | None) -> Ran:
+    """A run with its prompt id without the hash."""
     assert ran is not None
     return replace(ran, prompt_id=ran.prompt_id.partition("@")[0])

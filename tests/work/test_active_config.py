@@ -1,4 +1,4 @@
-"""What is in force follows the settings' file: as a whole, or not at all."""
+"""The active configuration follows the settings file, completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloa
 from hls_handler.work.health import ComponentHealth, Health
 from tests.settings.files import SMALLEST, VARIABLES
 
-LATER: Iterator[int] = count(2_000_000_000)
+MODIFICATION_TIMES: Iterator[int] = count(2_000_000_000)
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 @dataclass
-class Reign:
-    """A settings file, what is in force by it, and what was told of changes."""
+class ReloadSetup:
+    """A settings file, the reloads applied from it, and the health that it reports."""
 
     path: Path
     health: Health = field(default_factory=lambda: Health(lambda: NOON))
-    failing: list[Exception] = field(default_factory=list)  # raised, one for each time something is to be made
-    followed: list[SettingsReload] = field(default_factory=list)
+    failing: list[Exception] = field(default_factory=list)  # raised, one for each configuration to be made
+    applied: list[SettingsReload] = field(default_factory=list)
 
-    def begin(self) -> ConfigReloader:
+    def start(self) -> ConfigReloader:
         file = SettingsFile(self.path, VARIABLES, dotenv=None)
         first = ActiveConfig(
             file.first, RepositoryTable(file.first), cast(ReloadingLibrary, None), cast(BotAccount, None)
         )
-        return ConfigReloader(file, first, make=self._make, follow=self._follow, health=self.health)
+        return ConfigReloader(file, first, make=self._make, follow=self._apply, health=self.health)
 
     def write(self, text: str) -> None:
         self.path.write_text(text, encoding="utf-8")
-        os.utime(self.path, (next(LATER),) * 2)
+        os.utime(self.path, (next(MODIFICATION_TIMES),) * 2)
 
     @property
-    def told(self) -> ComponentHealth:
+    def settings_health(self) -> ComponentHealth:
         return self.health.snapshot().components["settings"]
 
     def _make(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
@@ -55,65 +55,65 @@ class Reign:
             raise self.failing.pop(0)
         return replace(before, settings=settings, table=RepositoryTable(settings))
 
-    def _follow(self, in_force: ActiveConfig, step: SettingsReload) -> None:
-        assert in_force.settings is step.settings
-        self.followed.append(step)
+    def _apply(self, config: ActiveConfig, reload: SettingsReload) -> None:
+        assert config.settings is reload.settings
+        self.applied.append(reload)
 
 
 @pytest.fixture
-def reign(tmp_path: Path) -> Reign:
-    one = Reign(tmp_path / "settings.yaml")
+def setup(tmp_path: Path) -> ReloadSetup:
+    one = ReloadSetup(tmp_path / "settings.yaml")
     one.write(SMALLEST)
     return one
 
 
-def test_unchanged_files_change_nothing(reign: Reign) -> None:
-    renewal = reign.begin()
-    assert renewal.current() is renewal.current() is renewal.latest
-    assert (reign.followed, reign.told.state) == ([], "healthy")
+def test_unchanged_file_is_not_applied(setup: ReloadSetup) -> None:
+    reloader = setup.start()
+    assert reloader.current() is reloader.current() is reloader.latest
+    assert (setup.applied, setup.settings_health.state) == ([], "healthy")
 
 
-def test_a_change_is_in_force_from_the_next_look_on(reign: Reign, caplog: pytest.LogCaptureFixture) -> None:
-    renewal = reign.begin()
-    reign.write(SMALLEST.replace("owner/repo", "owner/other"))
-    assert renewal.latest.table.find("owner/other") is None
+def test_changed_file_is_applied_at_the_next_check(setup: ReloadSetup, caplog: pytest.LogCaptureFixture) -> None:
+    reloader = setup.start()
+    setup.write(SMALLEST.replace("owner/repo", "owner/other"))
+    assert reloader.latest.table.find("owner/other") is None
     with caplog.at_level(logging.INFO):
-        assert renewal.current().table.find("owner/other") is not None
-    assert renewal.latest is renewal.current()
-    assert [step.changed for step in reign.followed] == [("repositories",)]
+        assert reloader.current().table.find("owner/other") is not None
+    assert reloader.latest is reloader.current()
+    assert [reload.changed for reload in setup.applied] == [("repositories",)]
     assert [record.message for record in caplog.records] == ["settings read again"]
-    assert reign.told.state == "healthy"
+    assert setup.settings_health.state == "healthy"
 
 
-def test_a_broken_file_leaves_the_last_good_one_in_force_and_is_told_once(
-    reign: Reign, caplog: pytest.LogCaptureFixture
+def test_broken_file_keeps_the_last_good_settings_and_is_reported_once(
+    setup: ReloadSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
-    renewal = reign.begin()
-    good = renewal.latest
-    reign.write(SMALLEST + "featurs: {}\n")
+    reloader = setup.start()
+    good = reloader.latest
+    setup.write(SMALLEST + "featurs: {}\n")
     with caplog.at_level(logging.INFO):
-        assert renewal.current() is renewal.current() is good
-    problem = f"{reign.path}:8: featurs: unknown key; did you mean features?"
-    assert reign.told.message == f"the changed settings cannot be used, the last good ones stay: {problem}"
+        assert reloader.current() is reloader.current() is good
+    problem = f"{setup.path}:8: featurs: unknown key; did you mean features?"
+    assert setup.settings_health.message == f"the changed settings cannot be used, the last good ones stay: {problem}"
     assert [record.message for record in caplog.records] == ["settings cannot be used, the last good ones stay"]
-    reign.write(SMALLEST)
-    renewal.current()
-    assert reign.told.state == "healthy"
+    setup.write(SMALLEST)
+    reloader.current()
+    assert setup.settings_health.state == "healthy"
 
 
-def test_what_needs_a_restart_is_told_until_it_is_taken_back(reign: Reign) -> None:
-    renewal = reign.begin()
-    reign.write(SMALLEST + "server: {port: 9000}\nfeatures: {drafts: true}\n")
-    assert renewal.current().settings.server.port == 8000
-    assert renewal.current().settings.features.drafts
-    assert (reign.told.state, reign.told.message, reign.told.remedy) == (
+def test_change_that_needs_a_restart_is_reported_until_it_is_reverted(setup: ReloadSetup) -> None:
+    reloader = setup.start()
+    setup.write(SMALLEST + "server: {port: 9000}\nfeatures: {drafts: true}\n")
+    assert reloader.current().settings.server.port == 8000
+    assert reloader.current().settings.features.drafts
+    assert (setup.settings_health.state, setup.settings_health.message, setup.settings_health.remedy) == (
         "degraded",
-        f"needs a restart, and keeps its old value until then: {reign.path}:8 (server.port)",
+        f"needs a restart, and keeps its old value until then: {setup.path}:8 (server.port)",
         "restart HLS, or take the change back",
     )
-    reign.write(SMALLEST)
-    renewal.current()
-    assert reign.told.state == "healthy"
+    setup.write(SMALLEST)
+    reloader.current()
+    assert setup.settings_health.state == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -124,27 +124,27 @@ def test_what_needs_a_restart_is_told_until_it_is_taken_back(reign: Reign) -> No
     ],
     ids=["cannot be used", "defect"],
 )
-def test_what_cannot_be_made_of_the_settings_is_told_until_the_file_changes(
-    reign: Reign, error: Exception, message: str
+def test_settings_that_cannot_be_applied_are_reported_until_the_file_changes(
+    setup: ReloadSetup, error: Exception, message: str
 ) -> None:
-    renewal = reign.begin()
-    good = renewal.latest
-    reign.failing = [error]
-    reign.write(SMALLEST + "features: {drafts: true}\n")
+    reloader = setup.start()
+    good = reloader.latest
+    setup.failing = [error]
+    setup.write(SMALLEST + "features: {drafts: true}\n")
     try:
-        renewal.current()
+        reloader.current()
     except KeyError:
         assert not isinstance(error, HlsError)
-    assert renewal.current() is good
-    assert (reign.told.message or "").endswith(f"the last good ones stay: {message}")
-    reign.write(SMALLEST + "features: {drafts: true} \n")
-    assert renewal.current().settings.features.drafts
+    assert reloader.current() is good
+    assert (setup.settings_health.message or "").endswith(f"the last good ones stay: {message}")
+    setup.write(SMALLEST + "features: {drafts: true} \n")
+    assert reloader.current().settings.features.drafts
 
 
-def test_a_store_that_is_away_puts_it_off(reign: Reign) -> None:
-    renewal = reign.begin()
-    reign.failing = [StoreUnavailable("locked")]
-    reign.write(SMALLEST + "features: {drafts: true}\n")
+def test_unavailable_database_postpones_the_reload(setup: ReloadSetup) -> None:
+    reloader = setup.start()
+    setup.failing = [StoreUnavailable("locked")]
+    setup.write(SMALLEST + "features: {drafts: true}\n")
     with pytest.raises(StoreUnavailable):
-        renewal.current()
-    assert renewal.current().settings.features.drafts
+        reloader.current()
+    assert reloader.current().settings.features.drafts

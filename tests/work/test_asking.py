@@ -1,4 +1,4 @@
-"""Asking Claude: what counts in the hourly budget, and what is forgotten."""
+"""Calls to Claude: the hourly budget, corrections and late replies."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.work.world import BUG, GUID, MakeWorld, settings
 @pytest.mark.parametrize(
     ("may_have_succeeded", "outcome", "counted", "asked", "state"),
     [(True, "failed", 1, 1, "queued"), (False, "unavailable", 0, 2, "done")],
-    ids=["no answer in time", "not taken up"],
+    ids=["no answer in time", "not processed"],
 )
-def test_a_call_that_may_have_been_paid_for_uses_up_the_budget(
+def test_call_that_may_have_succeeded_uses_the_budget(
     make_world: MakeWorld, may_have_succeeded: bool, outcome: str, counted: int, asked: int, state: str
 ) -> None:
     given = settings()
@@ -34,7 +34,7 @@ def test_a_call_that_may_have_been_paid_for_uses_up_the_budget(
     assert (len(one.claude.asked), one.row().state) == (asked, state)
 
 
-def test_run_again_by_hand_after_two_unusable_replies_claude_is_asked_as_if_for_the_first_time(
+def test_retry_after_two_unusable_replies_starts_without_a_correction(
     make_world: MakeWorld,
 ) -> None:
     one = make_world(INVALID, INVALID, INVALID, BUG)
@@ -47,7 +47,7 @@ def test_run_again_by_hand_after_two_unusable_replies_claude_is_asked_as_if_for_
     assert [correction is None for correction in one.claude.corrections] == [True, False, True, False]
 
 
-def test_rule_10_a_reply_that_is_shown_to_claude_again_has_no_credential(make_world: MakeWorld) -> None:
+def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: MakeWorld) -> None:
     one = make_world(replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG)
     one.accept()
     one.run()
@@ -58,19 +58,19 @@ def test_rule_10_a_reply_that_is_shown_to_claude_again_has_no_credential(make_wo
     ]
 
 
-def test_a_call_whose_answer_came_after_the_lease_is_paid_for_all_the_same(make_world: MakeWorld) -> None:
+def test_call_that_ends_after_the_lease_is_recorded_with_its_cost(make_world: MakeWorld) -> None:
     one = make_world(BUG)
     one.accept()
     ask = one.claude.ask
 
-    class TooSlow(FakeClaude):
+    class SlowClaude(FakeClaude):
         def ask(
             self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
         ) -> ValidReply | UnusableReply:
             one.later(31)
             return ask(rendered, correction=correction)
 
-    one.claude = TooSlow([])
+    one.claude = SlowClaude([])
     assert one.run() is None
     assert one.row().state == "running"
     assert one.store.checkpoints.load(GUID).keys() == {("route", 0), ("gather", 0)}

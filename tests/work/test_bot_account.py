@@ -1,4 +1,4 @@
-"""Who we are: asked of GitHub once for each token and address, and again now and then."""
+"""The bot account: fetched once for each token and base URL, and refreshed from time to time."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ def store(tmp_path: Path) -> Iterator[Storage]:
     opened.close()
 
 
-def who_we_are(store: Storage, *, token: str = "t1", base_url: str = API) -> BotAccount:
+def bot_account(store: Storage, *, token: str = "t1", base_url: str = API) -> BotAccount:
     return BotAccount(store, token=token, base_url=base_url)
 
 
-def test_github_is_asked_once_even_over_a_restart(store: Storage) -> None:
-    bot, github = who_we_are(store), FakeGithub()
-    assert [bot.ask(github), bot.ask(github), who_we_are(store).ask(github)] == [HLS, HLS, HLS]
-    assert (bot.known, who_we_are(store).known) == (HLS, HLS)
+def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
+    bot, github = bot_account(store), FakeGithub()
+    assert [bot.ask(github), bot.ask(github), bot_account(store).ask(github)] == [HLS, HLS, HLS]
+    assert (bot.known, bot_account(store).known) == (HLS, HLS)
     assert github.asked == ["who_am_i"]
 
 
 @pytest.mark.parametrize(("token", "base_url"), [("t2", API), ("t1", "https://github.example/api/v3")])
-def test_another_token_or_another_github_may_be_another_account(store: Storage, token: str, base_url: str) -> None:
-    who_we_are(store).ask(FakeGithub())
-    other = who_we_are(store, token=token, base_url=base_url)
+def test_account_is_separate_by_token_and_base_url(store: Storage, token: str, base_url: str) -> None:
+    bot_account(store).ask(FakeGithub())
+    other = bot_account(store, token=token, base_url=base_url)
     assert other.known is None
     assert other.ask(FakeGithub(account=RENAMED)) == RENAMED
-    assert who_we_are(store).known == HLS
+    assert bot_account(store).known == HLS
 
 
-def test_a_renamed_account_is_known_by_its_new_login(store: Storage) -> None:
-    bot, github = who_we_are(store), FakeGithub()
+def test_refresh_stores_a_new_login(store: Storage) -> None:
+    bot, github = bot_account(store), FakeGithub()
     bot.refresh(github)
     assert bot.known == HLS
     github.account = RENAMED
     bot.refresh(github)
-    assert (bot.known, bot.ask(github), who_we_are(store).known) == (RENAMED, RENAMED, RENAMED)
+    assert (bot.known, bot.ask(github), bot_account(store).known) == (RENAMED, RENAMED, RENAMED)
     assert github.asked == ["who_am_i", "who_am_i"]
 
 
-def test_who_we_are_stays_known_while_github_is_down(store: Storage) -> None:
-    bot, github = who_we_are(store), FakeGithub()
+def test_account_remains_known_while_github_is_down(store: Storage) -> None:
+    bot, github = bot_account(store), FakeGithub()
     bot.ask(github)
     github.failing = [DependencyDown("GitHub answered 502", dependency="github", remedy="wait")]
     with pytest.raises(DependencyDown):
@@ -64,21 +64,21 @@ def test_who_we_are_stays_known_while_github_is_down(store: Storage) -> None:
     assert bot.known == HLS
 
 
-def test_whoever_knows_who_we_are_does_not_wait_for_github(store: Storage) -> None:
-    hangs, let_go = threading.Event(), threading.Event()
+def test_known_account_is_returned_during_a_refresh(store: Storage) -> None:
+    is_hanging, released = threading.Event(), threading.Event()
 
     def hang(_call: str) -> None:
-        hangs.set()
-        let_go.wait(30)
+        is_hanging.set()
+        released.wait(30)
 
-    bot, told = who_we_are(store), []
+    bot, accounts = bot_account(store), []
     bot.ask(FakeGithub())
     probe = threading.Thread(target=bot.refresh, args=[FakeGithub(meanwhile=hang)])
-    worker = threading.Thread(target=lambda: told.append(bot.ask(FakeGithub())))
+    worker = threading.Thread(target=lambda: accounts.append(bot.ask(FakeGithub())))
     probe.start()
-    assert hangs.wait(10)
+    assert is_hanging.wait(10)
     worker.start()
     worker.join(10)
-    assert told == [HLS]
-    let_go.set()
+    assert accounts == [HLS]
+    released.set()
     probe.join(10)

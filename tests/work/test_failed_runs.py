@@ -1,4 +1,4 @@
-"""What becomes of a delivery after a run that failed, and who else is told."""
+"""Failed runs: the delivery's next attempt, holds of dependencies, and health."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ HOUR_S = 3600.0
 OTHER: dict[Dependency, str] = {"github": "claude", "claude": "github"}
 
 
-def fail(one: World, error: DependencyDown) -> None:
-    """The next run fails with this, in Claude or before the first write."""
+def run_and_fail(one: World, error: DependencyDown) -> None:
+    """Run a delivery that fails with this error, in Claude or before the first write."""
     one.accept()
     if error.dependency == "claude":
         one.claude.replies = [error, BUG]
@@ -25,7 +25,7 @@ def fail(one: World, error: DependencyDown) -> None:
     assert one.run() is None
 
 
-def test_an_outage_is_given_up_on_once_it_has_lasted_too_long(make_world: MakeWorld) -> None:
+def test_delivery_is_dead_after_a_long_outage(make_world: MakeWorld) -> None:
     one = make_world(CLAUDE_DOWN, given=settings(limits={"give_up_after_h": 2}))
     one.accept()
     assert one.run() is None
@@ -38,7 +38,7 @@ def test_an_outage_is_given_up_on_once_it_has_lasted_too_long(make_world: MakeWo
     assert one.store.statistics.counters()["handler", "IssueHandler:dead"] == 1
 
 
-def test_a_step_that_is_done_meanwhile_begins_that_time_anew(make_world: MakeWorld) -> None:
+def test_finished_step_restarts_the_time_of_an_outage(make_world: MakeWorld) -> None:
     one = make_world(CLAUDE_DOWN, BUG, given=settings(limits={"give_up_after_h": 2}))
     one.accept()
     assert one.run() is None
@@ -52,25 +52,25 @@ def test_a_step_that_is_done_meanwhile_begins_that_time_anew(make_world: MakeWor
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
-def test_nobody_asks_again_before_the_time_that_the_server_named(make_world: MakeWorld, dependency: Dependency) -> None:
+def test_dependency_is_held_until_the_time_that_the_server_named(make_world: MakeWorld, dependency: Dependency) -> None:
     one = make_world()
     until = one.store.now() + timedelta(hours=1)
-    fail(one, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until))
+    run_and_fail(one, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until))
     assert one.store.rate_limiter.held_until(dependency) == until
     assert one.store.rate_limiter.held_until(OTHER[dependency]) is None
-    asked = (len(one.claude.asked), one.github.asked.count("write labels"))
+    calls = (len(one.claude.asked), one.github.asked.count("write labels"))
     one.accept(guid="second", thread=7)
     assert one.run() is None
     assert one.row("second").due_at == until
-    assert (len(one.claude.asked), one.github.asked.count("write labels")) == asked
+    assert (len(one.claude.asked), one.github.asked.count("write labels")) == calls
 
 
-def test_a_write_whose_end_nobody_knows_keeps_its_own_delivery_waiting_and_no_other(
+def test_write_with_unknown_result_delays_only_its_own_delivery(
     make_world: MakeWorld,
 ) -> None:
     one = make_world(given=settings(limits={"retry_backoff_s": 5}))
     until = one.store.now() + timedelta(seconds=60)
-    fail(
+    run_and_fail(
         one,
         DependencyDown("no answer", dependency="github", remedy="wait", not_before=until, applies_to_all_calls=False),
     )
@@ -81,27 +81,27 @@ def test_a_write_whose_end_nobody_knows_keeps_its_own_delivery_waiting_and_no_ot
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
-def test_without_a_time_from_the_server_nobody_asks_for_the_first_pause(
+def test_dependency_is_held_for_the_backoff_without_a_time_from_the_server(
     make_world: MakeWorld, dependency: Dependency
 ) -> None:
     one = make_world(given=settings(limits={"retry_backoff_s": 300}))
     before = one.store.now()
-    fail(one, DependencyDown("503", dependency=dependency, remedy="wait"))
+    run_and_fail(one, DependencyDown("503", dependency=dependency, remedy="wait"))
     until = one.store.rate_limiter.held_until(dependency)
     assert until is not None
     assert before <= until - timedelta(seconds=300) <= one.store.now()
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
-def test_an_outage_shows_in_health_with_its_remedy(make_world: MakeWorld, dependency: Dependency) -> None:
+def test_outage_is_reported_in_health_with_its_remedy(make_world: MakeWorld, dependency: Dependency) -> None:
     one = make_world()
-    fail(one, DependencyDown("401", dependency=dependency, remedy="mend the key"))
+    run_and_fail(one, DependencyDown("401", dependency=dependency, remedy="replace the key"))
     part = one.health.snapshot().components[dependency]
-    assert (part.state, part.message, part.remedy) == ("degraded", "401", "mend the key")
+    assert (part.state, part.message, part.remedy) == ("degraded", "401", "replace the key")
     assert one.health.snapshot().components["store"].state == "unknown"
 
 
-def test_a_worker_that_cannot_write_makes_the_service_unhealthy_and_keeps_the_delivery(make_world: MakeWorld) -> None:
+def test_unavailable_database_is_unhealthy_and_keeps_the_lease(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     one.github.failing = [StoreUnavailable("the database is locked")]

@@ -1,4 +1,4 @@
-"""Idle workers: who looks, who sleeps, and who is woken."""
+"""Idle workers: one polls the queue, the others wait until they are woken."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from hls_handler.work.workers import IdleWorkers
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 FOREVER_S = 3600.0
 
 
 class Sleeper:
-    """A worker that waits once; `awake` is set when it goes on."""
+    """A worker that waits once; `awake` is set when it continues."""
 
-    def __init__(self, idling: IdleWorkers, seconds: float = FOREVER_S, *, seen: int | None = None) -> None:
+    def __init__(self, idle_workers: IdleWorkers, seconds: float = FOREVER_S, *, seen: int | None = None) -> None:
         self.awake = threading.Event()
-        self._idling = idling
-        self._seen, self._seconds = idling.wake_ups if seen is None else seen, seconds
+        self._idling = idle_workers
+        self._seen, self._seconds = idle_workers.wake_ups if seen is None else seen, seconds
         self._thread = threading.Thread(target=self._sleep, daemon=True)
         self._thread.start()
 
@@ -26,78 +26,78 @@ class Sleeper:
         self.awake.set()
 
 
-def asleep(idling: IdleWorkers, number: int) -> Callable[[], bool]:
+def is_waiting(idle_workers: IdleWorkers, number: int) -> Callable[[], bool]:
     """Whether so many wait, which only the condition itself knows."""
-    return lambda: len(idling._changed._waiters) == number  # type: ignore[attr-defined]
+    return lambda: len(idle_workers._changed._waiters) == number  # type: ignore[attr-defined]
 
 
-def test_so_many_are_woken_as_there_is_work() -> None:
-    idling = IdleWorkers(lambda: 0.0)
-    sleepers = [Sleeper(idling) for _ in range(3)]
-    until(asleep(idling, 3))
-    idling.wake(2)
-    until(lambda: sum(one.awake.is_set() for one in sleepers) == 2)
-    assert asleep(idling, 1)()
-    idling.wake()
-    assert all(one.awake.wait(PATIENCE_S) for one in sleepers)
+def test_wake_wakes_one_worker_for_each_delivery() -> None:
+    idle_workers = IdleWorkers(lambda: 0.0)
+    sleepers = [Sleeper(idle_workers) for _ in range(3)]
+    wait_until(is_waiting(idle_workers, 3))
+    idle_workers.wake(2)
+    wait_until(lambda: sum(one.awake.is_set() for one in sleepers) == 2)
+    assert is_waiting(idle_workers, 1)()
+    idle_workers.wake()
+    assert all(one.awake.wait(TIMEOUT_S) for one in sleepers)
 
 
-def test_what_came_after_the_last_look_is_not_slept_over() -> None:
-    idling = IdleWorkers(lambda: 0.0)
-    seen = idling.wake_ups
-    idling.wake(1)
-    assert Sleeper(idling, seen=seen).awake.wait(PATIENCE_S)
+def test_wait_returns_at_once_after_a_missed_wake_up() -> None:
+    idle_workers = IdleWorkers(lambda: 0.0)
+    seen = idle_workers.wake_ups
+    idle_workers.wake(1)
+    assert Sleeper(idle_workers, seen=seen).awake.wait(TIMEOUT_S)
 
 
-def test_nothing_is_woken_for_nothing() -> None:
-    idling = IdleWorkers(lambda: 0.0)
-    seen = idling.wake_ups
-    idling.wake(0)
-    assert idling.wake_ups == seen
+def test_wake_of_zero_does_nothing() -> None:
+    idle_workers = IdleWorkers(lambda: 0.0)
+    seen = idle_workers.wake_ups
+    idle_workers.wake(0)
+    assert idle_workers.wake_ups == seen
 
 
-def test_only_one_looks_from_time_to_time() -> None:
-    idling = IdleWorkers(lambda: 0.0)
-    first = Sleeper(idling, FOREVER_S)
-    until(asleep(idling, 1))
-    later = Sleeper(idling, FOREVER_S + 1)
-    until(asleep(idling, 2))
-    sooner = Sleeper(idling, 0.01)
-    assert sooner.awake.wait(PATIENCE_S)
+def test_only_one_worker_waits_with_a_timeout() -> None:
+    idle_workers = IdleWorkers(lambda: 0.0)
+    first = Sleeper(idle_workers, FOREVER_S)
+    wait_until(is_waiting(idle_workers, 1))
+    later = Sleeper(idle_workers, FOREVER_S + 1)
+    wait_until(is_waiting(idle_workers, 2))
+    sooner = Sleeper(idle_workers, 0.01)
+    assert sooner.awake.wait(TIMEOUT_S)
     assert (first.awake.is_set(), later.awake.is_set()) == (False, False)
-    idling.wake()
-    assert first.awake.wait(PATIENCE_S)
-    assert later.awake.wait(PATIENCE_S)
+    idle_workers.wake()
+    assert first.awake.wait(TIMEOUT_S)
+    assert later.awake.wait(TIMEOUT_S)
 
 
-def test_who_looks_is_followed_by_another_when_he_finds_work() -> None:
-    idling = IdleWorkers(lambda: 0.0)
-    looks = Sleeper(idling, FOREVER_S)
-    until(asleep(idling, 1))
-    sleeps = Sleeper(idling, FOREVER_S)
-    until(asleep(idling, 2))
-    idling.wake(1)  # the one who waits the longest, who is the one that looks
-    assert looks.awake.wait(PATIENCE_S)
-    assert not sleeps.awake.is_set()
-    idling.found_work()
-    assert sleeps.awake.wait(PATIENCE_S)
+def test_found_work_wakes_another_worker_to_poll() -> None:
+    idle_workers = IdleWorkers(lambda: 0.0)
+    polling = Sleeper(idle_workers, FOREVER_S)
+    wait_until(is_waiting(idle_workers, 1))
+    waiting = Sleeper(idle_workers, FOREVER_S)
+    wait_until(is_waiting(idle_workers, 2))
+    idle_workers.wake(1)  # wakes the longest waiting worker, which is the one that polls
+    assert polling.awake.wait(TIMEOUT_S)
+    assert not waiting.awake.is_set()
+    idle_workers.found_work()
+    assert waiting.awake.wait(TIMEOUT_S)
 
 
-def test_nobody_is_woken_when_another_finds_work_while_one_looks() -> None:
-    idling = IdleWorkers(lambda: 0.0)
-    looks = Sleeper(idling, FOREVER_S)
-    until(asleep(idling, 1))
-    idling.found_work()
-    assert asleep(idling, 1)()
-    idling.wake()
-    assert looks.awake.wait(PATIENCE_S)
+def test_found_work_wakes_no_worker_while_one_polls() -> None:
+    idle_workers = IdleWorkers(lambda: 0.0)
+    polling = Sleeper(idle_workers, FOREVER_S)
+    wait_until(is_waiting(idle_workers, 1))
+    idle_workers.found_work()
+    assert is_waiting(idle_workers, 1)()
+    idle_workers.wake()
+    assert polling.awake.wait(TIMEOUT_S)
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Bounded: threads need a moment until they wait."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait, up to `TIMEOUT_S`, until a condition is true: threads need a moment until they wait."""
     pause = threading.Event()
-    for _ in range(int(PATIENCE_S / 0.005)):
-        if is_so():
+    for _ in range(int(TIMEOUT_S / 0.005)):
+        if condition():
             return
         pause.wait(0.005)
-    raise AssertionError("it did not come to that")
+    raise AssertionError(f"the condition was not true within {TIMEOUT_S} s")

@@ -1,4 +1,4 @@
-"""A job: results that are remembered, turns that are waited for, and the points where it stops."""
+"""A job: checkpoints, waiting for slots, and the points where it stops."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from tests.work.world import GUID, MakeWorld, World
 COUNT = Codec("count", 1, TypeAdapter(int))
 
 
-def never() -> int:
-    pytest.fail("this must not be done")
+def fail_if_called() -> int:
+    pytest.fail("this function must not be called")
 
 
-def stopped(one: World) -> Job:
+def make_stopping_job(one: World) -> Job:
     one.accept()
     job = one.job()
     one.stopping = True
     return job
 
 
-def test_a_step_is_done_once(make_world: MakeWorld) -> None:
+def test_step_runs_once(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     job = one.job()
     assert job.once(COUNT, 0, lambda: 7) == 7
     one.store.checkpoints.save(job.lease, *job.take_pending())
     later = replace(job, steps=one.store.checkpoints.load(GUID))
-    assert later.once(COUNT, 0, never) == 7
+    assert later.once(COUNT, 0, fail_if_called) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
 
 
-def test_what_was_done_and_noted_is_kept_before_the_next_write_on_github(make_world: MakeWorld) -> None:
+def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     job = one.job()
@@ -52,7 +52,7 @@ def test_what_was_done_and_noted_is_kept_before_the_next_write_on_github(make_wo
     assert job.take_pending() == ()
 
 
-def test_what_was_done_is_kept_by_a_turn_that_has_to_be_waited_for(make_world: MakeWorld) -> None:
+def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     job = one.job()
@@ -63,18 +63,18 @@ def test_what_was_done_is_kept_by_a_turn_that_has_to_be_waited_for(make_world: M
     assert one.store.checkpoints.load(GUID).keys() == {("count", 0)}
 
 
-def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_github(make_world: MakeWorld) -> None:
+def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
     one = make_world()
-    kept: list[tuple[str, list[str]]] = []
+    checkpoints: list[tuple[str, list[str]]] = []
 
-    def look(what: str) -> None:
-        kept.append((what, sorted(name for name, _ in one.store.checkpoints.load(GUID))))
+    def record_checkpoints(what: str) -> None:
+        checkpoints.append((what, sorted(name for name, _ in one.store.checkpoints.load(GUID))))
 
-    one.github.meanwhile = one.claude.meanwhile = look
+    one.github.meanwhile = one.claude.meanwhile = record_checkpoints
     one.accept()
     one.run()
     analysed = ["ask", "gather", "route"]
-    assert kept == [
+    assert checkpoints == [
         ("issue 1", []),
         ("ask", ["gather", "route"]),
         ("issue 1", analysed),
@@ -85,25 +85,25 @@ def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_githu
 
 
 @pytest.mark.parametrize(
-    "end",
+    "error",
     [
-        pytest.param(Postponed("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="that has to wait"),
-        pytest.param(Superseded("a newer push came"), id="that is overtaken"),
-        pytest.param(Permanent("403"), id="that fails"),
+        pytest.param(Postponed("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="postponed"),
+        pytest.param(Superseded("a newer push came"), id="superseded"),
+        pytest.param(Permanent("403"), id="failed"),
     ],
 )
-def test_a_note_is_kept_by_the_end_of_a_part(make_world: MakeWorld, end: Exception) -> None:
+def test_note_is_saved_when_a_phase_ends_with_an_error(make_world: MakeWorld, error: Exception) -> None:
     one = make_world()
     one.accept()
     job = one.job()
     with suppress(Postponed, Superseded, Permanent), job.recorded("analysis"):
         job.note(RULE, 0, "settings.yaml:3 lets it in")
-        raise end
+        raise error
     assert one.store.checkpoints.load(GUID).keys() == {("route", 0)}
 
 
-class Over:
-    """A lease that has ended by this machine's clock; the database was not asked."""
+class LostLeases:
+    """Leases that have all ended by the local clock."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         raise LeaseLost("over")
@@ -112,105 +112,105 @@ class Over:
         self.require(lease)
 
 
-def test_a_worker_whose_lease_ran_out_begins_no_step_no_call_and_no_write(make_world: MakeWorld) -> None:
+def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
-    job = replace(one.job(), tools=replace(one.tools(), leases=Over()))
+    job = replace(one.job(), tools=replace(one.tools(), leases=LostLeases()))
     with pytest.raises(LeaseLost):
-        job.once(COUNT, 0, never)
+        job.once(COUNT, 0, fail_if_called)
     with pytest.raises(LeaseLost):
-        job.wait_in_place(never)
+        job.wait_in_place(fail_if_called)
     with pytest.raises(LeaseLost):
         job.wait_for_slot()
     with pytest.raises(LeaseLost):
         job.check_lease()
 
 
-def test_a_service_that_stops_begins_no_step(make_world: MakeWorld) -> None:
+def test_stopping_service_begins_no_step(make_world: MakeWorld) -> None:
     one = make_world()
     with pytest.raises(Postponed, match="the service is stopping"):
-        stopped(one).once(COUNT, 0, never)
+        make_stopping_job(one).once(COUNT, 0, fail_if_called)
     assert one.store.checkpoints.load(GUID) == {}
 
 
-def test_a_service_that_stops_takes_no_turn(make_world: MakeWorld) -> None:
-    job = stopped(make_world())
+def test_stopping_service_takes_no_slot(make_world: MakeWorld) -> None:
+    job = make_stopping_job(make_world())
     with pytest.raises(Postponed, match="the service is stopping"):
-        job.wait_in_place(never)
+        job.wait_in_place(fail_if_called)
     with pytest.raises(Postponed, match="the service is stopping"):
         job.wait_for_slot()
 
 
 @pytest.mark.parametrize(
-    ("during", "asked_of_github", "asked_of_claude"),
+    ("calls_before_stop", "github_calls", "claude_calls"),
     [
         (1, ["issue 1"], 0),
         (2, ["issue 1", "issue 1"], 1),
         (3, ["issue 1", "issue 1", "write labels"], 1),
     ],
-    ids=["gathering", "looking once more", "labelling"],
+    ids=["gathering", "reading before posting", "labelling"],
 )
-def test_a_service_that_stops_ends_its_step_and_does_nothing_after_it(
-    make_world: MakeWorld, during: int, asked_of_github: list[str], asked_of_claude: int
+def test_stopping_service_ends_after_the_current_step(
+    make_world: MakeWorld, calls_before_stop: int, github_calls: list[str], claude_calls: int
 ) -> None:
     one = make_world()
 
     def stop(_what: str) -> None:
-        one.stopping = len(one.github.asked) >= during
+        one.stopping = len(one.github.asked) >= calls_before_stop
 
     one.github.meanwhile = stop
     one.accept()
     assert one.run() is None
-    assert (one.github.asked, len(one.claude.asked)) == (asked_of_github, asked_of_claude)
+    assert (one.github.asked, len(one.claude.asked)) == (github_calls, claude_calls)
     assert (one.row().state, one.row().failures) == ("queued", 0)
 
 
 @pytest.mark.parametrize(
-    ("wait_s", "waiting_for", "waits_here"),
+    ("wait_s", "waiting_for", "is_in_place"),
     [(1.0, None, True), (-1.0, None, True), (10.0, None, False), (1.0, "claude", False)],
-    ids=["near", "over already", "far", "held up"],
+    ids=["near", "in the past", "far", "held"],
 )
-def test_only_a_near_turn_that_nothing_holds_up_is_waited_for_in_place(
-    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, waits_here: bool
+def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
+    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
 ) -> None:
     one = make_world()
     one.accept()
     job = one.job()
-    turns = [Postponed("not yet", at=one.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
+    postponements = [Postponed("not yet", at=one.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
 
-    def take() -> str:
-        if turns:
-            raise turns.pop()
+    def take_slot() -> str:
+        if postponements:
+            raise postponements.pop()
         return "taken"
 
-    if waits_here:
-        assert job.wait_in_place(take) == "taken"
+    if is_in_place:
+        assert job.wait_in_place(take_slot) == "taken"
         assert [0 < pause_s <= 1.0 for pause_s in one.paused_s] == [True]
     else:
         with pytest.raises(Postponed, match="not yet"):
-            job.wait_in_place(take)
+            job.wait_in_place(take_slot)
         assert one.paused_s == []
 
 
-def test_a_turn_that_comes_after_the_end_of_the_service_is_not_taken(make_world: MakeWorld) -> None:
+def test_slot_is_not_taken_after_the_service_stopped(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     job = one.job()
 
-    def take() -> int:
+    def take_slot() -> int:
         if one.stopping:
-            never()
+            fail_if_called()
         raise Postponed("not yet", at=one.store.now() + timedelta(seconds=1))
 
-    def told_to_end(_seconds: float) -> None:
+    def stop_during_pause(_seconds: float) -> None:
         one.stopping = True
 
     with pytest.raises(Postponed, match="the service is stopping"):
-        replace(job, tools=replace(job.tools, pause=told_to_end)).wait_in_place(take)
+        replace(job, tools=replace(job.tools, pause=stop_during_pause)).wait_in_place(take_slot)
     assert one.stopping
 
 
-def test_nothing_is_read_while_github_is_left_alone(make_world: MakeWorld) -> None:
+def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
     one = make_world()
     until = one.store.now() + timedelta(hours=1)
     one.store.rate_limiter.hold("github", until)

@@ -1,4 +1,4 @@
-"""Webhooks that do not come, though settings expect some."""
+"""Detection of expected webhooks that do not arrive."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ FILE = (
 )
 ANY = Expectation("", "server.expect_webhook_within_h", "", timedelta(hours=24))
 ONE = Expectation("owner/repo", "repositories[0].expect_webhook_within_h", "repositories[0]", timedelta(minutes=30))
-PRIORITY_OTHER = Expectation(
-    "owner/*", "repositories[1].expect_webhook_within_h", "repositories[1]", timedelta(hours=72)
-)
+OWNER = Expectation("owner/*", "repositories[1].expect_webhook_within_h", "repositories[1]", timedelta(hours=72))
 
 
 @pytest.fixture
@@ -35,21 +33,21 @@ def settings(tmp_path: Path) -> Settings:
     return load(tmp_path, FILE)
 
 
-def test_what_is_expected_is_said_for_all_and_for_entries(settings: Settings) -> None:
-    assert expectations(settings) == (ANY, ONE, PRIORITY_OTHER)
+def test_expectations_cover_the_server_and_each_entry(settings: Settings) -> None:
+    assert expectations(settings) == (ANY, ONE, OWNER)
 
 
-def test_an_entry_hears_the_repositories_that_it_decides_about(settings: Settings) -> None:
-    heard = {
+def test_last_received_covers_the_repositories_of_an_entry(settings: Settings) -> None:
+    times = {
         "": NOON,
         "owner/repo": NOON - timedelta(hours=1),
         "Owner/Tools": NOON - timedelta(hours=3),
         "owner/docs": NOON - timedelta(hours=4),
         "other/x": NOON - timedelta(hours=2),
-        "nobody/x": NOON - timedelta(hours=2),
+        "unlisted/x": NOON - timedelta(hours=2),
     }
     table = RepositoryTable(settings)
-    assert [last_received(one, heard, table) for one in (ANY, ONE, PRIORITY_OTHER)] == [
+    assert [last_received(one, times, table) for one in (ANY, ONE, OWNER)] == [
         NOON,
         NOON - timedelta(hours=1),
         NOON - timedelta(hours=3),
@@ -58,7 +56,7 @@ def test_an_entry_hears_the_repositories_that_it_decides_about(settings: Setting
 
 
 @pytest.mark.parametrize(
-    ("expected", "last_h", "since_h", "told"),
+    ("expected", "last_h", "since_h", "message"),
     [
         (ANY, 24, 500, None),
         (ANY, None, 24, None),
@@ -79,11 +77,11 @@ def test_an_entry_hears_the_repositories_that_it_decides_about(settings: Setting
             ),
         ),
     ],
-    ids=["in time", "newly expected", "a clock that went back", "overdue", "never"],
+    ids=["in time", "newly expected", "clock set back", "overdue", "never"],
 )
-def test_silence_is_told_once_it_is_longer_than_expected(
-    expected: Expectation, last_h: float | None, since_h: float, told: str | None
+def test_find_silence_reports_overdue_webhooks(
+    expected: Expectation, last_h: float | None, since_h: float, message: str | None
 ) -> None:
     last = None if last_h is None else NOON - timedelta(hours=last_h)
     since = NOON - timedelta(hours=since_h)
-    assert find_silence(expected, last, since=since, now=NOON, where="settings.yaml:1") == told
+    assert find_silence(expected, last, since=since, now=NOON, where="settings.yaml:1") == message

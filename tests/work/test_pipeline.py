@@ -1,4 +1,4 @@
-"""One delivery through the pipeline: what is done, what is remembered, and what follows when something fails."""
+"""The pipeline of one delivery: results, checkpoints and failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
 
-OWN = """---
+OWN_PROMPT = """---
 description: Sort our issues
 on: [issues.opened]
 reply: issue_analysis
@@ -37,13 +37,13 @@ Sort {{ issue.title }}
 
 def own_prompts(folder: Path) -> Library:
     files = {
-        "issues/analyze.j2": OWN,
+        "issues/analyze.j2": OWN_PROMPT,
         "issues/analyze.comment.md.j2": "{{ analysis.affected_version }}, {{ analysis.component }}",
     }
     return load(folder / "prompts", files)
 
 
-def test_an_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
+def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
@@ -53,22 +53,22 @@ def test_an_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> N
     assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
 
 
-def test_what_claude_is_not_shown_is_remembered(make_world: MakeWorld) -> None:
-    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = make_world(QUESTION, CLAUDE_DOWN, answer)
+def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld) -> None:
+    reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    one = make_world(QUESTION, CLAUDE_DOWN, reply)
     one.github.issues[1] = replace(ISSUE, body="x" * 20_000)
     one.accept()
     one.run()
     one.later(60)
     one.run()
-    ids = [asked.prompt.id for asked in one.claude.asked]
+    ids = [rendered.prompt.id for rendered in one.claude.asked]
     assert load_report(one.store, one.row()).omitted == (
         f"1 text was cut by 4,000 characters ({ids[0]})",
         f"1 text was cut by 4,000 characters ({ids[1]})",
     )
 
 
-def test_files_that_claude_is_not_shown_are_remembered(make_world: MakeWorld) -> None:
+def test_omitted_files_are_reported(make_world: MakeWorld) -> None:
     one = make_world(pull_request_analysis())
     one.github.pull_requests[2] = pull_request(number=2, changed_files=2)
     one.github.changed[2] = (file(), file("uv.lock"))
@@ -77,17 +77,17 @@ def test_files_that_claude_is_not_shown_are_remembered(make_world: MakeWorld) ->
     assert load_report(one.store, one.row()).omitted == ("1 of 2 files was not shown: 1 lock file",)
 
 
-def test_then_leads_to_a_second_prompt_whose_comment_counts(make_world: MakeWorld) -> None:
-    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = make_world(QUESTION, answer)
+def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld) -> None:
+    reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    one = make_world(QUESTION, reply)
     one.accept()
     one.run()
-    assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze", "issues/respond"]
+    assert [rendered.prompt.name for rendered in one.claude.asked] == ["issues/analyze", "issues/respond"]
     assert one.github.labels[1][0] == "question"
     assert one.github.comments[1].startswith("Set DATABASE_URL.")
 
 
-def test_a_condition_that_fails_on_a_reply_costs_one_call(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_failing_then_condition_does_not_repeat_the_call(make_world: MakeWorld, tmp_path: Path) -> None:
     front = (
         "reply: issue_analysis\nthen: {prompt: issues/respond.j2, when: '1 / ((analysis.summary | length) - 7) > 0'}"
     )
@@ -107,12 +107,12 @@ def test_a_condition_that_fails_on_a_reply_costs_one_call(make_world: MakeWorld,
     assert ("ask", 0) in one.store.checkpoints.load(GUID)
 
 
-def test_an_authors_fields_become_labels_and_stand_in_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_custom_fields_are_used_for_labels_and_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
     one = make_world()
     one.prompts = own_prompts(tmp_path)
     model = one.prompts.prompts["issues/analyze"].reply_model
-    own = {"component": "search", "affected_version": "2.1", "regression": True}
-    one.claude.replies = [model.model_validate({**BUG.model_dump(), **own})]
+    custom_fields = {"component": "search", "affected_version": "2.1", "regression": True}
+    one.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
     one.accept()
     assert one.run() is not None
     assert one.github.labels == {1: ("defect", "priority-low", "difficulty-easy", "team-search", "regression")}
@@ -120,22 +120,22 @@ def test_an_authors_fields_become_labels_and_stand_in_the_comment(make_world: Ma
     assert one.row().state == "done"
 
 
-def test_a_reply_that_a_changed_prompt_cannot_use_is_asked_for_again(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_changed_prompt_that_cannot_use_the_reply_calls_claude_again(make_world: MakeWorld, tmp_path: Path) -> None:
     one = make_world()
     one.accept()
     one.github.failing_writes = [GITHUB_DOWN]
     assert one.run() is None
     one.prompts = own_prompts(tmp_path)
     model = one.prompts.prompts["issues/analyze"].reply_model
-    own = {"component": "none", "affected_version": "", "regression": False}
-    one.claude.replies = [model.model_validate({**BUG.model_dump(), **own})]
+    custom_fields = {"component": "none", "affected_version": "", "regression": False}
+    one.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
     one.later(60)
     assert one.run() is not None
-    assert [len(asked.schema["properties"]) for asked in one.claude.asked] == [8, 10]  # type: ignore[arg-type]
+    assert [len(rendered.schema["properties"]) for rendered in one.claude.asked] == [8, 10]  # type: ignore[arg-type]
     assert one.github.labels == {1: ("defect", "priority-low", "difficulty-easy")}
 
 
-def test_an_outage_of_claude_costs_no_attempt_and_gathers_nothing_again(make_world: MakeWorld) -> None:
+def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
     one = make_world(CLAUDE_DOWN, BUG)
     one.accept()
     assert one.run() is None
@@ -144,11 +144,11 @@ def test_an_outage_of_claude_costs_no_attempt_and_gathers_nothing_again(make_wor
     assert one.health.snapshot().components["claude"].state == "degraded"
     one.later(60)
     assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
-    assert one.github.asked.count("issue 1") == 2  # once to gather, once before posting
+    assert one.github.asked.count("issue 1") == 2  # for the facts, and before posting
     assert one.health.snapshot().components["claude"].state == "healthy"
 
 
-def test_posting_that_fails_is_retried_without_asking_claude_again(make_world: MakeWorld) -> None:
+def test_failed_posting_is_retried_without_calling_claude_again(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     one.github.failing_writes = [GITHUB_DOWN]
@@ -160,17 +160,17 @@ def test_posting_that_fails_is_retried_without_asking_claude_again(make_world: M
     assert (one.row().state, one.row().posting_status) == ("done", "done")
 
 
-def test_the_outcome_is_told_against_the_labels_of_the_deliverys_first_round(make_world: MakeWorld) -> None:
+def test_outcome_is_relative_to_the_labels_before_the_first_attempt(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     one.github.failing_writes = [GITHUB_DOWN]
-    assert one.run() is None  # and the labels are remembered as intended
+    assert one.run() is None  # stores label intents
     one.later(60)
     assert one.run() is not None
     assert one.github.labels_before == [{}, {}]
 
 
-def test_an_action_that_was_applied_is_not_applied_again(make_world: MakeWorld) -> None:
+def test_applied_action_is_not_repeated(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     one.github.lost_answers = [GITHUB_DOWN]
@@ -178,10 +178,10 @@ def test_an_action_that_was_applied_is_not_applied_again(make_world: MakeWorld) 
     one.later(60)
     one.run()
     assert one.github.asked.count("write labels") == 1
-    assert one.github.asked.count("write comment") == 1  # an ensure: what the lost answer left is found
+    assert one.github.asked.count("write comment") == 1  # the retry finds the comment
 
 
-def test_a_reply_that_does_not_validate_gets_one_more_try_that_shows_the_error(make_world: MakeWorld) -> None:
+def test_invalid_reply_is_retried_once_with_the_error(make_world: MakeWorld) -> None:
     one = make_world(INVALID, BUG)
     one.accept()
     one.run()
@@ -192,7 +192,7 @@ def test_a_reply_that_does_not_validate_gets_one_more_try_that_shows_the_error(m
     assert (correction.problem, correction.text) == (INVALID.problem, INVALID.text)
 
 
-def test_rule_11_a_second_reply_that_does_not_validate_ends_it_and_nothing_is_posted(make_world: MakeWorld) -> None:
+def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
     one = make_world(INVALID)
     one.accept()
     finished = one.run()
@@ -210,7 +210,7 @@ def test_rule_11_a_second_reply_that_does_not_validate_ends_it_and_nothing_is_po
     assert [call.outcome for call in one.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
 
 
-def test_an_outage_between_the_two_tries_does_not_pay_for_the_first_again(make_world: MakeWorld) -> None:
+def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world: MakeWorld) -> None:
     one = make_world(INVALID, CLAUDE_DOWN, BUG)
     one.accept()
     assert one.run() is None
@@ -220,25 +220,25 @@ def test_an_outage_between_the_two_tries_does_not_pay_for_the_first_again(make_w
     assert [correction is None for correction in one.claude.corrections] == [True, False, False]
 
 
-@pytest.mark.parametrize("why", ["truncated", "refused", "stopped"])
-def test_a_reply_that_cannot_be_corrected_is_not_asked_for_twice(
-    make_world: MakeWorld, why: Literal["truncated", "refused", "stopped"]
+@pytest.mark.parametrize("reason", ["truncated", "refused", "stopped"])
+def test_uncorrectable_reply_is_not_retried(
+    make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped"]
 ) -> None:
-    one = make_world(replace(INVALID, why=why))
+    one = make_world(replace(INVALID, why=reason))
     one.accept()
     one.run()
     assert one.row().state == "dead"
     assert len(one.claude.asked) == 1
 
 
-def test_a_permanent_error_is_final(make_world: MakeWorld) -> None:
+def test_permanent_error_is_final(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     one.github.failing = [Permanent("GET /repos/o/r/issues/1: 410 Gone")]
     assert one.run() == Finished(GUID, "dead", "GET /repos/o/r/issues/1: 410 Gone")
 
 
-def test_own_failures_end_at_the_last_attempt(make_world: MakeWorld) -> None:
+def test_delivery_is_dead_after_max_attempts(make_world: MakeWorld) -> None:
     one = make_world(given=settings(limits={"max_attempts": 2}))
     one.accept()
     one.github.failing = [Retryable("422"), Retryable("422")]
@@ -247,7 +247,7 @@ def test_own_failures_end_at_the_last_attempt(make_world: MakeWorld) -> None:
     assert one.run() == Finished(GUID, "dead", "failed 2 times (limits.max_attempts), last: 422")
 
 
-def test_a_defect_of_ours_is_tried_again_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
+def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
     one = make_world()
     one.github.issues = {}  # the fake raises KeyError
     one.accept()
@@ -262,7 +262,7 @@ def test_a_defect_of_ours_is_tried_again_and_does_not_end_the_worker(make_world:
         ({"locked": True}, "dead", "is locked"),
     ],
 )
-def test_a_thread_that_changed_since_the_event_is_respected(
+def test_closed_or_locked_conversation_is_not_processed(
     make_world: MakeWorld, change: dict[str, object], state: str, reason: str
 ) -> None:
     one = make_world()
@@ -275,7 +275,7 @@ def test_a_thread_that_changed_since_the_event_is_respected(
     assert one.claude.asked == []
 
 
-def test_an_issue_that_is_closed_while_claude_thinks_gets_no_comment(make_world: MakeWorld) -> None:
+def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) -> None:
     one = make_world(CLAUDE_DOWN, BUG)
     one.accept()
     one.run()
@@ -288,12 +288,12 @@ def test_an_issue_that_is_closed_while_claude_thinks_gets_no_comment(make_world:
 
 
 @pytest.mark.parametrize(
-    ("moment", "asked", "labelled"),
+    ("call_name", "claude_calls", "is_labelled"),
     [("files 2", 0, False), ("ask", 1, False), ("write labels", 1, True)],
     ids=["before Claude is asked", "while Claude thinks", "between labels and comment"],
 )
-def test_a_push_that_comes_meanwhile_ends_the_work_on_the_older_commit(
-    make_world: MakeWorld, moment: str, asked: int, labelled: bool
+def test_newer_push_supersedes_the_running_delivery(
+    make_world: MakeWorld, call_name: str, claude_calls: int, is_labelled: bool
 ) -> None:
     one = make_world(pull_request_analysis())
     one.github.pull_requests = {2: pull_request(number=2)}
@@ -301,17 +301,17 @@ def test_a_push_that_comes_meanwhile_ends_the_work_on_the_older_commit(
     one.accept("pull_request.opened", head_sha="older")
 
     def push(what: str) -> None:
-        if what == moment:
+        if what == call_name:
             one.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
 
     one.github.meanwhile = one.claude.meanwhile = push
     assert one.run() == Finished(GUID, "superseded", "a newer push came meanwhile: c0ffee")
     assert one.github.comments == {}
-    assert (len(one.claude.asked), bool(one.github.labels)) == (asked, labelled)
+    assert (len(one.claude.asked), bool(one.github.labels)) == (claude_calls, is_labelled)
     assert one.row("newer").state == "queued"
 
 
-def test_a_thread_that_is_closed_while_claude_thinks_gets_nothing(make_world: MakeWorld) -> None:
+def test_conversation_closed_during_the_call_gets_nothing(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     one.claude.meanwhile = lambda _what: one.accept(guid="closing", action="closed")
@@ -319,7 +319,7 @@ def test_a_thread_that_is_closed_while_claude_thinks_gets_nothing(make_world: Ma
     assert (one.github.labels, one.github.comments) == ({}, {})
 
 
-def test_an_older_event_that_failed_is_not_posted_over_what_a_newer_one_came_to(make_world: MakeWorld) -> None:
+def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
     one = make_world(BUG, BUG.model_copy(update={"summary": "The guide says committ, too."}))
     one.accept()
     one.github.failing_writes = [Permanent("issue 1 is locked")]
@@ -334,7 +334,7 @@ def test_an_older_event_that_failed_is_not_posted_over_what_a_newer_one_came_to(
     assert len(one.claude.asked) == 2
 
 
-def test_a_dry_run_writes_nothing_and_keeps_what_it_would_have_written(make_world: MakeWorld) -> None:
+def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
     one = make_world(given=settings(features={"dry_run": True}))
     one.accept()
     one.run()
@@ -343,20 +343,20 @@ def test_a_dry_run_writes_nothing_and_keeps_what_it_would_have_written(make_worl
 
 
 @pytest.mark.parametrize(
-    ("off", "labels", "comments"), [("auto_labeling", False, True), ("auto_commenting", True, False)]
+    ("feature", "labels", "comments"), [("auto_labeling", False, True), ("auto_commenting", True, False)]
 )
-def test_labels_and_comments_are_switched_off_each_for_itself(
-    make_world: MakeWorld, off: str, labels: bool, comments: bool
+def test_labels_and_comments_are_switched_off_separately(
+    make_world: MakeWorld, feature: str, labels: bool, comments: bool
 ) -> None:
-    one = make_world(given=settings(features={off: False}))
+    one = make_world(given=settings(features={feature: False}))
     one.accept()
     finished = one.run()
     assert finished is not None
-    assert f"features.{off}" in (finished.reason or "")
+    assert f"features.{feature}" in (finished.reason or "")
     assert (bool(one.github.labels), bool(one.github.comments)) == (labels, comments)
 
 
-def test_a_service_that_stops_gives_the_delivery_back_between_two_steps(make_world: MakeWorld) -> None:
+def test_stopping_service_returns_the_delivery_to_the_queue(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     one.stopping = True
@@ -367,7 +367,7 @@ def test_a_service_that_stops_gives_the_delivery_back_between_two_steps(make_wor
     assert one.run() is not None
 
 
-def test_a_worker_that_lost_its_lease_posts_nothing(make_world: MakeWorld) -> None:
+def test_worker_with_a_lost_lease_posts_nothing(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept()
     lease = one.claim()
@@ -380,7 +380,7 @@ def test_a_worker_that_lost_its_lease_posts_nothing(make_world: MakeWorld) -> No
     assert one.row().state == "running"
 
 
-def test_an_edit_that_changed_neither_title_nor_body_is_ignored_in_the_worker_too(make_world: MakeWorld) -> None:
+def test_edit_without_change_of_title_or_body_is_ignored(make_world: MakeWorld) -> None:
     one = make_world()
     one.accept("issues.edited")  # its `changes` are empty
     finished = one.run()
@@ -389,7 +389,7 @@ def test_an_edit_that_changed_neither_title_nor_body_is_ignored_in_the_worker_to
     assert one.store.deliveries.body(GUID) is None
 
 
-def test_rule_17_too_many_runs_of_one_thread_within_an_hour_are_ignored(make_world: MakeWorld) -> None:
+def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_world: MakeWorld) -> None:
     one = make_world(given=settings(limits={"thread_runs_per_hour": 2}))
     for n in range(3):
         one.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
@@ -398,7 +398,7 @@ def test_rule_17_too_many_runs_of_one_thread_within_an_hour_are_ignored(make_wor
     assert len(one.claude.asked) == 2
 
 
-def test_a_delivery_whose_answer_is_paid_for_is_posted_however_often_its_thread_was_worked_on(
+def test_delivery_with_a_stored_reply_is_posted_over_the_hourly_limit(
     make_world: MakeWorld,
 ) -> None:
     one = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
@@ -413,7 +413,7 @@ def test_a_delivery_whose_answer_is_paid_for_is_posted_however_often_its_thread_
     assert len(one.claude.asked) == 2
 
 
-def test_the_hourly_budget_makes_deliveries_wait_and_health_say_so(make_world: MakeWorld) -> None:
+def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:
     given = settings()
     given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 1})})
     one = make_world(given=given)
@@ -430,7 +430,7 @@ def test_the_hourly_budget_makes_deliveries_wait_and_health_say_so(make_world: M
     assert one.run() is not None
 
 
-def test_rule_10_credentials_in_an_issue_reach_neither_claude_nor_what_is_remembered(make_world: MakeWorld) -> None:
+def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world: MakeWorld) -> None:
     token = "ghp_" + "a1B2" * 9
     one = make_world()
     one.github.issues = {1: replace(ISSUE, body=f"my token is {token}")}
@@ -440,7 +440,7 @@ def test_rule_10_credentials_in_an_issue_reach_neither_claude_nor_what_is_rememb
     assert all(token not in step.value for step in one.store.checkpoints.load(GUID).values())
 
 
-def test_a_review_without_words_corrects_what_we_said_and_costs_nothing(make_world: MakeWorld) -> None:
+def test_review_without_text_updates_the_comment_without_a_call(make_world: MakeWorld) -> None:
     one = make_world()
     event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
     assert event.pull_request is not None
@@ -460,7 +460,7 @@ def test_a_review_without_words_corrects_what_we_said_and_costs_nothing(make_wor
     assert one.store.calls.calls_of(GUID) == []
 
 
-def test_a_review_without_words_leaves_the_authors_own_fields_empty(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_review_without_text_leaves_custom_fields_empty(make_world: MakeWorld, tmp_path: Path) -> None:
     one = make_world()
     front = "---\ndescription: a\non: [pull_request_review.submitted]\nreply: review_analysis\n"
     files = {
@@ -479,7 +479,7 @@ def test_a_review_without_words_leaves_the_authors_own_fields_empty(make_world: 
     assert (one.github.labels, one.github.comments) == ({2: ()}, {2: "Nothing to do."})
 
 
-def test_what_the_author_says_in_a_review_is_not_worked_on(make_world: MakeWorld) -> None:
+def test_review_by_the_author_is_not_analysed(make_world: MakeWorld) -> None:
     one = make_world()
     event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
     assert event.pull_request is not None

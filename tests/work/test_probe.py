@@ -1,4 +1,4 @@
-"""The background probe: what each kind of trouble says in /health."""
+"""The background probe: the health that each kind of error reports."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hls_handler.work.health import ComponentHealth, Health
 from hls_handler.work.probe import Check, Probe
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
-def fine() -> None:
+def succeed() -> None:
     pass
 
 
@@ -25,7 +25,7 @@ def health() -> Health:
 
 
 @pytest.mark.parametrize(
-    ("error", "found"),
+    ("error", "expected"),
     [
         (
             DependencyDown("401", dependency="github", remedy="set github.token"),
@@ -37,77 +37,77 @@ def health() -> Health:
     ],
     ids=["dependency", "store", "other", "defect"],
 )
-def test_trouble_is_told_with_its_remedy_and_the_next_check_is_made(error: Exception, found: ComponentHealth) -> None:
-    def look() -> None:
+def test_error_is_reported_with_its_remedy_and_later_checks_run(error: Exception, expected: ComponentHealth) -> None:
+    def fail() -> None:
         raise error
 
-    told = health()
-    Probe([Check("queue", look), Check("settings", fine)], told).look()
-    components = told.snapshot().components
-    assert (components["queue"], components["settings"].state) == (found, "healthy")
+    reported = health()
+    Probe([Check("queue", fail), Check("settings", succeed)], reported).look()
+    components = reported.snapshot().components
+    assert (components["queue"], components["settings"].state) == (expected, "healthy")
 
 
-def test_figures_of_a_look_are_shown_until_the_next_one_whatever_the_state() -> None:
-    told = health()
-    found: list[dict[str, int]] = [{"database_bytes": 81920}]
-    probe = Probe([Check("store", lambda: found.pop())], told)
+def test_figures_remain_after_a_failed_check() -> None:
+    reported = health()
+    expected: list[dict[str, int]] = [{"database_bytes": 81920}]
+    probe = Probe([Check("store", lambda: expected.pop())], reported)
     probe.look()
-    probe.look()  # fails: there is nothing to find any more
-    store = told.snapshot().components["store"]
+    probe.look()  # fails: the list is empty
+    store = reported.snapshot().components["store"]
     assert (store.state, store.figures) == ("degraded", {"database_bytes": 81920})
 
 
 @pytest.mark.parametrize(("proves", "state"), [(True, "healthy"), (False, "degraded")])
-def test_only_a_look_that_proves_as_much_as_a_use_ends_the_trouble_of_a_use(proves: bool, state: str) -> None:
-    told = health()
-    told.report_problem("claude", "400: credit balance is too low", "add credit")
-    Probe([Check("claude", fine, proves=proves)], told).look()
-    assert told.snapshot().components["claude"].state == state
+def test_only_a_proving_check_ends_a_problem_found_by_a_use(proves: bool, state: str) -> None:
+    reported = health()
+    reported.report_problem("claude", "400: credit balance is too low", "add credit")
+    Probe([Check("claude", succeed, proves=proves)], reported).look()
+    assert reported.snapshot().components["claude"].state == state
 
 
-def test_what_the_probe_finds_does_not_take_the_place_of_what_a_use_found() -> None:
-    def look() -> None:
-        raise HlsError("nothing is asked of it")
+def test_probe_does_not_replace_a_problem_found_by_a_use() -> None:
+    def fail() -> None:
+        raise HlsError("no requests")
 
-    told = health()
-    told.report_problem("claude", "400: credit balance is too low", "add credit")
-    Probe([Check("claude", look)], told).look()
-    assert told.snapshot().components["claude"].message == "400: credit balance is too low"
+    reported = health()
+    reported.report_problem("claude", "400: credit balance is too low", "add credit")
+    Probe([Check("claude", fail)], reported).look()
+    assert reported.snapshot().components["claude"].message == "400: credit balance is too low"
 
 
-def test_the_first_look_is_taken_at_the_start() -> None:
-    looked = threading.Event()
-    probe = Probe([Check("store", looked.set)], health())
+def test_first_check_runs_at_the_start() -> None:
+    has_checked = threading.Event()
+    probe = Probe([Check("store", has_checked.set)], health())
     probe.start()
-    assert looked.wait(PATIENCE_S)
+    assert has_checked.wait(TIMEOUT_S)
     probe.stop()
 
 
-def test_who_mended_something_need_not_wait_for_the_next_look() -> None:
-    looks: SimpleQueue[str] = SimpleQueue()
-    probe = Probe([Check("store", lambda: looks.put("a look"))], health())
+def test_look_soon_runs_the_checks_at_once() -> None:
+    checks: SimpleQueue[str] = SimpleQueue()
+    probe = Probe([Check("store", lambda: checks.put("checked"))], health())
     probe.start()
-    assert looks.get(timeout=PATIENCE_S) == "a look"
+    assert checks.get(timeout=TIMEOUT_S) == "checked"
     probe.look_soon()
-    assert looks.get(timeout=PATIENCE_S) == "a look"
+    assert checks.get(timeout=TIMEOUT_S) == "checked"
     probe.stop()
 
 
-def test_while_the_service_is_unhealthy_it_looks_more_often() -> None:
-    told = health()
-    probe = Probe([], told)
-    told.report_problem("github", "502", "wait")
+def test_probe_runs_more_often_while_unhealthy() -> None:
+    reported = health()
+    probe = Probe([], reported)
+    reported.report_problem("github", "502", "wait")
     assert probe.pause_s == 60
-    told.report_problem("store", "locked", "wait", severity="unhealthy")
+    reported.report_problem("store", "locked", "wait", severity="unhealthy")
     assert probe.pause_s == 5
 
 
-def test_trouble_that_begins_between_two_looks_does_not_wait_for_the_minute_to_end() -> None:
-    looks: SimpleQueue[str] = SimpleQueue()
-    told = health()
-    probe = Probe([Check("queue", lambda: looks.put("a look"))], told, soon_s=0.01)
+def test_new_problem_shortens_the_pause() -> None:
+    checks: SimpleQueue[str] = SimpleQueue()
+    reported = health()
+    probe = Probe([Check("queue", lambda: checks.put("checked"))], reported, soon_s=0.01)
     probe.start()
-    assert looks.get(timeout=PATIENCE_S) == "a look"
-    told.report_problem("store", "locked", "wait", severity="unhealthy")
-    assert looks.get(timeout=PATIENCE_S) == "a look"
+    assert checks.get(timeout=TIMEOUT_S) == "checked"
+    reported.report_problem("store", "locked", "wait", severity="unhealthy")
+    assert checks.get(timeout=TIMEOUT_S) == "checked"
     probe.stop()

@@ -1,4 +1,4 @@
-"""When the store is told to forget: in batches with pauses, by the settings of now, whatever it meets."""
+"""Deletion of old deliveries: in batches with pauses, by the active settings, also after errors."""
 
 from __future__ import annotations
 
@@ -14,121 +14,121 @@ from hls_handler.settings.model import Limits, Settings, Storage
 from hls_handler.work.retention import BATCH, Retention, Spans, spans
 from tests.work.world import settings
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 DAY = timedelta(days=1)
 
 
 class FakeStore:
-    """Has so much to forget; `took_s` is how long each batch takes by its own clock."""
+    """Has a number of old deliveries and bodies; each batch takes `batch_s` by the fake's clock."""
 
-    def __init__(self, *, deliveries: int = 0, bodies: int = 0, took_s: float = 0.0) -> None:
-        self.left = {"deliveries": deliveries, "bodies": bodies}
-        self.asked: list[tuple[str, timedelta, int]] = []
-        self.others = False  # another process is at it
-        self.took_s, self.now = took_s, 0.0
+    def __init__(self, *, deliveries: int = 0, bodies: int = 0, batch_s: float = 0.0) -> None:
+        self.remaining = {"deliveries": deliveries, "bodies": bodies}
+        self.calls: list[tuple[str, timedelta, int]] = []
+        self.is_locked = False  # another process holds the lock
+        self.batch_s, self.now = batch_s, 0.0
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
-        return self._forget("deliveries", after, most)
+        return self._delete("deliveries", after, most)
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
-        return self._forget("bodies", after, most)
+        return self._delete("bodies", after, most)
 
     def clock(self) -> float:
         return self.now
 
-    def _forget(self, what: str, after: timedelta, most: int) -> int | None:
-        self.asked.append((what, after, most))
-        self.now += self.took_s
-        if self.others:
+    def _delete(self, kind: str, after: timedelta, most: int) -> int | None:
+        self.calls.append((kind, after, most))
+        self.now += self.batch_s
+        if self.is_locked:
             return None
-        forgotten = min(most, self.left[what])
-        self.left[what] -= forgotten
-        return forgotten
+        deleted = min(most, self.remaining[kind])
+        self.remaining[kind] -= deleted
+        return deleted
 
 
-def given(*, keep_days: int = 90, body_days: int = 14, replay_window_h: float = 72) -> Settings:
+def make_settings(*, keep_days: int = 90, body_days: int = 14, replay_window_h: float = 72) -> Settings:
     storage = Storage(keep_days=keep_days, body_days=body_days)
     return settings().model_copy(update={"storage": storage, "limits": Limits(replay_window_h=replay_window_h)})
 
 
 def retention(store: FakeStore, pauses: list[float]) -> Retention:
-    return Retention(store, given, clock=store.clock, pause=pauses.append)
+    return Retention(store, make_settings, clock=store.clock, pause=pauses.append)
 
 
-def test_it_forgets_batch_after_batch_until_there_is_no_more(caplog: pytest.LogCaptureFixture) -> None:
+def test_old_deliveries_are_deleted_in_batches_until_none_is_left(caplog: pytest.LogCaptureFixture) -> None:
     store, pauses = FakeStore(deliveries=41, bodies=3), list[float]()
     with caplog.at_level(logging.INFO):
         retention(store, pauses).look()
-    assert store.asked == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3
-    assert store.left == {"deliveries": 0, "bodies": 0}
+    assert store.calls == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3
+    assert store.remaining == {"deliveries": 0, "bodies": 0}
     assert [(record.message, vars(record)["deliveries"], vars(record)["bodies"]) for record in caplog.records] == [
         ("old deliveries deleted", 41, 3)
     ]
 
 
-def test_where_there_is_nothing_to_forget_it_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_if_nothing_is_deleted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         retention(FakeStore(), []).look()
     assert caplog.records == []
 
 
-@pytest.mark.parametrize(("took_s", "rests_s"), [(0.001, 0.05), (0.5, 4.5)], ids=["quick", "slow"])
-def test_others_have_most_of_the_time_between_two_batches(took_s: float, rests_s: float) -> None:
-    store, pauses = FakeStore(deliveries=2 * BATCH, took_s=took_s), list[float]()
+@pytest.mark.parametrize(("batch_s", "pause_s"), [(0.001, 0.05), (0.5, 4.5)], ids=["quick", "slow"])
+def test_pause_between_batches_is_longer_than_a_batch(batch_s: float, pause_s: float) -> None:
+    store, pauses = FakeStore(deliveries=2 * BATCH, batch_s=batch_s), list[float]()
     retention(store, pauses).look()
-    assert pauses == pytest.approx([rests_s, rests_s])
+    assert pauses == pytest.approx([pause_s, pause_s])
 
 
-def test_where_another_process_is_at_it_nothing_is_asked_again() -> None:
+def test_run_ends_if_another_process_is_deleting() -> None:
     store, pauses = FakeStore(deliveries=1000, bodies=1000), list[float]()
-    store.others = True
+    store.is_locked = True
     retention(store, pauses).look()
-    assert [what for what, _, _ in store.asked] == ["bodies", "deliveries"]
+    assert [kind for kind, _, _ in store.calls] == ["bodies", "deliveries"]
     assert pauses == []
 
 
-def test_it_ends_between_two_batches() -> None:
+def test_stop_ends_the_run_between_two_batches() -> None:
     store = FakeStore(bodies=1000)
-    ending = Retention(store, given, clock=store.clock, pause=lambda _: ending._ended.set())
-    ending.look()
-    assert store.left == {"bodies": 1000 - BATCH, "deliveries": 0}
+    retention_job = Retention(store, make_settings, clock=store.clock, pause=lambda _: retention_job._ended.set())
+    retention_job.look()
+    assert store.remaining == {"bodies": 1000 - BATCH, "deliveries": 0}
 
 
 @pytest.mark.parametrize(
-    ("settings", "kept"),
+    ("settings", "expected"),
     [
-        (given(), Spans(90 * DAY, 14 * DAY)),
-        (given(keep_days=31, body_days=60), Spans(31 * DAY, 60 * DAY)),
-        (given(replay_window_h=8760), Spans(365 * DAY, 14 * DAY)),
+        (make_settings(), Spans(90 * DAY, 14 * DAY)),
+        (make_settings(keep_days=31, body_days=60), Spans(31 * DAY, 60 * DAY)),
+        (make_settings(replay_window_h=8760), Spans(365 * DAY, 14 * DAY)),
     ],
-    ids=["default", "as said", "replays"],
+    ids=["default", "configured", "replays"],
 )
-def test_a_delivery_is_kept_as_long_as_a_replay_of_it_is_to_be_known(settings: Settings, kept: Spans) -> None:
-    assert spans(settings) == kept
+def test_deliveries_are_stored_at_least_for_the_replay_window(settings: Settings, expected: Spans) -> None:
+    assert spans(settings) == expected
 
 
 class FailingStore(FakeStore):
-    """Fails in different ways, and then does as it is told."""
+    """Raises two errors, and then succeeds."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.report_problem: Iterator[Exception] = iter([KeyError("a defect of ours"), StoreUnavailable("locked")])
-        self.looks: SimpleQueue[str] = SimpleQueue()
+        self.errors: Iterator[Exception] = iter([KeyError("a defect of ours"), StoreUnavailable("locked")])
+        self.runs: SimpleQueue[str] = SimpleQueue()
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
-        self.looks.put("look")
-        for error in self.report_problem:
+        self.runs.put("look")
+        for error in self.errors:
             raise error
         return super().delete_bodies(after=after, most=most)
 
 
-def test_it_goes_on_whatever_it_meets(caplog: pytest.LogCaptureFixture) -> None:
+def test_retention_continues_after_errors(caplog: pytest.LogCaptureFixture) -> None:
     store = FailingStore()
-    going_on = Retention(store, given, pause=lambda _: None)
+    retention_job = Retention(store, make_settings, pause=lambda _: None)
     with caplog.at_level(logging.WARNING):
-        going_on.start()
-        assert [store.looks.get(timeout=PATIENCE_S) for _ in range(3)] == ["look"] * 3
-        going_on.stop()
+        retention_job.start()
+        assert [store.runs.get(timeout=TIMEOUT_S) for _ in range(3)] == ["look"] * 3
+        retention_job.stop()
     assert [record.message for record in caplog.records] == [
         "defect while deleting old deliveries",
         "old deliveries could not be deleted",

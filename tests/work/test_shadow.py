@@ -1,4 +1,4 @@
-"""A shadow beside the prompt of an event: what it is asked, what is kept of it, and that nobody feels it."""
+"""Shadow prompts: their calls, their stored results, and that they have no other effect."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from hls_handler.settings.model import Features, Prompts
 from hls_handler.work.shadow import SHADOWED, Ran
 from tests.prompting.samples import write
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
-from tests.work.shadow_world import ANALYZE, BUG_LABELS, MINOR, MINOR_LABELS, POSTED, kept, nameless, shaded
+from tests.work.shadow_world import (
+    ANALYZE,
+    BUG_LABELS,
+    MINOR,
+    MINOR_LABELS,
+    POSTED,
+    make_shadow_world,
+    stored_shadow,
+    without_hash,
+)
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld
 
 
-def test_a_shadow_is_asked_after_the_prompt_whose_answer_is_posted_and_posts_nothing(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, MINOR)
+def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
     assert one.run() == POSTED
     assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze", "issues/strict"]
     assert one.github.asked == ["issue 1", "issue 1", "write labels", "write comment"]
@@ -31,39 +38,37 @@ def test_a_shadow_is_asked_after_the_prompt_whose_answer_is_posted_and_posts_not
     assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
 
 
-def test_while_a_shadow_is_asked_what_is_posted_is_kept_and_nobody_waits_for_its_lock(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, MINOR)
-    seen: list[object] = []
+def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    statuses: list[object] = []
 
-    def look(_what: str) -> None:
+    def record_status(_what: str) -> None:
         if ("apply", 1) in one.store.checkpoints.load(GUID):
             one.accept(guid="second", thread=7)
             second = one.claim()
             assert second is not None
-            one.store.locks.acquire(second, "186853002#1/issues", ttl_s=20)  # raises Wait while the first holds it
-            seen.append((one.row().state, one.row().posting_status))
+            one.store.locks.acquire(second, "186853002#1/issues", ttl_s=20)  # raises Postponed while the first holds it
+            statuses.append((one.row().state, one.row().posting_status))
 
-    one.claude.meanwhile = look
+    one.claude.meanwhile = record_status
     assert one.run() == POSTED
-    assert seen == [("running", "done")]
+    assert statuses == [("running", "done")]
 
 
-def test_what_a_shadow_came_to_is_kept_beside_what_was_posted(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, MINOR)
+def test_shadow_result_is_stored_with_the_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
     one.run()
-    found = kept(one)
-    assert (found.prompt, found.state, found.reason) == ("issues/strict", "done", None)
-    assert nameless(found.posted) == Ran("issues/analyze", BUG_LABELS, speaks=True)
-    assert nameless(found.ran) == Ran("issues/strict", MINOR_LABELS, speaks=False)
+    shadow = stored_shadow(one)
+    assert (shadow.prompt, shadow.state, shadow.reason) == ("issues/strict", "done", None)
+    assert without_hash(shadow.posted) == Ran("issues/analyze", BUG_LABELS, speaks=True)
+    assert without_hash(shadow.ran) == Ran("issues/strict", MINOR_LABELS, speaks=False)
 
 
 def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, MINOR)
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
     one.run()
-    told = [(row.prompt_id.partition("@")[0], row.of_shadow) for row in one.store.calls.analyses_of(GUID)]
-    assert told == [("issues/analyze", False), ("issues/strict", True)]
+    analyses = [(row.prompt_id.partition("@")[0], row.of_shadow) for row in one.store.calls.analyses_of(GUID)]
+    assert analyses == [("issues/analyze", False), ("issues/strict", True)]
     assert [(call.outcome, call.of_shadow) for call in one.store.calls.calls_of(GUID)] == [("ok", False), ("ok", True)]
     counted = one.store.statistics.counters()
     strict = one.store.calls.analyses_of(GUID)[1].prompt_id
@@ -72,19 +77,19 @@ def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_pa
     assert one.store.calls.count_last_hour() == 2
 
 
-def test_a_shadow_goes_on_to_where_its_then_leads(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_shadow_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
     answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = shaded(make_world, tmp_path / "own", BUG, QUESTION, answer)
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, answer)
     one.run()
     names = [asked.prompt.name for asked in one.claude.asked]
     assert names == ["issues/analyze", "issues/strict", "issues/respond"]
-    assert kept(one).ran is not None
+    assert stored_shadow(one).ran is not None
     assert [row.of_shadow for row in one.store.calls.analyses_of(GUID)] == [False, True, True]
     assert "README" in one.github.comments[1]
 
 
-def test_templates_of_a_shadow_see_the_same_facts_and_their_own_name(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG)
+def test_shadow_is_rendered_with_the_same_facts(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG)
     first, second = (one.run(), one.claude.asked)[1]
     assert second.task == first.task
 
@@ -99,61 +104,63 @@ def test_templates_of_a_shadow_see_the_same_facts_and_their_own_name(make_world:
     ],
     ids=["outage", "refused request", "unusable twice", "refusal"],
 )
-def test_a_shadow_that_fails_is_recorded_as_failed_and_is_nobody_elses_trouble(
+def test_failed_shadow_is_recorded_and_has_no_other_effect(
     make_world: MakeWorld, tmp_path: Path, replies: list[object], reason: str
 ) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, *replies)
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, *replies)
     assert one.run() == POSTED
-    assert (kept(one).state, kept(one).ran) == ("failed", None)
-    assert reason in (kept(one).reason or "")
+    assert (stored_shadow(one).state, stored_shadow(one).ran) == ("failed", None)
+    assert reason in (stored_shadow(one).reason or "")
     assert (one.row().failures, one.row().attempts, one.row().analysis_status) == (0, 0, "done")
     assert one.health.snapshot().components["claude"].state == "healthy"
     assert one.store.rate_limiter.held_until("claude") is None
     assert one.store.calls.calls_of(GUID)[-1].error is not None
 
 
-def test_a_template_of_a_shadow_that_breaks_on_this_event_is_recorded(make_world: MakeWorld, tmp_path: Path) -> None:
-    comment = "{% if issue.body == 'unheard of' %}{{ 1 // (issue.number - 1) }}{% endif %}"
+def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path: Path) -> None:
+    comment = "{% if issue.body == 'special' %}{{ 1 // (issue.number - 1) }}{% endif %}"
     write(tmp_path / "own", {"issues/broken.j2": ANALYZE, "issues/broken.comment.md.j2": comment})
-    one = shaded(make_world, tmp_path / "own", BUG, prompt="issues/broken")
-    one.github.issues = {1: replace(ISSUE, body="unheard of")}
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/broken")
+    one.github.issues = {1: replace(ISSUE, body="special")}
     assert one.run() == POSTED
-    assert kept(one).reason == f"{tmp_path}/own/issues/broken.comment.md.j2:1: integer division or modulo by zero"
+    assert (
+        stored_shadow(one).reason == f"{tmp_path}/own/issues/broken.comment.md.j2:1: integer division or modulo by zero"
+    )
 
 
-def test_a_shadow_that_nobody_wrote_is_recorded_and_costs_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
+def test_missing_shadow_prompt_is_recorded_without_a_call(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
     assert one.run() == POSTED
-    assert kept(one).reason == "there is no prompt issues/strikt, which settings (prompts.use.issues) names"
+    assert stored_shadow(one).reason == "there is no prompt issues/strikt, which settings (prompts.use.issues) names"
     assert len(one.claude.asked) == 1
 
 
-def test_a_prompt_of_another_family_fails_in_the_shadow_alone(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, prompt="reviews/analyze")
+def test_shadow_prompt_of_another_family_fails_only_the_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="reviews/analyze")
     assert one.run() == POSTED
-    assert (kept(one).state, len(one.claude.asked)) == ("failed", 1)
+    assert (stored_shadow(one).state, len(one.claude.asked)) == ("failed", 1)
 
 
-def test_a_defect_of_ours_in_a_shadow_leaves_the_delivery_alone(
+def test_defect_in_a_shadow_does_not_fail_the_delivery(
     make_world: MakeWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, "no reply at all")  # the fake trips over it
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, "no reply at all")  # the fake raises AttributeError
     assert one.run() == POSTED
-    assert kept(one).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
+    assert stored_shadow(one).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
     assert "defect in a shadow" in caplog.text
 
 
-def test_what_claudes_server_said_to_everybody_holds_for_everybody(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG)
+def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG)
     until = one.store.now() + timedelta(minutes=5)
-    busy = DependencyDown("429", dependency="claude", remedy="wait", not_before=until)
-    one.claude.replies = [BUG, busy]
+    rate_limited = DependencyDown("429", dependency="claude", remedy="wait", not_before=until)
+    one.claude.replies = [BUG, rate_limited]
     assert one.run() == POSTED
     assert one.store.rate_limiter.held_until("claude") is not None
 
 
-def test_near_the_hourly_brake_a_shadow_is_skipped_and_deliveries_go_on(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG, calls_per_hour=5)
+def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, calls_per_hour=5)
     for guid in (GUID, "second", "third"):
         one.accept(guid=guid)
         one.run()
@@ -173,27 +180,27 @@ def test_near_the_hourly_brake_a_shadow_is_skipped_and_deliveries_go_on(make_wor
     assert one.row("third").state == "done"
 
 
-def test_a_turn_that_is_not_near_is_not_waited_for(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG)
-    slow = one.settings.claude.model_copy(update={"requests_per_second": 0.1})
-    one.settings = one.settings.model_copy(update={"claude": slow})
+def test_shadow_is_skipped_if_its_slot_is_not_near(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG)
+    slow_claude = one.settings.claude.model_copy(update={"requests_per_second": 0.1})
+    one.settings = one.settings.model_copy(update={"claude": slow_claude})
     assert one.run() == POSTED
-    assert (kept(one).state, kept(one).reason) == ("skipped", "waits for its turn to ask Claude")
+    assert (stored_shadow(one).state, stored_shadow(one).reason) == ("skipped", "waits for its turn to ask Claude")
 
 
-def test_a_service_that_stops_skips_the_shadow_of_what_is_posted(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG)
+def test_stopping_service_skips_the_shadow_after_posting(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG)
 
     def stop(what: str) -> None:
         one.stopping = what == "write comment"
 
     one.github.meanwhile = stop
     assert one.run() == POSTED
-    assert (kept(one).state, kept(one).reason) == ("skipped", "the service is stopping")
+    assert (stored_shadow(one).state, stored_shadow(one).reason) == ("skipped", "the service is stopping")
 
 
-def test_posting_that_fails_keeps_the_shadow_waiting(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG)
+def test_shadow_waits_until_posting_succeeds(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG)
     one.github.failing_writes = [GITHUB_DOWN]
     assert one.run() is None
     assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze"]
@@ -202,11 +209,9 @@ def test_posting_that_fails_keeps_the_shadow_waiting(make_world: MakeWorld, tmp_
     assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze", "issues/strict"]
 
 
-def test_a_worker_that_dies_in_the_middle_of_a_shadow_has_nothing_paid_for_twice(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
+def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, tmp_path: Path) -> None:
     answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = shaded(make_world, tmp_path / "own", BUG, QUESTION, LeaseLost("it died"), answer)
+    one = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, LeaseLost("it died"), answer)
     assert one.run() is None
     one.later(31)
     assert one.run() == POSTED
@@ -217,18 +222,18 @@ def test_a_worker_that_dies_in_the_middle_of_a_shadow_has_nothing_paid_for_twice
         "respond",
     ]
     assert one.github.asked.count("write comment") == 1
-    assert kept(one).state == "done"
+    assert stored_shadow(one).state == "done"
 
 
-def test_in_a_dry_run_the_shadow_is_asked_as_well(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG)
+def test_shadow_runs_in_a_dry_run(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG)
     one.settings = one.settings.model_copy(update={"features": Features(dry_run=True)})
     one.run()
-    assert (kept(one).state, one.github.comments) == ("done", {})
+    assert (stored_shadow(one).state, one.github.comments) == ("done", {})
 
 
-def test_what_claude_is_not_asked_about_has_no_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = shaded(make_world, tmp_path / "own", BUG)
+def test_delivery_without_a_call_has_no_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
+    one = make_shadow_world(make_world, tmp_path / "own", BUG)
     event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
     assert event.pull_request is not None
     assert event.review is not None

@@ -1,4 +1,4 @@
-"""The world of one worker: a real store on SQLite, the shipped prompts, and fakes for GitHub and Claude."""
+"""A worker for tests: real storage on SQLite, the shipped prompts, and fakes of GitHub and Claude."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ EVENTS = ("issues", "pull_request", "pull_request_review")
 
 
 def settings(*, limits: Mapping[str, object] | None = None, features: Mapping[str, object] | None = None) -> Settings:
-    """Nobody looks for settings of the repository's own, unless `features` says so."""
+    """Settings of one repository, without repository settings unless `features` switches them on."""
     return Settings(
         github=Github(token=SecretStr("t" * 40), webhook_secret=SecretStr("s" * 40), min_seconds_between_writes=0.0),
         claude=Claude(api_key=SecretStr("k" * 40), requests_per_second=1000.0),
@@ -71,7 +71,7 @@ def library() -> Library:
 
 @dataclass
 class World:
-    """One delivery of an opened issue at a time, worked on by hand."""
+    """A worker whose deliveries a test accepts and runs one by one."""
 
     store: Storage
     github: FakeGithub
@@ -92,7 +92,7 @@ class World:
         thread: int | None = None,
         action: str | None = None,
     ) -> None:
-        """`thread` and `action` make it another one for the queue; what it is about stays the same."""
+        """Accept a recorded payload; `thread` and `action` change only the queue's fields, not the payload."""
         payload = recorded.load(name)
         number = thread or (1 if payload.event == "issues" else 2)
         self.store.queue.accept(
@@ -118,13 +118,13 @@ class World:
         return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
 
     def run(self) -> Finished | None:
-        """One attempt at the next delivery that is due."""
+        """Run one attempt at the next delivery that is due."""
         lease = self.claim()
         assert lease is not None, "nothing is due"
         return attempt(lease, self.tools())
 
     def job(self) -> Job:
-        """The next delivery that is due, as the pipeline would work on it."""
+        """Claim the next delivery that is due; returns the job that the pipeline would run."""
         lease = self.claim()
         assert lease is not None, "nothing is due"
         tools = self.tools()
@@ -165,7 +165,7 @@ class World:
 def world(
     tmp_path: Path, *, replies: FakeClaude | None = None, given: Settings | None = None, stands_still: bool = False
 ) -> Iterator[World]:
-    """With `stands_still`, it is noon by the database's clock, and later only by `World.later`."""
+    """Open a world. With `stands_still` the database's clock is at noon, and only `World.later` advances it."""
     skew: list[timedelta] = []
 
     def ahead() -> timedelta:

@@ -1,10 +1,10 @@
-"""Stores an example of every kind of remembered step, as the code at hand keeps it, beside those of earlier versions.
+"""Store an example of every kind of checkpoint, as the current code encodes it, beside those of earlier versions.
 
-    python -m tests.work.checkpoint_formats.make             # by the code that is checked out
-    python -m tests.work.checkpoint_formats.make 777ce09     # by the code of commits, the oldest first
+    python -m tests.work.checkpoint_formats.make             # with the code that is checked out
+    python -m tests.work.checkpoint_formats.make 777ce09     # with the code of commits, the oldest first
 
-A kind whose shape changed must have another version first: steps of both shapes would be told apart by nothing else.
-Answers may have new shapes under one version, since a reply that does not fit its prompt is asked for again.
+A kind whose shape changed needs a new version first: only the version distinguishes checkpoints of both shapes.
+Replies may have several shapes with one version, because Claude is called again if a reply does not fit its prompt.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ ROOT = HERE.parent.parent.parent
 FILE = HERE / "steps.json"
 
 
-def stored() -> list[Shape]:
-    """Every shape that ever landed, the oldest first."""
+def load_stored() -> list[Shape]:
+    """Every stored shape, the oldest first."""
     return [Shape(*one) for one in json.loads(FILE.read_text())] if FILE.exists() else []
 
 
 def main(commits: list[str]) -> None:
     for commit in commits:
-        keep(of_commit(commit), frozen=False)
+        add_shapes(shapes_of_commit(commit), must_match=False)
     if not commits:
-        keep(list(shapes()), frozen=True)
+        add_shapes(list(shapes()), must_match=True)
 
 
-def of_commit(commit: str) -> list[Shape]:
+def shapes_of_commit(commit: str) -> list[Shape]:
     with TemporaryDirectory() as folder:
         archive = subprocess.run(
             ["git", "archive", commit, "hls_handler"], cwd=ROOT, check=True, stdout=subprocess.PIPE
@@ -46,21 +46,21 @@ def of_commit(commit: str) -> list[Shape]:
             packed.extractall(folder, filter="data")
         environ = {**os.environ, "PYTHONPATH": folder}
         script = [sys.executable, str(HERE / "shapes.py")]
-        said = subprocess.run(script, cwd=folder, check=True, stdout=subprocess.PIPE, env=environ).stdout
-    return [Shape(*one) for one in json.loads(said)]
+        output = subprocess.run(script, cwd=folder, check=True, stdout=subprocess.PIPE, env=environ).stdout
+    return [Shape(*one) for one in json.loads(output)]
 
 
-def keep(found: list[Shape], *, frozen: bool) -> None:
-    known = stored()
-    for shape in found:
-        if any((one.kind, one.digest) == (shape.kind, shape.digest) for one in known):
+def add_shapes(new_shapes: list[Shape], *, must_match: bool) -> None:
+    all_shapes = load_stored()
+    for shape in new_shapes:
+        if any((one.kind, one.digest) == (shape.kind, shape.digest) for one in all_shapes):
             continue
-        same = [one for one in known if (one.kind, one.version) == (shape.kind, shape.version)]
-        if frozen and same and not shape.kind.startswith("ask for "):
+        same_version = [one for one in all_shapes if (one.kind, one.version) == (shape.kind, shape.version)]
+        if must_match and same_version and not shape.kind.startswith("ask for "):
             sys.exit(f"{shape.kind}: the shape changed and the version is still {shape.version}: raise it")
-        known.append(shape)
+        all_shapes.append(shape)
     lines = ",\n".join(
-        f" {json.dumps([one.kind, one.version, one.digest, one.value], ensure_ascii=False)}" for one in known
+        f" {json.dumps([one.kind, one.version, one.digest, one.value], ensure_ascii=False)}" for one in all_shapes
     )
     FILE.write_text(f"[\n{lines}\n]\n")
 

@@ -1,6 +1,6 @@
-"""Every kind of remembered step that the code on Python's path knows: its version, its shape, and an example of it.
+"""Every kind of checkpoint of the code on Python's path, with its version, its shape and an example.
 
-It is run with the code of earlier versions as well; then it prints what it found.
+As a program, also run with the code of earlier versions, it prints them as JSON.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from hls_handler.work.memory import Codec
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One kind of step, and how it is kept."""
+    """A kind of checkpoint and its encoding."""
 
     kind: str  # "apply", "gather of issues", "ask for issue_analysis"
     version: int
-    digest: str  # of the JSON schema, without what it says to people
-    value: str  # an example, JSON as it is remembered
+    digest: str  # of the JSON schema, without titles and descriptions
+    value: str  # an example, as stored JSON
 
 
 def shapes() -> Iterator[Shape]:
-    """All that are remembered by the code at hand."""
-    known = codecs()
-    for name, codec in sorted(known.items()):
+    """Yield all shapes of the code on the path."""
+    codecs_by_name = codecs()
+    for name, codec in sorted(codecs_by_name.items()):
         if name != "ask":
             yield _shape(name, codec)
     for event, codec in sorted(facts_codecs().items()):
         yield _shape(f"gather of {event}", codec)
     for name, reply in sorted(REPLY_TYPES.items()):
-        ask, schema = known["ask"], TypeAdapter(reply).json_schema()
-        answer = {**_example(ask._shape.json_schema()), "reply_type": name, "reply": _example(schema)}
-        step = ask.encode(ask._shape.validate_python(answer), index=0, took_s=0.0)
-        yield Shape(f"ask for {name}", ask.version, _digest([ask._shape.json_schema(), schema]), step.value)
+        codec, schema = codecs_by_name["ask"], TypeAdapter(reply).json_schema()
+        reply_value = {**_example(codec._shape.json_schema()), "reply_type": name, "reply": _example(schema)}
+        step = codec.encode(codec._shape.validate_python(reply_value), index=0, took_s=0.0)
+        yield Shape(f"ask for {name}", codec.version, _digest([codec._shape.json_schema(), schema]), step.value)
 
 
 def codecs() -> dict[str, Codec[Any]]:
-    """Those of steps whose shape does not depend on the event, by name."""
+    """Codecs of checkpoints whose shape does not depend on the event, by name."""
     modules = [
         importlib.import_module(f"{work.__name__}.{module.name}") for module in pkgutil.iter_modules(work.__path__)
     ]
@@ -55,11 +55,14 @@ def codecs() -> dict[str, Codec[Any]]:
 
 
 def facts_codecs() -> dict[str, Codec[Any]]:
-    """Those of facts, by event; "push" stands for all without a handler of their own (at first they were ignored)."""
-    of: dict[str, Any] = dict(handlers.HANDLERS)
+    """Codecs of facts, by event; "push" stands for all events without an own handler, which old versions ignored."""
+    handlers_by_event: dict[str, Any] = dict(handlers.HANDLERS)
     if (handler_for := vars(handlers).get("handler_for")) is not None:
-        of["push"] = handler_for("push")
-    return {event: Codec("gather", one.facts_version, TypeAdapter(one.facts_type)) for event, one in of.items()}
+        handlers_by_event["push"] = handler_for("push")
+    return {
+        event: Codec("gather", one.facts_version, TypeAdapter(one.facts_type))
+        for event, one in handlers_by_event.items()
+    }
 
 
 def _shape(kind: str, codec: Codec[Any]) -> Shape:
@@ -70,18 +73,20 @@ def _shape(kind: str, codec: Codec[Any]) -> Shape:
 
 
 def _digest(schema: Any) -> str:
-    return hashlib.sha256(json.dumps(_bare(schema), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(_without_texts(schema), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _bare(schema: Any) -> Any:
+def _without_texts(schema: Any) -> Any:
     if isinstance(schema, dict):
-        said = ("title", "description")
-        return {name: _bare(part) for name, part in schema.items() if name not in said or isinstance(part, dict)}
-    return [_bare(part) for part in schema] if isinstance(schema, list) else schema
+        texts = ("title", "description")
+        return {
+            name: _without_texts(part) for name, part in schema.items() if name not in texts or isinstance(part, dict)
+        }
+    return [_without_texts(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _example(schema: dict[str, Any], defs: dict[str, Any] | None = None) -> Any:
-    """A value that fits, with something in every place."""
+    """A value that matches the schema, with every field set."""
     defs = schema.get("$defs", {}) if defs is None else defs
     if "$ref" in schema:
         return _example(defs[schema["$ref"].rpartition("/")[2]], defs)
