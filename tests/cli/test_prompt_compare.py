@@ -49,7 +49,7 @@ def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
 
 
 def add_delivery(store: Storage, guid: str, result: Shadowed) -> None:
-    """Storage a finished delivery of issue 7 with a shadow and the usage of both prompts."""
+    """Store a finished delivery of issue 7 with a shadow and the usage of both prompts."""
     lease = begin(store, guid, number=7)
     for index, prompt_id in ((0, "issues/analyze@111111"), (FIRST_SHADOW_STEP, "issues/strict@222222")):
         call = store.calls.begin(

@@ -340,7 +340,7 @@ def test_idle_transaction_ends_after_its_timeout(postgres: Cluster) -> None:
     def stay_idle() -> None:
         with store.database.writing() as connection:
             backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-            while postgres.ask(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}") and waiting.more():
+            while postgres.query(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}") and waiting.more():
                 pass
 
     with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):

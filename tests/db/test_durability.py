@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.storage import Storage
@@ -53,9 +53,9 @@ def commit_modes(store: Storage, write: Callable[[], object]) -> set[str]:
     def record_mode(connection: Connection) -> None:
         modes.add({1: "NORMAL", 2: "FULL"}[connection.exec_driver_sql("PRAGMA synchronous").scalar_one()])
 
-    event.listen(store.database._engine, "commit", record_mode)
+    event.listen(Engine, "commit", record_mode)
     write()
-    event.remove(store.database._engine, "commit", record_mode)
+    event.remove(Engine, "commit", record_mode)
     return modes
 
 

@@ -56,7 +56,7 @@ def test_another_label_of_the_group_may_replace_a_removed_one() -> None:
     assert decide(LOW, memory={"priority-high": "gone"}).add == ("priority-low",)
 
 
-def test_rule_14_a_persons_label_is_kept_and_no_other_of_its_group_is_added() -> None:
+def test_rule_14_a_persons_label_stays_and_no_other_of_its_group_is_added() -> None:
     change = decide(HIGH, on_thread=frozenset({"priority-low"}))
     assert (change.add, change.remove) == ((), ())
     assert change.withheld == (("priority-high", "a person set priority-low"),)

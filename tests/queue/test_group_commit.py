@@ -302,6 +302,13 @@ def test_counts_of_a_failed_commit_are_stored_with_the_next_batch() -> None:
     assert store.counted == [{("outcome", "pong"): 1}]
 
 
+async def rejection_of_a_large_delivery(queue: AcceptQueue) -> str:
+    """Message of the error for a delivery that exceeds the limit of waiting bytes, or comes after `close`."""
+    with pytest.raises(StoreUnavailable) as raised:
+        await queue.accept(queued("large", body=b"x" * 2_000_000))
+    return str(raised.value)
+
+
 def test_close_commits_waiting_deliveries_and_rejects_later_ones() -> None:
     store = FakeStore()
 
@@ -310,8 +317,8 @@ def test_close_commits_waiting_deliveries_and_rejects_later_ones() -> None:
         await wait_for_commit(store)
         tasks += await submit(queue, "g1")
         closing = asyncio.create_task(asyncio.to_thread(queue.close))
-        while not queue._is_closed:
-            await asyncio.to_thread(int)
+        while "shutting down" not in await rejection_of_a_large_delivery(queue):
+            await asyncio.to_thread(int)  # let the event loop run
         store.commit(2)
         await closing
         assert [(await task).guid for task in tasks] == ["g0", "g1"]

@@ -16,18 +16,18 @@ class Sleeper:
 
     def __init__(self, idle_workers: IdleWorkers, seconds: float = FOREVER_S, *, seen: int | None = None) -> None:
         self.awake = threading.Event()
-        self._idling = idle_workers
+        self._idle_workers = idle_workers
         self._seen, self._seconds = idle_workers.wake_ups if seen is None else seen, seconds
         self._thread = threading.Thread(target=self._sleep, daemon=True)
         self._thread.start()
 
     def _sleep(self) -> None:
-        self._idling.wait(self._seen, self._seconds)
+        self._idle_workers.wait(self._seen, self._seconds)
         self.awake.set()
 
 
 def is_waiting(idle_workers: IdleWorkers, number: int) -> Callable[[], bool]:
-    """Whether so many wait, which only the condition itself knows."""
+    """Condition that this many workers wait. Only the private `Condition` knows it: no public method returns it."""
     return lambda: len(idle_workers._changed._waiters) == number  # type: ignore[attr-defined]
 
 

@@ -39,15 +39,15 @@ def test_result_of_another_delivery_has_no_effect() -> None:
 
 
 def test_cancelled_request_is_removed() -> None:
-    async def wait() -> dict[str, list[asyncio.Future[Finished]]]:
+    async def wait() -> list[str]:
         outcomes = Outcomes()
-        future = outcomes.expect(DONE.guid)
-        future.cancel()
+        outcomes.expect(DONE.guid).cancel()
         await asyncio.sleep(0)
         outcomes.tell(DONE)
-        return outcomes._expected
+        outcomes.committed([Accepted("queued", "queued", DONE.guid)])
+        return look_up(outcomes, in_store=[DONE])
 
-    assert asyncio.run(wait()) == {}
+    assert asyncio.run(wait()) == []
 
 
 def look_up(outcomes: Outcomes, *, in_store: Collection[Finished]) -> list[str]:

@@ -126,7 +126,7 @@ def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(make_wor
     assert (one.row().reason_kind, one.github.asked) == ("event not enabled", [])
 
 
-def test_file_chooses_among_the_prompts_of_the_operator(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_file_chooses_one_of_the_prompts_of_the_operator(make_world: MakeWorld, tmp_path: Path) -> None:
     one = make_world_with_file(
         make_world,
         "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",

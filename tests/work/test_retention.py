@@ -15,6 +15,7 @@ from hls_handler.work.retention import BATCH, Retention, Spans, spans
 from tests.work.world import settings
 
 TIMEOUT_S = 30.0
+FOREVER_S = 3600.0  # as the duration of a batch, it makes the pause after it even longer
 DAY = timedelta(days=1)
 
 
@@ -24,6 +25,7 @@ class FakeStore:
     def __init__(self, *, deliveries: int = 0, bodies: int = 0, batch_s: float = 0.0) -> None:
         self.remaining = {"deliveries": deliveries, "bodies": bodies}
         self.calls: list[tuple[str, timedelta, int]] = []
+        self.batches: SimpleQueue[str] = SimpleQueue()  # kind of each finished batch
         self.is_locked = False  # another process holds the lock
         self.batch_s, self.now = batch_s, 0.0
 
@@ -43,6 +45,7 @@ class FakeStore:
             return None
         deleted = min(most, self.remaining[kind])
         self.remaining[kind] -= deleted
+        self.batches.put(kind)
         return deleted
 
 
@@ -88,9 +91,12 @@ def test_run_ends_if_another_process_is_deleting() -> None:
 
 
 def test_stop_ends_the_run_between_two_batches() -> None:
-    store = FakeStore(bodies=1000)
-    retention_job = Retention(store, make_settings, clock=store.clock, pause=lambda _: retention_job._ended.set())
-    retention_job.look()
+    store = FakeStore(bodies=1000, batch_s=FOREVER_S)
+    retention_job = Retention(store, make_settings, clock=store.clock)
+    retention_job.start()
+    assert store.batches.get(timeout=TIMEOUT_S) == "bodies"
+    retention_job.stop()
+    assert store.batches.empty()
     assert store.remaining == {"bodies": 1000 - BATCH, "deliveries": 0}
 
 
