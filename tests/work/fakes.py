@@ -69,10 +69,10 @@ class FakeGithub:
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
-    lost_answers: list[HlsError] = field(default_factory=list)  # raised after a comment was written
+    lost_responses: list[HlsError] = field(default_factory=list)  # raised after a comment was written
     labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
-    asked: list[str] = field(default_factory=list)  # every call, in order
-    meanwhile: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
+    calls: list[str] = field(default_factory=list)  # every call, in order
+    on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
 
     def fetch_bot_account(self) -> Account:
         self._call("who_am_i")
@@ -98,8 +98,8 @@ class FakeGithub:
         return FakeWriter(self, memory, before_write, dry_run)
 
     def _call(self, what: str) -> None:
-        self.asked.append(what)
-        self.meanwhile(what)
+        self.calls.append(what)
+        self.on_call(what)
         if self.failing:
             raise self.failing.pop(0)
 
@@ -185,16 +185,16 @@ class FakeWriter:
         self._write("comment")
         edits = number in self.github.comments
         self.github.comments[number] = action.body
-        if self.github.lost_answers:
-            raise self.github.lost_answers.pop(0)
+        if self.github.lost_responses:
+            raise self.github.lost_responses.pop(0)
         return Outcome(
             "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
         )
 
     def _write(self, what: str) -> None:
         self.before_write()
-        self.github.asked.append(f"write {what}")
-        self.github.meanwhile(f"write {what}")
+        self.github.calls.append(f"write {what}")
+        self.github.on_call(f"write {what}")
         if self.github.failing_writes:
             raise self.github.failing_writes.pop(0)
 
@@ -206,7 +206,7 @@ class FakeClaude:
     replies: list[Reply | UnusableReply | HlsError]
     asked: list[RenderedPrompt] = field(default_factory=list)
     corrections: list[UnusableReply | None] = field(default_factory=list)
-    meanwhile: Callable[[str], None] = _do_nothing  # runs during every call
+    on_call: Callable[[str], None] = _do_nothing  # runs during every call
 
     def model_for(self, rendered: RenderedPrompt) -> str:
         return "claude-haiku-5-5"
@@ -214,7 +214,7 @@ class FakeClaude:
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.asked.append(rendered)
         self.corrections.append(correction)
-        self.meanwhile("ask")
+        self.on_call("ask")
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, HlsError):
             raise reply

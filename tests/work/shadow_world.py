@@ -59,14 +59,14 @@ def make_shadow_world(
     make_world: MakeWorld, own: Path, *replies: object, calls_per_hour: int = 200, prompt: str = "issues/strict"
 ) -> World:
     """A world with an accepted delivery of an opened issue and a shadow prompt."""
-    one = make_world(*replies, given=shadow_settings(own, prompt=prompt, calls_per_hour=calls_per_hour))
-    one.prompts = load_cached(one.settings)
-    one.accept()
-    return one
+    world = make_world(*replies, given=shadow_settings(own, prompt=prompt, calls_per_hour=calls_per_hour))
+    world.prompts = load_cached(world.settings)
+    world.accept()
+    return world
 
 
-def stored_shadow(one: World) -> Shadowed:
-    found = SHADOWED.decode(one.store.checkpoints.load(GUID).get((SHADOWED.name, 0)))
+def stored_shadow(world: World) -> Shadowed:
+    found = SHADOWED.decode(world.store.checkpoints.load(GUID).get((SHADOWED.name, 0)))
     assert found is not None
     return found
 

@@ -1,4 +1,4 @@
-"""The active configuration follows the settings file, completely or not at all."""
+"""The active configuration follows the settings file, completely or not at all; its watcher and its clients."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 from typing import cast
 
 import pytest
@@ -18,12 +18,12 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload
 from hls_handler.settings.model import Settings
-from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader
+from hls_handler.work.active_config import ActiveConfig, BotAccount, CachedClient, ConfigReloader, Watcher
 from hls_handler.work.health import ComponentHealth, Health
 from tests.settings.files import SMALLEST, VARIABLES
+from tests.work.world import NOON, TIMEOUT_S
 
 MODIFICATION_TIMES: Iterator[int] = count(2_000_000_000)
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 @dataclass
@@ -148,3 +148,46 @@ def test_unavailable_database_postpones_the_reload(setup: ReloadSetup) -> None:
     with pytest.raises(StoreUnavailable):
         reloader.current()
     assert reloader.current().settings.features.drafts
+
+
+def test_watcher_continues_after_errors_and_reports_an_unavailable_database(caplog: pytest.LogCaptureFixture) -> None:
+    checks: SimpleQueue[int] = SimpleQueue()
+    problems = [KeyError("a defect of ours"), StoreUnavailable("locked")]
+    health = Health(lambda: NOON)
+
+    def check() -> None:
+        checks.put(len(problems))
+        if problems:
+            raise problems.pop(0)
+
+    watcher = Watcher(check, health, every_s=0.001)
+    with caplog.at_level(logging.ERROR):
+        watcher.start()
+        assert [checks.get(timeout=TIMEOUT_S) for _ in range(3)] == [2, 1, 0]
+        watcher.stop()
+    assert health.snapshot().components["store"].state == "unhealthy"
+    assert [record.message for record in caplog.records] == [
+        "defect while looking after settings and prompts",
+        "unhealthy",
+    ]
+
+
+def test_client_is_replaced_and_closed_only_when_its_settings_change() -> None:
+    made: list[str] = []
+    closed: list[str] = []
+
+    def make(token: str) -> str:
+        made.append(token)
+        return f"client of {token}"
+
+    cached = CachedClient(make, close=closed.append)
+    assert [cached.of(token) for token in ("old", "old", "new", "new")] == [
+        "client of old",
+        "client of old",
+        "client of new",
+        "client of new",
+    ]
+    assert (made, closed) == (["old", "new"], ["client of old"])
+    cached.close()
+    cached.close()
+    assert closed == ["client of old", "client of new"]

@@ -33,7 +33,7 @@ def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
     bot, github = bot_account(store), FakeGithub()
     assert [bot.ask(github), bot.ask(github), bot_account(store).ask(github)] == [HLS, HLS, HLS]
     assert (bot.known, bot_account(store).known) == (HLS, HLS)
-    assert github.asked == ["who_am_i"]
+    assert github.calls == ["who_am_i"]
 
 
 @pytest.mark.parametrize(("token", "base_url"), [("t2", API), ("t1", "https://github.example/api/v3")])
@@ -52,7 +52,7 @@ def test_refresh_stores_a_new_login(store: Storage) -> None:
     github.account = RENAMED
     bot.refresh(github)
     assert (bot.known, bot.ask(github), bot_account(store).known) == (RENAMED, RENAMED, RENAMED)
-    assert github.asked == ["who_am_i", "who_am_i"]
+    assert github.calls == ["who_am_i", "who_am_i"]
 
 
 def test_account_remains_known_while_github_is_down(store: Storage) -> None:
@@ -73,7 +73,7 @@ def test_known_account_is_returned_during_a_refresh(store: Storage) -> None:
 
     bot, accounts = bot_account(store), []
     bot.ask(FakeGithub())
-    probe = threading.Thread(target=bot.refresh, args=[FakeGithub(meanwhile=hang)])
+    probe = threading.Thread(target=bot.refresh, args=[FakeGithub(on_call=hang)])
     worker = threading.Thread(target=lambda: accounts.append(bot.ask(FakeGithub())))
     probe.start()
     assert is_hanging.wait(10)

@@ -16,7 +16,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.work.checks import checks
-from hls_handler.work.health import ComponentHealth, Health
+from hls_handler.work.health import Component, ComponentHealth, Health
 from hls_handler.work.ports import Github
 from hls_handler.work.probe import Probe
 from tests.queue.builders import ignored
@@ -37,8 +37,8 @@ def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigR
 
 
 def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    reloader = make_reloader(tmp_path, one.store)
+    world = make_world()
+    reloader = make_reloader(tmp_path, world.store)
     models: list[str] = []
 
     def github(settings: Settings) -> Github:
@@ -46,7 +46,7 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
         return FakeGithub()
 
     probe_checks = checks(
-        one.store, reloader, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
+        world.store, reloader, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
     )
     results = {check.component: check.look() for check in probe_checks}
     assert {name: found is None for name, found in results.items()} == {
@@ -63,25 +63,25 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
 
 @pytest.mark.parametrize("component", ["github", "claude"])
 def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, component: str) -> None:
-    one = make_world()
-    one.store.rate_limiter.hold(component, one.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
+    world = make_world()
+    world.store.rate_limiter.hold(component, world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
 
     def unused(_settings: Settings) -> Github:
         raise AssertionError("it was asked")
 
-    probe_checks = checks(one.store, make_reloader(tmp_path, one.store), github=unused, lookup_model=unused)
+    probe_checks = checks(world.store, make_reloader(tmp_path, world.store), github=unused, lookup_model=unused)
     with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
         next(check for check in probe_checks if check.component == component).look()
 
 
 def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
+    world = make_world()
 
     def down(_settings: Settings) -> object:
         raise CLAUDE_DOWN
 
     probe_checks = checks(
-        one.store, make_reloader(tmp_path, one.store), github=lambda _: FakeGithub(), lookup_model=down
+        world.store, make_reloader(tmp_path, world.store), github=lambda _: FakeGithub(), lookup_model=down
     )
     with pytest.raises(DependencyDown, match="529"):
         next(check for check in probe_checks if check.component == "claude").look()
@@ -90,71 +90,60 @@ def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) 
 EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
 
 
-def check_webhooks(one: World, folder: Path, text: str) -> ComponentHealth:
-    """Health of `webhooks` after one check."""
+def check(component: Component, world: World, folder: Path, text: str = SMALLEST) -> ComponentHealth:
+    """Health of a component after one check."""
     health = Health(lambda: NOON)
-    probe_checks = checks(
-        one.store, make_reloader(folder, one.store, text), github=lambda _: FakeGithub(), lookup_model=lambda _: None
-    )
-    Probe([check for check in probe_checks if check.component == "webhooks"], health).look()
-    return health.snapshot().components["webhooks"]
+    reloader = make_reloader(folder, world.store, text)
+    probe_checks = checks(world.store, reloader, github=lambda _: FakeGithub(), lookup_model=lambda _: None)
+    Probe([check for check in probe_checks if check.component == component], health).look()
+    return health.snapshot().components[component]
 
 
 def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    assert check_webhooks(one, tmp_path, EXPECTING).state == "healthy"
-    one.skew.append(timedelta(hours=25))
-    overdue = check_webhooks(one, tmp_path, EXPECTING)
+    world = make_world()
+    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
+    world.skew.append(timedelta(hours=25))
+    overdue = check("webhooks", world, tmp_path, EXPECTING)
     assert overdue.state == "degraded"
     assert overdue.message is not None
     assert overdue.message.startswith("no webhook for 25.0 h: none came since ")
     assert overdue.message.endswith("settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h")
     assert overdue.remedy is not None
     assert "Recent Deliveries" in overdue.remedy
-    one.store.queue.accept([ignored("g")], replay_window_h=0)
-    assert check_webhooks(one, tmp_path, EXPECTING).state == "healthy"
+    world.store.queue.accept([ignored("g")], replay_window_h=0)
+    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
 
 
 def test_webhooks_are_unknown_if_none_are_expected(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    one.skew.append(timedelta(hours=9999))
-    assert check_webhooks(one, tmp_path, SMALLEST) == ComponentHealth("unknown", NOON)
-
-
-def check_queue(one: World, folder: Path) -> ComponentHealth:
-    """Health of `queue` after one check."""
-    health = Health(lambda: NOON)
-    probe_checks = checks(
-        one.store, make_reloader(folder, one.store), github=lambda _: FakeGithub(), lookup_model=lambda _: None
-    )
-    Probe([check for check in probe_checks if check.component == "queue"], health).look()
-    return health.snapshot().components["queue"]
+    world = make_world()
+    world.skew.append(timedelta(hours=9999))
+    assert check("webhooks", world, tmp_path) == ComponentHealth("unknown", NOON)
 
 
 def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world(stands_still=True)
-    one.skew.append(timedelta(seconds=30))
-    one.accept()
-    one.store.pauses.pause("codertocat/hello-world", reason="a migration")
-    one.store.pauses.pause(None, reason=None)
-    one.skew.append(timedelta(hours=1))  # longer than the limit for due deliveries
-    assert check_queue(one, tmp_path) == ComponentHealth(
+    world = make_world(is_clock_fixed=True)
+    world.skew.append(timedelta(seconds=30))
+    world.accept()
+    world.store.pauses.pause("codertocat/hello-world", reason="a migration")
+    world.store.pauses.pause(None, reason=None)
+    world.skew.append(timedelta(hours=1))  # longer than the limit for due deliveries
+    assert check("queue", world, tmp_path) == ComponentHealth(
         "degraded",
         NOON,
         "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
         "a migration; 1 of 1 queued wait for that",
         "when that is over: `hls resume`, `hls resume codertocat/hello-world`",
     )
-    one.store.pauses.resume(None)
-    one.store.pauses.resume("Codertocat/Hello-World")
-    stuck = check_queue(one, tmp_path)
+    world.store.pauses.resume(None)
+    world.store.pauses.resume("Codertocat/Hello-World")
+    stuck = check("queue", world, tmp_path)
     assert stuck.message is not None
     assert stuck.message.startswith(
         "1 deliveries are due, the oldest for 3600 s, and no worker is busy: start `hls serve`"
     )
-    one.accept(guid="other", thread=9)
-    one.skew.append(timedelta(hours=1))
-    assert one.claim() is not None
-    busy = check_queue(one, tmp_path)
+    world.accept(guid="other", thread=9)
+    world.skew.append(timedelta(hours=1))
+    assert world.claim() is not None
+    busy = check("queue", world, tmp_path)
     assert busy.message is not None
     assert "raise limits.concurrency" in busy.message

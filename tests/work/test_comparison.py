@@ -94,20 +94,20 @@ def test_means_use_known_values() -> None:
 # --- recorded shadows ------------------------------------------------------------------------------------------------
 
 
-def compare_recorded(one: World, prompt: str, other: str | None = None) -> Comparison:
-    return recorded(one.store, prompt, other, since=one.store.now() - timedelta(days=1))
+def compare_recorded(world: World, prompt: str, other: str | None = None) -> Comparison:
+    return recorded(world.store, prompt, other, since=world.store.now() - timedelta(days=1))
 
 
 @pytest.fixture
-def one(make_world: MakeWorld, tmp_path: Path) -> World:
+def world(make_world: MakeWorld, tmp_path: Path) -> World:
     """A world with a delivery whose shadow has another result."""
     world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
     world.run()
     return world
 
 
-def test_shadow_is_compared_with_the_posted_result(one: World) -> None:
-    comparison = compare_recorded(one, "issues/strict")
+def test_shadow_is_compared_with_the_posted_result(world: World) -> None:
+    comparison = compare_recorded(world, "issues/strict")
     (pair,) = comparison.pairs
     assert (pair.guid, pair.event_key, pair.thread) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
     assert pair.differences == (Difference("priority", ("priority-high",), ("priority-low",)),)
@@ -133,19 +133,19 @@ def test_shadow_is_compared_with_the_posted_result(one: World) -> None:
     ],
 )
 def test_both_named_prompts_may_be_the_shadow(
-    one: World, prompt: str, other: str | None, first_prompt: str | None
+    world: World, prompt: str, other: str | None, first_prompt: str | None
 ) -> None:
-    pairs = compare_recorded(one, prompt, other).pairs
+    pairs = compare_recorded(world, prompt, other).pairs
     assert [pair.one.ran.prompt_id.partition("@")[0] for pair in pairs] == ([first_prompt] if first_prompt else [])
 
 
-def test_prompt_id_selects_its_version(one: World) -> None:
-    strict = compare_recorded(one, "issues/strict").pairs[0].one.ran.prompt_id
-    assert len(compare_recorded(one, strict).pairs) == 1
+def test_prompt_id_selects_its_version(world: World) -> None:
+    strict = compare_recorded(world, "issues/strict").pairs[0].one.ran.prompt_id
+    assert len(compare_recorded(world, strict).pairs) == 1
 
 
-def test_deliveries_before_since_are_excluded(one: World) -> None:
-    assert recorded(one.store, "issues/strict", None, since=one.store.now() + timedelta(seconds=1)).pairs == ()
+def test_deliveries_before_since_are_excluded(world: World) -> None:
+    assert recorded(world.store, "issues/strict", None, since=world.store.now() + timedelta(seconds=1)).pairs == ()
 
 
 @pytest.mark.parametrize(

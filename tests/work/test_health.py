@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from hls_handler.work.health import COMPONENTS, Component, ComponentHealth, Health, Overall, Severity
-
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+from tests.work.world import NOON
 
 
 class SteppedClock:

@@ -6,9 +6,7 @@ import threading
 from collections.abc import Callable
 
 from hls_handler.work.workers import IdleWorkers
-
-TIMEOUT_S = 30.0
-FOREVER_S = 3600.0
+from tests.work.world import FOREVER_S, TIMEOUT_S
 
 
 class Sleeper:

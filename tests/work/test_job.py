@@ -22,57 +22,57 @@ def fail_if_called() -> int:
     pytest.fail("this function must not be called")
 
 
-def make_stopping_job(one: World) -> Job:
-    one.accept()
-    job = one.job()
-    one.stopping = True
+def make_stopping_job(world: World) -> Job:
+    world.accept()
+    job = world.job()
+    world.stopping = True
     return job
 
 
 def test_step_runs_once(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+    world = make_world()
+    world.accept()
+    job = world.job()
     assert job.once(COUNT, 0, lambda: 7) == 7
-    one.store.checkpoints.save(job.lease, *job.take_pending())
-    later = replace(job, steps=one.store.checkpoints.load(GUID))
+    world.store.checkpoints.save(job.lease, *job.take_pending())
+    later = replace(job, steps=world.store.checkpoints.load(GUID))
     assert later.once(COUNT, 0, fail_if_called) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
 
 
 def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+    world = make_world()
+    world.accept()
+    job = world.job()
     job.note(RULE, 0, "settings.yaml:3 lets it in")
     job.once(COUNT, 0, lambda: 7)
-    assert one.store.checkpoints.load(GUID) == {}
+    assert world.store.checkpoints.load(GUID) == {}
     job.wait_for_slot()
-    assert one.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
     assert job.take_pending() == ()
 
 
 def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
-    one.store.rate_limiter.hold(GITHUB_RATE_LIMIT, one.store.now() + timedelta(hours=1))
+    world = make_world()
+    world.accept()
+    job = world.job()
+    world.store.rate_limiter.hold(GITHUB_RATE_LIMIT, world.store.now() + timedelta(hours=1))
     job.once(COUNT, 0, lambda: 7)
     with pytest.raises(Postponed):
         job.wait_for_slot()
-    assert one.store.checkpoints.load(GUID).keys() == {("count", 0)}
+    assert world.store.checkpoints.load(GUID).keys() == {("count", 0)}
 
 
 def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
-    one = make_world()
+    world = make_world()
     checkpoints: list[tuple[str, list[str]]] = []
 
     def record_checkpoints(what: str) -> None:
-        checkpoints.append((what, sorted(name for name, _ in one.store.checkpoints.load(GUID))))
+        checkpoints.append((what, sorted(name for name, _ in world.store.checkpoints.load(GUID))))
 
-    one.github.meanwhile = one.claude.meanwhile = record_checkpoints
-    one.accept()
-    one.run()
+    world.github.on_call = world.claude.on_call = record_checkpoints
+    world.accept()
+    world.run()
     analysed = ["ask", "gather", "route"]
     assert checkpoints == [
         ("issue 1", []),
@@ -81,7 +81,7 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
         ("write labels", ["ask", "before", "gather", "route"]),
         ("write comment", ["apply", "ask", "before", "gather", "route", "writing"]),
     ]
-    assert len(one.store.checkpoints.load(GUID)) == 7
+    assert len(world.store.checkpoints.load(GUID)) == 7
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
     ],
 )
 def test_note_is_saved_when_a_phase_ends_with_an_error(make_world: MakeWorld, error: Exception) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+    world = make_world()
+    world.accept()
+    job = world.job()
     with suppress(Postponed, Superseded, Permanent), job.recorded("analysis"):
         job.note(RULE, 0, "settings.yaml:3 lets it in")
         raise error
-    assert one.store.checkpoints.load(GUID).keys() == {("route", 0)}
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0)}
 
 
 class LostLeases:
@@ -113,9 +113,9 @@ class LostLeases:
 
 
 def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = replace(one.job(), tools=replace(one.tools(), leases=LostLeases()))
+    world = make_world()
+    world.accept()
+    job = replace(world.job(), tools=replace(world.tools(), leases=LostLeases()))
     with pytest.raises(LeaseLost):
         job.once(COUNT, 0, fail_if_called)
     with pytest.raises(LeaseLost):
@@ -127,10 +127,10 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
 
 
 def test_stopping_service_begins_no_step(make_world: MakeWorld) -> None:
-    one = make_world()
+    world = make_world()
     with pytest.raises(Postponed, match="the service is stopping"):
-        make_stopping_job(one).once(COUNT, 0, fail_if_called)
-    assert one.store.checkpoints.load(GUID) == {}
+        make_stopping_job(world).once(COUNT, 0, fail_if_called)
+    assert world.store.checkpoints.load(GUID) == {}
 
 
 def test_stopping_service_takes_no_slot(make_world: MakeWorld) -> None:
@@ -153,16 +153,16 @@ def test_stopping_service_takes_no_slot(make_world: MakeWorld) -> None:
 def test_stopping_service_ends_after_the_current_step(
     make_world: MakeWorld, calls_before_stop: int, github_calls: list[str], claude_calls: int
 ) -> None:
-    one = make_world()
+    world = make_world()
 
     def stop(_what: str) -> None:
-        one.stopping = len(one.github.asked) >= calls_before_stop
+        world.stopping = len(world.github.calls) >= calls_before_stop
 
-    one.github.meanwhile = stop
-    one.accept()
-    assert one.run() is None
-    assert (one.github.asked, len(one.claude.asked)) == (github_calls, claude_calls)
-    assert (one.row().state, one.row().failures) == ("queued", 0)
+    world.github.on_call = stop
+    world.accept()
+    assert world.run() is None
+    assert (world.github.calls, len(world.claude.asked)) == (github_calls, claude_calls)
+    assert (world.row().state, world.row().failures) == ("queued", 0)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def test_stopping_service_ends_after_the_current_step(
 def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
     make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
 ) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
-    postponements = [Postponed("not yet", at=one.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
+    world = make_world()
+    world.accept()
+    job = world.job()
+    postponements = [Postponed("not yet", at=world.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
 
     def take_slot() -> str:
         if postponements:
@@ -185,40 +185,40 @@ def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
 
     if is_in_place:
         assert job.wait_in_place(take_slot) == "taken"
-        assert [0 < pause_s <= 1.0 for pause_s in one.paused_s] == [True]
+        assert [0 < pause_s <= 1.0 for pause_s in world.paused_s] == [True]
     else:
         with pytest.raises(Postponed, match="not yet"):
             job.wait_in_place(take_slot)
-        assert one.paused_s == []
+        assert world.paused_s == []
 
 
 def test_slot_is_not_taken_after_the_service_stopped(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+    world = make_world()
+    world.accept()
+    job = world.job()
 
     def take_slot() -> int:
-        if one.stopping:
+        if world.stopping:
             fail_if_called()
-        raise Postponed("not yet", at=one.store.now() + timedelta(seconds=1))
+        raise Postponed("not yet", at=world.store.now() + timedelta(seconds=1))
 
     def stop_during_pause(_seconds: float) -> None:
-        one.stopping = True
+        world.stopping = True
 
     with pytest.raises(Postponed, match="the service is stopping"):
         replace(job, tools=replace(job.tools, pause=stop_during_pause)).wait_in_place(take_slot)
-    assert one.stopping
+    assert world.stopping
 
 
 def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
-    one = make_world()
-    until = one.store.now() + timedelta(hours=1)
-    one.store.rate_limiter.hold("github", until)
-    one.accept()
+    world = make_world()
+    until = world.store.now() + timedelta(hours=1)
+    world.store.rate_limiter.hold("github", until)
+    world.accept()
     with pytest.raises(Postponed) as raised:
-        one.job().before_reads()
+        world.job().before_reads()
     assert raised.value.at == until
-    one.accept(guid="second", thread=7)
-    assert one.run() is None
-    assert one.github.asked == []
-    assert (one.row("second").state, one.row("second").due_at) == ("queued", until)
+    world.accept(guid="second", thread=7)
+    assert world.run() is None
+    assert world.github.calls == []
+    assert (world.row("second").state, world.row("second").due_at) == ("queued", until)

@@ -12,8 +12,6 @@ from hls_handler.analysis import IssueResponse
 from hls_handler.cli.deliveries import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
-from hls_handler.events import parse_event
-from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.work.runner import attempt
 from tests.handlers.world import file, pull_request, pull_request_analysis
@@ -44,47 +42,47 @@ def own_prompts(folder: Path) -> Library:
 
 
 def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
-    assert one.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
-    assert "The README says committ." in one.github.comments[1]
-    assert one.github.asked == ["issue 1", "issue 1", "write labels", "write comment"]
-    assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
+    world = make_world()
+    world.accept()
+    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
+    assert "The README says committ." in world.github.comments[1]
+    assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
 
 
 def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld) -> None:
     reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = make_world(QUESTION, CLAUDE_DOWN, reply)
-    one.github.issues[1] = replace(ISSUE, body="x" * 20_000)
-    one.accept()
-    one.run()
-    one.later(60)
-    one.run()
-    ids = [rendered.prompt.id for rendered in one.claude.asked]
-    assert load_report(one.store, one.row()).omitted == (
+    world = make_world(QUESTION, CLAUDE_DOWN, reply)
+    world.github.issues[1] = replace(ISSUE, body="x" * 20_000)
+    world.accept()
+    world.run()
+    world.advance(60)
+    world.run()
+    ids = [rendered.prompt.id for rendered in world.claude.asked]
+    assert load_report(world.store, world.row()).omitted == (
         f"1 text was cut by 4,000 characters ({ids[0]})",
         f"1 text was cut by 4,000 characters ({ids[1]})",
     )
 
 
 def test_omitted_files_are_reported(make_world: MakeWorld) -> None:
-    one = make_world(pull_request_analysis())
-    one.github.pull_requests[2] = pull_request(number=2, changed_files=2)
-    one.github.changed[2] = (file(), file("uv.lock"))
-    one.accept("pull_request.opened")
-    assert one.run() is not None
-    assert load_report(one.store, one.row()).omitted == ("1 of 2 files was not shown: 1 lock file",)
+    world = make_world(pull_request_analysis())
+    world.github.pull_requests[2] = pull_request(number=2, changed_files=2)
+    world.github.changed[2] = (file(), file("uv.lock"))
+    world.accept("pull_request.opened")
+    assert world.run() is not None
+    assert load_report(world.store, world.row()).omitted == ("1 of 2 files was not shown: 1 lock file",)
 
 
 def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld) -> None:
     reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = make_world(QUESTION, reply)
-    one.accept()
-    one.run()
-    assert [rendered.prompt.name for rendered in one.claude.asked] == ["issues/analyze", "issues/respond"]
-    assert one.github.labels[1][0] == "question"
-    assert one.github.comments[1].startswith("Set DATABASE_URL.")
+    world = make_world(QUESTION, reply)
+    world.accept()
+    world.run()
+    assert [rendered.prompt.name for rendered in world.claude.asked] == ["issues/analyze", "issues/respond"]
+    assert world.github.labels[1][0] == "question"
+    assert world.github.comments[1].startswith("Set DATABASE_URL.")
 
 
 def test_failing_then_condition_does_not_repeat_the_call(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -96,163 +94,162 @@ def test_failing_then_condition_does_not_repeat_the_call(make_world: MakeWorld, 
         "issues/analyze.j2": f"---\ndescription: Asks\non: [issues.opened]\n{front}\n---\n{asks}",
         "issues/respond.j2": f"---\ndescription: Answers\nreply: issue_response\n---\n{asks}",
     }
-    one = make_world(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
-    one.prompts = load(tmp_path / "prompts", files)
-    one.accept()
-    assert one.run() is None
-    one.later(60)
-    assert one.run() is None
-    assert len(one.claude.asked) == 1
-    assert [(call.outcome, call.cost_usd is None) for call in one.store.calls.calls_of(GUID)] == [("ok", False)]
-    assert ("ask", 0) in one.store.checkpoints.load(GUID)
+    world = make_world(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
+    world.prompts = load(tmp_path / "prompts", files)
+    world.accept()
+    assert world.run() is None
+    world.advance(60)
+    assert world.run() is None
+    assert len(world.claude.asked) == 1
+    assert [(call.outcome, call.cost_usd is None) for call in world.store.calls.calls_of(GUID)] == [("ok", False)]
+    assert ("ask", 0) in world.store.checkpoints.load(GUID)
 
 
 def test_custom_fields_are_used_for_labels_and_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    one.prompts = own_prompts(tmp_path)
-    model = one.prompts.prompts["issues/analyze"].reply_model
+    world = make_world()
+    world.prompts = own_prompts(tmp_path)
+    model = world.prompts.prompts["issues/analyze"].reply_model
     custom_fields = {"component": "search", "affected_version": "2.1", "regression": True}
-    one.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
-    one.accept()
-    assert one.run() is not None
-    assert one.github.labels == {1: ("defect", "priority-low", "difficulty-easy", "team-search", "regression")}
-    assert one.github.comments == {1: "2.1, search"}
-    assert one.row().state == "done"
+    world.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
+    world.accept()
+    assert world.run() is not None
+    assert world.github.labels == {1: ("defect", "priority-low", "difficulty-easy", "team-search", "regression")}
+    assert world.github.comments == {1: "2.1, search"}
+    assert world.row().state == "done"
 
 
 def test_changed_prompt_that_cannot_use_the_reply_calls_claude_again(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    one.accept()
-    one.github.failing_writes = [GITHUB_DOWN]
-    assert one.run() is None
-    one.prompts = own_prompts(tmp_path)
-    model = one.prompts.prompts["issues/analyze"].reply_model
+    world = make_world()
+    world.accept()
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None
+    world.prompts = own_prompts(tmp_path)
+    model = world.prompts.prompts["issues/analyze"].reply_model
     custom_fields = {"component": "none", "affected_version": "", "regression": False}
-    one.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
-    one.later(60)
-    assert one.run() is not None
-    assert [len(rendered.schema["properties"]) for rendered in one.claude.asked] == [8, 10]  # type: ignore[arg-type]
-    assert one.github.labels == {1: ("defect", "priority-low", "difficulty-easy")}
+    world.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
+    world.advance(60)
+    assert world.run() is not None
+    assert [len(rendered.schema["properties"]) for rendered in world.claude.asked] == [8, 10]  # type: ignore[arg-type]
+    assert world.github.labels == {1: ("defect", "priority-low", "difficulty-easy")}
 
 
 def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
-    one = make_world(CLAUDE_DOWN, BUG)
-    one.accept()
-    assert one.run() is None
-    row = one.row()
+    world = make_world(CLAUDE_DOWN, BUG)
+    world.accept()
+    assert world.run() is None
+    row = world.row()
     assert (row.state, row.attempts, row.failures, row.analysis_status) == ("queued", 0, 1, "failed")
-    assert one.health.snapshot().components["claude"].state == "degraded"
-    one.later(60)
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
-    assert one.github.asked.count("issue 1") == 2  # for the facts, and before posting
-    assert one.health.snapshot().components["claude"].state == "healthy"
+    assert world.health.snapshot().components["claude"].state == "degraded"
+    world.advance(60)
+    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert world.github.calls.count("issue 1") == 2  # for the facts, and before posting
+    assert world.health.snapshot().components["claude"].state == "healthy"
 
 
 def test_failed_posting_is_retried_without_calling_claude_again(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    one.github.failing_writes = [GITHUB_DOWN]
-    assert one.run() is None
-    assert (one.row().analysis_status, one.row().posting_status) == ("done", "failed")
-    one.later(60)
-    assert one.run() is not None
-    assert len(one.claude.asked) == 1
-    assert (one.row().state, one.row().posting_status) == ("done", "done")
+    world = make_world()
+    world.accept()
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "failed")
+    world.advance(60)
+    assert world.run() is not None
+    assert len(world.claude.asked) == 1
+    assert (world.row().state, world.row().posting_status) == ("done", "done")
 
 
 def test_outcome_is_relative_to_the_labels_before_the_first_attempt(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    one.github.failing_writes = [GITHUB_DOWN]
-    assert one.run() is None  # stores label intents
-    one.later(60)
-    assert one.run() is not None
-    assert one.github.labels_before == [{}, {}]
+    world = make_world()
+    world.accept()
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None  # stores label intents
+    world.advance(60)
+    assert world.run() is not None
+    assert world.github.labels_before == [{}, {}]
 
 
 def test_applied_action_is_not_repeated(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    one.github.lost_answers = [GITHUB_DOWN]
-    assert one.run() is None
-    one.later(60)
-    one.run()
-    assert one.github.asked.count("write labels") == 1
-    assert one.github.asked.count("write comment") == 1  # the retry finds the comment
+    world = make_world()
+    world.accept()
+    world.github.lost_responses = [GITHUB_DOWN]
+    assert world.run() is None
+    world.advance(60)
+    world.run()
+    assert world.github.calls.count("write labels") == 1
+    assert world.github.calls.count("write comment") == 1  # the retry finds the comment
 
 
 def test_invalid_reply_is_retried_once_with_the_error(make_world: MakeWorld) -> None:
-    one = make_world(INVALID, BUG)
-    one.accept()
-    one.run()
-    assert one.row().state == "done"
-    assert one.claude.corrections[0] is None
-    correction = one.claude.corrections[1]
+    world = make_world(INVALID, BUG)
+    world.accept()
+    world.run()
+    assert world.row().state == "done"
+    assert world.claude.corrections[0] is None
+    correction = world.claude.corrections[1]
     assert correction is not None
     assert (correction.problem, correction.text) == (INVALID.problem, INVALID.text)
 
 
 def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
-    one = make_world(INVALID)
-    one.accept()
-    finished = one.run()
-    assert finished is not None
+    world = make_world(INVALID)
+    world.accept()
+    finished = world.finish()
     assert finished.state == "dead"
     assert "cannot be used, twice" in (finished.reason or "")
-    assert (one.github.labels, one.github.comments) == ({}, {})
-    part = one.health.snapshot().components["claude"]
+    assert (world.github.labels, world.github.comments) == ({}, {})
+    part = world.health.snapshot().components["claude"]
     assert (part.state, part.remedy) == ("degraded", "check what prompts/issues/analyze.j2 asks for, then run it again")
     assert finished.reason == f"{part.message}; {part.remedy}"
-    one.claude.replies = [BUG]
-    one.accept(guid="second", thread=2)
-    one.run()
-    assert one.health.snapshot().components["claude"].state == "healthy"
-    assert [call.outcome for call in one.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
+    world.claude.replies = [BUG]
+    world.accept(guid="second", thread=2)
+    world.run()
+    assert world.health.snapshot().components["claude"].state == "healthy"
+    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
 
 
 def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world: MakeWorld) -> None:
-    one = make_world(INVALID, CLAUDE_DOWN, BUG)
-    one.accept()
-    assert one.run() is None
-    one.later(60)
-    one.run()
-    assert one.row().state == "done"
-    assert [correction is None for correction in one.claude.corrections] == [True, False, False]
+    world = make_world(INVALID, CLAUDE_DOWN, BUG)
+    world.accept()
+    assert world.run() is None
+    world.advance(60)
+    world.run()
+    assert world.row().state == "done"
+    assert [correction is None for correction in world.claude.corrections] == [True, False, False]
 
 
 @pytest.mark.parametrize("reason", ["truncated", "refused", "stopped"])
 def test_uncorrectable_reply_is_not_retried(
     make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped"]
 ) -> None:
-    one = make_world(replace(INVALID, why=reason))
-    one.accept()
-    one.run()
-    assert one.row().state == "dead"
-    assert len(one.claude.asked) == 1
+    world = make_world(replace(INVALID, why=reason))
+    world.accept()
+    world.run()
+    assert world.row().state == "dead"
+    assert len(world.claude.asked) == 1
 
 
 def test_permanent_error_is_final(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    one.github.failing = [Permanent("GET /repos/o/r/issues/1: 410 Gone")]
-    assert one.run() == Finished(GUID, "dead", "GET /repos/o/r/issues/1: 410 Gone")
+    world = make_world()
+    world.accept()
+    world.github.failing = [Permanent("GET /repos/o/r/issues/1: 410 Gone")]
+    assert world.run() == Finished(GUID, "dead", "GET /repos/o/r/issues/1: 410 Gone")
 
 
 def test_delivery_is_dead_after_max_attempts(make_world: MakeWorld) -> None:
-    one = make_world(given=settings(limits={"max_attempts": 2}))
-    one.accept()
-    one.github.failing = [Retryable("422"), Retryable("422")]
-    assert one.run() is None
-    one.later(60)
-    assert one.run() == Finished(GUID, "dead", "failed 2 times (limits.max_attempts), last: 422")
+    world = make_world(given=settings(limits={"max_attempts": 2}))
+    world.accept()
+    world.github.failing = [Retryable("422"), Retryable("422")]
+    assert world.run() is None
+    world.advance(60)
+    assert world.run() == Finished(GUID, "dead", "failed 2 times (limits.max_attempts), last: 422")
 
 
 def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.github.issues = {}  # the fake raises KeyError
-    one.accept()
-    assert one.run() is None
-    assert one.row().reason == "defect in HLS, please report it: KeyError (the log has the trace)"
+    world = make_world()
+    world.github.issues = {}  # the fake raises KeyError
+    world.accept()
+    assert world.run() is None
+    assert world.row().reason == "defect in HLS, please report it: KeyError (the log has the trace)"
 
 
 @pytest.mark.parametrize(
@@ -265,26 +262,24 @@ def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) ->
 def test_closed_or_locked_conversation_is_not_processed(
     make_world: MakeWorld, change: dict[str, object], state: str, reason: str
 ) -> None:
-    one = make_world()
-    one.accept()
-    one.github.issues = {1: replace(ISSUE, **change)}  # type: ignore[arg-type]
-    finished = one.run()
-    assert finished is not None
+    world = make_world()
+    world.accept()
+    world.github.issues = {1: replace(ISSUE, **change)}  # type: ignore[arg-type]
+    finished = world.finish()
     assert finished.state == state
     assert reason in (finished.reason or "")
-    assert one.claude.asked == []
+    assert world.claude.asked == []
 
 
 def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) -> None:
-    one = make_world(CLAUDE_DOWN, BUG)
-    one.accept()
-    one.run()
-    one.github.issues = {1: replace(ISSUE, state="closed")}
-    one.later(60)
-    finished = one.run()
-    assert finished is not None
+    world = make_world(CLAUDE_DOWN, BUG)
+    world.accept()
+    world.run()
+    world.github.issues = {1: replace(ISSUE, state="closed")}
+    world.advance(60)
+    finished = world.finish()
     assert finished.state == "superseded"
-    assert one.github.comments == {}
+    assert world.github.comments == {}
 
 
 @pytest.mark.parametrize(
@@ -295,51 +290,51 @@ def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) ->
 def test_newer_push_supersedes_the_running_delivery(
     make_world: MakeWorld, call_name: str, claude_calls: int, is_labelled: bool
 ) -> None:
-    one = make_world(pull_request_analysis())
-    one.github.pull_requests = {2: pull_request(number=2)}
-    one.github.changed = {2: (file("a.py"),)}
-    one.accept("pull_request.opened", head_sha="older")
+    world = make_world(pull_request_analysis())
+    world.github.pull_requests = {2: pull_request(number=2)}
+    world.github.changed = {2: (file("a.py"),)}
+    world.accept("pull_request.opened", head_sha="older")
 
     def push(what: str) -> None:
         if what == call_name:
-            one.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
+            world.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
 
-    one.github.meanwhile = one.claude.meanwhile = push
-    assert one.run() == Finished(GUID, "superseded", "a newer push came meanwhile: c0ffee")
-    assert one.github.comments == {}
-    assert (len(one.claude.asked), bool(one.github.labels)) == (claude_calls, is_labelled)
-    assert one.row("newer").state == "queued"
+    world.github.on_call = world.claude.on_call = push
+    assert world.run() == Finished(GUID, "superseded", "a newer push came meanwhile: c0ffee")
+    assert world.github.comments == {}
+    assert (len(world.claude.asked), bool(world.github.labels)) == (claude_calls, is_labelled)
+    assert world.row("newer").state == "queued"
 
 
 def test_conversation_closed_during_the_call_gets_nothing(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    one.claude.meanwhile = lambda _what: one.accept(guid="closing", action="closed")
-    assert one.run() == Finished(GUID, "superseded", "the thread was closed meanwhile")
-    assert (one.github.labels, one.github.comments) == ({}, {})
+    world = make_world()
+    world.accept()
+    world.claude.on_call = lambda _what: world.accept(guid="closing", action="closed")
+    assert world.run() == Finished(GUID, "superseded", "the thread was closed meanwhile")
+    assert (world.github.labels, world.github.comments) == ({}, {})
 
 
 def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
-    one = make_world(BUG, BUG.model_copy(update={"summary": "The guide says committ, too."}))
-    one.accept()
-    one.github.failing_writes = [Permanent("issue 1 is locked")]
-    assert one.run() == Finished(GUID, "dead", "issue 1 is locked")
-    one.accept(guid="newer", action="edited")
-    assert one.run() is not None
-    labels, comments = dict(one.github.labels), dict(one.github.comments)
+    world = make_world(BUG, BUG.model_copy(update={"summary": "The guide says committ, too."}))
+    world.accept()
+    world.github.failing_writes = [Permanent("issue 1 is locked")]
+    assert world.run() == Finished(GUID, "dead", "issue 1 is locked")
+    world.accept(guid="newer", action="edited")
+    assert world.run() is not None
+    labels, comments = dict(world.github.labels), dict(world.github.comments)
     assert "The guide says committ, too." in comments[1]
-    one.store.queue.retry(GUID)
-    assert one.run() == Finished(GUID, "superseded", "a newer event of this thread was answered meanwhile")
-    assert (one.github.labels, one.github.comments) == (labels, comments)
-    assert len(one.claude.asked) == 2
+    world.store.queue.retry(GUID)
+    assert world.run() == Finished(GUID, "superseded", "a newer event of this thread was answered meanwhile")
+    assert (world.github.labels, world.github.comments) == (labels, comments)
+    assert len(world.claude.asked) == 2
 
 
 def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
-    one = make_world(given=settings(features={"dry_run": True}))
-    one.accept()
-    one.run()
-    assert (one.github.labels, one.github.comments) == ({}, {})
-    assert one.row().posting_status == "dry_run"
+    world = make_world(given=settings(features={"dry_run": True}))
+    world.accept()
+    world.run()
+    assert (world.github.labels, world.github.comments) == ({}, {})
+    assert world.row().posting_status == "dry_run"
 
 
 @pytest.mark.parametrize(
@@ -348,146 +343,124 @@ def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
 def test_labels_and_comments_are_switched_off_separately(
     make_world: MakeWorld, feature: str, labels: bool, comments: bool
 ) -> None:
-    one = make_world(given=settings(features={feature: False}))
-    one.accept()
-    finished = one.run()
-    assert finished is not None
+    world = make_world(given=settings(features={feature: False}))
+    world.accept()
+    finished = world.finish()
     assert f"features.{feature}" in (finished.reason or "")
-    assert (bool(one.github.labels), bool(one.github.comments)) == (labels, comments)
+    assert (bool(world.github.labels), bool(world.github.comments)) == (labels, comments)
 
 
 def test_stopping_service_returns_the_delivery_to_the_queue(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    one.stopping = True
-    assert one.run() is None
-    row = one.row()
+    world = make_world()
+    world.accept()
+    world.stopping = True
+    assert world.run() is None
+    row = world.row()
     assert (row.state, row.failures, row.attempts) == ("queued", 0, 0)
-    one.stopping = False
-    assert one.run() is not None
+    world.stopping = False
+    assert world.run() is not None
 
 
 def test_worker_with_a_lost_lease_posts_nothing(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    lease = one.claim()
+    world = make_world()
+    world.accept()
+    lease = world.claim()
     assert lease is not None
-    one.later(31)
-    taken_over = one.claim()
+    world.advance(31)
+    taken_over = world.claim()
     assert taken_over is not None
-    assert attempt(lease, one.tools()) is None
-    assert (one.github.labels, one.github.comments) == ({}, {})
-    assert one.row().state == "running"
+    assert attempt(lease, world.tools()) is None
+    assert (world.github.labels, world.github.comments) == ({}, {})
+    assert world.row().state == "running"
 
 
 def test_edit_without_change_of_title_or_body_is_ignored(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept("issues.edited")  # its `changes` are empty
-    finished = one.run()
-    assert finished is not None
+    world = make_world()
+    world.accept("issues.edited")  # its `changes` are empty
+    finished = world.finish()
     assert finished.state == "ignored"
-    assert one.store.deliveries.body(GUID) is None
+    assert world.store.deliveries.body(GUID) is None
 
 
 def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_world: MakeWorld) -> None:
-    one = make_world(given=settings(limits={"thread_runs_per_hour": 2}))
+    world = make_world(given=settings(limits={"thread_runs_per_hour": 2}))
     for n in range(3):
-        one.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
-    finished = [one.run() for _ in range(3)]
+        world.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
+    finished = [world.run() for _ in range(3)]
     assert [end.state for end in finished if end] == ["done", "done", "ignored"]
-    assert len(one.claude.asked) == 2
+    assert len(world.claude.asked) == 2
 
 
 def test_delivery_with_a_stored_reply_is_posted_over_the_hourly_limit(
     make_world: MakeWorld,
 ) -> None:
-    one = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
-    one.accept()
-    one.github.failing_writes = [Permanent("GitHub says no"), Permanent("GitHub says no")]
-    one.run()
-    one.later(3601)
-    one.accept(guid="second")
-    one.run()
-    one.store.queue.retry(GUID)
-    assert one.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
-    assert len(one.claude.asked) == 2
+    world = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
+    world.accept()
+    world.github.failing_writes = [Permanent("GitHub says no"), Permanent("GitHub says no")]
+    world.run()
+    world.advance(3601)
+    world.accept(guid="second")
+    world.run()
+    world.store.queue.retry(GUID)
+    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert len(world.claude.asked) == 2
 
 
 def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:
-    given = settings()
-    given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 1})})
-    one = make_world(given=given)
-    one.accept()
-    one.accept(guid="second")
-    one.run()
-    one.later(1)
-    assert one.run() is None
-    row = one.row("second")
+    world = make_world(given=settings(claude={"calls_per_hour": 1}))
+    world.accept()
+    world.accept(guid="second")
+    world.run()
+    world.advance(1)
+    assert world.run() is None
+    row = world.row("second")
     assert (row.state, row.failures) == ("queued", 0)
     assert "claude.calls_per_hour" in (row.reason or "")
-    assert one.health.snapshot().components["claude"].state == "degraded"
-    one.later(3600)
-    assert one.run() is not None
+    assert world.health.snapshot().components["claude"].state == "degraded"
+    world.advance(3600)
+    assert world.run() is not None
 
 
 def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world: MakeWorld) -> None:
     token = "ghp_" + "a1B2" * 9
-    one = make_world()
-    one.github.issues = {1: replace(ISSUE, body=f"my token is {token}")}
-    one.accept()
-    one.run()
-    assert token not in one.claude.asked[0].task
-    assert all(token not in step.value for step in one.store.checkpoints.load(GUID).values())
+    world = make_world()
+    world.github.issues = {1: replace(ISSUE, body=f"my token is {token}")}
+    world.accept()
+    world.run()
+    assert token not in world.claude.asked[0].task
+    assert all(token not in step.value for step in world.store.checkpoints.load(GUID).values())
 
 
 def test_review_without_text_updates_the_comment_without_a_call(make_world: MakeWorld) -> None:
-    one = make_world()
-    event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
-    assert event.pull_request is not None
-    assert event.review is not None
-    author = replace(event.review.user, id=5, login="somebody")
-    one.github.pull_requests = {2: replace(event.pull_request, user=author)}
-    one.github.reviews_of = {2: (replace(event.review, state="approved", body=""),)}
-    one.accept("pull_request_review.submitted")
-    finished = one.run()
-    assert finished is not None
+    world = make_world()
+    world.accept_review(state="approved", body="")
+    finished = world.finish()
     assert finished.state == "done"
     assert (finished.reason or "").startswith("the review has no text, so Claude was not asked; ")
-    assert one.claude.asked == []
-    assert one.github.labels == {2: ()}
-    assert one.github.comments[2] == "**Review by `Codertocat`**, of commit ec26c3e57c\n\nNothing is left to do."
-    assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
-    assert one.store.calls.calls_of(GUID) == []
+    assert world.claude.asked == []
+    assert world.github.labels == {2: ()}
+    assert world.github.comments[2] == "**Review by `Codertocat`**, of commit ec26c3e57c\n\nNothing is left to do."
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
+    assert world.store.calls.calls_of(GUID) == []
 
 
 def test_review_without_text_leaves_custom_fields_empty(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
+    world = make_world()
     front = "---\ndescription: a\non: [pull_request_review.submitted]\nreply: review_analysis\n"
     files = {
         "reviews/a.j2": f"{front}fields: {{tone: {{enum: [calm, heated]}}}}\nlabels: {{tone: '{{value}}'}}\n---\nx",
         "reviews/a.comment.md.j2": "Nothing to do{{ analysis.tone }}.",
     }
-    one.prompts = load(tmp_path / "prompts", files)
-    event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
-    assert event.pull_request is not None
-    assert event.review is not None
-    author = replace(event.review.user, id=5, login="somebody")
-    one.github.pull_requests = {2: replace(event.pull_request, user=author)}
-    one.github.reviews_of = {2: (replace(event.review, state="approved", body=""),)}
-    one.accept("pull_request_review.submitted")
-    assert one.run() is not None
-    assert (one.github.labels, one.github.comments) == ({2: ()}, {2: "Nothing to do."})
+    world.prompts = load(tmp_path / "prompts", files)
+    world.accept_review(state="approved", body="")
+    assert world.run() is not None
+    assert (world.github.labels, world.github.comments) == ({2: ()}, {2: "Nothing to do."})
 
 
 def test_review_by_the_author_is_not_analysed(make_world: MakeWorld) -> None:
-    one = make_world()
-    event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
-    assert event.pull_request is not None
-    assert event.review is not None
-    one.github.pull_requests = {2: event.pull_request}
-    one.github.reviews_of = {2: (event.review,)}
-    one.accept("pull_request_review.submitted")
-    assert one.run() == Finished(
+    world = make_world()
+    world.accept_review(by_author=True)
+    assert world.run() == Finished(
         GUID, "done", "the review is by the author of the pull request, so Claude was not asked"
     )
-    assert (one.claude.asked, one.github.comments, one.github.labels) == ([], {}, {})
+    assert (world.claude.asked, world.github.comments, world.github.labels) == ([], {}, {})

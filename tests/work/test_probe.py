@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
 from queue import SimpleQueue
 
 import pytest
@@ -11,9 +10,7 @@ import pytest
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
 from hls_handler.work.health import ComponentHealth, Health
 from hls_handler.work.probe import Check, Probe
-
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-TIMEOUT_S = 30.0
+from tests.work.world import NOON, TIMEOUT_S
 
 
 def succeed() -> None:

@@ -25,21 +25,23 @@ def make_processed_world(
     make_world: MakeWorld, prompts_folder: Path, *replies: object, name: str = "issues.opened"
 ) -> World:
     """A world with one finished issue, without a shadow, whose library has a copy of the prompt."""
-    one = make_world(*replies)
-    one.accept(name)
-    one.run()
-    one.prompts = load_cached(shadow_settings(prompts_folder))
-    return one
+    world = make_world(*replies)
+    world.accept(name)
+    world.run()
+    world.prompts = load_cached(shadow_settings(prompts_folder))
+    return world
 
 
-def find_stored(one: World, prompt: str = "issues/strict") -> Stored | None:
-    return stored_for(one.store, one.row(), one.prompts.prompts[prompt], one.prompts, RepositoryTable(one.settings))
+def find_stored(world: World, prompt: str = "issues/strict") -> Stored | None:
+    return stored_for(
+        world.store, world.row(), world.prompts.prompts[prompt], world.prompts, RepositoryTable(world.settings)
+    )
 
 
-def rerun(one: World, *replies: object) -> Side:
-    found = find_stored(one)
+def rerun(world: World, *replies: object) -> Side:
+    found = find_stored(world)
     assert found is not None
-    return run_again(found, one.prompts, FakeClaude(list(replies)), KEY)  # type: ignore[arg-type]
+    return run_again(found, world.prompts, FakeClaude(list(replies)), KEY)  # type: ignore[arg-type]
 
 
 def test_finished_delivery_is_found_with_its_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -57,36 +59,36 @@ def test_result_without_comment_does_not_speak(make_world: MakeWorld, tmp_path: 
 
 
 def test_prompt_without_comment_template_does_not_speak(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world(BUG)
-    one.prompts = load_cached(shadow_settings(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
-    one.accept()
-    one.run()
-    found = find_stored(one)
+    world = make_world(BUG)
+    world.prompts = load_cached(shadow_settings(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
+    world.accept()
+    world.run()
+    found = find_stored(world)
     assert found is not None
-    assert (one.github.comments, found.posted.ran.speaks) == ({}, False)
+    assert (world.github.comments, found.posted.ran.speaks) == ({}, False)
 
 
 def test_rerun_uses_the_stored_facts(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_processed_world(make_world, tmp_path / "own", BUG)
-    one.github.issues = {1: replace(ISSUE, title="Another title")}
-    calls_before = list(one.github.asked)
-    found = find_stored(one)
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
+    world.github.issues = {1: replace(ISSUE, title="Another title")}
+    calls_before = list(world.github.calls)
+    found = find_stored(world)
     assert found is not None
-    request = rendered(found, one.prompts, KEY)
+    request = rendered(found, world.prompts, KEY)
     assert request.prompt.name == "issues/strict"
     assert "Spelling error in the README file" in request.task
-    assert one.github.asked == calls_before
+    assert world.github.calls == calls_before
 
 
 def test_rerun_returns_its_result_and_stores_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_processed_world(make_world, tmp_path / "own", BUG)
-    steps = one.store.checkpoints.load(GUID)
-    side = rerun(one, MINOR)
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
+    steps = world.store.checkpoints.load(GUID)
+    side = rerun(world, MINOR)
     assert (without_hash(side.ran).labels, side.ran.speaks, side.tokens) == (MINOR_LABELS, False, 1000)
     assert (
-        one.store.checkpoints.load(GUID),
-        len(one.store.calls.calls_of(GUID)),
-        len(one.store.calls.analyses_of(GUID)),
+        world.store.checkpoints.load(GUID),
+        len(world.store.calls.calls_of(GUID)),
+        len(world.store.calls.analyses_of(GUID)),
     ) == (steps, 1, 1)
 
 
@@ -96,9 +98,9 @@ def test_rerun_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
 
 
 def test_rerun_raises_for_an_unusable_reply(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_processed_world(make_world, tmp_path / "own", BUG)
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
     with pytest.raises(Permanent, match=r"Claude's reply to issues/strict@[0-9a-f]{6} cannot be used: kind"):
-        rerun(one, INVALID)
+        rerun(world, INVALID)
 
 
 def test_prompt_of_another_event_is_not_rerun(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -106,9 +108,9 @@ def test_prompt_of_another_event_is_not_rerun(make_world: MakeWorld, tmp_path: P
 
 
 def test_dead_letter_is_not_rerun(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world(BUG)
-    one.github.failing_writes = [Permanent("locked")]
-    one.accept()
-    one.run()
-    one.prompts = load_cached(shadow_settings(tmp_path / "own"))
-    assert (one.row().state, find_stored(one)) == ("dead", None)
+    world = make_world(BUG)
+    world.github.failing_writes = [Permanent("locked")]
+    world.accept()
+    world.run()
+    world.prompts = load_cached(shadow_settings(tmp_path / "own"))
+    assert (world.row().state, find_stored(world)) == ("dead", None)

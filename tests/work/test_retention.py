@@ -12,10 +12,8 @@ import pytest
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.model import Limits, Settings, Storage
 from hls_handler.work.retention import BATCH, Retention, Spans, spans
-from tests.work.world import settings
+from tests.work.world import FOREVER_S, TIMEOUT_S, settings
 
-TIMEOUT_S = 30.0
-FOREVER_S = 3600.0  # as the duration of a batch, it makes the pause after it even longer
 DAY = timedelta(days=1)
 
 
@@ -91,7 +89,7 @@ def test_run_ends_if_another_process_is_deleting() -> None:
 
 
 def test_stop_ends_the_run_between_two_batches() -> None:
-    store = FakeStore(bodies=1000, batch_s=FOREVER_S)
+    store = FakeStore(bodies=1000, batch_s=FOREVER_S)  # the pause after a batch is longer than the batch
     retention_job = Retention(store, make_settings, clock=store.clock)
     retention_job.start()
     assert store.batches.get(timeout=TIMEOUT_S) == "bodies"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.settings.model import Limits
 from hls_handler.work.runner import GiveUp, TryAgain, after_failure
+from tests.work.world import NOON
 
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LIMITS = Limits(max_attempts=4, retry_backoff_s=5, give_up_after_h=24)
 OUTAGE = DependencyDown("503", dependency="github", remedy="wait")
 

@@ -10,8 +10,6 @@ import pytest
 
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent
-from hls_handler.events import parse_event
-from hls_handler.prompting import recorded
 from hls_handler.settings.model import Features, Prompts
 from hls_handler.work.shadow import SHADOWED, Ran
 from tests.prompting.samples import write
@@ -30,67 +28,72 @@ from tests.work.world import BUG, GUID, QUESTION, MakeWorld
 
 
 def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
-    assert one.run() == POSTED
-    assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze", "issues/strict"]
-    assert one.github.asked == ["issue 1", "issue 1", "write labels", "write comment"]
-    assert one.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
-    assert (one.row().analysis_status, one.row().posting_status) == ("done", "done")
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    assert world.run() == POSTED
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze", "issues/strict"]
+    assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
+    assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
 
 
 def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
     statuses: list[object] = []
 
     def record_status(_what: str) -> None:
-        if ("apply", 1) in one.store.checkpoints.load(GUID):
-            one.accept(guid="second", thread=7)
-            second = one.claim()
+        if ("apply", 1) in world.store.checkpoints.load(GUID):
+            world.accept(guid="second", thread=7)
+            second = world.claim()
             assert second is not None
-            one.store.locks.acquire(second, "186853002#1/issues", ttl_s=20)  # raises Postponed while the first holds it
-            statuses.append((one.row().state, one.row().posting_status))
+            world.store.locks.acquire(
+                second, "186853002#1/issues", ttl_s=20
+            )  # raises Postponed while the first holds it
+            statuses.append((world.row().state, world.row().posting_status))
 
-    one.claude.meanwhile = record_status
-    assert one.run() == POSTED
+    world.claude.on_call = record_status
+    assert world.run() == POSTED
     assert statuses == [("running", "done")]
 
 
 def test_shadow_result_is_stored_with_the_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
-    one.run()
-    shadow = stored_shadow(one)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    world.run()
+    shadow = stored_shadow(world)
     assert (shadow.prompt, shadow.state, shadow.reason) == ("issues/strict", "done", None)
     assert without_hash(shadow.posted) == Ran("issues/analyze", BUG_LABELS, speaks=True)
     assert without_hash(shadow.ran) == Ran("issues/strict", MINOR_LABELS, speaks=False)
 
 
 def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
-    one.run()
-    analyses = [(row.prompt_id.partition("@")[0], row.of_shadow) for row in one.store.calls.analyses_of(GUID)]
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    world.run()
+    analyses = [(row.prompt_id.partition("@")[0], row.of_shadow) for row in world.store.calls.analyses_of(GUID)]
     assert analyses == [("issues/analyze", False), ("issues/strict", True)]
-    assert [(call.outcome, call.of_shadow) for call in one.store.calls.calls_of(GUID)] == [("ok", False), ("ok", True)]
-    counted = one.store.statistics.counters()
-    strict = one.store.calls.analyses_of(GUID)[1].prompt_id
+    assert [(call.outcome, call.of_shadow) for call in world.store.calls.calls_of(GUID)] == [
+        ("ok", False),
+        ("ok", True),
+    ]
+    counted = world.store.statistics.counters()
+    strict = world.store.calls.analyses_of(GUID)[1].prompt_id
     assert (counted["prompt_calls", strict], counted["prompt_shadow_calls", strict]) == (1, 1)
     assert counted["prompt_cost_micro_usd", strict] == 140
-    assert one.store.calls.count_last_hour() == 2
+    assert world.store.calls.count_last_hour() == 2
 
 
 def test_shadow_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
     answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, answer)
-    one.run()
-    names = [asked.prompt.name for asked in one.claude.asked]
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, answer)
+    world.run()
+    names = [asked.prompt.name for asked in world.claude.asked]
     assert names == ["issues/analyze", "issues/strict", "issues/respond"]
-    assert stored_shadow(one).ran is not None
-    assert [row.of_shadow for row in one.store.calls.analyses_of(GUID)] == [False, True, True]
-    assert "README" in one.github.comments[1]
+    assert stored_shadow(world).ran is not None
+    assert [row.of_shadow for row in world.store.calls.analyses_of(GUID)] == [False, True, True]
+    assert "README" in world.github.comments[1]
 
 
 def test_shadow_is_rendered_with_the_same_facts(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG)
-    first, second = (one.run(), one.claude.asked)[1]
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    first, second = (world.run(), world.claude.asked)[1]
     assert second.task == first.task
 
 
@@ -107,142 +110,137 @@ def test_shadow_is_rendered_with_the_same_facts(make_world: MakeWorld, tmp_path:
 def test_failed_shadow_is_recorded_and_has_no_other_effect(
     make_world: MakeWorld, tmp_path: Path, replies: list[object], reason: str
 ) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, *replies)
-    assert one.run() == POSTED
-    assert (stored_shadow(one).state, stored_shadow(one).ran) == ("failed", None)
-    assert reason in (stored_shadow(one).reason or "")
-    assert (one.row().failures, one.row().attempts, one.row().analysis_status) == (0, 0, "done")
-    assert one.health.snapshot().components["claude"].state == "healthy"
-    assert one.store.rate_limiter.held_until("claude") is None
-    assert one.store.calls.calls_of(GUID)[-1].error is not None
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, *replies)
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, stored_shadow(world).ran) == ("failed", None)
+    assert reason in (stored_shadow(world).reason or "")
+    assert (world.row().failures, world.row().attempts, world.row().analysis_status) == (0, 0, "done")
+    assert world.health.snapshot().components["claude"].state == "healthy"
+    assert world.store.rate_limiter.held_until("claude") is None
+    assert world.store.calls.calls_of(GUID)[-1].error is not None
 
 
 def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path: Path) -> None:
     comment = "{% if issue.body == 'special' %}{{ 1 // (issue.number - 1) }}{% endif %}"
     write(tmp_path / "own", {"issues/broken.j2": ANALYZE, "issues/broken.comment.md.j2": comment})
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/broken")
-    one.github.issues = {1: replace(ISSUE, body="special")}
-    assert one.run() == POSTED
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/broken")
+    world.github.issues = {1: replace(ISSUE, body="special")}
+    assert world.run() == POSTED
     assert (
-        stored_shadow(one).reason == f"{tmp_path}/own/issues/broken.comment.md.j2:1: integer division or modulo by zero"
+        stored_shadow(world).reason
+        == f"{tmp_path}/own/issues/broken.comment.md.j2:1: integer division or modulo by zero"
     )
 
 
 def test_missing_shadow_prompt_is_recorded_without_a_call(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
-    assert one.run() == POSTED
-    assert stored_shadow(one).reason == "there is no prompt issues/strikt, which settings (prompts.use.issues) names"
-    assert len(one.claude.asked) == 1
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
+    assert world.run() == POSTED
+    assert stored_shadow(world).reason == "there is no prompt issues/strikt, which settings (prompts.use.issues) names"
+    assert len(world.claude.asked) == 1
 
 
 def test_shadow_prompt_of_another_family_fails_only_the_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="reviews/analyze")
-    assert one.run() == POSTED
-    assert (stored_shadow(one).state, len(one.claude.asked)) == ("failed", 1)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="reviews/analyze")
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, len(world.claude.asked)) == ("failed", 1)
 
 
 def test_defect_in_a_shadow_does_not_fail_the_delivery(
     make_world: MakeWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, "no reply at all")  # the fake raises AttributeError
-    assert one.run() == POSTED
-    assert stored_shadow(one).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, "no reply at all")  # the fake raises AttributeError
+    assert world.run() == POSTED
+    assert stored_shadow(world).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
     assert "defect in a shadow" in caplog.text
 
 
 def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG)
-    until = one.store.now() + timedelta(minutes=5)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    until = world.store.now() + timedelta(minutes=5)
     rate_limited = DependencyDown("429", dependency="claude", remedy="wait", not_before=until)
-    one.claude.replies = [BUG, rate_limited]
-    assert one.run() == POSTED
-    assert one.store.rate_limiter.held_until("claude") is not None
+    world.claude.replies = [BUG, rate_limited]
+    assert world.run() == POSTED
+    assert world.store.rate_limiter.held_until("claude") is not None
 
 
 def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, calls_per_hour=5)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, calls_per_hour=5)
     for guid in (GUID, "second", "third"):
-        one.accept(guid=guid)
-        one.run()
-    assert [asked.prompt.name.partition("/")[2] for asked in one.claude.asked] == [
+        world.accept(guid=guid)
+        world.run()
+    assert [asked.prompt.name.partition("/")[2] for asked in world.claude.asked] == [
         "analyze",
         "strict",
         "analyze",
         "strict",
         "analyze",
     ]
-    third = SHADOWED.decode(one.store.checkpoints.load("third").get((SHADOWED.name, 0)))
+    third = SHADOWED.decode(world.store.checkpoints.load("third").get((SHADOWED.name, 0)))
     assert third is not None
     assert (third.state, third.ran) == ("skipped", None)
     assert third.reason == (
         "5 calls within the hour, and claude.calls_per_hour allows 5: shadow prompts may not use the last 20%"
     )
-    assert one.row("third").state == "done"
+    assert world.row("third").state == "done"
 
 
 def test_shadow_is_skipped_if_its_slot_is_not_near(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG)
-    slow_claude = one.settings.claude.model_copy(update={"requests_per_second": 0.1})
-    one.settings = one.settings.model_copy(update={"claude": slow_claude})
-    assert one.run() == POSTED
-    assert (stored_shadow(one).state, stored_shadow(one).reason) == ("skipped", "waits for its turn to ask Claude")
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    slow_claude = world.settings.claude.model_copy(update={"requests_per_second": 0.1})
+    world.settings = world.settings.model_copy(update={"claude": slow_claude})
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "waits for its turn to ask Claude")
 
 
 def test_stopping_service_skips_the_shadow_after_posting(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
 
     def stop(what: str) -> None:
-        one.stopping = what == "write comment"
+        world.stopping = what == "write comment"
 
-    one.github.meanwhile = stop
-    assert one.run() == POSTED
-    assert (stored_shadow(one).state, stored_shadow(one).reason) == ("skipped", "the service is stopping")
+    world.github.on_call = stop
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "the service is stopping")
 
 
 def test_shadow_waits_until_posting_succeeds(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG)
-    one.github.failing_writes = [GITHUB_DOWN]
-    assert one.run() is None
-    assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze"]
-    one.later(60)
-    assert one.run() == POSTED
-    assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze", "issues/strict"]
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze"]
+    world.advance(60)
+    assert world.run() == POSTED
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze", "issues/strict"]
 
 
 def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, tmp_path: Path) -> None:
     answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    one = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, LeaseLost("it died"), answer)
-    assert one.run() is None
-    one.later(31)
-    assert one.run() == POSTED
-    assert [asked.prompt.name.partition("/")[2] for asked in one.claude.asked] == [
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, LeaseLost("it died"), answer)
+    assert world.run() is None
+    world.advance(31)
+    assert world.run() == POSTED
+    assert [asked.prompt.name.partition("/")[2] for asked in world.claude.asked] == [
         "analyze",
         "strict",
         "respond",
         "respond",
     ]
-    assert one.github.asked.count("write comment") == 1
-    assert stored_shadow(one).state == "done"
+    assert world.github.calls.count("write comment") == 1
+    assert stored_shadow(world).state == "done"
 
 
 def test_shadow_runs_in_a_dry_run(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG)
-    one.settings = one.settings.model_copy(update={"features": Features(dry_run=True)})
-    one.run()
-    assert (stored_shadow(one).state, one.github.comments) == ("done", {})
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    world.settings = world.settings.model_copy(update={"features": Features(dry_run=True)})
+    world.run()
+    assert (stored_shadow(world).state, world.github.comments) == ("done", {})
 
 
 def test_delivery_without_a_call_has_no_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_shadow_world(make_world, tmp_path / "own", BUG)
-    event = parse_event("pull_request_review", GUID, recorded.load("pull_request_review.submitted").body)
-    assert event.pull_request is not None
-    assert event.review is not None
-    author = replace(event.review.user, id=5, login="somebody")
-    one.github.pull_requests = {2: replace(event.pull_request, user=author)}
-    one.github.reviews_of = {2: (replace(event.review, state="approved", body=""),)}
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
     use = {"pull_request_review": {"prompt": "issues/strict", "shadow": True}}
-    one.settings = one.settings.model_copy(update={"prompts": Prompts.model_validate({"use": use})})
-    one.run()
-    one.accept("pull_request_review.submitted", guid="review")
-    assert one.run() is not None
-    assert (SHADOWED.name, 0) not in one.store.checkpoints.load("review")
+    world.settings = world.settings.model_copy(update={"prompts": Prompts.model_validate({"use": use})})
+    world.run()
+    world.accept_review(guid="review", state="approved", body="")
+    assert world.run() is not None
+    assert (SHADOWED.name, 0) not in world.store.checkpoints.load("review")

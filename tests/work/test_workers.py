@@ -21,10 +21,7 @@ from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
 from hls_handler.work.ports import WorkerContext
 from hls_handler.work.workers import Workers
-from tests.work.world import GUID, MakeWorld, World, settings
-
-TIMEOUT_S = 30.0
-FOREVER_S = 3600.0
+from tests.work.world import FOREVER_S, GUID, TIMEOUT_S, MakeWorld, World, settings
 
 
 def do_nothing(*_what: object) -> None:
@@ -95,7 +92,7 @@ class RunningWorkers:
 
 @contextmanager
 def run_workers(
-    one: World,
+    world: World,
     queue: QueueWithHooks,
     *,
     concurrency: int = 1,
@@ -108,13 +105,13 @@ def run_workers(
     def make_toolbox(stopping: threading.Event) -> Callable[[], WorkerContext]:
         def pause(seconds: float) -> None:
             if on_pause is None:
-                one.later(seconds)
+                world.advance(seconds)
             else:
                 on_pause(stopping)
 
         def make_context() -> WorkerContext:
             before_claim_hook(workers)
-            return replace(one.tools(), stopping=stopping.is_set, pause=pause)
+            return replace(world.tools(), stopping=stopping.is_set, pause=pause)
 
         return make_context
 
@@ -126,7 +123,7 @@ def run_workers(
         name="w",
         make_toolbox=make_toolbox,
         finished=results.put,
-        health=one.health,
+        health=world.health,
         poll_s=poll_s,
         clock=clock,
     )
@@ -137,27 +134,27 @@ def run_workers(
         assert workers.stop(within_s=TIMEOUT_S) == 0
 
 
-def states(one: World, *guids: str) -> list[str]:
-    return [one.row(guid).state for guid in guids]
+def states(world: World, *guids: str) -> list[str]:
+    return [world.row(guid).state for guid in guids]
 
 
 def test_wake_starts_an_idle_worker(make_world: MakeWorld) -> None:
-    one, idle = make_world(), threading.Event()
-    with run_workers(one, QueueWithHooks(one.store, when_idle=idle.set)) as running:
+    world, idle = make_world(), threading.Event()
+    with run_workers(world, QueueWithHooks(world.store, when_idle=idle.set)) as running:
         assert idle.wait(TIMEOUT_S)
-        one.accept()
+        world.accept()
         running.workers.wake()
         assert running.next_result().guid == GUID
 
 
 def test_delivery_committed_just_before_a_worker_waits_is_not_missed(make_world: MakeWorld) -> None:
-    one = make_world()
-    queue = QueueWithHooks(one.store)
-    with run_workers(one, queue) as running:
+    world = make_world()
+    queue = QueueWithHooks(world.store)
+    with run_workers(world, queue) as running:
 
         def commit() -> None:
             queue.when_idle = do_nothing
-            one.accept()
+            world.accept()
             running.workers.wake()
 
         queue.when_idle = commit
@@ -167,18 +164,18 @@ def test_delivery_committed_just_before_a_worker_waits_is_not_missed(make_world:
 
 def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_world: MakeWorld) -> None:
     """The worker that finished the first takes a delivery committed without `wake`; the idle one takes the second."""
-    one, idle = make_world(), threading.Event()
+    world, idle = make_world(), threading.Event()
     gates = {GUID: Gate(), "not announced": Gate(), "second": Gate()}
     gates["second"].open()
     queue = QueueWithHooks(
-        one.store, when_claimed=lambda lease: gates[lease.guid].wait_until_open(lease.guid), when_idle=idle.set
+        world.store, when_claimed=lambda lease: gates[lease.guid].wait_until_open(lease.guid), when_idle=idle.set
     )
-    one.accept()
-    with run_workers(one, queue, concurrency=2) as running:
+    world.accept()
+    with run_workers(world, queue, concurrency=2) as running:
         gates[GUID].wait_until_reached()
         assert idle.wait(TIMEOUT_S)
-        one.accept(guid="not announced", thread=7)
-        one.accept(guid="second")
+        world.accept(guid="not announced", thread=7)
+        world.accept(guid="second")
         gates[GUID].open()
         assert [running.next_result().guid, running.next_result().guid] == [GUID, "second"]
         gates["not announced"].open()
@@ -189,51 +186,51 @@ def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_
 def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
     make_world: MakeWorld, tmp_path: Path, stored_body: bytes | None
 ) -> None:
-    one = make_world()
-    one.accept()
-    one.accept(guid="whole", thread=7)
+    world = make_world()
+    world.accept()
+    world.accept(guid="whole", thread=7)
     with closing(sqlite3.connect(tmp_path / "hls.db")) as database, database:
         database.execute("UPDATE deliveries SET body = ? WHERE guid = ?", (stored_body, GUID))
-    with run_workers(one, QueueWithHooks(one.store)) as running:
+    with run_workers(world, QueueWithHooks(world.store)) as running:
         reason = "its stored body is gone or cannot be read: look after the database, then redeliver it"
         assert running.next_result() == Finished(GUID, "dead", reason)
         assert running.next_result().state == "done"
-    assert states(one, GUID, "whole") == ["dead", "done"]
+    assert states(world, GUID, "whole") == ["dead", "done"]
 
 
 @pytest.mark.parametrize(
     ("error", "health"), [(ZeroDivisionError(), "unknown"), (StoreUnavailable("locked"), "unhealthy")]
 )
 def test_failing_claim_does_not_end_the_worker(make_world: MakeWorld, error: Exception, health: str) -> None:
-    one = make_world()
-    one.accept()
+    world = make_world()
+    world.accept()
     failing, states_seen = [error], []
 
     def fail_once() -> None:
         if failing:
             raise failing.pop()
-        states_seen.append(one.health.snapshot().components["store"].state)
+        states_seen.append(world.health.snapshot().components["store"].state)
 
-    with run_workers(one, QueueWithHooks(one.store, before_claim=fail_once), poll_s=0.01) as running:
+    with run_workers(world, QueueWithHooks(world.store, before_claim=fail_once), poll_s=0.01) as running:
         assert running.next_result().guid == GUID
     assert states_seen[0] == health
     after = (
         "unhealthy" if health == "unhealthy" else "healthy"
     )  # a claim writes too little to prove that the database is healthy
-    assert one.health.snapshot().components["store"].state == after
+    assert world.health.snapshot().components["store"].state == after
 
 
 def test_lost_lease_is_not_renewed_again(make_world: MakeWorld) -> None:
-    one, gate = make_world(), Gate()
-    one.github.meanwhile = gate.wait_until_open
-    one.accept()
-    one.accept(guid="held", thread=7)
-    queue = QueueWithHooks(one.store, lost_leases=frozenset({GUID}))
+    world, gate = make_world(), Gate()
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    world.accept(guid="held", thread=7)
+    queue = QueueWithHooks(world.store, lost_leases=frozenset({GUID}))
 
     def renewed_twice_after_the_loss() -> bool:
         return GUID in queue.renewed and queue.renewed[queue.renewed.index(GUID) :].count("held") >= 2
 
-    with run_workers(one, queue, concurrency=2, lease_s=0.03):
+    with run_workers(world, queue, concurrency=2, lease_s=0.03):
         with queue.renewing:
             assert queue.renewing.wait_for(renewed_twice_after_the_loss, TIMEOUT_S)
             assert queue.renewed.count(GUID) == 1
@@ -241,13 +238,13 @@ def test_lost_lease_is_not_renewed_again(make_world: MakeWorld) -> None:
 
 
 def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) -> None:
-    one, gate = make_world(), Gate()
-    one.accept()
-    queue = QueueWithHooks(one.store)
-    with run_workers(one, queue, lease_s=0.03) as running:
+    world, gate = make_world(), Gate()
+    world.accept()
+    queue = QueueWithHooks(world.store)
+    with run_workers(world, queue, lease_s=0.03) as running:
         assert running.next_result().guid == GUID
-        one.github.meanwhile = gate.wait_until_open
-        one.accept(guid="second", thread=7)
+        world.github.on_call = gate.wait_until_open
+        world.accept(guid="second", thread=7)
         running.workers.wake()
         gate.wait_until_reached()
         with queue.renewing:
@@ -258,33 +255,33 @@ def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) ->
 
 
 def test_stopping_service_ends_running_deliveries_and_claims_no_more(make_world: MakeWorld) -> None:
-    one, gate = make_world(), Gate()
-    one.github.meanwhile = gate.wait_until_open
-    one.accept()
-    one.accept(guid="second", thread=7)
-    with run_workers(one, QueueWithHooks(one.store)) as running:
+    world, gate = make_world(), Gate()
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    world.accept(guid="second", thread=7)
+    with run_workers(world, QueueWithHooks(world.store)) as running:
         gate.wait_until_reached()
         running.workers.begin_to_stop()
         gate.open()
         assert running.workers.stop(within_s=TIMEOUT_S) == 0
-    assert one.github.asked == ["issue 1"]
-    assert states(one, GUID, "second") == ["queued", "queued"]
-    assert (one.row().attempt, one.row("second").attempt) == (1, 0)
+    assert world.github.calls == ["issue 1"]
+    assert states(world, GUID, "second") == ["queued", "queued"]
+    assert (world.row().attempt, world.row("second").attempt) == (1, 0)
 
 
 def test_worker_that_is_about_to_claim_ends_when_stopped(make_world: MakeWorld) -> None:
-    one, claims = make_world(), SimpleQueue[str]()
-    queue = QueueWithHooks(one.store, before_claim=lambda: claims.put("claim"))
-    with run_workers(one, queue, before_claim_hook=Workers.begin_to_stop) as running:
+    world, claims = make_world(), SimpleQueue[str]()
+    queue = QueueWithHooks(world.store, before_claim=lambda: claims.put("claim"))
+    with run_workers(world, queue, before_claim_hook=Workers.begin_to_stop) as running:
         assert running.workers.stop(within_s=TIMEOUT_S) == 0
     assert claims.empty()
 
 
 def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> None:
-    one, gate, now = make_world(), Gate(), [1000.0]
-    one.github.meanwhile = gate.wait_until_open
-    one.accept()
-    with run_workers(one, QueueWithHooks(one.store), clock=lambda: now[0]) as running:
+    world, gate, now = make_world(), Gate(), [1000.0]
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    with run_workers(world, QueueWithHooks(world.store), clock=lambda: now[0]) as running:
         gate.wait_until_reached()
         running.workers.begin_to_stop()
         now[0] += 2 * TIMEOUT_S
@@ -295,18 +292,17 @@ def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> 
 
 
 def test_pausing_worker_ends_at_once_and_writes_nothing(make_world: MakeWorld) -> None:
-    given = settings()
-    given = given.model_copy(update={"github": given.github.model_copy(update={"min_seconds_between_writes": 1.0})})
-    one, paused = make_world(given=given, stands_still=True), threading.Event()
+    given = settings(github={"min_seconds_between_writes": 1.0})
+    world, paused = make_world(given=given, is_clock_fixed=True), threading.Event()
 
     def wait_until_stopping(stopping: threading.Event) -> None:
         paused.set()
         assert stopping.wait(TIMEOUT_S)
 
-    one.accept()
-    one.later(1)  # the fixed clock varies by the duration of a statement: make sure that the delivery is due
-    with run_workers(one, QueueWithHooks(one.store), on_pause=wait_until_stopping) as running:
+    world.accept()
+    world.advance(1)  # the fixed clock varies by the duration of a statement: make sure that the delivery is due
+    with run_workers(world, QueueWithHooks(world.store), on_pause=wait_until_stopping) as running:
         assert paused.wait(TIMEOUT_S)
         assert running.workers.stop(within_s=TIMEOUT_S) == 0
-    assert one.github.asked == ["issue 1", "issue 1", "write labels"]
-    assert (one.row().state, one.row().failures) == ("queued", 0)
+    assert world.github.calls == ["issue 1", "issue 1", "write labels"]
+    assert (world.row().state, world.row().failures) == ("queued", 0)
