@@ -14,7 +14,7 @@ from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue
 from tests.routing.world import settings
 
-NINE = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
 RUN = WorkflowRun(
     id=70,
@@ -38,7 +38,7 @@ RUN = WorkflowRun(
 
 
 def at(seconds: int) -> datetime:
-    return NINE + timedelta(seconds=seconds)
+    return START + timedelta(seconds=seconds)
 
 
 def step(number: int, name: str, conclusion: str = "success") -> WorkflowStep:
@@ -63,8 +63,8 @@ LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
 2026-11-20T09:00:24.0000000Z ##[error]Process completed with exit code 1."""
 
 
-class FakeRecord:
-    """A fake record of a repository."""
+class FakeHistory:
+    """A fake history of a repository."""
 
     account = "hls-bot"
 
@@ -96,13 +96,13 @@ def failure(**known: Any) -> Failure:
     return replace(plain, **known)
 
 
-def ended(**known: Any) -> RunResult:
-    """The end of the run before `RUN`: failed, at an older commit."""
+def run_result(**known: Any) -> RunResult:
+    """Result of the run before `RUN`: failed, at an older commit."""
     plain = RunResult(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
     return replace(plain, **known)
 
 
-def ran(run: WorkflowRun) -> Event:
+def run_event(run: WorkflowRun) -> Event:
     base = event(issue())
     return replace(base, name="workflow_run", action="completed", issue=None, workflow_run=run)
 
@@ -111,7 +111,7 @@ RELEASE = Release(501, "v1.4.0", "More", "There is more.", False, False, MONA, "
 PREVIOUS = replace(RELEASE, id=500, tag="v1.3.0", published_at=at(-3600))
 
 
-def released(release: Release) -> Event:
+def release_event(release: Release) -> Event:
     return replace(event(issue()), name="release", action="published", issue=None, release=release)
 
 
@@ -122,12 +122,12 @@ def comment(comment_id: int = 901, body: str = "@hls-bot why is that?", user: Ac
 QUESTION = comment()
 
 
-def commented(added: Comment, on: Issue | None = None) -> Event:
+def comment_event(added: Comment, on: Issue | None = None) -> Event:
     return replace(event(on or issue()), name="issue_comment", action="created", comment=added, sender=added.user)
 
 
-def posting_to(event_key: str = "", **issues: int) -> Rule:
-    """A rule of a repository whose settings name fallback issues for events: `posting_to(release=12)`."""
+def make_rule(event_key: str = "", **issues: int) -> Rule:
+    """A rule of a repository whose settings name fallback issues for events: `make_rule(release=12)`."""
     entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
     effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None

@@ -12,7 +12,7 @@ from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
 from hls_handler.handlers.handler import PromptLimits, Thread
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from tests.handlers.events import posting_to
+from tests.handlers.events import make_rule
 from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
 
 HANDLER = GenericHandler("push")
@@ -22,11 +22,11 @@ ANALYSIS = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 
 def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_issue() -> None:
-    assert HANDLER.thread(PUSH, GenericFacts(), posting_to(push=3)) == Thread(
+    assert HANDLER.thread(PUSH, GenericFacts(), make_rule(push=3)) == Thread(
         3, is_pull_request=False, is_fallback_issue=True
     )
-    assert HANDLER.thread(PUSH, GenericFacts(), posting_to("push", release=3)) is None
-    assert HANDLER.thread(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Thread(8, is_pull_request=True)
+    assert HANDLER.thread(PUSH, GenericFacts(), make_rule("push", release=3)) is None
+    assert HANDLER.thread(COMMENT_ON_A_LINE, GenericFacts(), make_rule(push=3)) == Thread(8, is_pull_request=True)
 
 
 def test_only_the_state_of_the_conversation_is_read() -> None:
@@ -40,22 +40,22 @@ def test_each_object_in_payloads_has_its_own_comment() -> None:
     """A second discussion does not overwrite the comment about the first."""
     handler = GenericHandler("discussion")
     received = replace(PUSH, name="discussion", payload={"discussion": {"id": 801, "title": "Is it broken?"}})
-    (action,) = handler.plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
+    (action,) = handler.plan(received, GenericFacts(), analysis(ANALYSIS), make_rule())
     assert isinstance(action, EnsureComment)
     assert action.family == "discussion-801"
     status = {"deployment": {"id": 31}, "deployment_status": {"id": 77}}
     received = replace(PUSH, name="deployment_status", payload=status)
-    (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS), posting_to())
+    (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS), make_rule())
     assert isinstance(action, EnsureComment)
     assert action.family == "deployment_status-31"
 
 
 @pytest.mark.parametrize("payload", [{}, {"push": None}, {"push": {"id": "801"}}, {"push": "id"}])
 def test_events_without_an_object_id_share_one_comment(payload: dict[str, object]) -> None:
-    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(ANALYSIS), posting_to())
+    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(ANALYSIS), make_rule())
     assert isinstance(action, EnsureComment)
     assert action.family == "push"
 
 
 def test_no_comment_text_is_no_action() -> None:
-    assert HANDLER.plan(PUSH, GenericFacts(), analysis(ANALYSIS, comment=None), posting_to()) == ()
+    assert HANDLER.plan(PUSH, GenericFacts(), analysis(ANALYSIS, comment=None), make_rule()) == ()

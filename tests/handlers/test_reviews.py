@@ -22,7 +22,7 @@ from tests.handlers.world import (
     review,
     review_analysis,
     review_comment,
-    reviewed,
+    review_event,
     rule,
 )
 
@@ -38,15 +38,15 @@ def gather(
     submitted: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: PromptLimits = BUDGET
 ) -> ReviewFacts:
     reader = FakeReader(pull_request(), reviews=(*others, submitted), review_comments=comments)
-    return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget)
+    return HANDLER.gather(review_event(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget)
 
 
 def plan(facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List.") -> tuple[Action, ...]:
-    return HANDLER.plan(reviewed(facts.review), facts, analysis(*replies, comment=comment), rule("reviews/analyze"))
+    return HANDLER.plan(review_event(facts.review), facts, analysis(*replies, comment=comment), rule("reviews/analyze"))
 
 
 def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
-    return HANDLER.comment_variables(reviewed(facts.review), facts, reply)["todos"]
+    return HANDLER.comment_variables(review_event(facts.review), facts, reply)["todos"]
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(Superseded, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
     with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0"):
-        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), EMPTY_HISTORY, BUDGET)
+        HANDLER.gather(review_event(review()), FakeReader(pull_request()), EMPTY_HISTORY, BUDGET)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
 def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(later: Review, superseded: bool) -> None:
     reader = FakeReader(pull_request(), reviews=(review(), later))
     if not superseded:
-        assert HANDLER.gather(reviewed(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
+        assert HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
         return
     with pytest.raises(Superseded, match="the same person has reviewed again since"):
-        HANDLER.gather(reviewed(review()), reader, EMPTY_HISTORY, BUDGET)
+        HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET)
 
 
 # --- reasons not to ask Claude ---------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def test_the_comment_number_decides_between_equal_quotes() -> None:
 @pytest.mark.parametrize("quote", ["Rewrite it in Rust.", "", "  "])
 def test_a_request_whose_quote_is_not_in_the_review_is_dropped_and_counted(quote: str) -> None:
     facts, reply = gather(review(), review_comment()), review_analysis(request(quote))
-    variables = HANDLER.comment_variables(reviewed(facts.review), facts, reply)
+    variables = HANDLER.comment_variables(review_event(facts.review), facts, reply)
     assert variables == {"commit": "abcdef0123", "todos": (), "dropped": 1}
     assert plan(facts, reply) == (NEEDS_CHANGES,)
 
@@ -327,7 +327,7 @@ def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
         EnsureComment("reviews", "List.", create=False, section="reviewer-10137-501"),
     )
     by_ghost = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
-    assert HANDLER.skip_reason(HANDLER.gather(reviewed(review()), by_ghost, EMPTY_HISTORY, BUDGET)) is None
+    assert HANDLER.skip_reason(HANDLER.gather(review_event(review()), by_ghost, EMPTY_HISTORY, BUDGET)) is None
 
 
 def test_the_verdict_of_a_bot_is_no_objection() -> None:

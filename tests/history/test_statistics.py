@@ -1,4 +1,4 @@
-"""Times of the last webhooks, whichever process received them."""
+"""Counters, and the times of the last webhooks, whichever process received them."""
 
 from __future__ import annotations
 
@@ -37,3 +37,10 @@ def test_times_are_not_counters(store: Storage) -> None:
     store.queue.accept([queued("a")], replay_window_h=72)
     store.statistics.expected_since([""])
     assert {name for name, _ in store.statistics.counters()} == {"webhooks", "event", "repository"}
+
+
+def test_counters_add_up(store: Storage) -> None:
+    store.queue.count({("github_requests", ""): 3, ("outcome", "pong"): 1})
+    store.queue.count({("github_requests", ""): 2})
+    store.queue.count({})
+    assert store.statistics.counters() == {("github_requests", ""): 5, ("outcome", "pong"): 1}

@@ -12,7 +12,7 @@ from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, ReviewComment
 from hls_handler.prompting.render import estimate_tokens, render
-from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, reviewed
+from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, review_event
 from tests.prompting.samples import KEY, common, shipped
 
 BUDGET = PromptLimits(input_tokens=5_000)
@@ -49,7 +49,7 @@ def pull_request_facts() -> Mapping[str, object]:
 
 def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
-    received = reviewed(one, PULL_REQUEST)
+    received = review_event(one, PULL_REQUEST)
     reader = FakeReader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
     return handler.variables(received, handler.gather(received, reader, EMPTY_HISTORY, BUDGET))
 
