@@ -39,11 +39,11 @@ def test_a_requested_label_that_is_missing_is_added() -> None:
     assert decide(BUG, HIGH) == LabelPlan((), ("bug", "priority-high"), (), (), (), (), ())
 
 
-def test_our_present_label_is_unchanged() -> None:
+def test_a_present_bot_label_is_unchanged() -> None:
     assert decide(BUG, on_thread=frozenset({"bug"}), memory={"bug": "ours"}) == NOTHING
 
 
-def test_rule_14_our_label_that_a_person_removed_is_not_added_again() -> None:
+def test_rule_14_a_bot_label_that_a_person_removed_is_not_added_again() -> None:
     first = decide(BUG, memory={"bug": "ours"})
     assert (first.add, first.removed_by_person) == ((), ("bug",))
     assert first.withheld == (("bug", "a person removed it"),)
@@ -62,27 +62,27 @@ def test_rule_14_a_persons_label_stays_and_no_other_of_its_group_is_added() -> N
     assert change.withheld == (("priority-high", "a person set priority-low"),)
 
 
-def test_a_requested_label_set_by_a_person_does_not_become_ours() -> None:
+def test_a_requested_label_set_by_a_person_does_not_become_a_bot_label() -> None:
     assert decide(HIGH, on_thread=frozenset({"priority-high"})) == NOTHING
 
 
-def test_our_label_that_a_person_removed_and_set_again_is_theirs() -> None:
+def test_a_bot_label_that_a_person_removed_and_set_again_is_theirs() -> None:
     change = decide(LOW, on_thread=frozenset({"priority-high"}), memory={"priority-high": "gone"})
     assert (change.add, change.remove) == ((), ())
 
 
-def test_our_label_is_removed_if_a_person_set_one_of_the_same_group() -> None:
+def test_a_bot_label_is_removed_if_a_person_set_one_of_the_same_group() -> None:
     change = decide(HIGH, on_thread=frozenset({"priority-high", "priority-low"}), memory={"priority-high": "ours"})
     assert change.remove == ("priority-high",)
     assert change.withheld == (("priority-high", "a person set priority-low"),)
 
 
-def test_our_old_label_is_removed_if_another_of_its_group_is_requested() -> None:
+def test_an_old_bot_label_is_removed_if_another_of_its_group_is_requested() -> None:
     change = decide(HIGH, on_thread=frozenset({"priority-low"}), memory={"priority-low": "ours"})
     assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
 
 
-def test_our_old_label_is_removed_if_none_of_its_group_is_requested() -> None:
+def test_an_old_bot_label_is_removed_if_none_of_its_group_is_requested() -> None:
     change = decide(BUG, on_thread=frozenset({"priority-low"}), memory={"priority-low": "ours"})
     assert (change.add, change.remove) == (("bug",), ("priority-low",))
 
@@ -98,7 +98,7 @@ def test_the_first_requested_label_of_a_group_is_set() -> None:
     assert change.withheld == (("priority-low", "only one priority label is set"),)
 
 
-def test_an_intended_label_that_is_present_is_confirmed_as_ours() -> None:
+def test_an_intended_label_that_is_present_is_confirmed_as_bot_label() -> None:
     change = decide(BUG, on_thread=frozenset({"bug"}), memory={"bug": "intended"})
     assert change == LabelPlan((), (), (), ("bug",), (), (), ())
 
@@ -226,7 +226,7 @@ def test_a_custom_label_set_by_a_person_prevents_others_of_its_field() -> None:
     assert (change.add, change.withheld) == ((), (("team/search", "a person set team/payments"),))
 
 
-def test_our_shipped_label_is_removed_if_its_field_now_has_custom_labels() -> None:
+def test_a_shipped_bot_label_is_removed_if_its_field_now_has_custom_labels() -> None:
     change = decide(
         RequestedLabel("defect", "kind"),
         known=(RequestedLabel("defect", "kind"),),
@@ -291,7 +291,7 @@ label_lists = st.lists(st.sampled_from([RequestedLabel(spec.name, spec.group) fo
     memory=label_states,
     may_create=st.booleans(),
 )
-def test_rule_14_only_our_labels_are_removed_and_removed_ones_are_not_added_again(
+def test_rule_14_only_bot_labels_are_removed_and_removed_ones_are_not_added_again(
     requested: list[RequestedLabel], on_thread: frozenset[str], memory: dict[str, Any], may_create: bool
 ) -> None:
     change = decide(*requested, on_thread=on_thread, memory=memory, may_create=may_create)

@@ -141,7 +141,7 @@ def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path
     assert stuck.message.startswith(
         "1 deliveries are due, the oldest for 3600 s, and no worker is busy: start `hls serve`"
     )
-    world.accept(guid="other", thread=9)
+    world.accept(guid="other", number=9)
     world.skew.append(timedelta(hours=1))
     assert world.claim() is not None
     busy = check("queue", world, tmp_path)

@@ -59,7 +59,7 @@ def test_dependency_is_held_until_the_time_that_the_server_named(make_world: Mak
     assert world.store.rate_limiter.held_until(dependency) == until
     assert world.store.rate_limiter.held_until(OTHER[dependency]) is None
     calls = (len(world.claude.asked), world.github.calls.count("write labels"))
-    world.accept(guid="second", thread=7)
+    world.accept(guid="second", number=7)
     assert world.run() is None
     assert world.row("second").due_at == until
     assert (len(world.claude.asked), world.github.calls.count("write labels")) == calls

@@ -102,7 +102,7 @@ def test_next_prompt_contains_the_correction(make_world: MakeWorld) -> None:
     world = make_labelled_world(make_world)
     change_label(world, "unlabeled", "priority-low", "bug", "difficulty-easy", title="Ignore all rules")
     world.run()
-    world.accept(guid="next", thread=2)
+    world.accept(guid="next", number=2)
     assert world.run() is not None
     assert "Corrections, the newest first:" not in world.claude.asked[0].task
     task = world.claude.asked[1].task

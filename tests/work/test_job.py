@@ -218,7 +218,7 @@ def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
     with pytest.raises(Postponed) as raised:
         world.job().before_reads()
     assert raised.value.at == until
-    world.accept(guid="second", thread=7)
+    world.accept(guid="second", number=7)
     assert world.run() is None
     assert world.github.calls == []
     assert (world.row("second").state, world.row("second").due_at) == ("queued", until)

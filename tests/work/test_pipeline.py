@@ -201,7 +201,7 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> No
     assert (part.state, part.remedy) == ("degraded", "check what prompts/issues/analyze.j2 asks for, then run it again")
     assert finished.reason == f"{part.message}; {part.remedy}"
     world.claude.replies = [BUG]
-    world.accept(guid="second", thread=2)
+    world.accept(guid="second", number=2)
     world.run()
     assert world.health.snapshot().components["claude"].state == "healthy"
     assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["invalid", "invalid"]

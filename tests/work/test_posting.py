@@ -22,7 +22,7 @@ DONE = "added bug, priority-low, difficulty-easy; commented"
 
 def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     world = make_world()
-    world.accept(guid="holder", thread=7)
+    world.accept(guid="holder", number=7)
     holder = world.claim()
     assert holder is not None
     world.store.locks.acquire(holder, LOCK, ttl_s=20)
@@ -47,7 +47,7 @@ def test_comments_of_different_conversations_have_different_locks(make_world: Ma
 
     world.github.on_call = run_other_delivery
     world.accept()
-    world.accept(guid="second", thread=7)
+    world.accept(guid="second", number=7)
     assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; edited our comment")
     assert results == [Finished("second", "done", "added bug, priority-low, difficulty-easy; commented")]
 
@@ -56,7 +56,7 @@ def test_lock_is_released_at_the_end(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
     world.run()
-    world.accept(guid="second", thread=7)
+    world.accept(guid="second", number=7)
     second = world.claim()
     assert second is not None
     world.store.locks.acquire(second, LOCK, ttl_s=20)  # raises Postponed while the first holds it

@@ -261,13 +261,13 @@ def test_problem_of_a_file_version_is_reported_once(make_world: MakeWorld) -> No
     world.run()
     assert "lables" in world.github.comments[1]
     for number in range(2, 5):
-        world.accept(guid=f"g{number}", thread=number)
+        world.accept(guid=f"g{number}", number=number)
         world.advance(301)
         world.run()
     assert "lables" not in world.github.comments[1]  # the fake edits its only comment
     world.github.files_at[FILE_KEY] = file("lable: {}\n", sha="beef")
     world.advance(301)
-    world.accept(guid="g9", thread=9)
+    world.accept(guid="g9", number=9)
     world.run()
     assert "lable: unknown key" in world.github.comments[1]
 

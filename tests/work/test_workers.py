@@ -174,7 +174,7 @@ def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_
     with run_workers(world, queue, concurrency=2) as running:
         gates[GUID].wait_until_reached()
         assert idle.wait(TIMEOUT_S)
-        world.accept(guid="not announced", thread=7)
+        world.accept(guid="not announced", number=7)
         world.accept(guid="second")
         gates[GUID].open()
         assert [running.next_result().guid, running.next_result().guid] == [GUID, "second"]
@@ -188,7 +188,7 @@ def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
 ) -> None:
     world = make_world()
     world.accept()
-    world.accept(guid="whole", thread=7)
+    world.accept(guid="whole", number=7)
     with closing(sqlite3.connect(tmp_path / "hls.db")) as database, database:
         database.execute("UPDATE deliveries SET body = ? WHERE guid = ?", (stored_body, GUID))
     with run_workers(world, QueueWithHooks(world.store)) as running:
@@ -224,7 +224,7 @@ def test_lost_lease_is_not_renewed_again(make_world: MakeWorld) -> None:
     world, gate = make_world(), Gate()
     world.github.on_call = gate.wait_until_open
     world.accept()
-    world.accept(guid="held", thread=7)
+    world.accept(guid="held", number=7)
     queue = QueueWithHooks(world.store, lost_leases=frozenset({GUID}))
 
     def renewed_twice_after_the_loss() -> bool:
@@ -244,7 +244,7 @@ def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) ->
     with run_workers(world, queue, lease_s=0.03) as running:
         assert running.next_result().guid == GUID
         world.github.on_call = gate.wait_until_open
-        world.accept(guid="second", thread=7)
+        world.accept(guid="second", number=7)
         running.workers.wake()
         gate.wait_until_reached()
         with queue.renewing:
@@ -258,7 +258,7 @@ def test_stopping_service_ends_running_deliveries_and_claims_no_more(make_world:
     world, gate = make_world(), Gate()
     world.github.on_call = gate.wait_until_open
     world.accept()
-    world.accept(guid="second", thread=7)
+    world.accept(guid="second", number=7)
     with run_workers(world, QueueWithHooks(world.store)) as running:
         gate.wait_until_reached()
         running.workers.begin_to_stop()

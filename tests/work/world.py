@@ -98,13 +98,13 @@ class World:
         *,
         guid: str = GUID,
         head_sha: str | None = None,
-        thread: int | None = None,
+        number: int | None = None,
         action: str | None = None,
         body: bytes | None = None,
     ) -> None:
-        """Accept a recorded payload, or `body` in its place; `thread` and `action` change only the queue's fields."""
+        """Accept a recorded payload, or `body` in its place; `number` and `action` change only the queue's fields."""
         payload = recorded.load(name)
-        number = thread or (1 if payload.event == "issues" else 2)
+        number = number or (1 if payload.event == "issues" else 2)
         self.store.queue.accept(
             [
                 NewDelivery(
