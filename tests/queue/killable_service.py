@@ -35,7 +35,7 @@ async def send(queue: AcceptQueue, lock: threading.Lock, prefix: str) -> None:
         for i in range(100_000):
             guid = f"{prefix}-{sender}-{i}"
             await queue.accept(queued(guid, number=i % 10))
-            report(lock, "answered", guid)
+            report(lock, "accepted", guid)
 
     await asyncio.gather(*(send_one_after_the_other(sender) for sender in range(8)))
 

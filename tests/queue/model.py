@@ -208,7 +208,7 @@ class Model:
         return is_free
 
     def release_locks(self, guid: str) -> None:
-        self.locks = {name: leases for name, leases in self.locks.items() if leases[0] != guid}
+        self.locks = {name: (holder, until) for name, (holder, until) in self.locks.items() if holder != guid}
 
     def calls_last_hour(self) -> int:
         """Calls that Claude did not process are not counted."""
@@ -226,8 +226,8 @@ class Model:
         actions = [
             entry.new.action for entry in self._newer_deliveries(lease) if entry.new.event in ("issues", "pull_request")
         ]
-        closings = [action for action in actions if action in ("closed", "deleted", "transferred", "reopened")]
-        return bool(closings) and closings[-1] != "reopened"
+        changes = [action for action in actions if action in ("closed", "deleted", "transferred", "reopened")]
+        return bool(changes) and changes[-1] != "reopened"
 
     def _newer_deliveries(self, lease: Lease) -> list[Entry]:
         current = self.entries[lease.guid]
@@ -293,8 +293,8 @@ class Model:
     def _supersede_by(self, new: NewDelivery) -> None:
         entry = self.entries[new.guid]
         for older in self.entries.values():
-            of_thread = older.new.conversation_key == new.conversation_key is not None and older.order < entry.order
-            if older.state != "queued" or not of_thread:
+            is_older = older.new.conversation_key == new.conversation_key is not None and older.order < entry.order
+            if older.state != "queued" or not is_older:
                 continue
             older_commit = older.new.event == "pull_request" and older.new.head_sha not in (None, new.head_sha)
             if new.supersedes == "thread" or (new.supersedes == "older_commits" and older_commit):
@@ -314,7 +314,7 @@ class Model:
     def _stop_running(self, entry: Entry, state: State) -> None:
         """Change the state and release the locks: only running deliveries hold locks."""
         entry.transition_to(state)
-        self.locks = {name: leases for name, leases in self.locks.items() if leases[0] != entry.new.guid}
+        self.locks = {name: (holder, until) for name, (holder, until) in self.locks.items() if holder != entry.new.guid}
 
     def _count_end(self, entry: Entry, *, kind: str | None = None, handler: str | None = None) -> None:
         self.counters["outcome", entry.state] += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,15 @@ from tests.postgres import Cluster
 from tests.queue.builders import SAME_BODY, accept, begin, claim, nothing_is_due, push, queued, state_of
 
 T = TypeVar("T")
+
+
+@pytest.fixture
+def stores(url: str) -> Iterator[list[Storage]]:
+    """Four connections to the database of `store`, as four processes have them."""
+    opened = [Storage.open(url) for _ in range(4)]
+    yield opened
+    for one in opened:
+        one.close()
 
 
 def run_at_once(threads: int, work: Callable[[int], T]) -> list[T]:
@@ -42,7 +52,7 @@ def test_eight_workers_process_each_delivery_once_and_each_conversation_in_order
     lock = threading.Lock()
     order: dict[int | None, list[str]] = defaultdict(list)
     running: Counter[int | None] = Counter()
-    together = []
+    running_counts = []
 
     def work(number: int) -> None:
         while True:
@@ -54,39 +64,40 @@ def test_eight_workers_process_each_delivery_once_and_each_conversation_in_order
             with lock:
                 order[lease.number].append(lease.guid)
                 running[lease.number] += 1
-                together.append(running[lease.number])
+                running_counts.append(running[lease.number])
             with lock:
                 running[lease.number] -= 1
             store.queue.finish(lease, "done", reason=None, took_s=0)
 
     run_at_once(8, work)
     assert dict(order) == {n: [f"{i:03}" for i in range(n, 200, 20)] for n in range(20)}
-    assert set(together) == {1}
+    assert set(running_counts) == {1}
     assert store.statistics.counters()["outcome", "done"] == 200
 
 
-def test_processes_that_accept_and_work_at_once_keep_each_conversation_in_order(url: str, store: Storage) -> None:
+def test_processes_that_accept_and_work_at_once_keep_each_conversation_in_order(
+    stores: list[Storage], store: Storage
+) -> None:
     """Each process is a `Storage` of its own; it saves a checkpoint between the recorded begin and end."""
-    stores = [Storage.open(url) for _ in range(4)]
-    noting = threading.Lock()
+    order_lock = threading.Lock()
     accepted: dict[int | None, list[str]] = defaultdict(list)
     history: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
 
-    def send(store_of_process: Storage, name: str) -> None:
+    def send(own_store: Storage, name: str) -> None:
         for i in range(10):
-            with noting:  # so that the order of acceptance is known
-                accept(store_of_process, queued(f"{name}-{i}", number=i % 3))
+            with order_lock:  # so that the test knows the order of acceptance
+                accept(own_store, queued(f"{name}-{i}", number=i % 3))
                 accepted[i % 3].append(f"{name}-{i}")
-            work(store_of_process)
+            work(own_store)
 
-    def work(store_of_process: Storage) -> bool:
-        lease = store_of_process.queue.claim(worker="w", lease_s=300, max_crashes=3, concurrency=2)
+    def work(own_store: Storage) -> bool:
+        lease = own_store.queue.claim(worker="w", lease_s=300, max_crashes=3, concurrency=2)
         if lease is None:
             return False
         history[lease.number].append(("begins", lease.guid))
-        store_of_process.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}"))
+        own_store.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}"))
         history[lease.number].append(("ends", lease.guid))
-        store_of_process.queue.finish(lease, "done", reason=None, took_s=0)
+        own_store.queue.finish(lease, "done", reason=None, took_s=0)
         return True
 
     def accept_and_work(number: int) -> None:
@@ -95,58 +106,43 @@ def test_processes_that_accept_and_work_at_once_keep_each_conversation_in_order(
             work(stores[number])
 
     run_at_once(4, accept_and_work)
-    for store_of_process in stores:
-        store_of_process.close()
     for number in range(3):
         in_order = [(event, guid) for guid in accepted[number] for event in ("begins", "ends")]
         assert history[number] == in_order
     assert store.statistics.counters()["outcome", "done"] == store.statistics.counters()["webhooks", ""] == 40
 
 
-def test_delivery_sent_to_all_processes_at_once_is_stored_once(url: str, store: Storage) -> None:
-    stores = [Storage.open(url) for _ in range(4)]
+def test_delivery_sent_to_all_processes_at_once_is_stored_once(stores: list[Storage], store: Storage) -> None:
 
     def send(number: int) -> list[str]:
         return [accept(stores[number], queued(f"g{i}"))[0].outcome for i in range(10)]
 
     outcomes = run_at_once(4, send)
-    for store_of_process in stores:
-        store_of_process.close()
-    assert Counter(outcome for store_of_process in outcomes for outcome in store_of_process) == {
-        "queued": 10,
-        "duplicate": 30,
-    }
+    assert Counter(itertools.chain(*outcomes)) == {"queued": 10, "duplicate": 30}
     assert len(store.deliveries.newest()) == 10
 
 
-def test_body_sent_to_all_processes_at_once_is_queued_once(url: str, store: Storage) -> None:
-    stores = [Storage.open(url) for _ in range(4)]
+def test_body_sent_to_all_processes_at_once_is_queued_once(stores: list[Storage], store: Storage) -> None:
 
     def send(number: int) -> str:
         return accept(stores[number], queued(f"g-{number}", **SAME_BODY))[0].outcome
 
     outcomes = run_at_once(4, send)
-    for store_of_process in stores:
-        store_of_process.close()
     assert sorted(map(str, outcomes)) == ["queued", "replay", "replay", "replay"]
 
 
-def test_accepts_claims_and_pushes_at_once_do_not_deadlock(url: str, store: Storage) -> None:
-    others = [Storage.open(url) for _ in range(3)]
-
-    def store_of_process(number: int) -> None:
+def test_accepts_claims_and_pushes_at_once_do_not_deadlock(stores: list[Storage], store: Storage) -> None:
+    def accept_pushes(number: int) -> None:
         for i in range(15):
-            accept(others[number], push(f"{number}-{i}-a", f"sha{number}{i}"), queued(f"{number}-{i}-b", number=9))
+            accept(stores[number], push(f"{number}-{i}-a", f"sha{number}{i}"), queued(f"{number}-{i}-b", number=9))
 
-    def worker() -> None:
+    def work() -> None:
         for _ in range(30):
             lease = store.queue.claim(worker="w", lease_s=300, max_crashes=3)
             if lease is not None:
                 store.queue.finish(lease, "done", reason=None, handler="H", took_s=0)
 
-    run_at_once(6, lambda n: store_of_process(n) if n < 3 else worker())
-    for other in others:
-        other.close()
+    run_at_once(6, lambda number: accept_pushes(number) if number < 3 else work())
     assert len(store.deliveries.newest(limit=1000)) == 90
     counters = store.statistics.counters()
     assert counters["webhooks", ""] == 90
@@ -250,19 +246,19 @@ def test_claim_that_races_with_an_uncommitted_claim_takes_nothing(postgres: Clus
 
 @pytest.mark.parametrize("kills", [4])
 def test_accepted_deliveries_survive_kill_9_and_are_processed(url: str, store: Storage, kills: int) -> None:
-    answered: set[str] = set()
+    accepted: set[str] = set()
     saved: set[str] = set()
-    for life in range(kills):
+    for run in range(kills):
         service = subprocess.Popen(
-            [sys.executable, "-m", "tests.queue.killable_service", url, str(life)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.queue.killable_service", url, str(run)], stdout=subprocess.PIPE, text=True
         )
         assert service.stdout is not None
         counts = Counter[str]()
         for line in service.stdout:
             event, guid = line.split()
             counts[event] += 1
-            (answered if event == "answered" else saved).add(guid)
-            if counts["answered"] >= 60 and counts["saved"] >= 20:
+            (accepted if event == "accepted" else saved).add(guid)
+            if counts["accepted"] >= 60 and counts["saved"] >= 20:
                 os.kill(service.pid, signal.SIGKILL)
                 break
         rest = service.stdout.read().splitlines(keepends=True)
@@ -271,9 +267,9 @@ def test_accepted_deliveries_survive_kill_9_and_are_processed(url: str, store: S
         for line in rest:
             if line.endswith("\n"):
                 event, guid = line.split()
-                (answered if event == "answered" else saved).add(guid)
+                (accepted if event == "accepted" else saved).add(guid)
     stored = {row.guid: row for row in store.deliveries.newest(limit=100_000)}
-    assert answered <= stored.keys()
+    assert accepted <= stored.keys()
     assert all(store.checkpoints.load(guid) for guid in saved)
     store.queue.release_all_leases()
     leases: list[Lease] = []
