@@ -1,57 +1,108 @@
-"""For all tests: whose lines are counted for coverage, and in which order they run."""
+"""Fixtures of databases, the order in which tests run, and the tests that are measured for coverage."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from hls_handler.db.tables import metadata
+from hls_handler.storage import Storage
+from tests.postgres import Cluster, postgres
+from tests.queue.builders import Skew
+
+__all__ = ["postgres"]
+
 HERE = Path(__file__).parent
 
-WAITING = ("crash", "e2e", "machines", "redteam", "soak")
-"""Rooms of tests that drive whole processes."""
+PROCESS_FOLDERS = ("crash", "e2e", "machines", "redteam", "soak")
+"""Folders of tests that start whole processes."""
 
-AGAIN = (
+UNMEASURED_FILES = (
     "cli/test_config.py",
     "cli/test_prompt_compare.py",
     "cli/test_prompt_try.py",
     "cli/test_prompts.py",
     "prompting/test_environment.py",
     "prompting/test_make_it_your_own.py",
-    "store/test_fence.py",
-    "store/test_model.py",
-    "store/test_races.py",
-    "store/test_upgrades.py",
+    "queue/test_concurrency.py",
+    "queue/test_fencing.py",
+    "queue/test_model.py",
     "untrusted/test_markdown.py",
 )
 """Tests that run the same lines again and again.
 
-Neither these nor those above are measured: it takes two thirds longer, and what they run is covered by the tests of
-each room."""
+Coverage measures neither these nor the tests that start processes: measuring takes two thirds longer, and other tests
+cover the same lines."""
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres: Cluster) -> str:
+    """Name of a PostgreSQL database with all tables: to create one for each test takes longer than the test."""
+    name = postgres.create()
+    Storage.open(postgres.url(name)).close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a database without rows; the test runs with SQLite and with PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/hls.db"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    name: str = request.getfixturevalue("shared_database")
+    cluster.run("; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)), database=name)
+    return cluster.url(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without tables; the test runs with SQLite and with PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/folder/hls.db"
+        return
+    cluster: Cluster = request.getfixturevalue("postgres")
+    name = cluster.create()
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def skew() -> Skew:
+    return Skew()
+
+
+@pytest.fixture
+def store(url: str, skew: Skew) -> Iterator[Storage]:
+    """Storage in an empty database, whose clock is ahead by `skew`."""
+    opened = Storage.open(url, skew=skew)
+    yield opened
+    opened.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _room(item) in WAITING or item.path.relative_to(HERE).as_posix() in AGAIN:
+        if _folder(item) in PROCESS_FOLDERS or item.path.relative_to(HERE).as_posix() in UNMEASURED_FILES:
             item.add_marker(pytest.mark.no_cover)
-    items[:] = _mixed(items)
+    items[:] = _interleave(items)
 
 
-def _mixed(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Files whose tests wait for processes, each followed by its share of the others, so that no core waits at the end.
+def _interleave(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Spread the files that wait for processes evenly among the others, so that no core is idle at the end.
 
-    The tests of a file stay together: some share what is set up once.
+    The tests of a file stay together: some share an expensive fixture.
     """
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
-    waiting = [tests for tests in files if _room(tests[0]) in WAITING]
-    others = [tests for tests in files if _room(tests[0]) not in WAITING]
-    each = len(others) / max(len(waiting), 1)
+    slow = [tests for tests in files if _folder(tests[0]) in PROCESS_FOLDERS]
+    others = [tests for tests in files if _folder(tests[0]) not in PROCESS_FOLDERS]
+    others_per_slow = len(others) / max(len(slow), 1)
     mixed = []
-    for number, tests in enumerate(waiting):
-        mixed += [tests, *others[round(number * each) : round((number + 1) * each)]]
+    for number, tests in enumerate(slow):
+        mixed += [tests, *others[round(number * others_per_slow) : round((number + 1) * others_per_slow)]]
     return [test for tests in mixed or others for test in tests]
 
 
-def _room(item: pytest.Item) -> str:
+def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(HERE).parts[0]

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: a cluster of its own, in a temporary folder, on a Unix socket, stopped at the end."""
+"""A PostgreSQL cluster for tests, in a temporary folder, on a Unix socket."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from typing import Any, Literal
 import psycopg
 import pytest
 
-_LOCAL = {"listen_addresses": "", "shared_buffers": "32MB"}
-_QUICK = {"fsync": "off", "full_page_writes": "off"}
+_LOCAL_SETTINGS = {"listen_addresses": "", "shared_buffers": "32MB"}
+_FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Cluster:
@@ -36,48 +36,48 @@ class Cluster:
 
     @property
     def socket(self) -> Path:
-        """Where it listens."""
+        """Path of the Unix socket."""
         return self._sockets / ".s.PGSQL.5432"
 
     @property
     def pid(self) -> int:
-        """Of the process that all of its others are children of."""
+        """Id of the postmaster process."""
         return int(self.socket.with_name(f"{self.socket.name}.lock").read_text().splitlines()[0])
 
     def start(self) -> None:
         _check(self._start, self._sockets)
 
-    def stop(self, how: Literal["fast", "immediate"]) -> None:
-        _check([*self._stop, "-m", how], self._sockets)
+    def stop(self, mode: Literal["fast", "immediate"]) -> None:
+        _check([*self._stop, "-m", mode], self._sockets)
 
-    def bound_files(self, size_bytes: int | None) -> None:
-        """From now on its new processes may not write beyond that in a file: what a full disk is to them."""
-        bound = "unlimited" if size_bytes is None else size_bytes
-        _check([*self._as_user, "prlimit", f"--fsize={bound}:", "--pid", str(self.pid)], self._sockets)
+    def limit_file_size(self, size_bytes: int | None) -> None:
+        """Let new server processes fail to write beyond this file size, as on a full disk; None removes the limit."""
+        limit = "unlimited" if size_bytes is None else size_bytes
+        _check([*self._as_user, "prlimit", f"--fsize={limit}:", "--pid", str(self.pid)], self._sockets)
 
     def url(self, database: str, *, port: int | None = None) -> str:
-        """By its socket, or by a port of this machine that leads there."""
-        where = f"/{database}?host={self._sockets}" if port is None else f"127.0.0.1:{port}/{database}"
-        return f"postgresql+psycopg://{self._user}@{where}"
+        """URL of a database, by the socket or by a local port that is forwarded to it."""
+        address = f"/{database}?host={self._sockets}" if port is None else f"127.0.0.1:{port}/{database}"
+        return f"postgresql+psycopg://{self._user}@{address}"
 
     def create(self) -> str:
-        """A new, empty database's name."""
+        """Create an empty database; returns its name."""
         name = f"test_{next(self._numbers)}"
         self.run(f"CREATE DATABASE {name} TEMPLATE template0")
         return name
 
     def drop(self, database: str) -> None:
-        """Remove a database, whoever still uses it."""
+        """Drop a database and end its connections."""
         self.run(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
     def run(self, statements: str, *, database: str = "postgres") -> None:
         with self.connect(database) as connection:
             connection.execute(statements.encode())
 
-    def ask(self, question: str, *, database: str = "postgres") -> Any:
-        """The one value that a query gives."""
+    def query(self, query: str, *, database: str = "postgres") -> Any:
+        """First value of the first row; None without rows."""
         with self.connect(database) as connection:
-            row = connection.execute(question.encode()).fetchone()
+            row = connection.execute(query.encode()).fetchone()
         return row[0] if row else None
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
@@ -88,10 +88,10 @@ class Cluster:
 def running_cluster(
     *, fsync: bool = False, within: Path | None = None, wal_segment_mb: int = 16, **settings: str
 ) -> Iterator[Cluster]:
-    """A PostgreSQL that lasts as long as the block; `settings` are more of its own, such as max_connections.
+    """Run a PostgreSQL cluster in the block; `settings` are server settings such as max_connections.
 
-    With `fsync` it is as durable as in earnest, which tests need not be. Its data lies in `within`, a folder that any
-    user may enter, or beside its socket, whose path must be short.
+    `fsync` makes it durable, which most tests do not need. Its data is in `within`, a folder that any user may enter,
+    by default in the folder of the socket, whose path must be short.
     """
     programs = find_programs()
     with (
@@ -105,11 +105,11 @@ def running_cluster(
         data, log = Path(data_folder).resolve() / "data", home / "log"
         run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", user, "-A", "trust", "-E", "UTF8"]
         _check([*run, "--locale=C", "--no-sync", f"--wal-segsize={wal_segment_mb}"], home)
-        given = _LOCAL | ({} if fsync else _QUICK) | settings
-        options = " ".join(f"-c {name}='{value}'" for name, value in given.items())
-        control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
-        start = [*control, "-l", str(log), "-o", f"-k {home} {options}", "start"]
-        cluster = Cluster(home, user, as_user=as_user, start=start, stop=[*control, "stop"])
+        all_settings = _LOCAL_SETTINGS | ({} if fsync else _FAST_SETTINGS) | settings
+        options = " ".join(f"-c {name}='{value}'" for name, value in all_settings.items())
+        pg_ctl = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
+        start = [*pg_ctl, "-l", str(log), "-o", f"-k {home} {options}", "start"]
+        cluster = Cluster(home, user, as_user=as_user, start=start, stop=[*pg_ctl, "stop"])
         cluster.start()
         try:
             yield cluster
@@ -118,7 +118,7 @@ def running_cluster(
 
 
 def find_programs() -> Path:
-    """The folder of initdb, pg_ctl and postgres: of the machine, else of the PyPI package pgserver."""
+    """Folder of initdb, pg_ctl and postgres: of the system, otherwise of the PyPI package pgserver."""
     candidates = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
     package = importlib.util.find_spec("pgserver")
@@ -128,7 +128,7 @@ def find_programs() -> Path:
         if all((folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
             return folder
     raise RuntimeError(
-        "the store's tests need a PostgreSQL: install your system's package (postgresql), or `pip install pgserver`"
+        "the tests need a PostgreSQL: install your system's package (postgresql), or `pip install pgserver`"
     )
 
 
@@ -137,7 +137,7 @@ def _version(folder: Path) -> int:
 
 
 def _unprivileged(home: Path) -> tuple[Sequence[str], str]:
-    """How to run a program as somebody who is not root (PostgreSQL refuses root), and that one's name."""
+    """Command prefix to run a program as an unprivileged user, because PostgreSQL rejects root, and the user's name."""
     if os.geteuid() != 0:
         return (), getpass.getuser()
     user = next((name for name in ("postgres", "nobody") if _exists(name)), None)
@@ -156,16 +156,18 @@ def _exists(user: str) -> bool:
 
 
 def _check(command: Sequence[str], folder: Path) -> None:
-    """Run a program to its end, or fail with what it said. What it leaves running must not hold our pipes."""
-    with (folder / "said").open("w+") as said:
-        ended = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
-        said.seek(0)
-        if ended.returncode:
-            raise RuntimeError(f"{command} failed: {said.read()}")
+    """Run a program; raise with its output if it fails. Output goes to a file: a daemon would keep a pipe open."""
+    with (folder / "said").open("w+") as output:
+        result = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        )
+        output.seek(0)
+        if result.returncode:
+            raise RuntimeError(f"{command} failed: {output.read()}")
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
-    """For a conftest to import: one cluster for all its tests."""
+    """One cluster for all tests of a session."""
     with running_cluster() as cluster:
         yield cluster

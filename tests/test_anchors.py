@@ -142,7 +142,7 @@ def test_a_range_is_cut_to_lines_of_one_hunk(changes: dict[str, Any], expected: 
 
 
 @pytest.mark.parametrize(
-    ("changes", "kept"),
+    ("changes", "has_suggestion"),
     [
         ({}, True),
         ({"start_line": 12}, True),
@@ -153,9 +153,9 @@ def test_a_range_is_cut_to_lines_of_one_hunk(changes: dict[str, Any], expected: 
     ],
     ids=["a line", "a range", "a range of one line", "moved", "a range that was cut", "removed lines"],
 )
-def test_suggestion_is_dropped_if_it_cannot_be_applied(changes: dict[str, Any], kept: bool) -> None:
+def test_suggestion_is_dropped_if_it_cannot_be_applied(changes: dict[str, Any], has_suggestion: bool) -> None:
     (anchored,) = anchor([finding(suggestion="return 1", **changes)], {"area.py": PATCH})[0]
-    assert anchored.suggestion == ("return 1" if kept else None)
+    assert anchored.suggestion == ("return 1" if has_suggestion else None)
 
 
 def test_a_range_does_not_run_into_a_neighbouring_hunk() -> None:
@@ -173,7 +173,7 @@ def test_the_worst_finding_comes_first_then_by_file_and_line() -> None:
         finding(path="a.py", severity="high", line=12, quote="raise ValueError", title="1"),
         finding(path="b.py", severity="critical", category="security", title="0"),
     ]
-    titles = [kept.title for kept in anchor(findings, patches)[0]]
+    titles = [anchored_finding.title for anchored_finding in anchor(findings, patches)[0]]
     assert titles == ["0", "1", "2", "3", "4", "5"]
 
 
@@ -184,8 +184,8 @@ def test_findings_of_one_category_on_one_line_are_merged() -> None:
         finding(severity="medium", title="Wrong again", body="It  is wrong."),
         finding(severity="low", category="style", title="Ugly"),
     ]
-    kept = anchor(findings, {"area.py": PATCH})[0]
-    assert [(k.title, k.severity, k.start_line, k.body) for k in kept] == [
+    anchored = anchor(findings, {"area.py": PATCH})[0]
+    assert [(found.title, found.severity, found.start_line, found.body) for found in anchored] == [
         ("Wrong", "high", 12, "It is wrong.\n\n**Slow**\n\nIt is slow."),
         ("Ugly", "low", None, "B"),
     ]
@@ -196,8 +196,10 @@ def test_finding_with_higher_confidence_comes_first() -> None:
         finding(title="Perhaps", body="It may be slow.", confidence=0.3),
         finding(title="Surely", body="It is wrong.", confidence=0.9),
     ]
-    kept = anchor(findings, {"area.py": PATCH})[0]
-    assert [(k.title, k.body) for k in kept] == [("Surely", "It is wrong.\n\n**Perhaps**\n\nIt may be slow.")]
+    anchored = anchor(findings, {"area.py": PATCH})[0]
+    assert [(found.title, found.body) for found in anchored] == [
+        ("Surely", "It is wrong.\n\n**Perhaps**\n\nIt may be slow.")
+    ]
 
 
 def test_findings_are_not_anchored_to_lines_that_were_cut_off() -> None:
@@ -235,12 +237,12 @@ def any_finding(draw: st.DrawFn) -> Finding:
 def test_anchors_of_any_finding_are_in_the_patch(findings: list[Finding], text: str) -> None:
     patch = parse_patch(text)
     found, dropped = anchor(findings, {"area.py": patch})
-    for kept in found:
-        assert kept.path == "area.py"
+    for anchored_finding in found:
+        assert anchored_finding.path == "area.py"
         in_hunks = [{(line.side, line.number) for line in hunk.lines} for hunk in patch.hunks]
-        start = kept.start_line if kept.start_line is not None else kept.line
-        assert start < kept.line or kept.start_line is None
-        wanted = {(kept.side, number) for number in range(start, kept.line + 1)}
+        start = anchored_finding.start_line if anchored_finding.start_line is not None else anchored_finding.line
+        assert start < anchored_finding.line or anchored_finding.start_line is None
+        wanted = {(anchored_finding.side, number) for number in range(start, anchored_finding.line + 1)}
         assert any(wanted <= lines for lines in in_hunks)
     assert len(found) + dropped <= len(findings)
     assert bool(findings) == bool(found or dropped)

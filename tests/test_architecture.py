@@ -1,4 +1,4 @@
-"""Imports point down the table of rooms, without cycles, and each foreign library has one room that knows it."""
+"""Imports between packages: no higher layer, no cycles, and only certain packages for each library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     2: ("routing", "handlers", "prompting", "review", "ci"),
     1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs"),
 }
-LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
+LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in packages}
 
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "github": ("clients",),
@@ -42,8 +42,8 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def room_of(module: str) -> str:
-    """ "hls_handler.clients.claude" is in the room "clients"; the package itself is in none: ""."""
+def package_of(module: str) -> str:
+    """Top-level package of a module: "clients" for "hls_handler.clients.claude", "" for "hls_handler"."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -53,14 +53,14 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[str]:
-    """Every name that a module imports, wherever in the file, also for type checking only."""
+    """Yield every name that a module imports, also within functions and for type checking."""
     package = module if is_package else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            base = ".".join(part for part in (above, node.module) if part)
+            parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(part for part in (parent, node.module) if part)
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
@@ -76,28 +76,30 @@ def is_inside(imported: str, package: str) -> bool:
 
 
 def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
-    """One cycle of rooms, as ["a", "b", "a"]; [] where there is none."""
+    """One import cycle, as ["a", "b", "a"]; [] if there is none."""
 
-    def visit(room: str, trail: list[str]) -> list[str]:
-        if room in trail:
-            return [*trail[trail.index(room) :], room]
-        return next((found for other in sorted(graph.get(room, ())) if (found := visit(other, [*trail, room]))), [])
+    def visit(package: str, path: list[str]) -> list[str]:
+        if package in path:
+            return [*path[path.index(package) :], package]
+        return next(
+            (found for other in sorted(graph.get(package, ())) if (found := visit(other, [*path, package]))), []
+        )
 
-    return next((found for room in sorted(graph) if (found := visit(room, []))), [])
-
-
-def test_every_room_stands_in_the_table_and_every_row_exists() -> None:
-    rooms = {room_of(module) for module, _ in modules()} - {""}
-    assert rooms == set(LAYER_OF)
+    return next((found for package in sorted(graph) if (found := visit(package, []))), [])
 
 
-def test_imports_point_down_the_table_or_sideways() -> None:
+def test_table_of_layers_lists_every_package() -> None:
+    packages = {package_of(module) for module, _ in modules()} - {""}
+    assert packages == set(LAYER_OF)
+
+
+def test_packages_import_no_higher_layer() -> None:
     upwards = [
         f"{module} imports {imported}"
         for module, imported in ALL_IMPORTS
         if is_inside(imported, "hls_handler")
-        and room_of(imported) in LAYER_OF
-        and LAYER_OF[room_of(imported)] > LAYER_OF[room_of(module)]
+        and package_of(imported) in LAYER_OF
+        and LAYER_OF[package_of(imported)] > LAYER_OF[package_of(module)]
     ]
     assert upwards == []
 
@@ -108,41 +110,39 @@ def test_serving_loads_no_module_of_the_sandbox() -> None:
     assert printed == "[]\n"
 
 
-def test_no_two_rooms_import_each_other() -> None:
+def test_packages_have_no_import_cycles() -> None:
     graph: dict[str, set[str]] = {}
     for module, imported in ALL_IMPORTS:
-        if is_inside(imported, "hls_handler") and room_of(imported) in LAYER_OF:
-            graph.setdefault(room_of(module), set()).add(room_of(imported))
-    assert cycle_in({room: others - {room} for room, others in graph.items()}) == []
+        if is_inside(imported, "hls_handler") and package_of(imported) in LAYER_OF:
+            graph.setdefault(package_of(module), set()).add(package_of(imported))
+    assert cycle_in({package: others - {package} for package, others in graph.items()}) == []
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
-def test_each_foreign_library_is_known_to_its_rooms_only(library: str) -> None:
-    strangers = [
+def test_library_is_imported_only_by_its_packages(library: str) -> None:
+    violations = [
         f"{module} imports {imported}"
         for module, imported in ALL_IMPORTS
-        if is_inside(imported, library) and room_of(module) not in ONLY_IN[library]
+        if is_inside(imported, library) and package_of(module) not in ONLY_IN[library]
     ]
-    assert strangers == []
+    assert violations == []
 
 
-def test_architecture_md_shows_the_same_table() -> None:
+def test_architecture_md_has_the_same_table_of_layers() -> None:
     text = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d) [^|]*\| ([^|]+) \|", text, flags=re.MULTILINE)
     shown: dict[int, tuple[str, ...]] = {}
-    for layer, rooms in rows:
-        names = tuple(name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([^`]+)`", rooms))
+    for layer, packages in rows:
+        names = tuple(name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([^`]+)`", packages))
         shown[int(layer)] = shown.get(int(layer), ()) + names
-    assert {layer: sorted(rooms) for layer, rooms in shown.items()} == {
-        layer: sorted(rooms) for layer, rooms in LAYERS.items()
+    assert {layer: sorted(packages) for layer, packages in shown.items()} == {
+        layer: sorted(packages) for layer, packages in LAYERS.items()
     }
 
 
 def test_architecture_md_lists_every_catch_all() -> None:
     catch_alls = sorted(
-        f"{path}: {function}"
-        for _, path in modules()
-        for function in catching_everything(path.read_text(encoding="utf-8"))
+        f"{path}: {function}" for _, path in modules() for function in find_catch_alls(path.read_text(encoding="utf-8"))
     )
     listed = re.findall(
         r"^- `([^`]+\.py)`, `([^`]+)`:", Path("ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE
@@ -150,24 +150,21 @@ def test_architecture_md_lists_every_catch_all() -> None:
     assert sorted(f"{path}: {function}" for path, function in listed) == catch_alls
 
 
-def catching_everything(source: str) -> Iterator[str]:
-    """The innermost functions that catch `Exception`, `BaseException` or anything at all, and keep it.
-
-    One that ends with `raise` only tidies up.
-    """
+def find_catch_alls(source: str) -> Iterator[str]:
+    """Yield the innermost functions that catch `Exception`, `BaseException` or everything, and do not re-raise it."""
     functions = [
         node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     for handler in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler)):
         caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         names = {node.id if isinstance(node, ast.Name) else "" if node else "Exception" for node in caught}
-        passed_on = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
-        if names & {"Exception", "BaseException"} and not passed_on:
-            around = [f for f in functions if f.lineno <= handler.lineno <= (f.end_lineno or 0)]
-            yield max(around, key=lambda f: f.lineno).name if around else "module"
+        is_reraised = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
+        if names & {"Exception", "BaseException"} and not is_reraised:
+            enclosing = [f for f in functions if f.lineno <= handler.lineno <= (f.end_lineno or 0)]
+            yield max(enclosing, key=lambda f: f.lineno).name if enclosing else "module"
 
 
-def test_the_walk_sees_every_kind_of_import() -> None:
+def test_imports_finds_every_kind_of_import() -> None:
     source = (
         "import a.b\nfrom c import d\ndef f():\n    from . import e\n    from ..g import h\nif 1:\n    import i as j"
     )
@@ -180,10 +177,10 @@ def test_the_walk_sees_every_kind_of_import() -> None:
     ]
 
 
-def test_the_walk_sees_cycles_and_catch_alls() -> None:
+def test_cycles_and_catch_alls_are_found() -> None:
     assert cycle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert cycle_in({"a": {"b", "c"}, "b": {"c"}}) == []
     source = (
         "def f():\n    try: pass\n    except (ValueError, Exception): pass\ndef g():\n    try: pass\n    except: pass\n"
     )
-    assert sorted(catching_everything(source)) == ["f", "g"]
+    assert sorted(find_catch_alls(source)) == ["f", "g"]

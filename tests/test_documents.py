@@ -1,4 +1,4 @@
-"""The documents say of settings, routes and commands what the code says, and nothing of somebody's machine."""
+"""Documents match the settings, routes and commands of the code, and contain no paths of a machine."""
 
 from __future__ import annotations
 
@@ -34,53 +34,53 @@ EXAMPLES = dict.fromkeys(("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD"), "
 
 
 def settings_rows() -> dict[str, list[str]]:
-    """Key to the other cells of its row: meaning, takes, default, example, when it is wrong."""
+    """Map each key to the other cells of its row: meaning, takes, default, example, problem."""
     table = README.split("| key | meaning |")[1].split("\n\n")[0]
     rows = (line.strip("| ").split(" | ") for line in table.splitlines()[2:])
     return {cells[0].strip("`"): cells[1:] for cells in rows}
 
 
-def test_the_settings_table_has_a_row_for_every_key_and_no_other() -> None:
+def test_settings_table_has_one_row_for_each_key() -> None:
     assert list(settings_rows()) == [key.path for key in Reference().keys]
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_the_settings_table_says_what_the_model_says(key: Key) -> None:
-    meaning, takes, default, _, when_wrong = settings_rows()[key.path]
+def test_settings_table_matches_the_model(key: Key) -> None:
+    meaning, takes, default, _, problem = settings_rows()[key.path]
     assert (meaning, takes, default) == (key.meaning, key.expected, f"`{key.default}`")
-    assert len(when_wrong) > 10
+    assert len(problem) > 10
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_every_example_in_the_settings_table_loads(key: Key, tmp_path: Path) -> None:
+def test_examples_in_the_settings_table_load(key: Key, tmp_path: Path) -> None:
     assert problems(tmp_path, example(key), VARIABLES | EXAMPLES) == []
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_no_example_in_the_settings_table_is_marked_by_an_editor(key: Key) -> None:
-    flaws = Draft202012Validator(settings_schema()).iter_errors(yaml.safe_load(example(key)))
-    assert [flaw.message for flaw in flaws] == []
+def test_examples_in_the_settings_table_match_the_schema(key: Key) -> None:
+    errors = Draft202012Validator(settings_schema()).iter_errors(yaml.safe_load(example(key)))
+    assert [error.message for error in errors] == []
 
 
 def example(key: Key) -> str:
-    """A settings file with the example of a key's row."""
+    """A settings file with the example of the key's row."""
     return with_value(key.path, yaml.safe_load(settings_rows()[key.path][3].strip("`")))
 
 
-def test_the_example_of_a_repositorys_own_settings_has_every_key_and_no_mistake() -> None:
+def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
     example = re.search(r"```yaml\n(.*?)```", README.split("## Settings in the repository")[1], re.DOTALL)
     assert example is not None
-    own = parse_repository_file(example[1])
-    assert own.problems == ()
-    assert set(list_repository_keys()) <= set(own.lines)
+    settings_file = parse_repository_file(example[1])
+    assert settings_file.problems == ()
+    assert set(list_repository_keys()) <= set(settings_file.lines)
     Draft202012Validator(repository_schema()).validate(yaml.safe_load(example[1]))
 
 
 @pytest.mark.parametrize("path", ["README.md", "config/settings.yaml"])
-def test_what_needs_a_restart_is_documented(path: str) -> None:
+def test_settings_that_need_a_restart_are_documented(path: str) -> None:
     text = re.sub(r"\n# | *\n", " ", Path(path).read_text(encoding="utf-8")).replace("`", "")
-    *most, last = NEEDS_RESTART
-    assert f"nly {', '.join(most)} and {last} need a restart" in text
+    *others, last = NEEDS_RESTART
+    assert f"nly {', '.join(others)} and {last} need a restart" in text
 
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -105,12 +105,12 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_worth_reading(name: str) -> None:
+def test_every_command_and_option_has_help(name: str) -> None:
     assert len(COMMANDS[name].help or "") > 60
     assert all(getattr(option, "help", None) for option in COMMANDS[name].params)
 
 
-def test_no_command_is_documented_that_does_not_exist() -> None:
+def test_documented_commands_exist() -> None:
     assert set(re.findall(r"^\| `(hls(?: [a-z-]+)+)", README, re.MULTILINE)) == set(COMMANDS)
 
 
@@ -122,10 +122,10 @@ def test_every_route_is_documented() -> None:
 
 
 def _no_ports() -> Ports:
-    """Ports that nobody calls while routes are counted."""
+    """Ports that must not be called."""
 
     def unused(*_: object) -> Any:
-        raise AssertionError("only the routes are looked at")
+        raise AssertionError("this test only reads the routes")
 
     return Ports(
         route=unused,
@@ -140,7 +140,7 @@ def _no_ports() -> Ports:
     )
 
 
-def test_every_make_target_is_documented_in_the_makefile_itself() -> None:
+def test_every_make_target_has_a_description() -> None:
     makefile = Path("Makefile").read_text(encoding="utf-8")
     declared = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert declared is not None
@@ -149,7 +149,7 @@ def test_every_make_target_is_documented_in_the_makefile_itself() -> None:
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=str)
-def test_links_lead_to_files_that_exist(path: Path) -> None:
+def test_linked_files_exist(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
@@ -162,12 +162,12 @@ def test_paths_of_the_package_in_documents_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_documents_hold_no_path_of_a_machine(path: Path) -> None:
+def test_documents_contain_no_path_of_a_machine(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"(?<!\w)(?:/(?:home|root|Users|work|tmp)/|[A-Z]:\\)\S*", text) == []
 
 
-def test_every_security_rule_is_held_where_it_says_and_has_its_tests() -> None:
+def test_security_rules_have_existing_modules_and_tests() -> None:
     rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", Path("SECURITY.md").read_text(encoding="utf-8"), re.MULTILINE)
     sources = "\n".join(path.read_text(encoding="utf-8") for path in Path("tests").rglob("test_*.py"))
     tested = set(re.findall(r"def test_rule_(\d+)_", sources))

@@ -69,7 +69,7 @@ class PeriodicThread:
             try:
                 self._run()
             except Exception:  # a defect must not end the thread
-                log.exception("defect in a background thread")
+                log.exception("defect in a background thread", extra={"thread_name": self._thread.name})
             waited_s = 0.0
             while waited_s < (every_s := self._every_s()):
                 pause_s = min(every_s - waited_s, self._poll_s)

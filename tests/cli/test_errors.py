@@ -17,7 +17,7 @@ from hls_handler.cli import app
 from hls_handler.db.values import compress
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
-from tests.store.builders import begin, bury
+from tests.queue.builders import begin, dead_letter
 
 PROMPTS = Path("prompts").resolve()
 SETTINGS = """\
@@ -49,7 +49,7 @@ def config(folder: Path) -> tuple[str, str]:
 def database(folder: Path) -> Path:
     """A database with a dead delivery, and one of octo/widgets#7 with a checkpoint."""
     with closing(Storage.open(f"sqlite:///{folder}/hls.db")) as store:
-        bury(store, "dead-1")
+        dead_letter(store, "dead-1")
         store.checkpoints.save(begin(store, "guid-1", number=7), Checkpoint("route", 0, 1, '"settings.yaml:3"', 0.01))
     return folder / "hls.db"
 

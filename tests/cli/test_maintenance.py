@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from hls_handler.cli import app
 from hls_handler.cli.maintenance import add_author
 from hls_handler.storage import Storage
+from tests.queue.builders import accept, claim, queued
 from tests.settings.files import SMALLEST, VARIABLES
-from tests.store.builders import accept, claim, queued
 
 Hls = Callable[..., Result]
 SINCE = r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC"

@@ -20,7 +20,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.storage import Storage
 from hls_handler.work.asking import SHADOW, PromptResult, ShadowResult
 from hls_handler.work.comparison import Comparison, Pair, Side
-from tests.store.builders import begin
+from tests.queue.builders import begin
 
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}
@@ -49,7 +49,7 @@ def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
 
 
 def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
-    """Storage a finished delivery of issue 7 with a shadow and the usage of both prompts."""
+    """Store a finished delivery of issue 7 with a shadow and the usage of both prompts."""
     lease = begin(store, guid, number=7)
     for index, prompt_id in ((0, "issues/analyze@111111"), (FIRST_SHADOW_STEP, "issues/strict@222222")):
         call = store.calls.begin(

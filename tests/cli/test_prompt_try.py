@@ -29,9 +29,9 @@ from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import Ended
+from tests.queue.builders import begin, open_history
 from tests.sandbox.conftest import plant_story
 from tests.settings.files import SMALLEST, load
-from tests.store.builders import begin, history
 
 REPOSITORY, REPOSITORY_ID = "Codertocat/Hello-World", 186853002
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -160,7 +160,7 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
     comment = sandbox.state.create_comment(thread, f"Old news.\n{marker('issues')}", by=BOT)
     sandbox.state.add_labels(thread, ("priority-low",), by=BOT)
     with closing(Storage.open("sqlite:///hls.db")) as store:
-        memory = history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
+        memory = open_history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
         memory.mark_labels_set(["priority-low", "bug"])
         memory.mark_labels_removed(["bug"])
         memory.store_comment("issues", comment.id, "digest")
@@ -179,7 +179,7 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
 def test_a_comment_that_a_person_deleted_would_not_come_back(try_: Hls) -> None:
     with closing(Storage.open("sqlite:///hls.db")) as store:
         lease = begin(store, "g1", repository_id=REPOSITORY_ID, number=11)
-        history(store, lease, BOT.login).store_comment("issues", 4711, "digest")
+        open_history(store, lease, BOT.login).store_comment("issues", 4711, "digest")
     commented = tried(try_, f"{REPOSITORY}#11")["outcomes"][1]
     assert (commented["kind"], commented["body"]) == ("declined", None)
 

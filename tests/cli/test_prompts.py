@@ -16,7 +16,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.storage import Storage
 from hls_handler.work.library import SHIPPED
 from tests.prompting.samples import write
-from tests.store.builders import asked, begin
+from tests.queue.builders import begin, start_call
 
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}
@@ -60,7 +60,7 @@ def identity(hls: Hls, name: str) -> str:
 def call(
     store: Storage, lease: Lease, prompt_id: str, *, cost_usd: float | None = None, error: str | None = None
 ) -> None:
-    call_id = asked(store, lease, prompt_id)
+    call_id = start_call(store, lease, prompt_id)
     usage = None if cost_usd is None else Usage("claude-haiku", cost_usd=cost_usd)
     store.calls.end(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
 

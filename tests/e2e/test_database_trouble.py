@@ -193,13 +193,15 @@ def files_may_not_grow(pid: int, bound: int) -> Iterator[None]:
 
 @contextmanager
 def full_data_of(cluster: Cluster) -> Iterator[None]:
-    largest = cluster.ask("SELECT max(pg_relation_size(oid)) FROM pg_class", database="test_1")
-    cluster.bound_files(max(largest + 200_000, 1_500_000))  # a segment of its log, of 1 MB, must fit: it stops without
+    largest = cluster.query("SELECT max(pg_relation_size(oid)) FROM pg_class", database="test_1")
+    cluster.limit_file_size(
+        max(largest + 200_000, 1_500_000)
+    )  # a segment of its log, of 1 MB, must fit: it stops without
     cluster.run(END_THE_SERVICES)
     try:
         yield
     finally:
-        cluster.bound_files(None)
+        cluster.limit_file_size(None)
         cluster.run(END_THE_SERVICES)
 
 

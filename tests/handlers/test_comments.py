@@ -12,7 +12,7 @@ from hls_handler.errors import Superseded
 from hls_handler.events import Comment
 from hls_handler.handlers.comments import MAX_COMMENTS, CommentFacts, CommentHandler
 from hls_handler.handlers.handler import Conversation, PromptLimits
-from tests.handlers.happenings import QUESTION, FakeRecord, comment, commented, posting_to
+from tests.handlers.events import QUESTION, FakeHistory, comment, comment_event, make_rule
 from tests.handlers.world import FakeReader, analysis, issue
 
 HANDLER = CommentHandler()
@@ -20,9 +20,9 @@ NEWCOMER = comment(902, "How can I start?")
 REPLY = CommentReply(worth_saying=True, answer="Read the guide.", certain=True)
 
 
-def facts(asking: Comment, *listed: Comment, record: FakeRecord | None = None, tokens: int = 10_000) -> CommentFacts:
+def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000) -> CommentFacts:
     reader = FakeReader(issue(), comments=listed or (asking,))
-    return HANDLER.gather(commented(asking), reader, record or FakeRecord(), PromptLimits(tokens))
+    return HANDLER.gather(comment_event(asking), reader, history or FakeHistory(), PromptLimits(tokens))
 
 
 @pytest.mark.parametrize(
@@ -71,37 +71,37 @@ def test_only_the_newest_comments_of_a_long_conversation_are_read() -> None:
 
 
 def test_a_conversation_gets_one_reply_to_newcomers() -> None:
-    replied = facts(NEWCOMER, record=FakeRecord(commented_on=((7, "onboarding"),)))
+    replied = facts(NEWCOMER, history=FakeHistory(commented_on=((7, "onboarding"),)))
     skipped = HANDLER.skip_reason(replied)
     assert skipped is not None
     assert (skipped.reason, skipped.reply) == ("this conversation already has our reply to newcomers", None)
-    assert HANDLER.skip_reason(facts(NEWCOMER, record=FakeRecord(commented_on=((8, "onboarding"),)))) is None
-    assert HANDLER.skip_reason(facts(QUESTION, record=FakeRecord(commented_on=((7, "onboarding"),)))) is None
+    assert HANDLER.skip_reason(facts(NEWCOMER, history=FakeHistory(commented_on=((8, "onboarding"),)))) is None
+    assert HANDLER.skip_reason(facts(QUESTION, history=FakeHistory(commented_on=((7, "onboarding"),)))) is None
 
 
 def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
     asked, started = facts(QUESTION), facts(NEWCOMER)
-    assert HANDLER.plan(commented(QUESTION), asked, analysis(REPLY)) == (
+    assert HANDLER.plan(comment_event(QUESTION), asked, analysis(REPLY)) == (
         EnsureComment("comments-901", "Hello.", create=True),
     )
-    assert HANDLER.plan(commented(NEWCOMER), started, analysis(REPLY)) == (
+    assert HANDLER.plan(comment_event(NEWCOMER), started, analysis(REPLY)) == (
         EnsureComment("onboarding", "Hello.", create=True),
     )
 
 
 def test_no_comment_is_created_if_the_answer_is_not_worth_saying() -> None:
     silent = analysis(REPLY.model_copy(update={"worth_saying": False}))
-    (action,) = HANDLER.plan(commented(QUESTION), facts(QUESTION), silent)
+    (action,) = HANDLER.plan(comment_event(QUESTION), facts(QUESTION), silent)
     assert isinstance(action, EnsureComment)
     assert not action.create
 
 
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:
     conversation = issue(is_pull_request=True)
-    asked = commented(QUESTION, conversation)
-    assert HANDLER.conversation(asked, facts(QUESTION), posting_to(issue_comment=12)) == Conversation(
+    asked = comment_event(QUESTION, conversation)
+    assert HANDLER.conversation(asked, facts(QUESTION), make_rule(issue_comment=12)) == Conversation(
         7, is_pull_request=True
     )
-    assert HANDLER.conversation(commented(QUESTION), facts(QUESTION), posting_to()) == Conversation(
+    assert HANDLER.conversation(comment_event(QUESTION), facts(QUESTION), make_rule()) == Conversation(
         7, is_pull_request=False
     )

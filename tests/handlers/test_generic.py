@@ -12,7 +12,7 @@ from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
 from hls_handler.handlers.handler import Conversation, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from tests.handlers.happenings import posting_to
+from tests.handlers.events import make_rule
 from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
 
 HANDLER = GenericHandler("push")
@@ -22,11 +22,11 @@ ANALYSIS = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 
 def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_issue() -> None:
-    assert HANDLER.conversation(PUSH, GenericFacts(), posting_to(push=3)) == Conversation(
+    assert HANDLER.conversation(PUSH, GenericFacts(), make_rule(push=3)) == Conversation(
         3, is_pull_request=False, is_fallback_issue=True
     )
-    assert HANDLER.conversation(PUSH, GenericFacts(), posting_to("push", release=3)) is None
-    assert HANDLER.conversation(COMMENT_ON_A_LINE, GenericFacts(), posting_to(push=3)) == Conversation(
+    assert HANDLER.conversation(PUSH, GenericFacts(), make_rule("push", release=3)) is None
+    assert HANDLER.conversation(COMMENT_ON_A_LINE, GenericFacts(), make_rule(push=3)) == Conversation(
         8, is_pull_request=True
     )
 

@@ -15,16 +15,16 @@ from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullReques
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
-from tests.handlers.happenings import (
+from tests.handlers.events import (
     JOB,
     LOG,
     PREVIOUS,
     QUESTION,
     RELEASE,
     RUN,
-    commented,
-    ran,
-    released,
+    comment_event,
+    release_event,
+    run_event,
     workflow_analysis,
 )
 from tests.handlers.world import (
@@ -41,7 +41,7 @@ from tests.handlers.world import (
     review,
     review_analysis,
     review_comment,
-    reviewed,
+    review_event,
 )
 
 BUDGET = PromptLimits(input_tokens=10_000)
@@ -67,13 +67,13 @@ FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", 
 def event_of(name: str) -> Event:
     match name:
         case "pull_request_review":
-            return reviewed(review())
+            return review_event(review())
         case "workflow_run":
-            return ran(RUN)
+            return run_event(RUN)
         case "issue_comment":
-            return commented(QUESTION)
+            return comment_event(QUESTION)
         case "release":
-            return released(RELEASE)
+            return release_event(RELEASE)
     return event(CONVERSATIONS[name])
 
 

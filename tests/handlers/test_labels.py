@@ -40,11 +40,11 @@ def test_a_requested_label_that_is_missing_is_added() -> None:
     assert decide(BUG, HIGH) == LabelPlan((), ("bug", "priority-high"), (), (), (), (), ())
 
 
-def test_our_present_label_is_unchanged() -> None:
+def test_a_present_bot_label_is_unchanged() -> None:
     assert decide(BUG, present=frozenset({"bug"}), memory={"bug": "ours"}) == NOTHING
 
 
-def test_rule_14_our_label_that_a_person_removed_is_not_added_again() -> None:
+def test_rule_14_a_bot_label_that_a_person_removed_is_not_added_again() -> None:
     first = decide(BUG, memory={"bug": "ours"})
     assert (first.add, first.removed_by_person) == ((), ("bug",))
     assert first.withheld == (("bug", "a person removed it"),)
@@ -57,33 +57,33 @@ def test_another_label_of_the_group_may_replace_a_removed_one() -> None:
     assert decide(LOW, memory={"priority-high": "gone"}).add == ("priority-low",)
 
 
-def test_rule_14_a_persons_label_is_kept_and_no_other_of_its_group_is_added() -> None:
+def test_rule_14_a_persons_label_stays_and_no_other_of_its_group_is_added() -> None:
     change = decide(HIGH, present=frozenset({"priority-low"}))
     assert (change.add, change.remove) == ((), ())
     assert change.withheld == (("priority-high", "a person set priority-low"),)
 
 
-def test_a_requested_label_set_by_a_person_does_not_become_ours() -> None:
+def test_a_requested_label_set_by_a_person_does_not_become_a_bot_label() -> None:
     assert decide(HIGH, present=frozenset({"priority-high"})) == NOTHING
 
 
-def test_our_label_that_a_person_removed_and_set_again_is_theirs() -> None:
+def test_a_bot_label_that_a_person_removed_and_set_again_is_theirs() -> None:
     change = decide(LOW, present=frozenset({"priority-high"}), memory={"priority-high": "gone"})
     assert (change.add, change.remove) == ((), ())
 
 
-def test_our_label_is_removed_if_a_person_set_one_of_the_same_group() -> None:
+def test_a_bot_label_is_removed_if_a_person_set_one_of_the_same_group() -> None:
     change = decide(HIGH, present=frozenset({"priority-high", "priority-low"}), memory={"priority-high": "ours"})
     assert change.remove == ("priority-high",)
     assert change.withheld == (("priority-high", "a person set priority-low"),)
 
 
-def test_our_old_label_is_removed_if_another_of_its_group_is_requested() -> None:
+def test_an_old_bot_label_is_removed_if_another_of_its_group_is_requested() -> None:
     change = decide(HIGH, present=frozenset({"priority-low"}), memory={"priority-low": "ours"})
     assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
 
 
-def test_our_old_label_is_removed_if_none_of_its_group_is_requested() -> None:
+def test_an_old_bot_label_is_removed_if_none_of_its_group_is_requested() -> None:
     change = decide(BUG, present=frozenset({"priority-low"}), memory={"priority-low": "ours"})
     assert (change.add, change.remove) == (("bug",), ("priority-low",))
 
@@ -99,7 +99,7 @@ def test_the_first_requested_label_of_a_group_is_set() -> None:
     assert change.withheld == (("priority-low", "only one priority label is set"),)
 
 
-def test_an_intended_label_that_is_present_is_confirmed_as_ours() -> None:
+def test_an_intended_label_that_is_present_is_confirmed_as_bot_label() -> None:
     change = decide(BUG, present=frozenset({"bug"}), memory={"bug": "intended"})
     assert change == LabelPlan((), (), (), ("bug",), (), (), ())
 
@@ -230,7 +230,7 @@ def test_a_custom_label_set_by_a_person_prevents_others_of_its_field() -> None:
     assert (change.add, change.withheld) == ((), (("team/search", "a person set team/payments"),))
 
 
-def test_our_shipped_label_is_removed_if_its_field_now_has_custom_labels() -> None:
+def test_a_shipped_bot_label_is_removed_if_its_field_now_has_custom_labels() -> None:
     change = decide(
         RequestedLabel("defect", "kind"),
         known=(RequestedLabel("defect", "kind"),),
@@ -295,7 +295,7 @@ label_lists = st.lists(st.sampled_from([RequestedLabel(spec.name, spec.group) fo
     memory=label_states,
     may_create=st.booleans(),
 )
-def test_rule_14_only_our_labels_are_removed_and_removed_ones_are_not_added_again(
+def test_rule_14_only_bot_labels_are_removed_and_removed_ones_are_not_added_again(
     requested: list[RequestedLabel], present: frozenset[str], memory: dict[str, Any], may_create: bool
 ) -> None:
     change = decide(*requested, present=present, memory=memory, create=may_create)

@@ -218,7 +218,9 @@ def test_reasons_are_counted() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py"]), st.integers(0, 60))), st.integers(0, 4_000))
-def test_the_budget_is_kept_and_every_file_is_shown_or_skipped(made: list[tuple[str, int]], tokens: int) -> None:
+def test_the_budget_is_not_exceeded_and_every_file_is_shown_or_skipped(
+    made: list[tuple[str, int]], tokens: int
+) -> None:
     files = [long(f"{index}/{path}", lines) for index, (path, lines) in enumerate(made)]
     patched, ignored_paths = select_files(files, tokens=tokens)
     cut_remark = 30

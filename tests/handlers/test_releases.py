@@ -13,7 +13,7 @@ from hls_handler.events import Release
 from hls_handler.handlers.handler import Conversation, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
-from tests.handlers.happenings import PREVIOUS, RELEASE, at, posting_to, released
+from tests.handlers.events import PREVIOUS, RELEASE, at, make_rule, release_event
 from tests.handlers.world import FakeReader, analysis, issue
 
 HANDLER = ReleaseHandler()
@@ -27,7 +27,7 @@ def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader
 
 
 def facts(source: FakeReader, budget: PromptLimits | None = None) -> ReleaseFacts:
-    return HANDLER.gather(released(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000))
+    return HANDLER.gather(release_event(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000))
 
 
 def test_commits_since_the_previous_release_are_read_newest_first() -> None:
@@ -90,16 +90,16 @@ def test_a_withdrawn_release_is_not_announced(listed: tuple[Release, ...]) -> No
 
 def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
     found = facts(reader(RELEASE))
-    assert HANDLER.conversation(released(RELEASE), found, posting_to(release=12)) == Conversation(
+    assert HANDLER.conversation(release_event(RELEASE), found, make_rule(release=12)) == Conversation(
         12, is_pull_request=False, is_fallback_issue=True
     )
-    assert HANDLER.conversation(released(RELEASE), found, posting_to()) is None
+    assert HANDLER.conversation(release_event(RELEASE), found, make_rule()) is None
     assert HANDLER.no_target_reason is None, "the draft is stored even if it is not posted"
 
 
 def test_each_release_has_its_own_section() -> None:
     found = facts(reader(RELEASE))
     expected = EnsureComment("releases", "Hello.", create=True, section="release-501")
-    assert HANDLER.plan(released(RELEASE), found, analysis(ANALYSIS)) == (expected,)
+    assert HANDLER.plan(release_event(RELEASE), found, analysis(ANALYSIS)) == (expected,)
     silent = analysis(ANALYSIS.model_copy(update={"worth_saying": False}))
-    assert HANDLER.plan(released(RELEASE), found, silent) == (replace(expected, create=False),)
+    assert HANDLER.plan(release_event(RELEASE), found, silent) == (replace(expected, create=False),)

@@ -22,7 +22,7 @@ from tests.handlers.world import (
     review,
     review_analysis,
     review_comment,
-    reviewed,
+    review_event,
 )
 
 HANDLER = ReviewHandler()
@@ -37,11 +37,11 @@ def gather(
     submitted: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: PromptLimits = BUDGET
 ) -> ReviewFacts:
     reader = FakeReader(pull_request(), reviews=(*others, submitted), review_comments=comments)
-    return HANDLER.gather(reviewed(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget)
+    return HANDLER.gather(review_event(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget)
 
 
 def plan(facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List.") -> tuple[Action, ...]:
-    return HANDLER.plan(reviewed(facts.review), facts, analysis(*replies, comment=comment))
+    return HANDLER.plan(review_event(facts.review), facts, analysis(*replies, comment=comment))
 
 
 def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
@@ -110,7 +110,7 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(Superseded, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
     with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0"):
-        HANDLER.gather(reviewed(review()), FakeReader(pull_request()), EMPTY_HISTORY, BUDGET)
+        HANDLER.gather(review_event(review()), FakeReader(pull_request()), EMPTY_HISTORY, BUDGET)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
 def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(later: Review, superseded: bool) -> None:
     reader = FakeReader(pull_request(), reviews=(review(), later))
     if not superseded:
-        assert HANDLER.gather(reviewed(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
+        assert HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
         return
     with pytest.raises(Superseded, match="the same person has reviewed again since"):
-        HANDLER.gather(reviewed(review()), reader, EMPTY_HISTORY, BUDGET)
+        HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET)
 
 
 # --- reasons not to ask Claude ---------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
         EnsureComment("reviews", "List.", create=False, section="reviewer-10137-501"),
     )
     by_ghost = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
-    assert HANDLER.skip_reason(HANDLER.gather(reviewed(review()), by_ghost, EMPTY_HISTORY, BUDGET)) is None
+    assert HANDLER.skip_reason(HANDLER.gather(review_event(review()), by_ghost, EMPTY_HISTORY, BUDGET)) is None
 
 
 def test_the_verdict_of_a_bot_is_no_objection() -> None:

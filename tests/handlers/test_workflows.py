@@ -24,16 +24,16 @@ from hls_handler.handlers.workflows import (
     WorkflowFacts,
     WorkflowHandler,
 )
-from tests.handlers.happenings import (
+from tests.handlers.events import (
     JOB,
     LOG,
     RUN,
-    FakeRecord,
-    ended,
+    FakeHistory,
     failure,
     job,
-    posting_to,
-    ran,
+    make_rule,
+    run_event,
+    run_result,
     step,
     workflow_analysis,
 )
@@ -61,14 +61,14 @@ def reader(
 def facts(
     run: WorkflowRun = RUN,
     source: FakeReader | None = None,
-    record: RepositoryHistory = EMPTY_HISTORY,
+    history: RepositoryHistory = EMPTY_HISTORY,
     budget: PromptLimits = BUDGET,
 ) -> WorkflowFacts:
-    return HANDLER.gather(ran(run), source or reader(PULL), record, budget)
+    return HANDLER.gather(run_event(run), source or reader(PULL), history, budget)
 
 
 def thread_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
-    return HANDLER.conversation(ran(found.run), found, posting_to("workflow_run.completed", **issues))
+    return HANDLER.conversation(run_event(found.run), found, make_rule("workflow_run.completed", **issues))
 
 
 # --- the pull request ------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_a_job_that_failed_in_every_attempt_is_not_flaky() -> None:
 
 
 def test_a_step_that_failed_recently_on_other_branches_fails_elsewhere() -> None:
-    known = FakeRecord(
+    known = FakeHistory(
         failure(branch="main", head_sha="aaa"),
         failure(branch="mona:fix", head_sha="older"),
         failure(branch="copy", head_sha=RUN.head_sha),
@@ -223,7 +223,7 @@ def test_a_step_that_failed_recently_on_other_branches_fails_elsewhere() -> None
         failure(branch="try", head_sha="bbb", workflow_id=6),
     )
     expected = [("fails elsewhere", "the same step failed on 1 other branch within 7 days: main")]
-    assert evidence(facts(record=known)) == expected
+    assert evidence(facts(history=known)) == expected
 
 
 def test_a_first_failure_is_unknown() -> None:
@@ -231,14 +231,14 @@ def test_a_first_failure_is_unknown() -> None:
 
 
 def test_failures_and_the_result_of_the_run_are_recorded() -> None:
-    end = ended(run_id=70, run_number=41, head_sha=RUN.head_sha)
-    assert HANDLER.history_update(ran(RUN), facts()) == HistoryUpdate((failure(),), (end,))
-    on_main = HANDLER.history_update(ran(ON_MAIN), facts(ON_MAIN, reader()))
+    end = run_result(run_id=70, run_number=41, head_sha=RUN.head_sha)
+    assert HANDLER.history_update(run_event(RUN), facts()) == HistoryUpdate((failure(),), (end,))
+    on_main = HANDLER.history_update(run_event(ON_MAIN), facts(ON_MAIN, reader()))
     assert (on_main.failures[0].branch, on_main.ends[0].branch) == ("main", "main")
     stale = facts(replace(RUN, head_sha="older"))
-    assert HANDLER.history_update(ran(RUN), stale).failures == (failure(head_sha="older"),)
+    assert HANDLER.history_update(run_event(RUN), stale).failures == (failure(head_sha="older"),)
     not_started = facts(replace(RUN, conclusion="startup_failure"), reader(PULL, jobs={}))
-    assert HANDLER.history_update(ran(RUN), not_started) == HistoryUpdate((), (end,))
+    assert HANDLER.history_update(run_event(RUN), not_started) == HistoryUpdate((), (end,))
 
 
 # --- passed run------------------------------------------------------------------------------------------------------
@@ -257,51 +257,51 @@ def test_a_passed_run_without_an_earlier_failure_reads_nothing_more() -> None:
 
 
 def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
-    found = facts(PASSED, record=FakeRecord(ends=(ended(),)))
+    found = facts(PASSED, history=FakeHistory(ends=(run_result(),)))
     skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOTHING_FAILED
     shown = HANDLER.comment_variables(found, NOTHING_FAILED)
     assert (shown["passed"], shown["flaky"]) == (True, False)
     expected = EnsureComment("workflows", "Hello.", create=False, section="workflow-5-pull-request")
-    assert HANDLER.plan(ran(PASSED), found, analysis(NOTHING_FAILED)) == (expected,)
+    assert HANDLER.plan(run_event(PASSED), found, analysis(NOTHING_FAILED)) == (expected,)
 
 
 def test_a_run_that_passes_in_a_later_attempt_is_flaky() -> None:
     again = replace(RUN, conclusion="success", run_attempt=2)
-    found = facts(again, record=FakeRecord(ends=(ended(run_id=70, run_number=41, head_sha=RUN.head_sha),)))
+    found = facts(again, history=FakeHistory(ends=(run_result(run_id=70, run_number=41, head_sha=RUN.head_sha),)))
     assert HANDLER.comment_variables(found, NOTHING_FAILED)["flaky"] is True
 
 
 @pytest.mark.parametrize(
     "before",
     [
-        ended(branch="main"),
-        ended(event="push"),
-        ended(run_number=43),
-        ended(passed=True),
+        run_result(branch="main"),
+        run_result(event="push"),
+        run_result(run_number=43),
+        run_result(passed=True),
     ],
     ids=["another branch", "another trigger", "a later one", "a pass"],
 )
 def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResult) -> None:
-    skipped = HANDLER.skip_reason(facts(PASSED, record=FakeRecord(ends=(before,))))
+    skipped = HANDLER.skip_reason(facts(PASSED, history=FakeHistory(ends=(before,))))
     assert skipped is not None
     assert skipped.reply is None
 
 
 def test_a_second_passed_run_does_not_update_the_comment() -> None:
     """Otherwise each push would edit the comment."""
-    known = FakeRecord(ends=(ended(run_number=39), ended(run_number=40, passed=True)))
-    skipped = HANDLER.skip_reason(facts(PASSED, record=known))
+    known = FakeHistory(ends=(run_result(run_number=39), run_result(run_number=40, passed=True)))
+    skipped = HANDLER.skip_reason(facts(PASSED, history=known))
     assert skipped is not None
     assert skipped.reply is None
 
 
 def test_a_passed_run_of_an_older_commit_is_not_recorded() -> None:
     old = replace(PASSED, head_sha="older")
-    found = facts(old, record=FakeRecord(ends=(ended(),)))
+    found = facts(old, history=FakeHistory(ends=(run_result(),)))
     assert found.stale
-    assert HANDLER.history_update(ran(old), found) == HistoryUpdate()
+    assert HANDLER.history_update(run_event(old), found) == HistoryUpdate()
 
 
 # --- later runs ------------------------------------------------------------------------------------------------------
@@ -310,17 +310,17 @@ def test_a_passed_run_of_an_older_commit_is_not_recorded() -> None:
 @pytest.mark.parametrize(
     ("later", "why"),
     [
-        (ended(run_number=42, passed=True), "run 42, attempt 1, of the same workflow is later, and passed"),
-        (ended(run_number=41, attempt=2), "run 41, attempt 2, of the same workflow is later, and failed"),
-        (ended(run_number=41, attempt=1), None),
-        (ended(run_number=40, attempt=7), None),
-        (ended(run_number=42, branch="main"), None),
-        (ended(run_number=42, event="push"), None),
+        (run_result(run_number=42, passed=True), "run 42, attempt 1, of the same workflow is later, and passed"),
+        (run_result(run_number=41, attempt=2), "run 41, attempt 2, of the same workflow is later, and failed"),
+        (run_result(run_number=41, attempt=1), None),
+        (run_result(run_number=40, attempt=7), None),
+        (run_result(run_number=42, branch="main"), None),
+        (run_result(run_number=42, event="push"), None),
     ],
     ids=["a run", "an attempt", "itself", "an earlier run", "another branch", "another trigger"],
 )
 def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | None) -> None:
-    assert HANDLER.find_superseded_reason(ran(RUN), facts(), FakeRecord(ends=(later,))) == why
+    assert HANDLER.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ends=(later,))) == why
 
 
 # --- the comment -----------------------------------------------------------------------------------------------------
@@ -353,10 +353,10 @@ def test_each_workflow_has_its_own_section() -> None:
     found = facts()
     answered = analysis(workflow_analysis())
     expected = EnsureComment("workflows", "Hello.", create=True, section="workflow-5-pull-request")
-    assert HANDLER.plan(ran(RUN), found, answered) == (expected,)
-    silent = HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(worth_saying=False)))
+    assert HANDLER.plan(run_event(RUN), found, answered) == (expected,)
+    silent = HANDLER.plan(run_event(RUN), found, analysis(workflow_analysis(worth_saying=False)))
     assert silent == (replace(expected, create=False),)
-    assert HANDLER.plan(ran(RUN), found, analysis(workflow_analysis(), comment=None)) == ()
+    assert HANDLER.plan(run_event(RUN), found, analysis(workflow_analysis(), comment=None)) == ()
 
 
 def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
@@ -365,7 +365,7 @@ def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOT_STARTED
-    (action,) = HANDLER.plan(ran(run), found, replace(analysis(), comment="Could not start."))
+    (action,) = HANDLER.plan(run_event(run), found, replace(analysis(), comment="Could not start."))
     assert isinstance(action, EnsureComment)
     assert action.create
 

@@ -88,7 +88,7 @@ def review_comment(body: str = "This must be tested.", **known: Any) -> ReviewCo
     return replace(plain, **known)
 
 
-def reviewed(submitted: Review, thread: PullRequest | None = None) -> Event:
+def review_event(submitted: Review, thread: PullRequest | None = None) -> Event:
     """The review, just submitted on the pull request."""
     base = event(thread or pull_request())
     return replace(base, name="pull_request_review", action="submitted", review=submitted, sender=submitted.user)

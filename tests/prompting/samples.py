@@ -18,7 +18,7 @@ from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.render import RuleView
 from hls_handler.review import numbered, parse_patch
 from tests.handlers.world import finding, issue, pull_request, review
-from tests.prompting import happenings
+from tests.prompting import event_variables
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 KEY = b"a key for tests"
@@ -149,20 +149,20 @@ def review_variables() -> dict[str, object]:
 
 def run_variables(**overrides: object) -> dict[str, object]:
     variables = {"pull_request": PULL_REQUEST, **overrides}
-    return {**common("workflow_run.completed", "workflows/analyze"), **happenings.run_variables(**variables)}
+    return {**common("workflow_run.completed", "workflows/analyze"), **event_variables.run_variables(**variables)}
 
 
 def release_variables(**overrides: object) -> dict[str, object]:
-    return {**common("release.published", "releases/announce"), **happenings.release_variables(**overrides)}
+    return {**common("release.published", "releases/announce"), **event_variables.release_variables(**overrides)}
 
 
 def comment_variables(**overrides: object) -> dict[str, object]:
     variables = {"issue": ISSUE, **overrides}
-    return {**common("issue_comment.created", "comments/reply"), **happenings.comment_variables(**variables)}
+    return {**common("issue_comment.created", "comments/reply"), **event_variables.comment_variables(**variables)}
 
 
 def push_variables() -> dict[str, object]:
-    return {**common("push", "push/tell"), "event": happenings.PUSHED}
+    return {**common("push", "push/tell"), "event": event_variables.PUSHED}
 
 
 def _reviews() -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -204,26 +204,26 @@ FAMILIES: Mapping[str, Family] = {
     "workflow_run": Family(
         "workflows",
         HANDLERS["workflow_run"].variable_types,
-        partial(happenings.single_sample, "a failure", run_variables()),
+        partial(event_variables.single_sample, "a failure", run_variables()),
         comment_variables=HANDLERS["workflow_run"].comment_variable_types,
         replies=HANDLERS["workflow_run"].replies,
     ),
     "release": Family(
         "releases",
         HANDLERS["release"].variable_types,
-        partial(happenings.single_sample, "a release", release_variables()),
+        partial(event_variables.single_sample, "a release", release_variables()),
         replies=HANDLERS["release"].replies,
     ),
     "issue_comment": Family(
         "comments",
         HANDLERS["issue_comment"].variable_types,
-        partial(happenings.single_sample, "a newcomer", comment_variables()),
+        partial(event_variables.single_sample, "a newcomer", comment_variables()),
         replies=HANDLERS["issue_comment"].replies,
     ),
     "push": Family(
         "push",
         {},
-        partial(happenings.single_sample, "a push", push_variables()),
+        partial(event_variables.single_sample, "a push", push_variables()),
         replies=frozenset({"generic_analysis"}),
     ),
 }

@@ -21,7 +21,7 @@ from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.render import RenderedPrompt, RuleView, estimate_tokens, render, render_comment
 from hls_handler.review import anchor, parse_numbered
-from tests.prompting import happenings
+from tests.prompting import event_variables
 from tests.prompting.samples import (
     ANALYSIS,
     CORRECTIONS,
@@ -87,7 +87,9 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "releases.announce": ("releases/announce", release_variables()),
     "releases.announce.first": (
         "releases/announce",
-        release_variables(release=replace(happenings.RELEASE, body="", name=""), previous=None, commits=(), omitted=0),
+        release_variables(
+            release=replace(event_variables.RELEASE, body="", name=""), previous=None, commits=(), omitted=0
+        ),
     ),
     "comments.reply": ("comments/reply", comment_variables()),
     "comments.reply.question": ("comments/reply", comment_variables(asked="a question", before=())),
@@ -103,24 +105,24 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
 }
 COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    "workflows.analyze.comment": ("workflows/analyze", {**run_variables(), **happenings.run_comment()}),
+    "workflows.analyze.comment": ("workflows/analyze", {**run_variables(), **event_variables.run_comment()}),
     "workflows.analyze.comment.guess": (
         "workflows/analyze",
-        {**run_variables(omitted=0, steps=()), **happenings.run_comment(shown_by=None, places=())},
+        {**run_variables(omitted=0, steps=()), **event_variables.run_comment(shown_by=None, places=())},
     ),
     "workflows.analyze.comment.fixed": (
         "workflows/analyze",
-        {**run_variables(omitted=0, steps=()), **happenings.run_comment(passed=True)},
+        {**run_variables(omitted=0, steps=()), **event_variables.run_comment(passed=True)},
     ),
     "workflows.analyze.comment.flaky": (
         "workflows/analyze",
-        {**run_variables(omitted=0, steps=()), **happenings.run_comment(passed=True, flaky=True)},
+        {**run_variables(omitted=0, steps=()), **event_variables.run_comment(passed=True, flaky=True)},
     ),
-    "releases.announce.comment": ("releases/announce", {**release_variables(), "analysis": happenings.ANNOUNCED}),
-    "comments.reply.comment": ("comments/reply", {**comment_variables(), "analysis": happenings.REPLIED}),
+    "releases.announce.comment": ("releases/announce", {**release_variables(), "analysis": event_variables.ANNOUNCED}),
+    "comments.reply.comment": ("comments/reply", {**comment_variables(), "analysis": event_variables.REPLIED}),
     "comments.reply.comment.question": (
         "comments/reply",
-        {**comment_variables(asked="a question"), "analysis": happenings.REPLIED},
+        {**comment_variables(asked="a question"), "analysis": event_variables.REPLIED},
     ),
     "reviews.analyze.comment": ("reviews/analyze", {**review_variables(), "analysis": CHECKLIST, **TODOS}),
     "reviews.analyze.comment.nothing": (
@@ -185,7 +187,9 @@ def test_generic_prompt_equals_golden_file(tmp_path: Path) -> None:
 def test_shared_generic_comment_equals_golden_file(tmp_path: Path) -> None:
     front = "---\ndescription: Deployments\non: [push]\nreply: generic_analysis\n---\n"
     library = shipped_with(tmp_path, {"push/tell.j2": front + TELL})
-    comment = render_comment(library, "push/tell", {**push_variables(), "analysis": happenings.GENERIC_REPLY}, key=KEY)
+    comment = render_comment(
+        library, "push/tell", {**push_variables(), "analysis": event_variables.GENERIC_REPLY}, key=KEY
+    )
     assert comment is not None
     compare("push.tell.comment", comment)
 
@@ -320,6 +324,6 @@ def test_sample_variables_include_all_variables_of_the_handlers() -> None:
     assert HANDLERS["pull_request_review"].variable_types.keys() <= review_variables().keys()
     assert HANDLERS["pull_request_review"].comment_variable_types.keys() == TODOS.keys()
     assert HANDLERS["workflow_run"].variable_types.keys() <= run_variables().keys()
-    assert HANDLERS["workflow_run"].comment_variable_types.keys() == happenings.run_comment().keys() - {"analysis"}
+    assert HANDLERS["workflow_run"].comment_variable_types.keys() == event_variables.run_comment().keys() - {"analysis"}
     assert HANDLERS["release"].variable_types.keys() <= release_variables().keys()
     assert HANDLERS["issue_comment"].variable_types.keys() <= comment_variables().keys()

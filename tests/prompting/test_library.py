@@ -189,7 +189,7 @@ def change(folder: Path, text: str, name: str = "issues/plain.j2") -> None:
 
 
 class CountingLoader:
-    """Callable that loader the folder and counts the calls."""
+    """Callable that loads the folder and counts the calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -285,7 +285,7 @@ def test_removed_folder_is_an_error_but_does_not_raise(loader: CountingLoader, t
     assert "there is no such folder" in live.report_problem
 
 
-def test_unexpected_exception_during_reload_is_raised_once_and_kept_as_error(loader: CountingLoader) -> None:
+def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(loader: CountingLoader) -> None:
     """The first caller gets the exception; later callers get the last valid version."""
 
     def load_with_defect() -> Library:

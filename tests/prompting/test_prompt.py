@@ -19,7 +19,7 @@ SHIPPED = {
 }
 
 
-def makeup(folder: Path, files: dict[str, str], name: str = "issues/plain") -> PromptSources:
+def find_sources(folder: Path, files: dict[str, str], name: str = "issues/plain") -> PromptSources:
     """Return the sources of a prompt in `lib` with the shipped library in `shipped`."""
     write(folder / "shipped", SHIPPED)
     write(folder / "lib", files)
@@ -33,8 +33,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sources_include_all_templates_of_prompt_and_comment(here: Path) -> None:
-    made = makeup(here, SHIPPED)
-    assert [source.name for source in made.sources] == [
+    sources = find_sources(here, SHIPPED)
+    assert [source.name for source in sources.sources] == [
         "issues/plain.j2",
         "issues/_issue.j2",
         "base.j2",
@@ -59,40 +59,40 @@ def test_sources_include_all_templates_of_prompt_and_comment(here: Path) -> None
     ids=["all files", "no base", "no front matter"],
 )
 def test_origin_names_the_files_of_the_operator(here: Path, files: dict[str, str], expected: str) -> None:
-    assert origin(makeup(here, files), here / "shipped") == expected
+    assert origin(find_sources(here, files), here / "shipped") == expected
 
 
 def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
     write(here / "shipped", SHIPPED)
     (here / "lib").symlink_to(here / "shipped")
-    assert origin(makeup(here, {}), here / "shipped") == "lib/issues/plain.j2, in the shipped library"
+    assert origin(find_sources(here, {}), here / "shipped") == "lib/issues/plain.j2, in the shipped library"
 
 
 def test_origin_names_own_files_used_by_a_shipped_template(here: Path) -> None:
     files = {name: text for name, text in SHIPPED.items() if name != "issues/plain.j2"}
-    made = makeup(here, files | {"issues/plain.j2": SHIPPED["issues/plain.j2"]})
+    sources = find_sources(here, files | {"issues/plain.j2": SHIPPED["issues/plain.j2"]})
     (here / "lib/issues/plain.j2").unlink()
     (here / "lib/issues/plain.j2").symlink_to(here / "shipped/issues/plain.j2")
-    assert origin(made, here / "shipped") == (
+    assert origin(sources, here / "shipped") == (
         "lib/issues/plain.j2, in the shipped library; your own: issues/_issue.j2, base.j2, comment, _footer.md.j2"
     )
 
 
 def test_line_numbers_are_those_of_the_file(here: Path) -> None:
-    made = makeup(here, SHIPPED)
-    assert list(made.numbered_front) == [
+    sources = find_sources(here, SHIPPED)
+    assert list(sources.numbered_front) == [
         (2, "description: A test"),
         (3, "on: [issues.opened]"),
         (4, "reply: issue_analysis"),
     ]
-    assert list(made.numbered_template) == [(6, "Judge this."), (7, '{% include "issues/_issue.j2" %}')]
+    assert list(sources.numbered_template) == [(6, "Judge this."), (7, '{% include "issues/_issue.j2" %}')]
 
 
 def test_template_without_front_matter_begins_at_line_1(here: Path) -> None:
-    made = makeup(here, {"issues/plain.j2": "One\n\nThree"})
-    assert list(made.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
-    assert made.front_file == f"{here}/shipped/issues/plain.j2"
-    assert next(iter(made.numbered_front)) == (2, "description: A test")
+    sources = find_sources(here, {"issues/plain.j2": "One\n\nThree"})
+    assert list(sources.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
+    assert sources.front_file == f"{here}/shipped/issues/plain.j2"
+    assert next(iter(sources.numbered_front)) == (2, "description: A test")
 
 
 def shipped(here: Path) -> PromptSources:
@@ -100,19 +100,19 @@ def shipped(here: Path) -> PromptSources:
 
 
 def test_equal_prompts_have_no_differences(here: Path) -> None:
-    made = makeup(here, SHIPPED)
-    assert diff_prompts(shipped(here), made) == []
+    sources = find_sources(here, SHIPPED)
+    assert diff_prompts(shipped(here), sources) == []
 
 
 def test_equal_template_with_inherited_front_matter_has_no_differences(here: Path) -> None:
     words = SHIPPED["issues/plain.j2"].removeprefix(FRONT)
-    made = makeup(here, {"issues/plain.j2": words})
-    assert diff_prompts(shipped(here), made) == []
+    sources = find_sources(here, {"issues/plain.j2": words})
+    assert diff_prompts(shipped(here), sources) == []
 
 
 def test_changed_template_with_inherited_front_matter_differs_only_in_the_template(here: Path) -> None:
-    made = makeup(here, {"issues/plain.j2": 'Weigh this.\n{% include "issues/_issue.j2" %}\n'})
-    assert diff_prompts(shipped(here), made) == [
+    sources = find_sources(here, {"issues/plain.j2": 'Weigh this.\n{% include "issues/_issue.j2" %}\n'})
+    assert diff_prompts(shipped(here), sources) == [
         f"--- {here}/shipped/issues/plain.j2",
         f"+++ lib/issues/plain.j2 (front matter of {here}/shipped/issues/plain.j2)",
         "@@ -3,5 +3,5 @@",
@@ -126,8 +126,8 @@ def test_changed_template_with_inherited_front_matter_differs_only_in_the_templa
 
 
 def test_changed_part_is_a_difference(here: Path) -> None:
-    made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.body }}\n"})
-    assert diff_prompts(shipped(here), made) == [
+    sources = find_sources(here, SHIPPED | {"issues/_issue.j2": "{{ issue.body }}\n"})
+    assert diff_prompts(shipped(here), sources) == [
         f"--- {here}/shipped/issues/_issue.j2",
         "+++ lib/issues/_issue.j2",
         "@@ -1 +1 @@",
@@ -140,7 +140,7 @@ def test_templates_and_comments_are_compared_regardless_of_file_name(here: Path)
     edited = FRONT.replace("opened", "edited")
     files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{edited}x\n"}
     files |= {"issues/a.comment.md.j2": "One\n", "issues/b.comment.md.j2": "Two\n"}
-    assert diff_prompts(makeup(here, files, "issues/a"), makeup(here, files, "issues/b")) == [
+    assert diff_prompts(find_sources(here, files, "issues/a"), find_sources(here, files, "issues/b")) == [
         "--- lib/issues/a.j2",
         "+++ lib/issues/b.j2",
         "@@ -1,6 +1,6 @@",
@@ -162,10 +162,10 @@ def test_templates_and_comments_are_compared_regardless_of_file_name(here: Path)
 def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
     files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{FRONT.replace('opened', 'edited')}x\n"}
     files |= {"issues/a.comment.md.j2": ""}
-    a, b = makeup(here, files, "issues/a"), makeup(here, files, "issues/b")
+    a, b = find_sources(here, files, "issues/a"), find_sources(here, files, "issues/b")
     assert diff_prompts(a, b)[-2:] == ["--- lib/issues/a.comment.md.j2", "+++ /dev/null"]
     write(here / "lib", {"issues/a.comment.md.j2": "One\n"})
-    assert diff_prompts(makeup(here, {}, "issues/a"), b)[-4:] == [
+    assert diff_prompts(find_sources(here, {}, "issues/a"), b)[-4:] == [
         "--- lib/issues/a.comment.md.j2",
         "+++ /dev/null",
         "@@ -1 +0,0 @@",
@@ -174,8 +174,8 @@ def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
 
 
 def test_missing_newline_at_the_end_is_a_difference(here: Path) -> None:
-    made = makeup(here, SHIPPED | {"issues/_issue.j2": "{{ issue.title }}"})
-    assert diff_prompts(shipped(here), made)[2:] == [
+    sources = find_sources(here, SHIPPED | {"issues/_issue.j2": "{{ issue.title }}"})
+    assert diff_prompts(shipped(here), sources)[2:] == [
         "@@ -1 +1 @@",
         "-{{ issue.title }}",
         "+{{ issue.title }}\n\\ No newline at end of file",

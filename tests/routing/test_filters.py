@@ -180,7 +180,7 @@ def test_other_edits_are_ignored(key: str, changed: set[str], what: str, file: s
     assert ignored(routing_input(key, changed=frozenset(changed))) == ("nothing relevant changed", reason)
 
 
-def test_rule_17_actions_of_our_bot_account_are_ignored() -> None:
+def test_rule_17_actions_of_the_bot_account_are_ignored() -> None:
     by = settings(EVERYTHING, features={"bots": True})
     reason = "hls[bot] is the account of HLS, whose token is set at hls.yaml:4 (github.token); its own actions are "
     reason += "ignored, because otherwise HLS would answer itself"
@@ -195,7 +195,7 @@ def test_rule_17_actions_of_our_bot_account_are_ignored() -> None:
     ],
     ids=["sent", "opened"],
 )
-def test_rule_17_issues_of_our_bot_account_are_ignored(known: dict[str, Any]) -> None:
+def test_rule_17_issues_of_the_bot_account_are_ignored(known: dict[str, Any]) -> None:
     assert ignored(routing_input(**known), settings(features={"bots": True}), bot=APP)[0] == "own account"
 
 
@@ -210,7 +210,7 @@ def test_rule_17_issues_and_pull_requests_by_the_owner_of_the_token_are_processe
     assert find_prompt(edited, bot=OWNER) == "issues/analyze"
 
 
-def test_rule_17_label_events_of_our_account_are_ignored() -> None:
+def test_rule_17_label_events_of_the_bot_account_are_ignored() -> None:
     assert ignored(routing_input("issues.labeled", sender="Hubot"), bot=OWNER)[0] == "own account"
     assert ignored(routing_input("pull_request.unlabeled", sender="hubot"), bot=OWNER)[0] == "own account"
     assert find_prompt(routing_input("issues.labeled", sender="mona"), bot=OWNER) == "issues/triage"
@@ -246,7 +246,7 @@ def test_rule_17_own_comment_is_recognized_by_author_and_marker(
     assert getattr(result, "kind", None) == kind
 
 
-def test_rule_17_no_action_is_ours_while_the_bot_account_is_unknown() -> None:
+def test_rule_17_no_action_is_attributed_to_an_unknown_bot_account() -> None:
     """The worker decides later."""
     assert find_prompt(routing_input("issues.labeled", sender="hubot"), bot=None) == "issues/triage"
     assert find_prompt(

@@ -1,4 +1,4 @@
-"""Worlds to work in, closed when the test ends."""
+"""Fixture that makes worlds, closed when the test ends."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 
 from hls_handler.settings.model import Settings
 from tests.work.fakes import FakeClaude
-from tests.work.world import BUG, MakeWorld, World, world
+from tests.work.world import BUG, MakeWorld, World, open_world
 
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
-    """Makes a world in which Claude gives these replies, one after the other."""
+    """Function that makes a world in which Claude returns these replies in order."""
     with ExitStack() as stack:
 
-        def make(*replies: object, given: Settings | None = None, stands_still: bool = False) -> World:
+        def make(*replies: object, given: Settings | None = None, is_clock_fixed: bool = False) -> World:
             claude = FakeClaude(list(replies) or [BUG])  # type: ignore[arg-type]
-            return stack.enter_context(world(tmp_path, replies=claude, given=given, stands_still=stands_still))
+            return stack.enter_context(open_world(tmp_path, replies=claude, given=given, is_clock_fixed=is_clock_fixed))
 
         yield make

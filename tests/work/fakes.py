@@ -1,4 +1,4 @@
-"""Fakes of the pipeline's ports: one GitHub and one Claude in memory, both of which can be told to fail."""
+"""Fakes of the pipeline's ports: GitHub and Claude in memory, with errors that a test sets."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ GITHUB_DOWN = DependencyDown("GitHub answered 502", dependency="github", remedy=
 INVALID = UnusableReply("", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5"))
 
 
-def _nothing(what: str) -> None:
+def _do_nothing(what: str) -> None:
     pass
 
 
 @dataclass
 class FakeGithub:
-    """One repository. Errors in `failing` are raised, one for each call, before the call has an effect."""
+    """A GitHub with one repository. Each call raises the next error in `failing`, before it has an effect."""
 
     account: Account = HLS
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
@@ -60,19 +60,19 @@ class FakeGithub:
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
     jobs_of: dict[tuple[int, int], tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by run and attempt
-    logs: dict[int, str] = field(default_factory=dict)  # by job; one that is not here has expired
+    logs: dict[int, str] = field(default_factory=dict)  # by job; a missing log has expired
     pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
     released: tuple[Release, ...] = ()
     comparison: Comparison | None = None
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    comments: dict[int, str] = field(default_factory=dict)  # ours
+    comments: dict[int, str] = field(default_factory=dict)  # by the bot
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
-    lost_answers: list[HlsError] = field(default_factory=list)  # raised after a comment was written
-    labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # as told to each `ensure_labels`
-    asked: list[str] = field(default_factory=list)  # every call, in order
-    meanwhile: Callable[[str], None] = _nothing  # happens during every call, before it has an effect
+    lost_responses: list[HlsError] = field(default_factory=list)  # raised after a comment was written
+    labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
+    calls: list[str] = field(default_factory=list)  # every call, in order
+    on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
 
     def fetch_bot_account(self) -> Account:
         self._call("who_am_i")
@@ -91,15 +91,15 @@ class FakeGithub:
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> FakeWriter:
-        def asked() -> None:
+        def before_write() -> None:
             wait_for_slot()
             check_lease()
 
-        return FakeWriter(self, memory, asked, dry_run)
+        return FakeWriter(self, memory, before_write, dry_run)
 
     def _call(self, what: str) -> None:
-        self.asked.append(what)
-        self.meanwhile(what)
+        self.calls.append(what)
+        self.on_call(what)
         if self.failing:
             raise self.failing.pop(0)
 
@@ -161,14 +161,14 @@ class FakeReader:
 class FakeWriter:
     github: FakeGithub
     memory: ConversationHistory
-    wait_for_slot: Callable[[], None]
+    before_write: Callable[[], None]
     dry_run: bool
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: Labels, before: Mapping[str, LabelState]
     ) -> Outcome:
         self.github.labels_before.append(before)
-        names = tuple(wish.name for wish in action.requested)
+        names = tuple(label.name for label in action.requested)
         if self.dry_run:
             return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
         self.memory.record_label_intents(names, label_origins(action))
@@ -185,28 +185,28 @@ class FakeWriter:
         self._write("comment")
         edits = number in self.github.comments
         self.github.comments[number] = action.body
-        if self.github.lost_answers:
-            raise self.github.lost_answers.pop(0)
+        if self.github.lost_responses:
+            raise self.github.lost_responses.pop(0)
         return Outcome(
             "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
         )
 
     def _write(self, what: str) -> None:
-        self.wait_for_slot()
-        self.github.asked.append(f"write {what}")
-        self.github.meanwhile(f"write {what}")
+        self.before_write()
+        self.github.calls.append(f"write {what}")
+        self.github.on_call(f"write {what}")
         if self.github.failing_writes:
             raise self.github.failing_writes.pop(0)
 
 
 @dataclass
 class FakeClaude:
-    """Answers with the next of `replies`, or with the last one again; an error among them is raised."""
+    """Returns the next of `replies`, and then the last one repeatedly; raises an error among them."""
 
     replies: list[Reply | UnusableReply | HlsError]
     asked: list[RenderedPrompt] = field(default_factory=list)
     corrections: list[UnusableReply | None] = field(default_factory=list)
-    meanwhile: Callable[[str], None] = _nothing  # happens while it thinks
+    on_call: Callable[[str], None] = _do_nothing  # runs during every call
 
     def model_for(self, rendered: RenderedPrompt) -> str:
         return "claude-haiku-5-5"
@@ -214,7 +214,7 @@ class FakeClaude:
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.asked.append(rendered)
         self.corrections.append(correction)
-        self.meanwhile("ask")
+        self.on_call("ask")
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, HlsError):
             raise reply

@@ -1,4 +1,4 @@
-"""Asking Claude: what counts in the hourly budget, and what is forgotten."""
+"""Calls to Claude: the hourly budget, corrections and late replies."""
 
 from __future__ import annotations
 
@@ -16,62 +16,60 @@ from tests.work.world import BUG, GUID, MakeWorld, settings
 @pytest.mark.parametrize(
     ("may_have_succeeded", "outcome", "counted", "asked", "state"),
     [(True, "failed", 1, 1, "queued"), (False, "unavailable", 0, 2, "done")],
-    ids=["no answer in time", "not taken up"],
+    ids=["no answer in time", "not processed"],
 )
-def test_a_call_that_may_have_been_paid_for_uses_up_the_budget(
+def test_call_that_may_have_succeeded_uses_the_budget(
     make_world: MakeWorld, may_have_succeeded: bool, outcome: str, counted: int, asked: int, state: str
 ) -> None:
-    given = settings()
-    given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 1})})
     failure = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded)
-    one = make_world(failure, BUG, given=given)
-    one.accept()
-    one.run()
-    assert [call.outcome for call in one.store.calls.calls_of(GUID)] == [outcome]
-    assert one.store.calls.count_last_hour() == counted
-    one.later(60)
-    one.run()
-    assert (len(one.claude.asked), one.row().state) == (asked, state)
+    world = make_world(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
+    world.accept()
+    world.run()
+    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == [outcome]
+    assert world.store.calls.count_last_hour() == counted
+    world.advance(60)
+    world.run()
+    assert (len(world.claude.asked), world.row().state) == (asked, state)
 
 
-def test_run_again_by_hand_after_two_unusable_replies_claude_is_asked_as_if_for_the_first_time(
+def test_retry_after_two_unusable_replies_starts_without_a_correction(
     make_world: MakeWorld,
 ) -> None:
-    one = make_world(INVALID, INVALID, INVALID, BUG)
-    one.accept()
-    one.run()
-    assert one.row().state == "dead"
-    one.store.queue.retry(GUID)
-    one.run()
-    assert one.row().state == "done"
-    assert [correction is None for correction in one.claude.corrections] == [True, False, True, False]
+    world = make_world(INVALID, INVALID, INVALID, BUG)
+    world.accept()
+    world.run()
+    assert world.row().state == "dead"
+    world.store.queue.retry(GUID)
+    world.run()
+    assert world.row().state == "done"
+    assert [correction is None for correction in world.claude.corrections] == [True, False, True, False]
 
 
-def test_rule_10_a_reply_that_is_shown_to_claude_again_has_no_credential(make_world: MakeWorld) -> None:
-    one = make_world(replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG)
-    one.accept()
-    one.run()
-    assert one.row().state == "done"
-    assert [correction and correction.text for correction in one.claude.corrections] == [
+def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: MakeWorld) -> None:
+    world = make_world(replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG)
+    world.accept()
+    world.run()
+    assert world.row().state == "done"
+    assert [correction and correction.text for correction in world.claude.corrections] == [
         None,
         '{"summary": "[redacted: github-token]',
     ]
 
 
-def test_a_call_whose_answer_came_after_the_lease_is_paid_for_all_the_same(make_world: MakeWorld) -> None:
-    one = make_world(BUG)
-    one.accept()
-    ask = one.claude.ask
+def test_call_that_ends_after_the_lease_is_recorded_with_its_cost(make_world: MakeWorld) -> None:
+    world = make_world(BUG)
+    world.accept()
+    ask = world.claude.ask
 
-    class TooSlow(FakeClaude):
+    class SlowClaude(FakeClaude):
         def ask(
             self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
         ) -> ValidReply | UnusableReply:
-            one.later(31)
+            world.advance(31)
             return ask(rendered, correction=correction)
 
-    one.claude = TooSlow([])
-    assert one.run() is None
-    assert one.row().state == "running"
-    assert one.store.checkpoints.load(GUID).keys() == {("route", 0), ("gather", 0)}
-    assert [(call.outcome, call.cost_usd) for call in one.store.calls.calls_of(GUID)] == [("ok", 0.00014)]
+    world.claude = SlowClaude([])
+    assert world.run() is None
+    assert world.row().state == "running"
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("gather", 0)}
+    assert [(call.outcome, call.cost_usd) for call in world.store.calls.calls_of(GUID)] == [("ok", 0.00014)]

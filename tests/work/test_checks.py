@@ -1,4 +1,4 @@
-"""What the probe looks at, by the settings that are in force when it does."""
+"""Checks of the probe, with the active settings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hls_handler.storage import Storage
 from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader, Github
 from hls_handler.work.background import run_checks
 from hls_handler.work.checks import make_checks
-from hls_handler.work.health import ComponentHealth, Health
+from hls_handler.work.health import Component, ComponentHealth, Health
+from tests.queue.builders import ignored
 from tests.settings.files import SMALLEST, VARIABLES
-from tests.store.builders import ignored
 from tests.work.fakes import CLAUDE_DOWN, HLS, FakeGithub
 from tests.work.world import NOON, MakeWorld, World
 
 
-def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigReloader:
+def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigReloader:
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
@@ -35,123 +35,114 @@ def renewal_of(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigRelo
     )
 
 
-def test_github_is_asked_who_we_are_and_claude_for_its_model(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    renewal = renewal_of(tmp_path, one.store)
+def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    reloader = make_reloader(tmp_path, world.store)
     models: list[str] = []
 
     def github(settings: Settings) -> Github:
-        assert settings is renewal.latest.settings
+        assert settings is reloader.latest.settings
         return FakeGithub()
 
-    looks = make_checks(
-        one.store, renewal, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
+    probe_checks = make_checks(
+        world.store, reloader, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
     )
-    figures = {check.component: check.run() for check in looks}
-    assert {name: found is None for name, found in figures.items()} == {
-        "store": False,  # its size
+    results = {check.component: check.run() for check in probe_checks}
+    assert {name: found is None for name, found in results.items()} == {
+        "store": False,  # has figures: its size
         "queue": True,
         "github": True,
         "claude": True,
         "webhooks": True,
     }
-    assert [check.component for check in looks] == ["store", "queue", "github", "claude", "webhooks"]
-    assert renewal.latest.bot.known == HLS
+    assert [check.component for check in probe_checks] == ["store", "queue", "github", "claude", "webhooks"]
+    assert reloader.latest.bot.known == HLS
     assert models == ["claude-haiku-5-5"]
 
 
 @pytest.mark.parametrize("component", ["github", "claude"])
-def test_what_is_held_is_not_asked(make_world: MakeWorld, tmp_path: Path, component: str) -> None:
-    one = make_world()
-    one.store.rate_limiter.hold(component, one.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
+def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, component: str) -> None:
+    world = make_world()
+    world.store.rate_limiter.hold(component, world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
 
     def unused(_settings: Settings) -> Github:
         raise AssertionError("it was asked")
 
-    looks = make_checks(one.store, renewal_of(tmp_path, one.store), github=unused, lookup_model=unused)
+    probe_checks = make_checks(world.store, make_reloader(tmp_path, world.store), github=unused, lookup_model=unused)
     with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
-        next(check for check in looks if check.component == component).run()
+        next(check for check in probe_checks if check.component == component).run()
 
 
-def test_trouble_of_a_dependency_is_passed_on(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
+def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
 
     def down(_settings: Settings) -> object:
         raise CLAUDE_DOWN
 
-    looks = make_checks(one.store, renewal_of(tmp_path, one.store), github=lambda _: FakeGithub(), lookup_model=down)
+    probe_checks = make_checks(
+        world.store, make_reloader(tmp_path, world.store), github=lambda _: FakeGithub(), lookup_model=down
+    )
     with pytest.raises(DependencyDown, match="529"):
-        next(check for check in looks if check.component == "claude").run()
+        next(check for check in probe_checks if check.component == "claude").run()
 
 
 EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
 
 
-def webhooks(one: World, folder: Path, text: str) -> ComponentHealth:
-    """What /health says of webhooks after one look."""
-    told = Health(lambda: NOON)
-    looks = make_checks(
-        one.store, renewal_of(folder, one.store, text), github=lambda _: FakeGithub(), lookup_model=lambda _: None
-    )
-    run_checks([check for check in looks if check.component == "webhooks"], told)
-    return told.snapshot().components["webhooks"]
+def check(component: Component, world: World, folder: Path, text: str = SMALLEST) -> ComponentHealth:
+    """Health of a component after one check."""
+    health = Health(lambda: NOON)
+    reloader = make_reloader(folder, world.store, text)
+    probe_checks = make_checks(world.store, reloader, github=lambda _: FakeGithub(), lookup_model=lambda _: None)
+    run_checks([check for check in probe_checks if check.component == component], health)
+    return health.snapshot().components[component]
 
 
-def test_webhooks_that_settings_expect_and_that_do_not_come_are_told(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    assert webhooks(one, tmp_path, EXPECTING).state == "healthy"
-    one.skew.append(timedelta(hours=25))
-    silent = webhooks(one, tmp_path, EXPECTING)
-    assert silent.state == "degraded"
-    assert silent.message is not None
-    assert silent.message.startswith("no webhook for 25.0 h: none came since ")
-    assert silent.message.endswith("settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h")
-    assert silent.remedy is not None
-    assert "Recent Deliveries" in silent.remedy
-    one.store.queue.accept([ignored("g")], replay_window_h=0)
-    assert webhooks(one, tmp_path, EXPECTING).state == "healthy"
+def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
+    world.skew.append(timedelta(hours=25))
+    overdue = check("webhooks", world, tmp_path, EXPECTING)
+    assert overdue.state == "degraded"
+    assert overdue.message is not None
+    assert overdue.message.startswith("no webhook for 25.0 h: none came since ")
+    assert overdue.message.endswith("settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h")
+    assert overdue.remedy is not None
+    assert "Recent Deliveries" in overdue.remedy
+    world.store.queue.accept([ignored("g")], replay_window_h=0)
+    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
 
 
-def test_where_no_webhooks_are_expected_nothing_is_said_of_them(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world()
-    one.skew.append(timedelta(hours=9999))
-    assert webhooks(one, tmp_path, SMALLEST) == ComponentHealth("unknown", NOON)
+def test_webhooks_are_unknown_if_none_are_expected(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    world.skew.append(timedelta(hours=9999))
+    assert check("webhooks", world, tmp_path) == ComponentHealth("unknown", NOON)
 
 
-def queue(one: World, folder: Path) -> ComponentHealth:
-    """What /health says of the queue after one look."""
-    told = Health(lambda: NOON)
-    looks = make_checks(
-        one.store, renewal_of(folder, one.store), github=lambda _: FakeGithub(), lookup_model=lambda _: None
-    )
-    run_checks([check for check in looks if check.component == "queue"], told)
-    return told.snapshot().components["queue"]
-
-
-def test_a_pause_is_told_so_that_nobody_forgets_it(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world(stands_still=True)
-    one.skew.append(timedelta(seconds=30))
-    one.accept()
-    one.store.pauses.pause("codertocat/hello-world", reason="a migration")
-    one.store.pauses.pause(None, reason=None)
-    one.skew.append(timedelta(hours=1))  # longer than anything may be due that is not paused
-    assert queue(one, tmp_path) == ComponentHealth(
+def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(is_clock_fixed=True)
+    world.skew.append(timedelta(seconds=30))
+    world.accept()
+    world.store.pauses.pause("codertocat/hello-world", reason="a migration")
+    world.store.pauses.pause(None, reason=None)
+    world.skew.append(timedelta(hours=1))  # longer than the limit for due deliveries
+    assert check("queue", world, tmp_path) == ComponentHealth(
         "degraded",
         NOON,
         "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
         "a migration; 1 of 1 queued wait for that",
         "when that is over: `hls resume`, `hls resume codertocat/hello-world`",
     )
-    one.store.pauses.resume(None)
-    one.store.pauses.resume("Codertocat/Hello-World")
-    stuck = queue(one, tmp_path)
+    world.store.pauses.resume(None)
+    world.store.pauses.resume("Codertocat/Hello-World")
+    stuck = check("queue", world, tmp_path)
     assert stuck.message is not None
     assert stuck.message.startswith(
         "1 deliveries are due, the oldest for 3600 s, and no worker is busy: start `hls serve`"
     )
-    one.accept(guid="other", thread=9)
-    one.skew.append(timedelta(hours=1))
-    assert one.claim() is not None
-    busy = queue(one, tmp_path)
+    world.accept(guid="other", number=9)
+    world.skew.append(timedelta(hours=1))
+    assert world.claim() is not None
+    busy = check("queue", world, tmp_path)
     assert busy.message is not None
     assert "raise limits.concurrency" in busy.message

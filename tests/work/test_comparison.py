@@ -1,4 +1,4 @@
-"""Two prompts over the same deliveries: where they differ, and what they took."""
+"""Comparison of two prompts on the same deliveries: differences, tokens and cost."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from hls_handler.work.comparison import (
     side,
 )
 from tests.work.fakes import CLAUDE_DOWN
-from tests.work.shadows import MINOR, shaded
+from tests.work.shadow_world import MINOR, make_shadow_world
 from tests.work.world import BUG, GUID, MakeWorld, World
 
 GROUPS = {"bug": "kind", "question": "kind", "high": "priority", "low": "priority", "web": "part", "api": "part"}
 
 
-def ran(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1") -> PromptResult:
+def make_ran(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1") -> PromptResult:
     return PromptResult(prompt_id, tuple(RequestedLabel(name, GROUPS[name]) for name in labels), speaks)
 
 
-def pair(one: PromptResult, other: PromptResult) -> Pair:
+def make_pair(one: PromptResult, other: PromptResult) -> Pair:
     return Pair("g1", "issues.opened", "octo/widgets#7", Side(one, 100, 0.25), Side(other, 50, None))
 
 
@@ -53,76 +53,76 @@ def pair(one: PromptResult, other: PromptResult) -> Pair:
     ],
     ids=["the same in another order", "another", "one more", "none", "none at all", "two"],
 )
-def test_labels_differ_group_by_group(
+def test_labels_are_compared_by_group(
     one: tuple[str, ...], other: tuple[str, ...], differences: list[Difference]
 ) -> None:
-    assert list(pair(ran(*one), ran(*other)).differences) == differences
+    assert list(make_pair(make_ran(*one), make_ran(*other)).differences) == differences
 
 
-def test_what_differs_most_often_comes_first() -> None:
-    compared = Comparison(
+def test_differences_are_sorted_by_frequency() -> None:
+    comparison = Comparison(
         (
-            pair(ran("bug", "high"), ran("bug", "low")),
-            pair(ran("bug", "high"), ran("question", "low")),
-            pair(ran("bug", "low"), ran("bug", "high", speaks=False)),
-            pair(ran("bug"), ran("bug")),
+            make_pair(make_ran("bug", "high"), make_ran("bug", "low")),
+            make_pair(make_ran("bug", "high"), make_ran("question", "low")),
+            make_pair(make_ran("bug", "low"), make_ran("bug", "high", speaks=False)),
+            make_pair(make_ran("bug"), make_ran("bug")),
         ),
         {},
     )
-    assert (compared.differing, compared.spoke_differently) == (3, 1)
-    assert compared.groups == [("priority", 3), ("kind", 1)]
-    assert compared.differences == [
+    assert (comparison.differing, comparison.spoke_differently) == (3, 1)
+    assert comparison.groups == [("priority", 3), ("kind", 1)]
+    assert comparison.differences == [
         (Difference("priority", ("high",), ("low",)), 2),
         (Difference("kind", ("bug",), ("question",)), 1),
         (Difference("priority", ("low",), ("high",)), 1),
     ]
 
 
-def test_a_side_takes_all_tokens_of_its_calls_and_the_costs_that_are_known() -> None:
+def test_side_sums_tokens_and_known_costs() -> None:
     usages = [Usage("m", 1, 20, 300, 4000, cost_usd=0.5), Usage("m", 1), Usage("m", cost_usd=0.25)]
-    assert side(ran(), usages) == Side(ran(), 4322, 0.75)
-    assert side(ran(), [Usage("m", 1)]) == Side(ran(), 1, None)
+    assert side(make_ran(), usages) == Side(make_ran(), 4322, 0.75)
+    assert side(make_ran(), [Usage("m", 1)]) == Side(make_ran(), 1, None)
 
 
-def test_means_are_over_what_is_known() -> None:
-    sides = [Side(ran(), 100, 0.5), Side(ran(prompt_id="issues/a@2"), 300, None), Side(ran(), 200, 0.25)]
+def test_means_use_known_values() -> None:
+    sides = [Side(make_ran(), 100, 0.5), Side(make_ran(prompt_id="issues/a@2"), 300, None), Side(make_ran(), 200, 0.25)]
     assert (mean_tokens(sides), mean_cost_usd(sides)) == (200, 0.375)
-    assert mean_cost_usd([Side(ran(), 1, None)]) is None
+    assert mean_cost_usd([Side(make_ran(), 1, None)]) is None
     assert prompt_ids(sides) == ("issues/a@1", "issues/a@2")
 
 
-# --- what was recorded -----------------------------------------------------------------------------------------------
+# --- recorded shadows ------------------------------------------------------------------------------------------------
 
 
-def since_ever(one: World, prompt: str, other: str | None = None) -> Comparison:
-    return recorded(one.store, prompt, other, since=one.store.now() - timedelta(days=1))
+def compare_recorded(world: World, prompt: str, other: str | None = None) -> Comparison:
+    return recorded(world.store, prompt, other, since=world.store.now() - timedelta(days=1))
 
 
 @pytest.fixture
-def one(make_world: MakeWorld, tmp_path: Path) -> World:
-    """A delivery of which the shadow made something else."""
-    made = shaded(make_world, tmp_path / "own", BUG, MINOR)
-    made.run()
-    return made
+def world(make_world: MakeWorld, tmp_path: Path) -> World:
+    """A world with a delivery whose shadow has another result."""
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    world.run()
+    return world
 
 
-def test_a_shadow_is_held_against_what_was_posted(one: World) -> None:
-    compared = since_ever(one, "issues/strict")
-    (found,) = compared.pairs
-    assert (found.guid, found.event_key, found.thread) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
-    assert found.differences == (Difference("priority", ("priority-high",), ("priority-low",)),)
-    assert (found.one.result.speaks, found.other.result.speaks) == (False, True)
-    assert (found.one.tokens, found.other.tokens, found.one.cost_usd, found.other.cost_usd) == (
+def test_shadow_is_compared_with_the_posted_result(world: World) -> None:
+    comparison = compare_recorded(world, "issues/strict")
+    (pair,) = comparison.pairs
+    assert (pair.guid, pair.event_key, pair.thread) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
+    assert pair.differences == (Difference("priority", ("priority-high",), ("priority-low",)),)
+    assert (pair.one.result.speaks, pair.other.result.speaks) == (False, True)
+    assert (pair.one.tokens, pair.other.tokens, pair.one.cost_usd, pair.other.cost_usd) == (
         1000,
         1000,
         0.00014,
         0.00014,
     )
-    assert compared.excluded == {}
+    assert comparison.excluded == {}
 
 
 @pytest.mark.parametrize(
-    ("prompt", "other", "one_is"),
+    ("prompt", "other", "first_prompt"),
     [
         ("issues/strict", "issues/analyze", "issues/strict"),
         ("issues/analyze", "issues/strict", "issues/analyze"),
@@ -132,20 +132,20 @@ def test_a_shadow_is_held_against_what_was_posted(one: World) -> None:
         ("issues/stric", None, None),
     ],
 )
-def test_either_of_the_two_may_be_the_shadow_where_both_are_named(
-    one: World, prompt: str, other: str | None, one_is: str | None
+def test_both_named_prompts_may_be_the_shadow(
+    world: World, prompt: str, other: str | None, first_prompt: str | None
 ) -> None:
-    pairs = since_ever(one, prompt, other).pairs
-    assert [found.one.result.prompt_id.partition("@")[0] for found in pairs] == ([one_is] if one_is else [])
+    pairs = compare_recorded(world, prompt, other).pairs
+    assert [pair.one.result.prompt_id.partition("@")[0] for pair in pairs] == ([first_prompt] if first_prompt else [])
 
 
-def test_an_id_means_this_version(one: World) -> None:
-    strict = since_ever(one, "issues/strict").pairs[0].one.result.prompt_id
-    assert len(since_ever(one, strict).pairs) == 1
+def test_prompt_id_selects_its_version(world: World) -> None:
+    strict = compare_recorded(world, "issues/strict").pairs[0].one.result.prompt_id
+    assert len(compare_recorded(world, strict).pairs) == 1
 
 
-def test_what_came_before_is_left_alone(one: World) -> None:
-    assert recorded(one.store, "issues/strict", None, since=one.store.now() + timedelta(seconds=1)).pairs == ()
+def test_deliveries_before_since_are_excluded(world: World) -> None:
+    assert recorded(world.store, "issues/strict", None, since=world.store.now() + timedelta(seconds=1)).pairs == ()
 
 
 @pytest.mark.parametrize(
@@ -157,9 +157,9 @@ def test_what_came_before_is_left_alone(one: World) -> None:
         ("issues/strict", "issues/other", {}),
     ],
 )
-def test_a_shadow_that_failed_is_counted_as_left_out(
+def test_failed_shadow_is_counted_as_excluded(
     make_world: MakeWorld, tmp_path: Path, prompt: str, other: str | None, excluded: Mapping[str, int]
 ) -> None:
-    failing = shaded(make_world, tmp_path / "own", BUG, CLAUDE_DOWN)
-    failing.run()
-    assert since_ever(failing, prompt, other) == Comparison((), excluded)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, CLAUDE_DOWN)
+    world.run()
+    assert compare_recorded(world, prompt, other) == Comparison((), excluded)

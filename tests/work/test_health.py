@@ -1,20 +1,19 @@
-"""How the service's parts are."""
+"""Health of the service's components."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from hls_handler.work.health import COMPONENTS, Component, ComponentHealth, Health, Overall, Severity
-
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+from tests.work.world import NOON
 
 
 class SteppedClock:
-    """Moves on by one minute each time it is read."""
+    """Clock that advances by one minute each time it is read."""
 
     def __init__(self) -> None:
         self.now = NOON - timedelta(minutes=1)
@@ -24,14 +23,14 @@ class SteppedClock:
         return self.now
 
 
-def test_a_component_that_was_not_used_yet_is_unknown_and_counts_as_healthy() -> None:
+def test_unused_component_is_unknown_and_counts_as_healthy() -> None:
     snapshot = Health(SteppedClock()).snapshot()
     assert dict(snapshot.components) == {name: ComponentHealth("unknown", NOON) for name in COMPONENTS}
     assert COMPONENTS == ("store", "queue", "github", "claude", "prompts", "settings", "webhooks")
     assert snapshot.overall == "healthy"
 
 
-def test_trouble_says_what_is_wrong_since_when_and_what_to_do() -> None:
+def test_problem_has_message_time_and_remedy() -> None:
     health = Health(SteppedClock())
     health.report_problem("claude", "401: invalid key", "set claude.api_key")
     assert health.snapshot().components["claude"] == ComponentHealth(
@@ -39,7 +38,7 @@ def test_trouble_says_what_is_wrong_since_when_and_what_to_do() -> None:
     )
 
 
-def test_since_is_kept_while_the_state_stays_and_the_words_are_renewed() -> None:
+def test_since_changes_only_with_the_state() -> None:
     health = Health(SteppedClock())
     health.report_problem("github", "503", "wait")
     health.report_problem("github", "502", "wait on")
@@ -51,7 +50,7 @@ def test_since_is_kept_while_the_state_stays_and_the_words_are_renewed() -> None
     assert health.snapshot().components["github"] == ComponentHealth("healthy", NOON + timedelta(minutes=3))
 
 
-def test_a_probe_that_sees_less_does_not_outdo_what_a_use_saw() -> None:
+def test_weak_probe_does_not_replace_the_result_of_a_recent_use() -> None:
     now = [NOON]
     health = Health(lambda: now[0])
     health.report_problem("claude", "400: credit balance is too low", "add credit")
@@ -62,16 +61,14 @@ def test_a_probe_that_sees_less_does_not_outdo_what_a_use_saw() -> None:
         "degraded", NOON, "400: credit balance is too low", "add credit"
     )
     now[0] += timedelta(seconds=1)
-    health.probe_ok("claude")  # nobody has tried for so long that the probe is all there is
+    health.probe_ok("claude")  # the last use is too old to outweigh the probe
     assert health.snapshot().components["claude"].state == "healthy"
     health.report_problem("claude", "429", "wait", by_probe=True)
-    health.report_problem(
-        "claude", "401", "set claude.api_key", by_probe=True
-    )  # nor does what a use once saw stand against it
+    health.report_problem("claude", "401", "set claude.api_key", by_probe=True)  # an old use does not outweigh it
     assert health.snapshot().components["claude"].message == "401"
 
 
-def test_a_use_that_works_ends_what_a_use_saw_at_once() -> None:
+def test_successful_use_ends_a_problem_at_once() -> None:
     health = Health(lambda: NOON)
     health.report_problem("claude", "529", "wait")
     health.ok("claude")
@@ -81,7 +78,7 @@ def test_a_use_that_works_ends_what_a_use_saw_at_once() -> None:
     assert health.snapshot().components["claude"].state == "healthy"
 
 
-def test_a_use_that_had_begun_before_the_trouble_does_not_end_it() -> None:
+def test_use_begun_before_a_problem_does_not_end_it() -> None:
     health = Health(SteppedClock())
     begun_at = health.moment()
     health.report_problem("claude", "the hourly budget is used up", "raise it")
@@ -91,7 +88,7 @@ def test_a_use_that_had_begun_before_the_trouble_does_not_end_it() -> None:
     assert health.snapshot().components["claude"].state == "healthy"
 
 
-def test_a_worse_state_begins_anew() -> None:
+def test_worse_state_resets_since() -> None:
     health = Health(SteppedClock())
     health.report_problem("store", "slow", "look")
     health.report_problem("store", "disk full", "make room", severity="unhealthy")
@@ -99,7 +96,7 @@ def test_a_worse_state_begins_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("troubles", "overall"),
+    ("problems", "overall"),
     [
         ([], "healthy"),
         ([("github", "degraded")], "degraded"),
@@ -108,17 +105,17 @@ def test_a_worse_state_begins_anew() -> None:
     ],
     ids=["nothing", "one degraded", "store", "both"],
 )
-def test_the_worst_component_decides_the_whole(
-    troubles: Sequence[tuple[Component, Severity]], overall: Overall
+def test_overall_state_is_that_of_the_worst_component(
+    problems: Sequence[tuple[Component, Severity]], overall: Overall
 ) -> None:
     health = Health(SteppedClock())
     health.ok("queue")
-    for component, severity in troubles:
+    for component, severity in problems:
         health.report_problem(component, "m", "r", severity=severity)
     assert health.snapshot().overall == overall
 
 
-def test_a_component_that_is_another_by_now_counts_as_not_used_yet() -> None:
+def test_forgotten_component_is_unknown() -> None:
     health = Health(SteppedClock())
     health.report_problem("github", "401: bad credentials", "give a token")
     health.forget("github")
@@ -127,14 +124,14 @@ def test_a_component_that_is_another_by_now_counts_as_not_used_yet() -> None:
     assert health.snapshot().components["github"].state == "healthy"
 
 
-def test_a_snapshot_does_not_change_afterwards() -> None:
+def test_snapshot_is_immutable() -> None:
     health = Health(SteppedClock())
     before = health.snapshot()
     health.report_problem("store", "disk full", "make room", severity="unhealthy")
     assert before.overall == "healthy"
 
 
-def test_every_thread_may_tell_how_it_went() -> None:
+def test_threads_report_concurrently() -> None:
     health = Health(SteppedClock())
 
     def use(component: Component) -> None:
@@ -151,7 +148,7 @@ def test_every_thread_may_tell_how_it_went() -> None:
     assert {component.state for component in health.snapshot().components.values()} == {"degraded"}
 
 
-def test_the_log_says_when_nothing_can_be_taken_in_and_when_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_unhealthy_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     health = Health(SteppedClock())
     for message in ("locked", "still locked"):
         health.report_problem("store", message, "stop the other program", severity="unhealthy")

@@ -1,4 +1,4 @@
-"""Payloads without a part, or with null in its place: worked on, ignored with a reason, or refused at the door."""
+"""Payloads with a missing or null field: processed, ignored with a reason, or rejected by the receiver."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ PAYLOADS = tuple(
     for name in recorded.names()
     if recorded.load(name).event in REQUIRED_OBJECTS and (name.startswith("demo/") or name.count(".") == 1)
 )
-"""All that the demo tells, and the first recorded one of each event and action."""
+"""All payloads of the demo, and the first recorded one of each event and action."""
 
-ALWAYS_THERE = frozenset(
+REQUIRED_BY_WORKER = frozenset(
     (
         *("sender.login", "sender.id", "repository.private", "issue.title", "issue.user.login", "comment.user.login"),
         *("pull_request.title", "pull_request.user.login", "pull_request.head", "pull_request.head.sha"),
@@ -43,41 +43,46 @@ ALWAYS_THERE = frozenset(
         *("workflow_run.actor.login", "workflow_run.triggering_actor.login"),
     )
 )
-"""Parts that GitHub never leaves away. The door need not read them; the worker names the one that is missing."""
+"""Fields that GitHub always sends. The receiver does not check them; the worker's error names the missing one."""
 
-DEEPEST = 3
-ADDRESS = ("url", "_id", "href")
-GIVEN = settings().model_copy(update={"repositories": (Repository(name="*/*", events=tuple(REQUIRED_OBJECTS)),)})
+MAX_DEPTH = 3
+URL_SUFFIXES = ("url", "_id", "href")
+SETTINGS = settings().model_copy(update={"repositories": (Repository(name="*/*", events=tuple(REQUIRED_OBJECTS)),)})
 
 
-def incomplete(whole: dict[str, Any], depth: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What was done to it, and the payload: each key away, and each with null, one at a time."""
-    for key, value in whole.items():
-        if key.endswith(ADDRESS):
+def incomplete_payloads(complete: dict[str, Any], depth: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each change and the changed payload: every key removed, and every value null, one at a time."""
+    for key, value in complete.items():
+        if key.endswith(URL_SUFFIXES):
             continue
-        yield f"without {key}", {other: part for other, part in whole.items() if other != key}
-        yield f"null as {key}", {**whole, key: None}
-        if isinstance(value, dict) and depth < DEEPEST:
-            yield from ((f"{told} in {key}", {**whole, key: part}) for told, part in incomplete(value, depth + 1))
+        yield f"without {key}", {other: part for other, part in complete.items() if other != key}
+        yield f"null as {key}", {**complete, key: None}
+        if isinstance(value, dict) and depth < MAX_DEPTH:
+            yield from (
+                (f"{change} in {key}", {**complete, key: part})
+                for change, part in incomplete_payloads(value, depth + 1)
+            )
 
 
-def to_its_end(told: recorded.Recorded, payload: dict[str, Any], state: State) -> None:
-    """The way to Claude, as far as it goes. Only our own errors may end it, and those of its shape at the door."""
-    table, body = RepositoryTable(GIVEN), json.dumps(payload).encode()
+def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: State) -> None:
+    """Process a payload up to the rendered prompt; only errors of HLS and rejections by the receiver may end it."""
+    table, body = RepositoryTable(SETTINGS), json.dumps(payload).encode()
     try:
-        sipped = parse_envelope(body)
-        check_payload(told.event, sipped)
+        envelope = parse_envelope(body)
+        check_payload(payload_file.event, envelope)
     except PayloadError:
         return
-    at_the_door = route(from_envelope(told.event, sipped), settings=GIVEN, table=table, catalogue=library(), bot=HLS)
-    if isinstance(at_the_door, Ignored):
+    first_result = route(
+        from_envelope(payload_file.event, envelope), settings=SETTINGS, table=table, catalogue=library(), bot=HLS
+    )
+    if isinstance(first_result, Ignored):
         return
-    event = parse_event(told.event, "guid", body)
-    rule = route(from_event(event), settings=GIVEN, table=table, catalogue=library(), bot=HLS)
-    whole = parse_event(told.event, "guid", told.body)
-    if not isinstance(rule, Rule) or replace(event, payload={}) == replace(whole, payload={}):
-        return  # the shipped prompts for these events read nothing else of a payload
-    handler = handler_for(told.event)
+    event = parse_event(payload_file.event, "guid", body)
+    rule = route(from_event(event), settings=SETTINGS, table=table, catalogue=library(), bot=HLS)
+    complete = parse_event(payload_file.event, "guid", payload_file.body)
+    if not isinstance(rule, Rule) or replace(event, payload={}) == replace(complete, payload={}):
+        return  # the prompts read nothing else, so the result is that of the complete payload
+    handler = handler_for(payload_file.event)
     with suppress(HlsError):
         reader = SandboxReader(state, event.repository.full_name)
         facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
@@ -88,17 +93,17 @@ def to_its_end(told: recorded.Recorded, payload: dict[str, Any], state: State) -
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
-def test_a_payload_without_a_part_that_is_optional_comes_to_a_sound_end(name: str) -> None:
-    told = recorded.load(name)
+def test_payload_without_an_optional_field_is_processed_or_ignored(name: str) -> None:
+    payload_file = recorded.load(name)
     state = State()
-    for earlier in (*recorded.before(name), told):
+    for earlier in (*recorded.before(name), payload_file):
         state.plant(earlier.event, earlier.payload)
-    whole = {key: value for key, value in told.payload.items() if key not in ("organization", "enterprise")}
-    broken: list[str] = []
-    for done, payload in incomplete(whole):
+    complete = {key: value for key, value in payload_file.payload.items() if key not in ("organization", "enterprise")}
+    errors: list[str] = []
+    for change, payload in incomplete_payloads(complete):
         try:
-            to_its_end(told, payload, state)
+            process(payload_file, payload, state)
         except PayloadError as exc:
-            if str(exc).split(": ")[1] not in ALWAYS_THERE:
-                broken.append(f"{done}: {exc}")
-    assert broken == []
+            if str(exc).split(": ")[1] not in REQUIRED_BY_WORKER:
+                errors.append(f"{change}: {exc}")
+    assert errors == []

@@ -1,4 +1,4 @@
-"""A job: results that are remembered, turns that are waited for, and the points where it stops."""
+"""A job: checkpoints, waiting for slots, and the points where it stops."""
 
 from __future__ import annotations
 
@@ -18,92 +18,92 @@ from tests.work.world import GUID, MakeWorld, World
 COUNT = Codec("count", 1, TypeAdapter(int))
 
 
-def never() -> int:
-    pytest.fail("this must not be done")
+def fail_if_called() -> int:
+    pytest.fail("this function must not be called")
 
 
-def stopped(one: World) -> Job:
-    one.accept()
-    job = one.job()
-    one.stopping = True
+def make_stopping_job(world: World) -> Job:
+    world.accept()
+    job = world.job()
+    world.stopping = True
     return job
 
 
-def test_a_step_is_done_once(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+def test_step_runs_once(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
     assert job.once(COUNT, 0, lambda: 7) == 7
-    one.store.checkpoints.save(job.lease, *job.take_pending())
-    later = replace(job, steps=one.store.checkpoints.load(GUID))
-    assert later.once(COUNT, 0, never) == 7
+    world.store.checkpoints.save(job.lease, *job.take_pending())
+    later = replace(job, steps=world.store.checkpoints.load(GUID))
+    assert later.once(COUNT, 0, fail_if_called) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
 
 
-def test_what_was_done_and_noted_is_kept_before_the_next_write_on_github(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
     job.note(RULE, 0, "settings.yaml:3 lets it in")
     job.once(COUNT, 0, lambda: 7)
-    assert one.store.checkpoints.load(GUID) == {}
+    assert world.store.checkpoints.load(GUID) == {}
     job.wait_for_slot()
-    assert one.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
     assert job.take_pending() == ()
 
 
-def test_what_was_done_is_kept_by_a_turn_that_has_to_be_waited_for(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
-    one.store.rate_limiter.hold(GITHUB_RATE_LIMIT, one.store.now() + timedelta(hours=1))
+def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
+    world.store.rate_limiter.hold(GITHUB_RATE_LIMIT, world.store.now() + timedelta(hours=1))
     job.once(COUNT, 0, lambda: 7)
     with pytest.raises(Postponed):
         job.wait_for_slot()
-    assert one.store.checkpoints.load(GUID).keys() == {("count", 0)}
+    assert world.store.checkpoints.load(GUID).keys() == {("count", 0)}
 
 
-def test_what_was_done_is_kept_before_claude_is_asked_and_at_each_write_on_github(make_world: MakeWorld) -> None:
-    one = make_world()
-    kept: list[tuple[str, list[str]]] = []
+def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
+    world = make_world()
+    checkpoints: list[tuple[str, list[str]]] = []
 
-    def look(what: str) -> None:
-        kept.append((what, sorted(name for name, _ in one.store.checkpoints.load(GUID))))
+    def record_checkpoints(what: str) -> None:
+        checkpoints.append((what, sorted(name for name, _ in world.store.checkpoints.load(GUID))))
 
-    one.github.meanwhile = one.claude.meanwhile = look
-    one.accept()
-    one.run()
+    world.github.on_call = world.claude.on_call = record_checkpoints
+    world.accept()
+    world.run()
     analysed = ["ask", "gather", "route"]
-    assert kept == [
+    assert checkpoints == [
         ("issue 1", []),
         ("ask", ["gather", "route"]),
         ("issue 1", analysed),
         ("write labels", ["ask", "before", "gather", "route"]),
         ("write comment", ["apply", "ask", "before", "gather", "route", "writing"]),
     ]
-    assert len(one.store.checkpoints.load(GUID)) == 7
+    assert len(world.store.checkpoints.load(GUID)) == 7
 
 
 @pytest.mark.parametrize(
-    "end",
+    "error",
     [
-        pytest.param(Postponed("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="that has to wait"),
-        pytest.param(Superseded("a newer push came"), id="that is overtaken"),
-        pytest.param(Permanent("403"), id="that fails"),
+        pytest.param(Postponed("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="postponed"),
+        pytest.param(Superseded("a newer push came"), id="superseded"),
+        pytest.param(Permanent("403"), id="failed"),
     ],
 )
-def test_a_note_is_kept_by_the_end_of_a_part(make_world: MakeWorld, end: Exception) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+def test_note_is_saved_when_a_phase_ends_with_an_error(make_world: MakeWorld, error: Exception) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
     with suppress(Postponed, Superseded, Permanent), job.recorded("analysis"):
         job.note(RULE, 0, "settings.yaml:3 lets it in")
-        raise end
-    assert one.store.checkpoints.load(GUID).keys() == {("route", 0)}
+        raise error
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0)}
 
 
-class Over:
-    """A lease that has ended by this machine's clock; the database was not asked."""
+class LostLeases:
+    """Leases that have all ended by the local clock."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         raise LeaseLost("over")
@@ -112,113 +112,113 @@ class Over:
         self.require(lease)
 
 
-def test_a_worker_whose_lease_ran_out_begins_no_step_no_call_and_no_write(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = replace(one.job(), context=replace(one.tools(), leases=Over()))
+def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = replace(world.job(), context=replace(world.tools(), leases=LostLeases()))
     with pytest.raises(LeaseLost):
-        job.once(COUNT, 0, never)
+        job.once(COUNT, 0, fail_if_called)
     with pytest.raises(LeaseLost):
-        job.wait_in_place(never)
+        job.wait_in_place(fail_if_called)
     with pytest.raises(LeaseLost):
         job.wait_for_slot()
     with pytest.raises(LeaseLost):
         job.check_lease()
 
 
-def test_a_service_that_stops_begins_no_step(make_world: MakeWorld) -> None:
-    one = make_world()
+def test_stopping_service_begins_no_step(make_world: MakeWorld) -> None:
+    world = make_world()
     with pytest.raises(Postponed, match="the service is stopping"):
-        stopped(one).once(COUNT, 0, never)
-    assert one.store.checkpoints.load(GUID) == {}
+        make_stopping_job(world).once(COUNT, 0, fail_if_called)
+    assert world.store.checkpoints.load(GUID) == {}
 
 
-def test_a_service_that_stops_takes_no_turn(make_world: MakeWorld) -> None:
-    job = stopped(make_world())
+def test_stopping_service_takes_no_slot(make_world: MakeWorld) -> None:
+    job = make_stopping_job(make_world())
     with pytest.raises(Postponed, match="the service is stopping"):
-        job.wait_in_place(never)
+        job.wait_in_place(fail_if_called)
     with pytest.raises(Postponed, match="the service is stopping"):
         job.wait_for_slot()
 
 
 @pytest.mark.parametrize(
-    ("during", "asked_of_github", "asked_of_claude"),
+    ("calls_before_stop", "github_calls", "claude_calls"),
     [
         (1, ["issue 1"], 0),
         (2, ["issue 1", "issue 1"], 1),
         (3, ["issue 1", "issue 1", "write labels"], 1),
     ],
-    ids=["gathering", "looking once more", "labelling"],
+    ids=["gathering", "reading before posting", "labelling"],
 )
-def test_a_service_that_stops_ends_its_step_and_does_nothing_after_it(
-    make_world: MakeWorld, during: int, asked_of_github: list[str], asked_of_claude: int
+def test_stopping_service_ends_after_the_current_step(
+    make_world: MakeWorld, calls_before_stop: int, github_calls: list[str], claude_calls: int
 ) -> None:
-    one = make_world()
+    world = make_world()
 
     def stop(_what: str) -> None:
-        one.stopping = len(one.github.asked) >= during
+        world.stopping = len(world.github.calls) >= calls_before_stop
 
-    one.github.meanwhile = stop
-    one.accept()
-    assert one.run() is None
-    assert (one.github.asked, len(one.claude.asked)) == (asked_of_github, asked_of_claude)
-    assert (one.row().state, one.row().failures) == ("queued", 0)
+    world.github.on_call = stop
+    world.accept()
+    assert world.run() is None
+    assert (world.github.calls, len(world.claude.asked)) == (github_calls, claude_calls)
+    assert (world.row().state, world.row().failures) == ("queued", 0)
 
 
 @pytest.mark.parametrize(
-    ("wait_s", "waiting_for", "waits_here"),
+    ("wait_s", "waiting_for", "is_in_place"),
     [(1.0, None, True), (-1.0, None, True), (10.0, None, False), (1.0, "claude", False)],
-    ids=["near", "over already", "far", "held up"],
+    ids=["near", "in the past", "far", "held"],
 )
-def test_only_a_near_turn_that_nothing_holds_up_is_waited_for_in_place(
-    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, waits_here: bool
+def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
+    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
 ) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
-    turns = [Postponed("not yet", at=one.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
+    world = make_world()
+    world.accept()
+    job = world.job()
+    postponements = [Postponed("not yet", at=world.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
 
-    def take() -> str:
-        if turns:
-            raise turns.pop()
+    def take_slot() -> str:
+        if postponements:
+            raise postponements.pop()
         return "taken"
 
-    if waits_here:
-        assert job.wait_in_place(take) == "taken"
-        assert [0 < pause_s <= 1.0 for pause_s in one.paused_s] == [True]
+    if is_in_place:
+        assert job.wait_in_place(take_slot) == "taken"
+        assert [0 < pause_s <= 1.0 for pause_s in world.paused_s] == [True]
     else:
         with pytest.raises(Postponed, match="not yet"):
-            job.wait_in_place(take)
-        assert one.paused_s == []
+            job.wait_in_place(take_slot)
+        assert world.paused_s == []
 
 
-def test_a_turn_that_comes_after_the_end_of_the_service_is_not_taken(make_world: MakeWorld) -> None:
-    one = make_world()
-    one.accept()
-    job = one.job()
+def test_slot_is_not_taken_after_the_service_stopped(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
 
-    def take() -> int:
-        if one.stopping:
-            never()
-        raise Postponed("not yet", at=one.store.now() + timedelta(seconds=1))
+    def take_slot() -> int:
+        if world.stopping:
+            fail_if_called()
+        raise Postponed("not yet", at=world.store.now() + timedelta(seconds=1))
 
-    def told_to_end(_seconds: float) -> None:
-        one.stopping = True
+    def stop_during_pause(_seconds: float) -> None:
+        world.stopping = True
 
     with pytest.raises(Postponed, match="the service is stopping"):
-        replace(job, context=replace(job.context, pause=told_to_end)).wait_in_place(take)
-    assert one.stopping
+        replace(job, context=replace(job.context, pause=stop_during_pause)).wait_in_place(take_slot)
+    assert world.stopping
 
 
-def test_nothing_is_read_while_github_is_left_alone(make_world: MakeWorld) -> None:
-    one = make_world()
-    until = one.store.now() + timedelta(hours=1)
-    one.store.rate_limiter.hold("github", until)
-    one.accept()
+def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
+    world = make_world()
+    until = world.store.now() + timedelta(hours=1)
+    world.store.rate_limiter.hold("github", until)
+    world.accept()
     with pytest.raises(Postponed) as raised:
-        one.job().before_reads()
+        world.job().before_reads()
     assert raised.value.at == until
-    one.accept(guid="second", thread=7)
-    assert one.run() is None
-    assert one.github.asked == []
-    assert (one.row("second").state, one.row("second").due_at) == ("queued", until)
+    world.accept(guid="second", number=7)
+    assert world.run() is None
+    assert world.github.calls == []
+    assert (world.row("second").state, world.row("second").due_at) == ("queued", until)

@@ -1,4 +1,4 @@
-"""The prompt library of some settings, and the recorded facts that it is checked with."""
+"""The settings that a prompt library depends on, and the stored facts that check it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.settings.files import SMALLEST, VARIABLES, load
         "    prompts: {use: {issues.opened: issues/analyze}}",
     ],
 )
-def test_a_change_that_leads_to_another_library_is_seen(tmp_path: Path, text: str) -> None:
+def test_library_basis_changes_with_the_prompt_settings(tmp_path: Path, text: str) -> None:
     assert library_basis(load(tmp_path, f"{SMALLEST}{text}\n")) != library_basis(load(tmp_path, SMALLEST))
 
 
-def test_a_credential_changes_no_library(tmp_path: Path) -> None:
+def test_library_basis_does_not_depend_on_credentials(tmp_path: Path) -> None:
     other = load(tmp_path, SMALLEST, {**VARIABLES, "GITHUB_TOKEN": "another-github-token"})
     assert library_basis(other) == library_basis(load(tmp_path, SMALLEST))
 
@@ -33,7 +33,7 @@ def test_a_credential_changes_no_library(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "event_name", ["issues", "pull_request", "pull_request_review", "workflow_run", "release", "push"]
 )
-def test_stored_facts_are_those_that_the_handler_gathers_now(event_name: str) -> None:
+def test_stored_facts_are_up_to_date(event_name: str) -> None:
     stored = json.loads((FACTS / f"{event_name}.json").read_text(encoding="utf-8"))
     assert stored == recorded_facts(event_name), "run python -m hls_handler.sandbox.samples"
 

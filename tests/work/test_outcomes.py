@@ -1,4 +1,4 @@
-"""Waiting at the door for the end of a delivery."""
+"""Requests that wait for the result of their delivery."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hls_handler.work.workers import AwaitedDeliveries
 DONE = Finished("72d3162e", "done", "commented")
 
 
-def test_a_worker_thread_tells_everyone_who_waits_for_the_delivery() -> None:
+def test_result_from_a_worker_thread_reaches_all_waiting_requests() -> None:
     async def wait() -> list[Finished]:
         outcomes = AwaitedDeliveries()
         first, second = outcomes.expect(DONE.guid), outcomes.expect(DONE.guid)
-        teller = threading.Thread(target=outcomes.resolve, args=(DONE,))
-        teller.start()
-        told = [await first, await second]
-        teller.join()
-        return told
+        thread = threading.Thread(target=outcomes.resolve, args=(DONE,))
+        thread.start()
+        received = [await first, await second]
+        thread.join()
+        return received
 
     assert asyncio.run(wait()) == [DONE, DONE]
 
 
-def test_another_delivery_tells_nothing() -> None:
+def test_result_of_another_delivery_has_no_effect() -> None:
     async def wait() -> bool:
         outcomes = AwaitedDeliveries()
         future = outcomes.expect("other")
@@ -38,46 +38,46 @@ def test_another_delivery_tells_nothing() -> None:
     assert asyncio.run(wait()) is False
 
 
-def test_who_stopped_waiting_is_forgotten() -> None:
-    async def wait() -> dict[str, list[asyncio.Future[Finished]]]:
+def test_cancelled_request_is_removed() -> None:
+    async def wait() -> list[str]:
         outcomes = AwaitedDeliveries()
-        future = outcomes.expect(DONE.guid)
-        future.cancel()
+        outcomes.expect(DONE.guid).cancel()
         await asyncio.sleep(0)
         outcomes.resolve(DONE)
-        return outcomes._expected
+        outcomes.mark_committed([Accepted("queued", "queued", DONE.guid)])
+        return look_up(outcomes, in_store=[DONE])
 
-    assert asyncio.run(wait()) == {}
+    assert asyncio.run(wait()) == []
 
 
-def looking(outcomes: AwaitedDeliveries, *, in_store: Collection[Finished]) -> list[str]:
-    """What the store was asked about."""
-    asked: list[str] = []
+def look_up(outcomes: AwaitedDeliveries, *, in_store: Collection[Finished]) -> list[str]:
+    """Look the waiting deliveries up; returns the queried GUIDs."""
+    queried: list[str] = []
 
-    def ends(guids: Collection[str]) -> list[Finished]:
-        asked.extend(guids)
+    def find_finished(guids: Collection[str]) -> list[Finished]:
+        queried.extend(guids)
         return [finished for finished in in_store if finished.guid in guids]
 
-    outcomes.poll(ends)
-    return asked
+    outcomes.poll(find_finished)
+    return queried
 
 
-def test_an_end_on_another_machine_is_found_in_the_store() -> None:
+def test_result_from_another_process_is_found_in_the_database() -> None:
     async def wait() -> Finished:
         outcomes = AwaitedDeliveries()
         future = outcomes.expect(DONE.guid)
         outcomes.mark_committed([Accepted("queued", "queued", DONE.guid)])
-        assert looking(outcomes, in_store=[DONE]) == [DONE.guid]
+        assert look_up(outcomes, in_store=[DONE]) == [DONE.guid]
         return await future
 
     assert asyncio.run(wait()) == DONE
 
 
-def test_how_a_delivery_ended_before_it_was_sent_again_is_not_its_end() -> None:
+def test_earlier_result_of_a_redelivered_delivery_is_not_used() -> None:
     async def wait() -> bool:
         outcomes = AwaitedDeliveries()
         future = outcomes.expect(DONE.guid)
-        assert looking(outcomes, in_store=[Finished(DONE.guid, "dead", "of the first time")]) == []
+        assert look_up(outcomes, in_store=[Finished(DONE.guid, "dead", "of the first time")]) == []
         await asyncio.sleep(0)
         done = future.done()
         future.cancel()
@@ -86,13 +86,13 @@ def test_how_a_delivery_ended_before_it_was_sent_again_is_not_its_end() -> None:
     assert asyncio.run(wait()) is False
 
 
-def test_the_store_is_not_asked_when_nobody_waits() -> None:
+def test_database_is_not_queried_without_waiting_requests() -> None:
     async def wait() -> list[str]:
         outcomes = AwaitedDeliveries()
         future = outcomes.expect(DONE.guid)
-        outcomes.mark_committed([Accepted("queued", "queued", DONE.guid), Accepted("queued", "queued", "nobody's")])
+        outcomes.mark_committed([Accepted("queued", "queued", DONE.guid), Accepted("queued", "queued", "not-waiting")])
         future.cancel()
         await asyncio.sleep(0)
-        return looking(outcomes, in_store=[DONE])
+        return look_up(outcomes, in_store=[DONE])
 
     assert asyncio.run(wait()) == []

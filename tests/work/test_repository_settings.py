@@ -1,4 +1,4 @@
-"""A repository's own settings in a delivery's work: asked for, remembered, laid over, and told of when wrong."""
+"""Repository settings in the pipeline: read, stored, merged with the settings, and reported if they are invalid."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.prompting.samples import BASE, FAMILIES, write
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.work.world import BUG, GUID, MakeWorld, World, library, settings
 
-AT = "master:.github/hls.yaml"
-HEEDING = {"repository_settings": True}
+FILE_KEY = "master:.github/hls.yaml"
+FEATURES = {"repository_settings": True}
 DONE = "added bug, priority-low, difficulty-easy; commented"
 
 
@@ -27,19 +27,21 @@ def file(text: str, sha: str = "c0ffee") -> FileAtRef:
     return FileAtRef("file", sha, text.encode())
 
 
-def having(make_world: MakeWorld, text: str | None, *replies: object, given: Settings | None = None) -> World:
-    one = make_world(*replies, given=given or settings(features=HEEDING))
+def make_world_with_file(
+    make_world: MakeWorld, text: str | None, *replies: object, given: Settings | None = None
+) -> World:
+    world = make_world(*replies, given=given or settings(features=FEATURES))
     if text is not None:
-        one.github.files_at[AT] = file(text)
-    one.accept()
-    return one
+        world.github.files_at[FILE_KEY] = file(text)
+    world.accept()
+    return world
 
 
-def asked_for_the_file(one: World) -> list[str]:
-    return [call for call in one.github.asked if call.startswith("find_file")]
+def file_requests(world: World) -> list[str]:
+    return [call for call in world.github.calls if call.startswith("find_file")]
 
 
-def own_prompts(folder: Path) -> Library:
+def make_prompts(folder: Path) -> Library:
     front = "---\ndescription: x\non: [issues.opened]\nreply: issue_analysis\n---\n"
     files = {"issues/brief.j2": f"{front}Briefly: {{{{ issue.title }}}}\n"}
     files["issues/analyze.j2"] = f"{front}At length: {{{{ issue.title }}}}\n"
@@ -47,33 +49,33 @@ def own_prompts(folder: Path) -> Library:
     return load_library(written, families=FAMILIES, chosen=frozenset({"issues.opened"}))
 
 
-def offering_a_choice() -> Settings:
-    """Two prompts for one event, of which the operator takes one."""
+def settings_with_two_prompts() -> Settings:
+    """Settings with two prompts for one event, of which the operator chose one."""
     prompts = Prompts(use={"issues.opened": "issues/analyze"})
-    return settings(features=HEEDING).model_copy(update={"prompts": prompts})
+    return settings(features=FEATURES).model_copy(update={"prompts": prompts})
 
 
-# --- what it says --------------------------------------------------------------------------------------------------
+# --- content -------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_file_the_operators_settings_hold(make_world: MakeWorld) -> None:
-    one = having(make_world, None)
-    assert one.run() == Finished(GUID, "done", DONE)
-    assert asked_for_the_file(one) == ["find_file .github/hls.yaml master"]
-    assert load_report(one.store, one.row()).own_settings is None
+def test_settings_of_the_operator_apply_without_a_file(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, None)
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert file_requests(world) == ["find_file .github/hls.yaml master"]
+    assert load_report(world.store, world.row()).own_settings is None
 
 
-def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(make_world: MakeWorld) -> None:
-    one = having(make_world, "# ours\nfeatures:\n  auto_commenting: false\n")
-    assert one.run() == Finished(
+def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "# ours\nfeatures:\n  auto_commenting: false\n")
+    assert world.run() == Finished(
         GUID,
         "done",
         "added bug, priority-low, difficulty-easy; "
         "comments are switched off by .github/hls.yaml:3 (features.auto_commenting)",
     )
-    assert one.github.comments == {}
+    assert world.github.comments == {}
     assert "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
-        format_report(load_report(one.store, one.row()))
+        format_report(load_report(world.store, world.row()))
     )
 
 
@@ -95,134 +97,138 @@ def test_comments_that_it_switches_off_are_not_written_and_its_line_is_named(mak
         ),
     ],
 )
-def test_an_event_that_it_leaves_alone_is_ignored_and_costs_nothing(
+def test_event_that_the_file_disables_is_ignored_without_a_call(
     make_world: MakeWorld, text: str, kind: str, reason: str
 ) -> None:
-    one = having(make_world, text)
-    assert one.run() == Finished(GUID, "ignored", reason)
-    assert (one.row().reason_kind, one.claude.asked) == (kind, [])
+    world = make_world_with_file(make_world, text)
+    assert world.run() == Finished(GUID, "ignored", reason)
+    assert (world.row().reason_kind, world.claude.asked) == (kind, [])
 
 
-def test_an_ignored_event_is_looked_at_anew_when_it_is_redelivered(make_world: MakeWorld) -> None:
-    one = having(make_world, "enabled: false")
-    one.run()
-    one.github.files_at.clear()
-    one.later(301)
-    one.accept()
-    assert one.run() == Finished(GUID, "done", DONE)
+def test_redelivered_ignored_event_reads_the_file_again(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false")
+    world.run()
+    world.github.files_at.clear()
+    world.advance(301)
+    world.accept()
+    assert world.run() == Finished(GUID, "done", DONE)
 
 
-def test_rule_23_it_cannot_let_in_what_the_operator_keeps_out(make_world: MakeWorld) -> None:
-    given = settings(features=HEEDING)
+def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(make_world: MakeWorld) -> None:
+    given = settings(features=FEATURES)
     entry = given.repositories[0].model_copy(update={"events": ("pull_request",)})
-    one = having(
+    world = make_world_with_file(
         make_world,
         "prompts: {use: {issues.opened: issues/analyze}}",
         given=given.model_copy(update={"repositories": (entry,)}),
     )
-    assert one.run() is not None
-    assert (one.row().reason_kind, one.github.asked) == ("event not enabled", [])
+    assert world.run() is not None
+    assert (world.row().reason_kind, world.github.calls) == ("event not enabled", [])
 
 
-def test_it_chooses_among_the_operators_prompts_and_how_comments_are_written(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
-    one = having(
-        make_world, "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n", given=offering_a_choice()
+def test_file_chooses_one_of_the_prompts_of_the_operator(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world_with_file(
+        make_world,
+        "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",
+        given=settings_with_two_prompts(),
     )
-    one.prompts = own_prompts(tmp_path)
-    one.run()
-    assert [asked.prompt.name for asked in one.claude.asked] == ["issues/brief"]
-    assert load_report(one.store, one.row()).rule == (
+    world.prompts = make_prompts(tmp_path)
+    world.run()
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/brief"]
+    assert load_report(world.store, world.row()).rule == (
         f".github/hls.yaml:1 (prompts.use.issues) chooses {tmp_path}/prompts/issues/brief.j2 for issues.opened"
     )
 
 
-def test_the_operator_can_switch_all_of_it_off(make_world: MakeWorld) -> None:
-    one = having(make_world, "enabled: false", given=settings(features={"repository_settings": False}))
-    assert one.run() == Finished(GUID, "done", DONE)
-    assert asked_for_the_file(one) == []
+def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false", given=settings(features={"repository_settings": False}))
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert file_requests(world) == []
 
 
-# --- reading it ----------------------------------------------------------------------------------------------------
+# --- reading -------------------------------------------------------------------------------------------------------
 
 
-def test_rule_23_only_the_default_branch_counts(make_world: MakeWorld) -> None:
-    """A pull request may bring whatever file it likes."""
-    one = having(make_world, None)
-    one.github.files_at["changes:.github/hls.yaml"] = file("features: {auto_commenting: false}")
-    assert one.run() == Finished(GUID, "done", DONE)
-    assert asked_for_the_file(one) == ["find_file .github/hls.yaml master"]
+def test_rule_23_only_the_file_of_the_default_branch_is_read(make_world: MakeWorld) -> None:
+    """A pull request can contain any file."""
+    world = make_world_with_file(make_world, None)
+    world.github.files_at["changes:.github/hls.yaml"] = file("features: {auto_commenting: false}")
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert file_requests(world) == ["find_file .github/hls.yaml master"]
 
 
-def test_it_is_asked_for_once_in_five_minutes(make_world: MakeWorld) -> None:
-    one = having(make_world, None)
-    one.run()
-    one.github.files_at[AT] = file("enabled: false")
-    one.later(290)
-    one.accept(guid="g2")
-    assert one.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date")
-    one.later(20)
-    one.accept(guid="g3")
-    assert (one.run() or Finished("", "dead", "")).state == "ignored"
-    assert len(asked_for_the_file(one)) == 2
+def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, None)
+    world.run()
+    world.github.files_at[FILE_KEY] = file("enabled: false")
+    world.advance(290)
+    world.accept(guid="g2")
+    assert world.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date")
+    world.advance(20)
+    world.accept(guid="g3")
+    assert world.finish().state == "ignored"
+    assert len(file_requests(world)) == 2
 
 
-def test_a_retry_decides_as_the_first_try_did(make_world: MakeWorld) -> None:
-    one = having(make_world, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG)
-    assert one.run() is None
-    one.github.files_at.clear()
-    one.later(3600)
-    assert (one.run() or Finished("", "dead", "")).state == "done"
-    assert (one.github.comments, len(asked_for_the_file(one))) == ({}, 1)
+def test_retry_uses_the_file_of_the_first_attempt(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG)
+    assert world.run() is None
+    world.github.files_at.clear()
+    world.advance(3600)
+    assert world.finish().state == "done"
+    assert (world.github.comments, len(file_requests(world))) == ({}, 1)
 
 
-def test_a_deleted_file_holds_no_longer(make_world: MakeWorld) -> None:
-    one = having(make_world, "enabled: false")
-    one.run()
-    one.github.files_at.clear()
-    one.later(301)
-    one.accept(guid="g2")
-    assert one.run() == Finished("g2", "done", DONE)
+def test_deleted_file_no_longer_applies(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false")
+    world.run()
+    world.github.files_at.clear()
+    world.advance(301)
+    world.accept(guid="g2")
+    assert world.run() == Finished("g2", "done", DONE)
 
 
-def test_while_github_is_down_nothing_is_done_without_knowing_the_file(make_world: MakeWorld) -> None:
-    one = having(make_world, "features: {auto_commenting: false}")
-    one.github.failing.append(GITHUB_DOWN)
-    assert one.run() is None
-    assert (one.row().state, one.row().reason, one.row().analysis_status) == ("queued", str(GITHUB_DOWN), "failed")
-    assert one.claude.asked == []
+def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
+    world.github.failing.append(GITHUB_DOWN)
+    assert world.run() is None
+    assert (world.row().state, world.row().reason, world.row().analysis_status) == (
+        "queued",
+        str(GITHUB_DOWN),
+        "failed",
+    )
+    assert world.claude.asked == []
 
 
-def test_while_github_is_down_what_is_known_of_the_file_holds(make_world: MakeWorld) -> None:
-    one = having(make_world, "features: {auto_commenting: false}")
-    one.run()
-    one.later(301)
-    one.accept(guid="g2")
-    one.github.failing.append(GITHUB_DOWN)
-    assert (one.run() or Finished("", "dead", "")).state == "done"
-    assert one.github.comments == {}
-    assert load_report(one.store, one.row("g2")).own_settings == (
+def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
+    world.run()
+    world.advance(301)
+    world.accept(guid="g2")
+    world.github.failing.append(GITHUB_DOWN)
+    assert world.finish().state == "done"
+    assert world.github.comments == {}
+    assert load_report(world.store, world.row("g2")).own_settings == (
         ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub answered 502"
     )
 
 
-def test_where_the_token_may_not_read_files_the_operators_settings_hold_and_why_is_kept(make_world: MakeWorld) -> None:
-    one = having(make_world, "enabled: false")
-    one.github.failing.append(Permanent("the token lacks contents=read"))
-    assert one.run() == Finished(GUID, "done", DONE)
-    assert load_report(one.store, one.row()).own_settings == (
+def test_unreadable_file_is_ignored_and_the_reason_is_stored(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false")
+    world.github.failing.append(Permanent("the token lacks contents=read"))
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert load_report(world.store, world.row()).own_settings == (
         ".github/hls.yaml could not be read, so it is ignored: the token lacks contents=read"
     )
 
 
-# --- when it is wrong ----------------------------------------------------------------------------------------------
+# --- problems ------------------------------------------------------------------------------------------------------
 
 BROKEN = "lables: {}\n"
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("file_at_ref", "expected_text"),
     [
         (file(BROKEN), ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
         (FileAtRef("directory", "", None), ".github/hls.yaml: is a directory; a file is expected"),
@@ -233,114 +239,120 @@ BROKEN = "lables: {}\n"
     ],
     ids=["unknown key", "directory", "symlink", "submodule", "huge", "binary"],
 )
-def test_a_file_that_cannot_be_used_is_told_of_on_the_thread_at_hand(
-    make_world: MakeWorld, found: FileAtRef, told: str
+def test_invalid_file_is_reported_in_the_conversation(
+    make_world: MakeWorld, file_at_ref: FileAtRef, expected_text: str
 ) -> None:
-    one = having(make_world, None)
-    one.github.files_at[AT] = found
+    world = make_world_with_file(make_world, None)
+    world.github.files_at[FILE_KEY] = file_at_ref
     bodies: list[str] = []
-    one.github.meanwhile = lambda what: bodies.extend(one.github.comments.values()) if what == "write comment" else None
-    assert one.run() == Finished(GUID, "done", DONE)  # by the operator's settings
-    assert f"- `{told}`" in one.github.comments[1]
-    assert "The README says committ." in bodies[0]  # the fake has one comment a thread: the analysis came first
+    world.github.on_call = lambda what: (
+        bodies.extend(world.github.comments.values()) if what == "write comment" else None
+    )
+    assert world.run() == Finished(GUID, "done", DONE)  # with the operator's settings
+    assert f"- `{expected_text}`" in world.github.comments[1]
+    assert (
+        "The README says committ." in bodies[0]
+    )  # the fake has one comment for each conversation, and the analysis is written first
 
 
-def test_a_version_is_told_of_once_whatever_comes(make_world: MakeWorld) -> None:
-    one = having(make_world, BROKEN)
-    one.github.issues[7] = ISSUE
-    one.run()
-    assert "lables" in one.github.comments[1]
+def test_problem_of_a_file_version_is_reported_once(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, BROKEN)
+    world.github.issues[7] = ISSUE
+    world.run()
+    assert "lables" in world.github.comments[1]
     for number in range(2, 5):
-        one.accept(guid=f"g{number}", thread=number)
-        one.later(301)
-        one.run()
-    assert "lables" not in one.github.comments[1]  # the fake edits the one comment it has
-    one.github.files_at[AT] = file("lable: {}\n", sha="beef")
-    one.later(301)
-    one.accept(guid="g9", thread=9)
-    one.run()
-    assert "lable: unknown key" in one.github.comments[1]
+        world.accept(guid=f"g{number}", number=number)
+        world.advance(301)
+        world.run()
+    assert "lables" not in world.github.comments[1]  # the fake edits its only comment
+    world.github.files_at[FILE_KEY] = file("lable: {}\n", sha="beef")
+    world.advance(301)
+    world.accept(guid="g9", number=9)
+    world.run()
+    assert "lable: unknown key" in world.github.comments[1]
 
 
-def test_a_telling_whose_answer_was_lost_is_repeated_by_its_own_delivery_alone(make_world: MakeWorld) -> None:
-    one = having(make_world, BROKEN)
+def test_report_with_a_lost_response_is_repeated_by_its_delivery(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, BROKEN)
 
-    def lose_the_telling(what: str) -> None:
-        if what == "write comment" and one.github.comments:
-            one.github.lost_answers.append(GITHUB_DOWN)
+    def lose_report_response(what: str) -> None:
+        if what == "write comment" and world.github.comments:
+            world.github.lost_responses.append(GITHUB_DOWN)
 
-    one.github.meanwhile = lose_the_telling
-    assert one.run() is None
-    one.github.meanwhile = lambda _what: None
-    one.github.comments[1] = ""
-    one.later(60)
-    assert one.run() is not None
-    assert "lables" in one.github.comments[1]
+    world.github.on_call = lose_report_response
+    assert world.run() is None
+    world.github.on_call = lambda _what: None
+    world.github.comments[1] = ""
+    world.advance(60)
+    assert world.run() is not None
+    assert "lables" in world.github.comments[1]
 
 
-def test_the_last_good_version_holds_while_the_file_is_broken(make_world: MakeWorld) -> None:
-    one = having(make_world, "features: {auto_labeling: false}\n")
-    one.run()
-    one.github.files_at[AT] = file(BROKEN, sha="bad")
-    one.later(301)
-    one.accept(guid="g2")
-    one.run()
-    assert one.github.labels == {}
-    assert load_report(one.store, one.row("g2")).own_settings == (
+def test_last_good_version_applies_while_the_file_is_invalid(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_labeling: false}\n")
+    world.run()
+    world.github.files_at[FILE_KEY] = file(BROKEN, sha="bad")
+    world.advance(301)
+    world.accept(guid="g2")
+    world.run()
+    assert world.github.labels == {}
+    assert load_report(world.store, world.row("g2")).own_settings == (
         ".github/hls.yaml (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches "
         "off: .github/hls.yaml:1: lables: unknown key; did you mean labels?"
     )
 
 
-def test_who_has_comments_switched_off_is_told_by_the_log_alone(
+def test_problem_is_only_logged_if_comments_are_switched_off(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = having(make_world, f"{BROKEN}features: {{auto_commenting: false}}\n")
+    world = make_world_with_file(make_world, f"{BROKEN}features: {{auto_commenting: false}}\n")
     with caplog.at_level(logging.WARNING):
-        one.run()
-    assert one.github.comments == {}
+        world.run()
+    assert world.github.comments == {}
     assert [record.message for record in caplog.records] == ["the repository's own settings cannot be used"]
 
 
-def test_a_dry_run_tells_nobody_and_leaves_it_to_be_told(make_world: MakeWorld) -> None:
-    one = having(make_world, BROKEN, given=settings(features={**HEEDING, "dry_run": True}))
-    one.run()
-    assert one.github.comments == {}
-    one.settings = settings(features=HEEDING)
-    one.accept(guid="g2")
-    one.run()
-    assert "lables" in one.github.comments[1]
+def test_dry_run_leaves_the_report_to_a_later_run(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, BROKEN, given=settings(features={**FEATURES, "dry_run": True}))
+    world.run()
+    assert world.github.comments == {}
+    world.settings = settings(features=FEATURES)
+    world.accept(guid="g2")
+    world.run()
+    assert "lables" in world.github.comments[1]
 
 
 @pytest.mark.parametrize("name", ["issues/none", "pull_requests/analyze"], ids=["unknown", "of another event"])
-def test_a_prompt_that_the_operator_does_not_have_for_the_event_voids_its_line_alone(
-    make_world: MakeWorld, name: str
-) -> None:
-    one = having(make_world, f"features: {{auto_labeling: false}}\nprompts: {{use: {{issues.opened: {name}}}}}\n")
-    assert (one.run() or Finished("", "dead", "")).state == "done"
-    assert one.github.labels == {}
-    assert [asked.prompt.name for asked in one.claude.asked] == ["issues/analyze"]
-    told = f".github/hls.yaml:2: prompts.use.issues.opened: the operator has no prompt {name} for issues.opened; there "
-    assert told in one.github.comments[1]
+def test_unknown_prompt_invalidates_only_its_line(make_world: MakeWorld, name: str) -> None:
+    world = make_world_with_file(
+        make_world, f"features: {{auto_labeling: false}}\nprompts: {{use: {{issues.opened: {name}}}}}\n"
+    )
+    assert world.finish().state == "done"
+    assert world.github.labels == {}
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze"]
+    expected_text = (
+        f".github/hls.yaml:2: prompts.use.issues.opened: the operator has no prompt {name} for issues.opened; there "
+    )
+    assert expected_text in world.github.comments[1]
 
 
-def test_a_prompt_that_went_away_is_not_missed_by_a_retry(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_retry_succeeds_after_the_chosen_prompt_was_removed(make_world: MakeWorld, tmp_path: Path) -> None:
     text = "prompts: {use: {issues.opened: issues/brief}}"
-    one = having(make_world, text, CLAUDE_DOWN, BUG, given=offering_a_choice())
-    one.prompts = own_prompts(tmp_path)
-    assert one.run() is None
-    one.prompts = library()
-    one.later(3600)
-    assert (one.run() or Finished("", "dead", "")).state == "done"
+    world = make_world_with_file(make_world, text, CLAUDE_DOWN, BUG, given=settings_with_two_prompts())
+    world.prompts = make_prompts(tmp_path)
+    assert world.run() is None
+    world.prompts = library()
+    world.advance(3600)
+    assert world.finish().state == "done"
 
 
-def test_rule_15_what_the_file_says_is_harmless_where_it_is_quoted(make_world: MakeWorld) -> None:
+def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(make_world: MakeWorld) -> None:
     token = "ghp_" + "a1B2" * 9
-    one = having(make_world, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n')
-    one.run()
-    told = one.github.comments[1]
-    assert "lables" not in told
-    assert token not in told
-    lines = [line for line in told.splitlines() if line.startswith("- ")]
+    world = make_world_with_file(make_world, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n')
+    world.run()
+    expected_text = world.github.comments[1]
+    assert "lables" not in expected_text
+    assert token not in expected_text
+    lines = [line for line in expected_text.splitlines() if line.startswith("- ")]
     assert len(lines) == 2
     assert all(line.startswith("- `") and line.endswith("`") and line.count("`") == 2 for line in lines)

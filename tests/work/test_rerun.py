@@ -1,4 +1,4 @@
-"""A prompt asked again about what is remembered of a delivery: nobody else hears of it."""
+"""Rerun of a prompt with the stored facts of a delivery, without any writes."""
 
 from __future__ import annotations
 
@@ -12,103 +12,105 @@ from hls_handler.errors import Permanent
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.work.comparison import Side, StoredDelivery, load_stored_delivery, render_request, run_again
 from tests.prompting.samples import write
-from tests.store.builders import analyses_of
+from tests.queue.builders import analyses_of
 from tests.work.fakes import INVALID, ISSUE, FakeClaude
-from tests.work.shadows import BUG_LABELS, MINOR, MINOR_LABELS, loaded, nameless, shadowing
+from tests.work.shadow_world import BUG_LABELS, MINOR, MINOR_LABELS, load_cached, shadow_settings, without_hash
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World
 
 KEY = b"key"
-ANSWER = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
 
 
-def worked(make_world: MakeWorld, own: Path, *replies: object, name: str = "issues.opened") -> World:
-    """A world in which one issue is done, without a shadow, and its library has a copy of the prompt."""
-    one = make_world(*replies)
-    one.accept(name)
-    one.run()
-    one.prompts = loaded(shadowing(own))
-    return one
+def make_processed_world(
+    make_world: MakeWorld, prompts_folder: Path, *replies: object, name: str = "issues.opened"
+) -> World:
+    """A world with one finished issue, without a shadow, whose library has a copy of the prompt."""
+    world = make_world(*replies)
+    world.accept(name)
+    world.run()
+    world.prompts = load_cached(shadow_settings(prompts_folder))
+    return world
 
 
-def stored(one: World, prompt: str = "issues/strict") -> StoredDelivery | None:
+def find_stored(world: World, prompt: str = "issues/strict") -> StoredDelivery | None:
     return load_stored_delivery(
-        one.store, one.row(), one.prompts.prompts[prompt], one.prompts, RepositoryTable(one.settings)
+        world.store, world.row(), world.prompts.prompts[prompt], world.prompts, RepositoryTable(world.settings)
     )
 
 
-def again(one: World, *replies: object) -> Side:
-    found = stored(one)
+def rerun(world: World, *replies: object) -> Side:
+    found = find_stored(world)
     assert found is not None
-    return run_again(found, one.prompts, FakeClaude(list(replies)), KEY)  # type: ignore[arg-type]
+    return run_again(found, world.prompts, FakeClaude(list(replies)), KEY)  # type: ignore[arg-type]
 
 
-def test_a_delivery_that_is_done_is_found_with_what_was_posted(make_world: MakeWorld, tmp_path: Path) -> None:
-    found = stored(worked(make_world, tmp_path / "own", BUG))
+def test_finished_delivery_is_found_with_its_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
+    found = find_stored(make_processed_world(make_world, tmp_path / "own", BUG))
     assert found is not None
-    posted = nameless(found.posted.result)
+    posted = without_hash(found.posted.result)
     assert (posted.prompt_id, posted.labels, posted.speaks) == ("issues/analyze", BUG_LABELS, True)
     assert (found.posted.tokens, found.posted.cost_usd) == (1000, 0.00014)
 
 
-def test_what_said_nothing_is_known_to_have_said_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
-    found = stored(worked(make_world, tmp_path / "own", MINOR))
+def test_result_without_comment_does_not_speak(make_world: MakeWorld, tmp_path: Path) -> None:
+    found = find_stored(make_processed_world(make_world, tmp_path / "own", MINOR))
     assert found is not None
     assert found.posted.result.speaks is False
 
 
-def test_a_prompt_without_a_comment_is_known_not_to_have_spoken(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world(BUG)
-    one.prompts = loaded(shadowing(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
-    one.accept()
-    one.run()
-    found = stored(one)
+def test_prompt_without_comment_template_does_not_speak(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(BUG)
+    world.prompts = load_cached(shadow_settings(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
+    world.accept()
+    world.run()
+    found = find_stored(world)
     assert found is not None
-    assert (one.github.comments, found.posted.result.speaks) == ({}, False)
+    assert (world.github.comments, found.posted.result.speaks) == ({}, False)
 
 
-def test_it_is_asked_with_what_was_read_from_github_then(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = worked(make_world, tmp_path / "own", BUG)
-    one.github.issues = {1: replace(ISSUE, title="Another title")}
-    read = list(one.github.asked)
-    found = stored(one)
+def test_rerun_uses_the_stored_facts(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
+    world.github.issues = {1: replace(ISSUE, title="Another title")}
+    calls_before = list(world.github.calls)
+    found = find_stored(world)
     assert found is not None
-    request = render_request(found, one.prompts, KEY)
+    request = render_request(found, world.prompts, KEY)
     assert request.prompt.name == "issues/strict"
     assert "Spelling error in the README file" in request.task
-    assert one.github.asked == read
+    assert world.github.calls == calls_before
 
 
-def test_what_it_comes_to_is_told_and_nothing_is_kept(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = worked(make_world, tmp_path / "own", BUG)
-    steps = one.store.checkpoints.load(GUID)
-    made = again(one, MINOR)
-    assert (nameless(made.result).labels, made.result.speaks, made.tokens) == (MINOR_LABELS, False, 1000)
+def test_rerun_returns_its_result_and_stores_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
+    steps = world.store.checkpoints.load(GUID)
+    side = rerun(world, MINOR)
+    assert (without_hash(side.result).labels, side.result.speaks, side.tokens) == (MINOR_LABELS, False, 1000)
     assert (
-        one.store.checkpoints.load(GUID),
-        len(one.store.calls.calls_of(GUID)),
-        len(analyses_of(one.store, GUID)),
+        world.store.checkpoints.load(GUID),
+        len(world.store.calls.calls_of(GUID)),
+        len(analyses_of(world.store, GUID)),
     ) == (steps, 1, 1)
 
 
-def test_it_goes_on_to_where_its_then_leads(make_world: MakeWorld, tmp_path: Path) -> None:
-    made = again(worked(make_world, tmp_path / "own", BUG), QUESTION, ANSWER)
-    assert (made.result.speaks, made.tokens, made.cost_usd) == (True, 2000, 0.00028)
+def test_rerun_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
+    side = rerun(make_processed_world(make_world, tmp_path / "own", BUG), QUESTION, REPLY)
+    assert (side.result.speaks, side.tokens, side.cost_usd) == (True, 2000, 0.00028)
 
 
-def test_a_reply_that_cannot_be_used_is_said_to_be_so(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = worked(make_world, tmp_path / "own", BUG)
+def test_rerun_raises_for_an_unusable_reply(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
     with pytest.raises(Permanent, match=r"Claude's reply to issues/strict@[0-9a-f]{6} cannot be used: kind"):
-        again(one, INVALID)
+        rerun(world, INVALID)
 
 
-def test_a_prompt_of_another_event_is_not_asked(make_world: MakeWorld, tmp_path: Path) -> None:
-    assert stored(worked(make_world, tmp_path / "own", BUG), "reviews/analyze") is None
+def test_prompt_of_another_event_is_not_rerun(make_world: MakeWorld, tmp_path: Path) -> None:
+    assert find_stored(make_processed_world(make_world, tmp_path / "own", BUG), "reviews/analyze") is None
 
 
-def test_a_delivery_that_died_is_not_asked_about(make_world: MakeWorld, tmp_path: Path) -> None:
-    one = make_world(BUG)
-    one.github.failing_writes = [Permanent("locked")]
-    one.accept()
-    one.run()
-    one.prompts = loaded(shadowing(tmp_path / "own"))
-    assert (one.row().state, stored(one)) == ("dead", None)
+def test_dead_letter_is_not_rerun(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(BUG)
+    world.github.failing_writes = [Permanent("locked")]
+    world.accept()
+    world.run()
+    world.prompts = load_cached(shadow_settings(tmp_path / "own"))
+    assert (world.row().state, find_stored(world)) == ("dead", None)

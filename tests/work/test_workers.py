@@ -1,4 +1,4 @@
-"""The workers: real threads over a real store; what happens at each point is told by events, never by time."""
+"""Worker threads on real storage; tests control each point with events, not with time."""
 
 from __future__ import annotations
 
@@ -21,25 +21,22 @@ from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.workers import Workers
-from tests.work.world import GUID, MakeWorld, World, settings
-
-PATIENCE_S = 30.0
-FOREVER_S = 3600.0
+from tests.work.world import FOREVER_S, GUID, TIMEOUT_S, MakeWorld, World, settings
 
 
-def nothing(*_what: object) -> None:
+def do_nothing(*_what: object) -> None:
     pass
 
 
 @dataclass
-class Queue:
-    """What workers need of a store: the real one's queue, and a moment at each step for what a test wants to happen."""
+class QueueWithHooks:
+    """The queue methods that workers use, on real storage, with a hook before each step."""
 
     store: Storage
-    before_claim: Callable[[], None] = nothing
-    when_claimed: Callable[[Lease], None] = nothing
-    when_idle: Callable[[], None] = nothing
-    lost: frozenset[str] = frozenset()  # leases that somebody else took over
+    before_claim: Callable[[], None] = do_nothing
+    when_claimed: Callable[[Lease], None] = do_nothing
+    when_idle: Callable[[], None] = do_nothing
+    lost_leases: frozenset[str] = frozenset()  # GUIDs of leases taken over by another worker
     renewed: list[str] = field(default_factory=list)
     renewing: threading.Condition = field(default_factory=threading.Condition)
 
@@ -60,249 +57,252 @@ class Queue:
         with self.renewing:
             self.renewed.append(lease.guid)
             self.renewing.notify_all()
-        if lease.guid in self.lost:
+        if lease.guid in self.lost_leases:
             raise LeaseLost("taken over")
         return lease
 
 
 class Gate:
-    """A step stays here, once it came, until the test lets it go on."""
+    """Blocks a step from when it is reached until the test opens the gate."""
 
     def __init__(self) -> None:
-        self._came, self._open = threading.Event(), threading.Event()
+        self._reached, self._open = threading.Event(), threading.Event()
 
-    def pass_through(self, _what: str) -> None:
-        self._came.set()
-        assert self._open.wait(PATIENCE_S)
+    def wait_until_open(self, _what: str) -> None:
+        self._reached.set()
+        assert self._open.wait(TIMEOUT_S)
 
-    def await_arrival(self) -> None:
-        assert self._came.wait(PATIENCE_S)
+    def wait_until_reached(self) -> None:
+        assert self._reached.wait(TIMEOUT_S)
 
     def open(self) -> None:
         self._open.set()
 
 
 @dataclass
-class Crew:
-    """Workers, and what they finished."""
+class RunningWorkers:
+    """Running workers and their results."""
 
     workers: Workers
-    _ends: SimpleQueue[Finished]
+    _results: SimpleQueue[Finished]
 
-    def next_end(self) -> Finished:
-        return self._ends.get(timeout=PATIENCE_S)
+    def next_result(self) -> Finished:
+        return self._results.get(timeout=TIMEOUT_S)
 
 
 @contextmanager
-def crew(
-    one: World,
-    queue: Queue,
+def run_workers(
+    world: World,
+    queue: QueueWithHooks,
     *,
     concurrency: int = 1,
     lease_s: float = FOREVER_S,
     poll_s: float = FOREVER_S,
     clock: Callable[[], float] = lambda: 0.0,
-    pausing: Callable[[threading.Event], None] | None = None,
-    before_look: Callable[[Workers], None] = nothing,
-) -> Iterator[Crew]:
+    on_pause: Callable[[threading.Event], None] | None = None,
+    before_claim_hook: Callable[[Workers], None] = do_nothing,
+) -> Iterator[RunningWorkers]:
     def connect(stopping: threading.Event) -> Callable[[], WorkerContext]:
         def pause(seconds: float) -> None:
-            if pausing is None:
-                one.later(seconds)
+            if on_pause is None:
+                world.advance(seconds)
             else:
-                pausing(stopping)
+                on_pause(stopping)
 
-        def tools() -> WorkerContext:
-            before_look(workers)
-            return replace(one.tools(), stopping=stopping.is_set, pause=pause)
+        def make_context() -> WorkerContext:
+            before_claim_hook(workers)
+            return replace(world.tools(), stopping=stopping.is_set, pause=pause)
 
-        return tools
+        return make_context
 
-    ends: SimpleQueue[Finished] = SimpleQueue()
+    results: SimpleQueue[Finished] = SimpleQueue()
     workers = Workers(
         queue=cast(DeliveryQueue, queue),
         leases=HeldLeases(lambda lease, seconds: queue.renew(lease, lease_s=seconds), lease_s=lambda: lease_s),
         limits=lambda: Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
         name="w",
         connect=connect,
-        finished=ends.put,
-        health=one.health,
+        finished=results.put,
+        health=world.health,
         poll_s=poll_s,
         clock=clock,
     )
     workers.start()
     try:
-        yield Crew(workers, ends)
+        yield RunningWorkers(workers, results)
     finally:
-        assert workers.stop(within_s=PATIENCE_S) == 0
+        assert workers.stop(within_s=TIMEOUT_S) == 0
 
 
-def states(one: World, *guids: str) -> list[str]:
-    return [one.row(guid).state for guid in guids]
+def states(world: World, *guids: str) -> list[str]:
+    return [world.row(guid).state for guid in guids]
 
 
-def test_an_idle_worker_is_woken_by_what_is_committed(make_world: MakeWorld) -> None:
-    one, idle = make_world(), threading.Event()
-    with crew(one, Queue(one.store, when_idle=idle.set)) as working:
-        assert idle.wait(PATIENCE_S)
-        one.accept()
-        working.workers.wake()
-        assert working.next_end().guid == GUID
+def test_wake_starts_an_idle_worker(make_world: MakeWorld) -> None:
+    world, idle = make_world(), threading.Event()
+    with run_workers(world, QueueWithHooks(world.store, when_idle=idle.set)) as running:
+        assert idle.wait(TIMEOUT_S)
+        world.accept()
+        running.workers.wake()
+        assert running.next_result().guid == GUID
 
 
-def test_what_is_committed_just_before_a_worker_goes_to_sleep_is_not_missed(make_world: MakeWorld) -> None:
-    one = make_world()
-    queue = Queue(one.store)
-    with crew(one, queue) as working:
+def test_delivery_committed_just_before_a_worker_waits_is_not_missed(make_world: MakeWorld) -> None:
+    world = make_world()
+    queue = QueueWithHooks(world.store)
+    with run_workers(world, queue) as running:
 
         def commit() -> None:
-            queue.when_idle = nothing
-            one.accept()
-            working.workers.wake()
+            queue.when_idle = do_nothing
+            world.accept()
+            running.workers.wake()
 
         queue.when_idle = commit
-        working.workers.wake()
-        assert working.next_end().guid == GUID
+        running.workers.wake()
+        assert running.next_result().guid == GUID
 
 
-def test_the_next_delivery_of_a_thread_goes_as_soon_as_the_one_before_it_has_ended(make_world: MakeWorld) -> None:
-    """The worker that ended the first takes what came unheard of meanwhile; the idle one is told of the second."""
-    one, idle = make_world(), threading.Event()
-    gates = {GUID: Gate(), "unheard of": Gate(), "second": Gate()}
+def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_world: MakeWorld) -> None:
+    """The worker that finished the first takes a delivery committed without `wake`; the idle one takes the second."""
+    world, idle = make_world(), threading.Event()
+    gates = {GUID: Gate(), "not announced": Gate(), "second": Gate()}
     gates["second"].open()
-    queue = Queue(one.store, when_claimed=lambda lease: gates[lease.guid].pass_through(lease.guid), when_idle=idle.set)
-    one.accept()
-    with crew(one, queue, concurrency=2) as working:
-        gates[GUID].await_arrival()
-        assert idle.wait(PATIENCE_S)
-        one.accept(guid="unheard of", thread=7)
-        one.accept(guid="second")
+    queue = QueueWithHooks(
+        world.store, when_claimed=lambda lease: gates[lease.guid].wait_until_open(lease.guid), when_idle=idle.set
+    )
+    world.accept()
+    with run_workers(world, queue, concurrency=2) as running:
+        gates[GUID].wait_until_reached()
+        assert idle.wait(TIMEOUT_S)
+        world.accept(guid="not announced", number=7)
+        world.accept(guid="second")
         gates[GUID].open()
-        assert [working.next_end().guid, working.next_end().guid] == [GUID, "second"]
-        gates["unheard of"].open()
-        assert working.next_end().guid == "unheard of"
+        assert [running.next_result().guid, running.next_result().guid] == [GUID, "second"]
+        gates["not announced"].open()
+        assert running.next_result().guid == "not announced"
 
 
-@pytest.mark.parametrize("damage", [b"not what was stored", None], ids=["damaged", "gone"])
-def test_a_damaged_body_ends_its_delivery_and_not_the_worker(
-    make_world: MakeWorld, tmp_path: Path, damage: bytes | None
+@pytest.mark.parametrize("stored_body", [b"not what was stored", None], ids=["damaged", "gone"])
+def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
+    make_world: MakeWorld, tmp_path: Path, stored_body: bytes | None
 ) -> None:
-    one = make_world()
-    one.accept()
-    one.accept(guid="whole", thread=7)
+    world = make_world()
+    world.accept()
+    world.accept(guid="whole", number=7)
     with closing(sqlite3.connect(tmp_path / "hls.db")) as database, database:
-        database.execute("UPDATE deliveries SET body = ? WHERE guid = ?", (damage, GUID))
-    with crew(one, Queue(one.store)) as working:
+        database.execute("UPDATE deliveries SET body = ? WHERE guid = ?", (stored_body, GUID))
+    with run_workers(world, QueueWithHooks(world.store)) as running:
         reason = "its stored body is gone or cannot be read: look after the database, then redeliver it"
-        assert working.next_end() == Finished(GUID, "dead", reason)
-        assert working.next_end().state == "done"
-    assert states(one, GUID, "whole") == ["dead", "done"]
+        assert running.next_result() == Finished(GUID, "dead", reason)
+        assert running.next_result().state == "done"
+    assert states(world, GUID, "whole") == ["dead", "done"]
 
 
 @pytest.mark.parametrize(
     ("error", "health"), [(ZeroDivisionError(), "unknown"), (StoreUnavailable("locked"), "unhealthy")]
 )
-def test_a_queue_that_fails_does_not_end_the_worker(make_world: MakeWorld, error: Exception, health: str) -> None:
-    one = make_world()
-    one.accept()
-    failing, seen = [error], []
+def test_failing_claim_does_not_end_the_worker(make_world: MakeWorld, error: Exception, health: str) -> None:
+    world = make_world()
+    world.accept()
+    failing, states_seen = [error], []
 
     def fail_once() -> None:
         if failing:
             raise failing.pop()
-        seen.append(one.health.snapshot().components["store"].state)
+        states_seen.append(world.health.snapshot().components["store"].state)
 
-    with crew(one, Queue(one.store, before_claim=fail_once), poll_s=0.01) as working:
-        assert working.next_end().guid == GUID
-    assert seen[0] == health
-    after = "unhealthy" if health == "unhealthy" else "healthy"  # a claim is less to write than what the door has
-    assert one.health.snapshot().components["store"].state == after
+    with run_workers(world, QueueWithHooks(world.store, before_claim=fail_once), poll_s=0.01) as running:
+        assert running.next_result().guid == GUID
+    assert states_seen[0] == health
+    after = (
+        "unhealthy" if health == "unhealthy" else "healthy"
+    )  # a claim writes too little to prove that the database is healthy
+    assert world.health.snapshot().components["store"].state == after
 
 
-def test_a_lease_that_was_lost_is_not_renewed_again(make_world: MakeWorld) -> None:
-    one, gate = make_world(), Gate()
-    one.github.meanwhile = gate.pass_through
-    one.accept()
-    one.accept(guid="kept", thread=7)
-    queue = Queue(one.store, lost=frozenset({GUID}))
+def test_lost_lease_is_not_renewed_again(make_world: MakeWorld) -> None:
+    world, gate = make_world(), Gate()
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    world.accept(guid="held", number=7)
+    queue = QueueWithHooks(world.store, lost_leases=frozenset({GUID}))
 
-    def twice_after_the_loss() -> bool:
-        return GUID in queue.renewed and queue.renewed[queue.renewed.index(GUID) :].count("kept") >= 2
+    def renewed_twice_after_the_loss() -> bool:
+        return GUID in queue.renewed and queue.renewed[queue.renewed.index(GUID) :].count("held") >= 2
 
-    with crew(one, queue, concurrency=2, lease_s=0.03):
+    with run_workers(world, queue, concurrency=2, lease_s=0.03):
         with queue.renewing:
-            assert queue.renewing.wait_for(twice_after_the_loss, PATIENCE_S)
+            assert queue.renewing.wait_for(renewed_twice_after_the_loss, TIMEOUT_S)
             assert queue.renewed.count(GUID) == 1
         gate.open()
 
 
-def test_a_lease_is_not_renewed_after_its_delivery_has_ended(make_world: MakeWorld) -> None:
-    one, gate = make_world(), Gate()
-    one.accept()
-    queue = Queue(one.store)
-    with crew(one, queue, lease_s=0.03) as working:
-        assert working.next_end().guid == GUID
-        one.github.meanwhile = gate.pass_through
-        one.accept(guid="second", thread=7)
-        working.workers.wake()
-        gate.await_arrival()
+def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) -> None:
+    world, gate = make_world(), Gate()
+    world.accept()
+    queue = QueueWithHooks(world.store)
+    with run_workers(world, queue, lease_s=0.03) as running:
+        assert running.next_result().guid == GUID
+        world.github.on_call = gate.wait_until_open
+        world.accept(guid="second", number=7)
+        running.workers.wake()
+        gate.wait_until_reached()
         with queue.renewing:
             queue.renewed.clear()
-            assert queue.renewing.wait_for(lambda: queue.renewed.count("second") >= 2, PATIENCE_S)
+            assert queue.renewing.wait_for(lambda: queue.renewed.count("second") >= 2, TIMEOUT_S)
             assert set(queue.renewed) == {"second"}
         gate.open()
 
 
-def test_a_service_that_stops_ends_what_runs_and_claims_nothing_more(make_world: MakeWorld) -> None:
-    one, gate = make_world(), Gate()
-    one.github.meanwhile = gate.pass_through
-    one.accept()
-    one.accept(guid="second", thread=7)
-    with crew(one, Queue(one.store)) as working:
-        gate.await_arrival()
-        working.workers.begin_to_stop()
+def test_stopping_service_ends_running_deliveries_and_claims_no_more(make_world: MakeWorld) -> None:
+    world, gate = make_world(), Gate()
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    world.accept(guid="second", number=7)
+    with run_workers(world, QueueWithHooks(world.store)) as running:
+        gate.wait_until_reached()
+        running.workers.begin_to_stop()
         gate.open()
-        assert working.workers.stop(within_s=PATIENCE_S) == 0
-    assert one.github.asked == ["issue 1"]
-    assert states(one, GUID, "second") == ["queued", "queued"]
-    assert (one.row().attempt, one.row("second").attempt) == (1, 0)
+        assert running.workers.stop(within_s=TIMEOUT_S) == 0
+    assert world.github.calls == ["issue 1"]
+    assert states(world, GUID, "second") == ["queued", "queued"]
+    assert (world.row().attempt, world.row("second").attempt) == (1, 0)
 
 
-def test_a_worker_that_is_about_to_look_when_it_is_told_to_stop_does_not_go_to_sleep(make_world: MakeWorld) -> None:
-    one, claims = make_world(), SimpleQueue[str]()
-    queue = Queue(one.store, before_claim=lambda: claims.put("claim"))
-    with crew(one, queue, before_look=Workers.begin_to_stop) as working:
-        assert working.workers.stop(within_s=PATIENCE_S) == 0
+def test_worker_that_is_about_to_claim_ends_when_stopped(make_world: MakeWorld) -> None:
+    world, claims = make_world(), SimpleQueue[str]()
+    queue = QueueWithHooks(world.store, before_claim=lambda: claims.put("claim"))
+    with run_workers(world, queue, before_claim_hook=Workers.begin_to_stop) as running:
+        assert running.workers.stop(within_s=TIMEOUT_S) == 0
     assert claims.empty()
 
 
-def test_the_time_to_stop_in_counts_from_when_it_was_begun(make_world: MakeWorld) -> None:
-    one, gate, now = make_world(), Gate(), [1000.0]
-    one.github.meanwhile = gate.pass_through
-    one.accept()
-    with crew(one, Queue(one.store), clock=lambda: now[0]) as working:
-        gate.await_arrival()
-        working.workers.begin_to_stop()
-        now[0] += 2 * PATIENCE_S
-        assert working.workers.stop(within_s=2 * PATIENCE_S) == 1  # at once: the gate is still shut
+def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> None:
+    world, gate, now = make_world(), Gate(), [1000.0]
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    with run_workers(world, QueueWithHooks(world.store), clock=lambda: now[0]) as running:
+        gate.wait_until_reached()
+        running.workers.begin_to_stop()
+        now[0] += 2 * TIMEOUT_S
+        assert running.workers.stop(within_s=2 * TIMEOUT_S) == 1  # at once: the gate is still closed
         now[0] = 1000.0
         gate.open()
-        now[0] = 1000.0  # time for the crew to end in
+        now[0] = 1000.0  # time for the workers to end
 
 
-def test_a_worker_that_pauses_ends_at_once_and_writes_nothing_more(make_world: MakeWorld) -> None:
-    given = settings()
-    given = given.model_copy(update={"github": given.github.model_copy(update={"min_seconds_between_writes": 1.0})})
-    one, paused = make_world(given=given, stands_still=True), threading.Event()
+def test_pausing_worker_ends_at_once_and_writes_nothing(make_world: MakeWorld) -> None:
+    given = settings(github={"min_seconds_between_writes": 1.0})
+    world, paused = make_world(given=given, is_clock_fixed=True), threading.Event()
 
-    def until_it_stops(stopping: threading.Event) -> None:
+    def wait_until_stopping(stopping: threading.Event) -> None:
         paused.set()
-        assert stopping.wait(PATIENCE_S)
+        assert stopping.wait(TIMEOUT_S)
 
-    one.accept()
-    one.later(1)  # a clock that stands still trembles by the time that a statement takes: be surely due
-    with crew(one, Queue(one.store), pausing=until_it_stops) as working:
-        assert paused.wait(PATIENCE_S)
-        assert working.workers.stop(within_s=PATIENCE_S) == 0
-    assert one.github.asked == ["issue 1", "issue 1", "write labels"]
-    assert (one.row().state, one.row().failures) == ("queued", 0)
+    world.accept()
+    world.advance(1)  # the fixed clock varies by the duration of a statement: make sure that the delivery is due
+    with run_workers(world, QueueWithHooks(world.store), on_pause=wait_until_stopping) as running:
+        assert paused.wait(TIMEOUT_S)
+        assert running.workers.stop(within_s=TIMEOUT_S) == 0
+    assert world.github.calls == ["issue 1", "issue 1", "write labels"]
+    assert (world.row().state, world.row().failures) == ("queued", 0)

@@ -1,15 +1,13 @@
-"""The world of one worker: a real store on SQLite, the shipped prompts, and fakes for GitHub and Claude."""
+"""A worker for tests: real storage on SQLite, the shipped prompts, and fakes of GitHub and Claude."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-
-from pydantic import SecretStr
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.deliveries import Finished, Lease, NewDelivery
@@ -34,6 +32,10 @@ MakeWorld = Callable[..., "World"]
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+TIMEOUT_S = 30.0
+"""Limit for waiting in tests; reached only if a test fails."""
+
+FOREVER_S = 3600.0
 
 BUG = IssueAnalysis(
     worth_saying=True,
@@ -51,11 +53,18 @@ QUESTION = BUG.model_copy(update={"kind": "question"})
 EVENTS = ("issues", "pull_request", "pull_request_review")
 
 
-def settings(*, limits: Mapping[str, object] | None = None, features: Mapping[str, object] | None = None) -> Settings:
-    """Nobody looks for settings of the repository's own, unless `features` says so."""
+def settings(
+    *,
+    limits: Mapping[str, object] | None = None,
+    features: Mapping[str, object] | None = None,
+    github: Mapping[str, object] | None = None,
+    claude: Mapping[str, object] | None = None,
+) -> Settings:
+    """Settings of one repository, without repository settings unless `features` switches them on."""
+    github_defaults = {"token": "t" * 40, "webhook_secret": "s" * 40, "min_seconds_between_writes": 0.0}
     return Settings(
-        github=Github(token=SecretStr("t" * 40), webhook_secret=SecretStr("s" * 40), min_seconds_between_writes=0.0),
-        claude=Claude(api_key=SecretStr("k" * 40), requests_per_second=1000.0),
+        github=Github.model_validate(github_defaults | {**(github or {})}),
+        claude=Claude.model_validate({"api_key": "k" * 40, "requests_per_second": 1000.0, **(claude or {})}),
         repositories=(
             Repository(name="Codertocat/Hello-World", events=("issues", "pull_request", "pull_request_review")),
         ),
@@ -71,7 +80,7 @@ def library() -> Library:
 
 @dataclass
 class World:
-    """One delivery of an opened issue at a time, worked on by hand."""
+    """A worker whose deliveries a test accepts and runs one by one."""
 
     store: Storage
     github: FakeGithub
@@ -89,12 +98,13 @@ class World:
         *,
         guid: str = GUID,
         head_sha: str | None = None,
-        thread: int | None = None,
+        number: int | None = None,
         action: str | None = None,
+        body: bytes | None = None,
     ) -> None:
-        """`thread` and `action` make it another one for the queue; what it is about stays the same."""
+        """Accept a recorded payload, or `body` in its place; `number` and `action` change only the queue's fields."""
         payload = recorded.load(name)
-        number = thread or (1 if payload.event == "issues" else 2)
+        number = number or (1 if payload.event == "issues" else 2)
         self.store.queue.accept(
             [
                 NewDelivery(
@@ -108,23 +118,39 @@ class World:
                     number=number,
                     head_sha=head_sha,
                     digest=guid.encode(),
-                    body=payload.body,
+                    body=payload.body if body is None else body,
                 )
             ],
             replay_window_h=72,
         )
 
+    def accept_review(self, *, guid: str = GUID, by_author: bool = False, **changes: object) -> None:
+        """Accept the recorded review of pull request 2, which GitHub now returns with `changes`."""
+        event = parse_event("pull_request_review", guid, recorded.load("pull_request_review.submitted").body)
+        assert event.pull_request is not None
+        assert event.review is not None
+        author = event.review.user if by_author else replace(event.review.user, id=5, login="somebody")
+        self.github.pull_requests = {2: replace(event.pull_request, user=author)}
+        self.github.reviews_of = {2: (replace(event.review, **changes),)}  # type: ignore[arg-type]
+        self.accept("pull_request_review.submitted", guid=guid)
+
     def claim(self) -> Lease | None:
         return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
 
     def run(self) -> Finished | None:
-        """One attempt at the next delivery that is due."""
+        """Run one attempt at the next delivery that is due."""
         lease = self.claim()
         assert lease is not None, "nothing is due"
         return attempt(lease, self.tools())
 
+    def finish(self) -> Finished:
+        """Run one attempt, which must finish the delivery."""
+        finished = self.run()
+        assert finished is not None, "the delivery is not finished"
+        return finished
+
     def job(self) -> Job:
-        """The next delivery that is due, as the pipeline would work on it."""
+        """Claim the next delivery that is due; returns the job that the pipeline would run."""
         lease = self.claim()
         assert lease is not None, "nothing is due"
         context = self.tools()
@@ -137,9 +163,9 @@ class World:
 
     def pause(self, seconds: float) -> None:
         self.paused_s.append(seconds)
-        self.later(seconds)
+        self.advance(seconds)
 
-    def later(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.skew.append(timedelta(seconds=seconds))
 
     def row(self, guid: str = GUID) -> DeliveryRow:
@@ -164,14 +190,14 @@ class World:
 
 
 @contextmanager
-def world(
-    tmp_path: Path, *, replies: FakeClaude | None = None, given: Settings | None = None, stands_still: bool = False
+def open_world(
+    tmp_path: Path, *, replies: FakeClaude | None = None, given: Settings | None = None, is_clock_fixed: bool = False
 ) -> Iterator[World]:
-    """With `stands_still`, it is noon by the database's clock, and later only by `World.later`."""
+    """Open a world. With `is_clock_fixed`, the database's clock is at noon, and only `World.advance` changes it."""
     skew: list[timedelta] = []
 
     def ahead() -> timedelta:
-        return sum(skew, NOON - datetime.now(UTC) if stands_still else timedelta())
+        return sum(skew, NOON - datetime.now(UTC) if is_clock_fixed else timedelta())
 
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=ahead)
     try:

@@ -1,0 +1,117 @@
+"""Backup of an SQLite database during writes: a consistent, private snapshot that overwrites no file."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from hls_handler.db.files import back_up
+from hls_handler.errors import StoreUnavailable
+from hls_handler.storage import Storage
+from tests.queue.builders import accept, begin, claim, queued
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def test_backup_during_writes_is_a_consistent_snapshot(tmp_path: Path) -> None:
+    source, copy = tmp_path / "hls.db", tmp_path / "copy.db"
+    store = Storage.open(url(source))
+    accept(store, *(queued(f"before-{number}") for number in range(200)))
+    copied, written = threading.Event(), 0
+    begun = threading.Event()
+
+    def write() -> None:
+        nonlocal written
+        while not copied.is_set():
+            accept(store, queued(f"during-{written}-a"), queued(f"during-{written}-b"))
+            written += 1
+            begun.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert begun.wait(timeout=30)
+    size = back_up(url(source), copy)
+    copied.set()
+    writer.join(timeout=30)
+    store.close()
+    assert (size, stat.S_IMODE(copy.stat().st_mode)) == (copy.stat().st_size, 0o600)
+    connection = sqlite3.connect(copy)
+    guids = {guid for (guid,) in connection.execute("SELECT guid FROM deliveries")}
+    (counted,) = connection.execute("SELECT value FROM counters WHERE name = 'webhooks'").fetchone()
+    connection.close()
+    assert {f"before-{number}" for number in range(200)} <= guids
+    complete = {name[:-2] for name in guids if name.endswith("-a")}
+    assert complete == {name[:-2] for name in guids if name.endswith("-b")}  # transactions are copied completely
+    assert counted == len(guids)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "hls.db"]
+
+
+def test_restored_backup_continues_from_its_state(tmp_path: Path) -> None:
+    source, copy = tmp_path / "hls.db", tmp_path / "copy.db"
+    store = Storage.open(url(source))
+    lease = begin(store, "g1")
+    back_up(url(source), copy)
+    store.queue.finish(lease, "done", reason=None, took_s=0)
+    accept(store, queued("g2"))
+    store.close()
+    copy.replace(source)
+    again = Storage.open(url(source))
+    again.queue.release_all_leases()
+    assert [(row.guid, row.state) for row in again.deliveries.newest()] == [("g1", "running")]
+    assert claim(again).guid == "g1"
+    again.close()
+
+
+def test_backup_omits_free_pages(tmp_path: Path) -> None:
+    store = Storage.open(url(tmp_path / "hls.db"))
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE heap AS SELECT zeroblob(1000000) AS bytes")
+        connection.exec_driver_sql("DROP TABLE heap")
+    reusable = store.database.size()["reusable_bytes"]
+    store.close()
+    assert reusable > 1_000_000
+    assert back_up(url(tmp_path / "hls.db"), tmp_path / "copy.db") < (tmp_path / "hls.db").stat().st_size - 1_000_000
+
+
+def test_backup_does_not_overwrite_a_file(tmp_path: Path) -> None:
+    Storage.open(url(tmp_path / "hls.db")).close()
+    (tmp_path / "copy.db").write_text("precious")
+    with pytest.raises(StoreUnavailable, match=r"copy\.db exists: name another file"):
+        back_up(url(tmp_path / "hls.db"), tmp_path / "copy.db")
+    assert (tmp_path / "copy.db").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "problem"),
+    [
+        ("sqlite:///{}/none.db", "copy.db", r"there is no database .*none\.db to copy"),
+        ("sqlite:///{}/hls.db", "missing/copy.db", r"missing/copy\.db cannot be written: No such file or directory"),
+        ("sqlite:///{}/text.db", "copy.db", r"text\.db cannot be copied to .*copy\.db: file is not a database"),
+        ("postgresql+psycopg://mona:hunter2@db/hls", "copy.db", r"pg_dump for .*mona:\*\*\*@db/hls"),
+    ],
+    ids=["no database", "no folder", "another file", "postgresql"],
+)
+def test_failed_backup_raises_and_leaves_no_file(tmp_path: Path, source: str, target: str, problem: str) -> None:
+    Storage.open(url(tmp_path / "hls.db")).close()
+    (tmp_path / "text.db").write_text("no database" * 1000)
+    with pytest.raises(StoreUnavailable, match=problem):
+        back_up(source.format(tmp_path), tmp_path / target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hls.db", "text.db"]
+
+
+def test_backup_of_a_damaged_database_raises(tmp_path: Path) -> None:
+    store = Storage.open(url(tmp_path / "hls.db"))
+    accept(store, *(queued(f"g{number}") for number in range(300)))
+    store.close()
+    content = bytearray((tmp_path / "hls.db").read_bytes())
+    content[-40_000:] = b"\xff" * 40_000
+    (tmp_path / "hls.db").write_bytes(content)
+    with pytest.raises(StoreUnavailable, match=r"cannot be copied to .*malformed"):
+        back_up(url(tmp_path / "hls.db"), tmp_path / "copy.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["hls.db"]

@@ -1,0 +1,64 @@
+"""The database's clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hls_handler.db.values import from_ms, to_ms
+from hls_handler.errors import Postponed
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, begin, claim
+
+
+def test_database_time_is_the_current_time(store: Storage) -> None:
+    before = datetime.now(UTC)
+    assert before - timedelta(milliseconds=2) <= store.now() <= datetime.now(UTC) + timedelta(milliseconds=2)
+
+
+def test_skew_advances_the_database_time(store: Storage, skew: Skew) -> None:
+    before = store.now()
+    skew.advance(hours=5)
+    assert timedelta(hours=5) <= store.now() - before < timedelta(hours=5, minutes=1)
+
+
+@pytest.mark.parametrize(("microseconds", "milliseconds"), [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2)])
+def test_milliseconds_are_rounded_up(microseconds: int, milliseconds: int) -> None:
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    assert to_ms(noon + timedelta(microseconds=microseconds)) - to_ms(noon) == milliseconds
+    assert from_ms(to_ms(noon)) == noon
+
+
+def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Storage, skew: Skew) -> None:
+    skew.advance(days=366)
+    waiting, running = begin(store, "waiting"), begin(store, "running")
+    store.queue.reschedule(waiting, at=store.now() + timedelta(hours=1), reason="later", failed=False, counts=False)
+    store.locks.acquire(running, "comment", ttl_s=120)
+    store.rate_limiter.hold("github", store.now() + timedelta(hours=1))
+    skew.advance(days=-366)
+    first, second = claim(store), claim(store)
+    assert {first.guid, second.guid} == {"waiting", "running"}
+    store.locks.acquire(first, "comment", ttl_s=120)
+    store.rate_limiter.take_slot(first, "github", interval_s=1.0)
+    assert store.rate_limiter.held_until("github") is None
+
+
+def test_clock_set_back_by_an_hour_delays_no_write_after_a_restart(store: Storage, skew: Skew) -> None:
+    skew.advance(hours=1)
+    lease, next_lease = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    skew.advance(hours=-1)
+    store.queue.reschedule_waiting()
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    with pytest.raises(Postponed) as postponed:
+        store.rate_limiter.take_slot(next_lease, "github", interval_s=60.0)
+    assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
+
+
+def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.queue.reschedule(lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert timedelta(days=1, hours=23) < row.due_at - store.now() <= timedelta(days=2)

@@ -1,0 +1,391 @@
+"""Database failures: each one raises `StoreUnavailable`, and no write is partial."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import re
+import resource
+import sqlite3
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from hls_handler.db.database import Database, parse_url
+from hls_handler.db.postgresql import TimedConnection
+from hls_handler.db.sqlite import require_returning
+from hls_handler.db.tables import secrets
+from hls_handler.db.values import no_skew
+from hls_handler.deliveries import Accepted
+from hls_handler.errors import StoreUnavailable
+from hls_handler.storage import Storage
+from tests.e2e.proxy import Proxy
+from tests.e2e.service import Waiting
+from tests.postgres import Cluster
+from tests.queue.builders import accept, claim, push, queued, state_of
+
+UNPRIVILEGED_UID = 65534
+
+
+@pytest.fixture
+def database_file(tmp_path: Path) -> Path:
+    return tmp_path / "hls.db"
+
+
+@pytest.fixture
+def sqlite_store(database_file: Path) -> Iterator[Storage]:
+    store = Storage.open(f"sqlite:///{database_file}", busy_timeout_s=0.01)
+    yield store
+    store.close()
+
+
+@contextmanager
+def locked_by_another_program(database_file: Path) -> Iterator[None]:
+    other = sqlite3.connect(database_file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.close()
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let writes fail beyond a file size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def as_unprivileged_owner(folder: Path) -> Iterator[None]:
+    """Run as an unprivileged user that owns the folder: file modes do not restrict root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
+    os.seteuid(UNPRIVILEGED_UID)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def accept_until_error(store: Storage) -> None:
+    for i in itertools.count():
+        accept(store, queued(f"small-{i}"))
+
+
+def test_locked_sqlite_database_raises_and_names_the_cause(database_file: Path, sqlite_store: Storage) -> None:
+    with locked_by_another_program(database_file):
+        with pytest.raises(StoreUnavailable, match=r"hls\.db cannot be used: database is locked; another program"):
+            accept(sqlite_store, queued("g1"))
+        with pytest.raises(StoreUnavailable, match="locked"):
+            sqlite_store.database.check_writable()
+        assert sqlite_store.deliveries.newest() == []  # reading still works
+    sqlite_store.database.check_writable()
+    assert accept(sqlite_store, queued("g1"))[0].outcome == "queued"
+
+
+def test_worker_continues_after_a_locked_database(database_file: Path, sqlite_store: Storage) -> None:
+    accept(sqlite_store, queued("g1"))
+    lease = claim(sqlite_store)
+    with locked_by_another_program(database_file):
+        with pytest.raises(StoreUnavailable):
+            sqlite_store.queue.finish(lease, "done", reason=None, took_s=1)
+        with pytest.raises(StoreUnavailable):
+            sqlite_store.queue.renew(lease, lease_s=30)
+        with pytest.raises(StoreUnavailable):
+            claim(sqlite_store)
+    sqlite_store.queue.finish(lease, "done", reason=None, took_s=1)
+
+
+def test_full_disk_raises_and_loses_no_stored_delivery(database_file: Path, sqlite_store: Storage) -> None:
+    accept(sqlite_store, queued("g1"))
+    with file_size_limit(1_000_000):
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
+            accept(sqlite_store, queued("large", body=random.Random(0).randbytes(3_000_000)))
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
+            accept_until_error(sqlite_store)
+    stored = len(sqlite_store.deliveries.newest(limit=20_000))
+    assert accept(sqlite_store, queued("after"))[0].outcome == "queued"
+    assert len(sqlite_store.deliveries.newest(limit=20_000)) == stored + 1
+    assert sqlite_store.statistics.counters()["webhooks", ""] == stored + 1
+
+
+def test_failed_batch_stores_nothing(store: Storage) -> None:
+    accept(store, push("old", "aaa"))
+    before = store.statistics.counters()
+    with pytest.raises(StoreUnavailable):
+        accept(store, push("g1", "bbb"), queued("g2", request_id=None))
+    assert [row.guid for row in store.deliveries.newest()] == ["old"]
+    assert state_of(store, "old") == "queued"
+    assert store.statistics.counters() == before
+
+
+def test_lost_server_raises_until_it_accepts_connections_again(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Storage.open(postgres.url(name))
+    accept(store, queued("g1"))
+    postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    assert accept(store, queued("g2"))[0].outcome == "queued"  # reconnects without an error
+    postgres.run(f"ALTER DATABASE {name} CONNECTION LIMIT 0; ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    for operation in (store.database.current_time, store.database.check_writable, lambda: accept(store, queued("g3"))):
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
+            operation()
+    postgres.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true; ALTER DATABASE {name} CONNECTION LIMIT -1")
+    assert [a.outcome for a in accept(store, queued("g2"), queued("g3"))] == ["duplicate", "queued"]
+    store.close()
+    postgres.drop(name)
+
+
+def test_locked_postgresql_table_raises_and_names_the_cause(postgres: Cluster) -> None:
+    name = postgres.create()
+    Storage.open(postgres.url(name)).close()
+    store = Storage.open(f"{postgres.url(name)}&options=-c%20lock_timeout%3D50")
+    with psycopg.connect(postgres.url(name).replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable, match=r"lock timeout; another program has locked its tables"):
+            accept(store, queued("g1"))
+        with pytest.raises(StoreUnavailable, match=r"lock timeout"):
+            store.database.check_writable()
+    assert accept(store, queued("g1")) == [Accepted("queued", "queued", "g1")]
+    store.close()
+    postgres.drop(name)
+
+
+@pytest.mark.parametrize("options", ["", "&options=-csearch_path%3Dpublic"])
+def test_postgresql_connections_have_timeouts(postgres: Cluster, options: str) -> None:
+    name = postgres.create()
+    database = Database(parse_url(postgres.url(name) + options), skew=no_skew, busy_timeout_s=5)
+    with database.reading() as connection:
+        timeouts = [
+            connection.exec_driver_sql(f"SHOW {timeout}").scalar()
+            for timeout in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+        ]
+    assert timeouts == ["5s", "10s", "4s"]
+    database.close()
+    postgres.drop(name)
+
+
+@pytest.mark.parametrize("timeout", ["lock_timeout", "idle_in_transaction_session_timeout"])
+def test_open_rejects_a_server_without_timeouts(postgres: Cluster, shared_database: str, timeout: str) -> None:
+    """A connection pooler may drop the options of a connection."""
+    with pytest.raises(
+        StoreUnavailable, match=f"{timeout} is 0 there; name the PostgreSQL server itself in storage.url"
+    ):
+        Storage.open(f"{postgres.url(shared_database)}&options=-c{timeout}%3D0")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ('database "hls" does not exist', "create the database"),
+        ('role "hls" does not exist', "create the user"),
+        ("unsupported startup parameter: options", "name the PostgreSQL server itself"),
+        ('prepared statement "_pg3_1" does not exist', "see whether PostgreSQL runs"),
+    ],
+)
+def test_server_errors_have_specific_remedies(postgres: Cluster, shared_database: str, error: str, remedy: str) -> None:
+    database = Database(parse_url(postgres.url(shared_database)), skew=no_skew, busy_timeout_s=5)
+    with pytest.raises(StoreUnavailable, match=remedy), database.reading():
+        raise psycopg.OperationalError(error)
+    database.close()
+
+
+def test_sqlite_without_returning_is_rejected() -> None:
+    require_returning((3, 35, 0))
+    with pytest.raises(StoreUnavailable, match=re.escape("this Python has SQLite 3.34.1, and HLS needs 3.35")):
+        require_returning((3, 34, 1))
+
+
+def test_errors_do_not_contain_values(store: Storage) -> None:
+    delivery = queued("g1", request_id=None, sender="private-sender")
+    with pytest.raises(StoreUnavailable) as raised:
+        accept(store, delivery)
+    assert "private-sender" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_removed_database_file_raises_until_it_is_restored(database_file: Path, sqlite_store: Storage) -> None:
+    accept(sqlite_store, queued("g1"))
+    away = database_file.rename(database_file.with_name("away"))
+    for operation in (
+        lambda: accept(sqlite_store, queued("g2")),
+        sqlite_store.deliveries.newest,
+        lambda: claim(sqlite_store),
+    ):
+        with pytest.raises(StoreUnavailable, match=r"cannot be used: .*put "):
+            operation()
+    assert not database_file.exists()  # no empty database was created in its place
+    away.rename(database_file)
+    assert accept(sqlite_store, queued("g2"))[0].outcome == "queued"
+    assert [row.guid for row in sqlite_store.deliveries.newest()] == ["g2", "g1"]
+
+
+def test_file_removed_during_a_write_raises(database_file: Path, sqlite_store: Storage) -> None:
+    def write() -> None:
+        with sqlite_store.database.writing() as connection:
+            connection.execute(secrets.insert().values(name="k", value=b""))
+            database_file.unlink()
+
+    with pytest.raises(StoreUnavailable, match=r"hls\.db was removed; put it back"):
+        write()
+
+
+def test_removed_write_ahead_log_raises(database_file: Path, sqlite_store: Storage) -> None:
+    accept(sqlite_store, queued("g1"))
+    database_file.with_name("hls.db-wal").unlink()
+    with pytest.raises(StoreUnavailable, match=r"hls\.db-wal was removed"):
+        accept(sqlite_store, queued("g2"))
+
+
+def test_backup_restored_under_a_running_service_is_used(database_file: Path, sqlite_store: Storage) -> None:
+    accept(sqlite_store, queued("g1"))
+    copy = database_file.with_name("copy")
+    with closing(sqlite3.connect(database_file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    accept(sqlite_store, queued("g2"))
+    for file in database_file.parent.glob("hls.db*"):
+        file.unlink()
+    copy.rename(database_file)
+    with pytest.raises(StoreUnavailable, match="was removed"):
+        sqlite_store.deliveries.newest()
+    assert accept(sqlite_store, queued("g3"))[0].outcome == "queued"
+    assert [row.guid for row in sqlite_store.deliveries.newest()] == ["g3", "g1"]
+
+
+def test_file_that_was_read_only_for_a_while_is_written_again() -> None:
+    """A connection opened while the file was read-only stays read-only."""
+    with ExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
+        database_file = folder / "hls.db"
+        store = Storage.open(f"sqlite:///{database_file}")
+        accept(store, queued("g1"))
+        store.close()
+        # An open connection keeps the write-ahead log.
+        reader = cleanup.enter_context(closing(sqlite3.connect(database_file)))
+        assert reader.execute("SELECT count(*) FROM deliveries").fetchone() == (1,)
+        cleanup.enter_context(as_unprivileged_owner(folder))
+        database_file.chmod(0o444)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="readonly database; let the user that runs HLS write"):
+                accept(store, queued("g2"))
+        database_file.chmod(0o600)
+        with suppress(StoreUnavailable):  # the log created meanwhile is read-only, too, until it is created again
+            store.database.check_writable()
+        assert accept(store, queued("g2"))[0].outcome == "queued"
+        store.close()
+
+
+def test_silent_server_times_out_and_its_late_response_is_dropped(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Storage.open(postgres.url(name))
+
+    def query() -> None:
+        with store.database.reading() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, TimedConnection)
+            assert driver.timeout_s == 12
+            driver.timeout_s = 0.2
+            connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+    with pytest.raises(
+        StoreUnavailable, match=r"the server did not answer within 0\.2 s; see whether the server hangs"
+    ):
+        query()
+    assert accept(store, queued("g1")) == [Accepted("queued", "queued", "g1")]
+    store.close()
+    postgres.drop(name)
+
+
+def test_close_ends_the_wait_for_a_silent_server(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Storage.open(postgres.url(name))
+    entered, ended = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with store.database.reading() as connection:
+            entered.set()
+            connection.exec_driver_sql("SELECT pg_sleep(9)")
+
+    def wait() -> None:
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            read()
+        ended.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert entered.wait(10)
+    store.close()
+    assert ended.wait(5)
+    thread.join()
+    postgres.drop(name)
+
+
+def test_idle_transaction_ends_after_its_timeout(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Storage.open(f"{postgres.url(name)}&options=-c%20idle_in_transaction_session_timeout%3D100")
+    waiting = Waiting(10)
+
+    def stay_idle() -> None:
+        with store.database.writing() as connection:
+            backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            while postgres.query(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}") and waiting.more():
+                pass
+
+    with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
+        stay_idle()
+    store.close()
+    postgres.drop(name)
+
+
+def test_open_waits_for_a_starting_server(postgres: Cluster) -> None:
+    name = postgres.create()
+    pauses: list[float] = []
+    with Proxy(postgres.socket) as proxy:
+        proxy.is_starting = True
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            proxy.is_starting = len(pauses) < 3
+
+        store = Storage.open(postgres.url(name, port=proxy.port), pause=pause)
+        assert accept(store, queued("g1"))[0].outcome == "queued"
+        assert pauses == [0.5, 0.5, 0.5]
+        proxy.is_starting = True
+        with pytest.raises(StoreUnavailable, match="the database system is starting up; wait until it has started"):
+            Storage.open(postgres.url(name, port=proxy.port), pause=pauses.append)
+        assert len(pauses) == 3 + 60
+        store.close()
+    postgres.drop(name)
+
+
+def test_check_writable_writes_as_many_bytes_as_a_delivery(store: Storage) -> None:
+    with ExitStack() as cleanup:
+        cleanup.enter_context(pytest.raises(StoreUnavailable))
+        if store.database.shown_url.startswith("postgresql"):
+            with store.database.writing() as connection:
+                connection.exec_driver_sql(
+                    "ALTER TABLE secrets ADD CONSTRAINT small CHECK (octet_length(value) < 50000) NOT VALID"
+                )
+            cleanup.callback(drop_constraint, store)
+        else:
+            file = Path(store.database.shown_url.removeprefix("sqlite:///"))
+            cleanup.enter_context(file_size_limit(file.with_name("hls.db-wal").stat().st_size + 50_000))
+        store.database.check_writable()
+    store.database.check_writable()
+
+
+def drop_constraint(store: Storage) -> None:
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE secrets DROP CONSTRAINT small")

@@ -1,0 +1,71 @@
+"""Size of the database; SQLite's file and its write-ahead log do not grow without limit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import insert
+
+from hls_handler.db.tables import secrets
+from hls_handler.storage import Storage
+from tests.postgres import Cluster
+from tests.queue.builders import Skew, accept, begin, queued
+
+MB = 1_000_000
+
+
+def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None:
+    skew = Skew()
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
+    before = store.database.size()
+    lease = begin(store, "g1", body=os.urandom(MB))
+    after = store.database.size()
+    assert before.keys() == {"database_bytes", "reusable_bytes", "disk_free_bytes"}
+    assert before["reusable_bytes"] == 0
+    assert after["database_bytes"] - before["database_bytes"] > MB
+    assert after["disk_free_bytes"] > 0
+    store.queue.finish(lease, "done", reason=None, took_s=0)
+    skew.advance(days=2)
+    assert store.retention.delete_bodies(after=timedelta(days=1), most=1) == 1
+    assert store.database.size()["reusable_bytes"] > 0.9 * MB
+    store.close()
+
+
+def test_freed_pages_are_reused(tmp_path: Path) -> None:
+    skew = Skew()
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
+    for number in range(4):
+        store.queue.finish(begin(store, f"g{number}", body=os.urandom(MB)), "done", reason=None, took_s=0)
+        skew.advance(days=91)
+        assert store.retention.delete_deliveries(after=timedelta(days=90), most=5) == 1
+    store.close()  # moves the write-ahead log into the file
+    assert MB < (tmp_path / "hls.db").stat().st_size < 2.5 * MB
+
+
+def test_size_of_postgresql_is_its_database_bytes(postgres: Cluster) -> None:
+    store = Storage.open(postgres.url(postgres.create()))
+    (size,) = store.database.size().items()
+    store.close()
+    assert size[0] == "database_bytes"
+    assert size[1] > MB
+
+
+def test_write_ahead_log_is_truncated_after_a_long_reader(tmp_path: Path) -> None:
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    accept(store, queued("g1"))
+    reader = sqlite3.connect(tmp_path / "hls.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM deliveries").fetchone()
+    for name in ("one", "two"):
+        with store.database.writing() as connection:
+            connection.execute(insert(secrets).values(name=name, value=bytes(15 * MB)))
+    log = tmp_path / "hls.db-wal"
+    assert log.stat().st_size > 30 * MB  # a reader of the old state keeps the log
+    reader.close()
+    for name in ("three", "four"):  # the first moves the log into the database, the second restarts it
+        accept(store, queued(name))
+    assert log.stat().st_size <= 16_777_216
+    store.close()

@@ -1,0 +1,79 @@
+"""Durability on SQLite: a commit waits for the disk only if something outside depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.storage import Storage
+from tests.queue.builders import accept, begin, claim, queued, start_call
+
+CHECKPOINT = Checkpoint("gather", 0, 1, "{}")
+Write = Callable[[Storage, Lease], object]
+
+SYNCED: dict[str, Write] = {
+    "accept a delivery": lambda s, _: accept(s, queued("new")),
+    "begin a call": lambda s, lease: start_call(s, lease, "p@1"),
+    "take a slot": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=0),
+    "claim": lambda s, _: claim(s),
+    "finish": lambda s, lease: s.queue.finish(lease, "done", reason=None, took_s=0),
+    "dead-letter": lambda s, lease: s.queue.dead_letter(lease, reason="403"),
+    "reschedule": lambda s, lease: s.queue.reschedule(lease, at=s.now(), reason="503", failed=True, counts=True),
+    "hold a rate limit": lambda s, _: s.rate_limiter.hold("github", s.now() + timedelta(hours=1)),
+    "retry": lambda s, _: s.queue.retry("waiting"),
+}
+UNSYNCED: dict[str, Write] = {
+    "renew a lease": lambda s, lease: s.queue.renew(lease, lease_s=30),
+    "save a checkpoint": lambda s, lease: s.checkpoints.save(lease, CHECKPOINT),
+    "delete a checkpoint": lambda s, lease: s.checkpoints.delete(lease, "gather"),
+    "acquire a lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60),
+    "set a status": lambda s, lease: s.queue.set_status(lease, posting="failed", posting_error="403"),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Storage]:
+    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    yield opened
+    opened.close()
+
+
+def commit_modes(store: Storage, write: Callable[[], object]) -> set[str]:
+    """The `synchronous` mode of each commit of `write`."""
+    modes: set[str] = set()
+
+    def record_mode(connection: Connection) -> None:
+        modes.add({1: "NORMAL", 2: "FULL"}[connection.exec_driver_sql("PRAGMA synchronous").scalar_one()])
+
+    event.listen(Engine, "commit", record_mode)
+    write()
+    event.remove(Engine, "commit", record_mode)
+    return modes
+
+
+@pytest.mark.parametrize("write", SYNCED)
+def test_commit_that_the_outside_depends_on_is_synced(store: Storage, write: str) -> None:
+    lease = begin(store, "g1", number=7)
+    accept(store, queued("waiting"))
+    assert commit_modes(store, lambda: SYNCED[write](store, lease)) == {"FULL"}
+
+
+@pytest.mark.parametrize("write", UNSYNCED)
+def test_other_commits_are_not_synced(store: Storage, write: str) -> None:
+    lease = begin(store, "g1", number=7)
+    accept(store, queued("waiting"))
+    assert commit_modes(store, lambda: UNSYNCED[write](store, lease)) == {"NORMAL"}
+
+
+def test_reply_is_synced_before_it_is_used(store: Storage) -> None:
+    lease = begin(store, "g1")
+    call = start_call(store, lease, "p@1")
+    checkpoint = Checkpoint("ask", 0, 1, "{}")
+    assert commit_modes(
+        store, lambda: store.calls.end(lease, call, outcome="ok", usage=None, error=None, changes=[checkpoint])
+    ) == {"FULL"}

@@ -1,0 +1,272 @@
+"""Opening a database: creation, permissions, migrations, exclusive lock and errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from hls_handler.db.files import database_exists, hold_exclusively
+from hls_handler.db.tables import metadata
+from hls_handler.errors import StoreUnavailable
+from hls_handler.storage import Storage
+from tests.postgres import Cluster
+from tests.queue.builders import accept, claim, queued, state_of
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_rule_10_new_database_is_private_to_its_user(tmp_path: Path) -> None:
+    umask_before = os.umask(0)
+    try:
+        store = Storage.open(f"sqlite:///{tmp_path}/new/folder/hls.db")
+        accept(store, queued("g1"))
+        modes = {path.name: mode(path) for path in (tmp_path / "new/folder").iterdir()}
+        store.close()
+    finally:
+        os.umask(umask_before)
+    assert modes == {"hls.db": 0o600, "hls.db-wal": 0o600, "hls.db-shm": 0o600}
+
+
+def test_rule_10_existing_readable_file_is_made_private(tmp_path: Path) -> None:
+    path = tmp_path / "hls.db"
+    path.touch(0o644)
+    Storage.open(f"sqlite:///{path}").close()
+    assert mode(path) == 0o600
+
+
+def test_sqlite_uses_write_ahead_log_and_full_sync(tmp_path: Path) -> None:
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    with store.database.writing() as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    store.close()
+    assert pragmas == ["wal", 2, 1]  # 2 is FULL
+
+
+def test_stored_rows_remain_after_reopening(fresh_url: str) -> None:
+    store = Storage.open(fresh_url)
+    accept(store, queued("g1"))
+    secret = store.database.secret("nonce")
+    store.close()
+    again = Storage.open(fresh_url)
+    assert (state_of(again, "g1"), again.database.secret("nonce")) == ("queued", secret)
+    again.close()
+
+
+def test_database_exists_after_open(fresh_url: str, tmp_path: Path) -> None:
+    on_a_server = fresh_url.startswith("postgresql")
+    assert database_exists(fresh_url) is on_a_server
+    assert list(tmp_path.iterdir()) == []
+    Storage.open(fresh_url).close()
+    assert database_exists(fresh_url) is True
+
+
+def test_database_exists_is_true_if_the_path_cannot_be_checked(tmp_path: Path) -> None:
+    assert database_exists(f"sqlite:///{tmp_path}/{'x' * 300}.db") is True
+    (tmp_path / "file").touch()
+    assert database_exists(f"sqlite:///{tmp_path}/file/hls.db") is False
+
+
+def test_secret_is_created_once_for_each_name(store: Storage) -> None:
+    assert len(store.database.secret("nonce")) == 32
+    assert store.database.secret("nonce") == store.database.secret("nonce")
+    assert store.database.secret("nonce") != store.database.secret("other")
+
+
+def test_migrations_create_the_tables_of_the_metadata(fresh_url: str) -> None:
+    Storage.open(fresh_url).close()
+    engine = create_engine(fresh_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "hls_version"})
+        assert compare_metadata(context, metadata) == []
+        migrated = schema(fresh_url)
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        connection.commit()
+    engine.dispose()
+    assert schema(fresh_url) == migrated
+
+
+def schema(url: str) -> list[str]:
+    """SQL of every table and index in the database, with conditions, which Alembic does not compare."""
+    queries = {
+        "sqlite": "SELECT sql FROM sqlite_master WHERE name != 'hls_version' AND sql IS NOT NULL",
+        "postgresql": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'hls_version' "
+        "UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'",
+    }
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = [" ".join(row[0].split()) for row in connection.execute(text(queries[engine.dialect.name]))]
+    engine.dispose()
+    # SQLite keeps the statement as written: the migration and the metadata may order constraints differently.
+    return sorted(", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found)
+
+
+def test_open_rejects_tables_of_a_newer_version(fresh_url: str) -> None:
+    Storage.open(fresh_url).close()
+    engine = create_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*supports .* up to 0\.2\.0\)"):
+        Storage.open(fresh_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"
+    engine.dispose()
+
+
+def test_open_rejects_tables_from_before_0_2_0(fresh_url: str) -> None:
+    Storage.open(fresh_url).close()
+    engine = create_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE hls_version SET version_num = '0008'"))
+    engine.dispose()
+    with pytest.raises(StoreUnavailable, match=r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"):
+        Storage.open(fresh_url)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:hunter2@h/d", "postgresql://u:hunter2@h/d", "sqlite://", "sqlite:///:memory:", "nonsense", ""]
+)
+def test_open_rejects_other_urls_and_names_the_allowed_ones(url: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"storage\.url must be sqlite:///") as raised:
+        Storage.open(url)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://mona:hunter2@/db?host=/nowhere", "mona:***@"),
+        ("postgresql+psycopg://mona@/db?host=/nowhere&password=hunter2", "password=hidden"),
+    ],
+)
+def test_error_of_a_silent_database_hides_the_password(url: str, shown: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"mona.*cannot be used: .*; see whether PostgreSQL runs") as raised:
+        Storage.open(url)
+    assert "hunter2" not in str(raised.value)
+    assert shown in str(raised.value)
+
+
+def test_error_of_a_missing_database_says_to_create_it(postgres: Cluster) -> None:
+    with pytest.raises(StoreUnavailable, match=r"does not exist; create the database that storage\.url names"):
+        Storage.open(postgres.url("missing"))
+
+
+def test_file_that_is_no_database_is_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Dear diary, " * 100)
+    with pytest.raises(StoreUnavailable, match="file is not a database; the file is not an SQLite database"):
+        Storage.open(f"sqlite:///{path}")
+    assert path.read_text().startswith("Dear diary")
+
+
+def test_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match=r"file/hls\.db cannot be opened: .*let the user that runs HLS"):
+        Storage.open(f"sqlite:///{tmp_path}/file/hls.db")
+    with (
+        pytest.raises(StoreUnavailable, match=r"cannot be opened: .*hls\.db\.lock"),
+        hold_exclusively(f"sqlite:///{tmp_path}/file/hls.db"),
+    ):
+        pass
+
+
+def test_path_may_contain_a_percent_sign(tmp_path: Path) -> None:
+    Storage.open(f"sqlite:///{tmp_path}/100%25/hls.db").close()
+    assert list(tmp_path.glob("*/hls.db"))
+
+
+def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/folder/hls.db"
+    with hold_exclusively(url) as is_exclusive:
+        assert is_exclusive is True
+        with (
+            pytest.raises(StoreUnavailable, match=rf"hls\.db is locked by another serve \(process {os.getpid()}\)"),
+            hold_exclusively(url),
+        ):
+            pass
+        Storage.open(url).close()  # other commands do not take the lock
+    with hold_exclusively(url):
+        pass
+
+
+def test_symlink_to_a_database_has_the_same_lock(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "hls.db").symlink_to(tmp_path / "a" / "hls.db")
+    with (
+        hold_exclusively(f"sqlite:///{tmp_path}/a/hls.db"),
+        pytest.raises(StoreUnavailable, match="is locked by another serve"),
+        hold_exclusively(f"sqlite:///{tmp_path}/b/hls.db"),
+    ):
+        pass
+
+
+def test_postgresql_is_not_held_exclusively(postgres: Cluster) -> None:
+    url = postgres.url("any")
+    with hold_exclusively(url) as first, hold_exclusively(url) as second:
+        assert (first, second) == (False, False)
+
+
+def test_close_ends_all_connections(postgres: Cluster) -> None:
+    name = postgres.create()
+    store = Storage.open(postgres.url(name))
+    accept(store, queued("g1"))
+    claim(store)
+    store.close()
+    postgres.run(f"DROP DATABASE {name}")  # PostgreSQL rejects this while a client is connected
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        postgres.run("SELECT 1", database=name)
+
+
+def test_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    accept(store, queued("g1"))
+    store.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["hls.db"]
+    connection = sqlite3.connect(tmp_path / "hls.db")
+    assert connection.execute("SELECT count(*) FROM deliveries").fetchone() == (1,)
+    connection.close()
+
+
+def test_an_existing_database_is_opened_without_a_migration(fresh_url: str) -> None:
+    store = Storage.open(fresh_url)
+    accept(store, queued("g1"))
+    existing = Storage.open_existing(fresh_url)
+    assert state_of(existing, "g1") == "queued"
+    existing.close()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        (None, r"has no tables of version 0\.2\.0: start `hls serve` of this HLS"),
+        ("0001", r"before 0\.2\.0 \(its tables are version 0001\)"),
+        ("9999", r"newer HLS \(its tables are version 9999"),
+    ],
+)
+def test_opening_an_existing_database_changes_no_tables(fresh_url: str, version: str | None, problem: str) -> None:
+    Storage.open(fresh_url).close()
+    engine = create_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM hls_version"))
+        if version:
+            connection.execute(text(f"INSERT INTO hls_version VALUES ('{version}')"))
+    with pytest.raises(StoreUnavailable, match=problem):
+        Storage.open_existing(fresh_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == version
+    engine.dispose()

@@ -1,0 +1,89 @@
+"""Query plans of SQLite: a claim that reads every row of a long queue would delay all writers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+
+from hls_handler.storage import Storage
+from tests.queue.builders import accept, claim, push, queued
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """SQL statements, with their values, that SQLite executes in the block."""
+    executed: list[str] = []
+    traced: list[sqlite3.Connection] = []
+
+    def trace(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_trace_callback(executed.append)
+        traced.append(connection)
+
+    event.listen(Pool, "checkout", trace)
+    try:
+        yield executed
+    finally:
+        event.remove(Pool, "checkout", trace)
+        for connection in traced:
+            connection.set_trace_callback(None)
+
+
+@pytest.mark.parametrize(
+    ("query", "indexes"),
+    [
+        (claim, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"}),
+        (
+            lambda store: store.queue.seconds_until_due(),
+            {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"},
+        ),
+        (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_digest"}),
+        (lambda store: accept(store, queued("g3", number=7, supersedes="thread")), {"ix_deliveries_conversation"}),
+        (lambda store: store.deliveries.newest(state="dead"), {"ix_deliveries_dead"}),
+        (
+            lambda store: store.deliveries.of_conversation("octo/widgets", 7),
+            {"ix_deliveries_number", "ix_deliveries_posted_on"},
+        ),
+        (lambda store: store.calls.count_last_hour(), {"ix_calls_started"}),
+        (lambda store: store.calls.prompt_stats(), {"ix_calls_prompt"}),
+        (
+            lambda store: store.deliveries.queue_state(),
+            {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"},
+        ),
+    ],
+    ids=[
+        "claim",
+        "seconds_until_due",
+        "push",
+        "closed thread",
+        "dead",
+        "thread",
+        "calls_last_hour",
+        "prompt_stats",
+        "queue_state",
+    ],
+)
+def test_frequent_queries_use_an_index(tmp_path: Path, query: Callable[[Storage], object], indexes: set[str]) -> None:
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    accept(store, push("g1", "aaa"), queued("g2"))
+    with statements() as executed:
+        query(store)
+    with sqlite3.connect(tmp_path / "hls.db") as connection:
+        plans = [
+            str(row[3])
+            for statement in executed
+            if statement.startswith(("SELECT", "UPDATE"))
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+    connection.close()
+    store.close()
+    # A scan of all deliveries, even by an index, is too slow.
+    assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_conversation" in plan] == []
+    assert indexes <= {word for plan in plans for word in plan.split()}
+    scans = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and "CONSTANT" not in plan]
+    assert scans in ([], ["SCAN deleted_calls"])  # which has a row for each prompt

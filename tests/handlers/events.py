@@ -1,0 +1,146 @@
+"""Workflow runs, releases and comments for the tests of handlers, and events about them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hls_handler.analysis import WorkflowAnalysis
+from hls_handler.ci.steps import WorkflowStep
+from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
+from hls_handler.handlers.reader import Correction, Failure, RunResult, WorkflowJob
+from hls_handler.routing import Rule
+from hls_handler.settings.effective import RepositoryTable
+from tests.handlers.world import MONA, ZOE, event, issue
+from tests.routing.world import settings
+
+START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+
+RUN = WorkflowRun(
+    id=70,
+    name="Tests",
+    workflow_id=5,
+    path=".github/workflows/tests.yml",
+    run_number=41,
+    run_attempt=1,
+    event="pull_request",
+    status="completed",
+    conclusion="failure",
+    head_sha="0123456789abcdef0123456789abcdef01234567",
+    head_branch="fix",
+    head_owner="mona",
+    head_repository="mona/hello",
+    actor=MONA,
+    triggering_actor=MONA,
+    html_url="https://github.com/octo/hello/actions/runs/70",
+    pull_request_numbers=(),
+)
+
+
+def at(seconds: int) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def step(number: int, name: str, conclusion: str = "success") -> WorkflowStep:
+    """A step of nine seconds; `number` determines when it starts."""
+    return WorkflowStep(number, name, conclusion, at(10 * number), at(10 * number + 9))
+
+
+def job(job_id: int = 700, name: str = "test", conclusion: str = "failure", **known: Any) -> WorkflowJob:
+    steps = (step(1, "Set up job"), step(2, "Run pytest", "failure"), step(3, "Upload", "skipped"))
+    plain = WorkflowJob(
+        job_id, name, conclusion, 1, f"https://github.com/octo/hello/actions/runs/70/job/{job_id}", steps
+    )
+    return replace(plain, **known)
+
+
+JOB = job()
+LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
+2026-11-20T09:00:20.0000000Z ##[group]Run pytest
+2026-11-20T09:00:20.1000000Z ##[endgroup]
+2026-11-20T09:00:22.0000000Z E       assert area(2) == 4
+2026-11-20T09:00:23.0000000Z tests/test_area.py:7: AssertionError
+2026-11-20T09:00:24.0000000Z ##[error]Process completed with exit code 1."""
+
+
+class FakeHistory:
+    """A fake history of a repository."""
+
+    account = "hls-bot"
+
+    def __init__(
+        self,
+        *failures: Failure,
+        ends: tuple[RunResult, ...] = (),
+        commented_on: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        self._failures, self._ends, self._commented_on = failures, ends, commented_on
+
+    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
+        assert days <= 30
+        return tuple(failure for failure in self._failures if failure.workflow_id == workflow_id)
+
+    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+        return ()
+
+    def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
+        assert workflow_id == RUN.workflow_id
+        return tuple(sorted(self._ends, key=lambda end: end.order, reverse=True))
+
+    def has_comment(self, number: int, family: str) -> bool:
+        return (number, family) in self._commented_on
+
+
+def failure(**known: Any) -> Failure:
+    plain = Failure(5, 70, 1, "test", "Run pytest", "mona:fix", RUN.head_sha)
+    return replace(plain, **known)
+
+
+def run_result(**known: Any) -> RunResult:
+    """Result of the run before `RUN`: failed, at an older commit."""
+    plain = RunResult(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
+    return replace(plain, **known)
+
+
+def run_event(run: WorkflowRun) -> Event:
+    base = event(issue())
+    return replace(base, name="workflow_run", action="completed", issue=None, workflow_run=run)
+
+
+RELEASE = Release(501, "v1.4.0", "More", "There is more.", False, False, MONA, "https://github.com/r", at(0), "main")
+PREVIOUS = replace(RELEASE, id=500, tag="v1.3.0", published_at=at(-3600))
+
+
+def release_event(release: Release) -> Event:
+    return replace(event(issue()), name="release", action="published", issue=None, release=release)
+
+
+def comment(comment_id: int = 901, body: str = "@hls-bot why is that?", user: Account = ZOE) -> Comment:
+    return Comment(comment_id, user, body, "NONE", f"https://github.com/octo/hello/issues/7#{comment_id}", at(0))
+
+
+QUESTION = comment()
+
+
+def comment_event(added: Comment, on: Issue | None = None) -> Event:
+    return replace(event(on or issue()), name="issue_comment", action="created", comment=added, sender=added.user)
+
+
+def make_rule(event_key: str = "", **issues: int) -> Rule:
+    """A rule of a repository whose settings name fallback issues for events: `make_rule(release=12)`."""
+    entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
+    effective = RepositoryTable(settings(entry)).find("octo/hello")
+    assert effective is not None
+    return Rule(event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2")
+
+
+def workflow_analysis(**known: Any) -> WorkflowAnalysis:
+    plain = {
+        "worth_saying": True,
+        "cause": "The area is wrong.",
+        "quote": "E       assert area(2) == 4",
+        "where": [{"path": "tests/test_area.py", "line": 7, "why": "It fails here."}],
+        "advice": "",
+    }
+    return WorkflowAnalysis.model_validate({**plain, **known})

@@ -1,0 +1,201 @@
+"""Calls to Claude: rate limit, hourly budget and cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.analysis import Usage
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint, Lease
+from hls_handler.errors import LeaseLost, Postponed
+from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, begin, claim
+
+USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
+
+
+def begin_call(store: Storage, lease: Lease, *, rps: float = 100_000, per_hour: int = 200, index: int = 0) -> int:
+    return store.calls.begin(
+        lease,
+        index=index,
+        prompt_id="issues/analyze@3f9c2a",
+        model="claude-haiku",
+        sender="mona",
+        requests_per_second=rps,
+        calls_per_hour=per_hour,
+    )
+
+
+def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease, index=2)
+    (row,) = store.calls.calls_of("g1")
+    assert (row.id, row.index, row.prompt_id, row.model, row.sender) == (
+        call_id,
+        2,
+        "issues/analyze@3f9c2a",
+        "claude-haiku",
+        "mona",
+    )
+    assert (row.finished_at, row.outcome, row.cost_usd, row.took_s) == (None, None, None, None)
+    store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)
+    (row,) = store.calls.calls_of("g1")
+    assert (row.model, row.outcome, row.error, row.cost_usd, row.took_s) == (
+        "claude-haiku-5-5",
+        "answered",
+        None,
+        0.012346,
+        1.5,
+    )
+    assert (row.input_tokens, row.output_tokens, row.cache_write_tokens, row.cache_read_tokens) == (100, 20, 30, 40)
+    assert row.finished_at is not None
+
+
+REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
+
+
+def test_reply_checkpoint_is_stored_with_the_end_of_the_call(store: Storage) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
+    assert store.checkpoints.load("g1") == {("ask", 0): REPLY}
+    assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
+
+
+def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    skew.advance(hours=1)
+    with pytest.raises(LeaseLost):
+        store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
+    assert store.checkpoints.load("g1") == {}
+    assert [(call.outcome, call.cost_usd) for call in store.calls.calls_of("g1")] == [("ok", 0.012346)]
+    assert store.statistics.counters()["cost_micro_usd", ""] == 12346
+
+
+def test_tokens_and_cost_are_counted(store: Storage) -> None:
+    lease = begin(store, "g1")
+    for _ in range(2):
+        store.calls.end(lease, begin_call(store, lease), outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, begin_call(store, lease), outcome="overloaded", usage=None, error="529")
+    store.calls.end(lease, begin_call(store, lease), outcome="answered", usage=Usage("unknown", 1), error=None)
+    spent = {
+        key: n for key, n in store.statistics.counters().items() if key[0] not in ("webhooks", "event", "repository")
+    }
+    assert spent == {
+        ("prompt_calls", "issues/analyze@3f9c2a"): 4,
+        ("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): 24_692,
+        ("cost_micro_usd", ""): 24_692,
+        ("claude_calls", "answered"): 3,
+        ("claude_calls", "overloaded"): 1,
+        ("tokens", "input"): 201,
+        ("tokens", "output"): 40,
+        ("tokens", "cache_write"): 60,
+        ("tokens", "cache_read"): 80,
+    }
+
+
+def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
+    lease = begin(store, "g1")
+    for index in (FIRST_SHADOW_STEP - 1, FIRST_SHADOW_STEP, FIRST_SHADOW_STEP + 1):
+        store.calls.end(lease, begin_call(store, lease, index=index), outcome="ok", usage=None, error=None)
+    counted = store.statistics.counters()
+    assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
+    assert counted["prompt_shadow_calls", "issues/analyze@3f9c2a"] == 2
+    assert [call.of_shadow for call in store.calls.calls_of("g1")] == [False, True, True]
+
+
+def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
+    lease = begin(store, "g1")
+    for outcome in (UNAVAILABLE, "failed", UNAVAILABLE):
+        store.calls.end(lease, begin_call(store, lease), outcome=outcome, usage=None, error="529")
+    assert store.calls.count_last_hour() == 1
+
+
+def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    skew.advance(seconds=31)
+    claim(store)
+    store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, call_id, outcome="timeout", usage=None, error="late")
+    assert [row.outcome for row in store.calls.calls_of("g1")] == ["answered"]
+    assert store.statistics.counters()["prompt_calls", "issues/analyze@3f9c2a"] == 1
+
+
+def test_calls_of_all_workers_share_a_rate_limit(store: Storage, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    begin_call(store, first, rps=0.1)
+    with pytest.raises(Postponed, match="its turn to ask Claude") as raised:
+        begin_call(store, second, rps=0.1)
+    assert raised.value.waiting_for is None
+    assert timedelta(seconds=9) < raised.value.at - store.now() <= timedelta(seconds=10)
+    assert len(store.calls.calls_of("g2")) == 0
+    skew.advance(seconds=10)
+    begin_call(store, second, rps=0.1)
+    assert len(store.calls.calls_of("g2")) == 1
+
+
+def test_hold_postpones_calls(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    until = store.now() + timedelta(seconds=25)
+    store.rate_limiter.hold(CLAUDE_RATE_LIMIT, until)
+    with pytest.raises(Postponed) as raised:
+        begin_call(store, lease)
+    assert raised.value.at >= until
+    skew.advance(seconds=25)
+    begin_call(store, lease)
+
+
+def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=2)
+    skew.advance(seconds=20)
+    begin_call(store, lease, per_hour=2)  # a call without an end counts, too
+    waits = []
+    for i in range(3):
+        with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 2 calls") as raised:
+            begin_call(store, begin(store, f"late-{i}"), per_hour=2)
+        assert raised.value.waiting_for == "claude"
+        waits.append(raised.value.at)
+    starts = [row.started_at for row in store.calls.calls_of("g1")]
+    hour = timedelta(hours=1)
+    assert waits == [starts[0] + hour, starts[1] + hour, starts[0] + 2 * hour]
+
+
+def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=1)
+    waits = set()
+    for _ in range(3):
+        with pytest.raises(Postponed) as raised:
+            begin_call(store, lease, per_hour=1)
+        waits.add(raised.value.at)
+    assert len(waits) == 1
+
+
+def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
+    first = begin(store, "g1")
+    begin_call(store, first, per_hour=1)
+    assert store.calls.count_last_hour() == 1
+    skew.advance(minutes=60)
+    assert store.calls.count_last_hour() == 0
+    begin_call(store, claim(store), per_hour=1)
+    assert store.calls.count_last_hour() == 1
+
+
+def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
+    old = begin(store, "old", number=7)
+    begin_call(store, old)
+    store.queue.finish(old, "done", reason=None, took_s=1)
+    skew.advance(minutes=60)
+    for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
+        lease = begin(store, guid, number=number)
+        begin_call(store, lease)
+        begin_call(store, lease)
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+    lease = begin(store, "g4", number=7)
+    begin_call(store, lease)
+    assert store.calls.count_conversation_runs(lease) == 2

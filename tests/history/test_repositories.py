@@ -1,0 +1,117 @@
+"""History of a repository across its conversations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.errors import LeaseLost
+from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, begin, open_history
+
+FAILED = Failure(
+    workflow_id=5, run_id=70, attempt=1, job="test (3.12)", step="Run pytest", branch="main", head_sha="aaa"
+)
+
+
+def test_failures_of_a_workflow_are_returned_newest_first(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1", number=None)
+    store.repositories.save(lease, HistoryUpdate((FAILED,)))
+    skew.advance(seconds=10)
+    later = replace(FAILED, run_id=71, branch="mona:fix", head_sha="bbb")
+    store.repositories.save(
+        lease,
+        HistoryUpdate(
+            (
+                later,
+                replace(FAILED, workflow_id=6, run_id=72),
+            )
+        ),
+    )
+    assert store.repositories.record(lease, "hls").failures(5, days=30) == (later, FAILED)
+    assert [failure.run_id for failure in store.repositories.record(lease, "hls").failures(6, days=30)] == [72]
+
+
+def test_failure_saved_twice_is_stored_once(store: Storage) -> None:
+    lease = begin(store, "g1", number=None)
+    store.repositories.save(lease, HistoryUpdate((FAILED,)))
+    store.repositories.save(
+        lease,
+        HistoryUpdate(
+            (
+                FAILED,
+                replace(FAILED, step="Run ruff"),
+            )
+        ),
+    )
+    store.repositories.save(lease, HistoryUpdate())
+    assert {failure.step for failure in store.repositories.record(lease, "hls").failures(5, days=30)} == {
+        "Run pytest",
+        "Run ruff",
+    }
+    assert len(store.repositories.record(lease, "hls").failures(5, days=30)) == 2
+
+
+def test_failures_expire_after_a_month(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1", number=None)
+    store.repositories.save(lease, HistoryUpdate((FAILED,)))
+    skew.advance(days=29)
+    assert store.repositories.record(lease, "hls").failures(5, days=28) == ()
+    assert store.repositories.record(lease, "hls").failures(5, days=30) == (FAILED,)
+    skew.advance(days=2)
+    assert store.repositories.record(lease, "hls").failures(5, days=365) == ()
+
+
+def test_failures_are_separate_by_repository(store: Storage) -> None:
+    store.repositories.save(begin(store, "g1", number=None), HistoryUpdate((FAILED,)))
+    other = begin(store, "g2", number=None, repository_id=2, repository="octo/other")
+    assert store.repositories.record(other, "hls").failures(5, days=30) == ()
+
+
+def test_worker_with_a_lost_lease_saves_nothing(store: Storage, skew: Skew) -> None:
+    stale = begin(store, "g1", number=None)
+    skew.advance(minutes=1)
+    with pytest.raises(LeaseLost):
+        store.repositories.save(stale, HistoryUpdate((FAILED,)))
+
+
+def test_has_comment_depends_on_conversation_family_and_account(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    assert not store.repositories.record(lease, "hls").has_comment(7, "onboarding")
+    open_history(store, lease, "hls").store_comment("onboarding", 900, "digest")
+    assert store.repositories.record(lease, "hls").has_comment(7, "onboarding")
+    assert not store.repositories.record(lease, "hls").has_comment(8, "onboarding")
+    assert not store.repositories.record(lease, "hls").has_comment(7, "issues")
+    assert not store.repositories.record(lease, "other").has_comment(7, "onboarding")
+
+
+def test_lease_can_be_moved_to_another_conversation(store: Storage) -> None:
+    """A workflow run is queued without a conversation; its comment belongs to its pull request."""
+    lease = begin(store, "g1", number=None).about(13)
+    assert lease.conversation_key == "1#13"
+    open_history(store, lease, "hls").store_comment("workflows", 901, "digest")
+    assert store.repositories.record(lease, "hls").has_comment(13, "workflows")
+
+
+RESULT = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
+
+
+def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1", number=None)
+    rerun = replace(RESULT, attempt=2, passed=True)
+    store.repositories.save(lease, HistoryUpdate(ends=(rerun,)))
+    skew.advance(seconds=10)
+    store.repositories.save(lease, HistoryUpdate(ends=(RESULT, replace(RESULT, run_id=71, run_number=42), rerun)))
+    assert [end.order for end in store.repositories.record(lease, "hls").ends(5)] == [(42, 1), (41, 2), (41, 1)]
+    assert store.repositories.record(lease, "hls").ends(6) == ()
+    skew.advance(days=31)
+    assert store.repositories.record(lease, "hls").ends(5) == ()
+
+
+def test_of_conversation_includes_deliveries_posted_there(store: Storage) -> None:
+    store.queue.set_posted_on(begin(store, "g1", number=None), 13)
+    begin(store, "g2", number=12)
+    assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 13)] == ["g1"]
+    assert [row.number for row in store.deliveries.of_conversation("octo/widgets", 13)] == [None]

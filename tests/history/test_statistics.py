@@ -1,0 +1,45 @@
+"""Counters, and the times of the last webhooks, whichever process received them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, ignored, queued
+
+
+def test_last_webhook_is_stored_for_each_repository(store: Storage, url: str, skew: Skew) -> None:
+    assert store.statistics.last_webhooks() == {}
+    first = store.now()
+    store.queue.accept([queued("a"), ignored("b", repository="octo/docs")], replay_window_h=72)
+    skew.advance(hours=2)
+    store.queue.accept([queued("a")], replay_window_h=72)  # a duplicate is also a webhook
+    skew.advance(hours=1)
+    store.queue.accept([], replay_window_h=72, counts={("webhooks", ""): 1, ("event", "ping"): 1})
+    store.queue.accept([], replay_window_h=72, counts={("github_requests", ""): 5})
+    reopened = Storage.open(url)
+    times = reopened.statistics.last_webhooks()
+    reopened.close()
+    after = {name: round((at - first) / timedelta(hours=1), 2) for name, at in times.items()}
+    assert after == {"": 3.0, "octo/docs": 0.0, "octo/widgets": 2.0}
+
+
+def test_expected_since_is_the_first_request_for_each_name(store: Storage, skew: Skew) -> None:
+    first = store.statistics.expected_since(["", "octo/*"])
+    skew.advance(hours=2)
+    second = store.statistics.expected_since(["octo/*", "new/*"])
+    assert second["octo/*"] == first["octo/*"] == first[""]
+    assert second["new/*"] - first[""] >= timedelta(hours=2)
+    assert store.statistics.expected_since([]) == {}
+
+
+def test_times_are_not_counters(store: Storage) -> None:
+    store.queue.accept([queued("a")], replay_window_h=72)
+    store.statistics.expected_since([""])
+    assert {name for name, _ in store.statistics.counters()} == {"webhooks", "event", "repository"}
+
+
+def test_counters_add_up(store: Storage) -> None:
+    for counts in ({("github_requests", ""): 3, ("outcome", "pong"): 1}, {("github_requests", ""): 2}, {}):
+        store.queue.accept([], replay_window_h=72, counts=counts)
+    assert store.statistics.counters() == {("github_requests", ""): 5, ("outcome", "pong"): 1}

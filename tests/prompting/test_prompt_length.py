@@ -1,0 +1,71 @@
+"""The length of shipped prompts is limited: the budget of patches and a fixed maximum for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.events import Account, Label, Repository
+from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.reader import EMPTY_HISTORY, ReviewComment
+from hls_handler.prompting.render import estimate_tokens, render
+from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, review_event
+from tests.prompting.samples import KEY, common, shipped
+
+BUDGET = PromptLimits(input_tokens=5_000)
+PRIORITY_OTHER = 22_000
+"""Maximum of tokens outside the budget, as in docs/prompts.md, measured with text of one token per character."""
+
+LONG = "\u5b57" * 65_536
+NAME = "\u5b57" * 256
+SOMEBODY = Account("x" * 39, 5, "User")
+LABELS = tuple(Label("\u5b57" * 50) for _ in range(100))
+COMMON: Mapping[str, object] = {
+    **common(),
+    "repository": Repository(1, f"{'o' * 39}/{'r' * 100}", False, "\u5b57" * 350, "main", "Python"),
+}
+PULL_REQUEST = pull_request(title=NAME, body=LONG, labels=LABELS, head_ref="h" * 250, base_ref="b" * 250, user=SOMEBODY)
+FILES = tuple(
+    file(f"{n}{'x' * 4_000}.py", "@@ -0,0 +1,900 @@\n" + "\n".join("+" + "y" * 100 for _ in range(900)))
+    for n in range(300)
+)
+COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LONG, is_reply=False) for _ in range(99))
+
+
+def issue_facts() -> Mapping[str, object]:
+    handler, subject = HANDLERS["issues"], issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
+    received = event(subject)
+    return handler.variables(handler.gather(received, FakeReader(subject), EMPTY_HISTORY, BUDGET))
+
+
+def pull_request_facts() -> Mapping[str, object]:
+    handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
+    received = event(subject)
+    return handler.variables(handler.gather(received, FakeReader(subject, FILES), EMPTY_HISTORY, BUDGET))
+
+
+def review_facts() -> Mapping[str, object]:
+    handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
+    received = review_event(one, PULL_REQUEST)
+    reader = FakeReader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
+    return handler.variables(handler.gather(received, reader, EMPTY_HISTORY, BUDGET))
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("issues/analyze", issue_facts()),
+        ("issues/respond", issue_facts()),
+        ("pull_requests/analyze", pull_request_facts()),
+        ("reviews/analyze", review_facts()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_prompt_size_is_limited_for_any_event(name: str, facts: Mapping[str, object]) -> None:
+    rendered = render(shipped(), name, {**COMMON, **facts}, key=KEY)
+    tokens = estimate_tokens(rendered.system + rendered.task)
+    assert tokens <= BUDGET.input_tokens + PRIORITY_OTHER
+    assert rendered.missing != ()

@@ -1,0 +1,137 @@
+"""Deliveries, leases and a clock for the tests of the queue, the database and the history."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from hls_handler.analysis import ValidReply
+from hls_handler.db.tables import analyses, deliveries
+from hls_handler.deliveries import Accepted, Lease, NewDelivery
+from hls_handler.history.conversations import ConversationHistory
+from hls_handler.queue.changes import Change
+from hls_handler.storage import Storage
+
+
+class Skew:
+    """Clock skew of the database, so that a test can let time pass without sleeping."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> timedelta:
+        return self._ahead
+
+    def advance(self, **span: float) -> None:
+        """Let time pass: `advance(minutes=5)`."""
+        self._ahead += timedelta(**span)
+
+
+SAME_BODY: Mapping[str, Any] = {"number": 7, "body": b"{}"}
+"""Fields of deliveries with the same body: a body belongs to one number."""
+
+
+def queued(guid: str, **other: Any) -> NewDelivery:
+    """An issue opened in octo/widgets, with a unique number and a unique body unless `other` has them."""
+    body = other.pop("body", b'{"delivery": "%s"}' % guid.encode())
+    number = int(hashlib.sha256(guid.encode()).hexdigest()[:8], 16)
+    fields: dict[str, Any] = {
+        "event": "issues",
+        "action": "opened",
+        "request_id": f"request-{guid}",
+        "state": "queued",
+        "repository_id": 1,
+        "repository": "octo/widgets",
+        "number": number,
+        "digest": hashlib.sha256(body).digest(),
+        "body": body,
+    }
+    return NewDelivery(guid=guid, **(fields | other))
+
+
+def ignored(guid: str, **other: Any) -> NewDelivery:
+    fields = {"state": "ignored", "reason": "not enabled in settings.yaml:3", "reason_kind": "event not enabled"}
+    return queued(guid, **(fields | {"digest": None, "body": b""} | other))
+
+
+def push(guid: str, sha: str, **other: Any) -> NewDelivery:
+    """A push to pull request 7."""
+    fields = {"event": "pull_request", "action": "synchronize", "number": 7, "head_sha": sha}
+    return queued(guid, **(fields | {"supersedes": "older_commits"} | other))
+
+
+def accept(store: Storage, *batch: NewDelivery) -> list[Accepted]:
+    return store.queue.accept(batch, replay_window_h=72)
+
+
+def claim(store: Storage, *, worker: str = "worker", max_crashes: int = 10) -> Lease:
+    lease = store.queue.claim(worker=worker, lease_s=30, max_crashes=max_crashes)
+    assert lease is not None, "nothing to claim"
+    return lease
+
+
+def nothing_is_due(store: Storage) -> bool:
+    return store.queue.claim(worker="worker", lease_s=30, max_crashes=10) is None
+
+
+def begin(store: Storage, guid: str, **other: Any) -> Lease:
+    """Accept a delivery and claim it; no other delivery may be due."""
+    accept(store, queued(guid, **other))
+    return claim(store)
+
+
+def dead_letter(store: Storage, guid: str) -> None:
+    """Accept a delivery and dead-letter it."""
+    store.queue.dead_letter(begin(store, guid), reason="issue is locked")
+
+
+def state_of(store: Storage, guid: str) -> str:
+    row = store.deliveries.find(guid)
+    assert row is not None, f"{guid} is not stored"
+    return row.state
+
+
+def record_reply(store: Storage, lease: Lease, reply: ValidReply, *, index: int = 0, is_last: bool = False) -> None:
+    """Record a call to Claude with its reply."""
+    call_id = start_call(store, lease, reply.prompt_id, index=index)
+    store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, is_last=is_last)
+
+
+def start_call(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
+    """Record the start of a call to Claude; returns its id."""
+    return store.calls.begin(
+        lease,
+        index=index,
+        prompt_id=prompt_id,
+        model="claude-haiku",
+        sender="mona",
+        requests_per_second=1_000_000,
+        calls_per_hour=200,
+    )
+
+
+def analyses_of(store: Storage, guid: str) -> list[Row[Any]]:
+    """The stored replies about a delivery, in the order of their steps."""
+    query = select(analyses).join(deliveries).where(deliveries.c.guid == guid).order_by(analyses.c.step_index)
+    with store.database.reading() as connection:
+        return list(connection.execute(query))
+
+
+class _Stored(list[Change]):
+    """Pending changes that are stored at once."""
+
+    def __init__(self, store: Storage, lease: Lease) -> None:
+        super().__init__()
+        self._store, self._lease = store, lease
+
+    def append(self, change: Change) -> None:
+        self._store.checkpoints.save(self._lease, change)
+
+
+def open_history(store: Storage, lease: Lease, bot_login: str = "hls") -> ConversationHistory:
+    """The history of the lease's conversation, whose changes are stored at once."""
+    return store.conversations.history(lease, bot_login, pending=_Stored(store, lease))

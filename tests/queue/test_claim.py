@@ -1,0 +1,228 @@
+"""Claiming deliveries: order, leases and crashed workers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import LeaseLost
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, accept, begin, claim, dead_letter, nothing_is_due, push, queued, state_of
+
+
+def test_lease_has_all_fields_of_the_delivery(store: Storage) -> None:
+    lease = begin(store, "g1", number=7, head_sha="abc", body=b"as received \xff")
+    assert (lease.guid, lease.attempt, lease.event, lease.action) == ("g1", 1, "issues", "opened")
+    assert (lease.repository_id, lease.repository, lease.number, lease.head_sha) == (1, "octo/widgets", 7, "abc")
+    assert (lease.attempts, lease.failures, lease.crashes, lease.first_failure_at) == (0, 0, 0, None)
+    assert (lease.body, lease.request_id, lease.conversation_key) == (b"as received \xff", "request-g1", "1#7")
+    assert timedelta(seconds=25) < lease.lease_until - store.now() <= timedelta(seconds=30)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert (row.state, row.worker, row.lease_until) == ("running", "worker", lease.lease_until)
+
+
+def test_claim_takes_higher_priority_first_and_then_the_oldest(store: Storage) -> None:
+    accept(store, queued("g1"), queued("g2"), queued("g3", priority=1), queued("g4", priority=2))
+    assert [claim(store).guid for _ in range(4)] == ["g4", "g3", "g1", "g2"]
+    assert nothing_is_due(store)
+
+
+def test_ten_minutes_of_waiting_outrank_one_step_of_priority(store: Storage, skew: Skew) -> None:
+    accept(store, queued("rest"))
+    skew.advance(minutes=9)
+    accept(store, queued("in time", priority=1))
+    skew.advance(minutes=2)
+    accept(store, queued("too late", priority=1), queued("two steps", priority=2))
+    assert [claim(store).guid for _ in range(4)] == ["two steps", "in time", "rest", "too late"]
+
+
+def test_retried_delivery_is_claimed_before_others(store: Storage) -> None:
+    dead_letter(store, "g1")
+    accept(store, queued("g2"), queued("g3", priority=1))
+    store.queue.retry("g1")
+    assert [claim(store).guid for _ in range(3)] == ["g1", "g3", "g2"]
+
+
+def test_debounced_delivery_is_not_due_before_its_time(store: Storage, skew: Skew) -> None:
+    accept(store, push("g1", "aaa", settle_s=5.0), queued("g2"))
+    assert claim(store).guid == "g2"
+    assert nothing_is_due(store)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert row.reason == "waits 5 s for a newer push (limits.settle_s)"
+    waiting = store.queue.seconds_until_due()
+    assert waiting is not None
+    assert 4 < waiting <= 5
+    skew.advance(seconds=5)
+    assert claim(store).guid == "g1"
+
+
+def test_only_the_last_of_several_pushes_runs_after_the_debounce(store: Storage, skew: Skew) -> None:
+    for sha in ("aaa", "bbb", "ccc"):
+        accept(store, push(sha, sha, settle_s=5.0))
+        assert nothing_is_due(store)
+        skew.advance(seconds=4)
+    assert nothing_is_due(store)
+    skew.advance(seconds=1)
+    assert (claim(store).guid, nothing_is_due(store)) == ("ccc", True)
+    assert [state_of(store, guid) for guid in ("aaa", "bbb", "ccc")] == ["superseded", "superseded", "running"]
+
+
+def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Skew) -> None:
+    accept(store, *(queued(f"g{n}") for n in range(4)))
+
+    def claim_one() -> Lease | None:
+        return store.queue.claim(worker="worker", lease_s=30, max_crashes=10, concurrency=2)
+
+    first, second = claim_one(), claim_one()
+    assert first is not None
+    assert second is not None
+    assert claim_one() is None
+    waiting = store.queue.seconds_until_due(concurrency=2)
+    assert waiting is not None
+    assert 25 < waiting <= 30  # the first lease ends then
+    store.queue.finish(first, "done", reason=None, took_s=1)
+    assert store.queue.seconds_until_due(concurrency=2) == 0.0
+    third = claim_one()
+    assert third is not None
+    assert (third.guid, claim_one()) == ("g2", None)
+    skew.advance(seconds=31)
+    assert claim_one() is not None  # expired leases do not count
+
+
+def test_conversation_runs_one_delivery_at_a_time_oldest_first(store: Storage) -> None:
+    accept(store, queued("g1", number=7), queued("g2", number=7, priority=9), queued("g3", number=8))
+    first = claim(store)
+    assert (first.guid, claim(store).guid) == ("g1", "g3")
+    assert nothing_is_due(store)
+    store.queue.finish(first, "done", reason=None, took_s=1)
+    assert claim(store).guid == "g2"
+
+
+def test_waiting_delivery_blocks_only_its_own_conversation(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1", number=7)
+    accept(store, queued("g2", number=7), queued("g3", number=8))
+    store.queue.reschedule(lease, at=store.now() + timedelta(minutes=5), reason="503", failed=True, counts=False)
+    assert claim(store).guid == "g3"
+    assert nothing_is_due(store)
+    skew.advance(minutes=5)
+    assert claim(store).guid == "g1"
+
+
+def test_same_number_in_another_repository_is_another_conversation(store: Storage) -> None:
+    accept(store, queued("g1", number=7), queued("g2", number=7, repository_id=2))
+    assert [claim(store).guid for _ in range(2)] == ["g1", "g2"]
+
+
+def test_dead_letter_does_not_block_its_conversation(store: Storage) -> None:
+    store.queue.dead_letter(begin(store, "g1", number=7), reason="locked")
+    accept(store, queued("g2", number=7))
+    assert claim(store).guid == "g2"
+
+
+def test_unique_index_rejects_a_second_running_delivery_of_a_conversation(url: str, store: Storage) -> None:
+    begin(store, "g1", number=7)
+    accept(store, queued("g2", number=7))
+    engine = create_engine(url)
+    with pytest.raises(Exception, match=r"(?i)unique"), engine.begin() as connection:
+        connection.execute(text("UPDATE deliveries SET state = 'running' WHERE guid = 'g2'"))
+    engine.dispose()
+
+
+def test_renewed_lease_lasts_longer(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    skew.advance(seconds=20)
+    renewed = store.queue.renew(lease, lease_s=30)
+    assert renewed.lease_until - lease.lease_until >= timedelta(seconds=20)
+    skew.advance(seconds=20)
+    assert nothing_is_due(store)
+    assert store.queue.renew(renewed, lease_s=30).attempt == 1
+
+
+def test_expired_lease_is_claimed_again_and_counts_as_a_crash(store: Storage, skew: Skew) -> None:
+    stale = begin(store, "g1")
+    skew.advance(seconds=31)
+    lease = claim(store, worker="other")
+    assert (lease.guid, lease.attempt, lease.crashes) == ("g1", 2, 1)
+    with pytest.raises(LeaseLost, match="delivery g1"):
+        store.queue.renew(stale, lease_s=30)
+
+
+def test_expired_lease_cannot_be_renewed(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    skew.advance(seconds=31)
+    with pytest.raises(LeaseLost):
+        store.queue.renew(lease, lease_s=30)
+
+
+def test_delivery_is_dead_after_max_crashes(store: Storage, skew: Skew) -> None:
+    accept(store, queued("g1"))
+    for crashes in range(3):
+        assert claim(store, max_crashes=3).crashes == crashes
+        skew.advance(seconds=31)
+    assert store.queue.claim(worker="worker", lease_s=30, max_crashes=3) is None
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert (row.state, row.crashes) == ("dead", 3)
+    assert row.reason == "its worker died 3 times without getting a step further"
+    assert store.statistics.counters()["outcome", "dead"] == 1
+    assert store.statistics.counters()["repository_outcome", "octo/widgets:dead"] == 1
+
+
+def test_crash_after_a_checkpoint_is_not_counted(store: Storage, skew: Skew) -> None:
+    accept(store, queued("g1"))
+    for step in range(5):
+        lease = claim(store, max_crashes=2)
+        assert lease.crashes == 0
+        store.checkpoints.save(lease, Checkpoint("ask", step, 1, "{}"))
+        skew.advance(seconds=31)
+    assert claim(store, max_crashes=2).crashes == 0
+    skew.advance(seconds=31)
+    assert claim(store, max_crashes=2).crashes == 1
+
+
+def test_released_leases_can_be_claimed_at_once_and_count_as_crashes(store: Storage) -> None:
+    accept(store, queued("g1"), queued("g2"))
+    before = [claim(store), claim(store)]
+    assert store.queue.release_all_leases() == 2
+    assert store.queue.release_all_leases() == 0
+    with pytest.raises(LeaseLost):
+        store.queue.renew(before[0], lease_s=30)
+    after = [claim(store), claim(store)]
+    assert sorted((lease.guid, lease.attempt, lease.crashes) for lease in after) == [("g1", 2, 1), ("g2", 2, 1)]
+
+
+def test_seconds_until_due_of_an_empty_queue_is_none(store: Storage) -> None:
+    assert store.queue.seconds_until_due() is None
+    store.queue.finish(begin(store, "g1"), "done", reason=None, took_s=1)
+    assert store.queue.seconds_until_due() is None
+
+
+def test_seconds_until_due_is_zero_while_a_delivery_is_due(store: Storage) -> None:
+    accept(store, queued("g1"))
+    assert store.queue.seconds_until_due() == 0.0
+
+
+def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) -> None:
+    first = begin(store, "g1", number=7)
+    accept(store, queued("g2", number=7))
+    waiting = store.queue.seconds_until_due()
+    assert waiting is not None
+    assert 25 < waiting <= 30  # until the lease of g1 ends
+    store.queue.reschedule(first, at=store.now() + timedelta(seconds=300), reason="503", failed=True, counts=False)
+    waiting = store.queue.seconds_until_due()
+    assert waiting is not None
+    assert 295 < waiting <= 300  # g2 is due, but g1 blocks it
+    skew.advance(seconds=300)
+    assert store.queue.seconds_until_due() == 0.0
+
+
+def test_seconds_until_due_is_zero_after_a_lease_expired(store: Storage, skew: Skew) -> None:
+    begin(store, "g1")
+    skew.advance(seconds=31)
+    assert store.queue.seconds_until_due() == 0.0
+    assert state_of(store, "g1") == "running"

@@ -1,0 +1,107 @@
+"""Fencing: every write with a lease that has ended is rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import LeaseLost
+from hls_handler.queue.changes import Change
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, accept, analyses_of, begin, claim, open_history, queued
+
+CHECKPOINT = Checkpoint("apply", 0, 1, "{}")
+
+
+def save_pending_changes(store: Storage, lease: Lease) -> None:
+    pending: list[Change] = [CHECKPOINT]
+    history = store.conversations.history(lease, "hls", pending=pending)
+    history.mark_labels_set(["bug"])
+    history.store_comment("issues", 1, "digest")
+    store.checkpoints.save(lease, *pending)
+
+
+WRITES: dict[str, Callable[[Storage, Lease], object]] = {
+    "renew": lambda s, lease: s.queue.renew(lease, lease_s=30),
+    "save_checkpoint": lambda s, lease: s.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}")),
+    "delete_checkpoint": lambda s, lease: s.checkpoints.delete(lease, "stored"),
+    "finish": lambda s, lease: s.queue.finish(
+        lease, "done", reason=None, took_s=1, changes=[CHECKPOINT], posting="done"
+    ),
+    "dead_letter": lambda s, lease: s.queue.dead_letter(lease, reason="locked"),
+    "reschedule": lambda s, lease: s.queue.reschedule(
+        lease, at=s.now() + timedelta(hours=1), reason="503", failed=True, counts=True
+    ),
+    "set_status": lambda s, lease: s.queue.set_status(lease, analysis="failed", analysis_error="refused"),
+    "take_slot": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=1, changes=[CHECKPOINT]),
+    "begin_call": lambda s, lease: s.calls.begin(
+        lease,
+        index=0,
+        prompt_id="p@1",
+        model="m",
+        sender=None,
+        requests_per_second=1,
+        calls_per_hour=1,
+        changes=[CHECKPOINT],
+    ),
+    "acquire_lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60, changes=[CHECKPOINT]),
+    "release_lock": lambda s, lease: s.checkpoints.save(lease, unlock=True),
+    "record_label_intents": lambda s, lease: open_history(s, lease, "hls").record_label_intents(["bug"]),
+    "mark_labels_set": lambda s, lease: open_history(s, lease, "hls").mark_labels_set(["bug"]),
+    "mark_labels_removed": lambda s, lease: open_history(s, lease, "hls").mark_labels_removed(["bug"]),
+    "delete_labels": lambda s, lease: open_history(s, lease, "hls").delete_labels(["stored"]),
+    "save_pending_changes": save_pending_changes,
+    "store_comment": lambda s, lease: open_history(s, lease, "hls").store_comment("issues", 1, "digest"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(store: Storage, skew: Skew, write: str) -> None:
+    stale = begin(store, "g1", number=7)
+    store.checkpoints.save(stale, Checkpoint("stored", 0, 1, "{}"))
+    open_history(store, stale, "hls").mark_labels_set(["stored"])
+    skew.advance(seconds=31)
+    current = claim(store, worker="heir")
+    store.locks.acquire(current, "held", ttl_s=3600)
+    before = (store.deliveries.find("g1"), store.statistics.counters())
+    with pytest.raises(LeaseLost, match=r"the lease on delivery g1 \(attempt 1\) has ended"):
+        WRITES[write](store, stale)
+    assert (store.deliveries.find("g1"), store.statistics.counters()) == before
+    assert store.checkpoints.load("g1").keys() == {("stored", 0)}
+    assert (store.calls.calls_of("g1"), analyses_of(store, "g1")) == ([], [])
+    history = open_history(store, current, "hls")
+    assert (history.labels(), history.comment("issues")) == ({"stored": "ours"}, None)
+    store.rate_limiter.take_slot(current, "github", interval_s=60)  # the lost lease took no slot
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_write_with_an_expired_lease_is_rejected_before_the_next_claim(store: Storage, skew: Skew, write: str) -> None:
+    lease = begin(store, "g1", number=7)
+    skew.advance(seconds=31)
+    with pytest.raises(LeaseLost):
+        WRITES[write](store, lease)
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_write_after_finish_is_rejected(store: Storage, write: str) -> None:
+    lease = begin(store, "g1", number=7)
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    with pytest.raises(LeaseLost):
+        WRITES[write](store, lease)
+
+
+def test_write_with_a_lost_lease_does_not_release_the_current_lock(store: Storage, skew: Skew) -> None:
+    stale = begin(store, "g1")
+    store.locks.acquire(stale, "thread", ttl_s=3600)
+    skew.advance(seconds=31)
+    current = claim(store)
+    store.locks.acquire(current, "thread", ttl_s=3600)
+    with pytest.raises(LeaseLost):
+        store.checkpoints.save(stale, unlock=True)
+    accept(store, queued("g2"))
+    other = claim(store)
+    with pytest.raises(Exception, match="which holds thread"):
+        store.locks.acquire(other, "thread", ttl_s=60)

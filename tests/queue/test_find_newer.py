@@ -1,0 +1,115 @@
+"""`find_newer`: later deliveries of the same conversation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.deliveries import NewDelivery
+from hls_handler.history.conversations import Newer
+from hls_handler.storage import Storage
+from tests.queue.builders import accept, begin, claim, ignored, push, queued, record_reply
+
+PROMPT = "issues/analyze"
+REPLY = IssueResponse(worth_saying=True, answer="42", certain=True)
+
+
+def _work_on_push(store: Storage) -> None:
+    accept(store, push("earlier", "eee"))
+    store.queue.finish(claim(store), "done", reason=None, took_s=1)
+    accept(store, push("g1", "aaa"))
+
+
+@pytest.mark.parametrize(
+    ("newer", "head"),
+    [
+        ([], None),
+        ([push("g2", "bbb")], "bbb"),
+        ([push("g2", "aaa")], None),
+        ([push("g2", "bbb"), push("g3", "ccc")], "ccc"),
+        ([push("g2", "bbb"), push("g3", "aaa")], None),
+        ([push("g2", "bbb", number=8)], None),
+        ([push("g2", "bbb", event="issue_comment")], None),
+        ([ignored("g2", number=7, event="pull_request", head_sha="bbb")], None),
+    ],
+    ids=["nothing", "a push", "same commit", "two pushes", "pushed back", "other thread", "other event", "ignored"],
+)
+def test_head_sha_is_the_newest_commit_of_the_pull_request(
+    store: Storage, newer: list[NewDelivery], head: str | None
+) -> None:
+    _work_on_push(store)
+    lease = claim(store)
+    accept(store, *newer)
+    assert store.conversations.find_newer(lease, PROMPT).head_sha == head
+
+
+def test_head_sha_includes_finished_deliveries(store: Storage) -> None:
+    accept(store, push("g1", "aaa"))
+    store.queue.dead_letter(claim(store), reason="locked")
+    accept(store, push("g2", "bbb"))
+    store.queue.finish(claim(store), "done", reason=None, took_s=1)
+    store.queue.retry("g1")
+    assert store.conversations.find_newer(claim(store), PROMPT).head_sha == "bbb"
+
+
+@pytest.mark.parametrize(
+    ("events", "closed"),
+    [
+        ([], False),
+        ([("issues", "closed")], True),
+        ([("pull_request", "closed")], True),
+        ([("issues", "deleted")], True),
+        ([("issues", "transferred")], True),
+        ([("issues", "closed"), ("issues", "reopened")], False),
+        ([("issues", "closed"), ("issues", "reopened"), ("issues", "closed")], True),
+        ([("issues", "closed"), ("issues", "labeled")], True),
+        ([("issue_comment", "deleted")], False),
+        ([("issues", "edited")], False),
+    ],
+)
+def test_is_closed_follows_the_events_of_the_conversation(
+    store: Storage, events: list[tuple[str, str]], closed: bool
+) -> None:
+    accept(store, ignored("before", number=7, action="closed"))
+    lease = begin(store, "g1", number=7, action="reopened")
+    accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(events)))
+    accept(store, ignored("elsewhere", number=8, action="closed"))
+    assert store.conversations.find_newer(lease, PROMPT).is_closed is closed
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "index", "posting", "is_answered"),
+    [
+        (f"{PROMPT}@3f9c2a", 0, "done", True),
+        (f"{PROMPT}@another", 0, "done", True),
+        (f"{PROMPT}-strictly@3f9c2a", 0, "done", False),
+        ("issuesXanalyze@3f9c2a", 0, "done", False),
+        (f"{PROMPT}@3f9c2a", 100, "done", False),
+        (f"{PROMPT}@3f9c2a", 0, "dry_run", False),
+        (f"{PROMPT}@3f9c2a", 0, "failed", False),
+    ],
+    ids=["the same", "changed since", "longer name", "like it", "a shadow's", "dry run", "not posted"],
+)
+def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
+    store: Storage, prompt_id: str, index: int, posting: Literal["done", "dry_run", "failed"], is_answered: bool
+) -> None:
+    store.queue.dead_letter(begin(store, "older", number=7), reason="issue is locked")
+    lease = begin(store, "newer", number=7)
+    record_reply(store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
+    store.queue.set_status(lease, posting=posting)
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    store.queue.retry("older")
+    older = claim(store)
+    assert older.guid == "older"
+    assert store.conversations.find_newer(older, PROMPT).is_answered is is_answered
+    store.queue.finish(older, "done", reason=None, took_s=1)
+    assert store.conversations.find_newer(begin(store, "newest", number=7), PROMPT).is_answered is False
+
+
+def test_delivery_without_conversation_is_never_superseded(store: Storage) -> None:
+    lease = begin(store, "g1", number=None)
+    accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
+    assert store.conversations.find_newer(lease, PROMPT) == Newer(head_sha=None, is_closed=False, is_answered=False)
+    assert store.calls.count_conversation_runs(lease) == 0

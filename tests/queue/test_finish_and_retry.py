@@ -1,0 +1,185 @@
+"""Finish, reschedule, dead-letter and retry a delivery, with its counters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.queue.changes import count_processing_time
+from hls_handler.storage import Storage
+from tests.queue.builders import (
+    SAME_BODY,
+    Skew,
+    accept,
+    begin,
+    claim,
+    dead_letter,
+    ignored,
+    nothing_is_due,
+    queued,
+    state_of,
+)
+
+
+def test_finish_stores_reason_handler_and_duration(store: Storage) -> None:
+    store.queue.finish(begin(store, "g1"), "done", reason="labelled bug", handler="IssueHandler", took_s=1.25)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert (row.state, row.reason, row.handler, row.took_s) == ("done", "labelled bug", "IssueHandler", 1.25)
+    assert (row.worker, row.lease_until) == (None, None)
+    assert row.finished_at is not None
+    assert store.deliveries.body("g1") is not None
+
+
+def test_done_delivery_is_counted_with_its_processing_time(store: Storage, skew: Skew) -> None:
+    accept(store, queued("g1"))
+    skew.advance(seconds=600)
+    store.queue.finish(claim(store), "done", reason=None, handler="IssueHandler", took_s=0.1)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert row.finished_at is not None
+    assert row.finished_at - row.received_at >= timedelta(seconds=600)
+    assert store.statistics.counters() == {
+        ("webhooks", ""): 1,
+        ("event", "issues.opened"): 1,
+        ("repository", "octo/widgets"): 1,
+        ("outcome", "done"): 1,
+        ("repository_outcome", "octo/widgets:done"): 1,
+        ("handler", "IssueHandler:done"): 1,
+        ("processing_ms", ""): (row.finished_at - row.received_at) // timedelta(milliseconds=1),
+        ("processing_count", ""): 1,
+        ("processing_le", "inf"): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "bucket"),
+    [(0, "0.1"), (100, "0.1"), (101, "0.25"), (2_500, "2.5"), (120_000, "120"), (300_000, "300"), (300_001, "inf")],
+)
+def test_processing_time_is_counted_in_the_smallest_bucket(took_ms: int, bucket: str) -> None:
+    assert count_processing_time(took_ms) == {
+        ("processing_ms", ""): took_ms,
+        ("processing_count", ""): 1,
+        ("processing_le", bucket): 1,
+    }
+
+
+def test_delivery_ignored_by_a_worker_loses_body_and_digest(store: Storage) -> None:
+    store.queue.finish(
+        begin(store, "g1", **SAME_BODY), "ignored", reason="by our own bot", kind="own account", took_s=0.1
+    )
+    assert store.deliveries.body("g1") is None
+    assert accept(store, queued("g2", **SAME_BODY))[0].outcome == "queued"
+    assert accept(store, queued("g1", number=7, body=b"{ }"))[0].outcome == "queued"
+    counters = store.statistics.counters()
+    assert counters["ignored", "own account"] == 1
+    assert counters["outcome", "ignored"] == 1
+    assert ("processing_count", "") not in counters
+
+
+def test_superseded_delivery_has_no_processing_time(store: Storage) -> None:
+    store.queue.finish(begin(store, "g1"), "superseded", reason="a newer push", took_s=0.1)
+    assert state_of(store, "g1") == "superseded"
+    assert store.statistics.counters()["outcome", "superseded"] == 1
+    assert ("processing_count", "") not in store.statistics.counters()
+
+
+def test_dead_letter_stores_its_reason(store: Storage) -> None:
+    store.queue.dead_letter(begin(store, "g1"), reason="issue is locked", handler="IssueHandler")
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert (row.state, row.reason) == ("dead", "issue is locked")
+    assert nothing_is_due(store)
+    assert store.statistics.counters()["handler", "IssueHandler:dead"] == 1
+    assert store.statistics.counters()["outcome", "dead"] == 1
+
+
+@pytest.mark.parametrize(
+    ("failed", "counts", "attempts", "failures", "has_failed"),
+    [(False, False, 0, 0, False), (True, False, 0, 1, True), (True, True, 1, 1, True)],
+    ids=["waits for its slot", "a dependency is down", "its own error"],
+)
+def test_rescheduled_delivery_is_due_at_its_time_with_its_counters(
+    store: Storage, skew: Skew, failed: bool, counts: bool, attempts: int, failures: int, has_failed: bool
+) -> None:
+    lease = begin(store, "g1")
+    store.queue.reschedule(lease, at=store.now() + timedelta(seconds=60), reason="later", failed=failed, counts=counts)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert (row.state, row.reason, row.worker, row.lease_until) == ("queued", "later", None, None)
+    assert nothing_is_due(store)
+    skew.advance(seconds=60)
+    again = claim(store)
+    assert (again.attempts, again.failures, again.crashes) == (attempts, failures, 0)
+    assert (again.first_failure_at is not None) == has_failed
+    assert store.deliveries.find("g1") != row  # claim() clears the reason
+
+
+def test_later_failures_keep_the_time_of_the_first(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    for _ in range(3):
+        store.queue.reschedule(lease, at=store.now(), reason="503", failed=True, counts=False)
+        lease = claim(store)
+        skew.advance(seconds=20)
+    assert lease.failures == 3
+    assert lease.first_failure_at is not None
+    assert timedelta(seconds=59) < store.now() - lease.first_failure_at < timedelta(seconds=65)
+
+
+@pytest.mark.parametrize(("failed", "recovered"), [(True, 1), (False, None)])
+def test_success_after_a_failure_is_counted_as_recovered(store: Storage, failed: bool, recovered: int | None) -> None:
+    store.queue.reschedule(begin(store, "g1"), at=store.now(), reason="later", failed=failed, counts=False)
+    store.queue.finish(claim(store), "done", reason=None, took_s=1)
+    assert store.statistics.counters().get(("recovered_by_retry", "")) == recovered
+
+
+def test_analysis_and_posting_have_separate_statuses(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.queue.set_status(lease, analysis="failed", analysis_error="refused")
+    store.queue.set_status(lease, analysis="done")
+    store.queue.set_status(lease, posting="failed", posting_error="403")
+    store.queue.set_status(lease)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert (row.analysis_status, row.analysis_error) == ("done", None)
+    assert (row.posting_status, row.posting_error) == ("failed", "403")
+
+
+def test_retry_of_a_dead_letter_resets_its_counters(store: Storage) -> None:
+    store.queue.reschedule(begin(store, "g1"), at=store.now(), reason="422", failed=True, counts=True)
+    store.queue.dead_letter(claim(store), reason="failed 2 times")
+    assert store.queue.retry("g1") == "queued"
+    lease = claim(store)
+    assert (lease.attempt, lease.attempts, lease.failures, lease.first_failure_at) == (3, 0, 0, None)
+    assert lease.body == b'{"delivery": "g1"}'
+
+
+def test_retry_of_a_waiting_delivery_makes_it_due(store: Storage) -> None:
+    store.queue.reschedule(
+        begin(store, "g1"),
+        at=store.now() + timedelta(hours=1),
+        reason="429",
+        failed=True,
+        counts=False,
+    )
+    assert store.queue.retry("g1") == "queued"
+    assert claim(store).failures == 1
+
+
+def test_retry_does_not_delay_a_delivery(store: Storage, skew: Skew) -> None:
+    store.queue.reschedule(begin(store, "g1"), at=store.now(), reason="429", failed=True, counts=False)
+    skew.advance(minutes=30)
+    accept(store, queued("g2", priority=2))
+    assert store.queue.retry("g1") == "queued"
+    assert claim(store).guid == "g1"
+
+
+def test_retry_changes_only_dead_and_queued_deliveries(store: Storage) -> None:
+    dead_letter(store, "g1")
+    accept(store, ignored("g2"))
+    lease = begin(store, "g3")
+    assert [store.queue.retry(guid) for guid in ("unknown", "g2", "g3")] == [None, "ignored", "running"]
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    assert store.queue.retry("g3") == "done"
+    assert nothing_is_due(store)

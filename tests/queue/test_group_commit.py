@@ -1,0 +1,356 @@
+"""Group commit: callers on an event loop, one committing thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from hls_handler.deliveries import Accepted, NewDelivery
+from hls_handler.errors import PayloadError, StoreUnavailable
+from hls_handler.queue.changes import Counts
+from hls_handler.queue.group_commit import AcceptQueue
+from hls_handler.storage import Storage
+from tests.queue.builders import accept, ignored, queued, state_of
+
+
+class FakeStore:
+    """Accepts every batch once the test calls `commit`; commits raise `down` if it is set."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.counted: list[dict[tuple[str, str], int]] = []
+        self.entered = threading.Semaphore(0)
+        self.may_commit = threading.Semaphore(0)
+        self.down: Exception | None = None
+
+    def accept(
+        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
+    ) -> list[Accepted]:
+        self.entered.release()
+        self.may_commit.acquire()
+        if self.down is not None:
+            raise self.down
+        self.batches.append([new.guid for new in batch])
+        self.counted.append(dict(counts or {}))
+        return [Accepted("queued", "queued", new.guid) for new in batch]
+
+    def commit(self, times: int = 1) -> None:
+        self.may_commit.release(times)
+
+
+class Committed:
+    """Records the GUIDs of each commit; raises if `broken`."""
+
+    def __init__(self) -> None:
+        self.answers: list[list[str]] = []
+        self.broken = False
+
+    def __call__(self, answers: list[Accepted]) -> None:
+        self.answers.append([answer.guid for answer in answers])
+        if self.broken:
+            raise RuntimeError("cannot wake a worker")
+
+
+Scenario = Callable[[AcceptQueue], Coroutine[Any, Any, None]]
+
+
+def run_with(
+    store: FakeStore,
+    scenario: Scenario,
+    *,
+    on_commit: Committed | None = None,
+    timeout_s: float = 60,
+    max_waiting_bytes: int = 1_000_000,
+) -> None:
+    """Run a scenario on an event loop, then close the queue."""
+    queue = AcceptQueue(
+        store,
+        replay_window_h=lambda: 72,
+        on_commit=on_commit or Committed(),
+        timeout_s=timeout_s,
+        max_waiting_bytes=max_waiting_bytes,
+    )
+    try:
+        asyncio.run(asyncio.wait_for(scenario(queue), timeout=60))
+    finally:
+        store.commit(100)
+        queue.close()
+
+
+async def wait_for_commit(store: FakeStore) -> None:
+    """Wait until the commit thread is in `FakeStore.accept`."""
+    assert await asyncio.to_thread(store.entered.acquire, timeout=30)
+
+
+async def submit(queue: AcceptQueue, *guids: str) -> list[asyncio.Task[Accepted]]:
+    """Start one caller for each delivery; all have submitted it when this returns."""
+    tasks = [asyncio.create_task(queue.accept(queued(guid))) for guid in guids]
+    await asyncio.to_thread(int)  # let the event loop run
+    return tasks
+
+
+def test_deliveries_that_arrive_during_a_commit_share_the_next() -> None:
+    store, committed = FakeStore(), Committed()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        first = await submit(queue, "g0")
+        await wait_for_commit(store)
+        others = await submit(queue, "g1", "g2", "g3")
+        store.commit()
+        await wait_for_commit(store)
+        assert (await first[0]).guid == "g0"
+        assert not any(task.done() for task in others)
+        store.commit()
+        assert [answer.guid for answer in await asyncio.gather(*others)] == ["g1", "g2", "g3"]
+
+    run_with(store, scenario, on_commit=committed)
+    assert store.batches == [["g0"], ["g1", "g2", "g3"]]
+    assert committed.answers == store.batches
+
+
+async def three_together(store: FakeStore, queue: AcceptQueue) -> None:
+    """Let a batch of three be the last one."""
+    first = await submit(queue, "g0")
+    await wait_for_commit(store)
+    others = await submit(queue, "g1", "g2", "g3")
+    store.commit(2)
+    await wait_for_commit(store)
+    await asyncio.gather(*first, *others)
+
+
+def test_failed_commit_raises_for_each_caller_and_later_commits_succeed() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        store.down = StoreUnavailable("disk is full")
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1", "g2")
+        store.commit(2)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [str(outcome) for outcome in outcomes] == ["disk is full"] * 3
+        assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+        store.down = None
+        store.commit()
+        assert (await queue.accept(queued("g1"))).outcome == "queued"
+
+    run_with(store, scenario)
+    assert store.batches == [["g1"]]
+
+
+def test_unexpected_error_does_not_end_the_commit_thread() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        store.down = ZeroDivisionError()
+        store.commit()
+        with pytest.raises(ZeroDivisionError):
+            await queue.accept(queued("g1"))
+        store.down = None
+        store.commit()
+        assert (await queue.accept(queued("g2"))).guid == "g2"
+
+    run_with(store, scenario)
+
+
+def test_cancelled_caller_does_not_affect_others() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        first = await submit(queue, "g0")
+        await wait_for_commit(store)
+        others = await submit(queue, "g1", "g2")
+        first[0].cancel()
+        others[0].cancel()
+        store.commit(2)
+        assert (await others[1]).guid == "g2"
+
+    run_with(store, scenario)
+    assert store.batches == [["g0"], ["g1", "g2"]]
+
+
+def test_delivery_that_times_out_is_rejected_and_not_stored_later() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        hanging = (await submit(queue, "g1"))[0]
+        await wait_for_commit(store)
+        late = (await submit(queue, "g2"))[0]
+        for task in (hanging, late):
+            with pytest.raises(StoreUnavailable, match=r"^the database did not answer within 0\.05 s: see whether"):
+                await task
+        store.commit()
+        after = (await submit(queue, "g3"))[0]
+        store.commit()
+        assert (await after).guid == "g3"
+
+    run_with(store, scenario, timeout_s=0.05)
+    assert store.batches == [["g1"], ["g3"]]
+
+
+def test_bytes_that_wait_for_a_commit_are_limited() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1")
+        (rejected,) = await submit(queue, "g2")
+        with pytest.raises(StoreUnavailable, match="1 deliveries wait for the database already"):
+            await rejected
+        store.commit(2)
+        await asyncio.gather(*tasks)
+        tasks = await submit(queue, "g3")
+        store.commit()
+        await asyncio.gather(*tasks)
+
+    run_with(store, scenario, max_waiting_bytes=len(queued("g1").body) + 1)
+    assert store.batches == [["g0"], ["g1"], ["g3"]]
+
+
+def test_timed_out_delivery_frees_its_bytes() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        await submit(queue, "g0")
+        await wait_for_commit(store)
+        for guid in ("g1", "g2"):
+            with pytest.raises(StoreUnavailable, match="did not answer"):
+                await (await submit(queue, guid))[0]
+        store.commit()
+
+    run_with(store, scenario, timeout_s=0.05, max_waiting_bytes=len(queued("g1").body) + 1)
+    assert store.batches == [["g0"]]
+
+
+def test_caller_whose_event_loop_has_closed_does_not_affect_others() -> None:
+    store = FakeStore()
+    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=Committed())
+
+    async def leave() -> None:
+        await submit(queue, "g0")
+        await wait_for_commit(store)
+
+    asyncio.run(leave())
+    store.commit(2)
+    assert asyncio.run(queue.accept(queued("g1"))).guid == "g1"
+    queue.close()
+    assert store.batches == [["g0"], ["g1"]]
+
+
+def test_delivery_that_cannot_be_stored_is_rejected_before_its_batch() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        with pytest.raises(PayloadError):
+            await queue.accept(queued("g1", number=2**70))
+        assert store.batches == []
+
+    run_with(store, scenario)
+
+
+def test_failing_commit_callback_does_not_end_the_commit_thread() -> None:
+    store, committed = FakeStore(), Committed()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        store.commit(2)
+        committed.broken = True
+        with pytest.raises(RuntimeError, match="cannot wake"):
+            await queue.accept(queued("g1"))
+        committed.broken = False
+        assert (await queue.accept(queued("g2"))).guid == "g2"
+
+    run_with(store, scenario, on_commit=committed)
+
+
+def test_counts_are_committed_without_a_delivery() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        queue.count({("outcome", "pong"): 1})
+        await wait_for_commit(store)
+        queue.count({("outcome", "pong"): 1})
+        queue.count({("outcome", "rejected"): 2})
+        store.commit(2)
+        await wait_for_commit(store)
+
+    run_with(store, scenario)
+    assert store.batches == [[], []]
+    assert store.counted == [{("outcome", "pong"): 1}, {("outcome", "pong"): 1, ("outcome", "rejected"): 2}]
+
+
+def test_counts_of_a_failed_commit_are_stored_with_the_next_batch() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        store.down = StoreUnavailable("disk is full")
+        queue.count({("outcome", "pong"): 1})
+        await wait_for_commit(store)
+        store.commit()
+        (task,) = await submit(queue, "g1")
+        await wait_for_commit(store)
+        store.down = None
+        store.commit()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run_with(store, scenario)
+    assert store.batches == [["g1"]]
+    assert store.counted == [{("outcome", "pong"): 1}]
+
+
+async def rejection_of_a_large_delivery(queue: AcceptQueue) -> str:
+    """Message of the error for a delivery that exceeds the limit of waiting bytes, or comes after `close`."""
+    with pytest.raises(StoreUnavailable) as raised:
+        await queue.accept(queued("large", body=b"x" * 2_000_000))
+    return str(raised.value)
+
+
+def test_close_commits_waiting_deliveries_and_rejects_later_ones() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1")
+        closing = asyncio.create_task(asyncio.to_thread(queue.close))
+        while "shutting down" not in await rejection_of_a_large_delivery(queue):
+            await asyncio.to_thread(int)  # let the event loop run
+        store.commit(2)
+        await closing
+        assert [(await task).guid for task in tasks] == ["g0", "g1"]
+        with pytest.raises(StoreUnavailable, match="shutting down"):
+            await queue.accept(queued("g2"))
+
+    run_with(store, scenario)
+    assert store.batches == [["g0"], ["g1"]]
+
+
+def test_many_deliveries_are_accepted_in_several_batches(store: Storage) -> None:
+    committed = Committed()
+
+    async def send_all(queue: AcceptQueue) -> list[Accepted]:
+        news = [queued(f"g{i % 600}") for i in range(900)]
+        return list(await asyncio.gather(*(queue.accept(new) for new in news)))
+
+    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=committed)
+    answers = asyncio.run(send_all(queue))
+    queue.close()
+    assert [answer.outcome for answer in answers] == ["queued"] * 600 + ["duplicate"] * 300
+    assert len(store.deliveries.newest(limit=1000)) == 600
+    assert max(len(guids) for guids in committed.answers) <= 256
+    assert store.statistics.counters()["webhooks", ""] == 900
+
+
+def test_results_and_counts_with_a_real_database(store: Storage) -> None:
+    accept(store, queued("known"))
+    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=Committed())
+    queue.count({("outcome", "pong"): 1})
+    assert asyncio.run(queue.accept(queued("known"))).outcome == "duplicate"
+    assert asyncio.run(queue.accept(ignored("g1"))).reason == "not enabled in settings.yaml:3"
+    queue.close()
+    assert state_of(store, "g1") == "ignored"
+    assert store.statistics.counters()["outcome", "pong"] == 1

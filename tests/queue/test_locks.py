@@ -1,0 +1,136 @@
+"""Locks in the database, and the pending writes that extend them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Postponed
+from hls_handler.queue.changes import WriteCompleted
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, accept, begin, claim, queued, state_of
+
+SECOND = timedelta(seconds=1)
+
+
+def test_lock_is_held_by_one_delivery_which_may_acquire_it_again(store: Storage) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.locks.acquire(first, "1#7:issues", ttl_s=60)
+    store.locks.acquire(first, "1#7:issues", ttl_s=60)
+    store.locks.acquire(second, "1#8:issues", ttl_s=60)
+    with pytest.raises(Postponed, match="waits for delivery g1, which holds 1#7:issues") as waiting:
+        store.locks.acquire(second, "1#7:issues", ttl_s=60)
+    assert timedelta() < waiting.value.at - store.now() <= SECOND
+    store.checkpoints.save(second, unlock=True)  # releases only its own locks
+    with pytest.raises(Postponed):
+        store.locks.acquire(second, "1#7:issues", ttl_s=60)
+    store.checkpoints.save(first, unlock=True)
+    store.locks.acquire(second, "1#7:issues", ttl_s=60)
+
+
+@pytest.mark.parametrize("end", ["done", "dead", "postponed", "crashed"])
+def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, end: str) -> None:
+    holder = begin(store, "g1")
+    store.locks.acquire(holder, "thread", ttl_s=3600)
+    accept(store, queued("g2"))
+    if end == "done":
+        store.queue.finish(holder, "done", reason=None, took_s=1)
+    elif end == "dead":
+        store.queue.dead_letter(holder, reason="locked")
+    elif end == "postponed":
+        store.queue.reschedule(holder, at=store.now() + SECOND * 900, reason="503", failed=True, counts=False)
+    else:
+        skew.advance(seconds=31)
+        assert claim(store).guid == "g1"
+    store.locks.acquire(claim(store), "thread", ttl_s=60)
+    assert state_of(store, "g2") == "running"
+
+
+def test_expired_lock_is_acquired_by_another_delivery(store: Storage, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.locks.acquire(first, "thread", ttl_s=5)
+    skew.advance(seconds=5)
+    store.locks.acquire(second, "thread", ttl_s=5)
+    with pytest.raises(Postponed, match="g2"):
+        store.locks.acquire(first, "thread", ttl_s=5)
+
+
+def begin_write(store: Storage, guid: str = "g1") -> Lease:
+    lease = begin(store, guid)
+    store.locks.acquire(lease, "thread", ttl_s=120)
+    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="thread", slowest_write_s=60)
+    return lease
+
+
+def wait_for_lock(store: Storage, lease: Lease) -> datetime:
+    with pytest.raises(
+        Postponed,
+        match=r"an earlier write without a response may still take effect on GitHub \(github.slowest_write_s\)",
+    ) as waiting:
+        store.locks.acquire(lease, "thread", ttl_s=120)
+    assert waiting.value.waiting_for is None
+    return waiting.value.at
+
+
+@pytest.mark.parametrize("end", ["postponed", "crashed", "restarted", "dead", "still running"])
+def test_pending_write_blocks_its_lock(store: Storage, skew: Skew, end: str) -> None:
+    lease, begun = begin_write(store), store.now()
+    if end == "postponed":
+        store.queue.reschedule(lease, at=store.now(), reason="no answer", failed=True, counts=False)
+    elif end == "dead":
+        store.queue.dead_letter(lease, reason="no answer")
+    elif end == "crashed":
+        skew.advance(seconds=31)
+    elif end == "restarted":
+        store.queue.release_all_leases()
+    store.queue.reschedule_waiting()
+    again = [lease] if end == "still running" else [] if end == "dead" else [claim(store)]
+    for waiting in (*again, begin(store, "g2")):
+        until = wait_for_lock(store, waiting)
+        assert timedelta(seconds=59) < until - begun < timedelta(seconds=61)
+    skew.advance(seconds=61)
+    store.locks.acquire(begin(store, "g3"), "thread", ttl_s=120)
+
+
+def test_completed_write_does_not_block_its_lock(store: Storage) -> None:
+    lease = begin_write(store)
+    other = begin(store, "g2")
+    store.checkpoints.save(other, WriteCompleted(other.guid, "thread"))  # of another delivery
+    store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
+    wait_for_lock(store, other)
+    lease = claim(store)
+    store.checkpoints.save(lease, WriteCompleted(lease.guid, "thread"))
+    store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
+    store.checkpoints.save(other, unlock=True)
+    store.locks.acquire(other, "thread", ttl_s=120)
+    with pytest.raises(Postponed, match="waits for delivery g2, which holds thread"):
+        store.locks.acquire(begin(store, "g3"), "thread", ttl_s=120)
+
+
+def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> None:
+    late, other = begin(store, "g1"), begin(store, "g2")
+    store.locks.acquire(late, "thread", ttl_s=5)
+    skew.advance(seconds=6)
+    store.locks.acquire(other, "thread", ttl_s=120)
+    store.rate_limiter.take_slot(other, "github", interval_s=0, write="thread", slowest_write_s=60)
+    with pytest.raises(Postponed, match="slowest_write_s"):
+        store.rate_limiter.take_slot(late, "github", interval_s=0, write="thread", slowest_write_s=60)
+
+
+def test_write_without_a_slot_does_not_block_its_lock(store: Storage) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(first, "github", interval_s=60)
+    with pytest.raises(Postponed, match="its turn"):
+        store.rate_limiter.take_slot(second, "github", interval_s=60, write="thread", slowest_write_s=60)
+    store.locks.acquire(first, "thread", ttl_s=120)
+
+
+def test_repeated_write_blocks_its_lock_again(store: Storage, skew: Skew) -> None:
+    lease = begin_write(store)
+    skew.advance(seconds=61)
+    lease = claim(store)
+    store.locks.acquire(lease, "thread", ttl_s=120)
+    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="thread", slowest_write_s=60)
+    assert wait_for_lock(store, lease) - store.now() > timedelta(seconds=58)

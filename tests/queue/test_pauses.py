@@ -1,0 +1,66 @@
+"""Pauses: new deliveries are stored and wait, running ones end, and other repositories continue."""
+
+from __future__ import annotations
+
+from hls_handler.storage import Storage
+from tests.queue.builders import accept, begin, claim, nothing_is_due, queued, state_of
+
+
+def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
+    running = begin(store, "g1")
+    assert store.pauses.pause(None, reason="an upgrade of the cluster")
+    assert [answer.outcome for answer in accept(store, queued("g2"), queued("g3", repository=None, number=None))] == [
+        "queued",
+        "queued",
+    ]
+    assert nothing_is_due(store)
+    waiting = store.queue.seconds_until_due()
+    assert waiting is not None
+    assert waiting > 25  # workers do not wake up for paused deliveries
+    store.queue.finish(running, "done", reason=None, took_s=1)
+    assert store.queue.seconds_until_due() is None
+    assert store.pauses.resume(None)
+    assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]
+
+
+def test_paused_repository_holds_only_its_own_deliveries(store: Storage) -> None:
+    store.pauses.pause("Octo/Widgets", reason=None)
+    accept(store, queued("g1"), queued("g2", repository="octo/gadgets", repository_id=2), queued("g3", repository=None))
+    assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]
+    assert nothing_is_due(store)
+    assert store.pauses.resume("octo/WIDGETS")
+    assert claim(store).guid == "g1"
+
+
+def test_resume_of_everything_keeps_the_pause_of_a_repository(store: Storage) -> None:
+    accept(store, queued("g1"))
+    store.pauses.pause("octo/widgets", reason=None)
+    store.pauses.pause(None, reason=None)
+    store.pauses.resume(None)
+    assert nothing_is_due(store)
+
+
+def test_second_pause_changes_only_the_reason(store: Storage) -> None:
+    before = store.now()
+    assert store.pauses.pause("octo/widgets", reason="noise")
+    assert not store.pauses.pause("octo/widgets", reason="still noise")
+    assert store.pauses.pause(None, reason=None)
+    everything, widgets = store.pauses.active()
+    assert (everything.repository, everything.reason) == (None, None)
+    assert (widgets.repository, widgets.reason) == ("octo/widgets", "still noise")
+    assert before <= widgets.paused_at <= everything.paused_at <= store.now()
+
+
+def test_resume_returns_false_without_a_pause(store: Storage) -> None:
+    assert not store.pauses.resume(None)
+    store.pauses.pause(None, reason=None)
+    assert not store.pauses.resume("octo/widgets")
+    assert (store.pauses.resume(None), store.pauses.resume(None), store.pauses.active()) == (True, False, [])
+
+
+def test_retried_delivery_is_not_claimed_while_paused(store: Storage) -> None:
+    store.queue.dead_letter(begin(store, "g1"), reason="issue is locked")
+    store.pauses.pause("octo/widgets", reason=None)
+    assert store.queue.retry("g1") == "queued"
+    assert nothing_is_due(store)
+    assert state_of(store, "g1") == "queued"

@@ -1,0 +1,114 @@
+"""Rate-limit slots in the database."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from hls_handler.deliveries import Lease
+from hls_handler.errors import Postponed
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, begin, claim
+
+SECOND = timedelta(seconds=1)
+
+
+def time_of_slot(store: Storage, lease: Lease, *, interval_s: float = 1) -> datetime:
+    with pytest.raises(Postponed, match="its turn") as waiting:
+        store.rate_limiter.take_slot(lease, "github", interval_s=interval_s)
+    assert waiting.value.waiting_for is None
+    return waiting.value.at
+
+
+def gets_slot(store: Storage, lease: Lease, name: str, *, interval_s: float) -> bool:
+    try:
+        store.rate_limiter.take_slot(lease, name, interval_s=interval_s)
+    except Postponed:
+        return False
+    return True
+
+
+def test_slots_of_different_deliveries_are_an_interval_apart(store: Storage) -> None:
+    first, second, third = (begin(store, f"g{i}") for i in range(3))
+    store.rate_limiter.take_slot(first, "github", interval_s=60)
+    now = store.now()
+    at = [time_of_slot(store, lease, interval_s=60) for lease in (second, third)]
+    assert timedelta(seconds=59) < at[0] - now <= timedelta(seconds=60)
+    assert at[1] - at[0] == timedelta(seconds=60)
+
+
+def test_rescheduled_delivery_uses_its_reserved_slot(store: Storage, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(first, "github", interval_s=10)
+    at = time_of_slot(store, second, interval_s=10)
+    assert time_of_slot(store, second, interval_s=10) == at  # a second request reserves no second slot
+    store.queue.reschedule(second, at=at, reason="waits for its slot", failed=False, counts=False)
+    skew.advance(seconds=10)
+    second = claim(store)
+    store.rate_limiter.take_slot(second, "github", interval_s=10)
+    assert time_of_slot(store, second, interval_s=10) > at  # used up
+
+
+def test_failed_delivery_loses_its_reserved_slot(store: Storage, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(first, "github", interval_s=10)
+    at = time_of_slot(store, second, interval_s=10)
+    store.queue.reschedule(second, at=at, reason="503", failed=True, counts=False)
+    skew.advance(seconds=10)
+    assert time_of_slot(store, claim(store), interval_s=10) == at + timedelta(seconds=10)
+
+
+def test_rate_limits_are_independent_of_each_other(store: Storage) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    assert gets_slot(store, first, "github", interval_s=60)
+    assert not gets_slot(store, second, "github", interval_s=60)
+    assert gets_slot(store, second, "other", interval_s=60)
+
+
+def test_interval_of_zero_grants_every_slot(store: Storage) -> None:
+    lease = begin(store, "g1")
+    assert [gets_slot(store, lease, "github", interval_s=0) for _ in range(3)] == [True, True, True]
+
+
+def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(first, "github", interval_s=1)
+    time_of_slot(store, second)
+    until = store.now() + timedelta(minutes=5)
+    store.rate_limiter.hold("github", until)
+    store.rate_limiter.hold("github", until - timedelta(minutes=4))  # a shorter hold does not shorten it
+    skew.advance(seconds=10)
+    assert until <= time_of_slot(store, second) <= until + timedelta(seconds=0.001)
+    assert time_of_slot(store, first) >= until + SECOND
+
+
+def test_held_until_returns_the_end_of_a_hold(store: Storage, skew: Skew) -> None:
+    assert store.rate_limiter.held_until("github") is None
+    until = store.now() + timedelta(minutes=5)
+    store.rate_limiter.hold("github", until)
+    held = store.rate_limiter.held_until("github")
+    assert held is not None
+    assert abs(held - until) < timedelta(milliseconds=1)
+    assert store.rate_limiter.held_until("claude") is None
+    skew.advance(minutes=5, seconds=1)
+    assert store.rate_limiter.held_until("github") is None
+
+
+def test_reschedule_waiting_makes_deliveries_due_and_ends_holds(store: Storage) -> None:
+    running, waiting = begin(store, "g1"), begin(store, "g2")
+    store.queue.reschedule(waiting, at=store.now() + timedelta(hours=3), reason="429", failed=True, counts=False)
+    store.rate_limiter.hold("github", store.now() + timedelta(hours=3))
+    assert store.queue.reschedule_waiting() == 1
+    assert claim(store).guid == "g2"
+    store.rate_limiter.take_slot(running, "github", interval_s=1)
+    assert time_of_slot(store, running) <= store.now() + SECOND
+
+
+def test_reschedule_waiting_keeps_holds_if_asked(store: Storage) -> None:
+    running, waiting = begin(store, "g1"), begin(store, "g2")
+    store.queue.reschedule(waiting, at=store.now() + timedelta(hours=3), reason="429", failed=True, counts=False)
+    until = store.now() + timedelta(hours=3)
+    store.rate_limiter.hold("github", until)
+    assert store.queue.reschedule_waiting(forget_servers=False) == 1
+    assert time_of_slot(store, running) >= until
