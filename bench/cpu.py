@@ -30,10 +30,7 @@ def measure(folder: Path) -> tuple[Row, ...]:
             service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS) as ours,
             closing(Storage.open(url)) as store,
         ):
-            for number in (
-                WORKERS * 3,
-                DELIVERIES,
-            ):  # the first ones include imports, connections and the creation of labels
+            for number in (WORKERS * 3, DELIVERIES):  # the first batch imports, connects and creates labels
                 deliveries = list(islice(deliveries_of_issues, number))
                 upstream.plant(deliveries)
                 upstream.forget_requests()

@@ -23,7 +23,7 @@ LONG_LISTS_EVERY = 8
 MAX_ITEMS, FEW_ITEMS = 300, 3
 MIN_CHARACTERS = 10
 MAX_CHARACTERS, MAX_CHARACTERS_IN_LONG_LISTS = 2_000, 80
-"""Of a text, unless the schema has a lower limit or the reply would exceed `max_tokens`."""
+"""Length of a text, unless the schema has a lower limit or the reply would exceed `max_tokens`."""
 
 COMBINE_FROM_CHARACTERS, COMBINED_TEXTS = 600, 3
 
