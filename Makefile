@@ -1,4 +1,4 @@
-# HLS in a handful of commands; each sets up what it needs in .venv, from nothing, with pinned versions.
+# Each target installs what it needs in .venv, with pinned versions.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,59 +9,59 @@ BIN := .venv/bin
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/ready ## serve config/settings.yaml, or show the demo while no credentials are set
+run: .venv/ready ## serve config/settings.yaml, or run the demo if no credentials are set
 	@exec $(BIN)/python -m hls_handler up
 
-demo: .venv/ready ## the real service against a built-in sandbox GitHub and Claude
+demo: .venv/ready ## run the service against a built-in sandbox GitHub and Claude
 	@exec $(BIN)/python -m hls_handler demo
 
-test: style ## everything that must be green: lint, types, all tests, coverage
-	@# mypy keeps one core busy for half a minute; beside the tests, no other core waits for it.
+test: style ## run lint, type checks and all tests, and require the coverage
+	@# mypy uses one core for half a minute, so it runs in parallel with the tests.
 	@$(MAKE) --no-print-directory --jobs=2 types pytest
 
-lint: style types ## formatting, lint and types, without the tests
+lint: style types ## check formatting, lint and types
 
-style: .venv/ready-dev ## formatting and lint
+style: .venv/ready-dev ## check formatting and lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: .venv/ready-dev ## types
+types: .venv/ready-dev ## check types
 	@$(BIN)/mypy
 
-pytest: .venv/ready-dev ## the tests and what they cover
+pytest: .venv/ready-dev ## run the tests and measure coverage
 	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 2)') \
 		$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
-machines: .venv/ready-dev ## four processes on one PostgreSQL, two killed at random, 20 rounds
+machines: .venv/ready-dev ## run 20 rounds with four processes on one PostgreSQL, two killed in each
 	@HLS_ROUNDS=20 $(BIN)/python -m pytest -n0 -s tests/machines/test_rounds.py
 
-check: .venv/ready ## name every problem of settings and prompts
+check: .venv/ready ## list all problems of settings and prompts
 	@exec $(BIN)/python -m hls_handler check
 
-bench: .venv/ready-dev ## measure what is promised, as ratios within one run; NAMES="accept claim" for some
+bench: .venv/ready-dev ## run the benchmarks (ratios within one run); NAMES="accept claim" for some
 	@exec $(BIN)/python -m bench $(NAMES)
 
-load: .venv/ready-dev ## 10, 50 and 100 pull requests at once, from the webhook to the comment
+load: .venv/ready-dev ## measure 10, 50 and 100 pull requests at once, from webhook to comment
 	@exec $(BIN)/python -m bench.pull_requests
 
-crash: .venv/ready-dev ## kill the service at every commit and request of every handler's way; half an hour
+crash: .venv/ready-dev ## kill the service at every commit and request of every handler (half an hour)
 	@$(BIN)/python -m tests.crash
 
-soak: .venv/ready-dev ## random events, faults and kills: make soak SOAK="--schedules 500 --database postgresql"
+soak: .venv/ready-dev ## run random events, faults and kills: SOAK="--schedules 500 --database postgresql"
 	@$(BIN)/python -m tests.soak $(SOAK)
 
-hostile: .venv/ready-dev ## ten thousand hostile requests to the real service; `make test` sends a tenth
+hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 1,000)
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
-clean: ## remove .venv and what tests leave behind; data/ stays
+clean: ## remove .venv and test caches, but not data/
 	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "HLS needs Python 3.11 or newer, and $(PYTHON) is not. Install one, or name it: make PYTHON=python3.12 ..." >&2; \
+		echo "HLS needs Python 3.11 or newer, and $(PYTHON) is older. Install it, or select it: make PYTHON=python3.12 ..." >&2; \
 		exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		echo "$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
 		exit 2; }
 	@echo "Setting up .venv ..."
 	@$(PYTHON) -m venv --clear .venv

@@ -1,1 +1,1 @@
-"""Measurements, as ratios within one run: absolute figures say more about the machine than about the code."""
+"""Benchmarks. Results are ratios within one run, because absolute numbers depend on the machine."""

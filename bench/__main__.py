@@ -1,4 +1,4 @@
-"""`python -m bench [NAME...]`: prints the ratios and what is required of them; exit code 1 if one is missed."""
+"""`python -m bench [NAME...]`: print ratios and their limits; the exit code is 1 if a limit is missed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import accept, claim, cpu, latency, memory, steps, work
 from bench.row import Row, table
 
-MEASURES: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
+BENCHMARKS: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
     "accept": accept.measure,
     "accept-postgresql": accept.measure_postgresql,
     "latency": latency.measure,
@@ -22,27 +22,27 @@ MEASURES: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
     "memory": memory.measure,
     "cpu": cpu.measure,
 }
-"""By name, in the order in which they run; each is given an empty folder on the real disk."""
+"""By name, in the order of execution. Each gets an empty folder on the real disk."""
 
 
 def _folder() -> Path:
-    """On the real disk, where the service's own database is by default; git ignores it."""
+    """Return a folder on the same disk as the default database of the service; git ignores it."""
     folder = Path("data/bench").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def main(names: Sequence[str]) -> int:
-    unknown = sorted(set(names) - set(MEASURES))
+    unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
-        print(f"no such measure: {', '.join(unknown)}; there are {', '.join(MEASURES)}", file=sys.stderr)
+        print(f"unknown benchmarks: {', '.join(unknown)}; expected {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
     logging.getLogger("hls_handler").setLevel(logging.WARNING)
     rows: list[Row] = []
-    for name in names or MEASURES:
+    for name in names or BENCHMARKS:
         with tempfile.TemporaryDirectory(dir=_folder()) as folder:
-            Path(folder).chmod(0o755)  # PostgreSQL may have to run as another user
-            measured = MEASURES[name](Path(folder))
+            Path(folder).chmod(0o755)  # PostgreSQL may run as another user
+            measured = BENCHMARKS[name](Path(folder))
         rows += measured
         ratios = ", ".join(f"{row.value:.3g}" for row in measured)
         print(f"{name}: {ratios} (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What the product is measured against: a Starlette application that reads the body and answers 202.
+"""The reference for throughput: a Starlette application that reads the body and responds with 202.
 
 `python -m bench.bare CORE`
 """
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bench.serving import serve_on
+from bench.process import serve_on
 
 
 def bare() -> uvicorn.Server:

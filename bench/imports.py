@@ -1,4 +1,4 @@
-"""A process that has imported what the running service has, and does nothing: `python -m bench.imports`."""
+"""`python -m bench.imports`: a process that has imported the same modules as the service, and does nothing."""
 
 from __future__ import annotations
 

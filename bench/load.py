@@ -1,4 +1,4 @@
-"""A cheap load generator: connections that stay open, each sending its next request when the last one is answered."""
+"""A load generator with little CPU time: persistent connections, each with one request in flight."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from typing import cast
 import uvloop
 
 _LENGTH = b"content-length: "
-_PATIENCE_S = 30.0
+_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    answered: int
+class LoadResult:
+    responses: int
     seconds: float
     statuses: Counter[int]
 
     @property
     def per_second(self) -> float:
-        return self.answered / self.seconds
+        return self.responses / self.seconds
 
 
 class _Load:
-    """What the connections of one trial share."""
+    """State that all connections share."""
 
     def __init__(self, requests: Iterator[bytes], until: float) -> None:
         self.requests, self.until = requests, until
         self.statuses: Counter[int] = Counter()
-        self.last_answer = 0.0
+        self.last_response_at = 0.0
 
     def next_request(self) -> bytes | None:
         return next(self.requests, None) if time.perf_counter() < self.until else None
@@ -41,32 +41,32 @@ class _Load:
 
 class _Connection(asyncio.Protocol):
     def __init__(self, load: _Load, closed: asyncio.Future[None]) -> None:
-        self._load, self._is_closed = load, closed
+        self._load, self._closed = load, closed
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass
         self._send_next()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head_ends = self._received.find(b"\r\n\r\n")
-        if head_ends < 0:
+        headers_end = self._received.find(b"\r\n\r\n")
+        if headers_end < 0:
             return
-        at = self._received.index(_LENGTH) + len(_LENGTH)
-        length = int(self._received[at : self._received.index(b"\r", at)])
-        if len(self._received) < head_ends + 4 + length:
+        start = self._received.index(_LENGTH) + len(_LENGTH)
+        length = int(self._received[start : self._received.index(b"\r", start)])
+        if len(self._received) < headers_end + 4 + length:
             return
         self._load.statuses[int(self._received[9:12])] += 1
-        self._load.last_answer = time.perf_counter()
+        self._load.last_response_at = time.perf_counter()
         self._received = b""
         self._send_next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            self._is_closed.set_exception(exc)
+            self._closed.set_exception(exc)
         else:
-            self._is_closed.set_result(None)
+            self._closed.set_result(None)
 
     def _send_next(self) -> None:
         request = self._load.next_request()
@@ -76,19 +76,19 @@ class _Connection(asyncio.Protocol):
             self._transport.write(request)
 
 
-def trial(port: int, requests: Iterator[bytes], *, seconds: float, connections: int = 64) -> Trial:
-    """Send until the time is over or the requests are used up."""
+def send_load(port: int, requests: Iterator[bytes], *, seconds: float, connections: int = 64) -> LoadResult:
+    """Send requests until the time is over or all of them are sent."""
 
-    async def run() -> Trial:
+    async def run() -> LoadResult:
         loop = asyncio.get_running_loop()
-        begun = time.perf_counter()
-        load = _Load(requests, begun + seconds)
-        ends = [loop.create_future() for _ in range(connections)]
-        for closed in ends:
+        start = time.perf_counter()
+        load = _Load(requests, start + seconds)
+        closed_futures = [loop.create_future() for _ in range(connections)]
+        for closed in closed_futures:
             await loop.create_connection(partial(_Connection, load, closed), "127.0.0.1", port)
-        async with asyncio.timeout(seconds + _PATIENCE_S):
-            await asyncio.gather(*ends)
-        return Trial(sum(load.statuses.values()), load.last_answer - begun, load.statuses)
+        async with asyncio.timeout(seconds + _TIMEOUT_S):
+            await asyncio.gather(*closed_futures)
+        return LoadResult(sum(load.statuses.values()), load.last_response_at - start, load.statuses)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())

@@ -1,11 +1,10 @@
-"""Contributors who open pull requests, for locust: each waits until the last one was worked on to the end.
+"""Contributors who open pull requests, for locust: each waits until the previous delivery is finished.
 
-`make load` starts it (`bench.pull_requests`); stand-in, store and the file for the results are in its environment.
+`bench.pull_requests` (`make load`) starts it, and passes the stand-in, database and results file in the environment.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import time
@@ -20,51 +19,50 @@ from locust import FastHttpUser, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
-from bench.process import Subject
+from bench.process import MeasuredProcess
 from bench.requests import SECRET, webhooks
-from bench.standin import StandIn
+from bench.stand_in import StandIn
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import sign
 
 ACKNOWLEDGEMENT, END_TO_END = "acknowledgement", "end to end"
-LOOK_S = 0.05
-MOST = 400  # deliveries that are looked at; more than are ever under way
+POLL_S = 0.05
+MAX_ROWS = 400  # more than the number of deliveries in progress
 _OPEN = ("queued", "running")
 
 
-class Watch:
-    """Looks into the service's store until deliveries are finished."""
+class Watcher:
+    """Polls the database of the service until deliveries are finished."""
 
     def __init__(self, store: Storage) -> None:
         self._store = store
         self._waiting: dict[str, AsyncResult] = {}
 
     def expect(self, guid: str) -> AsyncResult:
-        """What will hold the state in which the delivery ends."""
+        """Return a future for the final state of the delivery."""
         self._waiting[guid] = AsyncResult()
         return self._waiting[guid]
 
-    def look(self) -> None:
+    def poll(self) -> None:
         while True:
-            gevent.sleep(LOOK_S)
-            for row in self._store.deliveries.newest(limit=MOST):
+            gevent.sleep(POLL_S)
+            for row in self._store.deliveries.newest(limit=MAX_ROWS):
                 if row.state not in _OPEN and row.guid in self._waiting:
                     self._waiting.pop(row.guid).set(row.state)
 
 
 class World:
-    """What all contributors share."""
+    """State that all contributors share."""
 
     def __init__(self, environ: dict[str, str]) -> None:
-        self.stand_in = StandIn(Subject(int(environ["HLS_LOAD_STAND_IN"]), 0))
-        self.watch = Watch(Storage.open_existing(environ["HLS_LOAD_STORE"]))
+        self.stand_in = StandIn(MeasuredProcess(int(environ["HLS_LOAD_STAND_IN"]), 0))
+        self.watcher = Watcher(Storage.open_existing(environ["HLS_LOAD_STORE"]))
         self.pull_requests: Iterator[tuple[str, bytes]] = (one for one in webhooks() if one[0] == "pull_request")
         self.each = int(environ["HLS_LOAD_EACH"])
-        self.at_work = itertools.count(1)
 
 
 class Contributor(FastHttpUser):
-    """Opens one pull request after the other."""
+    """Opens pull requests one after the other."""
 
     world: World
 
@@ -85,12 +83,12 @@ class Contributor(FastHttpUser):
             "X-GitHub-Delivery": guid,
             "X-Hub-Signature-256": sign(SECRET.encode(), body).decode(),
         }
-        ended = self.world.watch.expect(guid)
-        begun = time.perf_counter()
+        final_state = self.world.watcher.expect(guid)
+        start = time.perf_counter()
         if self.client.post("/webhook", data=body.decode(), headers=headers, name=ACKNOWLEDGEMENT).status_code != 202:
             return
-        state = ended.get()
-        took_ms = (time.perf_counter() - begun) * 1000
+        state = final_state.get()
+        took_ms = (time.perf_counter() - start) * 1000
         failed = None if state == "done" else AssertionError(f"delivery {guid} ended as {state}")
         self.environment.events.request.fire(
             request_type="", name=END_TO_END, response_time=took_ms, response_length=0, exception=failed, context={}
@@ -98,28 +96,27 @@ class Contributor(FastHttpUser):
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def begin(environment: Environment, **_: Any) -> None:
+def start(environment: Environment, **_: Any) -> None:
     Contributor.world = World(dict(os.environ))
-    gevent.spawn(Contributor.world.watch.look)
-    gevent.spawn(_end, environment)
+    gevent.spawn(Contributor.world.watcher.poll)
+    gevent.spawn(_quit_when_finished, environment)
 
 
-def _end(environment: Environment) -> None:
-    """End when all have opened what they were to."""
+def _quit_when_finished(environment: Environment) -> None:
     runner = environment.runner
     assert runner is not None
     while not runner.user_count:
-        gevent.sleep(LOOK_S)
+        gevent.sleep(POLL_S)
     while runner.user_count:
-        gevent.sleep(LOOK_S)
+        gevent.sleep(POLL_S)
     runner.quit()
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
-def tell(environment: Environment, **_: Any) -> None:
-    """The figures, as JSON: milliseconds, and how many there were of each kind."""
-    told = {}
+def write_result(environment: Environment, **_: Any) -> None:
+    """Write the number of requests and percentiles in milliseconds as JSON, by name."""
+    result = {}
     for entry in environment.stats.entries.values():
         shares = {f"p{share}": entry.get_response_time_percentile(share / 100) for share in (50, 95, 99)}
-        told[entry.name] = {"number": entry.num_requests, "failed": entry.num_failures, **shares}
-    Path(os.environ["HLS_LOAD_RESULT"]).write_text(json.dumps(told), encoding="utf-8")
+        result[entry.name] = {"number": entry.num_requests, "failed": entry.num_failures, **shares}
+    Path(os.environ["HLS_LOAD_RESULT"]).write_text(json.dumps(result), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""How memory grows: the whole service's resident set after 5,000 deliveries against after 500, and against imports.
+"""Resident memory of the service after 5,000 deliveries, relative to that after 500 and to that of its imports.
 
-The deliveries are worked on to the end, against the sandbox's GitHub and Claude. What only imports is a process that
-has imported all that the service has, and does nothing.
+The deliveries are processed completely, with the sandbox's GitHub and Claude. The reference for imports is a process
+that has imported the same modules and does nothing (`bench.imports`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from hls_handler.storage import Storage
 FEW, MANY = 500, 5_000
 GROWTH, GROWTH_AIM = 1.2, 1.05
 OVER_IMPORTS, OVER_IMPORTS_AIM = 1.6, 1.4
-_AT_ONCE = 250  # so that the stand-in need not remember all at once
+_BATCH = 250  # limits the memory of the sandbox
 
 
 def measure(folder: Path) -> tuple[Row, ...]:
-    begun = time.monotonic()
-    endless = webhooks()
+    start = time.monotonic()
+    deliveries = webhooks()
     url = f"sqlite:///{folder / 'memory.db'}"
     with running("bench.imports") as imports:
         imports_kb = imports.resident_kb
@@ -40,11 +40,11 @@ def measure(folder: Path) -> tuple[Row, ...]:
             claude_url=sandbox.claude_url,
             storage_url=url,
         ) as ours:
-            for sent in range(_AT_ONCE, MANY + 1, _AT_ONCE):
-                given = list(islice(endless, _AT_ONCE))
-                for event, body in given:
+            for sent in range(_BATCH, MANY + 1, _BATCH):
+                batch = list(islice(deliveries, _BATCH))
+                for event, body in batch:
                     sandbox.state.plant(event, json.loads(body))
-                deliver(ours, given)
+                deliver(ours, batch)
                 wait_until_idle(store)
                 sandbox.seen.clear()
                 if sent == FEW:
@@ -52,10 +52,10 @@ def measure(folder: Path) -> tuple[Row, ...]:
             many_kb = ours.resident_kb
         done = store.statistics.counters().get(("outcome", "done"), 0)
     assert done == MANY, f"{done} of {MANY} were done"
-    took_s = time.monotonic() - begun
-    how = f"{many_kb / 1024:.0f} MB after {MANY}, {few_kb / 1024:.0f} MB after {FEW}; {MANY} done in {took_s:.0f} s"
-    over = f"{many_kb / 1024:.0f} MB to {imports_kb / 1024:.0f} MB of a process that imports the same"
+    took_s = time.monotonic() - start
+    details = f"{many_kb / 1024:.0f} MB after {MANY}, {few_kb / 1024:.0f} MB after {FEW}; {MANY} done in {took_s:.0f} s"
+    over = f"{many_kb / 1024:.0f} MB to {imports_kb / 1024:.0f} MB of imports"
     return (
-        Row("memory, 5,000 deliveries to 500", many_kb / few_kb, "at most", GROWTH, GROWTH_AIM, how),
-        Row("memory, to imports alone", many_kb / imports_kb, "at most", OVER_IMPORTS, OVER_IMPORTS_AIM, over),
+        Row("memory, 5,000 deliveries to 500", many_kb / few_kb, "at most", GROWTH, GROWTH_AIM, details),
+        Row("memory, to imports", many_kb / imports_kb, "at most", OVER_IMPORTS, OVER_IMPORTS_AIM, over),
     )

@@ -1,4 +1,4 @@
-"""A subject as another process: started, measured from outside, and ended by its own id."""
+"""Processes under measurement: start, CPU time, memory, cores and end."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_S = 60.0
+import uvicorn
+
+START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MeasuredProcess:
     port: int
     pid: int
 
     @property
     def cpu_s(self) -> float:
-        """What it has used of the processors so far, in all its threads."""
+        """CPU time of all threads since the start."""
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -36,28 +38,28 @@ class Subject:
 
 
 @contextmanager
-def running(module: str, *arguments: object) -> Iterator[Subject]:
-    """Run a module of ours, such as `bench.bare`; the first line that it prints is its port."""
+def running(module: str, *arguments: object) -> Iterator[MeasuredProcess]:
+    """Run a module, such as `bench.bare`. The first line of its output is its port."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, ended(process):
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, terminated_at_exit(process):
         assert process.stdout is not None
-        yield Subject(int(process.stdout.readline()), process.pid)
+        yield MeasuredProcess(int(process.stdout.readline()), process.pid)
 
 
 def wait_until_listening(port: int, process: subprocess.Popen[Any]) -> None:
-    until = time.monotonic() + START_S
+    until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=START_S).close()
+            socket.create_connection(("127.0.0.1", port), timeout=START_TIMEOUT_S).close()
         except ConnectionRefusedError:
             time.sleep(0.1)
         else:
             return
-    raise TimeoutError(f"the service did not listen on port {port} within {START_S:g} s")
+    raise TimeoutError(f"the service did not listen on port {port} within {START_TIMEOUT_S:g} s")
 
 
 @contextmanager
-def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+def terminated_at_exit(process: subprocess.Popen[Any]) -> Iterator[None]:
     try:
         yield
     finally:
@@ -66,16 +68,24 @@ def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
-def pinned_away() -> Iterator[int]:
-    """Keep ourselves to one core meanwhile, and name another for the subject; of one, both have a part."""
+def separate_cores() -> Iterator[int]:
+    """Restrict this process to one core, and return another one for the server; with one core, both share it."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     try:
         yield cores[0]
     finally:
         os.sched_setaffinity(0, cores)
+
+
+def serve_on(core: int, server: uvicorn.Server) -> None:
+    """Restrict this process to a core, and serve on a free port, which is printed, until SIGTERM."""
+    os.sched_setaffinity(0, {core})
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
+        print(listener.getsockname()[1], flush=True)
+        server.run(sockets=[listener])

@@ -1,7 +1,4 @@
-"""What is measured: the product's own application over its own store. `python -m bench.product CORE URL`.
-
-No workers run: the figure is about accepting, and work would share the one core.
-"""
+"""`python -m bench.product CORE URL`: the web application of the service, with a database and without workers."""
 
 from __future__ import annotations
 
@@ -15,8 +12,8 @@ from datetime import UTC, datetime
 import uvicorn
 from starlette.applications import Starlette
 
+from bench.process import serve_on
 from bench.requests import SECRET
-from bench.serving import serve_on
 from hls_handler.clients.api import RateLimit
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, route
@@ -30,7 +27,7 @@ from hls_handler.work.workers import AwaitedDeliveries
 
 
 def product(url: str) -> uvicorn.Server:
-    """Checks, routes and commits each delivery to the database before it answers."""
+    """Make a server that verifies, routes and commits each delivery before it responds."""
     settings = Settings.model_validate(
         {
             "github": {"token": "unused", "webhook_secret": SECRET},
@@ -45,8 +42,8 @@ def product(url: str) -> uvicorn.Server:
         store.queue, replay_window_h=lambda: settings.limits.replay_window_h, on_commit=lambda _accepted: None
     )
 
-    async def routed(event: str, sip: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
-        return route(from_envelope(event, sip), settings=settings, table=table, catalogue=_OnePrompt(), bot=None)
+    async def route_envelope(event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
+        return route(from_envelope(event, envelope), settings=settings, table=table, catalogue=_OnePrompt(), bot=None)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -55,7 +52,7 @@ def product(url: str) -> uvicorn.Server:
         store.close()
 
     ports = Ports(
-        route=routed,
+        route=route_envelope,
         accept=accepts.accept,
         count_ping=lambda: None,
         outcome=AwaitedDeliveries().expect,

@@ -1,4 +1,4 @@
-"""Webhook requests ready to be sent: recorded payloads, each under an id and a thread of its own, signed."""
+"""Signed webhook requests: recorded payloads with unique delivery ids and conversation numbers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NAMES = (
     "pull_request.reopened",
     "pull_request.synchronize",
 )
-"""All between 12 and 24 kB, and all of events that are worked on."""
+"""Payloads of 12 to 24 kB, of events that are processed."""
 
-_PLACE = 987654321
+_NUMBER = 987654321
 
 
 def webhooks() -> Iterator[tuple[str, bytes]]:
-    """Events and bodies without end. Their threads' numbers differ: none is a replay, and none waits for another."""
+    """Yield (event, body) without end. Each has a conversation of its own: none is a replay or blocks another one."""
     templates = [_template(name) for name in NAMES]
     for number in itertools.count(1):
         event, parts = templates[number % len(templates)]
@@ -33,8 +33,8 @@ def webhooks() -> Iterator[tuple[str, bytes]]:
 
 
 def signed_request(event: str, body: bytes, path: str = "/webhook") -> bytes:
-    """The whole HTTP request, with the headers that GitHub sends."""
-    head = (
+    """Return the bytes of the HTTP request, with the headers that GitHub sends."""
+    headers = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: GitHub-Hookshot/bench\r\nAccept: */*\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"X-GitHub-Event: {event}\r\nX-GitHub-Delivery: {uuid.uuid4()}\r\n"
@@ -42,14 +42,14 @@ def signed_request(event: str, body: bytes, path: str = "/webhook") -> bytes:
         f"X-GitHub-Hook-Installation-Conversation-Type: repository\r\nX-Hub-Signature: sha1={'0' * 40}\r\n"
         f"X-Hub-Signature-256: {sign(SECRET.encode(), body).decode()}\r\n\r\n"
     )
-    return head.encode() + body
+    return headers.encode() + body
 
 
 def _template(name: str) -> tuple[str, list[bytes]]:
-    """The event, and the body cut where the thread's number belongs."""
+    """Return the event, and the parts of the body between the occurrences of the conversation's number."""
     payload = recorded.load(name)
-    whole = payload.payload
-    thread = whole["issue" if payload.event == "issues" else "pull_request"]
-    assert isinstance(thread, dict)
-    thread["number"] = _PLACE
-    return payload.event, json.dumps(whole, separators=(",", ":")).encode().split(str(_PLACE).encode())
+    fields = payload.payload
+    conversation = fields["issue" if payload.event == "issues" else "pull_request"]
+    assert isinstance(conversation, dict)
+    conversation["number"] = _NUMBER
+    return payload.event, json.dumps(fields, separators=(",", ":")).encode().split(str(_NUMBER).encode())

@@ -1,4 +1,4 @@
-"""A row of the table that is printed: one ratio, what is required of it, and how it was got."""
+"""The rows of the printed table: a ratio, its limit, and the measured values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    what: str
-    value: float  # a ratio, but for what is only reported
+    name: str
+    value: float  # a ratio
     bound: Literal["at least", "at most", "reported"]
-    required: float | None  # None: nothing is required
+    required: float | None  # None: no limit
     aim: float | None
-    how: str
+    details: str
 
     @property
     def is_missed(self) -> bool:
@@ -24,13 +24,13 @@ class Row:
         return self.value < self.required if self.bound == "at least" else self.value > self.required
 
 
-def spread(ratios: Sequence[float]) -> str:
-    """How far the rounds lie apart: "11 rounds, 0.143 to 0.171"."""
+def describe_rounds(ratios: Sequence[float]) -> str:
+    """Return the number of rounds and the range: "11 rounds, 0.143 to 0.171"."""
     return f"{len(ratios)} rounds, {min(ratios):.3g} to {max(ratios):.3g}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of all do not exceed."""
+    """Return the percentile of a share between 0 and 1."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
@@ -40,17 +40,17 @@ def median(values: Sequence[float]) -> float:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, in columns."""
-    lines = [("what", "ratio", "required", "aim", "", "how")]
+    """Return the rows as text in columns."""
+    lines = [("name", "ratio", "required", "aim", "", "details")]
     for row in rows:
         required = "reported" if row.required is None else f"{row.bound} {row.required:g}"
         aim = "" if row.aim is None else f"{row.aim:g}"
-        lines.append((row.what, f"{row.value:.3g}", required, aim, "MISSED" if row.is_missed else "", row.how))
+        lines.append((row.name, f"{row.value:.3g}", required, aim, "MISSED" if row.is_missed else "", row.details))
     return columns(lines)
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as text, each column as wide as it must be."""
+    """Return lines of cells as text with aligned columns."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0], strict=True)).rstrip() for line in lines

@@ -1,6 +1,6 @@
-"""What the SDKs cost alone: `python -m bench.sdks PORT` makes all calls once more that the stand-in there was asked.
+"""`python -m bench.sdks PORT`: repeat all requests that a stand-in has recorded, with the SDKs alone.
 
-Prints the milliseconds of CPU that all of them took together.
+Prints the CPU time of all calls in milliseconds.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any
 from anthropic import Anthropic
 from github import Auth, Github
 
-from bench.process import Subject
-from bench.standin import StandIn
+from bench.process import MeasuredProcess
+from bench.stand_in import StandIn
 
 
-def _replay(there: StandIn) -> float:
-    (token, api_key), where = there.where["credentials"], there.where
+def _replay(upstream: StandIn) -> float:
+    settings = upstream.settings
+    token, api_key = settings["credentials"]
     github = Github(
         auth=Auth.Token(token),
-        base_url=where["github_url"],
+        base_url=settings["github_url"],
         retry=None,
         seconds_between_requests=None,
         seconds_between_writes=None,
@@ -28,17 +29,17 @@ def _replay(there: StandIn) -> float:
         lazy=True,
         api_version="2022-11-28",
     )
-    claude = Anthropic(api_key=api_key, base_url=where["claude_url"], max_retries=0, timeout=60)
-    asked = there.requests()
-    for request in asked[:20]:  # imports and connections are not what is measured
-        _ask(github, claude, request)
+    claude = Anthropic(api_key=api_key, base_url=settings["claude_url"], max_retries=0, timeout=60)
+    requests = upstream.requests()
+    for request in requests[:20]:  # so that imports and connections are not measured
+        _send(github, claude, request)
     before_s = time.process_time()
-    for request in asked:
-        _ask(github, claude, request)
+    for request in requests:
+        _send(github, claude, request)
     return (time.process_time() - before_s) * 1000
 
 
-def _ask(github: Github, claude: Anthropic, request: dict[str, Any]) -> None:
+def _send(github: Github, claude: Anthropic, request: dict[str, Any]) -> None:
     if request["stand_in"] == "claude":
         claude.messages.create(**request["body"])
     else:
@@ -48,4 +49,4 @@ def _ask(github: Github, claude: Anthropic, request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    print(_replay(StandIn(Subject(int(sys.argv[1]), 0))))
+    print(_replay(StandIn(MeasuredProcess(int(sys.argv[1]), 0))))

@@ -1,4 +1,4 @@
-"""The whole service as a process of its own, over settings for measurements: nothing in them paces what it does."""
+"""The service as a process, with settings that do not limit its rate."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.load import trial
-from bench.process import Subject, ended, free_port, wait_until_listening
+from bench.load import send_load
+from bench.process import MeasuredProcess, free_port, terminated_at_exit, wait_until_listening
 from bench.requests import SECRET, signed_request
 from hls_handler.storage import Storage
 
-PATIENCE_S = 1_200.0
+TIMEOUT_S = 1_200.0
 
 _SETTINGS = """
 server: {{host: 127.0.0.1, port: {port}}}
@@ -42,8 +42,8 @@ def service(
     concurrency: int = 4,
     commenting: bool = True,
     core: int | None = None,
-) -> Iterator[Subject]:
-    """Run it, and wait until it answers. `credentials` are GitHub's token and Claude's key."""
+) -> Iterator[MeasuredProcess]:
+    """Start the service and wait until it responds. `credentials` are GitHub's token and Claude's key."""
     port = free_port()
     path = folder / f"settings-{port}.yaml"
     token, api_key = credentials
@@ -60,40 +60,40 @@ def service(
     )
     path.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "hls_handler", "serve", "--config", str(path)]
-    with subprocess.Popen(command) as process, ended(process):
+    with subprocess.Popen(command) as process, terminated_at_exit(process):
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
         wait_until_listening(port, process)
-        _wait_for_an_answer(port)
-        yield Subject(port, process.pid)
+        _wait_for_response(port)
+        yield MeasuredProcess(port, process.pid)
 
 
-def _wait_for_an_answer(port: int) -> None:
-    """It listens before it serves: whoever connects meanwhile waits for all of its start."""
+def _wait_for_response(port: int) -> None:
+    """The service listens before it serves; a connection waits for the end of the start."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/health")
     connection.getresponse().read()
     connection.close()
 
 
-def deliver(to: Subject, deliveries: Iterable[tuple[str, bytes]], *, connections: int = 8) -> None:
-    """Send them all; each must be taken."""
+def deliver(to: MeasuredProcess, deliveries: Iterable[tuple[str, bytes]], *, connections: int = 8) -> None:
+    """Send all deliveries; each must be accepted."""
     requests = [signed_request(event, body) for event, body in deliveries]
-    sent = trial(to.port, iter(requests), seconds=PATIENCE_S, connections=connections)
-    assert dict(sent.statuses) == {202: len(requests)}, f"not all were taken: {dict(sent.statuses)}"
+    result = send_load(to.port, iter(requests), seconds=TIMEOUT_S, connections=connections)
+    assert dict(result.statuses) == {202: len(requests)}, f"expected only 202: {dict(result.statuses)}"
 
 
 def wait_until_idle(store: Storage) -> None:
-    """Until nothing is left to do, by the service's own store."""
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        figures = store.deliveries.queue_state()
-        if not figures.queued and not figures.running:
+    """Wait until no delivery is queued or running."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        state = store.deliveries.queue_state()
+        if not state.queued and not state.running:
             return
         time.sleep(0.1)
-    raise TimeoutError(f"still at work after {PATIENCE_S:g} s: {figures}")
+    raise TimeoutError(f"not idle after {TIMEOUT_S:g} s: {state}")
 
 
 def issues(deliveries: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Of these, the ones about issues."""
+    """Return the deliveries of issues."""
     return (one for one in deliveries if one[0] == "issues")

@@ -1,7 +1,7 @@
-"""What remembering costs: deliveries/s of the pipeline over the store, against over dictionaries, in one process.
+"""Cost of checkpoints: throughput of the pipeline with the database, relative to a storage in dictionaries.
 
-The pipeline is the product's own, from the claim to the end; GitHub and Claude are the fakes of the tests, which answer
-at once and without HTTP. A delivery of an opened issue remembers six steps.
+The pipeline runs from the claim to the end; GitHub and Claude are the fakes of the tests, which respond at once and
+without HTTP. A delivery of an opened issue stores six checkpoints.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from bench.in_memory import InMemory
-from bench.row import Row, median, spread
+from bench.row import Row, describe_rounds, median
 from hls_handler.deliveries import NewDelivery
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
@@ -25,37 +25,37 @@ from tests.work.fakes import FakeClaude, FakeGithub
 from tests.work.world import BUG, World, settings
 
 ROUNDS, DELIVERIES, WORKERS = 9, 40, 4
-STEPS = 6
+CHECKPOINTS = 6
 REQUIRED, AIM = 0.3, 0.6
 
 _numbers = itertools.count(1)
 
 
 def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES) -> tuple[Row, ...]:
-    in_memory = InMemory()
-    given = settings()
-    given = given.model_copy(update={"claude": given.claude.model_copy(update={"calls_per_hour": 100_000})})
+    defaults = settings()
+    claude = defaults.claude.model_copy(update={"calls_per_hour": 100_000})
+    unlimited = defaults.model_copy(update={"claude": claude})
     with closing(Storage.open(f"sqlite:///{folder / 'steps.db'}")) as store:
-        ours, without = (World(one, FakeGithub(), FakeClaude([BUG]), given) for one in (store, _as(in_memory)))
-        for world in (ours, without):
-            _worked_off(world, deliveries)
-        kept, forgotten = [], []
+        with_database, without = (
+            World(one, FakeGithub(), FakeClaude([BUG]), unlimited) for one in (store, cast(Storage, InMemory()))
+        )
+        for world in (with_database, without):
+            _deliveries_per_s(world, deliveries)
+        database, memory = [], []
         for _ in range(rounds):
-            kept.append(_worked_off(ours, deliveries))
-            forgotten.append(_worked_off(without, deliveries))
+            database.append(_deliveries_per_s(with_database, deliveries))
+            memory.append(_deliveries_per_s(without, deliveries))
         newest = store.deliveries.newest(state="done", limit=1)[0]
-        assert len(store.checkpoints.load(newest.guid)) == STEPS, f"{len(store.checkpoints.load(newest.guid))} steps"
-    ratios = [remembering / not_at_all for remembering, not_at_all in zip(kept, forgotten, strict=True)]
-    how = f"{median(kept):.0f}/s to {median(forgotten):.0f}/s of {WORKERS} workers, {STEPS} steps; {spread(ratios)}"
-    return (Row("deliveries/s that remember to in memory", median(ratios), "at least", REQUIRED, AIM, how),)
+        checkpoints = len(store.checkpoints.load(newest.guid))
+        assert checkpoints == CHECKPOINTS, f"{checkpoints} checkpoints"
+    ratios = [one / other for one, other in zip(database, memory, strict=True)]
+    rates = f"{median(database):.0f}/s to {median(memory):.0f}/s"
+    details = f"{rates} with {WORKERS} workers, {CHECKPOINTS} checkpoints; {describe_rounds(ratios)}"
+    return (Row("deliveries/s, database to memory", median(ratios), "at least", REQUIRED, AIM, details),)
 
 
-def _as(in_memory: InMemory) -> Storage:
-    return cast(Storage, in_memory)
-
-
-def _worked_off(world: World, deliveries: int) -> float:
-    """Deliveries a second, of as many as are put in before."""
+def _deliveries_per_s(world: World, deliveries: int) -> float:
+    """Queue deliveries, process them, and return the throughput."""
     payload = recorded.load("issues.opened")
     new = NewDelivery(
         guid="",
@@ -76,15 +76,15 @@ def _worked_off(world: World, deliveries: int) -> float:
     def work() -> None:
         while (lease := world.store.queue.claim(worker="bench", lease_s=600, max_crashes=10)) is not None:
             finished = attempt(lease, world.tools())
-            assert finished is not None, "it waits or has failed"
+            assert finished is not None, "a delivery was postponed or failed"
             done.append(finished.guid)
 
     threads = [threading.Thread(target=work) for _ in range(WORKERS)]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    took_s = time.perf_counter() - begun
+    took_s = time.perf_counter() - start
     assert len(done) == deliveries, f"{len(done)} of {deliveries} were done"
     return deliveries / took_s

@@ -1,9 +1,8 @@
-"""How many deliveries are worked off: by 5 and by 50 workers that wait for GitHub and Claude most of their time.
+"""Throughput with 5 and with 50 workers, relative to the latencies of GitHub and Claude.
 
-Claude takes 2 s and each of GitHub's five calls 50 ms: those of an opened issue that gets labels and no comment (with
-one there are seven). The ideal is Little's: workers / the time that the calls of one delivery take. His law is about
-what goes on and on: all workers begin at once, and for the first generations they want the processor at the same
-moments.
+Claude takes 2 s and each of the five calls to GitHub 50 ms: an opened issue gets labels and no comment (a comment takes
+two more calls). By Little's law the maximum is workers / (duration of the calls of one delivery). The law describes a
+steady state; at the start of a round all workers need the processor at the same time.
 """
 
 from __future__ import annotations
@@ -12,63 +11,68 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from bench.process import Subject, pinned_away
+from bench.process import MeasuredProcess, separate_cores
 from bench.requests import webhooks
-from bench.row import Row, median, spread
+from bench.row import Row, describe_rounds, median
 from bench.service import deliver, issues, service, wait_until_idle
-from bench.standin import StandIn, stand_in
+from bench.stand_in import StandIn, stand_in
 from hls_handler.storage import Storage
 
 CLAUDE_S, GITHUB_S = 2.0, 0.05
 GITHUB_CALLS = 5
 LATENCY_S = CLAUDE_S + GITHUB_CALLS * GITHUB_S
-GENERATIONS = 10  # deliveries of each worker in a round
+DELIVERIES_PER_WORKER = 10  # in a round
 ROUNDS = 3
 REQUIRED = {5: (0.95, 0.98), 50: (0.90, 0.96)}
 
 
 def measure(folder: Path) -> tuple[Row, ...]:
-    return tuple(_measured(folder, workers) for workers in REQUIRED)
+    return tuple(_measure(folder, workers) for workers in REQUIRED)
 
 
-def _measured(folder: Path, workers: int) -> Row:
+def _measure(folder: Path, workers: int) -> Row:
     url = f"sqlite:///{folder / f'work-{workers}.db'}"
-    endless = issues(webhooks())
+    issue_webhooks = issues(webhooks())
     with (
-        pinned_away() as core,
-        stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as there,
-        service(folder, **there.where, storage_url=url, concurrency=workers, commenting=False, core=core) as ours,
+        separate_cores() as core,
+        stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
+        service(folder, **upstream.settings, storage_url=url, concurrency=workers, commenting=False, core=core) as ours,
         closing(Storage.open(url)) as store,
     ):
-        _work_off(there, ours, store, list(islice(endless, workers)))  # labels are made, clients connect
+        _process(upstream, ours, store, list(islice(issue_webhooks, workers)))  # creates labels and connections
         before_s = ours.cpu_s
-        rounds = [_speed(there, ours, store, list(islice(endless, workers * GENERATIONS))) for _ in range(ROUNDS)]
-        cpu_ms = (ours.cpu_s - before_s) * 1000 / (workers * GENERATIONS * ROUNDS)
-    shares = [speed * LATENCY_S / workers for speed in rounds]
+        rounds = [
+            _deliveries_per_s(upstream, ours, store, list(islice(issue_webhooks, workers * DELIVERIES_PER_WORKER)))
+            for _ in range(ROUNDS)
+        ]
+        cpu_ms = (ours.cpu_s - before_s) * 1000 / (workers * DELIVERIES_PER_WORKER * ROUNDS)
+    ratios = [per_s * LATENCY_S / workers for per_s in rounds]
     required, aim = REQUIRED[workers]
-    how = (
-        f"{median(rounds):.3g}/s of {workers / LATENCY_S:.3g}/s, as a delivery waits {LATENCY_S:.2f} s; "
-        f"{cpu_ms:.0f} ms of CPU each; {spread(shares)}"
+    details = (
+        f"{median(rounds):.3g}/s of {workers / LATENCY_S:.3g}/s, because a delivery waits {LATENCY_S:.2f} s; "
+        f"{cpu_ms:.0f} ms of CPU time per delivery; {describe_rounds(ratios)}"
     )
-    return Row(f"deliveries/s, {workers} workers", median(shares), "at least", required, aim, how)
+    return Row(f"deliveries/s, {workers} workers", median(ratios), "at least", required, aim, details)
 
 
-def _work_off(there: StandIn, ours: Subject, store: Storage, deliveries: list[tuple[str, bytes]]) -> None:
-    there.plant(deliveries)
-    there.forget_requests()
+def _process(upstream: StandIn, ours: MeasuredProcess, store: Storage, deliveries: list[tuple[str, bytes]]) -> None:
+    upstream.plant(deliveries)
+    upstream.forget_requests()
     deliver(ours, deliveries)
     wait_until_idle(store)
 
 
-def _speed(there: StandIn, ours: Subject, store: Storage, deliveries: list[tuple[str, bytes]]) -> float:
-    """Deliveries a second, from the first that was accepted to the last that was finished, by the store's clock."""
-    _work_off(there, ours, store, deliveries)
+def _deliveries_per_s(
+    upstream: StandIn, ours: MeasuredProcess, store: Storage, deliveries: list[tuple[str, bytes]]
+) -> float:
+    """Return the throughput from the first accept to the last end, by the clock of the database."""
+    _process(upstream, ours, store, deliveries)
     rows = store.deliveries.newest(state="done", limit=len(deliveries))
     assert len(rows) == len(deliveries), "not all were done"
-    asked = [request["path"] for request in there.requests()]  # also how they are, every minute
-    assert asked.count("/v1/messages") == len(deliveries), "Claude was not asked once for each"
-    to_github = sum(path.startswith("/repos/") for path in asked) / len(deliveries)
-    assert to_github == GITHUB_CALLS, f"{to_github} calls to GitHub for each"
+    paths = [request["path"] for request in upstream.requests()]  # includes health checks
+    assert paths.count("/v1/messages") == len(deliveries), "expected one call of Claude per delivery"
+    github_calls = sum(path.startswith("/repos/") for path in paths) / len(deliveries)
+    assert github_calls == GITHUB_CALLS, f"{github_calls} calls to GitHub per delivery"
     first = min(row.received_at for row in rows)
     last = max(row.finished_at for row in rows if row.finished_at is not None)
     return len(deliveries) / (last - first).total_seconds()

@@ -1,4 +1,4 @@
-"""The benchmark's replacement of the storage still has everything that the pipeline uses."""
+"""The benchmarks' storage in dictionaries has every method that the pipeline calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import steps
 
 
-def test_checkpoint_benchmark_runs_deliveries_to_their_end(tmp_path: Path) -> None:
+def test_benchmark_of_checkpoints_processes_deliveries_with_both_storages(tmp_path: Path) -> None:
     (row,) = steps.measure(tmp_path, rounds=1, deliveries=2)
-    assert (row.what, row.bound) == ("deliveries/s that remember to in memory", "at least")
+    assert (row.name, row.bound) == ("deliveries/s, database to memory", "at least")
     assert row.value > 0

@@ -1,1 +1,1 @@
-"""Kills at every point: a service that is killed anywhere leaves what an undisturbed one leaves."""
+"""Tests that kill the service at each commit and request, and compare the result with an undisturbed run."""

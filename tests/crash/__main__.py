@@ -1,6 +1,6 @@
-"""`python -m tests.crash`: kills the service at every commit and every request of every handler's way.
+"""`python -m tests.crash`: kill the service at every commit and every request of every handler.
 
-The exit code is 1 if anything was left otherwise than by an undisturbed service.
+The exit code is 1 if a result differs from that of an undisturbed service.
 """
 
 from __future__ import annotations
@@ -8,55 +8,48 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-from tests.crash.rig import Rig, rigged
-from tests.crash.stories import STORIES, DeliveryReport
-from tests.crash.sweep import every, run, undisturbed_run
-from tests.crash.verdict import asked_again, wrong
+from tests.crash.comparison import find_differences, kills_with_repeated_call
+from tests.crash.harness import Harness, running_harness
+from tests.crash.kills import all_kills, run, undisturbed_run
+from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.postgres import running_cluster
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__.split("\n")[0])
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--handler", choices=[story.handler for story in STORIES], help="this one only")
+    parser.add_argument("--handler", choices=[scenario.handler for scenario in SCENARIOS], help="only this one")
     arguments = parser.parse_args()
-    failed = False
-    with _rig(arguments.database) as rig:
-        rig.life.start()
-        for story in STORIES:
-            if arguments.handler in (None, story.handler):
-                failed |= not _is_well(rig, story)
-    return int(failed)
+    differences = 0
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hls-crash-")))
+        url = None
+        if arguments.database == "postgresql":
+            cluster = stack.enter_context(running_cluster())
+            url = cluster.url(cluster.create())
+        harness = stack.enter_context(running_harness(folder, url=url))
+        for scenario in SCENARIOS:
+            if arguments.handler in (None, scenario.handler):
+                differences += _count_differences(harness, scenario)
+    return 1 if differences else 0
 
 
-def _is_well(rig: Rig, story: DeliveryReport) -> bool:
-    undisturbed = undisturbed_run(rig, story)
-    runs = [run(rig, story, kill) for kill in every(undisturbed)]
-    lines = [line for found in runs for line in wrong(story, undisturbed, found)]
+def _count_differences(harness: Harness, scenario: Scenario) -> int:
+    """Kill the service at each point, and print the result."""
+    undisturbed = undisturbed_run(harness, scenario)
+    runs = [run(harness, scenario, kill) for kill in all_kills(undisturbed)]
+    lines = [line for found in runs for line in find_differences(scenario, undisturbed, found)]
     sys.stdout.write(
-        f"{story.handler}: {undisturbed.commits} commits, {undisturbed.requests} requests, "
-        f"{sum(found.died is not None for found in runs)} kills, {len(lines)} differences, "
-        f"Claude asked again after {', '.join(asked_again(runs)) or 'none'}\n"
+        f"{scenario.handler}: {undisturbed.commits} commits, {undisturbed.requests} requests, "
+        f"{sum(found.at_kill is not None for found in runs)} kills, {len(lines)} differences, "
+        f"Claude asked again after {', '.join(kills_with_repeated_call(runs)) or 'none'}\n"
     )
     sys.stdout.writelines(f"  {line}\n" for line in lines)
     sys.stdout.flush()
-    return not lines
-
-
-@contextmanager
-def _rig(database: str) -> Iterator[Rig]:
-    with tempfile.TemporaryDirectory(prefix="hls-crash-") as name:
-        folder = Path(name)
-        if database == "sqlite":
-            with rigged(folder) as rig:
-                yield rig
-        else:
-            with running_cluster() as cluster, rigged(folder, url=cluster.url(cluster.create())) as rig:
-                yield rig
+    return len(lines)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Many machines on one PostgreSQL: killed, frozen and thawed, and what is left of their work."""
+"""Tests of several processes that share one PostgreSQL: killed, stopped and continued."""

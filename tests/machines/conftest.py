@@ -1,4 +1,4 @@
-"""One fleet for all tests that need one: its zygote costs as much as all that a test does with it."""
+"""Fixtures: a database for each test, and one fleet for all tests of the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import sandbox, violations
-from tests.machines.fleet import Fleet, fleet
+from tests.machines.fleet import Fleet, make_fleet
 from tests.postgres import Cluster, postgres
 
 __all__ = ["postgres", "sandbox"]
@@ -22,18 +22,18 @@ def storage_url(postgres: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
-def the_fleet(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def package_fleet(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     limits = "lease_s: 5, concurrency: 4, max_crashes: 100"
     url = postgres.url(postgres.create())
-    with Sandbox() as stand_ins:
-        with fleet(stand_ins, url, tmp_path_factory.mktemp("fleet"), size=4, limits=limits) as ships:
-            yield ships
-        assert violations(request.document() for request in stand_ins.seen.all()) == []
+    with Sandbox() as shared_sandbox:
+        with make_fleet(shared_sandbox, url, tmp_path_factory.mktemp("fleet"), size=4, limits=limits) as fleet:
+            yield fleet
+        assert violations(request.document() for request in shared_sandbox.seen.all()) == []
 
 
 @pytest.fixture
-def ships(the_fleet: Fleet) -> Iterator[Fleet]:
-    """None of its processes runs, before and after."""
-    yield the_fleet
-    the_fleet.sink()
-    the_fleet.sandbox.faults.clear()
+def fleet(package_fleet: Fleet) -> Iterator[Fleet]:
+    """The fleet of the package. None of its services runs before and after a test."""
+    yield package_fleet
+    package_fleet.kill_all()
+    package_fleet.sandbox.faults.clear()

@@ -1,9 +1,8 @@
-"""A fleet: processes that serve one PostgreSQL, each killed, frozen and started again as a test likes."""
+"""Several services with one PostgreSQL and one sandbox, which a test starts, stops and kills."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,8 +15,8 @@ from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
-from tests.crash.lives import Life, Zygote
-from tests.e2e.service import Service, Waiting, free_port, settings_text
+from tests.crash.processes import ServiceProcess, wait_until
+from tests.e2e.service import Service, free_port, settings_text
 
 REPOSITORY = "Codertocat/Hello-World"
 
@@ -28,14 +27,14 @@ class Fleet:
     store: Storage
     url: str
     settings: Path
-    lives: Sequence[Life]
+    services: Sequence[ServiceProcess]
 
     @cached_property
     def _bug(self) -> dict[str, Any]:
         return dict(recorded.load("demo/bug").payload)
 
-    def deliver(self, life: Service, number: int, *, guid: str, action: str = "opened") -> None:
-        """An event of an issue that exists on GitHub from then on; of an edited one the text is another each time."""
+    def deliver(self, service: Service, number: int, *, guid: str, action: str = "opened") -> None:
+        """Create the issue on GitHub if it is opened, and send the webhook. An edit changes the text of the issue."""
         issue = {**self._bug["issue"], "number": number, "id": 444_500_000 + number}
         changes: dict[str, Any] = {}
         if action == "edited":
@@ -44,44 +43,40 @@ class Fleet:
         payload = {**self._bug, "action": action, "issue": issue, **changes}
         if action == "opened":
             self.sandbox.state.plant("issues", payload)
-        answer = life.deliver("issues", json.dumps(payload).encode(), guid=guid)
-        assert (answer.status, answer.body["status"]) == (202, "queued"), answer.body
+        response = service.deliver("issues", json.dumps(payload).encode(), guid=guid)
+        assert (response.status, response.body["status"]) == (202, "queued"), response.body
 
-    def sink(self) -> None:
-        """Kill whatever runs."""
-        for life in self.lives:
-            if life.pid is not None:
-                os.kill(life.pid, signal.SIGKILL)
-                life.buried()
+    def kill_all(self) -> None:
+        for service in self.services:
+            service.stop(signal.SIGKILL)
 
     def row(self, guid: str) -> DeliveryRow:
         found = self.store.deliveries.find(guid)
-        assert found is not None, f"{guid} is lost"
+        assert found is not None, f"no delivery {guid}"
         return found
 
-    def owner_of(self, guid: str) -> Life | None:
-        """The process that works on a delivery."""
+    def owner_of(self, guid: str) -> ServiceProcess:
+        """Return the service that processes a delivery."""
         worker = self.row(guid).worker or ""
-        return next((life for life in self.lives if f"-{life.pid}-" in worker), None)
+        return next(service for service in self.services if f"-{service.pid}-" in worker)
 
-    def until(self, comes_true: Callable[[], bool], *, within_s: float = 60) -> None:
-        waiting = Waiting(within_s)
-        while not comes_true():
-            assert waiting.more(), "\n".join(life.log.read_text()[-2000:] for life in self.lives)
+    def until(self, condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
+        if not wait_until(condition, timeout_s=timeout_s, poll_s=0.05):
+            raise AssertionError("\n".join(service.log.read_text()[-2000:] for service in self.services))
 
-    def until_idle(self, *, within_s: float = 120) -> None:
-        def idle() -> bool:
-            figures = self.store.deliveries.queue_state()
-            return figures.queued == 0 and figures.running == 0
+    def until_idle(self) -> None:
+        def is_idle() -> bool:
+            state = self.store.deliveries.queue_state()
+            return state.queued == 0 and state.running == 0
 
-        self.until(idle, within_s=within_s)
+        self.until(is_idle, timeout_s=120)
 
     def writes(self) -> list[tuple[str, str]]:
-        """Every write that GitHub has seen, as ("POST", path)."""
+        """Return all writes to GitHub as ("POST", path)."""
         return [(seen.method, seen.path) for seen in self.sandbox.seen.all("github") if seen.writes]
 
     def assert_once(self, number: int) -> None:
-        """The issue has its labels, each set once, and one comment, created once."""
+        """Assert that the issue has its labels, each set once, and one comment, created once."""
         thread = self.sandbox.state.thread(REPOSITORY, number)
         assert thread is not None
         assert len(thread.comments) == 1, number
@@ -91,30 +86,27 @@ class Fleet:
         assert "bug" in thread.labels
 
 
-APART_S = 0.05
-"""Between two writes to GitHub, and between two questions to Claude, over all processes."""
+MIN_INTERVAL_S = 0.05
+"""Between two writes to GitHub, and between two calls of Claude, over all processes."""
 
 
 def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, port: str, url: str, more: str = "") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "settings.yaml"
     text = settings_text(sandbox, port=port, storage_url=url, limits=limits, more=more)
-    paced = text.replace("writes: 0.01", f"writes: {APART_S}").replace(
-        "second: 100", f"second: {1 / APART_S}\n  calls_per_hour: 9999"
-    )
-    path.write_text(paced)
+    text = text.replace("writes: 0.01", f"writes: {MIN_INTERVAL_S}")
+    path.write_text(text.replace("second: 100", f"second: {1 / MIN_INTERVAL_S}\n  calls_per_hour: 9999"))
     return path
 
 
 @contextmanager
-def fleet(sandbox: Sandbox, url: str, folder: Path, *, size: int, limits: str) -> Iterator[Fleet]:
-    """A fleet whose processes are not started yet; whatever is left of them is killed at the end."""
+def make_fleet(sandbox: Sandbox, url: str, folder: Path, *, size: int, limits: str) -> Iterator[Fleet]:
+    """Make services without starting them; kill at the end those that a test has started."""
     path = settings_for(sandbox, folder, limits=limits, port='"${PORT}"', url="${STORAGE_URL}")
-    environ = {"PORT": "1", "STORAGE_URL": url}
-    with Zygote(path, environ, folder / "zygote.log") as zygote, closing(Storage.open(url)) as store:
-        lives = [Life(path, free_port(), folder / f"life-{n}.log", url, zygote=zygote) for n in range(size)]
-        ships = Fleet(sandbox, store, url, path, lives)
+    with closing(Storage.open(url)) as store:
+        services = [ServiceProcess(path, free_port(), folder / f"service-{n}.log", url) for n in range(size)]
+        fleet = Fleet(sandbox, store, url, path, services)
         try:
-            yield ships
+            yield fleet
         finally:
-            ships.sink()
+            fleet.kill_all()

@@ -1,4 +1,4 @@
-"""Processes that divide the work: some take webhooks in, others work on them."""
+"""Processes with roles: one receives webhooks, another one processes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.machines.fleet import settings_for
 SYNC = "features: {async_processing: false}"
 
 
-def test_a_webhook_taken_in_by_one_process_is_answered_when_another_has_worked_on_it(
+def test_web_process_responds_when_worker_process_has_finished_the_delivery(
     sandbox: Sandbox, storage_url: str, tmp_path: Path
 ) -> None:
     def process(role: str) -> Process:
@@ -36,27 +36,27 @@ def test_a_webhook_taken_in_by_one_process_is_answered_when_another_has_worked_o
     try:
         web.start()
         worker.start()
-        answer = web.deliver(payload.event, payload.body)
-        assert (answer.status, answer.body["status"]) == (200, "processed")
+        response = web.deliver(payload.event, payload.body)
+        assert (response.status, response.body["status"]) == (200, "processed")
         assert worker.deliver(payload.event, payload.body).status == 404
         assert [service.get(page).status for service in (web, worker) for page in ("/health", "/stats")] == [200] * 4
         assert web.get("/stats").body["successful_processing"] == 1
     finally:
         assert [web.stop(), worker.stop()] == [0, 0]
-    said = [json.loads(line) for service in (web, worker) for line in service.log.read_text().splitlines()]
-    assert [(line["role"], line["webhook"]) for line in said if line["message"] == "serving"] == [
+    lines = [json.loads(line) for service in (web, worker) for line in service.log.read_text().splitlines()]
+    assert [(line["role"], line["webhook"]) for line in lines if line["message"] == "serving"] == [
         ("web", f"http://127.0.0.1:{web.port}/webhook"),
         ("worker", None),
     ]
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_an_sqlite_file_is_not_divided(sandbox: Sandbox, tmp_path: Path, role: Role) -> None:
+def test_role_is_rejected_for_sqlite(sandbox: Sandbox, tmp_path: Path, role: Role) -> None:
     url = f"sqlite:///{tmp_path}/hls.db"
     path = settings_for(sandbox, tmp_path, limits="concurrency: 2", port="0", url=url)
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as raised:
         Service(SettingsFile(path, os.environ, dotenv=tmp_path / ".env"), role=role)
-    assert refused.value.problems == (
+    assert raised.value.problems == (
         (
             f"{path}:14 (storage.url): --role {role} needs a database that processes can share, and one process holds "
             "an SQLite file: name a postgresql+psycopg:// address, or serve without --role"

@@ -1,6 +1,6 @@
-"""Four processes on one PostgreSQL, two killed at random, again and again: nothing lost, doubled or out of order.
+"""Four processes on one PostgreSQL, two killed at random in each round: nothing is lost, doubled or out of order.
 
-With HLS_ROUNDS=20 (`make machines`) the whole of it; else as much as the machine that runs all tests can afford.
+HLS_ROUNDS=20 (`make machines`) runs all rounds; the normal suite runs one.
 """
 
 from __future__ import annotations
@@ -13,71 +13,74 @@ from collections.abc import Iterable
 from datetime import datetime
 from itertools import combinations, pairwise
 
-from tests.machines.fleet import APART_S, Fleet
+from tests.machines.fleet import MIN_INTERVAL_S, Fleet
 
 ROUNDS = int(os.environ.get("HLS_ROUNDS", "1"))
 SEED = int(os.environ.get("HLS_SEED", "4"))
-THREADS, EVENTS = 4, 3
-LATE_S = 0.5
-"""By so much what has its turn may come later than another that had its turn after it."""
+CONVERSATIONS, EVENTS = 4, 3
+MAX_DELAY_S = 0.5
+"""Between the slot of the rate limiter and the request; a later slot may be used earlier."""
 
 
-def play(ships: Fleet, chance: random.Random, first: int) -> list[list[str]]:
-    """One round: events of some threads through any door, two kills meanwhile. The GUIDs of each thread, in order."""
-    doors = random.Random(chance.random())
-    guids = [[f"{first + thread}-{event}" for event in range(EVENTS)] for thread in range(THREADS)]
-    victims = chance.sample(ships.lives, 2)
-    moments = sorted(chance.sample(range(THREADS * EVENTS), 2))
-    for place in range(THREADS * EVENTS):
-        event, thread = divmod(place, THREADS)
-        living = [life for life in ships.lives if life.pid is not None]
+def run_round(fleet: Fleet, rng: random.Random, first: int) -> list[list[str]]:
+    """Send events of several conversations to random services, and kill two services meanwhile.
+
+    Returns the GUIDs of each conversation, in order.
+    """
+    receivers = random.Random(rng.random())
+    guids = [[f"{first + number}-{event}" for event in range(EVENTS)] for number in range(CONVERSATIONS)]
+    to_kill = rng.sample(fleet.services, 2)
+    kill_after = sorted(rng.sample(range(CONVERSATIONS * EVENTS), 2))
+    for place in range(CONVERSATIONS * EVENTS):
+        event, number = divmod(place, CONVERSATIONS)
+        running = [service for service in fleet.services if service.pid is not None]
         action = "edited" if event else "opened"
-        ships.deliver(doors.choice(living), first + thread, guid=guids[thread][event], action=action)
-        if place in moments:
-            victims.pop().stop(signal.SIGKILL)
-    for life in ships.lives:
-        if life.pid is None:
-            life.start()
+        fleet.deliver(receivers.choice(running), first + number, guid=guids[number][event], action=action)
+        if place in kill_after:
+            to_kill.pop().stop(signal.SIGKILL)
+    for service in fleet.services:
+        if service.pid is None:
+            service.start()
     return guids
 
 
-def assert_in_order(ships: Fleet, guids: list[str]) -> None:
-    """One after the other, as they came: no step of one began before the one before it had ended."""
-    rows = [ships.row(guid) for guid in guids]
+def assert_in_order(fleet: Fleet, guids: list[str]) -> None:
+    """Assert that each delivery was finished before the first call of the next one."""
+    rows = [fleet.row(guid) for guid in guids]
     assert [row.state for row in rows] == ["done"] * len(guids)
     for before, after in pairwise(rows):
         assert before.finished_at is not None
-        assert all(call.started_at >= before.finished_at for call in ships.store.calls.calls_of(after.guid)), after.guid
+        assert all(call.started_at >= before.finished_at for call in fleet.store.calls.calls_of(after.guid)), after.guid
 
 
-def test_four_processes_of_which_two_are_killed_lose_and_double_nothing_and_keep_the_order(ships: Fleet) -> None:
-    chance = random.Random(SEED)
-    counted, written = ships.store.statistics.counters(), len(ships.writes())
-    everything: list[str] = []
-    for life in ships.lives:
-        life.start()
+def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_killed(fleet: Fleet) -> None:
+    rng = random.Random(SEED)
+    counters_before, writes_before = fleet.store.statistics.counters(), len(fleet.writes())
+    all_guids: list[str] = []
+    for service in fleet.services:
+        service.start()
     for number in range(ROUNDS):
-        began = time.monotonic()
-        first = 1000 + number * THREADS
-        guids = play(ships, chance, first)
-        ships.until_idle()
-        for thread, of_thread in enumerate(guids):
-            assert_in_order(ships, of_thread)
-            ships.assert_once(first + thread)
-            everything += of_thread
-        print(f"round {number}: {time.monotonic() - began:.1f} s")  # noqa: T201 (pytest shows it on failure)
-    counters = ships.store.statistics.counters()
+        start = time.monotonic()
+        first = 1000 + number * CONVERSATIONS
+        guids = run_round(fleet, rng, first)
+        fleet.until_idle()
+        for place, of_conversation in enumerate(guids):
+            assert_in_order(fleet, of_conversation)
+            fleet.assert_once(first + place)
+            all_guids += of_conversation
+        print(f"round {number}: {time.monotonic() - start:.1f} s")  # noqa: T201 (pytest shows it on failure)
+    counters = fleet.store.statistics.counters()
     for name in (("webhooks", ""), ("outcome", "done")):
-        assert counters[name] - counted.get(name, 0) == len(everything)
-    asked = [call.started_at for guid in everything for call in ships.store.calls.calls_of(guid)]
+        assert counters[name] - counters_before.get(name, 0) == len(all_guids)
+    calls = [call.started_at for guid in all_guids for call in fleet.store.calls.calls_of(guid)]
     kills = 2 * ROUNDS
-    assert len(everything) <= len(asked) <= len(everything) + 4 * kills  # a call that a kill cut off is made again
-    assert_paced(asked)
-    assert_paced([seen.at for seen in ships.sandbox.seen.all("github") if seen.writes][written:])
+    assert len(all_guids) <= len(calls) <= len(all_guids) + 4 * kills  # an interrupted call is repeated
+    assert_rate_limited(calls)
+    assert_rate_limited([seen.at for seen in fleet.sandbox.seen.all("github") if seen.writes][writes_before:])
 
 
-def assert_paced(moments: Iterable[datetime]) -> None:
-    """However they are looked at, no more than the pace allows, over all processes together."""
-    at = sorted(moment.timestamp() for moment in moments)
+def assert_rate_limited(times: Iterable[datetime]) -> None:
+    """Assert that no interval contains more requests than the rate limit permits for all processes together."""
+    at = sorted(time.timestamp() for time in times)
     for first, last in combinations(range(len(at)), 2):
-        assert at[last] - at[first] >= (last - first) * APART_S - LATE_S, (first, last)
+        assert at[last] - at[first] >= (last - first) * MIN_INTERVAL_S - MAX_DELAY_S, (first, last)

@@ -1,4 +1,4 @@
-"""A machine that dies is taken over within its lease; one that comes back to life after that posts nothing."""
+"""Takeover: another process continues the deliveries of a killed one, and a stopped process writes nothing later."""
 
 from __future__ import annotations
 
@@ -16,82 +16,79 @@ LEASE_S = 5
 STOPPED = "T"
 
 
-def in_a_call(fleet: Fleet, guid: str) -> bool:
-    """Whether Claude is being asked for this delivery."""
+def is_calling_claude(fleet: Fleet, guid: str) -> bool:
     return any(call.finished_at is None for call in fleet.store.calls.calls_of(guid))
 
 
-def answer_slowly(sandbox: Sandbox, seconds: float) -> None:
+def delay_claude(sandbox: Sandbox, seconds: float) -> None:
     sandbox.faults.add(Fault(effect="slow", stand_in="claude", path="/v1/messages", seconds=seconds))
 
 
 def state_of(pid: int) -> str:
-    """ "T" for a stopped process."""
+    """Return "T" for a stopped process."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_a_killed_machine_is_taken_over_within_its_lease_and_a_thawed_one_posts_nothing(
-    ships: Fleet,
+def test_delivery_of_killed_process_continues_within_the_lease_and_a_stopped_process_writes_nothing(
+    fleet: Fleet,
 ) -> None:
-    door, other = (life.start() for life in ships.lives[:2])
-    answer_slowly(ships.sandbox, 2)
-    ships.deliver(door, 701, guid="killed")
-    ships.until(lambda: in_a_call(ships, "killed"))
-    victim = ships.owner_of("killed")
-    assert victim is not None
-    victim.stop(signal.SIGKILL)
+    one, other = (service.start() for service in fleet.services[:2])
+    delay_claude(fleet.sandbox, 2)
+    fleet.deliver(one, 701, guid="killed")
+    fleet.until(lambda: is_calling_claude(fleet, "killed"))
+    killed = fleet.owner_of("killed")
+    killed.stop(signal.SIGKILL)
     killed_at = time.monotonic()
-    ships.until(lambda: ships.row("killed").attempt == 2)
+    fleet.until(lambda: fleet.row("killed").attempt == 2)
     assert time.monotonic() - killed_at <= LEASE_S + 3
-    ships.until_idle()
-    ships.assert_once(701)
-    victim.start()
+    fleet.until_idle()
+    fleet.assert_once(701)
+    killed.start()
 
-    answer_slowly(ships.sandbox, 2)
-    ships.deliver(door if door is not victim else other, 702, guid="frozen")
-    ships.until(lambda: in_a_call(ships, "frozen"))
-    zombie = ships.owner_of("frozen")
-    assert zombie is not None
-    assert zombie.pid is not None
-    os.kill(zombie.pid, signal.SIGSTOP)
-    ships.until_idle()
-    ships.assert_once(702)
-    before = ships.writes()
-    os.kill(zombie.pid, signal.SIGCONT)
-    ships.until(lambda: "lease lost" in zombie.log.read_text())
-    assert zombie.stop() == 0
-    assert ships.writes() == before
-    assert (ships.row("frozen").state, ships.row("frozen").attempt) == ("done", 2)
+    delay_claude(fleet.sandbox, 2)
+    fleet.deliver(one if one is not killed else other, 702, guid="stopped")
+    fleet.until(lambda: is_calling_claude(fleet, "stopped"))
+    stopped = fleet.owner_of("stopped")
+    assert stopped.pid is not None
+    os.kill(stopped.pid, signal.SIGSTOP)
+    fleet.until_idle()
+    fleet.assert_once(702)
+    before = fleet.writes()
+    os.kill(stopped.pid, signal.SIGCONT)
+    fleet.until(lambda: "lease lost" in stopped.log.read_text())
+    assert stopped.stop() == 0
+    assert fleet.writes() == before
+    assert (fleet.row("stopped").state, fleet.row("stopped").attempt) == ("done", 2)
 
 
-def test_a_machine_frozen_between_the_fence_and_the_bytes_refuses_itself_when_it_thaws(
-    ships: Fleet, tmp_path: Path
+def test_process_stopped_between_lease_check_and_write_does_not_write_after_a_takeover(
+    fleet: Fleet, tmp_path: Path
 ) -> None:
     port = free_port()
-    freezing = Service(
-        ships.settings,
+    service = Service(
+        fleet.settings,
         port,
-        tmp_path / "freezing.log",
-        ships.url,
-        environ={"PORT": str(port), "STORAGE_URL": ships.url},
-        program=("tests.machines.frozen",),
+        tmp_path / "stopped.log",
+        fleet.url,
+        environ={"PORT": str(port), "STORAGE_URL": fleet.url},
+        program=("tests.machines.stopped_before_write",),
     )
-    before = ships.writes()
+    before = fleet.writes()
     try:
-        freezing.start()
-        assert freezing.process is not None
-        pid = freezing.process.pid
-        ships.deliver(freezing, 703, guid="brink")
-        ships.until(lambda: state_of(pid) == STOPPED)
-        assert ships.writes() == before
-        ships.lives[0].start()
-        ships.until_idle()
-        ships.assert_once(703)
-        before = ships.writes()
+        service.start()
+        assert service.process is not None
+        pid = service.process.pid
+        fleet.deliver(service, 703, guid="stopped-before-write")
+        fleet.until(lambda: state_of(pid) == STOPPED)
+        assert fleet.writes() == before
+        fleet.services[0].start()
+        fleet.until_idle()
+        fleet.assert_once(703)
+        before = fleet.writes()
         os.kill(pid, signal.SIGCONT)
-        ships.until(lambda: "lease lost" in freezing.log.read_text())
-        assert ships.writes() == before
-        assert freezing.stop() == 0
-        assert ships.writes() == before
+        fleet.until(lambda: "lease lost" in service.log.read_text())
+        assert fleet.writes() == before
+        assert service.stop() == 0
+        assert fleet.writes() == before
     finally:
-        freezing.stop(signal.SIGKILL)
+        service.stop(signal.SIGKILL)

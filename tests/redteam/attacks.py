@@ -10,11 +10,11 @@ from pathlib import Path
 import yaml
 
 TABLE = Path(__file__).parent / "attacks.yaml"
-LEAST_ROUNDS = 9
-"""Few enough to be quick, and enough for Claude to write in every family what attackers wish for in replies."""
+MIN_ROUNDS = 9
+"""Enough that every family gets all attacks of the place `reply`."""
 
 REPLY = "reply"
-"""The place that is in no event: what Claude writes."""
+"""The place of attacks that are not in an event: Claude writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,15 @@ def _text(given: str | Mapping[str, str | int]) -> str:
 
 
 def rounds(places: tuple[str, ...]) -> tuple[Mapping[str, Attack], ...]:
-    """So many that each attack of these places is in one at least; every round has an attack at every place."""
+    """Return rounds with one attack in each place, so that every attack of these places occurs."""
     table = attacks()
-    number = max(LEAST_ROUNDS, *(len(table[place]) for place in places))
+    number = max(MIN_ROUNDS, *(len(table[place]) for place in places))
     return tuple({place: table[place][at % len(table[place])] for place in places} for at in range(number))
 
 
-def calm(places: tuple[str, ...]) -> Mapping[str, Attack]:
-    """A round of words that harm nobody, and that stand nowhere else."""
-    return {place: Attack(place, "calm", f"{CALM} {place}") for place in places}
+HARMLESS_WORD = "heliotrope"
+"""A word that no attack, template or recorded payload contains."""
 
 
-CALM = "heliotrope"
+def harmless_round(places: tuple[str, ...]) -> Mapping[str, Attack]:
+    return {place: Attack(place, "harmless", f"{HARMLESS_WORD} {place}") for place in places}

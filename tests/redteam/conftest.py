@@ -1,4 +1,4 @@
-"""The prompts of the red team: the shipped ones, and one file for each event without a handler of its own."""
+"""The prompt library of these tests: the shipped prompts, and one for each event without a handler."""
 
 from __future__ import annotations
 

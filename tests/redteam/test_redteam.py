@@ -1,4 +1,4 @@
-"""What comes of it when Claude does all that attackers say: nothing but labels of ours and harmless comments."""
+"""If Claude obeys every attack, the result is still only shipped labels and harmless comments."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ import pytest
 from hls_handler import logs
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.server import Sandbox
+from tests.redteam.adversarial_claude import AdversarialClaude
+from tests.redteam.attack_run import API_KEY, SECRETS, TOKEN, run_attacks
 from tests.redteam.attacks import REPLY, attacks
-from tests.redteam.obedient import Obedient
-from tests.redteam.rules import broken_rules
-from tests.redteam.scenes import SCENES, Scene
-from tests.redteam.siege import API_KEY, SECRETS, TOKEN, lay_siege
+from tests.redteam.rules import find_violations
+from tests.redteam.scenarios import SCENARIOS, Scenario
 
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """All that is logged, as settings are by themselves."""
+    """Everything that is logged with the default settings."""
     root = logging.getLogger()
-    handlers, level, end_of_a_thread = list(root.handlers), root.level, threading.excepthook
+    handlers, level, excepthook = list(root.handlers), root.level, threading.excepthook
     stream = io.StringIO()
     logs.configure("INFO", "json", stream, SECRETS)
     yield stream
-    threading.excepthook = end_of_a_thread
+    threading.excepthook = excepthook
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)
 
 
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_rule_22_nothing_outside_of_the_rules_comes_out(
-    scene: Scene, library: Library, tmp_path: Path, log: io.StringIO
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_rule_22_no_attack_violates_a_security_rule(
+    scenario: Scenario, library: Library, tmp_path: Path, log: io.StringIO
 ) -> None:
-    with Sandbox(token=TOKEN, api_key=API_KEY, answer=Obedient((TOKEN, API_KEY))) as sandbox:
-        run = lay_siege(scene, sandbox=sandbox, library=library, url=f"sqlite:///{tmp_path}/hls.db", log=log)
-        assert broken_rules(run) == {}
+    with Sandbox(token=TOKEN, api_key=API_KEY, answer=AdversarialClaude((TOKEN, API_KEY))) as sandbox:
+        run = run_attacks(scenario, sandbox=sandbox, library=library, url=f"sqlite:///{tmp_path}/hls.db", log=log)
+        assert find_violations(run) == {}
 
 
-def test_there_are_enough_attacks_and_each_is_made_somewhere() -> None:
+def test_there_are_at_least_150_attacks_and_each_place_has_a_scenario() -> None:
     table = attacks()
     assert sum(map(len, table.values())) >= 150
-    assert set(table) - {REPLY} == {place for scene in SCENES for place in scene.places}
+    assert set(table) - {REPLY} == {place for scenario in SCENARIOS for place in scenario.places}
     every = [attack for attacks in table.values() for attack in attacks]
     assert len({(attack.place, attack.text) for attack in every}) == len(every)

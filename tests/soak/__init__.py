@@ -1,1 +1,1 @@
-"""Random schedules of events, faults and kills, and what has to be true after every one of them."""
+"""Random schedules of events, faults and signals, and the invariants that must hold after each of them."""

@@ -1,7 +1,7 @@
-"""`python -m tests.soak`: carries out random schedules and appends what came of each to a file, a line of JSON each.
+"""`python -m tests.soak`: run random schedules and append the result of each to a file, as a line of JSON.
 
-A schedule that the file has already is left out, so that an interrupted soak goes on where it was. The exit code is 1
-if anything was ever wrong with one of those asked for.
+Schedules whose results the file contains already are skipped, so that an interrupted soak can be continued. The exit
+code is 1 if one of the selected schedules has a violation.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.postgres import running_cluster
-from tests.soak.fleet import assembled
-from tests.soak.run import Soak
-from tests.soak.schedule import drawn
+from tests.soak.fleet import running_fleet
+from tests.soak.runner import Soak
+from tests.soak.schedule import draw_schedule
 
-A_FLEETS_LIFE = 50
-"""Schedules over one database and one sandbox, which grow; then everything begins afresh."""
+SCHEDULES_PER_FLEET = 50
+"""The database and the sandbox grow with each schedule, and are replaced after so many."""
 
 
 def main() -> int:
@@ -29,33 +29,35 @@ def main() -> int:
     results: Path = arguments.results
     results.parent.mkdir(parents=True, exist_ok=True)
     processes = 1 if arguments.database == "sqlite" else arguments.processes
-    place = {"database": arguments.database, "processes": processes}
+    setup = {"database": arguments.database, "processes": processes}
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.schedules)
-    known = {line["seed"]: line for line in _lines(results) if place.items() <= line.items()}
+    known = {line["seed"]: line for line in _lines(results) if setup.items() <= line.items()}
     left = [seed for seed in seeds if seed not in known]
     while left:
-        with _database(arguments.database) as (url, folder), assembled(folder, url=url, processes=processes) as fleet:
+        with (
+            _database(arguments.database) as (url, folder),
+            running_fleet(folder, url=url, processes=processes) as fleet,
+        ):
             soak = Soak(fleet)
-            for _ in range(min(A_FLEETS_LIFE, len(left))):
+            for _ in range(min(SCHEDULES_PER_FLEET, len(left))):
                 seed = left.pop(0)
-                line = {**place, **_carried_out(soak, seed, processes)}
+                line = {**setup, **_run(soak, seed, processes)}
                 with results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
                 known[seed] = line
                 if line["wrong"]:
                     _keep_logs(results, seed, fleet.logs())
-                    break  # what is wrong must not be what the next one begins with
-    asked_for = [known[seed] for seed in seeds if seed in known]
-    wrong = [line for line in asked_for if line["wrong"]]
-    sys.stdout.write(f"{len(asked_for)} schedules on {place}, {len(wrong)} with something wrong ({results})\n")
+                    break  # the next schedule must not start from a wrong state
+    wrong = [known[seed] for seed in seeds if known[seed]["wrong"]]
+    sys.stdout.write(f"{len(seeds)} schedules on {setup}, {len(wrong)} with violations ({results})\n")
     for line in wrong:
         sys.stdout.write(f"seed {line['seed']}: {line['wrong']}\n")
     return 1 if wrong else 0
 
 
-def _carried_out(soak: Soak, seed: int, processes: int) -> dict[str, Any]:
+def _run(soak: Soak, seed: int, processes: int) -> dict[str, Any]:
     try:
-        return soak.run(drawn(seed, processes=processes))
+        return soak.run(draw_schedule(seed, processes=processes))
     except AssertionError as exc:
         return {"seed": seed, "wrong": [str(exc)]}
 
@@ -72,7 +74,7 @@ def _keep_logs(results: Path, seed: int, logs: str) -> None:
 
 @contextmanager
 def _database(kind: str) -> Iterator[tuple[str, Path]]:
-    """The address of an empty one, and a folder for everything else."""
+    """Return the URL of an empty database, and a folder for settings and logs."""
     with tempfile.TemporaryDirectory(prefix="hls-soak-") as name:
         folder = Path(name)
         if kind == "sqlite":
@@ -84,10 +86,10 @@ def _database(kind: str) -> Iterator[tuple[str, Path]]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.split("\n")[0])
-    parser.add_argument("--schedules", type=int, default=20, help="how many")
+    parser.add_argument("--schedules", type=int, default=20, help="number of schedules")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--processes", type=int, default=4, help="on PostgreSQL; SQLite takes one")
+    parser.add_argument("--processes", type=int, default=4, help="on PostgreSQL; SQLite permits only one")
     parser.add_argument("--results", type=Path, default=Path("data/soak.jsonl"))
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""A schedule: what is told, what fails and who is killed when, all of it drawn from one seed."""
+"""Schedules of webhooks, faults and signals. A seed determines the whole schedule."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from typing import Any
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
-from tests.crash.stories import Stage
+from tests.crash.scenarios import FreshRepository
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """One event that happens and is told of."""
+class Webhook:
+    """A recorded payload, or a variant of it."""
 
-    payload: str  # a recorded one, "demo/feature-push"
-    push: int = 0  # of a pull request: the number of a commit that no recorded payload has; 0 for its own
-    closes: bool = False  # the same thread, closed
+    payload: str  # "demo/feature-push"
+    push: int = 0  # not 0: the pull request gets a commit of its own for each number
+    closes: bool = False  # the event closes the conversation
 
+    @property
     def event(self) -> str:
         return recorded.load(self.payload).event
 
-    def body(self, stage: Stage) -> bytes:
-        whole: Any = json.loads(stage.body(self.payload))
-        thread = whole.get("pull_request") or whole.get("issue")
+    def body(self, repository: FreshRepository) -> bytes:
+        payload: Any = json.loads(repository.body(self.payload))
+        conversation = payload.get("pull_request") or payload.get("issue")
         if self.push:
             sha = hashlib.sha1(f"commit {self.push}".encode(), usedforsecurity=False).hexdigest()
-            whole["after"] = thread["head"]["sha"] = sha
+            payload["after"] = conversation["head"]["sha"] = sha
         if self.closes:
-            whole["action"] = thread["state"] = "closed"
-            whole.pop("changes", None)
-        return json.dumps(whole).encode()
+            payload["action"] = conversation["state"] = "closed"
+            payload.pop("changes", None)
+        return json.dumps(payload).encode()
 
     @property
     def files(self) -> tuple[dict[str, object], ...] | None:
-        """What a pushed commit changed: the same as the recorded push, so that only the commit tells them apart."""
+        """The changed files of a commit: those of the recorded push, so that only the commit differs."""
         if not self.push:
             return None
         head: Any = recorded.load("demo/feature-push").payload["pull_request"]
         return tuple(dict(file) for file in recorded.files_at(head["head"]["sha"]) or ())
 
 
-BUG, BUG_EDITED, QUESTION = Telling("demo/bug"), Telling("demo/bug-edited"), Telling("demo/question")
-FEATURE, PUSH, RETITLED = Telling("demo/feature"), Telling("demo/feature-push"), Telling("demo/feature-retitled")
-LATER_PUSHES = tuple(Telling("demo/feature-push", push=number) for number in (1, 2, 3))
-BUG_CLOSED, FEATURE_CLOSED = Telling("demo/bug", closes=True), Telling("demo/feature-push", closes=True)
+BUG, BUG_EDITED, QUESTION = Webhook("demo/bug"), Webhook("demo/bug-edited"), Webhook("demo/question")
+FEATURE, PUSH, RETITLED = Webhook("demo/feature"), Webhook("demo/feature-push"), Webhook("demo/feature-retitled")
+LATER_PUSHES = tuple(Webhook("demo/feature-push", push=number) for number in (1, 2, 3))
+BUG_CLOSED, FEATURE_CLOSED = Webhook("demo/bug", closes=True), Webhook("demo/feature-push", closes=True)
 
-Part = tuple[Telling, ...]
-"""What is told one after the other; parts of one script are told at the same time."""
+Sequential = tuple[Webhook, ...]
+Script = tuple[Sequential, ...]
+"""Webhooks of one repository: the parts of a script are sent at the same time, each part in its order."""
 
-SCRIPTS: tuple[tuple[Part, ...], ...] = (
+SCRIPTS: tuple[Script, ...] = (
     ((BUG,), (QUESTION,)),
     ((BUG, BUG_EDITED), (QUESTION,)),
     ((BUG, BUG_CLOSED), (QUESTION,)),
@@ -62,52 +64,52 @@ SCRIPTS: tuple[tuple[Part, ...], ...] = (
     ((FEATURE, PUSH, *LATER_PUSHES), (QUESTION,)),
     ((FEATURE, PUSH, RETITLED, LATER_PUSHES[0]),),
     ((FEATURE, PUSH, FEATURE_CLOSED), (BUG,)),
-    ((FEATURE, PUSH, Telling("demo/review")), (BUG,)),
-    ((FEATURE, PUSH, Telling("demo/tests-failed"), Telling("demo/lint-failed")),),
-    ((FEATURE, PUSH, Telling("demo/mention"), Telling("demo/tests-failed")), (BUG,)),
-    ((QUESTION, Telling("demo/release")), (BUG,)),
-    ((QUESTION, Telling("demo/push")), (FEATURE, PUSH)),
-    ((FEATURE, PUSH, Telling("demo/review"), Telling("demo/mention"), Telling("demo/lint-failed")), (QUESTION,)),
+    ((FEATURE, PUSH, Webhook("demo/review")), (BUG,)),
+    ((FEATURE, PUSH, Webhook("demo/tests-failed"), Webhook("demo/lint-failed")),),
+    ((FEATURE, PUSH, Webhook("demo/mention"), Webhook("demo/tests-failed")), (BUG,)),
+    ((QUESTION, Webhook("demo/release")), (BUG,)),
+    ((QUESTION, Webhook("demo/push")), (FEATURE, PUSH)),
+    ((FEATURE, PUSH, Webhook("demo/review"), Webhook("demo/mention"), Webhook("demo/lint-failed")), (QUESTION,)),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
-    """A signal to one of the processes, which is started again at once."""
+class ProcessSignal:
+    """A signal that ends a process; the process is started again at once."""
 
-    at_s: float  # from the first event on
+    at_s: float  # after the first webhook
     process: int
-    how: signal.Signals
+    signal: signal.Signals
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     seed: int
-    scripts: tuple[tuple[Part, ...], ...]  # each on a repository of its own
+    scripts: tuple[Script, ...]  # each on a repository of its own
     faults: tuple[Fault, ...]
-    blows: tuple[Blow, ...]  # in order
-    pauses_s: tuple[float, ...]  # before each telling, taken in turns
+    signals: tuple[ProcessSignal, ...]  # by time
+    pauses_s: tuple[float, ...]  # before each webhook, cyclically
 
 
-def drawn(seed: int, *, processes: int) -> Schedule:
-    dice = random.Random(seed)
-    scripts = tuple(dice.choice(SCRIPTS) for _ in range(dice.randint(1, 3)))
-    faults = tuple(_fault(dice) for _ in range(dice.randint(0, 6)))
-    blows = tuple(
-        Blow(dice.uniform(0.0, 3.0), dice.randrange(processes), dice.choice(_SIGNALS))
-        for _ in range(dice.randint(0, 3))
+def draw_schedule(seed: int, *, processes: int) -> Schedule:
+    rng = random.Random(seed)
+    scripts = tuple(rng.choice(SCRIPTS) for _ in range(rng.randint(1, 3)))
+    faults = tuple(_fault(rng) for _ in range(rng.randint(0, 6)))
+    signals = tuple(
+        ProcessSignal(rng.uniform(0.0, 3.0), rng.randrange(processes), rng.choice(_SIGNALS))
+        for _ in range(rng.randint(0, 3))
     )
     return Schedule(
         seed=seed,
         scripts=scripts,
         faults=faults,
-        blows=tuple(sorted(blows, key=lambda blow: blow.at_s)),
-        pauses_s=tuple(dice.choice((0.0, 0.0, 0.05, 0.3)) for _ in range(7)),
+        signals=tuple(sorted(signals, key=lambda one: one.at_s)),
+        pauses_s=tuple(rng.choice((0.0, 0.0, 0.05, 0.3)) for _ in range(7)),
     )
 
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
-_OF_BOTH: tuple[dict[str, Any], ...] = (
+_COMMON_FAULTS: tuple[dict[str, Any], ...] = (
     {"effect": "status", "status": 500},
     {"effect": "status", "status": 502},
     {"effect": "status", "status": 503},
@@ -119,7 +121,7 @@ _OF_BOTH: tuple[dict[str, Any], ...] = (
     {"effect": "garbage"},
     {"effect": "slow", "seconds": 0.4},
 )
-_OF_CLAUDE: tuple[dict[str, Any], ...] = (
+_CLAUDE_FAULTS: tuple[dict[str, Any], ...] = (
     {"effect": "status", "status": 529},
     {"effect": "hang"},
     {"effect": "hang_after"},
@@ -129,7 +131,7 @@ _OF_CLAUDE: tuple[dict[str, Any], ...] = (
     {"effect": "empty"},
     {"effect": "paused"},
 )
-_OF_GITHUB: tuple[dict[str, Any], ...] = (
+_GITHUB_FAULTS: tuple[dict[str, Any], ...] = (
     {"effect": "status", "status": 422, "method": "POST"},
     {"effect": "drop_after", "method": "POST"},
     {"effect": "drop_after", "method": "PATCH"},
@@ -139,8 +141,8 @@ _OF_GITHUB: tuple[dict[str, Any], ...] = (
 )
 
 
-def _fault(dice: random.Random) -> Fault:
-    stand_in = dice.choice(("github", "claude"))
-    own = _OF_GITHUB if stand_in == "github" else tuple({"method": "POST", **one} for one in _OF_CLAUDE)
-    skip = dice.randint(0, 25 if stand_in == "github" else 6)
-    return Fault.model_validate({**dice.choice((*_OF_BOTH, *own)), "stand_in": stand_in, "skip": skip})
+def _fault(rng: random.Random) -> Fault:
+    stand_in = rng.choice(("github", "claude"))
+    specific = _GITHUB_FAULTS if stand_in == "github" else tuple({"method": "POST", **one} for one in _CLAUDE_FAULTS)
+    skip = rng.randint(0, 25 if stand_in == "github" else 6)
+    return Fault.model_validate({**rng.choice((*_COMMON_FAULTS, *specific)), "stand_in": stand_in, "skip": skip})

@@ -1,6 +1,6 @@
-"""A stand-in GitHub and Claude as a process of its own, which answer after a time.
+"""The sandbox's GitHub and Claude as a process, with additional latencies.
 
-`python -m bench.standin GITHUB_S CLAUDE_S`: seconds, beyond what the sandbox itself needs.
+`python -m bench.stand_in GITHUB_S CLAUDE_S`: latencies in seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.process import Subject, running
+from bench.process import MeasuredProcess, running
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import API_KEY, CLAUDE_PREFIX, GITHUB_PREFIX, HOST, TOKEN, Sandbox
 
@@ -23,14 +23,14 @@ CREDENTIALS = (TOKEN, API_KEY)
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """One that runs, as it is spoken to."""
+    """A client of a running stand-in."""
 
-    subject: Subject
+    process: MeasuredProcess
 
     @property
-    def where(self) -> dict[str, Any]:
-        """What the service has to know of it."""
-        address = f"http://{HOST}:{self.subject.port}"
+    def settings(self) -> dict[str, Any]:
+        """Arguments of `bench.service.service`."""
+        address = f"http://{HOST}:{self.process.port}"
         return {
             "credentials": CREDENTIALS,
             "github_url": address + GITHUB_PREFIX,
@@ -38,39 +38,41 @@ class StandIn:
         }
 
     def plant(self, deliveries: Iterable[tuple[str, bytes]]) -> None:
-        """Make the threads of these exist."""
+        """Create the conversations of these deliveries."""
         for event, body in deliveries:
-            self._ask("POST", "/_sandbox/plant", json.dumps({"event": event, "payload": json.loads(body)}))
+            self._request("POST", "/_sandbox/plant", json.dumps({"event": event, "payload": json.loads(body)}))
 
     def hang_once(self) -> None:
-        """The next call to Claude is never answered."""
-        self._ask("POST", "/_sandbox/faults", json.dumps({"effect": "hang", "stand_in": "claude", "method": "POST"}))
+        """Let the next call of Claude wait without a response."""
+        self._request(
+            "POST", "/_sandbox/faults", json.dumps({"effect": "hang", "stand_in": "claude", "method": "POST"})
+        )
 
     def forget_requests(self) -> None:
-        self._ask("DELETE", "/_sandbox/requests")
+        self._request("DELETE", "/_sandbox/requests")
 
     def requests(self) -> list[dict[str, Any]]:
-        """What it was asked since they were forgotten, oldest first."""
-        seen: list[dict[str, Any]] = json.loads(self._ask("GET", "/_sandbox/requests"))
-        return seen
+        """Return the requests since `forget_requests`, oldest first."""
+        requests: list[dict[str, Any]] = json.loads(self._request("GET", "/_sandbox/requests"))
+        return requests
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> bytes:
-        connection = http.client.HTTPConnection(HOST, self.subject.port, timeout=60)
+    def _request(self, method: str, path: str, body: str | None = None) -> bytes:
+        connection = http.client.HTTPConnection(HOST, self.process.port, timeout=60)
         try:
             connection.request(method, path, body=body, headers={"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            said = answer.read()
-            assert answer.status < 300, f"{method} {path}: {answer.status} {said!r}"
-            return said
+            response = connection.getresponse()
+            content = response.read()
+            assert response.status < 300, f"{method} {path}: {response.status} {content!r}"
+            return content
         finally:
             connection.close()
 
 
 @contextmanager
 def stand_in(*, github_s: float = 0.0, claude_s: float = 0.0) -> Iterator[StandIn]:
-    """Run one, on the core that we are on."""
-    with running("bench.standin", github_s, claude_s) as subject:
-        yield StandIn(subject)
+    """Start a stand-in on the same core as this process."""
+    with running("bench.stand_in", github_s, claude_s) as process:
+        yield StandIn(process)
 
 
 def _serve(github_s: float, claude_s: float) -> None:

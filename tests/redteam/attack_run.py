@@ -1,4 +1,4 @@
-"""One family under attack: each round's event through the door's decision, the store, the pipeline and real clients."""
+"""The processing of all attacks of one event family, with the real routing, queue, pipeline and clients."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from hls_handler.work.active_config import BotAccount, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.runner import attempt
-from tests.redteam.attacks import Attack, calm, rounds
-from tests.redteam.scenes import POST_TO, HistoryUpdate, Home, Scene
+from tests.redteam.attacks import Attack, harmless_round, rounds
+from tests.redteam.scenarios import FALLBACK_ISSUE, Event, Scenario, Target
 
 TOKEN = "ghp_hlsownTokenOfThisRedTeam0123456789abcd"
 API_KEY = "sk-ant-api03-hls-own-key-of-this-red-team-0123456789"
 WEBHOOK_SECRET = "webhook secret of this red team, ünguessable"
 SECRETS = (TOKEN, API_KEY, WEBHOOK_SECRET)
 
-ATTACKED = Home(186853002, "Codertocat/Hello-World")
-OTHER = Home(186853003, "Codertocat/Secret-Plans")
+ATTACKED = Target(186853002, "Codertocat/Hello-World")
+UNATTACKED = Target(186853003, "Codertocat/Secret-Plans")
 EVENTS = (
     *("issues", "pull_request", "pull_request_review", "workflow_run", "release", "issue_comment", "push"),
     *("deployment_status", "discussion"),
 )
-WITHOUT_THREAD = ("release", "push", "deployment_status", "discussion")
-FIRST = 5000
-"""The number of the first round's thread."""
+WITHOUT_CONVERSATION = ("release", "push", "deployment_status", "discussion")
+FIRST_NUMBER = 5000
+"""Number of the conversation of the first round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """One round, and all that came of it."""
+    """The result of one round."""
 
-    home: Home
-    history_update: HistoryUpdate
+    target: Target
+    event: Event
     attacks: Mapping[str, Attack]
     row: DeliveryRow
     github: tuple[Seen, ...]  # requests
@@ -61,21 +61,20 @@ class Delivered:
 
     @property
     def name(self) -> str:
-        """For messages: what was attacked how."""
-        told = ", ".join(f"{place} by {attack.technique}" for place, attack in self.attacks.items())
-        return f"{self.history_update.event} in {self.home.full_name} ({told})"
+        """Describe the round in messages: "push in octo/a (push.ref: mention)"."""
+        attacks = ", ".join(f"{place}: {attack.technique}" for place, attack in self.attacks.items())
+        return f"{self.event.name} in {self.target.full_name} ({attacks})"
 
     @property
     def bodies(self) -> tuple[str, ...]:
-        """Of comments, as written."""
+        """Bodies of all comments that were sent to GitHub."""
         return tuple(seen.body["body"] for seen in self.github if seen.writes and "/comments" in seen.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All rounds of one family; the first one is calm, and of another repository."""
+    """All rounds of one family. The first one is harmless, and in another repository."""
 
-    scene: Scene
     settings: Settings
     library: Library
     sandbox: Sandbox
@@ -105,7 +104,7 @@ def settings(sandbox: Sandbox) -> Settings:
             Repository(
                 name="Codertocat/*",
                 events=EVENTS,
-                comments=RepositoryComments(post_to=dict.fromkeys(WITHOUT_THREAD, POST_TO)),
+                comments=RepositoryComments(post_to=dict.fromkeys(WITHOUT_CONVERSATION, FALLBACK_ISSUE)),
             ),
         ),
     )
@@ -113,7 +112,7 @@ def settings(sandbox: Sandbox) -> Settings:
 
 @contextmanager
 def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerContext]:
-    """A worker's tools, all of them real."""
+    """Make the context of a worker, with real clients."""
     given, store = settings(sandbox), Storage.open(url)
     github = connect(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
@@ -139,52 +138,48 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerConte
         store.close()
 
 
-def lay_siege(scene: Scene, *, sandbox: Sandbox, library: Library, url: str, log: io.StringIO) -> Run:
-    plan = [(OTHER, calm(scene.places)), *((ATTACKED, attacks) for attacks in rounds(scene.places))]
+def run_attacks(scenario: Scenario, *, sandbox: Sandbox, library: Library, url: str, log: io.StringIO) -> Run:
+    plan = [(UNATTACKED, harmless_round(scenario.places))]
+    plan += [(ATTACKED, attacks) for attacks in rounds(scenario.places)]
     with worker(sandbox, library, url) as tools:
         delivered = tuple(
-            deliver(scene, tools, sandbox, home, attacks, number) for number, (home, attacks) in enumerate(plan, FIRST)
+            deliver(scenario, tools, sandbox, target, attacks, number)
+            for number, (target, attacks) in enumerate(plan, FIRST_NUMBER)
         )
-        return Run(scene, tools.config.settings, library, sandbox, url, delivered, log.getvalue())
-
-
-def nothing_else(_: State) -> None:
-    """Between the event and the work on it."""
+        return Run(tools.config.settings, library, sandbox, url, delivered, log.getvalue())
 
 
 def deliver(
-    scene: Scene,
+    scenario: Scenario,
     tools: WorkerContext,
     sandbox: Sandbox,
-    home: Home,
+    target: Target,
     attacks: Mapping[str, Attack],
     number: int,
     *,
-    meanwhile: Callable[[State], None] = nothing_else,
+    before_processing: Callable[[State], None] = lambda _: None,
 ) -> Delivered:
-    """One event, and the work on it; `meanwhile` happens between the two."""
-    history_update = scene.happen(
-        sandbox.state, home, {place: attack.text for place, attack in attacks.items()}, number
-    )
+    """Create an event, route, queue and process it. `before_processing` is called after it was queued."""
+    event = scenario.create(sandbox.state, target, {place: attack.text for place, attack in attacks.items()}, number)
     sandbox.seen.clear()
-    config, body, guid = tools.config, history_update.body, f"guid-{number}"
-    sipped = parse_envelope(body)
-    check_payload(history_update.event, sipped)
+    config, body, guid = tools.config, event.body, f"guid-{number}"
+    envelope = parse_envelope(body)
+    check_payload(event.name, envelope)
     routed = route(
-        from_envelope(history_update.event, sipped),
+        from_envelope(event.name, envelope),
         settings=config.settings,
         table=config.table,
         catalogue=config.library,
         bot=None,
     )
     assert isinstance(routed, Rule), routed
-    head = WebhookHeaders(history_update.event, guid, b"", is_form=False, content_length=None)
-    new = new_delivery(head, sipped, routed, body, request_id=guid, settle_s=0)
+    headers = WebhookHeaders(event.name, guid, b"", is_form=False, content_length=None)
+    new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=0)
     tools.store.queue.accept([new], replay_window_h=72)
-    lease = tools.store.queue.claim(worker="red team", lease_s=60, max_crashes=10)
+    lease = tools.store.queue.claim(worker="attack run", lease_s=60, max_crashes=10)
     assert lease is not None
-    meanwhile(sandbox.state)
+    before_processing(sandbox.state)
     attempt(lease, tools)
     row = tools.store.deliveries.find(guid)
     assert row is not None
-    return Delivered(home, history_update, attacks, row, sandbox.seen.all("github"), sandbox.seen.all("claude"))
+    return Delivered(target, event, attacks, row, sandbox.seen.all("github"), sandbox.seen.all("claude"))

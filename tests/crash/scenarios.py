@@ -1,0 +1,56 @@
+"""The event that each handler gets in the crash tests, and the repository in which it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hls_handler.prompting import recorded
+
+OWNER = "Codertocat"
+_NAME, _ID = b"Hello-World", b"186853002"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    handler: str  # "IssueHandler"
+    event: str  # the recorded payload that is delivered: "demo/bug"
+    before: tuple[str, ...] = ()  # recorded payloads that GitHub has already, without a webhook
+
+
+SCENARIOS = (
+    Scenario("IssueHandler", "demo/question"),  # a prompt that is followed by a second one
+    Scenario("PullRequestHandler", "demo/feature"),
+    Scenario("ReviewHandler", "demo/review", before=("demo/feature-push",)),
+    Scenario("WorkflowHandler", "demo/tests-failed", before=("demo/feature-push",)),
+    Scenario("CommentHandler", "demo/mention", before=("demo/feature-push",)),
+    Scenario("ReleaseHandler", "demo/release", before=("demo/question",)),
+    Scenario("GenericHandler", "demo/push", before=("demo/question",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FreshRepository:
+    """A repository without history: each run uses a new one."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"Hello-World-{self.number:05d}"  # constant length, because the cost of Claude depends on it
+
+    @property
+    def full_name(self) -> str:
+        return f"{OWNER}/{self.name}"
+
+    @property
+    def id(self) -> int:
+        return 900_000_000 + self.number
+
+    def body(self, payload: str) -> bytes:
+        """Return a recorded payload with the name and id of this repository."""
+        body = recorded.load(payload).body
+        return body.replace(_NAME, self.name.encode()).replace(_ID, str(self.id).encode())
+
+    def normalize(self, text: str) -> str:
+        """Replace the name and id of this repository by those of the recorded payloads."""
+        return text.replace(self.name, "Hello-World").replace(str(self.id), _ID.decode())

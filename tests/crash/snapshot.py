@@ -1,0 +1,131 @@
+"""A snapshot of one repository on GitHub and in the database, for comparison between runs.
+
+It leaves out values that differ between any two runs: times, durations and generated ids.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table, select
+
+from hls_handler.db import tables
+from hls_handler.db.values import decompress_text
+from hls_handler.sandbox.state import State
+from hls_handler.sandbox.world import Thread
+from tests.crash.scenarios import FreshRepository
+
+Snapshot = Mapping[str, Any]
+
+_OF_DELIVERIES = (tables.checkpoints, tables.calls, tables.analyses, tables.locks, tables.slots)
+_OF_REPOSITORIES = (
+    tables.labels,
+    tables.comments,
+    tables.corrections,
+    tables.step_failures,
+    tables.run_results,
+    tables.repository_files,
+    tables.repository_file_reports,
+)
+_IGNORED_COLUMNS = frozenset(
+    {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
+    | {
+        "worker",
+        "sort_key",
+        "lease_until",
+        "locked_until",
+        "attempt",
+        "crashes",
+        "has_progress",
+        "body_digest",
+        "digest",
+        "took_s",
+        "duration_ms",
+    }
+)
+_IGNORED_ENDINGS = ("_at", "_ms")
+_IGNORED_COUNTERS = ("processing_ms", "processing_le", "github_requests", "last_webhook")
+"""Durations, and requests, which are kept in memory until the next commit."""
+
+_IDS_IN_TEXT = re.compile(r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<= )[0-9a-f]{16}(?= -->)")
+
+
+def github_snapshot(state: State, repository: FreshRepository) -> Snapshot:
+    found = state.repository(repository.full_name)
+    threads = [thread for thread in state.threads() if thread.repository == repository.full_name]
+    return {
+        "labels": sorted(found.labels) if found is not None else [],
+        "threads": {str(thread.number): _thread(thread, repository) for thread in threads},
+    }
+
+
+def _thread(thread: Thread, repository: FreshRepository) -> Snapshot:
+    return {
+        "labels": list(thread.labels),
+        "events": [[event.actor.login, event.happening, event.detail] for event in thread.events],
+        "comments": [
+            {"author": comment.author.login, "body": normalize(comment.body, repository), "edits": len(comment.edits)}
+            for comment in thread.comments
+        ],
+        "reviews": [[review.author.login, review.state, review.commit_id] for review in thread.reviews],
+    }
+
+
+def database_snapshot(engine: Engine, repository: FreshRepository) -> Snapshot:
+    """Return the rows of the repository by table."""
+    deliveries = tables.deliveries
+    of_repository = deliveries.c.repository_id == repository.id
+    with engine.connect() as connection:
+        ids = connection.execute(select(deliveries.c.id).where(of_repository)).scalars().all()
+        where = {deliveries: of_repository}
+        where |= {table: table.c.delivery_id.in_(ids) for table in _OF_DELIVERIES}
+        where |= {table: table.c.repository_id == repository.id for table in _OF_REPOSITORIES}
+        return {table.name: _rows(connection, table, rows, repository) for table, rows in where.items()}
+
+
+def counters(engine: Engine, repository: FreshRepository) -> Mapping[str, int]:
+    with engine.connect() as connection:
+        rows = connection.execute(select(tables.counters)).all()
+    return {
+        f"{row.name} {repository.normalize(row.label)}".strip(): row.value
+        for row in rows
+        if row.name not in _IGNORED_COUNTERS
+    }
+
+
+def _rows(
+    connection: Connection, table: Table, where: ColumnElement[bool], repository: FreshRepository
+) -> list[Snapshot]:
+    rows = connection.execute(select(table).where(where)).mappings()
+    compared = [
+        {name: _cell(name, cell, repository) for name, cell in row.items() if _is_compared(name)} for row in rows
+    ]
+    return sorted(compared, key=lambda row: json.dumps(row, sort_keys=True))
+
+
+def _is_compared(name: str) -> bool:
+    return name not in _IGNORED_COLUMNS and not name.endswith(_IGNORED_ENDINGS)
+
+
+def _cell(name: str, value: Any, repository: FreshRepository) -> Any:
+    if name == "body":
+        return "stored" if value is not None else None
+    if name == "value" and isinstance(value, bytes):
+        return _normalize_json(json.loads(decompress_text(value)), repository)
+    return _normalize_json(json.loads(value) if name == "reply" else value, repository)
+
+
+def _normalize_json(value: Any, repository: FreshRepository) -> Any:
+    if isinstance(value, dict):
+        return {name: _normalize_json(part, repository) for name, part in value.items() if _is_compared(name)}
+    if isinstance(value, list):
+        return [_normalize_json(part, repository) for part in value]
+    return normalize(value, repository) if isinstance(value, str) else value
+
+
+def normalize(text: str, repository: FreshRepository) -> str:
+    """Replace what differs between two repositories: their names and generated ids."""
+    return _IDS_IN_TEXT.sub("N", repository.normalize(text))

@@ -1,0 +1,33 @@
+"""`hls serve` that stops itself once (SIGSTOP), between the check of its lease and its first write to GitHub.
+
+`python -m tests.machines.stopped_before_write --config PATH`. The test continues the process with SIGCONT.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from hls_handler import app
+from hls_handler.cli.serve import run_service
+from hls_handler.deliveries import Lease
+from hls_handler.queue.leases import HeldLeases
+
+
+class StoppingLeases(HeldLeases):
+    was_stopped = False
+
+    def secure(self, lease: Lease) -> None:
+        super().secure(lease)
+        if not self.was_stopped:
+            self.was_stopped = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+            threading.Event().wait(1)  # the signal may stop another thread first; this one must not write meanwhile
+
+
+if __name__ == "__main__":
+    vars(app)["HeldLeases"] = StoppingLeases
+    sys.exit(run_service(Path(sys.argv[2])))
