@@ -43,10 +43,10 @@ def measure(folder: Path) -> tuple[Row, ...]:
             for sent in range(_AT_ONCE, MANY + 1, _AT_ONCE):
                 given = list(islice(endless, _AT_ONCE))
                 for event, body in given:
-                    sandbox.state.plant(event, json.loads(body))
+                    sandbox.state.seed(event, json.loads(body))
                 deliver(ours, given)
                 wait_until_idle(store)
-                sandbox.seen.clear()
+                sandbox.requests.clear()
                 if sent == FEW:
                     few_kb = ours.resident_kb
             many_kb = ours.resident_kb

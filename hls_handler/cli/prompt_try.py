@@ -109,7 +109,7 @@ def _try(
         sandbox = stack.enter_context(Sandbox()) if needs_sandbox else None
         settings_used = settings
         if sandbox is not None:
-            sandbox.state.plant(subject.event, subject.payload)
+            sandbox.state.seed(subject.event, subject.payload)
             settings_used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
         try:
             github = connect_read_only(settings_used.github, now=_utc_now, assume_open=prompt is not None)

@@ -66,11 +66,11 @@ def run(rig: Rig, story: DeliveryReport, kill: Kill | None) -> Run:
     stage = rig.next_stage()
     for name in (*story.before, story.event):
         payload = recorded.load(name)
-        rig.sandbox.state.plant(payload.event, json.loads(stage.body(name)))
+        rig.sandbox.state.seed(payload.event, json.loads(stage.body(name)))
     tally = rig.life.tally
     assert tally is not None
     _until_between_two_looks(rig)
-    rig.sandbox.seen.clear()
+    rig.sandbox.requests.clear()
     counters, commits = counted(rig.engine, stage), tally.commits
     _arm(rig, stage, kill)
     event, body, guid = recorded.load(story.event).event, stage.body(story.event), str(uuid.uuid4())
@@ -138,7 +138,7 @@ def _dies(rig: Rig, kill: Kill, *, answered: bool) -> bool:
     """Wait for the kill; False where the work came to its end without it. A process takes a moment to die."""
     waiting = Soon(60)
     while waiting.more():
-        if kill.kind == "request" and any(request.fault for request in rig.sandbox.seen.all()):
+        if kill.kind == "request" and any(request.fault for request in rig.sandbox.requests.all()):
             assert rig.life.pid is not None
             os.kill(rig.life.pid, signal.SIGKILL)
             rig.life.buried()
@@ -154,12 +154,14 @@ def _dies(rig: Rig, kill: Kill, *, answered: bool) -> bool:
 
 
 def _requests(rig: Rig) -> list[Any]:
-    return [one for one in rig.sandbox.seen.all() if not one.path.startswith(("/user", "/v1/models", "/rate_limit"))]
+    return [
+        one for one in rig.sandbox.requests.all() if not one.path.startswith(("/user", "/v1/models", "/rate_limit"))
+    ]
 
 
 def _replies(rig: Rig) -> int:
     """How often Claude did what it was asked, whether or not the answer came through."""
-    return sum(one.writes and one.fault != "hang" for one in rig.sandbox.seen.all("claude"))
+    return sum(one.writes and one.fault != "hang" for one in rig.sandbox.requests.all("claude"))
 
 
 def _at_death(rig: Rig, guid: str, *, answered: bool) -> AtDeath:

@@ -22,7 +22,7 @@ def sandbox() -> Iterator[Sandbox]:
     """A stand-in GitHub and Claude. At the end, every request that they saw must fit what the real ones publish."""
     with Sandbox() as running:
         yield running
-    assert violations(request.document() for request in running.seen.all()) == []
+    assert violations(request.document() for request in running.requests.all()) == []
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:

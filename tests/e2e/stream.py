@@ -72,7 +72,7 @@ class Stream:
     def send(self) -> Told:
         number = next(self.numbers)
         body = self._issue(number)
-        self.sandbox.state.plant("issues", json.loads(body))
+        self.sandbox.state.seed("issues", json.loads(body))
         told = self._deliver(number, body)
         self.told.append(told)
         return told

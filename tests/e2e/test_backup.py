@@ -17,7 +17,7 @@ from tests.e2e.test_life import assert_each_done_once, deliver_issues
 
 def asked(sandbox: Sandbox) -> int:
     """How often Claude was asked for an answer."""
-    return sum(request.writes for request in sandbox.seen.all("claude"))
+    return sum(request.writes for request in sandbox.requests.all("claude"))
 
 
 def test_what_was_done_after_the_backup_is_done_again_and_shows_once(

@@ -51,7 +51,7 @@ def row(service: Service) -> DeliveryRow:
 
 def deliver_bug(service: Service, sandbox: Sandbox, secret: str = SECRET) -> int:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     return service.deliver(payload.event, payload.body, guid=GUID, secret=secret).status
 
 

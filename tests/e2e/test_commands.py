@@ -135,7 +135,7 @@ def test_render_shows_exactly_what_claude_is_asked(service: Service, sandbox: Sa
     assert "--- schema of the reply (pull_request_analysis) ---" in rendered.stdout
     hls("send", "demo/feature", *config)
     service.until_idle()
-    asked = [request.body for request in sandbox.seen.all("claude") if request.writes]
+    asked = [request.body for request in sandbox.requests.all("claude") if request.writes]
     assert asked[0]["system"][0]["text"] in rendered.stdout
 
 
@@ -157,13 +157,13 @@ def test_a_try_tells_what_the_service_would_do_next_and_leaves_no_trace(service:
 
 def test_render_reads_what_github_shows_now(make_service: MakeService, sandbox: Sandbox) -> None:
     one = recorded.load("demo/feature")
-    sandbox.state.plant(one.event, one.payload)
+    sandbox.state.seed(one.event, one.payload)
     config = ("--config", str(make_service().settings))
     rendered = hls("render", "--live", f"{sandbox.page_url}Codertocat/Hello-World/pull/13", *config)
     assert (rendered.returncode, rendered.stderr) == (0, "")
     assert rendered.stdout.startswith("prompt      pull_requests/analyze@")
-    assert [seen.path for seen in sandbox.seen.all("github")][-1] == "/repos/Codertocat/Hello-World/pulls/13/files"
-    assert sandbox.seen.all("claude") == ()
+    assert [seen.path for seen in sandbox.requests.all("github")][-1] == "/repos/Codertocat/Hello-World/pulls/13/files"
+    assert sandbox.requests.all("claude") == ()
     gone = hls("render", "Codertocat/Hello-World#99", *config)
     assert gone.returncode == 1
     assert gone.stderr.startswith("GET /repos/Codertocat/Hello-World/issues/99: 404")
@@ -279,14 +279,14 @@ repositories: [{{name: octo/widgets}}]
         f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
     )
     assert second.startswith("It asks Claude up to 18 questions; about 0.0")
-    asked = [request for request in sandbox.seen.all("claude") if request.writes]
+    asked = [request for request in sandbox.requests.all("claude") if request.writes]
     assert 8 <= len(asked) <= 18
     written = [path for path in (tmp_path / "data/demo").rglob("*") if path.is_file()]
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
     again = hls(*real, cwd=tmp_path)
     assert again.returncode == 2
     assert f"{len(asked)} were asked in the last hour, and claude.calls_per_hour allows 25" in again.stdout
-    assert len([request for request in sandbox.seen.all("claude") if request.writes]) == len(asked)
+    assert len([request for request in sandbox.requests.all("claude") if request.writes]) == len(asked)
 
 
 def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Thread
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
 from tests.e2e.test_commands import hls
@@ -28,14 +28,14 @@ def ours(sandbox: Sandbox, number: int, family: str) -> list[str]:
 
 
 def asked(sandbox: Sandbox) -> int:
-    return len(sandbox.seen.all("claude"))
+    return len(sandbox.requests.all("claude"))
 
 
 def test_two_failures_at_once_of_one_fork_commit_end_as_one_comment(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     both = [recorded.load(name) for name in ("demo/tests-failed", "demo/lint-failed")]
     for payload in both:
-        sandbox.state.plant(payload.event, payload.payload)
+        sandbox.state.seed(payload.event, payload.payload)
     for payload in both:
         assert service.deliver(payload.event, payload.body).status == 202
     service.until_idle()
@@ -87,15 +87,15 @@ def test_who_asks_why_about_a_pull_request_is_told_of_its_workflows(service: Ser
 
 def test_a_passing_workflow_without_a_failure_reads_and_says_nothing(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
-    before = len(sandbox.seen.all("github"))
+    before = len(sandbox.requests.all("github"))
     assert send(service, sandbox, "demo/tests-passed") == "queued"
-    assert len(sandbox.seen.all("github")) == before
+    assert len(sandbox.requests.all("github")) == before
     assert ours(sandbox, FEATURE, "workflows") == []
 
 
 def test_a_failure_of_an_older_commit_is_recorded_and_not_posted(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/tests-failed")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     send(service, sandbox, "demo/feature")  # its head is another commit
     before = asked(sandbox)
     service.deliver(payload.event, payload.body, guid="older")
@@ -111,7 +111,7 @@ def test_a_failure_of_an_older_commit_is_recorded_and_not_posted(service: Servic
 def test_logs_that_expired_leave_a_reason_and_cost_nothing(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     payload = recorded.load("demo/tests-failed")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     for run in sandbox.state.runs():
         for attempt in run.attempts:
             for job in attempt.jobs:

@@ -8,8 +8,8 @@ from typing import Any
 
 from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Account
 from tests.e2e.service import Service, Waiting
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
 
@@ -47,16 +47,16 @@ def test_a_label_that_a_person_changes_counts_and_the_next_issue_is_sorted_with_
 ) -> None:
     send(service, sandbox, "demo/bug")
     assert_priority(service, set=1, corrected=0, share=0.0)
-    requests = len(sandbox.seen.all())
+    requests = len(sandbox.requests.all())
 
     assert change(service, sandbox, "labeled", "help wanted") == "ignored"
     assert change(service, sandbox, "unlabeled", "priority-high") == "queued"
     assert change(service, sandbox, "labeled", "priority-low") == "queued"
     assert_priority(service, set=1, corrected=1, share=1.0)
-    assert len(sandbox.seen.all()) == requests  # neither GitHub nor Claude was asked
+    assert len(sandbox.requests.all()) == requests  # neither GitHub nor Claude was asked
 
     send(service, sandbox, "demo/question")
-    asked = [request.document()["body"] for request in sandbox.seen.all("claude") if request.writes]
+    asked = [request.document()["body"] for request in sandbox.requests.all("claude") if request.writes]
     first, *others = [json.dumps(body, ensure_ascii=False) for body in asked]
     assert "Corrections, the newest first" not in first
     for part in ("Corrections, the newest first", ">priority-high<", "made it", ">priority-low<"):

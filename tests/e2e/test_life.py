@@ -32,7 +32,7 @@ def issue(number: int) -> bytes:
 def deliver_issues(service: Service, sandbox: Sandbox, numbers: range) -> None:
     for number in numbers:
         body = issue(number)
-        sandbox.state.plant("issues", json.loads(body))
+        sandbox.state.seed("issues", json.loads(body))
         assert service.deliver("issues", body).status == 202
 
 
@@ -54,13 +54,13 @@ def test_a_service_that_is_killed_anywhere_goes_on_where_it_was(
     service = make_service().start()
     deliver_issues(service, sandbox, range(101, 109))
     waiting = Waiting(60)
-    while len(sandbox.seen.all()) < seen_requests and waiting.more():
+    while len(sandbox.requests.all()) < seen_requests and waiting.more():
         pass
     assert service.stop(signal.SIGKILL) == -signal.SIGKILL
     service.start()
     service.until_idle()
     assert_each_done_once(sandbox, range(101, 109))
-    calls = sum(request.writes for request in sandbox.seen.all("claude"))
+    calls = sum(request.writes for request in sandbox.requests.all("claude"))
     assert 8 <= calls <= 8 + 4  # a call that was under way in each of four workers may be made again
 
 
@@ -78,7 +78,7 @@ def test_a_comment_that_github_makes_after_our_death_stays_the_only_one(
     service.start()
     service.until_idle()
     waiting = Waiting(60)
-    while not any(request.document()["fault"] for request in sandbox.seen.all("github")) and waiting.more():
+    while not any(request.document()["fault"] for request in sandbox.requests.all("github")) and waiting.more():
         pass
     assert_each_done_once(sandbox, [101])
 
@@ -92,7 +92,7 @@ def test_sigterm_ends_running_steps_and_leaves_the_rest_for_the_next_start(
     service.start()
     service.until_idle()
     assert_each_done_once(sandbox, range(201, 221))
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 20
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 20
 
 
 def test_sigterm_ends_the_taking_of_work_even_while_a_request_is_still_open(
@@ -107,9 +107,9 @@ def test_sigterm_ends_the_taking_of_work_even_while_a_request_is_still_open(
         )
         unfinished.sendall(b"\r\nContent-Length: 9\r\n\r\n")
         deliver_issues(service, sandbox, range(301, 321))
-        calls_before = sum(request.writes for request in sandbox.seen.all("claude"))
+        calls_before = sum(request.writes for request in sandbox.requests.all("claude"))
         assert service.stop(signal.SIGTERM) == 0
-    assert sum(request.writes for request in sandbox.seen.all("claude")) <= calls_before + 2
+    assert sum(request.writes for request in sandbox.requests.all("claude")) <= calls_before + 2
 
 
 def test_after_a_restart_with_a_larger_budget_what_waited_for_the_old_one_goes_on(
@@ -127,11 +127,11 @@ def test_after_a_restart_with_a_larger_budget_what_waited_for_the_old_one_goes_o
     while waiting.more() and service.get("/health").body["components"]["claude"]["state"] != "degraded":
         pass
     service.stop()
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 2
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 2
     service.settings.write_text(text)
     service.start()
     service.until_idle()
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 4
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 4
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -213,7 +213,7 @@ def test_a_changed_prompt_is_used_by_the_next_delivery_and_a_broken_one_is_not(
 
 
 def asked(sandbox: Sandbox) -> list[str]:
-    return [request.body["messages"][0]["content"] for request in sandbox.seen.all("claude") if request.writes]
+    return [request.body["messages"][0]["content"] for request in sandbox.requests.all("claude") if request.writes]
 
 
 def test_rule_19_secrets_are_in_no_log_no_answer_and_no_row(service: Service, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ BUG, QUESTION, FEATURE = 11, 12, 13
 def send(service: Service, sandbox: Sandbox, name: str) -> str:
     """Make the thread exist on the sandbox's GitHub, deliver its event, and wait until all is done; its answer."""
     payload = recorded.load(name)
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     answer = service.deliver(payload.event, recorded.unique(payload.body))
     service.until_idle()
     return str(answer.body["status"])
@@ -42,7 +42,7 @@ def test_a_question_is_answered_by_the_prompt_that_then_leads_to(service: Servic
     assert "question" in thread.labels
     assert len(thread.comments) == 1
     assert "prompt `issues/respond@" in thread.comments[0].body
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 2
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 2
 
 
 def test_a_push_edits_the_pull_requests_comment_in_place(service: Service, sandbox: Sandbox) -> None:
@@ -70,7 +70,7 @@ def test_a_redelivery_of_a_done_one_is_a_duplicate_and_a_copy_under_another_id_a
     service: Service, sandbox: Sandbox
 ) -> None:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     first = service.deliver(payload.event, payload.body, guid="72d3162e-cc78-11e3-81ab-4c9367dc0958")
     service.until_idle()
     again = service.deliver(payload.event, payload.body, guid="72d3162e-cc78-11e3-81ab-4c9367dc0958")
@@ -100,7 +100,7 @@ def test_a_dry_run_does_everything_but_write(make_service: MakeService, sandbox:
     thread = sandbox.state.thread(REPOSITORY, BUG)
     assert thread is not None
     assert (thread.labels, thread.comments) == ((), ())
-    assert [request for request in sandbox.seen.all("github") if request.writes] == []
+    assert [request for request in sandbox.requests.all("github") if request.writes] == []
     assert service.get("/stats").body["successful_processing"] == 1
 
 
@@ -121,7 +121,7 @@ def test_labels_and_comments_can_be_switched_off_each_for_itself(make_service: M
 def test_without_async_processing_the_answer_tells_the_outcome(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more="features: {async_processing: false}").start()
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     answer = service.deliver(payload.event, payload.body)
     assert (answer.status, answer.body["status"]) == (200, "processed")
     gone = recorded.load("demo/question")  # not planted: GitHub says 404
@@ -132,7 +132,7 @@ def test_without_async_processing_the_answer_tells_the_outcome(make_service: Mak
 
 def test_form_encoded_webhooks_are_taken_too(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     body = urlencode({"payload": payload.body.decode()}).encode()
     answer = service.request(
         "POST",

@@ -16,7 +16,7 @@ def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: M
         store.pauses.pause("Codertocat/Hello-World", reason="a migration")
     service.start()
     event = recorded.load("demo/bug")
-    sandbox.state.plant("issues", event.payload)
+    sandbox.state.seed("issues", event.payload)
     assert service.deliver("issues", event.body).status == 202
     assert service.stop() == 0
     service.start()
@@ -29,7 +29,7 @@ def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: M
     stats = service.get("/stats").body["queue"]
     assert (stats["queued"], stats["due"], stats["held"]) == (1, 0, 1)
     assert stats["paused"][0]["reason"] == "a migration"
-    assert [request.path for request in sandbox.seen.all() if request.writes] == []
+    assert [request.path for request in sandbox.requests.all() if request.writes] == []
     with closing(service.open_store()) as store:
         assert store.pauses.resume("codertocat/hello-world")
     service.until_idle()

@@ -29,7 +29,7 @@ def test_a_kill_on_postgresql_loses_nothing_and_doubles_nothing(
     service = make_service(storage_url=storage_url, limits="lease_s: 5").start()
     deliver_issues(service, sandbox, range(501, 507))
     waiting = Waiting(60)
-    while len(sandbox.seen.all()) < 12 and waiting.more():
+    while len(sandbox.requests.all()) < 12 and waiting.more():
         pass
     service.stop(signal.SIGKILL)
     service.start()
@@ -47,4 +47,4 @@ def test_two_services_share_one_postgresql_and_do_each_delivery_once(
     deliver_issues(second, sandbox, range(605, 609))
     first.until_idle()
     assert_each_done_once(sandbox, range(601, 609))
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 8
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 8

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Thread
 from tests.e2e.nursery import nursery
 from tests.e2e.service import Service
 
@@ -22,7 +22,7 @@ MARK = "<!-- hls:settings -->"
 def send(service: Service, sandbox: Sandbox, name: str, number: int) -> Thread:
     """Deliver an event, wait until all is done, and look at its thread."""
     payload = recorded.load(name)
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     assert service.deliver(payload.event, recorded.unique(payload.body)).body["status"] == "queued"
     service.until_idle()
     thread = sandbox.state.thread(REPOSITORY, number)
@@ -42,7 +42,7 @@ def push(service: Service, sandbox: Sandbox, said: str | None) -> None:
 def known(sandbox: Sandbox) -> None:
     """The sandbox's GitHub has a repository once something happened in it."""
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
 
 
 def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,7 @@ def test_what_a_repository_says_holds_there_and_can_be_looked_up(service: Servic
     sandbox.state.set_file(REPOSITORY, PATH, said)
     thread = send(service, sandbox, "demo/bug", BUG)
     assert (thread.labels, thread.comments) == (("bug",), ())
-    asked = next(str(request.body) for request in sandbox.seen.all("claude") if request.writes)
+    asked = next(str(request.body) for request in sandbox.requests.all("claude") if request.writes)
     assert "German" in asked
     why = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
     assert "applies on top of the settings" in why

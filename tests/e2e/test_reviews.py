@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Comment, Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Comment, Thread
 from tests.e2e.service import Service
 from tests.e2e.test_main_job import FEATURE, REPOSITORY, send
 
@@ -29,7 +29,7 @@ def review_by_zoe(service: Service, sandbox: Sandbox, body: str, *, state: str, 
     payload: dict[str, Any] = recorded.load("demo/review").payload
     payload["review"] |= {"id": id, "user": ZOE, "body": body, "state": state}
     payload["sender"] = ZOE
-    sandbox.state.plant("pull_request_review", payload)
+    sandbox.state.seed("pull_request_review", payload)
     assert service.deliver("pull_request_review", json.dumps(payload).encode()).status == 202
     service.until_idle()
 
@@ -66,9 +66,9 @@ def test_each_reviewer_has_a_section_and_what_a_person_ticked_stays_ticked(servi
     assert "Please add a note" in after.body
     assert "status/needs-changes" in pull(sandbox).labels  # zoe has not changed her mind
 
-    claude_before = len(sandbox.seen.all("claude"))
+    claude_before = len(sandbox.requests.all("claude"))
     review_by_zoe(service, sandbox, "", state="approved", id=78)
-    assert len(sandbox.seen.all("claude")) == claude_before  # there was nothing to read
+    assert len(sandbox.requests.all("claude")) == claude_before  # there was nothing to read
     assert "Please add a note" not in checklist(sandbox).body
     assert not [label for label in pull(sandbox).labels if label.startswith("status/")]
 

@@ -22,7 +22,7 @@ def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def calls(sandbox: Sandbox) -> int:
     """How often Claude was asked for a reply."""
-    return sum(request.writes for request in sandbox.seen.all("claude"))
+    return sum(request.writes for request in sandbox.requests.all("claude"))
 
 
 def own_folder(tmp_path: Path, prompts: Path) -> Path:

@@ -10,8 +10,8 @@ import pytest
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Thread
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service, Waiting
 
@@ -27,7 +27,7 @@ def service(make_service: MakeService) -> Service:
 
 def deliver_bug(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     assert service.deliver(payload.event, payload.body, guid=GUID).status == 202
 
 
@@ -176,7 +176,7 @@ def test_posting_that_fails_keeps_the_analysis_and_is_retried_without_asking_aga
     service.until_idle()
     assert row(service).state == "done"
     assert len(bug(sandbox).comments) == 1
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 1
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 1
 
 
 def test_while_claude_is_down_deliveries_wait_and_health_says_what_to_do(service: Service, sandbox: Sandbox) -> None:
@@ -197,7 +197,7 @@ def test_while_claude_is_down_deliveries_wait_and_health_says_what_to_do(service
 def test_a_locked_issue_is_left_alone(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
     locked = {**payload.payload["issue"], "locked": True}  # type: ignore[dict-item]
-    sandbox.state.plant(payload.event, {**payload.payload, "issue": locked})
+    sandbox.state.seed(payload.event, {**payload.payload, "issue": locked})
     service.deliver(payload.event, payload.body, guid=GUID)
     service.until_idle()
     assert row(service).state == "dead"

@@ -39,7 +39,7 @@ def test_the_main_job_is_done_through_a_proxy_by_an_authority_of_ones_own(
         }
         service.start()
         event = recorded.load("demo/bug")
-        sandbox.state.plant("issues", event.payload)
+        sandbox.state.seed("issues", event.payload)
         assert service.deliver("issues", event.body).status == 202
         service.until_idle()
         waiting = Waiting(30)

@@ -28,7 +28,7 @@ def the_fleet(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     with Sandbox() as stand_ins:
         with fleet(stand_ins, url, tmp_path_factory.mktemp("fleet"), size=4, limits=limits) as ships:
             yield ships
-        assert violations(request.document() for request in stand_ins.seen.all()) == []
+        assert violations(request.document() for request in stand_ins.requests.all()) == []
 
 
 @pytest.fixture

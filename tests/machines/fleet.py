@@ -43,7 +43,7 @@ class Fleet:
             issue["body"] = f"{issue['body']}\n\nIt happened again ({guid})."
         payload = {**self._bug, "action": action, "issue": issue, **changes}
         if action == "opened":
-            self.sandbox.state.plant("issues", payload)
+            self.sandbox.state.seed("issues", payload)
         answer = life.deliver("issues", json.dumps(payload).encode(), guid=guid)
         assert (answer.status, answer.body["status"]) == (202, "queued"), answer.body
 
@@ -78,7 +78,7 @@ class Fleet:
 
     def writes(self) -> list[tuple[str, str]]:
         """Every write that GitHub has seen, as ("POST", path)."""
-        return [(seen.method, seen.path) for seen in self.sandbox.seen.all("github") if seen.writes]
+        return [(seen.method, seen.path) for seen in self.sandbox.requests.all("github") if seen.writes]
 
     def assert_once(self, number: int) -> None:
         """The issue has its labels, each set once, and one comment, created once."""

@@ -32,7 +32,7 @@ def test_a_webhook_taken_in_by_one_process_is_answered_when_another_has_worked_o
 
     web, worker = process("web"), process("worker")
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     try:
         web.start()
         worker.start()

@@ -73,7 +73,7 @@ def test_four_processes_of_which_two_are_killed_lose_and_double_nothing_and_keep
     kills = 2 * ROUNDS
     assert len(everything) <= len(asked) <= len(everything) + 4 * kills  # a call that a kill cut off is made again
     assert_paced(asked)
-    assert_paced([seen.at for seen in ships.sandbox.seen.all("github") if seen.writes][written:])
+    assert_paced([seen.at for seen in ships.sandbox.requests.all("github") if seen.writes][written:])
 
 
 def assert_paced(moments: Iterable[datetime]) -> None:

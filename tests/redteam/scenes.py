@@ -10,8 +10,8 @@ from hashlib import sha1
 from typing import Any
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Account, Job
 from hls_handler.sandbox.state import BOT, State
-from hls_handler.sandbox.world import Account, Job
 
 Texts = Mapping[str, str]
 """By place."""
@@ -58,13 +58,13 @@ def issue_opened(state: State, home: Home, texts: Texts, number: int) -> History
 
 def pull_request_opened(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     payload, files = _pull_request(home, texts, number)
-    state.plant("pull_request", payload, files=files)
+    state.seed("pull_request", payload, files=files)
     return HistoryUpdate("pull_request", payload, number)
 
 
 def reviewed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     opened, files = _pull_request(home, _with_calm(texts, "pull_request.body", "file.previous_path"), number)
-    state.plant("pull_request", opened, files=files)
+    state.seed("pull_request", opened, files=files)
     payload = recorded.load("demo/review").payload
     pull_request: Any = opened["pull_request"]
     kept = {key: value for key, value in pull_request.items() if key not in ("additions", "deletions", "changed_files")}
@@ -76,7 +76,7 @@ def reviewed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpda
         "repository": _repository(home, texts),
         "sender": zoe,
     }
-    state.plant("pull_request_review", payload)
+    state.seed("pull_request_review", payload)
     comment = {
         "id": number,
         "pull_request_review_id": number,
@@ -87,13 +87,13 @@ def reviewed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpda
         "body": texts["review_comment.body"],
         "user": zoe,
     }
-    state.plant("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
+    state.seed("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
     return HistoryUpdate("pull_request_review", payload, number)
 
 
 def workflow_failed(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     opened, files = _pull_request(home, _with_calm(texts, "pull_request.body", "file.previous_path"), number)
-    state.plant("pull_request", opened, files=files)
+    state.seed("pull_request", opened, files=files)
     payload = recorded.load("demo/tests-failed").payload
     run: Any = payload["workflow_run"]
     payload |= {
@@ -110,7 +110,7 @@ def workflow_failed(state: State, home: Home, texts: Texts, number: int) -> Hist
         },
         "repository": _repository(home, texts),
     }
-    state.plant("workflow_run", payload)
+    state.seed("workflow_run", payload)
     assert state.set_jobs(home.full_name, number, 1, (_job(texts, number),))
     return HistoryUpdate("workflow_run", payload, number)
 
@@ -123,8 +123,8 @@ def released(state: State, home: Home, texts: Texts, number: int) -> HistoryUpda
     repository = _repository(home, texts)
     if not state.releases(home.full_name):
         first = {"id": 1, "tag_name": f"v0-{home.id}", "published_at": _stamp(0)}
-        state.plant("release", {**payload, "release": {**release, **first}, "repository": repository})
-    state.plant("push", _push(home, texts, number))
+        state.seed("release", {**payload, "release": {**release, **first}, "repository": repository})
+    state.seed("push", _push(home, texts, number))
     payload |= {
         "release": release
         | {
@@ -136,13 +136,13 @@ def released(state: State, home: Home, texts: Texts, number: int) -> HistoryUpda
         },
         "repository": repository,
     }
-    state.plant("release", payload)
+    state.seed("release", payload)
     return HistoryUpdate("release", payload, POST_TO)
 
 
 def asked(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
     opened = _issue(home, texts, number)
-    state.plant("issues", opened)
+    state.seed("issues", opened)
     issue: Any = opened["issue"]
 
     def commented(at: int, login: str, body: str) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def asked(state: State, home: Home, texts: Texts, number: int) -> HistoryUpdate:
             "sender": _account("mona"),
         }
 
-    state.plant("issue_comment", commented(1, texts["author.login"], texts["earlier_comment.body"]))
+    state.seed("issue_comment", commented(1, texts["author.login"], texts["earlier_comment.body"]))
     question = f"@{BOT.login} what should be done about this one? {texts['comment.body']}"
     return _planted(state, "issue_comment", commented(2, texts["author.login"], question), number)
 
@@ -245,13 +245,13 @@ SCENES = (
 
 
 def _planted(state: State, event: str, payload: dict[str, Any], number: int) -> HistoryUpdate:
-    state.plant(event, payload)
+    state.seed(event, payload)
     return HistoryUpdate(event, payload, number)
 
 
 def _post_to(state: State, home: Home) -> None:
     if state.thread(home.full_name, POST_TO) is None:
-        state.plant("issues", _issue(home, {}, POST_TO))
+        state.seed("issues", _issue(home, {}, POST_TO))
 
 
 def _issue(home: Home, texts: Texts, number: int) -> dict[str, Any]:

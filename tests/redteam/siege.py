@@ -19,7 +19,7 @@ from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_envelope, route
-from hls_handler.sandbox.seen import Seen
+from hls_handler.sandbox.request_log import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
@@ -58,8 +58,8 @@ class Delivered:
     history_update: HistoryUpdate
     attacks: Mapping[str, Attack]
     row: DeliveryRow
-    github: tuple[Seen, ...]  # requests
-    claude: tuple[Seen, ...]
+    github: tuple[LoggedRequest, ...]  # requests
+    claude: tuple[LoggedRequest, ...]
 
     @property
     def name(self) -> str:
@@ -167,7 +167,7 @@ def deliver(
     history_update = scene.happen(
         sandbox.state, home, {place: attack.text for place, attack in attacks.items()}, number
     )
-    sandbox.seen.clear()
+    sandbox.requests.clear()
     now, body, guid = tools.now(), history_update.body, f"guid-{number}"
     sipped = parse_envelope(body)
     check_payload(history_update.event, sipped)
@@ -188,4 +188,4 @@ def deliver(
     attempt(lease, tools)
     row = tools.store.deliveries.find(guid)
     assert row is not None
-    return Delivered(home, history_update, attacks, row, sandbox.seen.all("github"), sandbox.seen.all("claude"))
+    return Delivered(home, history_update, attacks, row, sandbox.requests.all("github"), sandbox.requests.all("claude"))

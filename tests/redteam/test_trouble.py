@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting.prompt import Library
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Account
 from tests.redteam.attacks import calm
 from tests.redteam.scenes import POST_TO, SCENES, Scene
 from tests.redteam.siege import API_KEY, ATTACKED, FIRST, TOKEN, deliver, worker
@@ -28,7 +28,7 @@ def _told(github: State, number: int, action: str, **news: Any) -> None:
     repository = github.repository(ATTACKED.full_name)
     assert repository is not None
     shown = {**thread.document, "number": number, **news}
-    github.plant(event, {"action": action, kind: shown, "repository": repository.document})
+    github.seed(event, {"action": action, kind: shown, "repository": repository.document})
 
 
 def deleted(number: int, github: State) -> None:

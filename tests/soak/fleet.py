@@ -69,7 +69,7 @@ class Fleet:
     def happen(self, stage: Stage, telling: Telling) -> None:
         """Let GitHub store what is told afterwards."""
         payload: Any = json.loads(telling.body(stage))
-        self.sandbox.state.plant(telling.event(), payload, files=telling.files)
+        self.sandbox.state.seed(telling.event(), payload, files=telling.files)
 
     def until_idle(self) -> None:
         is_open = deliveries.c.state.in_(("queued", "running"))

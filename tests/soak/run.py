@@ -142,7 +142,7 @@ class _Tellings:
         for _ in range(MOST_ROUNDS):
             if not self._tell_dead_ones_again():
                 break
-        fleet.sandbox.seen.clear()
+        fleet.sandbox.requests.clear()
 
     def _tell(self, number: int, stage: Stage, part: Part) -> list[tuple[str, Stage, Telling]]:
         dice, pause = random.Random(f"{self._schedule.seed} {number}"), threading.Event()

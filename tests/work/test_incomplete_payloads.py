@@ -18,7 +18,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Rule, from_envelope, from_event, route
-from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Repository
@@ -93,7 +93,7 @@ def test_a_payload_without_a_part_that_is_optional_comes_to_a_sound_end(name: st
     told = recorded.load(name)
     state = State()
     for earlier in (*recorded.before(name), told):
-        state.plant(earlier.event, earlier.payload)
+        state.seed(earlier.event, earlier.payload)
     whole = {key: value for key, value in told.payload.items() if key not in ("organization", "enterprise")}
     broken: list[str] = []
     for done, payload in incomplete(whole):
