@@ -231,8 +231,5 @@ def _page(request: Request, api_url: str, items: list[Any]) -> tuple[list[Any], 
     pages = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
     names = [name for name in pages if (page > 1 if name in {"prev", "first"} else page < last)]
     path = api_url + request.url.path.removeprefix(request.scope.get("root_path", ""))
-    links = [
-        f'<{path}?{urlencode({**request.query_params, "page": pages[name]})}>; rel="{name}"'
-        for name in names
-    ]
+    links = [f'<{path}?{urlencode({**request.query_params, "page": pages[name]})}>; rel="{name}"' for name in names]
     return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}

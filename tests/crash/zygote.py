@@ -8,15 +8,17 @@ thread, no connection and no event loop when it forks.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hls_handler.app import Service
 from hls_handler.cli.options import DOTENV
@@ -26,7 +28,7 @@ from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.work.library import library_basis, load_checked
 from tests.crash.tally import Tally, watch_commits
-from tests.e2e.nursery import import_all, live, say
+from tests.e2e.fork_server import PRELOADED
 
 
 class Shelf:
@@ -39,8 +41,30 @@ class Shelf:
         return self._library if library_basis(settings) == self._basis else load_checked(settings)
 
 
+def say(answer: object) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def live(out: str, err: str, begin: Callable[[], int]) -> NoReturn:
+    """Run a process that was just forked: `begin` returns its exit code, its output is appended to files."""
+    code = 70
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for path, theirs in ((out, 1), (err, 2)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), theirs)
+        code = begin()
+    except BaseException:  # noqa: BLE001 (the child must never return into its parent's loop)
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def main(settings_path: Path) -> None:
-    import_all()
+    for module in PRELOADED:
+        importlib.import_module(module)
     shelf = Shelf(SettingsFile(settings_path, os.environ, dotenv=DOTENV).first)
     assert threading.active_count() == 1
     gc.collect()

@@ -1,4 +1,4 @@
-"""A pause as the operator lives through it: set beside the service, kept over a restart, ended beside the service."""
+"""A pause: set by a command, kept over a restart, ended by a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tests.e2e.conftest import MakeService
 from tests.e2e.service import Waiting
 
 
-def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_deliveries_stay_queued_over_a_restart_until_the_pause_ends(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
     service = make_service()
     with closing(service.open_store()) as store:
         store.pauses.pause("Codertocat/Hello-World", reason="a migration")

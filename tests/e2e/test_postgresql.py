@@ -1,4 +1,4 @@
-"""The same service on a real PostgreSQL: the main job, a kill, and another process beside it."""
+"""The service on PostgreSQL: a kill, and two processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def storage_url(postgres: Cluster) -> Iterator[str]:
     postgres.drop(name)
 
 
-def test_a_kill_on_postgresql_loses_nothing_and_doubles_nothing(
+def test_a_killed_service_on_postgresql_loses_and_duplicates_nothing(
     storage_url: str, make_service: MakeService, sandbox: Sandbox
 ) -> None:
     service = make_service(storage_url=storage_url, limits="lease_s: 5").start()
@@ -38,7 +38,7 @@ def test_a_kill_on_postgresql_loses_nothing_and_doubles_nothing(
     assert service.get("/stats").body["successful_processing"] == 6
 
 
-def test_two_services_share_one_postgresql_and_do_each_delivery_once(
+def test_two_services_on_one_postgresql_process_each_delivery_once(
     storage_url: str, make_service: MakeService, sandbox: Sandbox
 ) -> None:
     first = make_service(storage_url=storage_url).start()

@@ -1,4 +1,4 @@
-"""Reviews, on the real process: one comment with a section for each reviewer, and whose turn it is."""
+"""Reviews: one comment with a section for each reviewer, and a status label."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def review_by_zoe(service: Service, sandbox: Sandbox, body: str, *, state: str, 
     service.until_idle()
 
 
-def test_a_review_becomes_a_checklist_and_says_whose_turn_it_is(service: Service, sandbox: Sandbox) -> None:
+def test_a_review_becomes_a_checklist_and_a_status_label(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/review")
     assert "status/needs-changes" in pull(sandbox).labels
@@ -46,12 +46,12 @@ def test_a_review_becomes_a_checklist_and_says_whose_turn_it_is(service: Service
     assert len(pull(sandbox).comments) == 2  # the other is about the pull request itself
 
 
-def test_each_reviewer_has_a_section_and_what_a_person_ticked_stays_ticked(service: Service, sandbox: Sandbox) -> None:
+def test_each_reviewer_has_a_section_and_checked_boxes_stay_checked(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/review")
     before = checklist(sandbox)
-    ticked = before.body.replace("- [ ] **Needed:** It must be", "- [x] **Needed:** It must be")
-    sandbox.state.edit_comment(pull(sandbox), before, ticked)
+    checked = before.body.replace("- [ ] **Needed:** It must be", "- [x] **Needed:** It must be")
+    sandbox.state.edit_comment(pull(sandbox), before, checked)
     review_by_zoe(service, sandbox, "Please add a note to the changelog.", state="changes_requested", id=77)
     both = checklist(sandbox)
     assert both.id == before.id
@@ -73,20 +73,20 @@ def test_each_reviewer_has_a_section_and_what_a_person_ticked_stays_ticked(servi
     assert not [label for label in pull(sandbox).labels if label.startswith("status/")]
 
 
-def test_the_same_review_again_changes_nothing(service: Service, sandbox: Sandbox) -> None:
+def test_an_unchanged_review_changes_nothing(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/review")
     before = pull(sandbox)
     sandbox.state.edit_comment(before, checklist(sandbox), checklist(sandbox).body.replace("- [ ]", "- [x]"))
-    ticked = pull(sandbox)
+    checked = pull(sandbox)
     payload: dict[str, Any] = recorded.load("demo/review").payload
     payload |= {"action": "edited", "changes": {"body": {"from": "x"}}}
     assert service.deliver("pull_request_review", json.dumps(payload).encode()).status == 202
     service.until_idle()
-    assert pull(sandbox).comments == ticked.comments
+    assert pull(sandbox).comments == checked.comments
 
 
-def test_a_review_after_which_somebody_pushed_is_still_told(service: Service, sandbox: Sandbox) -> None:
+def test_a_review_before_a_push_stays_in_the_checklist(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature")
     send(service, sandbox, "demo/review")
     send(service, sandbox, "demo/feature-push")
