@@ -43,10 +43,10 @@ def measure(folder: Path) -> tuple[Row, ...]:
             for sent in range(_BATCH, MANY + 1, _BATCH):
                 batch = list(islice(deliveries, _BATCH))
                 for event, body in batch:
-                    sandbox.state.plant(event, json.loads(body))
+                    sandbox.state.seed(event, json.loads(body))
                 deliver(ours, batch)
                 wait_until_idle(store)
-                sandbox.seen.clear()
+                sandbox.requests.clear()
                 if sent == FEW:
                     few_kb = ours.resident_kb
             many_kb = ours.resident_kb

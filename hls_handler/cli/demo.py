@@ -194,7 +194,7 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
         number = 0
         for name in recorded.DERIVED:
             payload = recorded.load(name)
-            sandbox.state.plant(payload.event, payload.payload)
+            sandbox.state.seed(payload.event, payload.payload)
             if name not in recorded.STORY:
                 continue
             number += 1

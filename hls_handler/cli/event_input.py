@@ -156,9 +156,9 @@ def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterat
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
             yield github.reader(repository)
         return
-    from hls_handler.sandbox.facts import SandboxReader  # here: `hls serve` does not need it
+    from hls_handler.sandbox.reader import SandboxReader  # here: `hls serve` does not need it
     from hls_handler.sandbox.state import State
 
     state = State()
-    state.plant(subject.event, subject.payload)
+    state.seed(subject.event, subject.payload)
     yield SandboxReader(state, repository)

@@ -70,7 +70,7 @@ def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budg
         f"Variables of prompts and comments about {event}", document_variables(prompts_see, examples)
     )
     kinds = sorted(family.replies)
-    from hls_handler.sandbox.examples import comment_examples  # here: `hls serve` does not need it
+    from hls_handler.sandbox.samples import comment_examples  # here: `hls serve` does not need it
 
     comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}
     only_comments = {**COMMENT, **family.comment_variables}

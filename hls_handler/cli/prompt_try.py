@@ -136,7 +136,7 @@ def _try(
                 from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
                 sandbox = stack.enter_context(Sandbox())
-                sandbox.state.plant(subject.event, subject.payload)
+                sandbox.state.seed(subject.event, subject.payload)
                 used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
             github = connect_read_only(used.github, now=utc_now, assume_open=prompt is not None)
             stack.enter_context(closing(github))

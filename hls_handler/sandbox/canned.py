@@ -1,7 +1,7 @@
-"""Canned replies: made from the schema that was asked for and the text that was shown, by keywords, and always equal.
+"""Canned replies: deterministic values for a schema, chosen by keywords of the prompt's text.
 
-Nobody is to take them for Claude's. Known fields get values that fit the text; any other field gets one that fits its
-schema, so prompt authors' own fields are answered too.
+Known fields get values that fit the text. Any other field gets a value that fits its schema, so that fields added by
+prompt authors work, too.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "feature": (),
     },
 }
-"""For a field with a closed set: words that speak for each value. The last value is the one when none does."""
+"""Words that indicate a value of an enum field. The last value is the default."""
 
 SENTENCE = re.compile(r"[^.?!\n]+(?:[.?!](?=\s|$)|(?=\n|$)|[.?!])+")
 ASKS = re.compile(r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|instead)\b", re.IGNORECASE)
-MATTER_OF_TASTE = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
+OPTIONAL = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
 
 SHAPES: Mapping[str, frozenset[str]] = {
     "files": frozenset({"path", "summary"}),
@@ -70,20 +70,20 @@ SHAPES: Mapping[str, frozenset[str]] = {
     "requests": frozenset(ReviewRequest.model_fields),
     "where": frozenset(Place.model_fields),
 }
-"""The fields of the lists that we know."""
+"""Keys of the items of known list fields."""
 
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
-LONGEST = re.compile(r"maxLength: (\d+)")
-MOST = re.compile(r"maxItems: (\d+)")
+MAX_LENGTH = re.compile(r"maxLength: (\d+)")
+MAX_ITEMS = re.compile(r"maxItems: (\d+)")
 
 
 def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
-    """A value that validates against the schema."""
+    """Return a value that is valid against the schema."""
     return _fill(schema, "", reading, schema)
 
 
 def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
-    """A value for one place in the schema; `name` is the field's."""
+    """Return a value for a node of the schema; `name` is the name of the field."""
     if "$ref" in node:
         definitions: Mapping[str, Any] = root["$defs"]
         return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)
@@ -101,18 +101,18 @@ def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
     if kind == "array":
         return _list(node, name, reading, root)
     if kind == "string":
-        return _clamped(_text(name, node, reading), node)
+        return _truncated(_text(name, node, reading), node)
     plain: dict[str | None, Any] = {"integer": 1, "number": 0.5, "boolean": _claim(name, reading), "null": None}
     return plain[kind]
 
 
 def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The first that is not null."""
+    """Return the first alternative that is not null."""
     return next((part for part in parts if part.get("type") != "null"), parts[0])
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """The value that most words speak for; of an unknown field, one that the text names, or none, or by its hash."""
+    """Return the value with most keywords; for an unknown field, a value in the text, a neutral one, or one by hash."""
     words = KEYWORDS.get(name, {})
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
@@ -128,7 +128,7 @@ def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
 
 
 def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
-    """The values that the text names."""
+    """Return the values that occur in the text."""
     return [value for value in values if isinstance(value, str) and value.lower() in reading.words]
 
 
@@ -141,17 +141,17 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
         "where": lambda: canned_events.places(reading),
         "highlights": lambda: canned_events.highlights(reading),
     }
-    most = MOST.search(str(node.get("description", "")))
+    most = MAX_ITEMS.search(str(node.get("description", "")))
     made = _named(node["items"].get("enum", ()), reading)
-    if name in known and _suits(node["items"], name, root):
+    if name in known and _has_known_items(node["items"], name, root):
         made = known[name]()
     if not made and node.get("minItems"):
         made = [_fill(node["items"], name, reading, root)]
     return made[: int(most[1])] if most else made
 
 
-def _suits(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    """Whether the items are of the shape that we know under this name; an author may use the name for another."""
+def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
+    """Return whether the items have the known keys: a prompt author may use the name for another list."""
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name in {"missing", "highlights"}:
@@ -160,14 +160,14 @@ def _suits(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool
 
 
 def _requests(reading: Reading) -> list[dict[str, Any]]:
-    """The sentences of a review that ask for something."""
+    """Return the sentences of a review that request a change or an answer."""
     asked = [(note, sentence) for note in reading.notes for sentence in SENTENCE.findall(note.text)]
     return [
         {
             "comment": note.comment,
             "quote": sentence.strip(),
             "todo": _todo(sentence),
-            "blocking": not (sentence.rstrip().endswith("?") or MATTER_OF_TASTE.search(sentence)),
+            "blocking": not (sentence.rstrip().endswith("?") or OPTIONAL.search(sentence)),
         }
         for note, sentence in asked
         if ASKS.search(sentence)
@@ -175,14 +175,14 @@ def _requests(reading: Reading) -> list[dict[str, Any]]:
 
 
 def _todo(sentence: str) -> str:
-    told = re.sub(r"^\s*(nit|minor|optional)\s*[:,]\s*|\bplease\b,?\s*", "", sentence, flags=re.IGNORECASE).strip()
-    if told.endswith("?"):
-        return f"Answer: {told}"
-    return f"{told[:1].upper()}{told[1:]}"
+    request = re.sub(r"^\s*(nit|minor|optional)\s*[:,]\s*|\bplease\b,?\s*", "", sentence, flags=re.IGNORECASE).strip()
+    if request.endswith("?"):
+        return f"Answer: {request}"
+    return f"{request[:1].upper()}{request[1:]}"
 
 
 def _claim(name: str, reading: Reading) -> bool:
-    """Worth saying is everything that has some words to it; certain is nothing but how one starts."""
+    """Return a boolean field: `certain` only for how to start, `worth_saying` if there is something to say."""
     if name == "certain":
         return reading.wants_to_start
     return _is_worth_saying(reading) if name == "worth_saying" else True
@@ -196,7 +196,7 @@ def _is_worth_saying(reading: Reading) -> bool:
     if reading.comment:
         return bool(canned_events.reply(reading))
     if reading.event:
-        return bool(reading.told)
+        return bool(reading.texts)
     return bool(reading.patches) or len(reading.words.split()) >= 4
 
 
@@ -221,7 +221,7 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
 
 
 def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading], str]]:
-    """Fields that mean something only where their event is shown: an author may use the names for others."""
+    """Return text fields that are known only for their event: a prompt author may use the names otherwise."""
     if reading.log is not None:
         return {"cause": canned_events.cause, "quote": canned_events.quote, "advice": canned_events.advice}
     if reading.commits is not None:
@@ -229,8 +229,8 @@ def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading],
     return {"details": canned_events.event_details} if reading.event else {}
 
 
-def _clamped(text: str, node: Mapping[str, Any]) -> str:
-    longest = LONGEST.search(str(node.get("description", "")))
+def _truncated(text: str, node: Mapping[str, Any]) -> str:
+    longest = MAX_LENGTH.search(str(node.get("description", "")))
     return text[: int(longest[1])] if longest else text
 
 
@@ -253,14 +253,14 @@ def _summary(reading: Reading) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """The first sentence of the first paragraph that is prose, and no greeting if there is another."""
+    """Return the first sentence of the first paragraph of prose that is no greeting."""
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if re.match(r"[A-Za-z\"'(]", part.strip())]
     plain = next((part for part in paragraphs if not GREETING.match(part)), paragraphs[0] if paragraphs else "")
     return (re.match(r".*?[.!?](?=\s|$)", plain) or [plain])[0]
 
 
 def _missing(reading: Reading) -> list[str]:
-    """What a report of a bug usually has."""
+    """Return questions about what a bug report lacks."""
     if _choose(list(KEYWORDS["kind"]), "kind", reading) != "bug":
         return []
     wanted = (
@@ -277,29 +277,29 @@ def _response(reading: Reading) -> str:
     quoted = re.findall(r"`([^`\n]{3,60})`", reading.body)
     files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.body)
     place = next(iter([*files, *quoted]), "")
-    told = {
+    responses = {
         "bug": f"The fault shows in `{place}`: that is the place to begin." if place else "",
         "question": "",
-        "documentation": "The wording can be mended in one place; a pull request is the quickest way.",
+        "documentation": "The wording can be corrected in one place; a pull request is the quickest way.",
         "enhancement": "Before anything is built, it helps to know in which situation this is needed, with an example.",
         "maintenance": f"`{place}` is where to begin." if place else "",
     }
-    return told[kind]
+    return responses[kind]
 
 
 def _answer(reading: Reading) -> str:
     if reading.comment:
         return canned_events.reply(reading)
     names = list(dict.fromkeys(re.findall(r"`([^`\n]{3,60})`", reading.body)))[:3]
-    told = "\n".join(
+    points = "\n".join(
         f"- `{name}` is named in the question; its documentation is the first thing to read" for name in names
     )
     lead = f"About \u201c{reading.title.rstrip()}\u201d: the text shown here does not settle it."
-    return f"{lead}\n\n{told}" if told else lead
+    return f"{lead}\n\n{points}" if points else lead
 
 
 def _summary_of(patch: PatchOfFile) -> str:
-    """One sentence about a file: what it defines, or how many lines change."""
+    """Return one sentence about a file: its definitions, or the number of changed lines."""
     names = [m[1] for line in patch.added if (m := re.search(r"\b(?:def|class|function|TABLE)\s+(\w+)", line.text))]
     if names and not patch.removed:
         return f"Adds {' and '.join(f'`{name}`' for name in dict.fromkeys(names[:3]))}."

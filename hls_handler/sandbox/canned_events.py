@@ -1,4 +1,4 @@
-"""Canned words about workflows, releases, comments and other events: what stands in them, put into a sentence."""
+"""Canned replies about workflow runs, releases, comments and other events: sentences made from their text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hls_handler.sandbox.reading import Reading
 
 ERROR = re.compile(
-    r"^E\s{2,}\S"  # pytest's own mark
+    r"^E\s{2,}\S"  # pytest
     r"|^[A-Z]{1,5}\d{3,4}\s"  # of a linter: DTZ005
     r"|\b[A-Z]\w*(?:Error|Exception)\b"
     r"|\b(?:error|fatal|FAILED|panic)\b(?!s\b)"
@@ -16,20 +16,20 @@ ERROR = re.compile(
 )
 NO_CAUSE = re.compile(r"(?:^>|exit code|exited with|\bmake: \*\*\*|Error: Process completed)")
 PLACE = re.compile(r"(?:^|[\s(])((?:[\w.-]+/)*[\w.-]+\.\w{1,5})[:(](\d+)")
-NOT_OURS = re.compile(r"^(?:/|<|\.\.|node_modules|site-packages)")
+EXTERNAL_PATH = re.compile(r"^(?:/|<|\.\.|node_modules|site-packages)")
 NETWORK = re.compile(r"timed out|connection|ECONN|rate limit|50[234]\b|canceled|lost communication", re.IGNORECASE)
 CHORE = re.compile(r"^(?:release|merge|bump|update|upgrade)\b", re.IGNORECASE)
 NUMBER_BEHIND = re.compile(r"\s*\(?#\d+\)?$")
 STEM = re.compile(r"\b[a-z]{4}")
-MOST_PLACES = 3
-MOST_HIGHLIGHTS = 3
+MAX_PLACES = 3
+MAX_HIGHLIGHTS = 3
 
 
 # --- workflows -------------------------------------------------------------------------------------------------------
 
 
 def quote(reading: Reading) -> str:
-    """The first line of a log that looks like an error, and not like what follows from one."""
+    """Return the first line of a log that looks like an error and not like a consequence of one."""
     return next((line for line in reading.log or () if ERROR.search(line) and not NO_CAUSE.search(line)), "")
 
 
@@ -37,24 +37,24 @@ def cause(reading: Reading) -> str:
     line = quote(reading)
     if not line:
         return ""
-    said = re.sub(r"^(?:E\s+|##\[error\])", "", line).strip()
-    if said.startswith("AssertionError"):
-        return f"A test expects something else: `{said}`."
-    if re.match(r"[A-Z]{1,5}\d{3,4}\s", said):
-        rule, _, message = said.partition(" ")
+    error = re.sub(r"^(?:E\s+|##\[error\])", "", line).strip()
+    if error.startswith("AssertionError"):
+        return f"A test expects something else: `{error}`."
+    if re.match(r"[A-Z]{1,5}\d{3,4}\s", error):
+        rule, _, message = error.partition(" ")
         return f"The check `{rule}` objects: {message.strip()}."
-    return f"It ends with an error: `{said}`."
+    return f"It ends with an error: `{error}`."
 
 
 def places(reading: Reading) -> list[dict[str, Any]]:
-    """The lines that the log names nearest to the error, one a file, and changed files that a test is named after."""
-    found = list(_places_near_the_error(reading).items())[:MOST_PLACES]
+    """Return the places nearest to the error, one per file, and changed files that a failed test is named after."""
+    found = list(_places_near_the_error(reading).items())[:MAX_PLACES]
     tests = {re.sub(r"^test_|_test$", "", _stem(path)) for path, _ in found}
     paths = {path for path, _ in found}
     changed = [path for path in reading.changed if _stem(path) in tests and path not in paths]
     named = [_place(path, line, "The log names this line.") for path, line in found]
     return [*named, *(_place(path, None, "Changed here, and by its name what is tested.") for path in changed)][
-        :MOST_PLACES
+        :MAX_PLACES
     ]
 
 
@@ -63,13 +63,13 @@ def _place(path: str, line: int | None, why: str) -> dict[str, Any]:
 
 
 def _places_near_the_error(reading: Reading) -> dict[str, int]:
-    """Paths to lines."""
+    """Return line numbers by path, nearest to the error first."""
     log, error = reading.log or (), quote(reading)
     middle = log.index(error) if error else 0
     found: dict[str, int] = {}
     for place in sorted(range(len(log)), key=lambda place: abs(place - middle)) if error else ():
         for path, number in PLACE.findall(log[place]):
-            if not NOT_OURS.match(path):
+            if not EXTERNAL_PATH.match(path):
                 found.setdefault(path, int(number))
     return found
 
@@ -89,7 +89,7 @@ def advice(reading: Reading) -> str:
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Of the commits that somebody who uses this could notice; without any, the points of the release's own text."""
+    """Return the subjects of commits that are no chores; without commits, the list items of the release's text."""
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)
@@ -97,7 +97,7 @@ def subjects(reading: Reading) -> list[str]:
 
 
 def _weight(subject: str) -> int:
-    """What is new comes first, then what was mended, and what nobody asked for last."""
+    """Return a sort key: features, then fixes, then other changes, then documentation."""
     first = subject.partition(" ")[0].lower()
     if "typo" in subject or first in {"say", "document", "test"}:
         return 3
@@ -116,14 +116,14 @@ def announcement(reading: Reading) -> str:
 
 
 def highlights(reading: Reading) -> list[str]:
-    return subjects(reading)[:MOST_HIGHLIGHTS]
+    return subjects(reading)[:MAX_HIGHLIGHTS]
 
 
 # --- comments --------------------------------------------------------------------------------------------------------
 
 
 def reply(reading: Reading) -> str:
-    """Steps for a newcomer; to a question, the sentence of the thread that has most words in common with it."""
+    """Return steps for a newcomer; for a question, the sentence of the conversation with most words in common."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.thread_words)
         place = f"`{files[0]}`" if files else "the place that the thread describes"
@@ -134,10 +134,10 @@ def reply(reading: Reading) -> str:
             "3. Change the code until the test passes, and open a pull request."
         )
     asked = set(STEM.findall(reading.comment.lower()))
-    format_report = [
+    sentences = [
         " ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\n", reading.thread_words) if part.strip()
     ]
-    scored = [(len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in format_report]
+    scored = [(len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in sentences]
     most, best = max(scored, key=lambda pair: pair[0], default=(0, ""))
     return f"The thread says: \u201c{best}\u201d" if most >= 2 else ""
 
@@ -145,15 +145,15 @@ def reply(reading: Reading) -> str:
 # --- any other event -------------------------------------------------------------------------------------------------
 
 
-def told(reading: Reading) -> list[str]:
-    """The first lines of what people wrote into it, each once."""
-    return list(dict.fromkeys(text.strip().split("\n")[0] for text in reading.told if text.strip()))
+def first_lines(reading: Reading) -> list[str]:
+    """Return the first line of each text of the event, without duplicates."""
+    return list(dict.fromkeys(text.strip().split("\n")[0] for text in reading.texts if text.strip()))
 
 
 def event_summary(reading: Reading) -> str:
-    said = told(reading)
-    return f"{reading.event}: {said[0]}" if said else f"{reading.event} happened."
+    lines = first_lines(reading)
+    return f"{reading.event}: {lines[0]}" if lines else f"{reading.event} happened."
 
 
 def event_details(reading: Reading) -> str:
-    return "\n".join(f"- {line}" for line in told(reading)[1:])
+    return "\n".join(f"- {line}" for line in first_lines(reading)[1:])

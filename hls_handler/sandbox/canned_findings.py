@@ -1,4 +1,4 @@
-"""Findings that a canned review makes: a table of patterns over the changed lines. No judgement, only plausible."""
+"""Findings of a canned review: a table of patterns that are searched in changed lines."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, Literal
 from hls_handler.review import Line
 from hls_handler.sandbox.reading import PatchOfFile
 
-MOST = 12
-"""Findings of one review; a pattern finds one line a file."""
+MAX_FINDINGS = 12
+"""Of one review; a pattern matches at most one line of a file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Smell:
-    pattern: str  # looked for in the text of a changed line
+class Pattern:
+    regex: str  # searched in the text of a changed line
     category: Literal["bugs", "security", "performance", "style"]
     severity: Literal["critical", "high", "medium", "low"]
     confidence: float
     title: str
     body: str
-    repair: tuple[str, str] | None = None  # what to replace by what in the line, for a suggestion
+    repair: tuple[str, str] | None = None  # regex and replacement for a suggestion
     side: Literal["LEFT", "RIGHT"] = "RIGHT"
 
 
-SMELLS: tuple[Smell, ...] = (
-    Smell(
+PATTERNS: tuple[Pattern, ...] = (
+    Pattern(
         r"""f["'].*\b(SELECT|INSERT|UPDATE|DELETE)\b.*\{""",
         "security",
         "critical",
@@ -36,7 +36,7 @@ SMELLS: tuple[Smell, ...] = (
         "The value becomes part of the statement, so whoever chooses it can run SQL of their own. Pass it as a "
         "parameter of `execute` instead.",
     ),
-    Smell(
+    Pattern(
         r"\.innerHTML\s*=",
         "security",
         "high",
@@ -46,7 +46,7 @@ SMELLS: tuple[Smell, ...] = (
         "same text safely.",
         repair=(r"\.innerHTML\b", ".textContent"),
     ),
-    Smell(
+    Pattern(
         r"\b(eval|exec|os\.system)\(|shell\s*=\s*True|pickle\.loads?\(|yaml\.load\(",
         "security",
         "high",
@@ -54,7 +54,7 @@ SMELLS: tuple[Smell, ...] = (
         "Input may be executed",
         "Whatever reaches this call is run. Use something that only reads values.",
     ),
-    Smell(
+    Pattern(
         r"if .*(is_blocked|is_admin|permission|authori[sz]ed|allowed)",
         "security",
         "high",
@@ -63,7 +63,7 @@ SMELLS: tuple[Smell, ...] = (
         "The removed lines refused some accounts. Nothing in the new code does.",
         side="LEFT",
     ),
-    Smell(
+    Pattern(
         r"range\(len\(\w+\) - 1\)",
         "bugs",
         "high",
@@ -72,7 +72,7 @@ SMELLS: tuple[Smell, ...] = (
         "`range(len(x) - 1)` ends one too early. Iterate over the list itself.",
         repair=(r"range\(len\((\w+)\) - 1\)", r"range(len(\1))"),
     ),
-    Smell(
+    Pattern(
         r"def .*=\s*(\[\]|\{\})",
         "bugs",
         "medium",
@@ -81,7 +81,7 @@ SMELLS: tuple[Smell, ...] = (
         "The default is made once and shared by all calls; what one call adds, the next one sees.",
         repair=(r"=\s*(\[\]|\{\})", "=()"),
     ),
-    Smell(
+    Pattern(
         r"datetime\.(now|utcnow)\(\)",
         "bugs",
         "medium",
@@ -90,7 +90,7 @@ SMELLS: tuple[Smell, ...] = (
         "Comparing this with a time that has a zone raises `TypeError`. Use `datetime.now(UTC)`.",
         repair=(r"datetime\.(now|utcnow)\(\)", "datetime.now(UTC)"),
     ),
-    Smell(
+    Pattern(
         r"except\s*(Exception)?\s*:",
         "bugs",
         "medium",
@@ -98,7 +98,7 @@ SMELLS: tuple[Smell, ...] = (
         "Every error is swallowed",
         "An error that nobody expected ends here unseen. Catch what can be handled.",
     ),
-    Smell(
+    Pattern(
         r"^\s{8,}.*\.(execute|query|fetch\w*|get)\(.*(SELECT|WHERE|http)",
         "performance",
         "medium",
@@ -106,7 +106,7 @@ SMELLS: tuple[Smell, ...] = (
         "One query for each turn of the loop",
         "A cart of fifty lines makes fifty queries. Fetch all rows before the loop, with one query.",
     ),
-    Smell(
+    Pattern(
         r"time\.sleep\(|readFileSync\(",
         "performance",
         "medium",
@@ -114,7 +114,7 @@ SMELLS: tuple[Smell, ...] = (
         "A call that blocks",
         "Everything else waits while this call does.",
     ),
-    Smell(
+    Pattern(
         r"== None",
         "style",
         "low",
@@ -123,7 +123,7 @@ SMELLS: tuple[Smell, ...] = (
         "`None` is compared by identity.",
         repair=("== None", "is None"),
     ),
-    Smell(
+    Pattern(
         r"^\s*print\(|console\.log\(",
         "style",
         "low",
@@ -131,7 +131,7 @@ SMELLS: tuple[Smell, ...] = (
         "Output that was left in",
         "Use the logger, or take it out.",
     ),
-    Smell(
+    Pattern(
         r"^\s*var\s",
         "style",
         "low",
@@ -144,31 +144,31 @@ SMELLS: tuple[Smell, ...] = (
 
 
 def find_all(patches: Sequence[PatchOfFile]) -> list[dict[str, Any]]:
-    """Findings in the shape of `analysis.Finding`, each quoting a line that its patch shows."""
+    """Return findings in the shape of `analysis.Finding`; each quotes a line of its patch."""
     found = [finding for patch in patches for finding in _find(patch)]
     ranks = ("critical", "high", "medium", "low")
-    return sorted(found, key=lambda finding: ranks.index(finding["severity"]))[:MOST]
+    return sorted(found, key=lambda finding: ranks.index(finding["severity"]))[:MAX_FINDINGS]
 
 
 def _find(patch: PatchOfFile) -> Iterator[dict[str, Any]]:
-    for smell in SMELLS:
-        lines = patch.removed if smell.side == "LEFT" else patch.added
-        line = next((line for line in lines if re.search(smell.pattern, line.text)), None)
+    for pattern in PATTERNS:
+        lines = patch.removed if pattern.side == "LEFT" else patch.added
+        line = next((line for line in lines if re.search(pattern.regex, line.text)), None)
         if line is not None and line.text.strip():
-            yield _finding(patch.path, line, smell)
+            yield _finding(patch.path, line, pattern)
 
 
-def _finding(path: str, line: Line, smell: Smell) -> dict[str, Any]:
+def _finding(path: str, line: Line, pattern: Pattern) -> dict[str, Any]:
     return {
         "path": path,
-        "side": smell.side,
+        "side": pattern.side,
         "start_line": None,
         "line": line.number,
         "quote": line.text,
-        "severity": smell.severity,
-        "category": smell.category,
-        "confidence": smell.confidence,
-        "title": smell.title,
-        "body": smell.body,
-        "suggestion": re.sub(*smell.repair, line.text) if smell.repair else None,
+        "severity": pattern.severity,
+        "category": pattern.category,
+        "confidence": pattern.confidence,
+        "title": pattern.title,
+        "body": pattern.body,
+        "suggestion": re.sub(*pattern.repair, line.text) if pattern.repair else None,
     }

@@ -1,4 +1,4 @@
-"""The stand-in Claude over HTTP: as strict as the Messages API about requests, with canned replies."""
+"""The stand-in Claude over HTTP: validates requests as the Messages API does, and returns canned replies."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hls_handler.sandbox.canned import canned_reply
-from hls_handler.sandbox.claude_rules import ERROR_TYPES, MODELS, ClaudeRefusal, Model, check_request
+from hls_handler.sandbox.claude_rules import ERROR_TYPES, MODELS, ClaudeError, Model, check_request
 from hls_handler.sandbox.reading import read_request, text_of
 
 CHARACTERS_PER_TOKEN = 4
-LEAST_CACHED = 1024
-"""Tokens: a shorter prefix is not cached. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+MIN_CACHED_TOKENS = 1024
+"""A shorter prefix is not cached. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that the API would take."""
+    """A valid request."""
 
     model: Model
     system: str
     user: str  # all user messages, in order
-    schema: Mapping[str, Any] | None  # of the JSON that is wanted; None for prose
+    schema: Mapping[str, Any] | None  # of the JSON reply; None for prose
     body: Mapping[str, Any]
 
 
 Answerer = Callable[[Asked], Any]
-"""Makes the reply: an object to be shown as JSON, or a string as it is. Tests may give another than `canned`."""
+"""Returns the reply: an object, sent as JSON, or a string. Tests may replace the default, `canned`."""
 
 
 def canned(asked: Asked) -> Any:
-    """The shipped answerer."""
+    """Return a canned reply."""
     if asked.schema is None:
         return "This is the sandbox: it gives canned replies to requests with a JSON schema."
     return canned_reply(asked.schema, read_request(asked.body))
 
 
 def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
-    """`POST /v1/messages` and `GET /v1/models`. It remembers cached prefixes for its lifetime."""
+    """Return the app with `POST /v1/messages` and `GET /v1/models`. Cached prefixes do not expire."""
     cached: set[str] = set()
     requests = 0
 
@@ -62,9 +62,9 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
     async def messages(request: Request) -> Response:
         try:
             _authenticate(request, api_key)
-            asked = _asked(await request.body(), request.headers.get("content-type", ""))
-        except ClaudeRefusal as refusal:
-            return respond(error_document(refusal.status, refusal.message), refusal.status)
+            asked = _parse(await request.body(), request.headers.get("content-type", ""))
+        except ClaudeError as error:
+            return respond(error_document(error.status, error.message), error.status)
         await asyncio.sleep(latency_s)
         reply = answer(asked)
         text = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
@@ -73,8 +73,8 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
     async def model(request: Request) -> Response:
         try:
             _authenticate(request, api_key)
-        except ClaudeRefusal as refusal:
-            return respond(error_document(refusal.status, refusal.message), refusal.status)
+        except ClaudeError as error:
+            return respond(error_document(error.status, error.message), error.status)
         found = MODELS.get(request.path_params["id"])
         if found is None:
             return respond(error_document(404, f"model: {request.path_params['id']}"), 404)
@@ -83,8 +83,8 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
     async def models(request: Request) -> Response:
         try:
             _authenticate(request, api_key)
-        except ClaudeRefusal as refusal:
-            return respond(error_document(refusal.status, refusal.message), refusal.status)
+        except ClaudeError as error:
+            return respond(error_document(error.status, error.message), error.status)
         shown = [_model_document(found) for found in MODELS.values()]
         return respond({"data": shown, "has_more": False, "first_id": shown[0]["id"], "last_id": shown[-1]["id"]})
 
@@ -110,19 +110,19 @@ def error_document(status: int, message: str | None = None) -> dict[str, Any]:
 def _authenticate(request: Request, api_key: str) -> None:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if not hmac.compare_digest(given.strip().encode("utf-8", "replace"), api_key.encode()) or scheme != "Bearer":
-        raise ClaudeRefusal(401, "invalid bearer token")
+        raise ClaudeError(401, "invalid bearer token")
     if not request.headers.get("anthropic-version"):
-        raise ClaudeRefusal(400, "anthropic-version: header is required")
+        raise ClaudeError(400, "anthropic-version: header is required")
 
 
-def _asked(raw: bytes, content_type: str) -> Asked:
+def _parse(raw: bytes, content_type: str) -> Asked:
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise ClaudeRefusal(400, "Content-Type: send application/json")
+        raise ClaudeError(400, "Content-Type: send application/json")
     try:
         body = json.loads(raw)
-        json.dumps(body, ensure_ascii=False).encode()  # half a character is no text
+        json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates
     except (ValueError, RecursionError):
-        raise ClaudeRefusal(400, "The request body is not valid JSON") from None
+        raise ClaudeError(400, "The request body is not valid JSON") from None
     model = check_request(body)
     wanted = (body.get("output_config") or {}).get("format") or {}
     user = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
@@ -134,7 +134,7 @@ def tokens_of(text: str) -> int:
 
 
 def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
-    """Token counts as the API splits them: the prefix up to the last breakpoint of the system prompt is cached."""
+    """Return token counts; the prefix up to the last breakpoint of the system prompt is cached."""
     schema_tokens = tokens_of(json.dumps(asked.schema)) if asked.schema else 0
     conversation = sum(tokens_of(text_of(message["content"])) for message in asked.body["messages"])
     system = asked.body.get("system")
@@ -143,7 +143,7 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
     prefix = text_of(blocks[: marked[-1] + 1]) if marked else ""
     size = tokens_of(prefix)
     written = read = 0
-    if size >= LEAST_CACHED:
+    if size >= MIN_CACHED_TOKENS:
         wanted = json.dumps(asked.schema, sort_keys=True)  # another schema is another prefix
         key = hashlib.sha256(f"{asked.model.id}\n{wanted}\n{prefix}".encode()).hexdigest()
         read = size if key in cached else 0
@@ -161,7 +161,7 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
 
 
 def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> dict[str, Any]:
-    """A thinking block comes first, as it may: whoever takes the first block for the reply is found out."""
+    """Return a message that begins with a thinking block, to find clients that take the first block for the reply."""
     most = asked.body["max_tokens"]
     cut = usage["output_tokens"] > most
     shown = text[: most * CHARACTERS_PER_TOKEN] if cut else text

@@ -1,4 +1,4 @@
-"""What Claude's Messages API refuses. Pure: a request in, nothing or a `ClaudeRefusal` out.
+"""Validation of requests as in Claude's Messages API.
 
 https://platform.claude.com/docs/en/api/messages and .../build-with-claude/structured-outputs
 """
@@ -23,8 +23,8 @@ ERROR_TYPES: Mapping[int, str] = {
 
 
 @dataclass(eq=False)
-class ClaudeRefusal(Exception):
-    """An error answer."""
+class ClaudeError(Exception):
+    """An error response."""
 
     status: int
     message: str
@@ -83,31 +83,31 @@ OPTIONAL_KEYS = frozenset(
 )
 REQUIRED_KEYS = ("model", "max_tokens", "messages")
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max", None})
-MOST_BREAKPOINTS = 4
+MAX_BREAKPOINTS = 4
 
 
 def check_request(body: Any) -> Model:
-    """Refuse what the API refuses; the model otherwise. The product sends text only, and waits for the whole reply."""
+    """Return the model of a valid request. Raises `ClaudeError` for an invalid one, for tools and for streaming."""
     if not isinstance(body, dict):
-        raise ClaudeRefusal(400, "request body: Input should be an object")
+        raise ClaudeError(400, "request body: Input should be an object")
     for key in REQUIRED_KEYS:
         if key not in body:
-            raise ClaudeRefusal(400, f"{key}: Field required")
+            raise ClaudeError(400, f"{key}: Field required")
     for key in body:
         if key not in OPTIONAL_KEYS and key not in REQUIRED_KEYS:
-            raise ClaudeRefusal(400, f"{key}: Extra inputs are not permitted")
+            raise ClaudeError(400, f"{key}: Extra inputs are not permitted")
     model = MODELS.get(body["model"]) if isinstance(body["model"], str) else None
     if model is None or model.lifecycle == "retired":
-        raise ClaudeRefusal(404, f"model: {body['model']}")
+        raise ClaudeError(404, f"model: {body['model']}")
     _check_max_tokens(body["max_tokens"], model)
     if body.get("stream"):
-        raise ClaudeRefusal(400, "stream: the sandbox answers whole messages only")
+        raise ClaudeError(400, "stream: the sandbox answers whole messages only")
     if body.get("tools") or body.get("tool_choice"):
-        raise ClaudeRefusal(400, "tools: the sandbox knows no tools, since the product gives Claude none")
+        raise ClaudeError(400, "tools: the sandbox knows no tools, since the product gives Claude none")
     blocks = _check_system(body.get("system"), "system") + _check_messages(body["messages"])
     breakpoints = sum(1 for block in blocks if block.get("cache_control") is not None)
-    if breakpoints + (body.get("cache_control") is not None) > MOST_BREAKPOINTS:
-        raise ClaudeRefusal(400, f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided.")
+    if breakpoints + (body.get("cache_control") is not None) > MAX_BREAKPOINTS:
+        raise ClaudeError(400, f"A maximum of {MAX_BREAKPOINTS} blocks with cache_control may be provided.")
     _check_cache_control(body.get("cache_control"), "cache_control")
     _check_output_config(body.get("output_config"))
     return model
@@ -115,11 +115,11 @@ def check_request(body: Any) -> Model:
 
 def _check_max_tokens(value: object, model: Model) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ClaudeRefusal(400, "max_tokens: Input should be a valid integer")
+        raise ClaudeError(400, "max_tokens: Input should be a valid integer")
     if value < 1:
-        raise ClaudeRefusal(400, "max_tokens: Input should be greater than or equal to 1")
+        raise ClaudeError(400, "max_tokens: Input should be greater than or equal to 1")
     if value > model.max_tokens:
-        raise ClaudeRefusal(
+        raise ClaudeError(
             400,
             f"max_tokens: {value} > {model.max_tokens}, which is the maximum allowed number of output tokens for "
             f"{model.id}",
@@ -128,19 +128,19 @@ def _check_max_tokens(value: object, model: Model) -> None:
 
 def _check_messages(messages: object) -> list[dict[str, Any]]:
     if not isinstance(messages, list) or not messages:
-        raise ClaudeRefusal(400, "messages: at least one message is required")
+        raise ClaudeError(400, "messages: at least one message is required")
     blocks: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
         where = f"messages.{index}"
         if not isinstance(message, dict) or set(message) != {"role", "content"}:
-            raise ClaudeRefusal(400, f"{where}: a message has exactly a role and a content")
+            raise ClaudeError(400, f"{where}: a message has exactly a role and a content")
         if message["role"] not in {"user", "assistant"}:
-            raise ClaudeRefusal(400, f"{where}.role: Input should be 'user' or 'assistant'")
+            raise ClaudeError(400, f"{where}.role: Input should be 'user' or 'assistant'")
         blocks += _check_text(message["content"], f"{where}.content")
     if messages[0]["role"] != "user":
-        raise ClaudeRefusal(400, 'messages: first message must use the "user" role')
+        raise ClaudeError(400, 'messages: first message must use the "user" role')
     if messages[-1]["role"] != "user":
-        raise ClaudeRefusal(
+        raise ClaudeError(
             400, "This model does not support assistant message prefill. The conversation must end with a user message."
         )
     return blocks
@@ -151,21 +151,21 @@ def _check_system(system: object, where: str) -> list[dict[str, Any]]:
 
 
 def _check_text(content: object, where: str) -> list[dict[str, Any]]:
-    """A string, or text blocks, none of them empty."""
+    """Check a string or a list of text blocks, none of them empty; return the blocks."""
     if isinstance(content, str):
         if not content.strip():
-            raise ClaudeRefusal(400, f"{where}: text content blocks must contain non-whitespace text")
+            raise ClaudeError(400, f"{where}: text content blocks must contain non-whitespace text")
         return []
     if not isinstance(content, list) or not content:
-        raise ClaudeRefusal(400, f"{where}: Input should be a string or a list of content blocks")
+        raise ClaudeError(400, f"{where}: Input should be a string or a list of content blocks")
     for index, block in enumerate(content):
         at = f"{where}.{index}"
         if not isinstance(block, dict) or block.get("type") != "text" or not isinstance(block.get("text"), str):
-            raise ClaudeRefusal(400, f"{at}: the sandbox reads text blocks only")
+            raise ClaudeError(400, f"{at}: the sandbox reads text blocks only")
         for key in block.keys() - {"type", "text", "cache_control", "citations"}:
-            raise ClaudeRefusal(400, f"{at}.text.{key}: Extra inputs are not permitted")
+            raise ClaudeError(400, f"{at}.text.{key}: Extra inputs are not permitted")
         if not block["text"].strip():
-            raise ClaudeRefusal(400, f"{at}: text content blocks must contain non-whitespace text")
+            raise ClaudeError(400, f"{at}: text content blocks must contain non-whitespace text")
         _check_cache_control(block.get("cache_control"), f"{at}.cache_control")
     return content
 
@@ -174,27 +174,27 @@ def _check_cache_control(value: object, where: str) -> None:
     if value is None:
         return
     if not isinstance(value, dict) or value.get("type") != "ephemeral" or value.get("ttl", "5m") not in {"5m", "1h"}:
-        raise ClaudeRefusal(400, f"{where}: Input should be {{'type': 'ephemeral'}}, with a ttl of '5m' or '1h'")
+        raise ClaudeError(400, f"{where}: Input should be {{'type': 'ephemeral'}}, with a ttl of '5m' or '1h'")
 
 
 def _check_output_config(config: object) -> None:
     if config is None:
         return
     if not isinstance(config, dict):
-        raise ClaudeRefusal(400, "output_config: Input should be an object")
+        raise ClaudeError(400, "output_config: Input should be an object")
     for key in config.keys() - {"effort", "format"}:
-        raise ClaudeRefusal(400, f"output_config.{key}: Extra inputs are not permitted")
+        raise ClaudeError(400, f"output_config.{key}: Extra inputs are not permitted")
     if config.get("effort") not in EFFORTS:
-        raise ClaudeRefusal(400, "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'")
+        raise ClaudeError(400, "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'")
     wanted = config.get("format")
     if wanted is None:
         return
     if not isinstance(wanted, dict) or set(wanted) != {"type", "schema"} or wanted["type"] != "json_schema":
-        raise ClaudeRefusal(400, "output_config.format: Input should be {'type': 'json_schema', 'schema': ...}")
+        raise ClaudeError(400, "output_config.format: Input should be {'type': 'json_schema', 'schema': ...}")
     check_schema(wanted["schema"])
 
 
-# --- the dialect of JSON Schema --------------------------------------------------------------------------------------
+# --- the supported JSON Schema ---------------------------------------------------------------------------------------
 
 KEYWORDS: Mapping[str, frozenset[str]] = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
@@ -210,9 +210,9 @@ FORMATS = frozenset(["date-time", "time", "date", "duration", "email", "hostname
 
 
 def check_schema(schema: object) -> None:
-    """Refuse keywords outside the dialect, objects that are not closed, and schemas that contain themselves."""
+    """Raise `ClaudeError` for unsupported keywords, objects with additional properties, and recursive schemas."""
     if not isinstance(schema, dict):
-        raise ClaudeRefusal(400, "output_config.format.schema: Input should be an object")
+        raise ClaudeError(400, "output_config.format.schema: Input should be an object")
     _check_node(schema, schema, "", ())
 
 
@@ -285,5 +285,5 @@ def _check_enum(node: dict[str, Any], where: str) -> None:
         raise _bad(where, "'enum' takes strings, numbers, booleans and null")
 
 
-def _bad(where: str, problem: str) -> ClaudeRefusal:
-    return ClaudeRefusal(400, f"output_config.format.schema{where}: {problem}")
+def _bad(where: str, problem: str) -> ClaudeError:
+    return ClaudeError(400, f"output_config.format.schema{where}: {problem}")

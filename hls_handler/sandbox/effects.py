@@ -1,7 +1,7 @@
-"""What a comment would set off on GitHub: people it notifies, issues it closes, images it loads, bots it commands.
+"""Effects that a comment would have on GitHub: notifications, closed issues, loaded images, commands of bots.
 
-Judged as GitHub does, on the rendered Markdown: what stands in code or in a link's text neither notifies nor closes, an
-entity or a backslash before a character changes nothing, and HTML comments are not shown.
+As at GitHub they follow from the rendered Markdown: code and link texts neither notify nor close, entities and
+backslashes before a character make no difference, and HTML comments are invisible.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ MENTION = re.compile(r"(?<![\w`/@.-])@([A-Za-z0-9](?:[A-Za-z0-9-]{0,38})(?:/[A-Z
 ISSUE = r"(?:[\w.-]+/[\w.-]+)?#\d+|GH-\d+|https?://[^\s/]+/[\w.-]+/[\w.-]+/(?:issues|pull)/\d+"
 CLOSE = re.compile(rf"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+({ISSUE})\b", re.IGNORECASE)
 REFERENCE = re.compile(rf"(?<![\w/#&])({ISSUE})\b", re.IGNORECASE)
-COMMAND = re.compile(r"^/([A-Za-z][\w-]*)(?![\w./-])", re.MULTILINE)  # bots read the source, code or not
+COMMAND = re.compile(r"^/([A-Za-z][\w-]*)(?![\w./-])", re.MULTILINE)  # bots read the source, including code
 TAG = re.compile(r"<([A-Za-z][A-Za-z0-9-]*)")
 TAGS = re.compile(r"<(code|pre|a)\b.*?(?:</\1>|\Z)|<[^>]*>", re.DOTALL | re.IGNORECASE)
 HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
-READING = {"html": True, "maxNesting": 100}
-"""By itself the parser gives up 20 levels in, ten lists in each other, and does not read what stands there."""
+PARSER_OPTIONS = {"html": True, "maxNesting": 100}
+"""By default the parser ignores text that is nested more than 20 levels deep (ten nested lists)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
     notifies: tuple[str, ...] = ()  # logins and teams, without @
-    closes: tuple[str, ...] = ()  # "#12", "owner/repo#12", or an address
-    references: tuple[str, ...] = ()  # issues that would show "mentioned this", those it closes included
-    images: tuple[str, ...] = ()  # addresses that would be fetched
-    html: tuple[str, ...] = ()  # names of raw HTML tags that would reach the page, those GitHub allows included
+    closes: tuple[str, ...] = ()  # "#12", "owner/repo#12", or a URL
+    references: tuple[str, ...] = ()  # issues that would show "mentioned this", including the closed ones
+    images: tuple[str, ...] = ()  # URLs of images
+    html: tuple[str, ...] = ()  # names of raw HTML tags, including those that GitHub allows
     commands: tuple[str, ...] = ()  # "/lgtm" at the start of a line of the source
 
 
 def effects_of(body: str) -> Effects:
-    """Everything that a comment with this Markdown would set off."""
-    tokens = MarkdownIt("commonmark", READING).enable(["table", "strikethrough"]).parse(body)
+    """Return the effects of a comment with this Markdown."""
+    tokens = MarkdownIt("commonmark", PARSER_OPTIONS).enable(["table", "strikethrough"]).parse(body)
     notifies: list[str] = []
     closes: list[str] = []
     references: list[str] = []
@@ -62,17 +62,17 @@ def effects_of(body: str) -> Effects:
             closes += CLOSE.findall(line)
             references += REFERENCE.findall(line)
     return Effects(
-        notifies=_once(notifies),
-        closes=_once(closes),
-        references=_once(references),
-        images=_once(images),
-        html=_once([name.lower() for name in html]),
-        commands=_once([f"/{name}" for name in COMMAND.findall(body)]),
+        notifies=_unique(notifies),
+        closes=_unique(closes),
+        references=_unique(references),
+        images=_unique(images),
+        html=_unique([name.lower() for name in html]),
+        commands=_unique([f"/{name}" for name in COMMAND.findall(body)]),
     )
 
 
 def _texts(children: list[Token]) -> Iterator[str]:
-    """Each run of text that stands neither in code nor in a link: GitHub looks for mentions run by run."""
+    """Yield each text node outside code and links: GitHub searches mentions in single nodes."""
     depth = 0
     for child in children:
         depth += child.nesting if child.type in {"link_open", "link_close"} else 0
@@ -81,7 +81,7 @@ def _texts(children: list[Token]) -> Iterator[str]:
 
 
 def _lines(children: list[Token]) -> Iterator[str]:
-    """The same text with emphasis taken away, cut where code, HTML or a link stands; a bare address stays in."""
+    """Yield the text without emphasis, split at code, HTML and links; bare URLs are kept."""
     line = ""
     named_link = False
     for child in children:
@@ -99,5 +99,5 @@ def _lines(children: list[Token]) -> Iterator[str]:
     yield line
 
 
-def _once(found: list[str]) -> tuple[str, ...]:
+def _unique(found: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))

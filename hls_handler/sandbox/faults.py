@@ -1,27 +1,28 @@
-"""Faults: how the stand-ins can be told to fail, for which requests, and how often."""
+"""Fault injection: how the stand-ins fail, for which requests, and how often."""
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 StandIn = Literal["github", "claude"]
 
 Effect = Literal[
-    "status",  # answer `status` with `headers` and `body`; the request has no effect
+    "status",  # respond with `status`, `headers` and `body`; the request has no effect
     "drop",  # close the connection; the request has no effect
-    "drop_after",  # do what was asked, then close the connection without an answer
-    "hang",  # never answer; the request has no effect
-    "hang_after",  # do what was asked, then never answer
-    "slow",  # answer as usual, `seconds` later
-    "garbage",  # do what was asked, then answer 200 with broken JSON
+    "drop_after",  # process the request, then close the connection without a response
+    "hang",  # never respond; the request has no effect
+    "hang_after",  # process the request, then never respond
+    "slow",  # process the request after `seconds`
+    "garbage",  # process the request, then respond 200 with invalid JSON
     "truncated",  # Claude: the reply ends at max_tokens, in the middle
     "refusal",  # Claude: a refusal, without text
-    "wrong_schema",  # Claude: JSON, but not what was asked for
+    "wrong_schema",  # Claude: JSON that does not match the schema
     "empty",  # Claude: end_turn without a text block
     "paused",  # Claude: pause_turn
 ]
@@ -39,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """One rule. It takes the requests that fit, after letting `skip` of them pass, `times` times (None: for ever)."""
+    """One rule: of the requests that match, skip the first `skip`, then fail the next `times` (None: all)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +55,7 @@ class Fault(BaseModel):
     body: str = ""  # of `status`; a stand-in's own error document if empty
     seconds: float = Field(0.0, ge=0, le=3600)
 
-    def fits(self, stand_in: StandIn, method: str, path: str) -> bool:
+    def matches(self, stand_in: StandIn, method: str, path: str) -> bool:
         return (
             self.stand_in in {None, stand_in}
             and re.fullmatch(self.method, method) is not None
@@ -63,11 +64,11 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The rules in force, oldest first; the first that fits takes the request."""
+    """The active rules, oldest first; the first that matches applies."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rules: list[tuple[Fault, int]] = []  # with the number of requests that fitted so far
+        self._rules: list[tuple[Fault, int]] = []  # with the number of requests that matched so far
 
     def add(self, fault: Fault) -> None:
         with self._lock:
@@ -79,18 +80,40 @@ class Faults:
 
     @property
     def rules(self) -> tuple[tuple[Fault, int], ...]:
-        """Every rule with how many requests it took; used-up ones stay until `clear`."""
+        """Every rule with the number of requests that it failed; exhausted rules stay until `clear`."""
         with self._lock:
-            return tuple((fault, max(0, fitted - fault.skip)) for fault, fitted in self._rules)
+            return tuple((fault, max(0, matched - fault.skip)) for fault, matched in self._rules)
 
     def take(self, stand_in: StandIn, method: str, path: str) -> Fault | None:
-        """The fault that this request meets, counted; None if it meets none."""
+        """Return the fault for this request, if there is one, and count the request."""
         with self._lock:
-            for index, (fault, fitted) in enumerate(self._rules):
-                used_up = fault.times is not None and fitted >= fault.skip + fault.times
-                if used_up or not fault.fits(stand_in, method, path):
+            for index, (fault, matched) in enumerate(self._rules):
+                exhausted = fault.times is not None and matched >= fault.skip + fault.times
+                if exhausted or not fault.matches(stand_in, method, path):
                     continue
-                self._rules[index] = (fault, fitted + 1)
-                if fitted >= fault.skip:
+                self._rules[index] = (fault, matched + 1)
+                if matched >= fault.skip:
                     return fault
             return None
+
+
+REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wrong_schema", "empty", "paused"})
+
+
+def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of Claude with the fault `effect`; its token usage is unchanged."""
+    text = next((block["text"] for block in message.get("content", []) if block["type"] == "text"), "")
+    if effect == "truncated":
+        return {**message, "content": [_text(text[: len(text) // 2])], "stop_reason": "max_tokens"}
+    if effect == "refusal":
+        details = {"type": "refusal", "category": None, "explanation": "Refusal injected by the sandbox."}
+        return {**message, "content": [], "stop_reason": "refusal", "stop_details": details}
+    if effect == "wrong_schema":
+        return {**message, "content": [_text(json.dumps({"unexpected": "this does not match the schema"}))]}
+    if effect == "empty":
+        return {**message, "content": []}
+    return {**message, "stop_reason": "pause_turn"}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text, "citations": None}

@@ -1,20 +1,22 @@
-"""The calls of GitHub's REST API that the product uses, answered from the state. https://docs.github.com/en/rest"""
+"""Endpoints of GitHub's REST API for accounts, issues, pull requests, comments and labels.
+
+https://docs.github.com/en/rest
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hls_handler.sandbox import repository_calls, shapes, validation
-from hls_handler.sandbox.call import Answer, Call, home_of, moved
+from hls_handler.sandbox import github_request, repository_calls, shapes
+from hls_handler.sandbox.github_request import Answer, Call, GitHubError, moved, repository_of
+from hls_handler.sandbox.objects import Comment, Document, Repository, Review, Thread
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.validation import Refusal
-from hls_handler.sandbox.world import Comment, Document, Repository, Review, Thread
 
-MOST_FILES = 3000
+MAX_FILES = 3000
 LOCKED = "https://docs.github.com/articles/locking-conversations/"
 
 
-# --- who and where ---------------------------------------------------------------------------------------------------
+# --- accounts and repositories ---------------------------------------------------------------------------------------
 
 
 def user(call: Call) -> Answer:
@@ -22,42 +24,42 @@ def user(call: Call) -> Answer:
 
 
 def repository(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     return Answer(shapes.repository(home, call.state.permission(home.full_name, call.state.me.login)))
 
 
 def collaborator_permission(call: Call) -> Answer:
-    home, login = home_of(call), call.path["user"]
+    home, login = repository_of(call), call.path["user"]
     permission = call.state.permission(home.full_name, login)
     if permission is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     who = call.state.world.accounts[login.lower()]
     role = {"permission": permission, "role_name": permission}
     return Answer({**role, "user": {**shapes.account(who), "role_name": permission}})
 
 
-# --- threads ---------------------------------------------------------------------------------------------------------
+# --- issues and pull requests ----------------------------------------------------------------------------------------
 
 
 def issue(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     return Answer(shapes.issue(_thread(call, home), home))
 
 
 def pull_request(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     return Answer(shapes.pull_request(_pull(call, home), home))
 
 
 def pull_request_files(call: Call) -> Answer:
-    return Answer([*_pull(call, home_of(call)).files[:MOST_FILES]], listed=True)
+    return Answer([*_pull(call, repository_of(call)).files[:MAX_FILES]], listed=True)
 
 
 def pull_requests(call: Call) -> Answer:
-    """Open ones unless `state` says otherwise; `head` is "owner:branch", anything else is passed over."""
-    home, state, head = home_of(call), call.query.get("state", "open"), call.query.get("head", "")
+    """Filter by `state` (default: open) and by `head` ("owner:branch"); another form of `head` is ignored."""
+    home, state, head = repository_of(call), call.query.get("state", "open"), call.query.get("head", "")
     if state not in {"open", "closed", "all"}:
-        raise validation.failed("PullRequest", "invalid", "state")
+        raise github_request.failed("PullRequest", "invalid", "state")
     found = [pull for pull in _pulls(call.state, home) if state in {"all", pull.state}]
     if ":" in head:
         found = [pull for pull in found if (pull.document.get("head") or {}).get("label") == head]
@@ -65,24 +67,24 @@ def pull_requests(call: Call) -> Answer:
 
 
 def commit_pulls(call: Call) -> Answer:
-    """Pull requests of a commit in this repository: [] for a commit that only a fork has."""
-    home, sha = home_of(call), call.path["sha"]
+    """Return the pull requests of a commit in this repository; none for a commit of a fork."""
+    home, sha = repository_of(call), call.path["sha"]
     found = [pull for pull in _pulls(call.state, home) if pull.head_sha == sha and _head_home(pull) == home.full_name]
     return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)
 
 
 def thread_events(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     thread = _thread(call, home)
-    told = [event for event in thread.events if event.happening not in shapes.NO_EVENTS]
-    return Answer([shapes.event(thread, event, home) for event in told], listed=True)
+    listed = [event for event in thread.events if event.happening not in shapes.UNLISTED_EVENTS]
+    return Answer([shapes.event(thread, event, home) for event in listed], listed=True)
 
 
 # --- reviews ---------------------------------------------------------------------------------------------------------
 
 
 def reviews(call: Call) -> Answer:
-    pull = _pull(call, home_of(call))
+    pull = _pull(call, repository_of(call))
     documents = [
         shapes.review(pull, one, call.state.association(pull.repository, one.author.login)) for one in pull.reviews
     ]
@@ -99,33 +101,33 @@ def review_comments(call: Call) -> Answer:
 
 
 def comments(call: Call) -> Answer:
-    thread = _thread(call, home_of(call))
+    thread = _thread(call, repository_of(call))
     return Answer([_shown(call.state, thread, comment) for comment in thread.comments], listed=True)
 
 
 def create_comment(call: Call) -> Answer:
     home = _writable(call)
     thread = _thread(call, home)
-    body = validation.comment_body(call.body)
+    body = github_request.comment_body(call.body)
     if thread.locked:
-        raise Refusal(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
+        raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
     made = call.state.create_comment(thread, body)
     document = _shown(call.state, thread, made)
     return Answer(document, status=201, headers={"Location": document["url"]})
 
 
 def comment(call: Call) -> Answer:
-    return Answer(_shown(call.state, *_comment(call, home_of(call))))
+    return Answer(_shown(call.state, *_comment(call, repository_of(call))))
 
 
 def edit_comment(call: Call) -> Answer:
     home = _writable(call)
     thread, known = _comment(call, home)
-    body = validation.comment_body(call.body)
+    body = github_request.comment_body(call.body)
     if thread.locked:
-        raise Refusal(403, "Unable to update comment because issue is locked.", documentation_url=LOCKED)
+        raise GitHubError(403, "Unable to update comment because issue is locked.", documentation_url=LOCKED)
     if known.author.id != call.state.me.id:
-        raise Refusal(403, "Must have admin rights to Repository.", headers=_accepted(call))
+        raise GitHubError(403, "Must have admin rights to Repository.", headers=_accepted(call))
     return Answer(_shown(call.state, thread, call.state.edit_comment(thread, known, body)))
 
 
@@ -133,31 +135,31 @@ def edit_comment(call: Call) -> Answer:
 
 
 def repository_labels(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     return Answer([shapes.label(home.full_name, label) for label in home.labels.values()], listed=True)
 
 
 def repository_label(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     label = home.labels.get(call.path["name"].lower())
     if label is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     return Answer(shapes.label(home.full_name, label))
 
 
 def create_label(call: Call) -> Answer:
     home = _writable(call)
     _must_push(call, home)
-    name, color, description = validation.new_label(call.body)
+    name, color, description = github_request.new_label(call.body)
     if name.lower() in home.labels:
-        raise validation.failed("Label", "already_exists", "name")
+        raise github_request.failed("Label", "already_exists", "name")
     labelled = call.state.create_label(home.full_name, name, color, description)
     document = shapes.label(home.full_name, labelled.labels[name.lower()])
     return Answer(document, status=201, headers={"Location": document["url"]})
 
 
 def thread_labels(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     return Answer(shapes.thread_labels(_thread(call, home), home), listed=True)
 
 
@@ -165,10 +167,10 @@ def add_labels(call: Call) -> Answer:
     home = _writable(call)
     _must_push(call, home)
     thread = _thread(call, home)
-    names = validation.label_names(call.body)
-    validation.too_many_labels([*thread.labels, *names])
+    names = github_request.label_names(call.body)
+    github_request.check_label_count([*thread.labels, *names])
     labelled = call.state.add_labels(thread, names)
-    return Answer(shapes.thread_labels(labelled, home_of(call)))
+    return Answer(shapes.thread_labels(labelled, repository_of(call)))
 
 
 def remove_label(call: Call) -> Answer:
@@ -177,23 +179,23 @@ def remove_label(call: Call) -> Answer:
     thread = _thread(call, home)
     name = call.path["name"]
     if name.lower() not in {known.lower() for known in thread.labels}:
-        raise Refusal(404, "Label does not exist")
+        raise GitHubError(404, "Label does not exist")
     return Answer(shapes.thread_labels(call.state.remove_label(thread, name), home))
 
 
-# --- finding things, or refusing -------------------------------------------------------------------------------------
+# --- look-ups that raise `GitHubError` -------------------------------------------------------------------------------
 
 
 def _writable(call: Call) -> Repository:
-    home = home_of(call)
+    home = repository_of(call)
     if home.archived:
-        raise Refusal(403, "Repository was archived so is read-only.")
+        raise GitHubError(403, "Repository was archived so is read-only.")
     return home
 
 
 def _must_push(call: Call, home: Repository) -> None:
     if call.state.permission(home.full_name, call.state.me.login) not in {"admin", "write"}:
-        raise Refusal(403, "Resource not accessible by personal access token", headers=_accepted(call))
+        raise GitHubError(403, "Resource not accessible by personal access token", headers=_accepted(call))
 
 
 def _accepted(call: Call) -> Mapping[str, str]:
@@ -203,9 +205,9 @@ def _accepted(call: Call) -> Mapping[str, str]:
 def _thread(call: Call, home: Repository) -> Thread:
     thread = call.state.thread(home.full_name, int(call.path["number"]))
     if thread is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     if thread.gone == "deleted":
-        raise Refusal(410, "This issue was deleted")
+        raise GitHubError(410, "This issue was deleted")
     if thread.gone == "transferred":
         raise moved(call, thread.moved_to or shapes.API)
     return thread
@@ -214,7 +216,7 @@ def _thread(call: Call, home: Repository) -> Thread:
 def _pull(call: Call, home: Repository) -> Thread:
     thread = _thread(call, home)
     if thread.kind != "pull":
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     return thread
 
 
@@ -231,15 +233,15 @@ def _head_home(pull: Thread) -> str | None:
 def _comment(call: Call, home: Repository) -> tuple[Thread, Comment]:
     found = call.state.find_comment(home.full_name, int(call.path["id"]))
     if found is None or found[0].gone:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     return found
 
 
 def _review(call: Call) -> tuple[Thread, Review]:
-    pull = _pull(call, home_of(call))
+    pull = _pull(call, repository_of(call))
     found = pull.review(int(call.path["review"]))
     if found is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     return pull, found
 
 
@@ -274,4 +276,4 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     *repository_calls.ROUTES,
     ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
 )
-"""Method, path, call, and the permissions that GitHub asks of a fine-grained token."""
+"""Method, path, endpoint, and the permissions that a fine-grained token needs."""

@@ -1,4 +1,4 @@
-"""Comments as GitHub would show them: Markdown to HTML that nobody's text can break out of."""
+"""Markdown to safe HTML, rendered as GitHub does."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 HARMLESS = re.compile(r"</?(?:details|summary|sub|sup|kbd|br)\s*/?>", re.IGNORECASE)
-"""Tags that GitHub lets through and that do nothing; without attributes only."""
+"""Harmless tags that GitHub allows; only without attributes."""
 
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 TASK = re.compile(r"^\[([ xX])\] ")
 
 
 class _Renderer(RendererHTML):
-    """GitHub's habits: no raw HTML but the harmless, no images fetched, diffs in colour, boxes for tasks."""
+    """Escapes HTML except harmless tags, loads no images, colours diffs, and renders task lists as boxes."""
 
     def html_block(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
         return _without_html(tokens[idx].content)
@@ -43,7 +43,7 @@ class _Renderer(RendererHTML):
         return self.renderToken(tokens, idx, options, env)
 
     def list_item_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """A box at the beginning of an item is drawn."""
+        """Render the checkbox of a task list item."""
         text = next((token for token in tokens[idx + 1 : idx + 3] if token.type == "inline"), None)
         first = text.children[0] if text is not None and text.children else None
         task = TASK.match(first.content) if first is not None and first.type == "text" else None
@@ -56,13 +56,13 @@ class _Renderer(RendererHTML):
 
 
 def rendered(body: str) -> str:
-    """Safe HTML."""
+    """Return safe HTML."""
     parser = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable(["table", "strikethrough"])
     return str(parser.render(body))
 
 
 def _without_html(raw: str) -> str:
-    """HTML comments are not shown, harmless tags stay, everything else is text."""
+    """Remove HTML comments, keep harmless tags, and escape everything else."""
     shown = COMMENT.sub("", raw)
     tags = HARMLESS.findall(shown)
     parts = [html.escape(part) for part in HARMLESS.split(shown)]
@@ -70,7 +70,7 @@ def _without_html(raw: str) -> str:
 
 
 def diff_lines(text: str) -> str:
-    """A diff with each line in its colour, as HTML."""
+    """Return a diff as HTML with a class for the colour of each line."""
     lines = text.removesuffix("\n").split("\n")
     return "\n".join(f"<span{_diff_class(line)}>{html.escape(line)}</span>" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Pages of the stand-in GitHub: threads, runs and releases as contributors see them. They load and run nothing."""
+"""Web pages of the stand-in GitHub about issues, pull requests, runs and releases; without scripts and images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,27 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.review import parse_patch
-from hls_handler.sandbox import repository_pages as runs
+from hls_handler.sandbox import repository_pages
 from hls_handler.sandbox.markdown import diff_lines, rendered
+from hls_handler.sandbox.objects import Account, Comment, Document, Label, Repository, Thread, ThreadEvent
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Account, Comment, Document, Label, Repository, Thread, ThreadEvent
 
 HERE = Path(__file__).parent
-TOGETHER = timedelta(minutes=1)
-"""Labels that one account changes within this time are told in one line, as GitHub does."""
+LABEL_GROUP_TIME = timedelta(minutes=1)
+"""Label changes of one account within this time are shown in one line, as at GitHub."""
 
-MOST_HUNK_LINES = 4
-"""So many lines of code stand above a comment on lines, as on GitHub."""
+MAX_HUNK_LINES = 4
+"""Lines of code above a review comment, as at GitHub."""
 
-NOTHING: Mapping[str, Any] = {"thread": None, "run": None, "release": None, "threads": (), "runs": (), "releases": ()}
-"""What a page does not show."""
+EMPTY_PAGE: Mapping[str, Any] = {
+    "thread": None,
+    "run": None,
+    "release": None,
+    "threads": (),
+    "runs": (),
+    "releases": (),
+}
+"""Template variables of a page without content."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -42,7 +49,7 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Entry:
-    """One line of a timeline: a comment, a review, or what happened."""
+    """An entry of a timeline: a comment, a review or an event."""
 
     when: datetime
     actor: Account
@@ -58,19 +65,21 @@ class Entry:
 
 
 def page_routes(state: State) -> list[Route]:
-    """The index, a page for each thread, run and release where github.com has it, and their style sheet."""
+    """Return the index, the pages of threads, runs and releases with the paths of github.com, and the style sheet."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
 
     def page(**shown: Any) -> Response:
-        text = environment.get_template("pages.html").render(me=state.me, **{**NOTHING, **shown})
+        text = environment.get_template("pages.html").render(me=state.me, **{**EMPTY_PAGE, **shown})
         return Response(text, headers=HEADERS, media_type="text/html")
 
     async def index(request: Request) -> Response:
         del request
         threads = [_row(thread, state) for thread in state.threads() if not thread.gone]
-        return page(threads=threads, runs=runs.run_rows(state), releases=runs.release_rows(state))
+        return page(
+            threads=threads, runs=repository_pages.run_rows(state), releases=repository_pages.release_rows(state)
+        )
 
     async def thread(request: Request) -> Response:
         path = request.path_params
@@ -86,7 +95,7 @@ def page_routes(state: State) -> list[Route]:
         found = state.run(f"{path['owner']}/{path['repo']}", path["run"])
         if found is None:
             return PlainTextResponse("There is no such run in the sandbox.", 404, headers=HEADERS)
-        return page(run=runs.run_shown(found))
+        return page(run=repository_pages.run_shown(found))
 
     async def job(request: Request) -> Response:
         path = request.path_params
@@ -97,7 +106,7 @@ def page_routes(state: State) -> list[Route]:
         tagged = [one for one in state.releases(f"{path['owner']}/{path['repo']}") if one.tag == path["tag"]]
         if not tagged:
             return PlainTextResponse("There is no such release in the sandbox.", 404, headers=HEADERS)
-        return page(release=runs.release_shown(tagged[0]))
+        return page(release=repository_pages.release_shown(tagged[0]))
 
     async def style(request: Request) -> Response:
         del request
@@ -121,7 +130,7 @@ def address(thread: Thread) -> str:
 
 
 def label_rules(state: State) -> str:
-    """A rule for each colour in use. Inline styles are forbidden to the pages, so colours are chosen by attribute."""
+    """Return a CSS rule for each label colour. The pages forbid inline styles, so an attribute selects the colour."""
     labels = [label for home in state.world.repositories.values() for label in home.labels.values()]
     rules = [
         f'.label[data-color="{color}"] {{ --tint: #{color}; --ink: {_ink(color)} }}'
@@ -132,7 +141,7 @@ def label_rules(state: State) -> str:
 
 
 def _ink(color: str) -> str:
-    """Black or white, whichever is read better on the colour."""
+    """Return black or white, whichever has more contrast to the colour."""
     red, green, blue = (int(color[at : at + 2], 16) for at in (0, 2, 4))
     return "#1f2328" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 140 else "#ffffff"
 
@@ -179,19 +188,19 @@ def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
 
 
 def _timeline(thread: Thread, home: Repository | None) -> Iterator[Entry]:
-    """Comments, reviews and happenings in order; label changes of one account that belong together in one line."""
-    history_update = [_review(event, thread) or _event(event, home) for event in thread.events]
-    entries = [*(_comment(comment) for comment in thread.comments), *history_update]
+    """Yield comments, reviews and events in order; label changes of one account within a minute are one entry."""
+    events = [_review(event, thread) or _event(event, home) for event in thread.events]
+    entries = [*(_comment(comment) for comment in thread.comments), *events]
     last: Entry | None = None
     for entry in sorted(entries, key=lambda entry: entry.when):
-        together = (
+        is_grouped = (
             last is not None
             and entry.labels
             and last.labels
             and (last.actor, last.says) == (entry.actor, entry.says)
-            and entry.when - last.when < TOGETHER
+            and entry.when - last.when < LABEL_GROUP_TIME
         )
-        if together and last is not None:
+        if is_grouped and last is not None:
             last.labels += entry.labels
             continue
         if last is not None:
@@ -209,11 +218,10 @@ def _comment(comment: Comment) -> Entry:
 
 
 def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
-    """The review that the event tells of, as it is now."""
-    told = [review for review in thread.reviews if event.happening == "reviewed" and event.detail == str(review.id)]
-    if not told:
+    """Return the current state of the review that the event refers to."""
+    review = next((one for one in thread.reviews if event.detail == str(one.id)), None)
+    if review is None or event.happening != "reviewed":
         return None
-    review = told[0]
     says = {
         "approved": "approved these changes",
         "changes_requested": "requested changes",
@@ -223,7 +231,7 @@ def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
         {
             "path": comment["path"],
             "place": _place(comment),
-            "lines": _patch("\n".join(comment["diff_hunk"].split("\n")[-MOST_HUNK_LINES:])),
+            "lines": _patch("\n".join(comment["diff_hunk"].split("\n")[-MAX_HUNK_LINES:])),
             "body": Markup(rendered(comment["body"])),
         }
         for comment in review.comments
@@ -234,7 +242,7 @@ def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
 
 
 def _place(comment: Document) -> str:
-    """ "line 12", or "removed line 32": as the comment says, or else where its hunk ends."""
+    """Return "line 12" or "removed line 32": the comment's line, else the last line of its hunk."""
     lines = [line for hunk in parse_patch(comment["diff_hunk"]).hunks for line in hunk.lines]
     last = lines[-1] if lines else None
     number = comment.get("line", comment.get("original_line", last.number if last else None))
@@ -244,7 +252,7 @@ def _place(comment: Document) -> str:
 
 
 def _event(event: ThreadEvent, home: Repository | None) -> Entry:
-    said = {
+    texts = {
         "labeled": "added",
         "unlabeled": "removed",
         "renamed": "changed the title, which was",
@@ -260,7 +268,7 @@ def _event(event: ThreadEvent, home: Repository | None) -> Entry:
     about_label = event.happening in {"labeled", "unlabeled"}
     labels = _labels((event.detail,), home) if about_label else []
     details = {"renamed": event.detail, "pushed": event.detail[:7]}
-    return Entry(event.at, event.actor, None, said[event.happening], labels, details.get(event.happening, ""))
+    return Entry(event.at, event.actor, None, texts[event.happening], labels, details.get(event.happening, ""))
 
 
 def _patch(patch: str | None) -> Markup | None:

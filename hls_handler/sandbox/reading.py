@@ -1,4 +1,4 @@
-"""Reads a request to Claude as its prompt lays it out: which text of strangers is title, body, file or patch."""
+"""Parse a request to Claude: which untrusted text of the prompt is title, body, file name, patch or log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
-TOLD = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
-"""Labels of what says most about an event, and of what says something where there is none of these."""
+FIELD_LABELS = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
+"""Labels of the most informative fields of an event, and of fields that are used if there is none of these."""
 BODY_WORDS = ("body", "description", "report", "text")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stranger's text, with what the prompt says before it."""
+    """An untrusted text with the prompt's words before it."""
 
     label: str  # the words before it in its line or the line above, in lower case
     text: str
@@ -44,42 +44,42 @@ class PatchOfFile:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a reviewer wrote: as a whole, or in a comment on lines."""
+    """A text of a reviewer: the review as a whole, or a review comment."""
 
-    comment: int | None  # the number that the prompt gives it
+    comment: int | None  # its number in the prompt; None for the review as a whole
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the stand-in understood. All of it may be empty: any request gets an answer."""
+    """The parsed request. Everything may be empty: any request gets a reply."""
 
     title: str
     body: str
     patches: tuple[PatchOfFile, ...]
     notes: tuple[Note, ...] = ()  # of a review
-    log: tuple[str, ...] | None = None  # numbered lines, without their numbers; None where no workflow is shown
+    log: tuple[str, ...] | None = None  # lines without their numbers; None if the prompt shows no workflow
     changed: tuple[str, ...] = ()  # paths of files that are listed without patches
-    commits: tuple[str, ...] | None = None  # messages; None where no release is shown
-    comment: str = ""  # that is to be answered
-    wants_to_start: bool = False  # whether it is a newcomer's
-    before: tuple[str, ...] = ()  # comments before it
-    event: str = ""  # "push", of an event that is shown field by field
-    told: tuple[str, ...] = ()  # what people wrote in its fields
+    commits: tuple[str, ...] | None = None  # messages; None if the prompt shows no release
+    comment: str = ""  # the comment to answer
+    wants_to_start: bool = False  # the comment is by a newcomer
+    before: tuple[str, ...] = ()  # earlier comments
+    event: str = ""  # "push", if the prompt shows the fields of an event
+    texts: tuple[str, ...] = ()  # texts of people in these fields
 
     @property
     def thread_words(self) -> str:
-        """All that was said on the thread before the comment."""
+        """The text of the conversation before the comment."""
         return "\n\n".join((self.body, *self.before))
 
     @property
     def words(self) -> str:
-        """Title and body in lower case, for keywords."""
+        """Title and body in lower case."""
         return f"{self.title}\n{self.body}".lower()
 
 
 def read_request(body: Mapping[str, Any]) -> Reading:
-    """Read the user messages of a checked request."""
+    """Parse the user messages of a valid request."""
     text = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
@@ -88,14 +88,14 @@ def read_request(body: Mapping[str, Any]) -> Reading:
     patched = [block for block in blocks if NUMBERED.search(block.text)]
     prose = [block for block in blocks if block not in patched]
     title = next((block for block in prose if "title" in block.label), None)
-    told = next((block for block in prose if any(word in block.label for word in BODY_WORDS)), None)
+    report = next((block for block in prose if any(word in block.label for word in BODY_WORDS)), None)
     if title is None:  # a prompt of another layout
         title = next((block for block in prose if "\n" not in block.text and len(block.text) < 300), None)
         others = [block for block in prose if block is not title]
-        told = told or max(others, key=lambda block: len(block.text), default=None)
+        report = report or max(others, key=lambda block: len(block.text), default=None)
     return Reading(
         title=title.text.strip() if title else first_line(text),
-        body=told.text if told else "",
+        body=report.text if report else "",
         patches=tuple(_patch(block, blocks, text) for block in patched),
         notes=tuple(_notes(text, blocks)),
         **_of_other_events(text, blocks),
@@ -103,7 +103,7 @@ def read_request(body: Mapping[str, Any]) -> Reading:
 
 
 def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
-    """What prompts about workflows, releases, comments and other events show."""
+    """Parse prompts about workflows, releases, comments and other events."""
     found: dict[str, Any] = {}
     logs = [block for block in blocks if LOG_LINE.search(block.text)]
     if logs or re.search(r"^Workflow: ", text, re.MULTILINE):
@@ -111,43 +111,43 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
         found["changed"] = tuple(_listed(text, blocks, "Files of the pull request:"))
     if re.search(r"^Release ", text, re.MULTILINE):
         found["commits"] = tuple(_after(text, blocks, "Commits since "))[1:]  # the first is the tag
-    found["before"] = tuple(_said(blocks, "comment before"))
-    found["comment"] = next(_said(blocks, "the comment"), "")
+    found["before"] = tuple(_authored(blocks, "comment before"))
+    found["comment"] = next(_authored(blocks, "the comment"), "")
     kinds = [block.text for block in blocks if block.label.startswith("the kind:")]
     found["wants_to_start"] = "how to start" in kinds or "The kind: how to start" in text
     event = EVENT.search(text)
     if event:
         found["event"] = event[1]
-        most, some = (tuple(block.text for block in blocks if told.search(block.label)) for told in TOLD)
-        found["told"] = most or some
+        first, second = (tuple(block.text for block in blocks if label.search(block.label)) for label in FIELD_LABELS)
+        found["texts"] = first or second
     return found
 
 
 def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """The blocks between a line that begins so and the last paragraph."""
+    """Return the blocks between a line that begins with `head` and the last paragraph."""
     begin = text.find(f"\n{head}")
     end = text.rfind("\n\n")
     return (block.text for block in blocks if begin >= 0 and begin < block.start < end)
 
 
-def _said(blocks: list[Block], head: str) -> Iterator[str]:
-    """The blocks under a line such as "The comment, by somebody:"."""
+def _authored(blocks: list[Block], head: str) -> Iterator[str]:
+    """Return the blocks under a line such as "The comment, by somebody:"."""
     return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
 
 
 def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """The blocks that stand behind a hyphen under a line."""
+    """Return the blocks after hyphens below the line `head`."""
     begin = text.find(f"\n{head}")
     return (block.text for block in blocks if 0 <= begin < block.start and text[: block.start].endswith("\n- "))
 
 
 def log_lines(text: str) -> tuple[str, ...]:
-    """The lines of a numbered log, without their numbers."""
+    """Return the lines of a numbered log without their numbers."""
     return tuple(LOG_LINE.findall(text))
 
 
 def text_of(content: Any) -> str:
-    """The text of a message or of a system prompt, given as a string or as blocks."""
+    """Return the text of a message or of a system prompt, which is a string or a list of blocks."""
     if isinstance(content, str):
         return content
     return "\n".join(block["text"] for block in content or ())
@@ -158,14 +158,14 @@ def first_line(text: str) -> str:
 
 
 def _label(text: str, start: int) -> str:
-    """The words right before a block: in its line, or else in the last line with words above it."""
+    """Return the words before a block in its line, or else in the last line with words above it."""
     before = text[max(0, start - 300) : start]
     lines = [line for line in before.split("\n") if re.search(r"\w", line)]
     return lines[-1].strip().lower() if lines else ""
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    """The text of a review, and the last block of each paragraph that begins as a comment."""
+    """Yield the text of a review, and the last block of each paragraph that begins like a comment."""
     whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
     if whole is None:
         return
@@ -178,7 +178,7 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """The file is the first block of the paragraph before the patch, or else the last short one before it."""
+    """Return the patch; its path is the first block of its paragraph, or else the last one-line block before it."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
     near = [other for other in before if other.start > paragraph]

@@ -1,57 +1,59 @@
-"""The calls about workflows, releases and commits. https://docs.github.com/en/rest/actions, /releases, /commits"""
+"""Endpoints of GitHub's REST API for workflow runs, releases, commits and file contents.
+
+https://docs.github.com/en/rest/actions, /releases, /commits, /repos/contents
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from hls_handler.sandbox import repository_shapes as shapes
-from hls_handler.sandbox.call import Answer, Call, home_of
-from hls_handler.sandbox.validation import Refusal
-from hls_handler.sandbox.world import Attempt, Document, Repository, Run
+from hls_handler.sandbox.github_request import Answer, Call, GitHubError, repository_of
+from hls_handler.sandbox.objects import Attempt, Document, Repository, Run
 
-MOST_COMPARED = 250
+MAX_COMMITS = 250
 
 
 def run(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     found = _run(call, home)
     return Answer(shapes.run(found, found.last, home))
 
 
 def attempt(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     return Answer(shapes.run(*_attempt(call, home), home))
 
 
 def attempt_jobs(call: Call) -> Answer:
-    found, at = _attempt(call, home_of(call))
+    found, at = _attempt(call, repository_of(call))
     return Answer([shapes.job(found, one) for one in at.jobs], listed=True, inside="jobs")
 
 
 def job_logs(call: Call) -> Answer:
-    """302 to the file, 410 for one that has expired, 404 for a job that has not ended."""
-    home = home_of(call)
+    """Redirect to the file; 410 if it has expired, 404 if the job has not completed."""
+    home = repository_of(call)
     found = call.state.find_job(home.full_name, int(call.path["job"]))
     if found is None or found[2].conclusion is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     if found[2].log is None:
-        raise Refusal(410, "Server Error: The logs for this run have expired and are no longer available.")
+        raise GitHubError(410, "Server Error: The logs for this run have expired and are no longer available.")
     return Answer(None, status=302, file=f"logs/{home.full_name}/{found[2].id}")
 
 
 def releases(call: Call) -> Answer:
-    home = home_of(call)
+    home = repository_of(call)
     return Answer([shapes.release(one) for one in call.state.releases(home.full_name)], listed=True)
 
 
 def compare(call: Call) -> Answer:
-    """What the second has and the first lacks: the history is one line, and one behind the other has no more."""
-    home = home_of(call)
+    """Return the commits of head that base lacks; the history is linear."""
+    home = repository_of(call)
     world = call.state.world
     base, _, head = call.path["basehead"].partition("...")
     found = world.compared(home.full_name, base, head)
     if found is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
 
     def shown(one: Document) -> Document:
         return shapes.commit(home.full_name, one, world.accounts)
@@ -64,14 +66,14 @@ def compare(call: Call) -> Answer:
             merge_base=shown(found.merge_base),
             ahead=len(found.commits),
             behind=found.behind,
-            commits=[shown(one) for one in found.commits[:MOST_COMPARED]],
+            commits=[shown(one) for one in found.commits[:MAX_COMMITS]],
         )
     )
 
 
 def contents(call: Call) -> Answer:
-    """A file of a branch, or the folder with such files in it."""
-    home = home_of(call)
+    """Return a file of a branch, or the entries of a folder."""
+    home = repository_of(call)
     branch, path, world = call.query.get("ref") or home.default_branch, call.path["path"], call.state.world
     text = world.file_at(home.full_name, branch, path)
     if text is not None:
@@ -79,14 +81,14 @@ def contents(call: Call) -> Answer:
     start = f"{home.full_name.lower()}@{branch}:"
     inside = [key.removeprefix(start) for key in world.files if key.startswith(f"{start}{path}/")]
     if not inside:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     return Answer([shapes.content(home.full_name, branch, name, None) for name in inside])
 
 
 def _run(call: Call, home: Repository) -> Run:
     found = call.state.run(home.full_name, int(call.path["run"]))
     if found is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     return found
 
 
@@ -94,7 +96,7 @@ def _attempt(call: Call, home: Repository) -> tuple[Run, Attempt]:
     found = _run(call, home)
     at = found.attempt(int(call.path["attempt"]))
     if at is None:
-        raise Refusal(404, "Not Found")
+        raise GitHubError(404, "Not Found")
     return found, at
 
 
@@ -109,4 +111,4 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", "/repos/{owner}/{repo}/releases", releases, "contents=read"),
     ("GET", "/repos/{owner}/{repo}/compare/{basehead:path}", compare, "contents=read"),
 )
-"""As in `github_calls`."""
+"""See `github_calls.ROUTES`."""

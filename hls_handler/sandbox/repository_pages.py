@@ -1,4 +1,4 @@
-"""What the pages show of runs and releases: lists beside the threads, and a page for each where github.com has it."""
+"""Content of the web pages about workflow runs and releases."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from hls_handler.sandbox import told
 from hls_handler.sandbox.markdown import rendered
+from hls_handler.sandbox.objects import Attempt, Document, Job, Release, Run, read_account, read_count, read_text
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Attempt, Document, Job, Release, Run
 
-MOST = 20
-"""Runs and releases on the index."""
+MAX_ROWS = 20
+"""Runs, and releases, on the index page."""
 
-MOST_LOG = 100_000
-"""Characters of a log that a page shows: its end, where failures are told."""
+MAX_LOG_CHARACTERS = 100_000
+"""Of a longer log, a page shows the end, which contains the failure."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -33,66 +32,66 @@ def release_address(release: Release) -> str:
 
 
 def run_rows(state: State) -> list[dict[str, Any]]:
-    """The runs that were told of last."""
-    return [run_row(run) for run in state.runs()[:MOST]]
+    """Return the most recently changed runs."""
+    return [run_row(run) for run in state.runs()[:MAX_ROWS]]
 
 
 def release_rows(state: State) -> list[dict[str, Any]]:
     homes = sorted(home.full_name for home in state.world.repositories.values())
-    return [release_row(release) for name in homes for release in state.releases(name)][:MOST]
+    return [release_row(release) for name in homes for release in state.releases(name)][:MAX_ROWS]
 
 
 def run_row(run: Run) -> dict[str, Any]:
     document = run.last.document
     return {
         "repository": run.repository,
-        "workflow": told.text(document.get("name")) or "(without a name)",
-        "title": told.text(document.get("display_title")) or told.text(document.get("head_sha"))[:7],
-        "number": told.count(document.get("run_number")),
+        "workflow": read_text(document.get("name")) or "(without a name)",
+        "title": read_text(document.get("display_title")) or read_text(document.get("head_sha"))[:7],
+        "number": read_count(document.get("run_number")),
         "attempts": len(run.attempts),
-        "state": run.last.conclusion or told.text(document.get("status")) or "queued",
+        "state": run.last.conclusion or read_text(document.get("status")) or "queued",
         "branch": _branch(run.repository, document),
-        "head_sha": told.text(document.get("head_sha"))[:7],
-        "event": told.text(document.get("event")),
-        "actor": told.account(document.get("triggering_actor") or document.get("actor")),
+        "head_sha": read_text(document.get("head_sha"))[:7],
+        "event": read_text(document.get("event")),
+        "actor": read_account(document.get("triggering_actor") or document.get("actor")),
         "address": run_address(run),
     }
 
 
 def run_shown(run: Run) -> dict[str, Any]:
-    """The newest attempt first."""
+    """Return the content of a run's page, newest attempt first."""
     return {**run_row(run), "tries": [_attempt(attempt) for attempt in reversed(run.attempts)]}
 
 
 def _branch(repository: str, document: Document) -> str:
-    """ "main", or "octocat:main" in a fork."""
+    """Return "main", or "octocat:main" for a fork."""
     home = document.get("head_repository") or {}
-    branch = told.text(document.get("head_branch"))
+    branch = read_text(document.get("head_branch"))
     return (
-        branch if home.get("full_name") in {None, repository} else f"{told.account(home.get('owner')).login}:{branch}"
+        branch if home.get("full_name") in {None, repository} else f"{read_account(home.get('owner')).login}:{branch}"
     )
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
         "number": attempt.number,
-        "state": attempt.conclusion or told.text(attempt.document.get("status")) or "queued",
+        "state": attempt.conclusion or read_text(attempt.document.get("status")) or "queued",
         "jobs": [_job(job) for job in attempt.jobs],
     }
 
 
 def _job(job: Job) -> dict[str, Any]:
     log = None if job.log is None else COLOUR.sub("", job.log)
-    cut = log is not None and len(log) > MOST_LOG
+    cut = log is not None and len(log) > MAX_LOG_CHARACTERS
     return {
         "id": job.id,
         "name": job.name,
         "state": job.conclusion or "queued",
         "steps": [
-            {"name": told.text(step.get("name")), "state": told.text(step.get("conclusion")) or "queued"}
+            {"name": read_text(step.get("name")), "state": read_text(step.get("conclusion")) or "queued"}
             for step in job.document.get("steps") or ()
         ],
-        "log": log[-MOST_LOG:] if log is not None else None,
+        "log": log[-MAX_LOG_CHARACTERS:] if log is not None else None,
         "cut": cut,
     }
 
@@ -101,15 +100,15 @@ def release_row(release: Release) -> dict[str, Any]:
     document = release.document
     return {
         "repository": release.repository,
-        "title": told.text(document.get("name")) or release.tag,
+        "title": read_text(document.get("name")) or release.tag,
         "tag": release.tag,
         "state": "draft" if document.get("draft") else "pre-release" if document.get("prerelease") else "released",
-        "author": told.account(document.get("author")),
-        "day": told.text(document.get("published_at"))[:10],
+        "author": read_account(document.get("author")),
+        "day": read_text(document.get("published_at"))[:10],
         "address": release_address(release),
     }
 
 
 def release_shown(release: Release) -> dict[str, Any]:
-    body = told.text(release.document.get("body"))
+    body = read_text(release.document.get("body"))
     return {**release_row(release), "body": Markup(rendered(body)) if body.strip() else ""}

@@ -1,4 +1,4 @@
-"""REST objects about workflows, releases and commits, as `shapes` makes those about threads."""
+"""REST objects about workflow runs, file contents, releases and commits; see `shapes`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from hashlib import sha1
 from typing import Any
 
+from hls_handler.sandbox.objects import Account, Attempt, Document, Job, Release, Repository, Run
 from hls_handler.sandbox.shapes import API, WEB, account, node_id
-from hls_handler.sandbox.world import Account, Attempt, Document, Job, Release, Repository, Run
 
 
 def run(this: Run, attempt: Attempt, home: Repository) -> Document:
-    """What `GET actions/runs/{id}` and `.../attempts/{n}` answer: as it was told, in this repository."""
+    """Return the response of `GET actions/runs/{id}` and `.../attempts/{n}`."""
     url = f"{API}/repos/{this.repository}/actions/runs/{this.id}"
     return {
         **attempt.document,
@@ -28,7 +28,7 @@ def run(this: Run, attempt: Attempt, home: Repository) -> Document:
 
 
 def job(of: Run, this: Job) -> Document:
-    """An entry of `GET actions/runs/{id}/attempts/{n}/jobs`."""
+    """Return an entry of `GET actions/runs/{id}/attempts/{n}/jobs`."""
     url = f"{API}/repos/{of.repository}"
     return {
         "node_id": node_id("CheckRun", this.id),
@@ -46,11 +46,11 @@ def job(of: Run, this: Job) -> Document:
 
 
 def content(full_name: str, branch: str, path: str, text: str | None) -> Document:
-    """A file as `GET contents/{path}` answers it; without a text, as the listing of a folder has it."""
+    """Return a file as in `GET contents/{path}`; without `text`, as in the listing of a folder."""
     raw = (text or "").encode()
     sha = sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
     url = f"{API}/repos/{full_name}/contents/{path}?ref={branch}"
-    told = {"content": encodebytes(raw).decode(), "encoding": "base64"} if text is not None else {}
+    encoded = {"content": encodebytes(raw).decode(), "encoding": "base64"} if text is not None else {}
     return {
         "type": "file",
         "name": path.rpartition("/")[2],
@@ -62,12 +62,12 @@ def content(full_name: str, branch: str, path: str, text: str | None) -> Documen
         "git_url": f"{API}/repos/{full_name}/git/blobs/{sha}",
         "download_url": None,
         "_links": {"self": url},
-        **told,
+        **encoded,
     }
 
 
 def release(this: Release) -> Document:
-    """An entry of `GET releases`."""
+    """Return an entry of `GET releases`."""
     url = f"{API}/repos/{this.repository}/releases/{this.id}"
     return {
         "node_id": node_id("Release", this.id),
@@ -87,7 +87,7 @@ def release(this: Release) -> Document:
 
 
 def commit(repository: str, this: Document, accounts: Mapping[str, Account]) -> Document:
-    """An entry of a comparison."""
+    """Return an entry of a comparison."""
     url = f"{API}/repos/{repository}/commits/{this['sha']}"
     people = {role: _person(this.get(role), accounts) for role in ("author", "committer")}
     return {
@@ -111,7 +111,7 @@ def comparison(
     behind: int,
     commits: list[Document],
 ) -> Document:
-    """What `GET compare/{base}...{head}` answers; which files differ is not known here."""
+    """Return the response of `GET compare/{base}...{head}` without files."""
     web = f"{WEB}/{repository}/compare/{basehead}"
     return {
         "url": f"{API}/repos/{repository}/compare/{basehead}",
@@ -131,7 +131,7 @@ def comparison(
 
 
 def _person(who: Any, accounts: Mapping[str, Account]) -> Document | None:
-    """The account of a commit's author; an unknown login is a person's."""
+    """Return the account of a commit's author; an unknown login has the type User."""
     if not isinstance(who, Mapping) or not isinstance(who.get("login"), str):
         return None
     login = who["login"]

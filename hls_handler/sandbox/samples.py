@@ -1,4 +1,4 @@
-"""Facts about recorded events, gathered from the sandbox's state.
+"""Facts about recorded events, gathered from the sandbox's state, and template variables of comments about them.
 
 `python -m hls_handler.sandbox.samples` stores them for the check of prompts at every start (`work/library.py`).
 """
@@ -6,23 +6,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hls_handler.analysis import Reply
+from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Handler, PromptLimits
+from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
-from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.review import parse_numbered
+from hls_handler.sandbox.canned import canned_reply
+from hls_handler.sandbox.reader import SandboxReader
+from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
+from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
@@ -36,7 +42,7 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
     Before an event of the demo's story, the earlier events have happened.
     """
     state = State(begin=_before(sample.name))
-    state.plant(sample.event, sample.payload)
+    state.seed(sample.event, sample.payload)
     event = parse_event(sample.event, GUID, sample.body)
     return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)
 
@@ -48,7 +54,7 @@ def _before(name: str) -> World:
     if not earlier:
         return World()
     state = State(begin=_before(earlier[-1].name))
-    state.plant(earlier[-1].event, earlier[-1].payload)
+    state.seed(earlier[-1].event, earlier[-1].payload)
     return state.world
 
 
@@ -66,6 +72,50 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
             continue
         found[sample.name] = json.loads(facts_codec(handler).encode(facts, index=0, took_s=0.0).value)
     return found
+
+
+def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
+    """Yield the template variables of a comment about each recorded event that has a question for Claude.
+
+    Events of the demo come first. The replies are canned, of the type `kind`: the shipped type or that of a prompt.
+    """
+    handler = handler_for(event_name)
+    schema = request_schema(kind.model_json_schema())
+    for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):
+        try:
+            event, facts = facts_of(sample, handler, budget)
+        except HlsError:  # closed, locked, gone
+            continue
+        if handler.skip_reason(facts) is not None:
+            continue
+        name = f"{handler.family}/analyze"
+        variables = template_variables(event, handler, facts, prompt=name, dry_run=False)
+        reply = kind.model_validate(canned_reply(schema, _reading(variables)))
+        made = handler.comment_variables(facts, reply)
+        yield {**variables, **made, "analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a")}
+
+
+def _reading(variables: Mapping[str, Any]) -> Reading:
+    """Return what the stand-in Claude would read from a prompt with all variables."""
+    thread = variables.get("issue") or variables.get("pull_request")
+    review, release, comment = (variables.get(name) for name in ("review", "release", "comment"))
+    notes = [Note(None, review.body)] if review else []
+    return Reading(
+        title=thread.title if thread else "",
+        body=release.body if release else thread.body if thread else "",
+        patches=tuple(
+            PatchOfFile(file.path, tuple(line for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines))
+            for file in variables.get("files", ())
+        ),
+        notes=(*notes, *(Note(comment.number, comment.body) for comment in variables.get("comments", ()))),
+        log=log_lines("\n".join(step.text for step in variables["steps"])) if "steps" in variables else None,
+        changed=variables.get("changed", ()),
+        commits=tuple(commit.message for commit in variables["commits"]) if release else None,
+        comment=comment.body if comment else "",
+        wants_to_start=variables.get("asked") == "how to start",
+        before=tuple(earlier.body for earlier in variables.get("before", ())),
+        event="" if thread or release or "steps" in variables else str(variables["rule"].event),
+    )
 
 
 def write_facts(folder: Path = FACTS) -> None:

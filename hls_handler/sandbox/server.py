@@ -1,4 +1,4 @@
-"""The sandbox as one server on loopback: the stand-in GitHub and Claude, the pages, and the controls."""
+"""The sandbox as one server on loopback: the stand-in GitHub and Claude, web pages, and the control API."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hls_handler.errors import HlsError
 from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
-from hls_handler.sandbox.control import BadRequest, control_routes, refuse
+from hls_handler.sandbox.control import BadRequest, bad_request, control_routes
 from hls_handler.sandbox.faults import Faults
-from hls_handler.sandbox.front import DROP, Front
-from hls_handler.sandbox.github import error_of_status, github_app
+from hls_handler.sandbox.github import GitHubApi, LogStorage, error_of_status
+from hls_handler.sandbox.middleware import DROP, FaultMiddleware
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.pages import page_routes
-from hls_handler.sandbox.seen import SeenLog
+from hls_handler.sandbox.request_log import RequestLog
 from hls_handler.sandbox.state import BOT, State, now_utc
-from hls_handler.sandbox.storage import Storage
-from hls_handler.sandbox.world import Account
 
 HOST = "127.0.0.1"
-GITHUB_PREFIX = "/api/v3"  # as on a GitHub of one's own
+GITHUB_PREFIX = "/api/v3"  # as on GitHub Enterprise Server
 CLAUDE_PREFIX = "/claude"
 TOKEN = "sandbox-github-token"
 API_KEY = "sandbox-claude-key"
@@ -44,7 +43,7 @@ class SandboxDown(HlsError):
 
 
 class _Protocol(HttpToolsProtocol):
-    """Lets an answer be withheld: puts into the request's scope a function that closes the connection at once."""
+    """Adds a function to the request's scope that closes the connection without a response."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -52,10 +51,10 @@ class _Protocol(HttpToolsProtocol):
 
 
 class Sandbox:
-    """Runs from `start` (or `with`) to `stop`, in a thread of its own. Any number may live in one process.
+    """Runs from `start` (or `with`) to `stop` in its own thread. One process can run several.
 
-    `state_path` keeps the stand-in GitHub's state over restarts and kills. `me` is the account of the token; `answer`
-    takes the place of the canned replies; `rate_limit` is the number of requests an hour; `port` 0 takes a free one.
+    `state_path` is a file that stores the state of the stand-in GitHub. `me` is the account of the token, `answer`
+    replaces the canned replies, `rate_limit` is a number of requests per hour, and port 0 selects a free port.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Sandbox:
         self.token, self.api_key = token, api_key
         self.state = State(state_path, me=me, clock=clock)
         self.faults = Faults()
-        self.seen = SeenLog()
+        self.requests = RequestLog()
         self._answer, self._latency_s, self._rate_limit, self._clock = answer, latency_s, rate_limit, clock
         self._wanted_port = port
         self._port: int | None = None
@@ -82,8 +81,6 @@ class Sandbox:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
-
-    # --- where -------------------------------------------------------------------------------------------------------
 
     @property
     def page_url(self) -> str:
@@ -102,19 +99,17 @@ class Sandbox:
         """For `claude.base_url`."""
         return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
 
-    # --- life --------------------------------------------------------------------------------------------------------
-
     def start(self) -> Self:
-        """Listen, and return when requests are answered. Raises `SandboxDown` if the port is taken."""
+        """Start the server and return when it responds. Raises `SandboxDown` if the port is in use."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, self._wanted_port))
-            listener.listen(256)  # from here on a connection waits, and is not refused
+            listener.listen(256)  # from here on, a connection waits and is not refused
         except OSError as exc:
             listener.close()
             raise SandboxDown(f"{HOST}:{self._wanted_port} cannot be listened on: {exc.strerror}") from exc
-        self._port = self._wanted_port = int(listener.getsockname()[1])  # the same again after a stop
+        self._port = self._wanted_port = int(listener.getsockname()[1])  # the same port after a stop and a start
         started = threading.Event()
         config = uvicorn.Config(
             self._app(started),
@@ -137,7 +132,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """End hanging requests, close all connections and wait for the thread. The state stays readable."""
+        """End hanging requests, close all connections and wait for the thread. The state can still be read."""
         if self._server is None or self._thread is None:
             return
         if self._loop is not None and self._closing is not None:
@@ -159,14 +154,14 @@ class Sandbox:
         self._closing = closing
 
         @asynccontextmanager
-        async def life(app: Starlette) -> AsyncIterator[None]:
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
             del app
             self._loop = asyncio.get_running_loop()
             started.set()
             yield
 
-        storage = Storage(self.state, web_url=self.page_url[:-1], clock=self._clock)
-        github = github_app(
+        storage = LogStorage(self.state, web_url=self.page_url[:-1], clock=self._clock)
+        github = GitHubApi(
             self.state,
             token=self.token,
             api_url=self.github_url,
@@ -174,27 +169,30 @@ class Sandbox:
             storage=storage,
             rate_limit=self._rate_limit,
             clock=self._clock,
-        )
+        ).app()
         claude = claude_app(api_key=self.api_key, answer=self._answer, latency_s=self._latency_s)
         shared: dict[str, Any] = {
             "faults": self.faults,
-            "seen": self.seen,
+            "requests": self.requests,
             "clock": self._clock,
             "closing": closing,
         }
-        where = {"github_url": self.github_url, "claude_url": self.claude_url, "page_url": self.page_url}
+        urls = {"github_url": self.github_url, "claude_url": self.claude_url, "page_url": self.page_url}
         return Starlette(
             routes=[
                 Mount(
                     GITHUB_PREFIX,
-                    Front(github, "github", prefix=GITHUB_PREFIX, errors=error_of_status, **shared),
+                    FaultMiddleware(github, "github", prefix=GITHUB_PREFIX, errors=error_of_status, **shared),
                 ),
-                Mount(CLAUDE_PREFIX, Front(claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared)),
-                *control_routes(self.state, self.faults, self.seen, where=where),
+                Mount(
+                    CLAUDE_PREFIX,
+                    FaultMiddleware(claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared),
+                ),
+                *control_routes(self.state, self.faults, self.requests, urls=urls),
                 *storage.routes(),
                 *page_routes(self.state),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
-            exception_handlers={BadRequest: refuse},
-            lifespan=life,
+            exception_handlers={BadRequest: bad_request},
+            lifespan=lifespan,
         )

@@ -1,6 +1,6 @@
-"""REST objects as GitHub answers them, made of the world's values.
+"""REST objects about accounts, labels, issues, pull requests and comments. https://docs.github.com/en/rest
 
-Shapes: https://docs.github.com/en/rest. Addresses are those of api.github.com and github.com until `localised`.
+URLs are those of api.github.com and github.com until `localised` replaces them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from hls_handler.sandbox.world import (
+from hls_handler.sandbox.objects import (
     DEFAULT_LABELS,
     Account,
     Comment,
@@ -26,18 +26,18 @@ from hls_handler.sandbox.world import (
 API = "https://api.github.com"
 WEB = "https://github.com"
 
-NO_EVENTS = frozenset({"pushed", "uncommented", "reviewed", "review_dismissed"})
-"""What our timelines tell and `GET issues/{n}/events` does not (GitHub lists a dismissal there; nobody asks for it)."""
+UNLISTED_EVENTS = frozenset({"pushed", "uncommented", "reviewed", "review_dismissed"})
+"""Timeline events that `GET issues/{n}/events` omits. (GitHub lists dismissals, which the product never reads.)"""
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
-    """The same object with its addresses under the stand-in's own. Text is left alone: only keys of addresses count.
+    """Return the object with URLs of the stand-in. Only values of URL keys change, no text.
 
-    PyGithub follows nothing outside its base address.
+    PyGithub follows no URL outside its base URL.
     """
     if isinstance(value, Mapping):
         return {
-            key: _moved(part, api_url, web_url)
+            key: _replace_base(part, api_url, web_url)
             if isinstance(part, str) and (key in {"url", "href"} or key.endswith("_url"))
             else localised(part, api_url=api_url, web_url=web_url)
             for key, part in value.items()
@@ -47,11 +47,11 @@ def localised(value: Any, *, api_url: str, web_url: str) -> Any:
     return value
 
 
-def _moved(address: str, api_url: str, web_url: str) -> str:
+def _replace_base(url: str, api_url: str, web_url: str) -> str:
     for old, new in ((API, api_url), (WEB, web_url)):
-        if address == old or address.startswith(f"{old}/"):
-            return new + address[len(old) :]
-    return address
+        if url == old or url.startswith(f"{old}/"):
+            return new + url[len(old) :]
+    return url
 
 
 def stamp(at: datetime) -> str:
@@ -88,7 +88,7 @@ def account(who: Account) -> Document:
 
 
 def profile(who: Account) -> Document:
-    """What `GET /user` answers."""
+    """Return the response of `GET /user`."""
     blank = dict.fromkeys(("name", "company", "blog", "location", "email", "hireable", "bio", "twitter_username"))
     counts = dict.fromkeys(("public_repos", "public_gists", "followers", "following"), 0)
     dates = {"created_at": "2026-01-05T08:00:00Z", "updated_at": "2026-01-05T08:00:00Z"}
@@ -108,8 +108,8 @@ def label(repository: str, this: Label) -> Document:
 
 
 def repository(this: Repository, permission: Permission | None) -> Document:
-    """What `GET /repos/{owner}/{repo}` answers, with what the asking account may do."""
-    may = {
+    """Return the response of `GET /repos/{owner}/{repo}` with the permissions of the token's account."""
+    permissions = {
         "admin": permission == "admin",
         "maintain": permission == "admin",
         "push": permission in {"admin", "write"},
@@ -117,7 +117,7 @@ def repository(this: Repository, permission: Permission | None) -> Document:
         "pull": permission != "none",
     }
     newer = {"has_discussions": False, "network_count": 0, "subscribers_count": 0}  # than the recorded payloads
-    return {**newer, **this.document, "permissions": may}
+    return {**newer, **this.document, "permissions": permissions}
 
 
 def thread_labels(thread: Thread, home: Repository) -> list[Document]:
@@ -125,7 +125,7 @@ def thread_labels(thread: Thread, home: Repository) -> list[Document]:
 
 
 def issue(thread: Thread, home: Repository) -> Document:
-    """What `GET issues/{n}` answers; a pull request is an issue there, too."""
+    """Return the response of `GET issues/{n}`, which includes pull requests."""
     url = f"{API}/repos/{thread.repository}/issues/{thread.number}"
     document = {**thread.document} if thread.kind == "issue" else _issue_of_pull(thread, url)
     return {
@@ -176,7 +176,7 @@ def pull_request(thread: Thread, home: Repository) -> Document:
 
 
 def review(thread: Thread, this: Review, association: str) -> Document:
-    """An entry of `GET pulls/{n}/reviews`: the state in upper case, where a webhook has it in lower case."""
+    """Return an entry of `GET pulls/{n}/reviews`: the state is in upper case, unlike in webhooks."""
     links = _review_links(thread, f"pullrequestreview-{this.id}")
     return {
         "id": this.id,
@@ -194,13 +194,13 @@ def review(thread: Thread, this: Review, association: str) -> Document:
 
 
 def review_comment(thread: Thread, of: Review, this: Document, association: str) -> Document:
-    """An entry of `GET pulls/{n}/reviews/{id}/comments`: as it was planted, and what that leaves away made up.
+    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`: the stored comment, with generated missing keys.
 
-    But for where it stands: `line`, `side` and `original_line` are left away by GitHub, too.
+    `line`, `side` and `original_line` are not generated: they are optional at GitHub, too.
     """
     url = f"{API}/repos/{thread.repository}/pulls/comments/{this['id']}"
     links = {"self": {"href": url}, **_review_links(thread, f"discussion_r{this['id']}")}
-    made_up: Document = {
+    generated: Document = {
         "url": url,
         "node_id": node_id("PullRequestReviewComment", this["id"]),
         "position": None,
@@ -215,8 +215,8 @@ def review_comment(thread: Thread, of: Review, this: Document, association: str)
         "author_association": association,
         "_links": links,
     }
-    planted = {key: value for key, value in this.items() if value is not None}
-    return {**made_up, **planted, "pull_request_review_id": of.id}
+    stored = {key: value for key, value in this.items() if value is not None}
+    return {**generated, **stored, "pull_request_review_id": of.id}
 
 
 def _review_links(thread: Thread, fragment: str) -> dict[str, dict[str, str]]:
@@ -247,7 +247,7 @@ def comment(thread: Thread, this: Comment, association: str) -> Document:
 
 
 def event(thread: Thread, this: ThreadEvent, home: Repository) -> Document:
-    """An entry of `GET issues/{n}/events`."""
+    """Return an entry of `GET issues/{n}/events`."""
     document: Document = {
         "id": this.id,
         "node_id": node_id("IssueEvent", this.id),

@@ -1,4 +1,4 @@
-"""The stand-in GitHub's state: one `World` at a time, changed under a lock and kept in a file if there is one."""
+"""The state of the stand-in GitHub: the current `World`, changed under a lock and stored in a file if one is given."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 
 from hls_handler.errors import HlsError
-from hls_handler.sandbox import planting
+from hls_handler.sandbox import seeding
 from hls_handler.sandbox.effects import effects_of
-from hls_handler.sandbox.runs import concluded
-from hls_handler.sandbox.world import (
+from hls_handler.sandbox.objects import (
     Account,
     Attempt,
     Comment,
@@ -28,15 +27,16 @@ from hls_handler.sandbox.world import (
     Repository,
     Run,
     Thread,
-    World,
 )
+from hls_handler.sandbox.seeding_repository import with_conclusion
+from hls_handler.sandbox.world import World
 
 BOT = Account(login="hls-bot", id=99_000_001, type="User")
-"""Who the stand-in's token belongs to, unless told otherwise: an account of its own, with a personal token."""
+"""The default account of the stand-in's token."""
 
 
 class StateError(HlsError):
-    """The sandbox's file is not one that it wrote."""
+    """The state file has another format."""
 
 
 def now_utc() -> datetime:
@@ -44,9 +44,9 @@ def now_utc() -> datetime:
 
 
 class State:
-    """Reads need no lock: they see the last whole world. A change is on disk before the call returns.
+    """Reads need no lock: they use the current world. A change is on disk before the call returns.
 
-    What people do (delete a comment, take a label away) is here beside what the API offers, for tests and the demo.
+    Besides the changes of the API there are actions of people, such as deleting a comment, for tests and the demo.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class State:
         clock: Callable[[], datetime] = now_utc,
         begin: World = World(),
     ) -> None:
-        """`begin` is the world where there is no file yet."""
+        """`begin` is the world if there is no file yet."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class State:
         self._world = _load(path) if path is not None and path.exists() else begin
         self._world = self._world.with_account(me)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- reads -----------------------------------------------------------------------------------------------------
 
     @property
     def world(self) -> World:
@@ -75,7 +75,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """What the comments written through the API would have set off, in order."""
+        """Return the effects of the comments written through the API, in order."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -85,14 +85,14 @@ class State:
         return self._world.thread(full_name, number)
 
     def threads(self) -> tuple[Thread, ...]:
-        """All issues and pull requests, those that something happened to last first."""
+        """Return all issues and pull requests, most recently changed first."""
         return tuple(reversed(list(self._world.threads.values())))
 
     def run(self, full_name: str, run_id: int) -> Run | None:
         return self._world.run(full_name, run_id)
 
     def runs(self) -> tuple[Run, ...]:
-        """The runs of all workflows, those told of last first."""
+        """Return the runs of all workflows, most recently changed first."""
         return tuple(reversed(list(self._world.runs.values())))
 
     def find_job(self, full_name: str, job_id: int) -> tuple[Run, Attempt, Job] | None:
@@ -105,7 +105,7 @@ class State:
         return None
 
     def releases(self, full_name: str) -> tuple[Release, ...]:
-        """The newest first, as GitHub lists them; drafts, which have no date, before all."""
+        """Return the newest first, as GitHub does; drafts have no date and come before all others."""
         here = [one for one in self._world.releases.values() if one.repository.lower() == full_name.lower()]
         return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
 
@@ -118,10 +118,10 @@ class State:
         return None
 
     def permission(self, full_name: str, login: str) -> Permission | None:
-        """What an account may do; None for an account that nobody has heard of."""
-        by_hand = self._world.permissions.get(f"{full_name}@{login}".lower())
-        if by_hand is not None:
-            return by_hand
+        """Return the permission of an account; None for an unknown account."""
+        permission = self._world.permissions.get(f"{full_name}@{login}".lower())
+        if permission is not None:
+            return permission
         if login.lower() == full_name.partition("/")[0].lower():
             return "admin"
         if login.lower() == self.me.login.lower():
@@ -129,21 +129,20 @@ class State:
         return "read" if login.lower() in self._world.accounts else None
 
     def association(self, full_name: str, login: str) -> str:
-        """What GitHub says of an author's standing (`author_association`)."""
+        """Return the `author_association` of an author."""
         if login == full_name.partition("/")[0]:
             return "OWNER"
         return "COLLABORATOR" if self.permission(full_name, login) in {"admin", "write"} else "NONE"
 
-    # --- changing ----------------------------------------------------------------------------------------------------
+    # --- changes ----------------------------------------------------------------------------------------------------
 
-    def plant(self, event: str, payload: Mapping[str, Any], *, files: planting.Files | None = None) -> Thread | None:
-        """Make the thread of a webhook exist, as `planting.plant` says."""
-        whole = json.loads(
-            json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
-        )  # ours alone, and sound text
+    def seed(self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None) -> Thread | None:
+        """Store the objects of a webhook; see `seeding.seed`."""
+        # A deep copy, without lone surrogates.
+        copied = json.loads(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         with self._lock:
-            world, thread = planting.plant(self._world, event, whole, now=self._clock(), files=files)
-            self._keep(world)
+            world, thread = seeding.seed(self._world, event, copied, now=self._clock(), files=files)
+            self._store(world)
             return thread
 
     def create_comment(self, thread: Thread, body: str, *, by: Account | None = None) -> Comment:
@@ -151,11 +150,11 @@ class State:
             at, author = self._clock(), by or self.me
             comment = Comment(self._world.next_id, author, body, created_at=at, updated_at=at)
             world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
-            self._keep(_with_comments(world, thread, lambda comments: (*comments, comment), comment, at))
+            self._store(_with_comments(world, thread, lambda comments: (*comments, comment), comment, at))
             return comment
 
     def edit_comment(self, thread: Thread, comment: Comment, body: str) -> Comment:
-        """Replace the text; GitHub counts no edit where nothing changed."""
+        """Replace the text; equal text is no edit."""
         with self._lock:
             at = self._clock()
             edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
@@ -164,88 +163,86 @@ class State:
             def swap(comments: tuple[Comment, ...]) -> tuple[Comment, ...]:
                 return tuple(edited if known.id == comment.id else known for known in comments)
 
-            self._keep(_with_comments(self._world, thread, swap, edited, at))
+            self._store(_with_comments(self._world, thread, swap, edited, at))
             return edited
 
     def delete_comment(self, thread: Thread, comment_id: int, *, by: Account) -> None:
-        """A person deletes a comment."""
+        """Delete a comment as a person."""
         with self._lock:
             current = self._world.threads[thread.key.lower()]
-            left = tuple(comment for comment in current.comments if comment.id != comment_id)
-            fewer = replace(current, comments=left)
-            self._keep(self._world.with_event(fewer, self._clock(), by, "uncommented", str(comment_id)))
+            changed = replace(current, comments=tuple(one for one in current.comments if one.id != comment_id))
+            self._store(self._world.with_event(changed, self._clock(), by, "uncommented", str(comment_id)))
 
     def create_label(self, full_name: str, name: str, color: str, description: str | None) -> Repository:
         with self._lock:
-            self._keep(self._world.with_label(full_name, name, color, description))
+            self._store(self._world.with_label(full_name, name, color, description))
             return self._world.repositories[full_name.lower()]
 
     def add_labels(self, thread: Thread, names: tuple[str, ...], *, by: Account | None = None) -> Thread:
-        """Put labels on a thread; those that the repository lacks are created, as GitHub does."""
+        """Add labels to a thread; missing ones are created in the repository, as GitHub does."""
         with self._lock:
             world, at = self._world, self._clock()
             for name in names:
                 world = world.with_label(thread.repository, name)
                 world = world.with_thread_label(thread.key, name, by or self.me, at)
-            self._keep(world)
+            self._store(world)
             return world.threads[thread.key.lower()]
 
     def remove_label(self, thread: Thread, name: str, *, by: Account | None = None) -> Thread:
         with self._lock:
-            self._keep(self._world.without_thread_label(thread.key, name, by or self.me, self._clock()))
+            self._store(self._world.without_thread_label(thread.key, name, by or self.me, self._clock()))
             return self._world.threads[thread.key.lower()]
 
     def set_permission(self, full_name: str, login: str, permission: Permission) -> None:
         with self._lock:
             key = f"{full_name}@{login}".lower()
-            self._keep(replace(self._world, permissions={**self._world.permissions, key: permission}))
+            self._store(replace(self._world, permissions={**self._world.permissions, key: permission}))
 
     def set_file(self, full_name: str, path: str, text: str | None, *, branch: str | None = None) -> bool:
-        """Let a branch, if not told the default one, have a file or have it no more. False for no such repository."""
+        """Set or delete a file of a branch (default: the default branch). Return False for an unknown repository."""
         with self._lock:
             home = self._world.repository(full_name)
             if home is None:
                 return False
-            self._keep(self._world.with_file(home.full_name, branch or home.default_branch, path, text))
+            self._store(self._world.with_file(home.full_name, branch or home.default_branch, path, text))
             return True
 
     def set_log(self, full_name: str, job_id: int, log: str | None) -> bool:
-        """Put another text in place of a job's log; None lets it expire. False where there is no such job."""
+        """Replace the log of a job; None makes it expire. Return False for an unknown job."""
         with self._lock:
             found = self.find_job(full_name, job_id)
             if found is None:
                 return False
             run, attempt, job = found
             jobs = tuple(replace(job, log=log) if one is job else one for one in attempt.jobs)
-            self._keep(self._world.with_run(_with_attempt(run, replace(attempt, jobs=jobs))))
+            self._store(self._world.with_run(_with_attempt(run, replace(attempt, jobs=jobs))))
             return True
 
     def set_jobs(self, full_name: str, run_id: int, attempt: int, jobs: tuple[Job, ...]) -> bool:
-        """Put other jobs, with their logs, in place of an attempt's. False where there is no such attempt."""
+        """Replace the jobs of an attempt. Return False for an unknown attempt."""
+        return self._change_attempt(full_name, run_id, attempt, lambda found: replace(found, jobs=jobs))
+
+    def set_conclusion(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
+        """Replace the conclusion of an attempt and its jobs. Return False for an unknown attempt."""
+        return self._change_attempt(
+            full_name, run_id, attempt, lambda found: with_conclusion(found, conclusion, self._clock())
+        )
+
+    def _change_attempt(self, full_name: str, run_id: int, number: int, change: Callable[[Attempt], Attempt]) -> bool:
         with self._lock:
             run = self._world.run(full_name, run_id)
-            found = run.attempt(attempt) if run else None
-            if run is None or found is None:
+            attempt = run.attempt(number) if run else None
+            if run is None or attempt is None:
                 return False
-            self._keep(self._world.with_run(_with_attempt(run, replace(found, jobs=jobs))))
+            self._store(self._world.with_run(_with_attempt(run, change(attempt))))
             return True
 
-    def conclude(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
-        """Let an attempt have come to another end, with jobs to fit. False where there is no such attempt."""
-        with self._lock:
-            run = self._world.run(full_name, run_id)
-            found = run.attempt(attempt) if run else None
-            if run is None or found is None:
-                return False
-            self._keep(self._world.with_run(_with_attempt(run, concluded(found, conclusion, self._clock()))))
-            return True
-
-    def _keep(self, world: World) -> None:
-        """Write first, then show: what was answered is on disk. The file is whole at any moment."""
+    def _store(self, world: World) -> None:
+        """Write the file before the world becomes visible. The file is complete at any time."""
         if self._path is not None:
-            fresh = self._path.with_name(f"{self._path.name}.new")
-            fresh.write_bytes(msgspec.json.encode(world))
-            fresh.replace(self._path)
+            temporary = self._path.with_name(f"{self._path.name}.new")
+            temporary.write_bytes(msgspec.json.encode(world))
+            temporary.replace(self._path)
         self._world = world
 
 
@@ -260,10 +257,10 @@ def _with_comments(
     written: Comment,
     at: datetime,
 ) -> World:
-    """The thread's comments are changed, and what the written one would set off is noted."""
+    """Return the world with changed comments of a thread and with the effects of the written comment."""
     current = world.threads[thread.key.lower()]
-    noted = CommentEffects(thread=thread.key, comment=written.id, at=at, effects=effects_of(written.body))
-    world = replace(world, effects=(*world.effects, noted))
+    effects = CommentEffects(thread=thread.key, comment=written.id, at=at, effects=effects_of(written.body))
+    world = replace(world, effects=(*world.effects, effects))
     return world.with_thread(replace(current, comments=change(current.comments)))
 
 
@@ -271,4 +268,6 @@ def _load(path: Path) -> World:
     try:
         return msgspec.json.decode(path.read_bytes(), type=World)
     except (OSError, msgspec.MsgspecError) as exc:
-        raise StateError(f"{path} is not a state of the sandbox: delete it to begin afresh ({exc})") from exc
+        raise StateError(
+            f"{path} is not a state file of the sandbox: delete it to start with an empty sandbox ({exc})"
+        ) from exc

@@ -185,7 +185,8 @@ def test_the_demo_does_not_start_with_an_unreadable_sandbox_state(folder: Path) 
     result = hls("demo", "--once")
     assert result.exit_code == 2
     assert result.output.startswith(
-        "the demo cannot run: data/demo/github.json is not a state of the sandbox: delete it to begin afresh ("
+        "the demo cannot run: data/demo/github.json is not a state file of the sandbox: "
+        "delete it to start with an empty sandbox ("
     )
 
 

@@ -30,7 +30,7 @@ from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import Ended
 from tests.queue.builders import begin, open_history
-from tests.sandbox.conftest import plant_story
+from tests.sandbox.conftest import seed_story
 from tests.settings.files import SMALLEST, load
 
 REPOSITORY, REPOSITORY_ID = "Codertocat/Hello-World", 186853002
@@ -50,7 +50,7 @@ Hls = Callable[..., Result]
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as running:
-        plant_story(running)
+        seed_story(running)
         yield running
 
 
@@ -86,7 +86,7 @@ def page(sandbox: Sandbox, kind: str, number: int) -> str:
 
 
 def writes(sandbox: Sandbox) -> list[str]:
-    return [seen.path for seen in sandbox.seen.all("github") if seen.writes]
+    return [seen.path for seen in sandbox.requests.all("github") if seen.writes]
 
 
 def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
@@ -121,7 +121,9 @@ def test_issues_and_pull_requests_are_distinguished_by_github(try_: Hls, sandbox
 
 def test_the_printed_questions_and_replies_are_those_of_the_requests(try_: Hls, sandbox: Sandbox) -> None:
     result = tried(try_, f"{REPOSITORY}#12")
-    asked = [json.loads(seen.body) if isinstance(seen.body, str) else seen.body for seen in sandbox.seen.all("claude")]
+    asked = [
+        json.loads(seen.body) if isinstance(seen.body, str) else seen.body for seen in sandbox.requests.all("claude")
+    ]
     assert [question["prompt_id"].partition("@")[0] for question in result["questions"]] == [
         "issues/analyze",
         "issues/respond",
@@ -207,7 +209,7 @@ def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(try_: Hls,
         "ignored     the service would ignore this event, see above; use --prompt NAME to try it anyway",
         "cost        none, because Claude was not asked",
     ]
-    assert sandbox.seen.all("claude") == ()
+    assert sandbox.requests.all("claude") == ()
     result = try_("issues.pinned", "--prompt", "issues/analyze")
     assert result.exit_code == 0
     assert "prompt      issues/analyze (prompts/issues/analyze.j2), chosen with --prompt" in result.stdout.splitlines()
@@ -228,7 +230,7 @@ def test_a_repository_without_an_entry_can_be_tried_with_a_prompt(try_: Hls, fol
 def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug").payload
     issue: Any = payload["issue"]
-    sandbox.state.plant("issues", {**payload, "action": "closed", "issue": {**issue, "state": "closed"}})
+    sandbox.state.seed("issues", {**payload, "action": "closed", "issue": {**issue, "state": "closed"}})
     alone = try_(f"{REPOSITORY}#11")
     assert alone.exit_code == 1
     assert (
@@ -305,7 +307,7 @@ def test_a_template_that_fails_for_this_event_is_reported_and_claude_is_not_aske
     result = try_("./event.json")
     assert result.exit_code == 1
     assert "failed      prompts/issues/mine.j2:6: " in result.stdout
-    assert sandbox.seen.all("claude") == ()
+    assert sandbox.requests.all("claude") == ()
 
 
 def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path) -> None:
@@ -377,7 +379,7 @@ def test_a_usage_error_names_what_is_expected(
 def test_live_reads_the_facts_about_a_payload_from_github(try_: Hls, sandbox: Sandbox) -> None:
     edited = recorded.load("demo/bug").payload
     issue: Any = edited["issue"]
-    sandbox.state.plant("issues", {**edited, "issue": {**issue, "title": "Only GitHub knows this title"}})
+    sandbox.state.seed("issues", {**edited, "issue": {**issue, "title": "Only GitHub knows this title"}})
     result = tried(try_, "demo/bug", "--live")
     assert (result["facts"], "Only GitHub knows this title" in result["questions"][0]["task"]) == ("github", True)
     result = tried(try_, "demo/bug")

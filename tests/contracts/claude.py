@@ -1,4 +1,4 @@
-"""Requests to Claude held against the types of the SDK: what HLS does not ask, and what these do not know, is named."""
+"""Validation of requests to Claude against the types of the SDK."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jsonschema.exceptions import best_match
 from pydantic import TypeAdapter
 
 SENT_AS_HEADERS = ("user_profile_id", "workspace_id")
-"""Parameters of the SDK's call that are no part of the body."""
+"""Parameters of the SDK's method that are not in the body."""
 
 
 MODEL = re.compile(r"/v1/models/[^/]+")
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
-    """One sentence for each thing that HLS does not ask of Claude, or that the SDK's types forbid or do not know.
+    """Return one sentence for each request that HLS does not send and each violation of the SDK's types.
 
     A request has `method`, `path`, `query` and `body`, as the sandbox keeps them.
     """
@@ -43,13 +43,13 @@ def _problems(logged: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _worst(body: object) -> Any:
-    """The error that says most about a body; None if it has none."""
+    """Return the most relevant error of a body, or None."""
     return best_match(_validator().iter_errors(body))
 
 
 @cache
 def _validator() -> Draft202012Validator:
-    """Made once a run, which takes about a tenth of a second."""
+    """Build the validator once; it takes about 0.1 s."""
     schema = TypeAdapter(MessageCreateParamsNonStreaming).json_schema()
     for name in SENT_AS_HEADERS:
         del schema["properties"][name]
@@ -58,7 +58,7 @@ def _validator() -> Draft202012Validator:
 
 
 def _closed(node: Any) -> Any:
-    """The same schema; an object with named properties has no others. Free-form objects stay free."""
+    """Return the schema without additional properties, except in objects without named properties."""
     if isinstance(node, list):
         return [_closed(item) for item in node]
     if not isinstance(node, Mapping):

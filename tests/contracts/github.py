@@ -1,4 +1,4 @@
-"""Requests held against GitHub's published description: each thing that GitHub's documents do not know is named."""
+"""Validation of requests against GitHub's published OpenAPI description."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from openapi_core.validation.request.exceptions import ParameterValidationError
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
-from tests.contracts.cut import CUT
+from tests.contracts.openapi_subset import SUBSET
 
 HOST = "https://api.github.com"
 ENTERPRISE_PREFIX = "/api/v3"
@@ -28,10 +28,10 @@ SLASHED_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|cont
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
-    """One sentence for each thing that GitHub's description forbids, or does not know.
+    """Return one sentence for each violation of GitHub's description.
 
     A request has `method`, `path` (with or without "/api/v3"), `query` and `headers` (names to values, header names in
-    lower case) and `body` (parsed JSON, None where there is none), as the sandbox keeps them.
+    lower case) and `body` (parsed JSON, or None), as in the sandbox's request log.
     """
     return [
         f"{request['method']} {request['path']}: {problem}" for request in requests for problem in _problems(request)
@@ -57,7 +57,7 @@ def _problems(logged: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _header_problems(headers: Mapping[str, str]) -> Iterator[str]:
-    """What the description leaves to https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api."""
+    """Rules that are only in https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api."""
     if not headers.get("user-agent"):
         yield "no User-Agent: GitHub answers 403"
     if "authorization" not in headers:
@@ -69,9 +69,9 @@ def _header_problems(headers: Mapping[str, str]) -> Iterator[str]:
 
 @cache
 def _description() -> OpenAPI:
-    """Read and checked once a run. Bodies are closed: a key that the description does not name is an error."""
+    """Return the parsed description. Keys that it does not contain are errors."""
     config = Config(additional_properties_default_policy="forbid")
-    return OpenAPI.from_dict(json.loads(CUT.read_text(encoding="utf-8")), config=config)
+    return OpenAPI.from_dict(json.loads(SUBSET.read_text(encoding="utf-8")), config=config)
 
 
 @dataclass
@@ -98,13 +98,13 @@ class _Request:
 
 
 def _quoted(path: str) -> str:
-    """The path with its last part as one: a label's name, which the log shows unquoted, and a file's have slashes."""
+    """Return the path with slashes of label names and file paths quoted."""
     slashed = SLASHED_PATH.fullmatch(path)
     return f"{slashed[1]}{quote(slashed[2], safe='%')}" if slashed else path
 
 
 def _sentence(error: Exception) -> str:
-    """An error in a few words: not the whole body, but the place in it and what is wrong there."""
+    """Return a short message with the place of the error, without the whole body."""
     if isinstance(error.__cause__, InvalidSchemaValue):
         schema_errors = [cause for cause in error.__cause__.schema_errors if isinstance(cause, ValidationError)]
         worst = best_match(schema_errors)

@@ -1,4 +1,4 @@
-"""The validator of requests to Claude lets through what the SDK's types know, and names what they do not."""
+"""The validator accepts requests with the SDK's types and lists violations."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def asking(body: object) -> dict[str, Any]:
     ],
     ids=["as HLS asks", "plain system", "options", "a second try"],
 )
-def test_a_request_as_the_sdk_types_it_is_let_through(more: dict[str, Any]) -> None:
+def test_a_request_with_the_types_of_the_sdk_is_valid(more: dict[str, Any]) -> None:
     assert violations([asking({**ASKED, **more})]) == []
 
 
-def test_a_model_is_looked_up_by_its_name() -> None:
+def test_a_request_for_a_model_is_valid() -> None:
     assert violations([request("GET", "/v1/models/claude-haiku-5-5")]) == []
 
 
@@ -71,7 +71,7 @@ UNKNOWN = "HLS asks Claude for messages and for one model by its name, and nothi
         (request("GET", "/v1/models/claude-haiku-5-5", {}), "a body, where this question has none"),
     ],
 )
-def test_what_hls_does_not_ask_of_claude_is_named(bad: dict[str, Any], named: str) -> None:
+def test_requests_that_hls_does_not_send_are_violations(bad: dict[str, Any], named: str) -> None:
     assert violations([asking(ASKED), bad]) == [f"{bad['method']} {bad['path']}: {named}"]
 
 
@@ -111,17 +111,17 @@ def test_what_hls_does_not_ask_of_claude_is_named(bad: dict[str, Any], named: st
         ),
     ],
 )
-def test_what_the_sdk_does_not_type_is_named(wrong: dict[str, Any], named: str) -> None:
+def test_keys_unknown_to_the_sdk_are_violations(wrong: dict[str, Any], named: str) -> None:
     (sentence,) = violations([asking(ASKED), asking({**ASKED, **wrong})])
     assert sentence.startswith(f"POST /v1/messages: {named}")
 
 
 @pytest.mark.parametrize("key", ["model", "max_tokens", "messages"])
-def test_what_is_missing_is_named(key: str) -> None:
+def test_missing_keys_are_violations(key: str) -> None:
     rest = {name: value for name, value in ASKED.items() if name != key}
     assert violations([asking(rest)]) == [f"POST /v1/messages: the body at $: '{key}' is a required property"]
 
 
 @pytest.mark.parametrize("body", [None, "text", []])
-def test_what_is_no_object_is_named(body: object) -> None:
+def test_a_body_that_is_no_object_is_a_violation(body: object) -> None:
     assert violations([asking(body)]) == [f"POST /v1/messages: the body at $: {body!r} is not of type 'object'"]

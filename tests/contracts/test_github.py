@@ -1,4 +1,4 @@
-"""The validator of requests to GitHub lets through what GitHub documents, and names what it does not."""
+"""The validator accepts documented requests to GitHub and lists violations."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.cut import CUT, OPERATIONS, cut
 from tests.contracts.github import violations
+from tests.contracts.openapi_subset import OPERATIONS, SUBSET, extract
 
 HEADERS = {
     "user-agent": "hls/0.1.0",
@@ -60,7 +60,7 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
     ],
     ids=lambda good: f"{good['method']} {good['path']}",
 )
-def test_a_request_as_github_documents_it_is_let_through(good: dict[str, Any]) -> None:
+def test_a_documented_request_is_valid(good: dict[str, Any]) -> None:
     assert violations([good]) == []
 
 
@@ -130,11 +130,11 @@ def test_a_request_as_github_documents_it_is_let_through(good: dict[str, Any]) -
         ),
     ],
 )
-def test_what_github_does_not_document_is_named(bad: dict[str, Any], named: str) -> None:
+def test_undocumented_requests_are_violations(bad: dict[str, Any], named: str) -> None:
     assert violations([request("GET", "/user"), bad]) == [f"{bad['method']} {bad['path']}: {named}"]
 
 
-def test_every_violation_of_every_request_is_named() -> None:
+def test_all_violations_of_all_requests_are_listed() -> None:
     assert violations([request("GET", "/zen"), request("GET", "/user", {}, query={"a": "1", "b": "2"})]) == [
         "GET /zen: Path not found for https://api.github.com/zen",
         "GET /user: unknown query parameter a",
@@ -143,17 +143,17 @@ def test_every_violation_of_every_request_is_named() -> None:
     ]
 
 
-def test_a_long_body_is_not_repeated_in_the_sentence() -> None:
+def test_a_long_body_is_truncated_in_the_message() -> None:
     (sentence,) = violations([request("POST", f"{THREAD}/labels", {"labels": "x" * 10_000})])
     assert len(sentence) < 350
 
 
-def test_the_cut_holds_the_operations_in_use_and_nothing_else() -> None:
-    paths = json.loads(CUT.read_text(encoding="utf-8"))["paths"]
+def test_the_subset_contains_exactly_the_operations_in_use() -> None:
+    paths = json.loads(SUBSET.read_text(encoding="utf-8"))["paths"]
     assert {path: tuple(methods) for path, methods in paths.items()} == dict(OPERATIONS)
 
 
-def test_cutting_follows_references_and_leaves_out_examples_and_answers() -> None:
+def test_extraction_resolves_references_and_drops_examples_and_responses() -> None:
     operation = {
         "operationId": "op",
         "parameters": [{"$ref": "#/components/parameters/owner"}],
@@ -170,7 +170,7 @@ def test_cutting_follows_references_and_leaves_out_examples_and_answers() -> Non
         "components": {"parameters": {"owner": {"name": "owner", "in": "path", "example": "octo"}}},
         "s": {"a": {"type": "object", "x-multi": True}},
     }
-    small = cut(whole)
+    small = extract(whole)
     assert small["info"] == {"title": "T", "version": "1", "license": {"name": "MIT"}}
     assert small["paths"]["/user"] == {
         "get": {

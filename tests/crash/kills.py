@@ -66,9 +66,9 @@ def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
     repository = harness.next_repository()
     for name in (*scenario.before, scenario.event):
         payload = recorded.load(name)
-        harness.sandbox.state.plant(payload.event, json.loads(repository.body(name)))
+        harness.sandbox.state.seed(payload.event, json.loads(repository.body(name)))
     _wait_between_two_polls(harness)
-    harness.sandbox.seen.clear()
+    harness.sandbox.requests.clear()
     before, commits = counters(harness.engine, repository), harness.commits.started
     _arm(harness, repository, kill)
     event, body, guid = recorded.load(scenario.event).event, repository.body(scenario.event), str(uuid.uuid4())
@@ -132,7 +132,7 @@ def _is_killed(harness: Harness, kill: Kill, *, answered: bool) -> bool:
     service = harness.service
 
     def ended() -> bool:
-        if kill.kind == "request" and any(request.fault for request in harness.sandbox.seen.all()):
+        if kill.kind == "request" and any(request.fault for request in harness.sandbox.requests.all()):
             assert service.pid is not None
             os.kill(service.pid, signal.SIGKILL)
             service.wait()
@@ -144,12 +144,12 @@ def _is_killed(harness: Harness, kill: Kill, *, answered: bool) -> bool:
 
 def _count_requests(harness: Harness) -> int:
     health_checks = ("/user", "/v1/models", "/rate_limit")
-    return sum(not request.path.startswith(health_checks) for request in harness.sandbox.seen.all())
+    return sum(not request.path.startswith(health_checks) for request in harness.sandbox.requests.all())
 
 
 def _count_replies(harness: Harness) -> int:
     """Number of replies that Claude created, received or not."""
-    return sum(request.writes and request.fault != "hang" for request in harness.sandbox.seen.all("claude"))
+    return sum(request.writes and request.fault != "hang" for request in harness.sandbox.requests.all("claude"))
 
 
 def _state_at_kill(harness: Harness, guid: str, *, answered: bool) -> StateAtKill:

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, select
 
 from hls_handler.db import tables
 from hls_handler.db.values import decompress_text
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Thread
 from tests.crash.scenarios import FreshRepository
 
 Snapshot = Mapping[str, Any]

@@ -26,7 +26,7 @@ from hls_handler.db.values import no_skew
 from hls_handler.deliveries import Accepted
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
-from tests.e2e.proxy import Proxy
+from tests.e2e.postgresql_proxy import Proxy
 from tests.e2e.service import Waiting
 from tests.postgres import Cluster
 from tests.queue.builders import accept, claim, push, queued, state_of

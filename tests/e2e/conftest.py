@@ -1,4 +1,4 @@
-"""The world of an end-to-end test: the sandbox, and the real service as its own process beside it."""
+"""Fixtures of end-to-end tests: the sandbox, and the real service as its own process."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import pytest
 from hls_handler.sandbox.server import Sandbox
 from tests.contracts import claude as claude_contract
 from tests.contracts import github as github_contract
-from tests.e2e.service import ROOT, Service, free_port, settings_text
+from tests.e2e.service import ROOT, Service, settings_text
 
 MakeService = Callable[..., Service]
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """A stand-in GitHub and Claude. At the end, every request that they saw must fit what the real ones publish."""
+    """A stand-in GitHub and Claude. At the end, every logged request must be valid for the published APIs."""
     with Sandbox() as running:
         yield running
-    assert violations(request.document() for request in running.seen.all()) == []
+    assert violations(request.document() for request in running.requests.all()) == []
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What GitHub's description and Claude's SDK do not know of the requests that a sandbox saw."""
+    """Return what GitHub's OpenAPI description and Claude's SDK forbid in requests that a sandbox logged."""
     asked = list(requests)
     return [
         *github_contract.violations(request for request in asked if request["stand_in"] == "github"),
@@ -36,13 +36,13 @@ def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
-    """A copy of the shipped prompts, to be edited."""
+    """A copy of the shipped prompts for changes."""
     return Path(shutil.copytree(ROOT / "prompts", tmp_path / "prompts"))
 
 
 @pytest.fixture
 def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
-    """Builds services that are not started yet; all that were are stopped at the end."""
+    """Return a function that makes services without starting them; they are stopped at the end."""
     made: list[Service] = []
 
     def make(
@@ -53,8 +53,8 @@ def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
         limits: str = "concurrency: 4",
         server: str = "",
         slowest_write_s: float = 1,
+        port: int = 0,
     ) -> Service:
-        port = free_port()
         url = storage_url or f"sqlite:///{tmp_path}/hls.db"
         path = tmp_path / f"settings-{len(made)}.yaml"
         path.write_text(

@@ -1,4 +1,4 @@
-"""The real service as its own process, for tests: started, spoken to over HTTP, killed, started again."""
+"""The real service as its own process: start, HTTP requests, stop and kill."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hmac
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,11 +21,13 @@ from typing import Any
 
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
-from tests.e2e.nursery import Born, nursery
+from tests.e2e.fork_server import ForkedProcess, start_command
 
 SECRET = "a-webhook-secret-for-tests"
 SERVE = ("hls_handler", "serve")
 ROOT = Path(__file__).parent.parent.parent
+SERVING = re.compile(rb'"health": "http://127\.0\.0\.1:(\d+)/health"')
+"""In the log line of a service that listens."""
 
 SETTINGS = """
 server: {{host: 127.0.0.1, port: {port}, {server}}}
@@ -51,7 +54,7 @@ repositories:
 def settings_text(
     sandbox: Sandbox,
     *,
-    port: int | str,
+    port: int | str = 0,
     storage_url: str,
     prompts: str = "prompts",
     limits: str = "concurrency: 4",
@@ -59,7 +62,10 @@ def settings_text(
     slowest_write_s: float = 1,
     more: str = "",
 ) -> str:
-    """Settings of a service whose GitHub and Claude are a sandbox. `limits` and `server` are more keys of theirs."""
+    """Return settings with a sandbox as GitHub and Claude. `limits` and `server` are additional keys of these sections.
+
+    With port 0, the service selects a free port at each start.
+    """
     return SETTINGS.format(
         port=port,
         secret=SECRET,
@@ -95,26 +101,35 @@ def signed(body: bytes, secret: str = SECRET) -> str:
 
 @dataclass
 class Service:
-    """One `hls serve` over one settings file. `start` returns when /health answers."""
+    """One `hls serve` with one settings file. `start` returns when /health responds.
+
+    With port 0 in the settings, `port` is the port of the current process, which it prints in its log.
+    """
 
     settings: Path
     port: int
     log: Path
     storage_url: str
     environ: dict[str, str] = field(default_factory=dict)
-    most_files: int | None = None  # that the process may have open; None leaves it as it is
+    max_files: int | None = None  # limit of open files of the process; None: the current limit
     program: tuple[str, ...] = SERVE
     options: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | Born | None = None
+    process: subprocess.Popen[bytes] | ForkedProcess | None = None
+    _log_start: int = 0  # size of the log before the current process
+
+    def __post_init__(self) -> None:
+        self._select_port = self.port == 0
 
     def start(self) -> Service:
         environ = {**os.environ, **self.environ}
-        if self.program == SERVE and self.most_files is None:
+        self.log.touch()
+        self._log_start = self.log.stat().st_size
+        if self.program == SERVE and self.max_files is None:
             arguments = ["serve", "--config", str(self.settings), *self.options]
-            self.process = nursery().start(arguments, environ=environ, out=self.log)
+            self.process = start_command(arguments, environ=environ, log=self.log)
             return self.until_up()
         with self.log.open("ab") as log:
-            limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.most_files)] if self.most_files else []
+            limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.max_files)] if self.max_files else []
             self.process = subprocess.Popen(
                 [*limited, sys.executable, "-m", *self.program, "--config", str(self.settings), *self.options],
                 cwd=ROOT,
@@ -125,12 +140,14 @@ class Service:
         return self.until_up()
 
     def until_up(self) -> Service:
-        """Wait until /health answers."""
+        """Wait until /health responds."""
         assert self.process is not None
         waiting = Waiting(30)
         while waiting.more():
             if self.process.poll() is not None:
                 raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.log.read_text()}")
+            if self._select_port and not self._find_port():
+                continue
             try:
                 self.get("/health")
             except (ConnectionError, http.client.HTTPException):
@@ -138,8 +155,17 @@ class Service:
             return self
         raise AssertionError(f"the service did not answer:\n{self.log.read_text()}")
 
+    def _find_port(self) -> bool:
+        """Set `port` to the one in the log of the current process; return False if it is not there yet."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            found = SERVING.search(log.read())
+        if found:
+            self.port = int(found[1])
+        return found is not None
+
     def stop(self, how: int = signal.SIGTERM) -> int:
-        """Send the signal and wait for the end; the exit code."""
+        """Send a signal, wait for the end and return the exit code."""
         if self.process is None:
             return 0
         self.process.send_signal(how)
@@ -161,7 +187,7 @@ class Service:
         return self.request("GET", path)
 
     def deliver(self, event: str, body: bytes, *, guid: str | None = None, secret: str = SECRET) -> Answer:
-        """Post a signed webhook as GitHub does."""
+        """Send a signed webhook as GitHub does."""
         headers = {
             "Content-Type": "application/json",
             "X-GitHub-Event": event,
@@ -172,22 +198,22 @@ class Service:
         return self.request("POST", "/webhook", body, headers)
 
     def until_idle(self, *, within_s: float = 60) -> None:
-        """Wait until nothing is queued or running, by the store: /stats may be a second old."""
+        """Wait until the database has no queued or running delivery. (/stats may be a second old.)"""
         waiting = Waiting(within_s)
         with closing(self.open_store()) as store:
             while waiting.more():
-                figures = store.deliveries.queue_state()
-                if figures.queued == 0 and figures.running == 0:
+                queue = store.deliveries.queue_state()
+                if queue.queued == 0 and queue.running == 0:
                     return
-        raise AssertionError(f"still at work: {figures}\n{self.log.read_text()[-5000:]}")
+        raise AssertionError(f"deliveries are unfinished: {queue}\n{self.log.read_text()[-5000:]}")
 
     def open_store(self) -> Storage:
-        """The service's own store, beside it."""
+        """Open the service's database from this process."""
         return Storage.open(self.storage_url)
 
 
 class Waiting:
-    """A bounded wait for another process: `while waiting.more(): look`. Pauses a little between two looks."""
+    """A bounded wait for another process: `while waiting.more(): ...`. Sleeps 50 ms at each call of `more`."""
 
     def __init__(self, within_s: float) -> None:
         self._left = int(within_s / 0.05)

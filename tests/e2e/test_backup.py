@@ -1,4 +1,4 @@
-"""A backup of the running service, put back after a loss: what was done since then is done again, and shows once."""
+"""A restored backup of the running service: later work is repeated without duplicates."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.e2e.test_life import assert_each_done_once, deliver_issues
 
 
 def asked(sandbox: Sandbox) -> int:
-    """How often Claude was asked for an answer."""
-    return sum(request.writes for request in sandbox.seen.all("claude"))
+    """Return the number of calls to Claude."""
+    return sum(request.writes for request in sandbox.requests.all("claude"))
 
 
-def test_what_was_done_after_the_backup_is_done_again_and_shows_once(
+def test_work_after_a_restored_backup_is_repeated_without_duplicates(
     service: Service, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.faults.add(Fault(effect="status", status=529, stand_in="claude", method="POST", times=None))

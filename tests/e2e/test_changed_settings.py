@@ -1,4 +1,4 @@
-"""Settings that change while the service runs: taken over whole, or refused with a reason, and nothing is lost."""
+"""Settings that change while the service runs: applied as a whole or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def row(service: Service) -> DeliveryRow:
 
 def deliver_bug(service: Service, sandbox: Sandbox, secret: str = SECRET) -> int:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     return service.deliver(payload.event, payload.body, guid=GUID, secret=secret).status
 
 
 @pytest.mark.parametrize(("dependency", "key"), [("github", "github.token"), ("claude", "claude.api_key")])
-def test_a_changed_credential_lets_go_on_what_the_old_one_held_up(
+def test_a_changed_credential_reschedules_waiting_deliveries(
     make_service: MakeService, sandbox: Sandbox, dependency: str, key: str
 ) -> None:
-    """With pauses so long that nothing would happen by itself; the old credential and the new one stay masked."""
+    """The retry delay is so long that only the change can cause a retry; credentials stay masked."""
     good = {"github": sandbox.token, "claude": sandbox.api_key}[dependency]
     service = make_service(limits="concurrency: 2")
     change(service, "retry_backoff_s: 0.2", "retry_backoff_s: 300")
@@ -78,7 +78,7 @@ def test_a_changed_credential_lets_go_on_what_the_old_one_held_up(
     assert good not in log
 
 
-def test_events_and_webhook_secrets_hold_from_the_next_request_on(service: Service, sandbox: Sandbox) -> None:
+def test_changed_events_and_webhook_secrets_apply_to_the_next_request(service: Service, sandbox: Sandbox) -> None:
     change(service, "[issues, pull_request", "[pull_request")
     read_again(service)
     payload = recorded.load("demo/bug")
@@ -96,9 +96,7 @@ def test_events_and_webhook_secrets_hold_from_the_next_request_on(service: Servi
     assert row(service).state == "done"
 
 
-def test_a_broken_file_leaves_the_last_good_settings_in_force_until_it_is_mended(
-    service: Service, sandbox: Sandbox
-) -> None:
+def test_invalid_settings_leave_the_last_valid_ones_active(service: Service, sandbox: Sandbox) -> None:
     change(service, "repositories:", "repositorys:")
     until(service, lambda: component(service, "settings")["state"] == "degraded")
     message = component(service, "settings")["message"]
@@ -112,8 +110,8 @@ def test_a_broken_file_leaves_the_last_good_settings_in_force_until_it_is_mended
     until(service, lambda: component(service, "settings")["state"] == "healthy")
 
 
-def test_what_needs_a_restart_is_named_and_the_rest_is_taken_over(service: Service) -> None:
-    change(service, f"port: {service.port}", "port: 1, api_key: the-key-of-the-dashboard, webhook_path: /github")
+def test_settings_that_need_a_restart_are_reported_and_the_rest_is_applied(service: Service) -> None:
+    change(service, "port: 0", "port: 1, api_key: the-key-of-the-dashboard, webhook_path: /github")
     read_again(service)
     assert service.get("/health").body == {"status": "degraded", "service": "github-webhook-handler"}
     headers = {"X-API-Key": "the-key-of-the-dashboard"}

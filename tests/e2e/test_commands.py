@@ -1,4 +1,4 @@
-"""The commands as a person uses them, as processes of their own."""
+"""The commands as processes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,23 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService, violations
-from tests.e2e.nursery import nursery
-from tests.e2e.service import ROOT, Service
+from tests.e2e.fork_server import run_command
+from tests.e2e.service import ROOT, Service, free_port
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
+@pytest.fixture
+def service(make_service: MakeService) -> Service:
+    """A service with a fixed port, which `hls send` reads from the settings."""
+    return make_service(port=free_port()).start()
+
+
 def hls(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return nursery().run(arguments, environ=ENVIRON, folder=cwd)
+    return run_command(arguments, environ=ENVIRON, folder=cwd)
 
 
-def test_ctrl_c_while_all_is_imported_is_no_traceback() -> None:
+def test_ctrl_c_during_imports_prints_no_traceback() -> None:
     interrupting = """
 import sys
 class Interrupting:
@@ -48,7 +54,7 @@ main()
 
 @contextmanager
 def started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command that runs on; killed if the test leaves it so."""
+    """Start a command that keeps running; kill it at the end."""
     command = [sys.executable, "-m", "hls_handler", *arguments]
     with subprocess.Popen(
         command, cwd=cwd, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -59,53 +65,51 @@ def started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_send_plants_signs_and_posts_and_why_tells_the_story(service: Service, sandbox: Sandbox) -> None:
+def test_send_posts_a_signed_event_and_why_shows_its_processing(service: Service, sandbox: Sandbox) -> None:
     config = ("--config", str(service.settings))
     sent = hls("send", "demo/bug", *config)
     assert (sent.returncode, sent.stderr) == (0, "")
     assert sent.stdout.startswith("issues.opened (demo/bug, ")
     assert '"status": "queued"' in sent.stdout
     service.until_idle()
-    told = hls("why", "Codertocat/Hello-World#11", *config)
-    assert told.returncode == 0
-    assert f"{service.settings}:" in told.stdout  # the line of settings that let it in
-    assert "prompts/issues/analyze.j2" in told.stdout
-    assert "Claude's reply to issues/analyze@" in told.stdout
-    assert ": bug, priority high" in told.stdout
-    assert "Comment: commented" in told.stdout
-    assert "1 call to Claude" in told.stdout
+    result = hls("why", "Codertocat/Hello-World#11", *config)
+    assert result.returncode == 0
+    assert f"{service.settings}:" in result.stdout  # the line of settings that let it in
+    assert "prompts/issues/analyze.j2" in result.stdout
+    assert "Claude's reply to issues/analyze@" in result.stdout
+    assert ": bug, priority high" in result.stdout
+    assert "Comment: commented" in result.stdout
+    assert "1 call to Claude" in result.stdout
 
 
-def test_send_verbatim_twice_is_a_replay_and_without_it_is_not(service: Service) -> None:
+def test_send_verbatim_twice_is_a_replay(service: Service) -> None:
     config = ("--config", str(service.settings))
     assert '"queued"' in hls("send", "issues.opened", "--verbatim", *config).stdout
     assert "replay of" in hls("send", "issues.opened", "--verbatim", *config).stdout
     assert '"queued"' in hls("send", "issues.opened", *config).stdout
 
 
-def test_send_says_who_does_not_answer(make_service: MakeService) -> None:
-    sent = hls("send", "demo/bug", "--config", str(make_service().settings))
+def test_send_names_the_service_if_it_does_not_answer(make_service: MakeService) -> None:
+    sent = hls("send", "demo/bug", "--config", str(make_service(port=free_port()).settings))
     assert sent.returncode == 1
     assert "is `hls serve` running with the same settings?" in sent.stderr
 
 
-def test_why_says_that_an_ignored_event_was_ignored_by_which_line(service: Service) -> None:
+def test_why_shows_the_reason_of_an_ignored_event(service: Service) -> None:
     config = ("--config", str(service.settings))
     hls("send", "issues.pinned", *config)
-    told = hls("why", "Codertocat/Hello-World#1", *config)
-    assert "Ignored: no prompt in prompts" in told.stdout
-    assert "issues.pinned" in told.stdout
+    result = hls("why", "Codertocat/Hello-World#1", *config)
+    assert "Ignored: no prompt in prompts" in result.stdout
+    assert "issues.pinned" in result.stdout
 
 
-def test_why_of_an_unknown_thread_says_where_to_look(service: Service) -> None:
-    told = hls("why", "nobody/nothing#1", "--config", str(service.settings))
-    assert told.returncode == 1
-    assert "nothing was received for nobody/nothing#1" in told.stderr
+def test_why_of_an_unknown_conversation_fails(service: Service) -> None:
+    result = hls("why", "nobody/nothing#1", "--config", str(service.settings))
+    assert result.returncode == 1
+    assert "nothing was received for nobody/nothing#1" in result.stderr
 
 
-def test_a_dead_delivery_is_listed_shown_and_run_again_while_the_service_runs(
-    service: Service, sandbox: Sandbox
-) -> None:
+def test_a_dead_delivery_is_listed_and_retried_while_the_service_runs(service: Service, sandbox: Sandbox) -> None:
     config = ("--config", str(service.settings))
     sandbox.faults.add(Fault(effect="refusal", stand_in="claude", method="POST"))
     hls("send", "demo/bug", *config)
@@ -126,7 +130,7 @@ def test_a_dead_delivery_is_listed_shown_and_run_again_while_the_service_runs(
     assert "only a dead or a waiting delivery can be run again" in again.stderr
 
 
-def test_render_shows_exactly_what_claude_is_asked(service: Service, sandbox: Sandbox) -> None:
+def test_render_prints_the_request_to_claude(service: Service, sandbox: Sandbox) -> None:
     config = ("--config", str(service.settings))
     rendered = hls("render", "demo/feature", *config)
     assert rendered.returncode == 0
@@ -135,47 +139,47 @@ def test_render_shows_exactly_what_claude_is_asked(service: Service, sandbox: Sa
     assert "--- schema of the reply (pull_request_analysis) ---" in rendered.stdout
     hls("send", "demo/feature", *config)
     service.until_idle()
-    asked = [request.body for request in sandbox.seen.all("claude") if request.writes]
+    asked = [request.body for request in sandbox.requests.all("claude") if request.writes]
     assert asked[0]["system"][0]["text"] in rendered.stdout
 
 
-def test_a_try_tells_what_the_service_would_do_next_and_leaves_no_trace(service: Service, sandbox: Sandbox) -> None:
+def test_prompts_try_prints_the_outcome_and_writes_nothing(service: Service, sandbox: Sandbox) -> None:
     config = ("--config", str(service.settings))
     hls("send", "demo/question", *config)
     service.until_idle()
     page = f"{sandbox.page_url}Codertocat/Hello-World/issues/12"
     before = sandbox.state.thread("Codertocat/Hello-World", 12)
-    told = hls("prompts", "try", page, *config)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "\nlabels      the labels are as they should be\n" in told.stdout
-    assert "\ncomment     our comment is up to date\n" in told.stdout
+    result = hls("prompts", "try", page, *config)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\nlabels      the labels are as they should be\n" in result.stdout
+    assert "\ncomment     our comment is up to date\n" in result.stdout
     assert sandbox.state.thread("Codertocat/Hello-World", 12) == before
     with closing(service.open_store()) as store:
         (row,) = store.deliveries.newest()
         assert len(store.calls.calls_of(row.guid)) == store.calls.count_last_hour() == 2
 
 
-def test_render_reads_what_github_shows_now(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_render_reads_the_current_state_of_github(make_service: MakeService, sandbox: Sandbox) -> None:
     one = recorded.load("demo/feature")
-    sandbox.state.plant(one.event, one.payload)
-    config = ("--config", str(make_service().settings))
+    sandbox.state.seed(one.event, one.payload)
+    config = ("--config", str(make_service(port=free_port()).settings))
     rendered = hls("render", "--live", f"{sandbox.page_url}Codertocat/Hello-World/pull/13", *config)
     assert (rendered.returncode, rendered.stderr) == (0, "")
     assert rendered.stdout.startswith("prompt      pull_requests/analyze@")
-    assert [seen.path for seen in sandbox.seen.all("github")][-1] == "/repos/Codertocat/Hello-World/pulls/13/files"
-    assert sandbox.seen.all("claude") == ()
+    assert [seen.path for seen in sandbox.requests.all("github")][-1] == "/repos/Codertocat/Hello-World/pulls/13/files"
+    assert sandbox.requests.all("claude") == ()
     gone = hls("render", "Codertocat/Hello-World#99", *config)
     assert gone.returncode == 1
     assert gone.stderr.startswith("GET /repos/Codertocat/Hello-World/issues/99: 404")
 
 
-def test_render_names_the_nearest_payload(service: Service) -> None:
+def test_render_suggests_the_nearest_payload_name(service: Service) -> None:
     rendered = hls("render", "demo/bugg", "--config", str(service.settings))
     assert rendered.returncode == 2
     assert "demo/bug" in rendered.stderr
 
 
-def test_check_finds_nothing_wrong_where_nothing_is(service: Service) -> None:
+def test_check_succeeds_for_valid_settings(service: Service) -> None:
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "the token belongs to hls-bot" in checked.stdout
@@ -191,7 +195,7 @@ def test_check_finds_nothing_wrong_where_nothing_is(service: Service) -> None:
     ],
     ids=["unknown variable", "syntax", "unknown reply type"],
 )
-def test_check_names_file_and_line_of_a_broken_prompt(
+def test_check_prints_file_and_line_of_an_invalid_prompt(
     make_service: MakeService, prompts: Path, old: str, new: str, finding: str
 ) -> None:
     template = prompts / "issues" / "analyze.j2"
@@ -202,7 +206,7 @@ def test_check_names_file_and_line_of_a_broken_prompt(
     assert finding in checked.stdout
 
 
-def test_check_names_a_chosen_prompt_that_nobody_wrote(make_service: MakeService) -> None:
+def test_check_reports_a_selected_prompt_that_does_not_exist(make_service: MakeService) -> None:
     settings = make_service(more="    prompts: {use: {issues.reopened: issues/analyse, issues.edited: false}}").settings
     checked = hls("check", "--offline", "--config", str(settings))
     assert checked.returncode == 1
@@ -213,7 +217,7 @@ def test_check_names_a_chosen_prompt_that_nobody_wrote(make_service: MakeService
     )
 
 
-def test_check_says_that_a_token_is_refused(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_check_reports_a_rejected_token(make_service: MakeService, sandbox: Sandbox) -> None:
     settings = make_service().settings
     settings.write_text(settings.read_text().replace(sandbox.token, "ghp_" + "x" * 36))
     checked = hls("check", "--config", str(settings))
@@ -223,7 +227,7 @@ def test_check_says_that_a_token_is_refused(make_service: MakeService, sandbox: 
     assert "x" * 36 not in checked.stdout + checked.stderr
 
 
-def test_check_names_every_unknown_model_where_it_was_chosen(make_service: MakeService, prompts: Path) -> None:
+def test_check_reports_every_unknown_model_with_its_line(make_service: MakeService, prompts: Path) -> None:
     for family, model in (("issues", "claude-one"), ("pull_requests", "claude-two")):
         template = prompts / family / "analyze.j2"
         template.write_text(template.read_text().replace("---\n", f"---\nmodel: {model}\n", 1))
@@ -239,7 +243,7 @@ def test_check_names_every_unknown_model_where_it_was_chosen(make_service: MakeS
     assert "claude-two" in second
 
 
-def test_check_says_that_a_key_is_refused(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_check_reports_a_rejected_key(make_service: MakeService, sandbox: Sandbox) -> None:
     settings = make_service().settings
     settings.write_text(settings.read_text().replace(sandbox.api_key, "sk-ant-" + "x" * 36))
     checked = hls("check", "--config", str(settings))
@@ -247,21 +251,21 @@ def test_check_says_that_a_key_is_refused(make_service: MakeService, sandbox: Sa
     assert f"{settings}:10 (claude.api_key): Claude answered 401" in checked.stdout
 
 
-def test_the_demo_shows_the_main_job_and_ends_well(tmp_path: Path) -> None:
+def test_the_demo_processes_its_events_and_exits_with_0(tmp_path: Path) -> None:
     (tmp_path / "prompts").symlink_to(ROOT / "prompts")
-    told, requests = demo_until_it_stays(tmp_path)
-    assert "Claude's replies are canned" in told
-    assert "labels    bug, priority-high" in told
-    assert "added component-database; removed component-backend" in told
-    assert "pull_requests/analyze@" in told
+    result, requests = run_demo_until_it_waits(tmp_path)
+    assert "Claude's replies are canned" in result
+    assert "labels    bug, priority-high" in result
+    assert "added component-database; removed component-backend" in result
+    assert "pull_requests/analyze@" in result
     assert {request["stand_in"] for request in requests} == {"github", "claude"}
     assert violations(requests) == []
     again = hls("demo", "--once", cwd=tmp_path)  # on the same data: nothing comes twice
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-def test_the_demo_asks_the_real_claude_and_says_what_that_costs(tmp_path: Path, sandbox: Sandbox) -> None:
-    """The real one is a stand-in of the test's own here; the demo's own is not asked."""
+def test_the_demo_with_the_real_claude_prints_the_cost(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Another sandbox serves as the real Claude; the demo's own sandbox gets no request for Claude."""
     (tmp_path / "prompts").symlink_to(ROOT / "prompts")
     (tmp_path / "mine.yaml").write_text(
         f"""\
@@ -271,42 +275,42 @@ repositories: [{{name: octo/widgets}}]
 """
     )
     real = ("demo", "--once", "--claude", "real", "--config", "mine.yaml")
-    told = hls(*real, cwd=tmp_path)
-    assert told.returncode == 0, told.stdout + told.stderr
-    first, second, *_ = told.stdout.splitlines()
+    result = hls(*real, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    first, second, *_ = result.stdout.splitlines()
     assert first == (
         "Demo: GitHub is a stand-in on this machine; "
         f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
     )
     assert second.startswith("It asks Claude up to 18 questions; about 0.0")
-    asked = [request for request in sandbox.seen.all("claude") if request.writes]
+    asked = [request for request in sandbox.requests.all("claude") if request.writes]
     assert 8 <= len(asked) <= 18
     written = [path for path in (tmp_path / "data/demo").rglob("*") if path.is_file()]
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
     again = hls(*real, cwd=tmp_path)
     assert again.returncode == 2
     assert f"{len(asked)} were asked in the last hour, and claude.calls_per_hour allows 25" in again.stdout
-    assert len([request for request in sandbox.seen.all("claude") if request.writes]) == len(asked)
+    assert len([request for request in sandbox.requests.all("claude") if request.writes]) == len(asked)
 
 
-def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
-    """What the demo told, and the requests that its own sandbox saw; Ctrl-C ended it well."""
+def run_demo_until_it_waits(folder: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Run the demo until it waits, stop it with Ctrl-C; return its output and the requests to its sandbox."""
     with started("demo", cwd=folder) as demo:
         assert demo.stdout is not None
-        told = ""
+        output = ""
         for line in demo.stdout:
-            told += line
+            output += line
             if line.endswith("as a contributor would see them\n"):
                 page_url = line.split()[0]
                 break
         else:
-            raise AssertionError(told)
+            raise AssertionError(output)
         with urllib.request.urlopen(f"{page_url}_sandbox/requests", timeout=30) as answer:
             requests = json.load(answer)
         demo.send_signal(signal.SIGINT)
-        told += demo.stdout.read()
-        assert demo.wait(timeout=60) == 0, told
-    return told, requests
+        output += demo.stdout.read()
+        assert demo.wait(timeout=60) == 0, output
+    return output, requests
 
 
 @pytest.mark.parametrize(
@@ -333,7 +337,7 @@ def demo_until_it_stays(folder: Path) -> tuple[str, list[dict[str, Any]]]:
         "demo",
     ],
 )
-def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(command: str) -> None:
+def test_help_of_every_command_lists_exit_codes_and_settings(command: str) -> None:
     helped = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=200)
     assert helped.exit_code == 0
     assert "Exit codes: 0 " in helped.output
@@ -343,6 +347,6 @@ def test_every_command_has_help_that_names_its_exit_codes_and_its_settings(comma
 @pytest.mark.parametrize(
     "group", [[], ["deliveries"], ["prompts"], ["config"], ["settings"]], ids=lambda group: " ".join(["hls", *group])
 )
-def test_no_summary_of_a_command_is_cut(group: list[str]) -> None:
+def test_command_summaries_are_not_truncated(group: list[str]) -> None:
     helped = CliRunner().invoke(app, [*group, "--help"], terminal_width=80)
     assert "...\n" not in helped.output.partition("Commands:")[2]

@@ -1,4 +1,4 @@
-"""The demo beside other demos, and after it was killed."""
+"""Concurrent demos, and demos whose service was killed."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ COMMAND = [sys.executable, "-m", "hls_handler", "demo"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a demo may run. The lock that says so is in it."""
+    """A folder in which a demo can run."""
     (tmp_path / "prompts").symlink_to(ROOT / "prompts")
     (tmp_path / "data" / "demo").mkdir(parents=True)
     return tmp_path
 
 
 def narrow() -> dict[str, str]:
-    """The environment of a shell that does not tell how wide it is."""
+    """Return an environment without the width of the terminal."""
     known = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     return known | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.mark.parametrize("option", [[], ["--fresh"]], ids=["as it is", "fresh"])
-def test_a_second_demo_leaves_the_files_of_the_running_one_alone(folder: Path, option: list[str]) -> None:
+def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path, option: list[str]) -> None:
     settings = folder / "data" / "demo" / "settings.yaml"
     settings.write_text("those of the running demo")
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
@@ -55,7 +55,9 @@ def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_the_demo_prints_commands_whole_and_its_service_dies_with_it(demo: subprocess.Popen[str], folder: Path) -> None:
+def test_the_demo_does_not_wrap_commands_and_its_service_stops_with_it(
+    demo: subprocess.Popen[str], folder: Path
+) -> None:
     assert demo.stdout is not None
     said = []
     for line in demo.stdout:
@@ -70,7 +72,7 @@ def test_the_demo_prints_commands_whole_and_its_service_dies_with_it(demo: subpr
 
 
 def is_free(url: str) -> bool:
-    """Whether the service lets go of its database."""
+    """Return whether the database is unlocked within 20 s."""
     waiting = Waiting(20)
     while waiting.more():
         try:
@@ -81,7 +83,7 @@ def is_free(url: str) -> bool:
     return False
 
 
-def test_the_last_words_are_those_since_this_start(make_service: MakeService, tmp_path: Path) -> None:
+def test_last_words_contain_only_output_of_the_current_run(make_service: MakeService, tmp_path: Path) -> None:
     made = make_service()
     settings = load_settings(made.settings, {}, dotenv=None)
     log = tmp_path / "service.log"
@@ -94,7 +96,7 @@ def test_the_last_words_are_those_since_this_start(make_service: MakeService, tm
         )
 
 
-def test_two_demos_at_the_same_time_take_a_port_each(tmp_path: Path) -> None:
+def test_two_concurrent_demos_use_different_ports(tmp_path: Path) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
@@ -103,20 +105,20 @@ def test_two_demos_at_the_same_time_take_a_port_each(tmp_path: Path) -> None:
         subprocess.Popen([*COMMAND, "--once"], cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True)
         for folder in folders
     ]
-    told = [demo.communicate(timeout=120)[0] for demo in demos]
-    assert [demo.returncode for demo in demos] == [0, 0], told
+    result = [demo.communicate(timeout=120)[0] for demo in demos]
+    assert [demo.returncode for demo in demos] == [0, 0], result
     ports = [(folder / "data" / "demo" / "settings.yaml").read_text().partition("port: ")[2][:5] for folder in folders]
     assert ports[0] != ports[1]
 
 
-def test_a_service_that_is_killed_while_the_story_plays_is_started_again(folder: Path) -> None:
-    told = ""
+def test_a_killed_service_of_the_demo_is_restarted(folder: Path) -> None:
+    output = ""
     with subprocess.Popen([*COMMAND, "--once"], cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
-            told += line
+            output += line
             if line.startswith("2 of "):
                 service = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0])
                 os.kill(service, signal.SIGKILL)
-    assert demo.returncode == 0, told
-    assert "the service was killed by signal 9; it was started again" in told
+    assert demo.returncode == 0, output
+    assert "the service was killed by signal 9; it was started again" in output

@@ -1,12 +1,12 @@
-"""Workflows, releases, comments and any other event, on the real process."""
+"""Workflow runs, releases, comments and generic events."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Thread
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
 from tests.e2e.test_commands import hls
@@ -22,20 +22,20 @@ def thread(sandbox: Sandbox, number: int) -> Thread:
 
 
 def ours(sandbox: Sandbox, number: int, family: str) -> list[str]:
-    """What our comments of a family say."""
+    """Return the bot's comments of a family."""
     mark = f"<!-- hls:{family} -->"
     return [comment.body for comment in thread(sandbox, number).comments if comment.body.endswith(mark)]
 
 
 def asked(sandbox: Sandbox) -> int:
-    return len(sandbox.seen.all("claude"))
+    return len(sandbox.requests.all("claude"))
 
 
-def test_two_failures_at_once_of_one_fork_commit_end_as_one_comment(service: Service, sandbox: Sandbox) -> None:
+def test_two_concurrent_failures_of_one_fork_commit_make_one_comment(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     both = [recorded.load(name) for name in ("demo/tests-failed", "demo/lint-failed")]
     for payload in both:
-        sandbox.state.plant(payload.event, payload.payload)
+        sandbox.state.seed(payload.event, payload.payload)
     for payload in both:
         assert service.deliver(payload.event, payload.body).status == 202
     service.until_idle()
@@ -46,7 +46,7 @@ def test_two_failures_at_once_of_one_fork_commit_end_as_one_comment(service: Ser
     assert "> line " in body  # the cause is shown by a line of the log
 
 
-def test_a_workflow_that_passes_later_is_folded_to_one_line(service: Service, sandbox: Sandbox) -> None:
+def test_a_workflow_that_passes_later_is_collapsed_to_one_line(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/tests-failed")
     send(service, sandbox, "demo/lint-failed")
@@ -60,8 +60,8 @@ def test_a_workflow_that_passes_later_is_folded_to_one_line(service: Service, sa
     assert asked(sandbox) == before
 
 
-def test_a_failure_that_is_told_after_the_attempt_that_passed_is_not_posted(service: Service, sandbox: Sandbox) -> None:
-    """GitHub keeps no order, and an outage of Claude may hold a failure up for hours."""
+def test_a_failure_received_after_a_later_success_is_not_posted(service: Service, sandbox: Sandbox) -> None:
+    """GitHub does not guarantee an order, and an outage of Claude may delay a failure for hours."""
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/tests-passed")
     before = asked(sandbox)
@@ -69,33 +69,33 @@ def test_a_failure_that_is_told_after_the_attempt_that_passed_is_not_posted(serv
     service.until_idle()
     store = service.open_store()
     row = store.deliveries.find("late")
-    told = [one.guid for one in store.deliveries.of_conversation(REPOSITORY, FEATURE)]
+    result = [one.guid for one in store.deliveries.of_conversation(REPOSITORY, FEATURE)]
     store.close()
     assert row is not None
     assert row.reason == "run 412, attempt 2, of the same workflow is later, and passed"
-    assert "late" not in told  # nothing was said of it anywhere
+    assert "late" not in result  # it left no trace in the conversation
     assert asked(sandbox) == before
     assert ours(sandbox, FEATURE, "workflows") == []
 
 
-def test_who_asks_why_about_a_pull_request_is_told_of_its_workflows(service: Service, sandbox: Sandbox) -> None:
+def test_why_of_a_pull_request_lists_its_workflow_runs(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/tests-failed")
-    told = hls("why", f"{REPOSITORY}#{FEATURE}", "--config", str(service.settings)).stdout
-    assert "workflow_run.completed" in told
+    result = hls("why", f"{REPOSITORY}#{FEATURE}", "--config", str(service.settings)).stdout
+    assert "workflow_run.completed" in result
 
 
-def test_a_passing_workflow_without_a_failure_reads_and_says_nothing(service: Service, sandbox: Sandbox) -> None:
+def test_a_passing_workflow_without_earlier_failure_makes_no_request(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
-    before = len(sandbox.seen.all("github"))
+    before = len(sandbox.requests.all("github"))
     assert send(service, sandbox, "demo/tests-passed") == "queued"
-    assert len(sandbox.seen.all("github")) == before
+    assert len(sandbox.requests.all("github")) == before
     assert ours(sandbox, FEATURE, "workflows") == []
 
 
-def test_a_failure_of_an_older_commit_is_recorded_and_not_posted(service: Service, sandbox: Sandbox) -> None:
+def test_a_failure_of_an_older_commit_is_stored_and_not_posted(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/tests-failed")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     send(service, sandbox, "demo/feature")  # its head is another commit
     before = asked(sandbox)
     service.deliver(payload.event, payload.body, guid="older")
@@ -108,10 +108,10 @@ def test_a_failure_of_an_older_commit_is_recorded_and_not_posted(service: Servic
     assert asked(sandbox) == before
 
 
-def test_logs_that_expired_leave_a_reason_and_cost_nothing(service: Service, sandbox: Sandbox) -> None:
+def test_expired_logs_leave_a_reason_and_no_call_to_claude(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     payload = recorded.load("demo/tests-failed")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     for run in sandbox.state.runs():
         for attempt in run.attempts:
             for job in attempt.jobs:
@@ -123,7 +123,7 @@ def test_logs_that_expired_leave_a_reason_and_cost_nothing(service: Service, san
     assert ours(sandbox, FEATURE, "workflows") == []
 
 
-def test_a_failure_on_the_default_branch_goes_to_the_issue_that_settings_name(
+def test_a_failure_on_the_default_branch_is_posted_to_the_fallback_issue(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
     service = make_service(more=POSTED).start()
@@ -133,9 +133,7 @@ def test_a_failure_on_the_default_branch_goes_to_the_issue_that_settings_name(
     assert "` failed** in [run " in body
 
 
-def test_a_release_becomes_a_draft_that_is_kept_and_posted_where_settings_say(
-    make_service: MakeService, sandbox: Sandbox
-) -> None:
+def test_a_release_announcement_is_posted_to_the_fallback_issue(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more=POSTED).start()
     send(service, sandbox, "demo/question")
     send(service, sandbox, "demo/release")
@@ -144,7 +142,7 @@ def test_a_release_becomes_a_draft_that_is_kept_and_posted_where_settings_say(
     assert "**Draft of an announcement of [`v4.3.0`](" in body
 
 
-def test_a_release_is_analysed_and_kept_where_settings_name_no_issue(service: Service, sandbox: Sandbox) -> None:
+def test_a_release_is_analysed_and_not_posted_without_fallback_issue(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/question")
     before = asked(sandbox)
     send(service, sandbox, "demo/release")
@@ -152,7 +150,7 @@ def test_a_release_is_analysed_and_kept_where_settings_name_no_issue(service: Se
     assert ours(sandbox, QUESTION, "releases") == []
 
 
-def test_newcomers_to_a_thread_get_one_reply_between_them(service: Service, sandbox: Sandbox) -> None:
+def test_newcomers_to_one_conversation_get_one_reply(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/bug")
     send(service, sandbox, "demo/hint")
     send(service, sandbox, "demo/first-contribution")
@@ -163,7 +161,7 @@ def test_newcomers_to_a_thread_get_one_reply_between_them(service: Service, sand
     assert len(ours(sandbox, BUG, "onboarding")) == 1
 
 
-def test_a_question_to_our_account_is_answered_in_the_thread(service: Service, sandbox: Sandbox) -> None:
+def test_a_question_to_the_bot_is_answered_in_the_conversation(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/mention")
     mention = recorded.load("demo/mention").payload["comment"]
@@ -173,13 +171,15 @@ def test_a_question_to_our_account_is_answered_in_the_thread(service: Service, s
     assert "@hls-bot" not in answer  # it is quoted, and mentions nobody
 
 
-def test_a_comment_that_asks_nothing_is_ignored_at_the_door(service: Service, sandbox: Sandbox) -> None:
+def test_a_comment_without_question_is_ignored(service: Service, sandbox: Sandbox) -> None:
     assert send(service, sandbox, "demo/bug") == "queued"
     assert send(service, sandbox, "demo/hint") == "ignored"
 
 
-def test_another_event_needs_one_file_and_no_code(make_service: MakeService, sandbox: Sandbox, prompts: Path) -> None:
-    """As docs/prompts.md says; the running service takes the new file up."""
+def test_a_prompt_file_adds_another_event_without_code(
+    make_service: MakeService, sandbox: Sandbox, prompts: Path
+) -> None:
+    """As in docs/prompts.md; the running service loads the new file."""
     service = make_service(more=POSTED, prompts=str(prompts)).start()
     send(service, sandbox, "demo/question")
     assert send(service, sandbox, "demo/push") == "ignored"

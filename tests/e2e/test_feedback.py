@@ -1,4 +1,4 @@
-"""Labels that people change, on the real process: counted for the prompt, and shown when the next issue is sorted."""
+"""Label corrections by people: counted for the prompt, and shown in the next prompt."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Account
 from tests.e2e.service import Service, Waiting
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
 
@@ -17,7 +17,7 @@ CODERTOCAT = Account("Codertocat", 21031067, "User")
 
 
 def change(service: Service, sandbox: Sandbox, action: str, label: str) -> str:
-    """A maintainer changes a label of the bug, and GitHub tells of it; the answer."""
+    """Change a label as a maintainer, deliver the event and return the response."""
     thread = sandbox.state.thread(REPOSITORY, BUG)
     assert thread is not None
     if action == "labeled":
@@ -33,30 +33,28 @@ def change(service: Service, sandbox: Sandbox, action: str, label: str) -> str:
 
 
 def assert_priority(service: Service, **expected: object) -> None:
-    """Of `/stats`, which may be a second old."""
+    """Wait for a value in `/stats`, which may be a second old."""
     waiting = Waiting(5)
     while waiting.more():
-        told = [fields["priority"] for fields in service.get("/stats").body["feedback"].values()]
-        if told == [expected]:
+        result = [fields["priority"] for fields in service.get("/stats").body["feedback"].values()]
+        if result == [expected]:
             return
-    raise AssertionError(f"{told} is not {expected}")
+    raise AssertionError(f"{result} is not {expected}")
 
 
-def test_a_label_that_a_person_changes_counts_and_the_next_issue_is_sorted_with_it_in_view(
-    service: Service, sandbox: Sandbox
-) -> None:
+def test_a_label_correction_is_counted_and_shown_in_the_next_prompt(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/bug")
     assert_priority(service, set=1, corrected=0, share=0.0)
-    requests = len(sandbox.seen.all())
+    requests = len(sandbox.requests.all())
 
     assert change(service, sandbox, "labeled", "help wanted") == "ignored"
     assert change(service, sandbox, "unlabeled", "priority-high") == "queued"
     assert change(service, sandbox, "labeled", "priority-low") == "queued"
     assert_priority(service, set=1, corrected=1, share=1.0)
-    assert len(sandbox.seen.all()) == requests  # neither GitHub nor Claude was asked
+    assert len(sandbox.requests.all()) == requests  # neither GitHub nor Claude was asked
 
     send(service, sandbox, "demo/question")
-    asked = [request.document()["body"] for request in sandbox.seen.all("claude") if request.writes]
+    asked = [request.document()["body"] for request in sandbox.requests.all("claude") if request.writes]
     first, *others = [json.dumps(body, ensure_ascii=False) for body in asked]
     assert "Corrections, the newest first" not in first
     for part in ("Corrections, the newest first", ">priority-high<", "made it", ">priority-low<"):

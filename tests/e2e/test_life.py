@@ -1,4 +1,4 @@
-"""The life of the process: refused starts, signals, kills, and what is left after each."""
+"""Starts that fail, signals and kills of the process, and the state after each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
-from tests.e2e.nursery import nursery
+from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT, SECRET, Service, Waiting
 
 REPOSITORY = "Codertocat/Hello-World"
 
 
 def issue(number: int) -> bytes:
-    """The demo's bug as another issue of the same repository."""
+    """Return the recorded bug as another issue of the same repository."""
     payload = recorded.load("demo/bug").payload
     payload["issue"] = {**payload["issue"], "number": number, "id": 444500000 + number}  # type: ignore[dict-item]
     return json.dumps(payload).encode()
@@ -32,12 +32,12 @@ def issue(number: int) -> bytes:
 def deliver_issues(service: Service, sandbox: Sandbox, numbers: range) -> None:
     for number in numbers:
         body = issue(number)
-        sandbox.state.plant("issues", json.loads(body))
+        sandbox.state.seed("issues", json.loads(body))
         assert service.deliver("issues", body).status == 202
 
 
 def assert_each_done_once(sandbox: Sandbox, numbers: Iterable[int]) -> None:
-    """Each issue has its labels, set once each, and one comment."""
+    """Check that each issue has one comment and that each label was set once."""
     for number in numbers:
         thread = sandbox.state.thread(REPOSITORY, number)
         assert thread is not None
@@ -48,26 +48,26 @@ def assert_each_done_once(sandbox: Sandbox, numbers: Iterable[int]) -> None:
 
 
 @pytest.mark.parametrize("seen_requests", [3, 12, 25, 40])
-def test_a_service_that_is_killed_anywhere_goes_on_where_it_was(
+def test_a_killed_service_continues_after_a_restart(
     make_service: MakeService, sandbox: Sandbox, seen_requests: int
 ) -> None:
     service = make_service().start()
     deliver_issues(service, sandbox, range(101, 109))
     waiting = Waiting(60)
-    while len(sandbox.seen.all()) < seen_requests and waiting.more():
+    while len(sandbox.requests.all()) < seen_requests and waiting.more():
         pass
     assert service.stop(signal.SIGKILL) == -signal.SIGKILL
     service.start()
     service.until_idle()
     assert_each_done_once(sandbox, range(101, 109))
-    calls = sum(request.writes for request in sandbox.seen.all("claude"))
+    calls = sum(request.writes for request in sandbox.requests.all("claude"))
     assert 8 <= calls <= 8 + 4  # a call that was under way in each of four workers may be made again
 
 
-def test_a_comment_that_github_makes_after_our_death_stays_the_only_one(
+def test_a_comment_that_github_creates_after_a_kill_is_not_duplicated(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
-    """The next start looks for it when it must be there, not at once."""
+    """The next start waits for the pending write before it reads the comments."""
     service = make_service(slowest_write_s=5).start()
     sandbox.faults.add(Fault(effect="slow", stand_in="github", method="POST", path="/comments", seconds=3))
     deliver_issues(service, sandbox, range(101, 102))
@@ -78,26 +78,22 @@ def test_a_comment_that_github_makes_after_our_death_stays_the_only_one(
     service.start()
     service.until_idle()
     waiting = Waiting(60)
-    while not any(request.document()["fault"] for request in sandbox.seen.all("github")) and waiting.more():
+    while not any(request.document()["fault"] for request in sandbox.requests.all("github")) and waiting.more():
         pass
     assert_each_done_once(sandbox, [101])
 
 
-def test_sigterm_ends_running_steps_and_leaves_the_rest_for_the_next_start(
-    make_service: MakeService, sandbox: Sandbox
-) -> None:
+def test_sigterm_finishes_running_steps_and_leaves_the_queue(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more="").start()
     deliver_issues(service, sandbox, range(201, 221))
     assert service.stop(signal.SIGTERM) == 0
     service.start()
     service.until_idle()
     assert_each_done_once(sandbox, range(201, 221))
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 20
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 20
 
 
-def test_sigterm_ends_the_taking_of_work_even_while_a_request_is_still_open(
-    make_service: MakeService, sandbox: Sandbox
-) -> None:
+def test_sigterm_stops_claims_even_with_an_open_request(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(limits="concurrency: 2, shutdown_s: 3").start()
     sandbox.faults.add(Fault(effect="slow", stand_in="claude", path="/v1/messages", times=None, seconds=0.3))
     with socket.create_connection(("127.0.0.1", service.port)) as unfinished:
@@ -107,12 +103,12 @@ def test_sigterm_ends_the_taking_of_work_even_while_a_request_is_still_open(
         )
         unfinished.sendall(b"\r\nContent-Length: 9\r\n\r\n")
         deliver_issues(service, sandbox, range(301, 321))
-        calls_before = sum(request.writes for request in sandbox.seen.all("claude"))
+        calls_before = sum(request.writes for request in sandbox.requests.all("claude"))
         assert service.stop(signal.SIGTERM) == 0
-    assert sum(request.writes for request in sandbox.seen.all("claude")) <= calls_before + 2
+    assert sum(request.writes for request in sandbox.requests.all("claude")) <= calls_before + 2
 
 
-def test_after_a_restart_with_a_larger_budget_what_waited_for_the_old_one_goes_on(
+def test_deliveries_that_wait_for_the_call_budget_continue_after_a_restart_with_a_larger_one(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
     service = make_service().start()
@@ -127,22 +123,24 @@ def test_after_a_restart_with_a_larger_budget_what_waited_for_the_old_one_goes_o
     while waiting.more() and service.get("/health").body["components"]["claude"]["state"] != "degraded":
         pass
     service.stop()
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 2
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 2
     service.settings.write_text(text)
     service.start()
     service.until_idle()
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 4
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 4
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return nursery().run(arguments, environ={**os.environ, "COLUMNS": "120", **(environ or {})}, folder=cwd)
+    return run_command(arguments, environ={**os.environ, "COLUMNS": "120", **(environ or {})}, folder=cwd)
 
 
-def test_all_problems_of_a_start_are_named_at_once(make_service: MakeService, tmp_path: Path) -> None:
-    service = make_service(storage_url="sqlite:////proc/nowhere/hls.db", prompts=str(tmp_path / "none"))
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", service.port))
-        taken.listen()
+def test_all_problems_of_a_start_are_printed_together(make_service: MakeService, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        service = make_service(
+            port=listener.getsockname()[1],
+            storage_url="sqlite:////proc/nowhere/hls.db",
+            prompts=str(tmp_path / "none"),
+        )
         ended = run("serve", "--config", str(service.settings))
     assert ended.returncode == 2
     said = ended.stderr
@@ -152,7 +150,7 @@ def test_all_problems_of_a_start_are_named_at_once(make_service: MakeService, tm
     assert "Traceback" not in said
 
 
-def test_settings_that_are_wrong_are_refused_with_every_problem_and_its_line(tmp_path: Path) -> None:
+def test_invalid_settings_are_rejected_with_every_problem_and_line(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(
         "server: {prot: 8000}\n"
@@ -174,20 +172,20 @@ def test_settings_that_are_wrong_are_refused_with_every_problem_and_its_line(tmp
     assert "short" not in said.replace("shorter", "")
 
 
-def test_a_database_that_another_serve_holds_is_refused(service: Service, make_service: MakeService) -> None:
+def test_a_database_locked_by_another_serve_stops_the_start(service: Service, make_service: MakeService) -> None:
     second = make_service(storage_url=service.storage_url)
     ended = run("serve", "--config", str(second.settings))
     assert ended.returncode == 1  # a later start may succeed: whoever supervises tries again
     assert "is locked by another serve" in ended.stderr
 
 
-def test_some_credentials_only_are_refused_by_name(tmp_path: Path) -> None:
+def test_incomplete_credentials_stop_the_start(tmp_path: Path) -> None:
     ended = run("up", environ={"GITHUB_TOKEN": "t" * 40, "GITHUB_WEBHOOK_SECRET": SECRET}, cwd=tmp_path)
     assert ended.returncode == 2
     assert "ANTHROPIC_API_KEY" in ended.stderr
 
 
-def test_a_changed_prompt_is_used_by_the_next_delivery_and_a_broken_one_is_not(
+def test_a_changed_prompt_is_used_by_the_next_delivery_and_an_invalid_one_is_not(
     make_service: MakeService, sandbox: Sandbox, prompts: Path
 ) -> None:
     service = make_service(prompts=str(prompts)).start()
@@ -213,16 +211,16 @@ def test_a_changed_prompt_is_used_by_the_next_delivery_and_a_broken_one_is_not(
 
 
 def asked(sandbox: Sandbox) -> list[str]:
-    return [request.body["messages"][0]["content"] for request in sandbox.seen.all("claude") if request.writes]
+    return [request.body["messages"][0]["content"] for request in sandbox.requests.all("claude") if request.writes]
 
 
-def test_rule_19_secrets_are_in_no_log_no_answer_and_no_row(service: Service, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_rule_19_secrets_are_in_no_log_response_or_row(service: Service, sandbox: Sandbox, tmp_path: Path) -> None:
     deliver_issues(service, sandbox, range(401, 402))
     service.until_idle()
     answers = [json.dumps(service.get(path).body) for path in ("/health", "/stats")]
     assert service.stop() == 0
-    kept = b"".join(path.read_bytes() for path in tmp_path.glob("hls.db*"))
+    database = b"".join(path.read_bytes() for path in tmp_path.glob("hls.db*"))
     for secret in (sandbox.token, sandbox.api_key, SECRET):
         assert secret not in service.log.read_text()
-        assert secret.encode() not in kept
+        assert secret.encode() not in database
         assert not any(secret in answer for answer in answers)

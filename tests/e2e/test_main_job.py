@@ -1,4 +1,4 @@
-"""The main job on real input: recorded payloads, the real process, real clients, over HTTP."""
+"""Issues, questions and pull requests from recorded payloads, with the real process and clients."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ BUG, QUESTION, FEATURE = 11, 12, 13
 
 
 def send(service: Service, sandbox: Sandbox, name: str) -> str:
-    """Make the thread exist on the sandbox's GitHub, deliver its event, and wait until all is done; its answer."""
+    """Seed the sandbox, deliver the event, wait until it is processed, and return the status of the response."""
     payload = recorded.load(name)
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     answer = service.deliver(payload.event, recorded.unique(payload.body))
     service.until_idle()
     return str(answer.body["status"])
@@ -35,14 +35,14 @@ def test_an_issue_gets_labels_and_one_comment(service: Service, sandbox: Sandbox
     assert thread.comments[0].body.endswith("<!-- hls:issues -->")
 
 
-def test_a_question_is_answered_by_the_prompt_that_then_leads_to(service: Service, sandbox: Sandbox) -> None:
+def test_a_question_is_answered_by_the_prompt_named_in_then(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/question")
     thread = sandbox.state.thread(REPOSITORY, QUESTION)
     assert thread is not None
     assert "question" in thread.labels
     assert len(thread.comments) == 1
     assert "prompt `issues/respond@" in thread.comments[0].body
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 2
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 2
 
 
 def test_a_push_edits_the_pull_requests_comment_in_place(service: Service, sandbox: Sandbox) -> None:
@@ -60,17 +60,15 @@ def test_a_push_edits_the_pull_requests_comment_in_place(service: Service, sandb
     assert f"about commit {after.head_sha[:10]}" in after.comments[0].body
 
 
-def test_rule_15_nothing_notifies_or_closes_anything(service: Service, sandbox: Sandbox) -> None:
+def test_rule_15_comments_notify_and_close_nothing(service: Service, sandbox: Sandbox) -> None:
     for name in ("demo/bug", "demo/question", "demo/feature"):
         send(service, sandbox, name)
     assert [effect for effect in sandbox.state.effects if effect.effects != Effects()] == []
 
 
-def test_a_redelivery_of_a_done_one_is_a_duplicate_and_a_copy_under_another_id_a_replay(
-    service: Service, sandbox: Sandbox
-) -> None:
+def test_a_repeated_id_is_a_duplicate_and_a_repeated_body_a_replay(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     first = service.deliver(payload.event, payload.body, guid="72d3162e-cc78-11e3-81ab-4c9367dc0958")
     service.until_idle()
     again = service.deliver(payload.event, payload.body, guid="72d3162e-cc78-11e3-81ab-4c9367dc0958")
@@ -80,31 +78,31 @@ def test_a_redelivery_of_a_done_one_is_a_duplicate_and_a_copy_under_another_id_a
     assert (copy.status, copy.body["reason"]) == (200, "replay of 72d3162e-cc78-11e3-81ab-4c9367dc0958")
 
 
-def test_stats_and_the_database_say_the_same_after_a_restart(service: Service, sandbox: Sandbox) -> None:
+def test_stats_match_the_database_after_a_restart(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/bug")
     send(service, sandbox, "demo/feature")
     before = service.get("/stats").body
     assert service.stop() == 0
     service.start()
     after = service.get("/stats").body
-    kept = ("total_webhooks", "successful_processing", "failed_processing", "events_by_type", "tokens", "cost_usd")
-    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    stored = ("total_webhooks", "successful_processing", "failed_processing", "events_by_type", "tokens", "cost_usd")
+    assert {key: after[key] for key in stored} == {key: before[key] for key in stored}
     assert before["total_webhooks"] == 2
     assert before["successful_processing"] == 2
     assert before["events_by_type"] == {"issues.opened": 1, "pull_request.opened": 1}
 
 
-def test_a_dry_run_does_everything_but_write(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_a_dry_run_writes_nothing_to_github(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more="features: {dry_run: true}").start()
     send(service, sandbox, "demo/bug")
     thread = sandbox.state.thread(REPOSITORY, BUG)
     assert thread is not None
     assert (thread.labels, thread.comments) == ((), ())
-    assert [request for request in sandbox.seen.all("github") if request.writes] == []
+    assert [request for request in sandbox.requests.all("github") if request.writes] == []
     assert service.get("/stats").body["successful_processing"] == 1
 
 
-def test_labels_and_comments_can_be_switched_off_each_for_itself(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_labels_and_comments_can_be_disabled_separately(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more="features: {auto_labeling: false}").start()
     send(service, sandbox, "demo/bug")
     thread = sandbox.state.thread(REPOSITORY, BUG)
@@ -118,10 +116,10 @@ def test_labels_and_comments_can_be_switched_off_each_for_itself(make_service: M
     assert ("question" in thread.labels, len(thread.comments)) == (True, 0)
 
 
-def test_without_async_processing_the_answer_tells_the_outcome(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_without_async_processing_the_response_has_the_outcome(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more="features: {async_processing: false}").start()
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     answer = service.deliver(payload.event, payload.body)
     assert (answer.status, answer.body["status"]) == (200, "processed")
     gone = recorded.load("demo/question")  # not planted: GitHub says 404
@@ -130,9 +128,9 @@ def test_without_async_processing_the_answer_tells_the_outcome(make_service: Mak
     assert "404" in answer.body["reason"]
 
 
-def test_form_encoded_webhooks_are_taken_too(service: Service, sandbox: Sandbox) -> None:
+def test_form_encoded_webhooks_are_accepted(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     body = urlencode({"payload": payload.body.decode()}).encode()
     answer = service.request(
         "POST",
@@ -152,7 +150,7 @@ def test_form_encoded_webhooks_are_taken_too(service: Service, sandbox: Sandbox)
     assert len(thread.comments) == 1
 
 
-def test_every_recorded_payload_gets_a_reasoned_answer_and_leaves_no_trace(service: Service) -> None:
+def test_every_recorded_payload_is_answered_without_errors_in_the_log(service: Service) -> None:
     statuses: dict[str, int] = {}
     for name in recorded.names():
         payload = recorded.load(name)

@@ -1,4 +1,4 @@
-"""A Claude that writes whatever a stranger told it to: what the commands show of it."""
+"""Output of commands about replies of a Claude that follows instructions in untrusted text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from hls_handler.sandbox.server import Sandbox
-from tests.e2e.service import Service
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Service, free_port
 from tests.e2e.test_commands import hls
 
 NOT_TEXT = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]")
@@ -33,18 +34,24 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def test_rule_15_what_claude_wrote_forges_no_line_and_moves_no_cursor(service: Service) -> None:
+@pytest.fixture
+def service(make_service: MakeService) -> Service:
+    """A service with a fixed port, which `hls send` reads from the settings."""
+    return make_service(port=free_port()).start()
+
+
+def test_rule_15_text_of_claude_cannot_forge_output_of_commands(service: Service) -> None:
     config = ("--config", str(service.settings))
     assert hls("send", "demo/bug", *config).returncode == 0
     service.until_idle()
-    told = hls("why", "Codertocat/Hello-World#11", *config)
+    why = hls("why", "Codertocat/Hello-World#11", *config)
     listed = hls("deliveries", "list", *config)
     shown = hls("deliveries", "show", listed.stdout.split()[2], *config)
-    for command in (told, listed, shown):
+    for command in (why, listed, shown):
         assert command.returncode == 0
         assert NOT_TEXT.findall(command.stdout) == []
-    lines = [line for line in told.stdout.splitlines() if "forged" in line or "Dead: " in line]
+    lines = [line for line in why.stdout.splitlines() if "forged" in line or "Dead: " in line]
     assert len(lines) == 1
     assert re.match("  Claude's reply to issues/analyze@[0-9a-f]+: bug, priority high, easy, ", lines[0])
-    format_report = shown.stdout.partition("\n--- comment ---\n")[0]
-    assert format_report == told.stdout.rstrip("\n") + "\n"
+    before_comment = shown.stdout.partition("\n--- comment ---\n")[0]
+    assert before_comment == why.stdout.rstrip("\n") + "\n"

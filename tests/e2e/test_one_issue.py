@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md lists the files that one issue passes, in the order of their first call in each step."""
+"""ARCHITECTURE.md lists the files that process one issue, in the order of their first call in each step."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SECTION = "### The files that one issue passes"
 
 
 def listed() -> dict[str, list[str]]:
-    """Step to its files, as ARCHITECTURE.md lists them."""
+    """Return the files of each step in ARCHITECTURE.md."""
     section = Path("ARCHITECTURE.md").read_text(encoding="utf-8").split(f"{SECTION}\n")[1].split("\n#")[0]
     rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
     return {step: re.findall(r"`([^`]+)`", files) for step, files in rows}
 
 
-def test_architecture_md_lists_the_files_that_one_issue_passes(
+def test_architecture_md_lists_the_files_that_process_one_issue(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     record = tmp_path / "called.json"
     service = make_service(limits="concurrency: 1")
-    service.program = ("tests.e2e.profiled", "serve")
+    service.program = ("tests.e2e.called_files", "serve")
     service.environ = {"HLS_CALLED_FILES": str(record)}
     service.start()
     send(service, sandbox, "demo/feature")  # everything that is created once exists after it

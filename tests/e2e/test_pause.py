@@ -1,4 +1,4 @@
-"""A pause as the operator lives through it: set beside the service, kept over a restart, ended beside the service."""
+"""A pause: set by a command, kept over a restart, ended by a command."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from tests.e2e.conftest import MakeService
 from tests.e2e.service import Waiting
 
 
-def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_deliveries_stay_queued_over_a_restart_until_the_pause_ends(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
     service = make_service()
     with closing(service.open_store()) as store:
         store.pauses.pause("Codertocat/Hello-World", reason="a migration")
     service.start()
     event = recorded.load("demo/bug")
-    sandbox.state.plant("issues", event.payload)
+    sandbox.state.seed("issues", event.payload)
     assert service.deliver("issues", event.body).status == 202
     assert service.stop() == 0
     service.start()
@@ -29,7 +31,7 @@ def test_deliveries_queue_up_over_a_restart_until_the_pause_ends(make_service: M
     stats = service.get("/stats").body["queue"]
     assert (stats["queued"], stats["due"], stats["held"]) == (1, 0, 1)
     assert stats["paused"][0]["reason"] == "a migration"
-    assert [request.path for request in sandbox.seen.all() if request.writes] == []
+    assert [request.path for request in sandbox.requests.all() if request.writes] == []
     with closing(service.open_store()) as store:
         assert store.pauses.resume("codertocat/hello-world")
     service.until_idle()

@@ -1,4 +1,4 @@
-"""The same service on a real PostgreSQL: the main job, a kill, and another process beside it."""
+"""The service on PostgreSQL: a kill, and two processes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def storage_url(postgres: Cluster) -> Iterator[str]:
     postgres.drop(name)
 
 
-def test_a_kill_on_postgresql_loses_nothing_and_doubles_nothing(
+def test_a_killed_service_on_postgresql_loses_and_duplicates_nothing(
     storage_url: str, make_service: MakeService, sandbox: Sandbox
 ) -> None:
     service = make_service(storage_url=storage_url, limits="lease_s: 5").start()
     deliver_issues(service, sandbox, range(501, 507))
     waiting = Waiting(60)
-    while len(sandbox.seen.all()) < 12 and waiting.more():
+    while len(sandbox.requests.all()) < 12 and waiting.more():
         pass
     service.stop(signal.SIGKILL)
     service.start()
@@ -38,7 +38,7 @@ def test_a_kill_on_postgresql_loses_nothing_and_doubles_nothing(
     assert service.get("/stats").body["successful_processing"] == 6
 
 
-def test_two_services_share_one_postgresql_and_do_each_delivery_once(
+def test_two_services_on_one_postgresql_process_each_delivery_once(
     storage_url: str, make_service: MakeService, sandbox: Sandbox
 ) -> None:
     first = make_service(storage_url=storage_url).start()
@@ -47,4 +47,4 @@ def test_two_services_share_one_postgresql_and_do_each_delivery_once(
     deliver_issues(second, sandbox, range(605, 609))
     first.until_idle()
     assert_each_done_once(sandbox, range(601, 609))
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 8
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 8

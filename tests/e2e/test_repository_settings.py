@@ -1,4 +1,4 @@
-"""The settings that a repository has of its own, end to end: heeded, told of once when they are wrong, and mended."""
+"""Repository settings: applied, reported once if they are invalid, and corrected."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Thread
-from tests.e2e.nursery import nursery
+from tests.e2e.fork_server import run_command
 from tests.e2e.service import Service
 
 REPOSITORY = "Codertocat/Hello-World"
@@ -20,9 +20,9 @@ MARK = "<!-- hls:settings -->"
 
 
 def send(service: Service, sandbox: Sandbox, name: str, number: int) -> Thread:
-    """Deliver an event, wait until all is done, and look at its thread."""
+    """Deliver an event, wait until it is processed, and return its conversation."""
     payload = recorded.load(name)
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     assert service.deliver(payload.event, recorded.unique(payload.body)).body["status"] == "queued"
     service.until_idle()
     thread = sandbox.state.thread(REPOSITORY, number)
@@ -31,7 +31,7 @@ def send(service: Service, sandbox: Sandbox, name: str, number: int) -> Thread:
 
 
 def push(service: Service, sandbox: Sandbox, said: str | None) -> None:
-    """Another version of the file, five minutes later."""
+    """Change the file and advance the cache by five minutes."""
     sandbox.state.set_file(REPOSITORY, PATH, said)
     engine = create_engine(service.storage_url)
     with engine.begin() as connection:
@@ -40,34 +40,34 @@ def push(service: Service, sandbox: Sandbox, said: str | None) -> None:
 
 
 def known(sandbox: Sandbox) -> None:
-    """The sandbox's GitHub has a repository once something happened in it."""
+    """Seed an event, which creates the repository in the sandbox."""
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
 
 
 def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return nursery().run([*arguments, "--config", str(service.settings)], environ={})
+    return run_command([*arguments, "--config", str(service.settings)], environ={})
 
 
-def test_what_a_repository_says_holds_there_and_can_be_looked_up(service: Service, sandbox: Sandbox) -> None:
+def test_repository_settings_apply_and_are_printed(service: Service, sandbox: Sandbox) -> None:
     known(sandbox)
     said = "labels: {allow: [bug]}\ncomments: {language: German}\nfeatures:\n  auto_commenting: false\n"
     sandbox.state.set_file(REPOSITORY, PATH, said)
     thread = send(service, sandbox, "demo/bug", BUG)
     assert (thread.labels, thread.comments) == (("bug",), ())
-    asked = next(str(request.body) for request in sandbox.seen.all("claude") if request.writes)
+    asked = next(str(request.body) for request in sandbox.requests.all("claude") if request.writes)
     assert "German" in asked
     why = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
     assert "applies on top of the settings" in why
     assert "priority-high not added: .github/hls.yaml:1 (labels.allow) does not allow it" in why
     assert "comments are switched off by .github/hls.yaml:4 (features.auto_commenting)" in why
     for arguments in ([], ["--live"]):
-        told = hls(service, "config", "explain", REPOSITORY, *arguments).stdout
-        assert "features.auto_commenting = false   .github/hls.yaml:4 (features.auto_commenting)" in told
-        assert "comments.language = German   .github/hls.yaml:2 (comments.language)" in told
+        result = hls(service, "config", "explain", REPOSITORY, *arguments).stdout
+        assert "features.auto_commenting = false   .github/hls.yaml:4 (features.auto_commenting)" in result
+        assert "comments.language = German   .github/hls.yaml:2 (comments.language)" in result
 
 
-def test_rule_23_a_pull_requests_own_version_of_the_file_has_no_effect(service: Service, sandbox: Sandbox) -> None:
+def test_rule_23_repository_settings_in_a_pull_request_have_no_effect(service: Service, sandbox: Sandbox) -> None:
     known(sandbox)
     payload: Any = recorded.load("demo/feature").payload
     branch = payload["pull_request"]["head"]["ref"]
@@ -75,14 +75,14 @@ def test_rule_23_a_pull_requests_own_version_of_the_file_has_no_effect(service: 
     assert len(send(service, sandbox, "demo/feature", FEATURE).comments) == 1
 
 
-def test_a_broken_file_is_told_of_once_until_it_is_mended(service: Service, sandbox: Sandbox) -> None:
+def test_invalid_repository_settings_are_reported_once_until_corrected(service: Service, sandbox: Sandbox) -> None:
     known(sandbox)
     sandbox.state.set_file(REPOSITORY, PATH, "comments: {tone: formal}\nlimits: {concurrency: 200}\n")
     first = send(service, sandbox, "demo/bug", BUG)
-    told = [comment.body for comment in first.comments if comment.body.endswith(MARK)]
+    result = [comment.body for comment in first.comments if comment.body.endswith(MARK)]
     assert len(first.comments) == 2
-    assert len(told) == 1
-    assert f"`{PATH}:2: limits: can only be set by the operator, in HLS's own settings; remove it`" in told[0]
+    assert len(result) == 1
+    assert f"`{PATH}:2: limits: can only be set by the operator, in HLS's own settings; remove it`" in result[0]
     second = send(service, sandbox, "demo/question", QUESTION)
     assert [comment.body.endswith(MARK) for comment in second.comments] == [False]
     push(service, sandbox, "enabled: false\n")

@@ -1,4 +1,4 @@
-"""Reviews, on the real process: one comment with a section for each reviewer, and whose turn it is."""
+"""Reviews: one comment with a section for each reviewer, and a status label."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Comment, Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Comment, Thread
 from tests.e2e.service import Service
 from tests.e2e.test_main_job import FEATURE, REPOSITORY, send
 
@@ -29,12 +29,12 @@ def review_by_zoe(service: Service, sandbox: Sandbox, body: str, *, state: str, 
     payload: dict[str, Any] = recorded.load("demo/review").payload
     payload["review"] |= {"id": id, "user": ZOE, "body": body, "state": state}
     payload["sender"] = ZOE
-    sandbox.state.plant("pull_request_review", payload)
+    sandbox.state.seed("pull_request_review", payload)
     assert service.deliver("pull_request_review", json.dumps(payload).encode()).status == 202
     service.until_idle()
 
 
-def test_a_review_becomes_a_checklist_and_says_whose_turn_it_is(service: Service, sandbox: Sandbox) -> None:
+def test_a_review_becomes_a_checklist_and_a_status_label(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/review")
     assert "status/needs-changes" in pull(sandbox).labels
@@ -46,12 +46,12 @@ def test_a_review_becomes_a_checklist_and_says_whose_turn_it_is(service: Service
     assert len(pull(sandbox).comments) == 2  # the other is about the pull request itself
 
 
-def test_each_reviewer_has_a_section_and_what_a_person_ticked_stays_ticked(service: Service, sandbox: Sandbox) -> None:
+def test_each_reviewer_has_a_section_and_checked_boxes_stay_checked(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/review")
     before = checklist(sandbox)
-    ticked = before.body.replace("- [ ] **Needed:** It must be", "- [x] **Needed:** It must be")
-    sandbox.state.edit_comment(pull(sandbox), before, ticked)
+    checked = before.body.replace("- [ ] **Needed:** It must be", "- [x] **Needed:** It must be")
+    sandbox.state.edit_comment(pull(sandbox), before, checked)
     review_by_zoe(service, sandbox, "Please add a note to the changelog.", state="changes_requested", id=77)
     both = checklist(sandbox)
     assert both.id == before.id
@@ -66,27 +66,27 @@ def test_each_reviewer_has_a_section_and_what_a_person_ticked_stays_ticked(servi
     assert "Please add a note" in after.body
     assert "status/needs-changes" in pull(sandbox).labels  # zoe has not changed her mind
 
-    claude_before = len(sandbox.seen.all("claude"))
+    claude_before = len(sandbox.requests.all("claude"))
     review_by_zoe(service, sandbox, "", state="approved", id=78)
-    assert len(sandbox.seen.all("claude")) == claude_before  # there was nothing to read
+    assert len(sandbox.requests.all("claude")) == claude_before  # there was nothing to read
     assert "Please add a note" not in checklist(sandbox).body
     assert not [label for label in pull(sandbox).labels if label.startswith("status/")]
 
 
-def test_the_same_review_again_changes_nothing(service: Service, sandbox: Sandbox) -> None:
+def test_an_unchanged_review_changes_nothing(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature-push")
     send(service, sandbox, "demo/review")
     before = pull(sandbox)
     sandbox.state.edit_comment(before, checklist(sandbox), checklist(sandbox).body.replace("- [ ]", "- [x]"))
-    ticked = pull(sandbox)
+    checked = pull(sandbox)
     payload: dict[str, Any] = recorded.load("demo/review").payload
     payload |= {"action": "edited", "changes": {"body": {"from": "x"}}}
     assert service.deliver("pull_request_review", json.dumps(payload).encode()).status == 202
     service.until_idle()
-    assert pull(sandbox).comments == ticked.comments
+    assert pull(sandbox).comments == checked.comments
 
 
-def test_a_review_after_which_somebody_pushed_is_still_told(service: Service, sandbox: Sandbox) -> None:
+def test_a_review_before_a_push_stays_in_the_checklist(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature")
     send(service, sandbox, "demo/review")
     send(service, sandbox, "demo/feature-push")

@@ -1,4 +1,4 @@
-"""The unit for systemd: what it promises, and the command in it, run as it stands there but for its places."""
+"""The systemd unit: its settings, and its command with other paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPERATING = ROOT / "docs" / "operating.md"
 
 
 def unit() -> dict[str, list[str]]:
-    """Each key with its values, in order; of all sections, since no key stands in two."""
+    """Return the values of each key of all sections; no key is in two sections."""
     said: dict[str, list[str]] = {}
     for line in UNIT.read_text().splitlines():
         if line and line[0] not in "#[":
@@ -31,7 +31,7 @@ def unit() -> dict[str, list[str]]:
     return said
 
 
-def test_settings_that_cannot_be_used_are_not_tried_again_and_everything_else_is() -> None:
+def test_systemd_restarts_the_service_except_after_a_settings_error() -> None:
     said = unit()
     assert (said["Restart"], said["RestartPreventExitStatus"], said["StartLimitIntervalSec"]) == (
         ["on-failure"],
@@ -40,11 +40,11 @@ def test_settings_that_cannot_be_used_are_not_tried_again_and_everything_else_is
     )
 
 
-def test_the_service_is_given_the_time_that_it_takes_to_end() -> None:
+def test_the_stop_timeout_covers_the_shutdown() -> None:
     assert float(unit()["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_TIMEOUT_S + 10
 
 
-def test_the_service_has_a_user_of_its_own_and_may_write_its_database_only() -> None:
+def test_the_service_has_its_own_user_and_can_write_only_its_database() -> None:
     said = unit()
     assert {key: said[key] for key in ("User", "ProtectSystem", "ProtectHome", "NoNewPrivileges")} == {
         "User": ["hls"],
@@ -56,13 +56,13 @@ def test_the_service_has_a_user_of_its_own_and_may_write_its_database_only() -> 
     assert not {"ReadWritePaths", "BindPaths", "BindReadOnlyPaths"} & said.keys()
 
 
-def test_secrets_are_in_a_file_that_the_unit_names_and_not_in_the_unit() -> None:
+def test_secrets_are_in_an_environment_file_and_not_in_the_unit() -> None:
     said = unit()
     assert said["EnvironmentFile"] == ["/etc/hls/environment"]
     assert said["Environment"] == ["PYTHONDONTWRITEBYTECODE=1"]
 
 
-def test_its_command_serves_and_ends_well_at_the_signal_of_systemd(make_service: MakeService) -> None:
+def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeService) -> None:
     service = make_service()
     (said,) = unit()["ExecStart"]
     command = shlex.split(said)
@@ -80,8 +80,8 @@ def test_its_command_serves_and_ends_well_at_the_signal_of_systemd(make_service:
     assert (first["message"], code) == ("serving", 0)
 
 
-def test_the_line_for_cron_makes_a_copy_with_the_variables_of_the_service(tmp_path: Path) -> None:
-    """Run as it stands there but for its places and its user, in an environment as bare as cron's."""
+def test_the_cron_line_makes_a_backup_with_the_variables_of_the_service(tmp_path: Path) -> None:
+    """Run the line with other paths and without its user, with the few variables that cron sets."""
     line = next(line for line in OPERATING.read_text().splitlines() if line.startswith("15 3 * * * root "))
     lib, etc = tmp_path / "lib", tmp_path / "etc"
     for folder in (lib / "backups", etc):

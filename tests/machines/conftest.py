@@ -28,7 +28,7 @@ def package_fleet(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -
     with Sandbox() as shared_sandbox:
         with make_fleet(shared_sandbox, url, tmp_path_factory.mktemp("fleet"), size=4, limits=limits) as fleet:
             yield fleet
-        assert violations(request.document() for request in shared_sandbox.seen.all()) == []
+        assert violations(request.document() for request in shared_sandbox.requests.all()) == []
 
 
 @pytest.fixture

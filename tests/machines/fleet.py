@@ -42,7 +42,7 @@ class Fleet:
             issue["body"] = f"{issue['body']}\n\nIt happened again ({guid})."
         payload = {**self._bug, "action": action, "issue": issue, **changes}
         if action == "opened":
-            self.sandbox.state.plant("issues", payload)
+            self.sandbox.state.seed("issues", payload)
         response = service.deliver("issues", json.dumps(payload).encode(), guid=guid)
         assert (response.status, response.body["status"]) == (202, "queued"), response.body
 
@@ -73,7 +73,7 @@ class Fleet:
 
     def writes(self) -> list[tuple[str, str]]:
         """Return all writes to GitHub as ("POST", path)."""
-        return [(seen.method, seen.path) for seen in self.sandbox.seen.all("github") if seen.writes]
+        return [(seen.method, seen.path) for seen in self.sandbox.requests.all("github") if seen.writes]
 
     def assert_once(self, number: int) -> None:
         """Assert that the issue has its labels, each set once, and one comment, created once."""

@@ -32,7 +32,7 @@ def test_web_process_responds_when_worker_process_has_finished_the_delivery(
 
     web, worker = process("web"), process("worker")
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     try:
         web.start()
         worker.start()

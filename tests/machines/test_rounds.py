@@ -76,7 +76,7 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_
     kills = 2 * ROUNDS
     assert len(all_guids) <= len(calls) <= len(all_guids) + 4 * kills  # an interrupted call is repeated
     assert_rate_limited(calls)
-    assert_rate_limited([seen.at for seen in fleet.sandbox.seen.all("github") if seen.writes][writes_before:])
+    assert_rate_limited([seen.at for seen in fleet.sandbox.requests.all("github") if seen.writes][writes_before:])
 
 
 def assert_rate_limited(times: Iterable[datetime]) -> None:

@@ -18,7 +18,7 @@ from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_envelope, parse_envelope, route
-from hls_handler.sandbox.seen import Seen
+from hls_handler.sandbox.request_log import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
@@ -56,8 +56,8 @@ class Delivered:
     event: Event
     attacks: Mapping[str, Attack]
     row: DeliveryRow
-    github: tuple[Seen, ...]  # requests
-    claude: tuple[Seen, ...]
+    github: tuple[LoggedRequest, ...]  # requests
+    claude: tuple[LoggedRequest, ...]
 
     @property
     def name(self) -> str:
@@ -161,7 +161,7 @@ def deliver(
 ) -> Delivered:
     """Create an event, route, queue and process it. `before_processing` is called after it was queued."""
     event = scenario.create(sandbox.state, target, {place: attack.text for place, attack in attacks.items()}, number)
-    sandbox.seen.clear()
+    sandbox.requests.clear()
     config, body, guid = tools.config, event.body, f"guid-{number}"
     envelope = parse_envelope(body)
     check_payload(event.name, envelope)
@@ -182,4 +182,4 @@ def deliver(
     attempt(lease, tools)
     row = tools.store.deliveries.find(guid)
     assert row is not None
-    return Delivered(target, event, attacks, row, sandbox.seen.all("github"), sandbox.seen.all("claude"))
+    return Delivered(target, event, attacks, row, sandbox.requests.all("github"), sandbox.requests.all("claude"))

@@ -17,10 +17,10 @@ from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting import recorded
 from hls_handler.routing import Ignored, from_event, route
 from hls_handler.sandbox.effects import effects_of
+from hls_handler.sandbox.objects import Comment
 from hls_handler.sandbox.reading import text_of
-from hls_handler.sandbox.seen import Seen
+from hls_handler.sandbox.request_log import LoggedRequest
 from hls_handler.sandbox.state import BOT
-from hls_handler.sandbox.world import Comment
 from hls_handler.settings.effective import RepositoryTable
 from tests.redteam.attack_run import ATTACKED, SECRETS, Run
 from tests.redteam.attacks import HARMLESS_WORD
@@ -236,15 +236,15 @@ def _of(path: str, repository: str, number: str) -> str:
     return path.replace("{repository}", repository).replace("{number}", number)
 
 
-def _system(seen: Seen) -> str:
+def _system(seen: LoggedRequest) -> str:
     return text_of(seen.body["system"])
 
 
-def _task(seen: Seen) -> str:
+def _task(seen: LoggedRequest) -> str:
     return text_of(seen.body["messages"][0]["content"])
 
 
-def _kind(seen: Seen) -> str:
+def _kind(seen: LoggedRequest) -> str:
     """Identify the reply type, which differs between the prompts of a family."""
     return " ".join(sorted(seen.body["output_config"]["format"]["schema"]["properties"]))
 

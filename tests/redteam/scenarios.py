@@ -10,8 +10,8 @@ from hashlib import sha1
 from typing import Any
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Account, Job
 from hls_handler.sandbox.state import BOT, State
-from hls_handler.sandbox.world import Account, Job
 
 Texts = Mapping[str, str]
 """By place."""
@@ -58,13 +58,13 @@ def issue_opened(state: State, target: Target, texts: Texts, number: int) -> Eve
 
 def pull_request_opened(state: State, target: Target, texts: Texts, number: int) -> Event:
     payload, files = _pull_request(target, texts, number)
-    state.plant("pull_request", payload, files=files)
+    state.seed("pull_request", payload, files=files)
     return Event("pull_request", payload, number)
 
 
 def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
     opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
-    state.plant("pull_request", opened, files=files)
+    state.seed("pull_request", opened, files=files)
     payload = recorded.load("demo/review").payload
     pull_request: Any = opened["pull_request"]
     counts = ("additions", "deletions", "changed_files")
@@ -77,7 +77,7 @@ def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
         "repository": _repository(target, texts),
         "sender": zoe,
     }
-    state.plant("pull_request_review", payload)
+    state.seed("pull_request_review", payload)
     comment = {
         "id": number,
         "pull_request_review_id": number,
@@ -88,13 +88,13 @@ def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
         "body": texts["review_comment.body"],
         "user": zoe,
     }
-    state.plant("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
+    state.seed("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
     return Event("pull_request_review", payload, number)
 
 
 def workflow_failed(state: State, target: Target, texts: Texts, number: int) -> Event:
     opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
-    state.plant("pull_request", opened, files=files)
+    state.seed("pull_request", opened, files=files)
     payload = recorded.load("demo/tests-failed").payload
     run: Any = payload["workflow_run"]
     payload |= {
@@ -111,7 +111,7 @@ def workflow_failed(state: State, target: Target, texts: Texts, number: int) -> 
         },
         "repository": _repository(target, texts),
     }
-    state.plant("workflow_run", payload)
+    state.seed("workflow_run", payload)
     assert state.set_jobs(target.full_name, number, 1, (_job(texts, number),))
     return Event("workflow_run", payload, number)
 
@@ -124,8 +124,8 @@ def released(state: State, target: Target, texts: Texts, number: int) -> Event:
     repository = _repository(target, texts)
     if not state.releases(target.full_name):
         first = {"id": 1, "tag_name": f"v0-{target.id}", "published_at": _stamp(0)}
-        state.plant("release", {**payload, "release": {**release, **first}, "repository": repository})
-    state.plant("push", _push(target, texts, number))
+        state.seed("release", {**payload, "release": {**release, **first}, "repository": repository})
+    state.seed("push", _push(target, texts, number))
     payload |= {
         "release": release
         | {
@@ -137,13 +137,13 @@ def released(state: State, target: Target, texts: Texts, number: int) -> Event:
         },
         "repository": repository,
     }
-    state.plant("release", payload)
+    state.seed("release", payload)
     return Event("release", payload, FALLBACK_ISSUE)
 
 
 def bot_mentioned(state: State, target: Target, texts: Texts, number: int) -> Event:
     opened = _issue(target, texts, number)
-    state.plant("issues", opened)
+    state.seed("issues", opened)
     issue: Any = opened["issue"]
 
     def commented(at: int, login: str, body: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def bot_mentioned(state: State, target: Target, texts: Texts, number: int) -> Ev
             "sender": _account("mona"),
         }
 
-    state.plant("issue_comment", commented(1, texts["author.login"], texts["earlier_comment.body"]))
+    state.seed("issue_comment", commented(1, texts["author.login"], texts["earlier_comment.body"]))
     question = f"@{BOT.login} what should be done about this one? {texts['comment.body']}"
     return _create(state, "issue_comment", commented(2, texts["author.login"], question), number)
 
@@ -246,13 +246,13 @@ SCENARIOS = (
 
 
 def _create(state: State, event: str, payload: dict[str, Any], number: int) -> Event:
-    state.plant(event, payload)
+    state.seed(event, payload)
     return Event(event, payload, number)
 
 
 def _create_fallback_issue(state: State, target: Target) -> None:
     if state.thread(target.full_name, FALLBACK_ISSUE) is None:
-        state.plant("issues", _issue(target, {}, FALLBACK_ISSUE))
+        state.seed("issues", _issue(target, {}, FALLBACK_ISSUE))
 
 
 def _issue(target: Target, texts: Texts, number: int) -> dict[str, Any]:

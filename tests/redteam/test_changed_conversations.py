@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting.prompt import Library
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Account
 from tests.redteam.attack_run import API_KEY, ATTACKED, FIRST_NUMBER, TOKEN, deliver, worker
 from tests.redteam.attacks import harmless_round
 from tests.redteam.scenarios import FALLBACK_ISSUE, SCENARIOS, Scenario
@@ -28,7 +28,7 @@ def _change(github: State, number: int, action: str, **fields: Any) -> None:
     repository = github.repository(ATTACKED.full_name)
     assert repository is not None
     changed = {**thread.document, "number": number, **fields}
-    github.plant(event, {"action": action, kind: changed, "repository": repository.document})
+    github.seed(event, {"action": action, kind: changed, "repository": repository.document})
 
 
 def deleted(number: int, github: State) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox as the product meets it: real clients over loopback."""
+"""Fixtures: a running sandbox and real clients over loopback."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Answer:
 
 
 def ask(base_url: str, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
-    """One plain HTTP request; a body that is not bytes is sent as JSON."""
+    """Send one HTTP request; a body that is not bytes is sent as JSON."""
     parts = urlsplit(base_url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
@@ -54,14 +54,14 @@ def ask_github(sandbox: Sandbox, method: str, path: str, body: object = None, **
     return ask(sandbox.github_url, method, path, body, {"Authorization": f"token {sandbox.token}", **named})
 
 
-def plant_story(sandbox: Sandbox, *names: str) -> None:
+def seed_story(sandbox: Sandbox, *names: str) -> None:
     for name in names or ("demo/bug", "demo/question", "demo/feature"):
         one = recorded.load(name)
-        sandbox.state.plant(one.event, one.payload)
+        sandbox.state.seed(one.event, one.payload)
 
 
 def github_client(sandbox: Sandbox, *, token: str | None = None, timeout: int = 10) -> github.Github:
-    """PyGithub as the product builds it."""
+    """Return a PyGithub client with the product's options."""
     return github.Github(
         auth=github.Auth.Token(token or sandbox.token),
         base_url=sandbox.github_url,
@@ -82,7 +82,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def hub(sandbox: Sandbox) -> Iterator[github.Github]:
-    plant_story(sandbox)
+    seed_story(sandbox)
     client = github_client(sandbox)
     yield client
     client.close()

@@ -1,4 +1,4 @@
-"""Canned replies fit any schema, and the text."""
+"""Canned replies are valid for every schema and fit the text."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def review(name: str) -> PullRequestAnalysis:
         ("Deadlock and wrong totals", "", "bug", "medium", "complex", "none"),
     ],
 )
-def test_an_issue_is_sorted_by_its_words(
+def test_an_issue_is_classified_by_keywords(
     title: str, body: str, kind: str, priority: str, difficulty: str, component: str
 ) -> None:
     analysis = issue(title, body)
@@ -73,7 +73,7 @@ def test_an_issue_is_sorted_by_its_words(
     )
 
 
-def test_the_bug_of_the_story_is_complete() -> None:
+def test_the_recorded_bug_lacks_nothing() -> None:
     analysis = shipped("demo/bug")
     assert (analysis.worth_saying, analysis.kind, analysis.priority, analysis.missing) == (True, "bug", "high", [])
     assert analysis.component == "backend"
@@ -85,7 +85,7 @@ def test_the_bug_of_the_story_is_complete() -> None:
     assert analysis.recommended_response == "The fault shows in `shop/checkout.py`: that is the place to begin."
 
 
-def test_the_question_of_the_story_is_one() -> None:
+def test_the_recorded_question_is_a_question() -> None:
     analysis = shipped("demo/question")
     assert (analysis.kind, analysis.component, analysis.missing) == ("question", "database", [])
     assert analysis.summary == (
@@ -94,7 +94,7 @@ def test_the_question_of_the_story_is_one() -> None:
     )
 
 
-def test_a_thin_report_is_asked_for_more() -> None:
+def test_a_short_bug_report_is_missing_details() -> None:
     assert issue("It crashes all the time", "Every day.").missing == [
         "Which version do you use?",
         "Which steps lead to it, starting from a fresh installation?",
@@ -103,18 +103,18 @@ def test_a_thin_report_is_asked_for_more() -> None:
     ]
 
 
-def test_lists_are_as_long_as_they_may_be() -> None:
+def test_lists_respect_max_items() -> None:
     items = {"type": "array", "items": {"type": "string"}, "description": "{maxItems: 2}"}
     schema = {"type": "object", "properties": {"missing": items}, "additionalProperties": False}
     assert len(canned_reply(schema, Reading("It crashes", "Every day.", ()))["missing"]) == 2
 
 
-def test_almost_nothing_is_not_worth_a_comment() -> None:
+def test_a_few_words_are_not_worth_a_comment() -> None:
     assert issue("hm").worth_saying is False
     assert issue("It crashes at start").worth_saying is True
 
 
-def test_an_answer_names_what_the_question_names_and_is_not_certain() -> None:
+def test_an_answer_repeats_quoted_names_and_is_not_certain() -> None:
     reading = Reading("Where is the port set?", "I found `DATABASE_URL` only.", ())
     answer = IssueResponse.model_validate(canned_reply(schema_of("issue_response"), reading))
     assert answer.certain is False
@@ -123,7 +123,7 @@ def test_an_answer_names_what_the_question_names_and_is_not_certain() -> None:
 
 
 @pytest.mark.parametrize("name", ["demo/feature", "demo/feature-push"])
-def test_every_finding_quotes_a_line_that_its_patch_shows(name: str) -> None:
+def test_every_finding_quotes_a_line_of_its_patch(name: str) -> None:
     shown = {(patch.path, line.side, line.number, line.text) for patch in patches_at(name) for line in patch.lines}
     findings = review(name).findings
     assert findings
@@ -131,7 +131,7 @@ def test_every_finding_quotes_a_line_that_its_patch_shows(name: str) -> None:
         assert (finding.path, finding.side, finding.line, finding.quote) in shown
 
 
-def test_the_first_head_has_findings_of_every_category_and_the_push_mends_some() -> None:
+def test_the_recorded_pull_request_has_findings_of_every_category_and_the_push_fixes_some() -> None:
     first, pushed = review("demo/feature"), review("demo/feature-push")
     assert {finding.category for finding in first.findings} == {"bugs", "security", "performance", "style"}
     assert {finding.side for finding in first.findings} == {"LEFT", "RIGHT"}
@@ -148,7 +148,7 @@ def test_suggestions_replace_the_quoted_line() -> None:
     assert loop.suggestion == "    for i in range(len(codes)):"
 
 
-def test_every_file_shown_is_summed_up() -> None:
+def test_every_file_has_a_summary() -> None:
     analysis = review("demo/feature")
     assert analysis.type == "feature"
     assert [(file.path, file.summary) for file in analysis.files][:2] == [
@@ -158,7 +158,7 @@ def test_every_file_shown_is_summed_up() -> None:
     assert "It adds 86 lines and removes 19, in `migrations/0007_discount_codes.sql`" in analysis.summary
 
 
-def test_fields_of_an_author_are_answered_too() -> None:
+def test_custom_fields_get_values() -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -201,7 +201,7 @@ LEAVES = st.sampled_from(
 
 
 def larger(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects, lists and alternatives of smaller schemas."""
+    """Return schemas of objects, lists and alternatives of smaller schemas."""
     names = st.sampled_from(["kind", "files", "findings", "missing", "summary", "other"])
     objects = st.dictionaries(names, inner, max_size=4).map(
         lambda parts: {"type": "object", "properties": parts, "required": [*parts], "additionalProperties": False}
@@ -213,7 +213,7 @@ def larger(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
 
 
 @given(schema=st.recursive(LEAVES, larger, max_leaves=8), title=st.text(max_size=20))
-def test_any_schema_gets_a_value_that_fits(schema: dict[str, Any], title: str) -> None:
+def test_every_schema_gets_a_valid_value(schema: dict[str, Any], title: str) -> None:
     for reading in (NOTHING, Reading(title, "", patches_at("demo/feature"))):
         flaws = jsonschema.Draft202012Validator(schema).iter_errors(canned_reply(schema, reading))
         assert [flaw.message for flaw in flaws] == []
@@ -231,18 +231,20 @@ def test_any_schema_gets_a_value_that_fits(schema: dict[str, Any], title: str) -
         ("kind", ["bug", "question"], "Something", "bug"),
     ],
 )
-def test_an_authors_values_are_chosen_by_their_names(name: str, values: list[str], text: str, chosen: str) -> None:
+def test_custom_enum_values_are_chosen_if_the_text_has_them(
+    name: str, values: list[str], text: str, chosen: str
+) -> None:
     schema = {"type": "object", "properties": {name: {"enum": values}}}
     assert canned_reply(schema, Reading(text, "", ())) == {name: chosen}
 
 
-def test_of_a_list_with_a_fixed_set_of_values_those_are_chosen_that_the_text_names() -> None:
+def test_values_of_an_enum_list_are_chosen_if_the_text_contains_them() -> None:
     schema = {"type": "array", "items": {"enum": ["api", "docs", "web"]}}
     assert canned_reply(schema, Reading("Web and API differ", "", ())) == ["api", "web"]
     assert canned_reply({**schema, "minItems": 1}, NOTHING) != []
 
 
-def test_a_review_is_answered_with_what_its_sentences_ask_for() -> None:
+def test_sentences_of_a_review_become_requests() -> None:
     notes = (
         Note(None, "Nice work. Please add a test!\n\nWhat about zero?"),
         Note(1, "It must not be `None`. Nit: I would call this `reply`."),
@@ -258,7 +260,7 @@ def test_a_review_is_answered_with_what_its_sentences_ask_for() -> None:
     ]
 
 
-def test_a_review_that_asks_for_nothing_is_answered_with_nothing() -> None:
+def test_a_review_without_requests_gets_an_empty_list() -> None:
     reading = Reading("T", "", (), (Note(None, "Exactly right."),))
     reply = ReviewAnalysis.model_validate(canned_reply(schema_of("review_analysis"), reading))
     assert (reply.summary, reply.requests) == ("", [])

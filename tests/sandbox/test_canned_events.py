@@ -41,7 +41,7 @@ def workflow(*log: str, changed: tuple[str, ...] = ()) -> WorkflowAnalysis:
         ("FAILED tests/test_a.py::test_b", "It ends with an error: `FAILED tests/test_a.py::test_b`."),
     ],
 )
-def test_the_first_line_that_looks_like_an_error_is_quoted_exactly(line: str, cause: str) -> None:
+def test_the_first_error_line_of_a_log_is_quoted(line: str, cause: str) -> None:
     analysis = workflow("Run make", "0 errors so far", ">   raise KeyError(key)", line, "make: *** [test] Error 1")
     assert (analysis.worth_saying, analysis.quote, analysis.cause) == (True, line, cause)
 
@@ -49,13 +49,13 @@ def test_the_first_line_that_looks_like_an_error_is_quoted_exactly(line: str, ca
 @pytest.mark.parametrize(
     "log", [(), ("all is well",), ("##[error]Process completed with exit code 1.", "Error: Process completed with 1")]
 )
-def test_a_log_that_shows_no_cause_is_not_worth_a_comment(log: tuple[str, ...]) -> None:
+def test_a_log_without_error_line_is_not_worth_a_comment(log: tuple[str, ...]) -> None:
     analysis = workflow(*log)
     assert (analysis.worth_saying, analysis.quote, analysis.cause, analysis.where) == (False, "", "", [])
     assert analysis.advice == ""
 
 
-def test_places_are_the_nearest_that_the_log_names_and_the_changed_file_that_is_tested() -> None:
+def test_places_are_nearest_to_the_error_or_changed_files_named_like_the_test() -> None:
     analysis = workflow(
         "tests/test_cart.py:41: in test_total",
         "/usr/lib/python3.11/decimal.py:7: in add",
@@ -72,7 +72,7 @@ def test_places_are_the_nearest_that_the_log_names_and_the_changed_file_that_is_
     assert analysis.advice == "Begin at `shop/cart.py`, line 12."
 
 
-def test_for_trouble_of_the_network_running_it_again_may_do() -> None:
+def test_a_rerun_is_advised_after_a_network_error() -> None:
     assert workflow("E   ConnectionError: connection reset by peer").advice == "Running it again may be enough."
 
 
@@ -84,12 +84,12 @@ def test_for_trouble_of_the_network_running_it_again_may_do() -> None:
         (54392771906, "E           KeyError: 'IMPORT_BATCH_SIZE'"),
     ],
 )
-def test_logs_of_the_story_are_understood(job: int, quote: str) -> None:
+def test_recorded_logs_get_cause_and_quote(job: int, quote: str) -> None:
     log = (recorded.log_of(job) or "").split("\n")
     assert workflow(*(line.partition(" ")[2] for line in log)).quote == quote
 
 
-def test_a_release_is_announced_by_what_is_new_first() -> None:
+def test_an_announcement_lists_features_first() -> None:
     commits = (
         "Release 2.0",
         "Fix a typo",
@@ -107,7 +107,7 @@ def test_a_release_is_announced_by_what_is_new_first() -> None:
     )
 
 
-def test_without_commits_the_release_s_own_points_are_announced() -> None:
+def test_without_commits_the_list_of_the_release_text_is_announced() -> None:
     analysis = reply("release_analysis", commits=(), body="## Changes\r\n* Add codes by @mona in #3\r\n* Faster\r\n")
     assert analysis.highlights == ["Add codes", "Faster"]
 
@@ -117,7 +117,7 @@ def test_a_release_with_nothing_but_chores_is_not_worth_an_announcement() -> Non
     assert (analysis.worth_saying, analysis.headline, analysis.announcement, analysis.highlights) == (False, "", "", [])
 
 
-def test_a_newcomer_gets_steps_that_begin_where_the_thread_points() -> None:
+def test_a_newcomer_gets_steps_with_a_file_of_the_conversation() -> None:
     analysis = reply(
         "comment_reply",
         title="It fails",
@@ -131,20 +131,20 @@ def test_a_newcomer_gets_steps_that_begin_where_the_thread_points() -> None:
     assert "the place to begin is `shop/cart.py`" in analysis.answer
 
 
-def test_a_question_is_answered_with_the_sentence_that_has_most_to_do_with_it() -> None:
+def test_a_question_is_answered_with_the_most_similar_sentence() -> None:
     body = "A small change. Codes take an amount off the total. Nothing else."
     analysis = reply("comment_reply", body=body, comment="Is the amount taken off each code?")
     assert (analysis.worth_saying, analysis.certain) == (True, False)
     assert analysis.answer == "The thread says: \u201cCodes take an amount off the total.\u201d"
 
 
-def test_a_question_of_which_the_thread_says_nothing_is_left_to_people() -> None:
+def test_a_question_without_similar_sentence_gets_no_reply() -> None:
     analysis = reply("comment_reply", body="A small change.", comment="When is the next release?")
     assert (analysis.worth_saying, analysis.answer) == (False, "")
 
 
-def test_any_other_event_is_told_by_what_people_wrote() -> None:
-    analysis = reply("generic_analysis", event="push", told=("Count them\n\nAll.", "Count them", "Mend it"))
+def test_a_generic_event_is_summarized_by_its_texts() -> None:
+    analysis = reply("generic_analysis", event="push", texts=("Count them\n\nAll.", "Count them", "Mend it"))
     assert isinstance(analysis, GenericAnalysis)
     assert (analysis.worth_saying, analysis.summary, analysis.details) == (True, "push: Count them", "- Mend it")
     silent = reply("generic_analysis", event="create")

@@ -1,4 +1,4 @@
-"""The stand-in Claude, spoken to by the real anthropic client."""
+"""The stand-in Claude with the real anthropic client."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def test_every_shipped_reply_type_is_answered(claude: anthropic.Anthropic, name:
     assert REPLY_TYPES[name].model_validate_json(text)
 
 
-def test_a_thinking_block_may_come_first(claude: anthropic.Anthropic) -> None:
+def test_a_reply_begins_with_a_thinking_block(claude: anthropic.Anthropic) -> None:
     assert [block.type for block in send(claude).content] == ["thinking", "text"]
 
 
-def test_equal_requests_get_equal_replies_and_others_others(claude: anthropic.Anthropic) -> None:
+def test_replies_depend_only_on_the_request(claude: anthropic.Anthropic) -> None:
     other = [{"role": "user", "content": "Title:\n<untrusted x1>A typo in the README</untrusted x1>"}]
     assert text_of(send(claude)) == text_of(send(claude))
     assert text_of(send(claude)) != text_of(send(claude, messages=other))
 
 
-def test_without_a_schema_the_answer_is_prose(claude: anthropic.Anthropic) -> None:
+def test_a_request_without_schema_gets_prose(claude: anthropic.Anthropic) -> None:
     assert "canned replies" in text_of(send(claude, output_config={}))
 
 
-def test_the_marked_prefix_is_written_to_the_cache_once_and_read_then(claude: anthropic.Anthropic) -> None:
+def test_a_prefix_with_a_breakpoint_is_cached(claude: anthropic.Anthropic) -> None:
     system = [{"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}]
     first, second = (send(claude, system=system).usage for _ in range(2))
     assert (first.cache_creation_input_tokens, first.cache_read_input_tokens) == (1300, 0)
@@ -81,18 +81,18 @@ def test_the_marked_prefix_is_written_to_the_cache_once_and_read_then(claude: an
     ],
     ids=["not marked", "too short", "a string"],
 )
-def test_nothing_is_cached_otherwise(claude: anthropic.Anthropic, system: Any) -> None:
+def test_short_or_unmarked_prefixes_are_not_cached(claude: anthropic.Anthropic, system: Any) -> None:
     for _ in range(2):
         usage = send(claude, system=system).usage
         assert (usage.cache_creation_input_tokens, usage.cache_read_input_tokens) == (0, 0)
 
 
-def test_a_reply_ends_at_max_tokens(claude: anthropic.Anthropic) -> None:
+def test_a_reply_is_truncated_at_max_tokens(claude: anthropic.Anthropic) -> None:
     message = send(claude, max_tokens=10)
     assert (message.stop_reason, message.usage.output_tokens, len(text_of(message))) == ("max_tokens", 10, 40)
 
 
-def test_models_tell_their_lifecycle(claude: anthropic.Anthropic) -> None:
+def test_models_have_a_lifecycle(claude: anthropic.Anthropic) -> None:
     current, retired = (claude.models.retrieve(name) for name in ("claude-haiku-5-5", "claude-3-5-sonnet-20241022"))
     assert (current.lifecycle, current.max_tokens) == ("active", 64_000)
     assert retired.lifecycle == "retired"
@@ -101,7 +101,7 @@ def test_models_tell_their_lifecycle(claude: anthropic.Anthropic) -> None:
         claude.models.retrieve("claude-unknown")
 
 
-def test_refusals_have_the_types_of_the_api(claude: anthropic.Anthropic) -> None:
+def test_errors_have_the_types_of_the_api(claude: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError) as retired:
         send(claude, model="claude-3-5-sonnet-20241022")
     assert retired.value.body == {
@@ -116,7 +116,7 @@ def test_refusals_have_the_types_of_the_api(claude: anthropic.Anthropic) -> None
         send(claude, extra_body={"temperature": 0.5})
 
 
-def test_a_wrong_key_is_refused_everywhere(sandbox: Sandbox) -> None:
+def test_a_wrong_key_is_rejected_by_every_endpoint(sandbox: Sandbox) -> None:
     with anthropic.Anthropic(api_key="wrong", base_url=sandbox.claude_url, max_retries=0) as client:
         for call in (lambda: send(client), lambda: client.models.retrieve("claude-haiku-5-5"), client.models.list):
             with pytest.raises(anthropic.AuthenticationError):
@@ -133,7 +133,7 @@ def test_a_wrong_key_is_refused_everywhere(sandbox: Sandbox) -> None:
         ({"Authorization": "", "x-api-key": "sandbox-claude-key"}, b"{}", 401, "invalid bearer token"),
     ],
 )
-def test_garbled_requests_are_refused(
+def test_malformed_requests_are_rejected(
     sandbox: Sandbox, headers: dict[str, str], body: bytes, status: int, said: str
 ) -> None:
     given = {"Authorization": f"Bearer {sandbox.api_key}", "anthropic-version": "2026-10-21", **headers}
@@ -141,12 +141,12 @@ def test_garbled_requests_are_refused(
     assert (answer.status, said in answer.text) == (status, True), answer.text
 
 
-def test_unknown_addresses_are_not_found(sandbox: Sandbox) -> None:
+def test_unknown_paths_are_404(sandbox: Sandbox) -> None:
     answer = ask(sandbox.claude_url, "GET", "/v1/nothing")
     assert (answer.status, answer.document["error"]["type"]) == (404, "not_found_error")
 
 
-def test_another_answerer_takes_the_place_of_the_canned_replies() -> None:
+def test_the_canned_replies_can_be_replaced() -> None:
     asked: list[Asked] = []
 
     def obedient(one: Asked) -> object:

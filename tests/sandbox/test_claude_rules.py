@@ -1,4 +1,4 @@
-"""What Claude's API refuses."""
+"""Validation of requests to Claude."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anthropic
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES
-from hls_handler.sandbox.claude_rules import MODELS, ClaudeRefusal, check_request, check_schema
+from hls_handler.sandbox.claude_rules import MODELS, ClaudeError, check_request, check_schema
 
 OBJECT: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
 
@@ -18,8 +18,8 @@ def request(**changed: Any) -> dict[str, Any]:
     return {key: value for key, value in {**body, **changed}.items() if value is not ...}
 
 
-def refusal(**changed: Any) -> ClaudeRefusal:
-    with pytest.raises(ClaudeRefusal) as caught:
+def error(**changed: Any) -> ClaudeError:
+    with pytest.raises(ClaudeError) as caught:
         check_request(request(**changed))
     return caught.value
 
@@ -64,13 +64,13 @@ def refusal(**changed: Any) -> ClaudeRefusal:
         ({"output_config": {"format": {"type": "json_schema", "schema": []}}}, 400, "schema"),
     ],
 )
-def test_requests_that_are_refused(changed: dict[str, Any], status: int, said: str) -> None:
-    refused = refusal(**changed)
-    assert (refused.status, said in refused.message) == (status, True), refused.message
+def test_invalid_requests_are_rejected(changed: dict[str, Any], status: int, said: str) -> None:
+    rejected = error(**changed)
+    assert (rejected.status, said in rejected.message) == (status, True), rejected.message
 
 
-def test_a_body_that_is_no_object_is_refused() -> None:
-    with pytest.raises(ClaudeRefusal, match="object"):
+def test_a_body_that_is_no_object_is_rejected() -> None:
+    with pytest.raises(ClaudeError, match="object"):
         check_request([1])
 
 
@@ -91,7 +91,7 @@ def test_a_body_that_is_no_object_is_refused() -> None:
         },
     ],
 )
-def test_requests_that_are_taken(changed: dict[str, Any]) -> None:
+def test_valid_requests_are_accepted(changed: dict[str, Any]) -> None:
     assert check_request(request(**changed)) == MODELS["claude-haiku-5-5"]
 
 
@@ -129,16 +129,16 @@ def closed(**properties: Any) -> dict[str, Any]:
         (closed(a={"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]}), "minLength"),
     ],
 )
-def test_schemas_that_are_refused(schema: dict[str, Any], said: str) -> None:
-    with pytest.raises(ClaudeRefusal) as caught:
+def test_unsupported_schemas_are_rejected(schema: dict[str, Any], said: str) -> None:
+    with pytest.raises(ClaudeError) as caught:
         check_schema(schema)
     assert caught.value.status == 400
     assert said in caught.value.message
 
 
 @pytest.mark.parametrize("name", REPLY_TYPES)
-def test_what_pydantic_makes_of_our_reply_types_is_refused_until_transformed(name: str) -> None:
+def test_pydantic_schemas_of_reply_types_are_rejected_until_transformed(name: str) -> None:
     raw = REPLY_TYPES[name].model_json_schema()
-    with pytest.raises(ClaudeRefusal):
+    with pytest.raises(ClaudeError):
         check_schema(raw)
     check_schema(anthropic.transform_schema(raw))

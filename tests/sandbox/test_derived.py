@@ -1,4 +1,4 @@
-"""The story: derived payloads hang together, and every change to a recorded one is listed."""
+"""Derived payloads (the story of the demo) are consistent, and every change to a recorded one is listed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ABSENT = object()
 
 
 def diff_prompts(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Paths of the values that differ; an account or a repository that another took the place of is one value."""
+    """Return the paths of different values; a replaced account or repository is one value."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         if old != new:
             yield path
@@ -36,7 +36,7 @@ def diff_prompts(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", DERIVED)
-def test_every_change_to_a_recorded_payload_is_listed(name: str) -> None:
+def test_every_change_of_a_derived_payload_is_listed(name: str) -> None:
     derived = recorded.load(name)
     section = CHANGES.split(f"## {derived.path.relative_to(PAYLOADS)}\n")[1].split("\n## ")[0]
     source = re.search(r"From `(recorded/.*?)`", section)
@@ -47,7 +47,7 @@ def test_every_change_to_a_recorded_payload_is_listed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STORY)
-def test_the_story_fits_the_products_own_parser(name: str) -> None:
+def test_derived_payloads_can_be_parsed(name: str) -> None:
     one = recorded.load(name)
     event = parse_event(one.event, "guid", one.body)
     assert event.repository.full_name == "Codertocat/Hello-World"
@@ -58,7 +58,7 @@ def test_the_story_fits_the_products_own_parser(name: str) -> None:
         assert event.thread.labels == ()
 
 
-def test_what_was_edited_is_named_and_differs() -> None:
+def test_edited_payloads_contain_the_old_values() -> None:
     retitled, edited = recorded.load("demo/feature-retitled"), recorded.load("demo/bug-edited")
     assert (parse_envelope(retitled.body).changes or {}).keys() == {"title"}
     assert (parse_envelope(edited.body).changes or {}).keys() == {"title", "body"}
@@ -67,7 +67,7 @@ def test_what_was_edited_is_named_and_differs() -> None:
     assert changes == {"title": {"from": opened["issue"]["title"]}, "body": {"from": opened["issue"]["body"]}}
 
 
-def test_the_push_goes_from_the_first_head_to_another() -> None:
+def test_the_push_has_the_first_head_as_before() -> None:
     opened: Any = recorded.load("demo/feature").payload
     pushed: Any = recorded.load("demo/feature-push").payload
     retitled: Any = recorded.load("demo/feature-retitled").payload
@@ -77,7 +77,7 @@ def test_the_push_goes_from_the_first_head_to_another() -> None:
 
 
 @pytest.mark.parametrize("name", ["demo/feature", "demo/feature-push"])
-def test_numbers_of_the_pull_request_are_those_of_its_files(name: str) -> None:
+def test_totals_of_the_pull_request_match_its_files(name: str) -> None:
     pull: Any = recorded.load(name).payload["pull_request"]
     files: Any = recorded.files_at(pull["head"]["sha"])
     assert pull["changed_files"] == len(files)
@@ -98,7 +98,7 @@ def test_the_diff_has_every_kind_of_file() -> None:
 @pytest.mark.parametrize(
     ("name", "state"), [("demo/review", "changes_requested"), ("demo/review-approved", "approved")]
 )
-def test_the_reviews_are_by_another_person_about_the_pull_requests_head(name: str, state: str) -> None:
+def test_reviews_are_by_another_account_for_the_current_head(name: str, state: str) -> None:
     one = recorded.load(name)
     event = parse_event(one.event, "guid", one.body)
     assert event.key == "pull_request_review.submitted"
@@ -109,7 +109,7 @@ def test_the_reviews_are_by_another_person_about_the_pull_requests_head(name: st
     assert event.review.commit_id == event.pull_request.head_sha == recorded.load("demo/feature-push").payload["after"]
 
 
-def test_the_pull_request_of_the_reviews_is_that_of_the_story() -> None:
+def test_reviews_show_the_same_pull_request() -> None:
     retitled: Any = recorded.load("demo/feature-retitled").payload
     for name in ("demo/review", "demo/review-approved"):
         shown: Any = recorded.load(name).payload
@@ -117,7 +117,7 @@ def test_the_pull_request_of_the_reviews_is_that_of_the_story() -> None:
             assert shown["pull_request"][key] == retitled["pull_request"][key]
 
 
-def test_comments_of_the_review_stand_on_lines_that_the_patches_show() -> None:
+def test_review_comments_refer_to_lines_of_the_patches() -> None:
     files: Any = recorded.files_at(str(recorded.load("demo/feature-push").payload["after"]))
     patches = {file["filename"]: file.get("patch", "") for file in files}
     comments: Any = recorded.review_comments_of(2304417713)
@@ -137,7 +137,7 @@ def test_comments_of_the_review_stand_on_lines_that_the_patches_show() -> None:
     ]
 
 
-def test_the_review_and_its_comments_are_of_one_person_and_one_commit() -> None:
+def test_review_and_comments_have_one_author_and_one_commit() -> None:
     review: Any = recorded.load("demo/review").payload["review"]
     comments: Any = recorded.review_comments_of(review["id"])
     assert {(comment["user"]["login"], comment["commit_id"]) for comment in comments} == {
@@ -154,7 +154,7 @@ def run_of(name: str) -> WorkflowRun:
     return run
 
 
-def test_the_runs_of_the_pull_request_are_of_its_head_in_the_fork_and_do_not_name_it() -> None:
+def test_runs_of_the_fork_have_its_head_and_no_pull_requests() -> None:
     pushed: Any = recorded.load("demo/feature-push").payload
     head = pushed["pull_request"]["head"]
     for name in RUNS[:3]:
@@ -165,7 +165,7 @@ def test_the_runs_of_the_pull_request_are_of_its_head_in_the_fork_and_do_not_nam
         assert (run.event, run.pull_request_numbers) == ("pull_request", ())
 
 
-def test_two_workflows_fail_and_one_of_them_passes_when_it_is_run_again() -> None:
+def test_two_workflows_fail_and_one_passes_in_its_second_attempt() -> None:
     failed, lint, passed = (run_of(name) for name in RUNS[:3])
     assert (failed.conclusion, lint.conclusion, passed.conclusion) == ("failure", "failure", "success")
     assert (failed.id, failed.workflow_id, failed.run_attempt) == (passed.id, passed.workflow_id, 1)
@@ -174,7 +174,7 @@ def test_two_workflows_fail_and_one_of_them_passes_when_it_is_run_again() -> Non
     assert lint.workflow_id != failed.workflow_id
 
 
-def test_the_run_on_master_is_of_the_push() -> None:
+def test_the_run_on_the_default_branch_has_the_pushed_commit() -> None:
     push: Any = recorded.load("demo/push").payload
     run = run_of("demo/main-failed")
     assert (run.head_sha, run.head_branch, run.event) == (push["after"], "master", "push")
@@ -182,7 +182,7 @@ def test_the_run_on_master_is_of_the_push() -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_jobs_fit_their_run_and_logs_their_steps(name: str) -> None:
+def test_jobs_match_their_run_and_logs_match_their_steps(name: str) -> None:
     run = run_of(name)
     jobs: Any = recorded.jobs_of(run.id, run.run_attempt)
     ends = {job["conclusion"] for job in jobs}
@@ -198,7 +198,7 @@ def test_jobs_fit_their_run_and_logs_their_steps(name: str) -> None:
             assert any("##[error]" in line for line in said) == (step["conclusion"] == "failure")
 
 
-def test_the_failed_tests_name_lines_that_the_pull_request_has() -> None:
+def test_failed_tests_refer_to_lines_of_the_pull_request() -> None:
     files: Any = recorded.files_at(run_of("demo/tests-failed").head_sha)
     patches = {file["filename"]: file.get("patch", "") for file in files}
     log = recorded.log_of(54110020701) or ""
@@ -209,7 +209,7 @@ def test_the_failed_tests_name_lines_that_the_pull_request_has() -> None:
     assert "--> shop/discounts.py:20:29" in (recorded.log_of(54110020688) or "")
 
 
-def test_the_release_stands_behind_a_prerelease_and_has_commits_since_the_last_one() -> None:
+def test_the_release_follows_a_prerelease_and_has_commits() -> None:
     payload: Any = recorded.load("demo/release").payload
     release = TypeAdapter(Release).validate_python(payload["release"])
     assert (release.tag, release.draft, release.prerelease, release.author.login) == (
@@ -233,7 +233,7 @@ def test_the_release_stands_behind_a_prerelease_and_has_commits_since_the_last_o
         ("demo/mention", 13, "Codertocat", True, "@hls-bot Is the discount taken off before or after tax"),
     ],
 )
-def test_comments_are_on_threads_of_the_story(
+def test_comments_belong_to_recorded_conversations(
     name: str, number: int, by: str, on_a_pull_request: bool, begins: str
 ) -> None:
     one = recorded.load(name)
@@ -246,11 +246,11 @@ def test_comments_are_on_threads_of_the_story(
     assert comment.html_url.endswith(f"/{number}#issuecomment-{comment.id}")
 
 
-def test_comments_leave_the_threads_as_they_were() -> None:
+def test_comments_do_not_change_their_issue() -> None:
     state = State()
     for name in DERIVED:
         one = recorded.load(name)
-        state.plant(one.event, one.payload)
+        state.seed(one.event, one.payload)
     bug, feature = state.thread("Codertocat/Hello-World", 11), state.thread("Codertocat/Hello-World", 13)
     assert bug is not None
     assert feature is not None

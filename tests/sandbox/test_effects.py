@@ -1,4 +1,4 @@
-"""What a comment would set off on GitHub."""
+"""Effects that a comment would have on GitHub."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hls_handler.sandbox.effects import Effects, effects_of
         ("@", ()),
     ],
 )
-def test_who_is_notified(body: str, notified: tuple[str, ...]) -> None:
+def test_notified_accounts(body: str, notified: tuple[str, ...]) -> None:
     assert effects_of(body).notifies == notified
 
 
@@ -56,7 +56,7 @@ def test_who_is_notified(body: str, notified: tuple[str, ...]) -> None:
         ("see #12", ()),
     ],
 )
-def test_what_is_closed(body: str, closed: tuple[str, ...]) -> None:
+def test_closed_issues(body: str, closed: tuple[str, ...]) -> None:
     assert effects_of(body).closes == closed
 
 

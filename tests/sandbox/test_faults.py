@@ -1,4 +1,4 @@
-"""Which requests a fault takes."""
+"""Selection of the requests that a fault applies to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POST: tuple[StandIn, str, str] = ("github", "POST", "/repos/o/r/labels")
 ASK: tuple[StandIn, str, str] = ("claude", "POST", "/v1/messages")
 
 
-def test_a_fault_takes_one_request_unless_told_otherwise() -> None:
+def test_a_fault_applies_to_one_request_by_default() -> None:
     faults = Faults()
     faults.add(Fault(effect="drop"))
     assert effects(faults, GET, GET) == ["drop", None]
@@ -37,13 +37,13 @@ def test_a_fault_takes_one_request_unless_told_otherwise() -> None:
         (Fault(effect="drop", times=2), ["drop", "drop", None]),
     ],
 )
-def test_which_requests_fit(fault: Fault, expected: list[str | None]) -> None:
+def test_a_fault_matches_stand_in_method_and_path(fault: Fault, expected: list[str | None]) -> None:
     faults = Faults()
     faults.add(fault)
     assert effects(faults, GET, POST, ASK) == expected
 
 
-def test_the_oldest_that_fits_wins_and_gives_way_when_used_up() -> None:
+def test_the_oldest_matching_fault_applies_until_it_is_exhausted() -> None:
     faults = Faults()
     faults.add(Fault(effect="drop"))
     faults.add(Fault(effect="garbage"))
@@ -51,7 +51,7 @@ def test_the_oldest_that_fits_wins_and_gives_way_when_used_up() -> None:
     assert [(fault.effect, taken) for fault, taken in faults.rules] == [("drop", 1), ("garbage", 1)]
 
 
-def test_cleared_faults_are_gone() -> None:
+def test_cleared_faults_do_not_apply() -> None:
     faults = Faults()
     faults.add(Fault(effect="drop", times=None))
     faults.clear()
@@ -62,6 +62,6 @@ def test_cleared_faults_are_gone() -> None:
 @pytest.mark.parametrize(
     "given", [{"effect": "explode"}, {"effect": "drop", "path": "("}, {"effect": "drop", "times": 0}, {"odd": 1}]
 )
-def test_rules_that_make_no_sense_are_refused(given: dict[str, object]) -> None:
+def test_invalid_rules_are_rejected(given: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Fault.model_validate(given)

@@ -1,4 +1,4 @@
-"""The stand-in GitHub, spoken to by the real PyGithub and by plain HTTP."""
+"""The stand-in GitHub with PyGithub and with plain HTTP requests."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github, github_client, plant_story
+from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github, github_client, seed_story
 
 BASE = f"/repos/{REPOSITORY}"
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
-    """One sandbox for all that only asks, or is refused."""
+    """A sandbox for tests that change nothing."""
     with Sandbox() as running:
-        plant_story(running, "demo/bug", "demo/feature", "issues.opened", "issues.deleted", "pull_request.opened")
+        seed_story(running, "demo/bug", "demo/feature", "issues.opened", "issues.deleted", "pull_request.opened")
         yield running
 
 
 # --- the routes that the product uses, through PyGithub --------------------------------------------------------------
 
 
-def test_who_we_are(hub: github.Github) -> None:
+def test_the_user_is_the_account_of_the_token(hub: github.Github) -> None:
     assert hub.get_user().login == "hls-bot"
 
 
-def test_a_repository_tells_what_we_may_do(sandbox: Sandbox, hub: github.Github) -> None:
+def test_a_repository_has_the_permissions_of_the_token(sandbox: Sandbox, hub: github.Github) -> None:
     repository = hub.get_repo(REPOSITORY)
     assert (repository.id, repository.default_branch, repository.archived) == (186853002, "master", False)
     assert (repository.permissions.push, repository.permissions.admin) == (True, False)
@@ -39,13 +39,13 @@ def test_a_repository_tells_what_we_may_do(sandbox: Sandbox, hub: github.Github)
     assert hub.get_repo(REPOSITORY).permissions.push is False
 
 
-def test_an_issue_is_read(hub: github.Github) -> None:
+def test_an_issue_can_be_read(hub: github.Github) -> None:
     issue = hub.get_repo(REPOSITORY).get_issue(12)
     assert issue.title == "How can I run the nightly importer against a read replica?"
     assert (issue.user.login, issue.state, issue.comments, issue.pull_request) == ("octocat", "open", 0, None)
 
 
-def test_a_pull_request_is_read_as_such_and_as_an_issue(hub: github.Github) -> None:
+def test_a_pull_request_can_be_read_as_pull_request_and_as_issue(hub: github.Github) -> None:
     repository = hub.get_repo(REPOSITORY)
     pull = repository.get_pull(13)
     assert (pull.head.ref, pull.base.ref, pull.changed_files, pull.draft) == ("discount-codes", "master", 8, False)
@@ -69,7 +69,7 @@ def test_a_comment_is_created_edited_and_found_again(sandbox: Sandbox, hub: gith
     assert [edit.body for edit in thread.comments[0].edits] == ["First."]
 
 
-def test_labels_are_put_on_and_taken_off(sandbox: Sandbox, hub: github.Github) -> None:
+def test_labels_are_added_and_removed(sandbox: Sandbox, hub: github.Github) -> None:
     repository = hub.get_repo(REPOSITORY)
     repository.create_label("type/feature", "1D76DB", "A new ability")
     assert repository.get_label("type/feature").color == "1d76db"
@@ -87,7 +87,7 @@ def test_labels_are_put_on_and_taken_off(sandbox: Sandbox, hub: github.Github) -
     ]
 
 
-def test_permissions_of_others_are_told(hub: github.Github) -> None:
+def test_permissions_of_collaborators_can_be_read(hub: github.Github) -> None:
     repository = hub.get_repo(REPOSITORY)
     assert repository.get_collaborator_permission("octocat") == "read"
     assert repository.get_collaborator_permission("Codertocat") == "admin"
@@ -95,7 +95,7 @@ def test_permissions_of_others_are_told(hub: github.Github) -> None:
         repository.get_collaborator_permission("never-heard-of")
 
 
-def test_a_forks_commit_is_found_by_head_and_not_by_sha(hub: github.Github) -> None:
+def test_pull_requests_of_a_fork_are_found_by_head_and_not_by_sha(hub: github.Github) -> None:
     repository = hub.get_repo(REPOSITORY)
     head = repository.get_pull(13).head.sha
     assert list(repository.get_commit(head).get_pulls()) == []
@@ -105,13 +105,13 @@ def test_a_forks_commit_is_found_by_head_and_not_by_sha(hub: github.Github) -> N
     assert list(repository.get_pulls(state="closed")) == []
 
 
-def test_a_commit_of_the_repository_itself_has_its_pull_request(hub: github.Github, sandbox: Sandbox) -> None:
-    plant_story(sandbox, "pull_request.opened")
+def test_pull_requests_of_a_branch_are_found_by_sha(hub: github.Github, sandbox: Sandbox) -> None:
+    seed_story(sandbox, "pull_request.opened")
     commit = hub.get_repo(REPOSITORY).get_commit("ec26c3e57ca3a959ca5aad62de7213c562f8c821")
     assert [pull.number for pull in commit.get_pulls()] == [2]
 
 
-def test_lists_are_paged_with_links_under_our_own_address(sandbox: Sandbox, hub: github.Github) -> None:
+def test_lists_are_paginated_with_links_of_the_stand_in(sandbox: Sandbox, hub: github.Github) -> None:
     thread = sandbox.state.thread(REPOSITORY, 12)
     assert thread is not None
     for number in range(7):
@@ -131,7 +131,7 @@ def test_lists_are_paged_with_links_under_our_own_address(sandbox: Sandbox, hub:
 def test_no_more_than_3000_files_are_listed(sandbox: Sandbox) -> None:
     one = recorded.load("pull_request.opened")
     files = [{"filename": f"f{number}"} for number in range(3100)]
-    sandbox.state.plant(one.event, one.payload, files=files)
+    sandbox.state.seed(one.event, one.payload, files=files)
     last = ask_github(sandbox, "GET", f"{BASE}/pulls/2/files?per_page=100&page=30")
     assert last.document[-1]["filename"] == "f2999"
     assert ask_github(sandbox, "GET", f"{BASE}/pulls/2/files?per_page=100&page=31").document == []
@@ -159,7 +159,7 @@ def test_the_rate_limit_is_counted_and_enforced() -> None:
         assert ask_github(sandbox, "GET", "/user").status == 200
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
+# --- rejections ------------------------------------------------------------------------------------------------------
 
 COMMENTS, LABELS = f"{BASE}/issues/11/comments", f"{BASE}/issues/11/labels"
 
@@ -206,7 +206,7 @@ COMMENTS, LABELS = f"{BASE}/issues/11/comments", f"{BASE}/issues/11/labels"
         ("GET", "/nothing", None, 404, "Not Found"),
     ],
 )
-def test_what_github_forbids_is_refused(
+def test_invalid_requests_get_the_error_of_github(
     shared: Sandbox, method: str, path: str, body: object, status: int, said: str
 ) -> None:
     before = shared.state.world
@@ -228,95 +228,95 @@ def test_what_github_forbids_is_refused(
         ({"X-GitHub-Api-Version": "2019-01-01"}, 400, "not a supported version"),
     ],
 )
-def test_requests_that_github_does_not_take(shared: Sandbox, headers: dict[str, str], status: int, said: str) -> None:
+def test_wrong_headers_are_rejected(shared: Sandbox, headers: dict[str, str], status: int, said: str) -> None:
     answer = ask(shared.github_url, "GET", "/user", None, {"Authorization": f"Bearer {shared.token}", **headers})
     assert (answer.status, said in answer.text) == (status, True), answer.text
 
 
-def test_a_body_that_is_not_called_json_is_refused(shared: Sandbox) -> None:
+def test_a_body_without_json_content_type_is_415(shared: Sandbox) -> None:
     answer = ask_github(shared, "POST", COMMENTS, b'{"body": "x"}', Content_Type="text/plain")
     assert answer.status == 415
 
 
-def test_a_wrong_token_is_what_pygithub_calls_bad_credentials(shared: Sandbox) -> None:
+def test_a_wrong_token_raises_bad_credentials_in_pygithub(shared: Sandbox) -> None:
     client = github_client(shared, token="wrong")
     with pytest.raises(github.BadCredentialsException):
         _ = client.get_user().login
     client.close()
 
 
-def refused(sandbox: Sandbox, method: str, path: str, body: object = None) -> Answer:
+def ask_rejected(sandbox: Sandbox, method: str, path: str, body: object = None) -> Answer:
     answer = ask_github(sandbox, method, path, body)
     assert answer.status >= 300, answer.text
     return answer
 
 
-def test_locked_conversations_take_no_comments(sandbox: Sandbox, hub: github.Github) -> None:
+def test_comments_on_locked_conversations_are_403(sandbox: Sandbox, hub: github.Github) -> None:
     made = hub.get_repo(REPOSITORY).get_issue(11).create_comment("x")
     payload: dict[str, Any] = recorded.load("demo/bug").payload
-    sandbox.state.plant("issues", {**payload, "action": "locked", "issue": {**payload["issue"], "locked": True}})
+    sandbox.state.seed("issues", {**payload, "action": "locked", "issue": {**payload["issue"], "locked": True}})
     for method, path in (("POST", COMMENTS), ("PATCH", f"{BASE}/issues/comments/{made.id}")):
-        answer = refused(sandbox, method, path, {"body": "y"})
+        answer = ask_rejected(sandbox, method, path, {"body": "y"})
         assert answer.status == 403
         assert "because issue is locked" in answer.document["message"]
 
 
-def test_an_archived_repository_takes_no_writes(sandbox: Sandbox) -> None:
+def test_writes_to_an_archived_repository_are_403(sandbox: Sandbox) -> None:
     payload: dict[str, Any] = recorded.load("demo/bug").payload
-    sandbox.state.plant("issues", {**payload, "repository": {**payload["repository"], "archived": True}})
+    sandbox.state.seed("issues", {**payload, "repository": {**payload["repository"], "archived": True}})
     for method, path, body in (
         ("POST", COMMENTS, {"body": "x"}),
         ("POST", LABELS, {"labels": ["bug"]}),
         ("POST", f"{BASE}/labels", {"name": "new"}),
         ("DELETE", f"{LABELS}/bug", None),
     ):
-        answer = refused(sandbox, method, path, body)
+        answer = ask_rejected(sandbox, method, path, body)
         assert (answer.status, answer.document["message"]) == (403, "Repository was archived so is read-only.")
     assert ask_github(sandbox, "GET", f"{BASE}/issues/11").status == 200
 
 
-def test_a_missing_permission_is_named(sandbox: Sandbox) -> None:
-    plant_story(sandbox)
+def test_a_403_names_the_missing_permission(sandbox: Sandbox) -> None:
+    seed_story(sandbox)
     sandbox.state.set_permission(REPOSITORY, "hls-bot", "read")
     for method, path, body in (
         ("POST", LABELS, {"labels": ["bug"]}),
         ("POST", f"{BASE}/labels", {"name": "new"}),
         ("DELETE", f"{LABELS}/bug", None),
     ):
-        answer = refused(sandbox, method, path, body)
+        answer = ask_rejected(sandbox, method, path, body)
         assert answer.status == 403
         assert answer.headers["x-accepted-github-permissions"] == "issues=write; pull_requests=write"
     sandbox.state.set_permission(REPOSITORY, "hls-bot", "none")
-    assert refused(sandbox, "GET", BASE).status == 404
+    assert ask_rejected(sandbox, "GET", BASE).status == 404
 
 
 def test_comments_of_others_cannot_be_edited(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "issue_comment.created")
+    seed_story(sandbox, "issue_comment.created")
     (comment,) = ask_github(sandbox, "GET", f"{BASE}/issues/1/comments").document
     assert (comment["user"]["login"], comment["author_association"]) == ("Codertocat", "OWNER")
-    assert refused(sandbox, "PATCH", f"{BASE}/issues/comments/{comment['id']}", {"body": "x"}).status == 403
+    assert ask_rejected(sandbox, "PATCH", f"{BASE}/issues/comments/{comment['id']}", {"body": "x"}).status == 403
 
 
-def test_what_has_moved_is_redirected_under_our_own_address(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "repository.renamed")
+def test_a_renamed_repository_is_redirected_to_a_url_of_the_stand_in(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "repository.renamed")
     payload: dict[str, Any] = recorded.load("repository.renamed").payload
     owner, old = payload["repository"]["owner"]["login"], payload["changes"]["repository"]["name"]["from"]
-    read = refused(sandbox, "GET", f"/repos/{owner}/{old}")
+    read = ask_rejected(sandbox, "GET", f"/repos/{owner}/{old}")
     new = f"{sandbox.github_url}/repos/{payload['repository']['full_name']}"
     assert (read.status, read.headers["location"], read.document["url"]) == (301, new, new)
-    assert refused(sandbox, "POST", f"/repos/{owner}/{old}/labels", {"name": "x"}).status == 307
+    assert ask_rejected(sandbox, "POST", f"/repos/{owner}/{old}/labels", {"name": "x"}).status == 307
 
 
 def test_a_transferred_issue_is_redirected(sandbox: Sandbox) -> None:
     payload: dict[str, Any] = recorded.load("demo/bug").payload
     moved = {"new_issue": {"url": "https://api.github.com/repos/o/new/issues/4"}}
-    sandbox.state.plant("issues", {**payload, "action": "transferred", "changes": moved})
-    answer = refused(sandbox, "GET", f"{BASE}/issues/11")
+    sandbox.state.seed("issues", {**payload, "action": "transferred", "changes": moved})
+    answer = ask_rejected(sandbox, "GET", f"{BASE}/issues/11")
     assert (answer.status, answer.headers["location"]) == (301, f"{sandbox.github_url}/repos/o/new/issues/4")
 
 
-def test_exactly_the_limits_are_taken(sandbox: Sandbox) -> None:
-    plant_story(sandbox)
+def test_values_at_the_limits_are_accepted(sandbox: Sandbox) -> None:
+    seed_story(sandbox)
     assert ask_github(sandbox, "POST", COMMENTS, {"body": "x" * 65_536}).status == 201
     labels = [f"label {number}" for number in range(100)]
     assert ask_github(sandbox, "POST", LABELS, {"labels": labels}).status == 200
@@ -325,17 +325,17 @@ def test_exactly_the_limits_are_taken(sandbox: Sandbox) -> None:
     assert ask_github(sandbox, "POST", f"{BASE}/labels", longest).status == 201
 
 
-def test_labels_may_be_given_as_a_bare_list_or_as_objects(sandbox: Sandbox) -> None:
-    plant_story(sandbox)
+def test_labels_can_be_a_bare_list_or_objects(sandbox: Sandbox) -> None:
+    seed_story(sandbox)
     ask_github(sandbox, "POST", LABELS, ["bug"])
     answer = ask_github(sandbox, "POST", LABELS, {"labels": [{"name": "question"}]})
     assert [label["name"] for label in answer.document] == ["bug", "question"]
 
 
-def test_addresses_in_answers_are_our_own_and_text_is_left_alone(sandbox: Sandbox) -> None:
+def test_urls_in_responses_are_replaced_and_text_is_unchanged(sandbox: Sandbox) -> None:
     payload: dict[str, Any] = recorded.load("demo/bug").payload
     body = "https://api.github.com/repos/x and https://github.com/x"
-    sandbox.state.plant("issues", {**payload, "issue": {**payload["issue"], "body": body}})
+    sandbox.state.seed("issues", {**payload, "issue": {**payload["issue"], "body": body}})
     issue = ask_github(sandbox, "GET", f"{BASE}/issues/11").document
     assert issue["url"] == f"{sandbox.github_url}{BASE}/issues/11"
     assert issue["html_url"] == f"{sandbox.page_url}{REPOSITORY}/issues/11"

@@ -1,4 +1,4 @@
-"""The pages show each thread as a contributor would see it."""
+"""Web pages of issues, pull requests, runs and releases."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Account
-from tests.sandbox.conftest import REPOSITORY, Answer, ask, plant_story
+from tests.sandbox.conftest import REPOSITORY, Answer, ask, seed_story
 
 EVIL = '"><script>alert(1)</script>'
 MONA = Account("mona", 3, "User")
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that changes only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
@@ -43,7 +43,7 @@ def page(sandbox: Sandbox, path: str) -> Answer:
 
 
 def test_every_page_says_that_answers_are_canned(sandbox: Sandbox) -> None:
-    plant_story(sandbox)
+    seed_story(sandbox)
     for path in ("/", f"/{REPOSITORY}/issues/11"):
         assert "HLS sandbox: canned answers, not Claude</title>" in page(sandbox, path).text
 
@@ -52,8 +52,8 @@ def test_an_empty_sandbox_says_how_to_send_something(sandbox: Sandbox) -> None:
     assert "hls send demo/bug" in page(sandbox, "/").text
 
 
-def test_the_index_lists_threads_with_labels(sandbox: Sandbox) -> None:
-    plant_story(sandbox)
+def test_the_index_lists_issues_and_pull_requests_with_labels(sandbox: Sandbox) -> None:
+    seed_story(sandbox)
     thread = sandbox.state.thread(REPOSITORY, 13)
     assert thread is not None
     sandbox.state.add_labels(thread, ("bug",))
@@ -64,8 +64,8 @@ def test_the_index_lists_threads_with_labels(sandbox: Sandbox) -> None:
     assert "0 comments" in text
 
 
-def test_a_thread_shows_comment_edits_and_label_events(sandbox: Sandbox, clock: Clock) -> None:
-    plant_story(sandbox)
+def test_a_page_shows_comment_edits_and_label_events(sandbox: Sandbox, clock: Clock) -> None:
+    seed_story(sandbox)
     thread = sandbox.state.thread(REPOSITORY, 11)
     assert thread is not None
     sandbox.state.add_labels(thread, ("bug", "question"))
@@ -85,8 +85,8 @@ def test_a_thread_shows_comment_edits_and_label_events(sandbox: Sandbox, clock: 
     assert "<strong>mona</strong> removed" in text
 
 
-def test_label_changes_that_lie_apart_are_told_apart(sandbox: Sandbox, clock: Clock) -> None:
-    plant_story(sandbox)
+def test_label_changes_at_different_times_are_separate_entries(sandbox: Sandbox, clock: Clock) -> None:
+    seed_story(sandbox)
     thread = sandbox.state.thread(REPOSITORY, 11)
     assert thread is not None
     sandbox.state.add_labels(thread, ("bug", "question"))
@@ -96,7 +96,7 @@ def test_label_changes_that_lie_apart_are_told_apart(sandbox: Sandbox, clock: Cl
 
 
 def test_a_pull_request_shows_its_head_and_files(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/feature", "demo/feature-push", "demo/feature-retitled")
+    seed_story(sandbox, "demo/feature", "demo/feature-push", "demo/feature-retitled")
     text = page(sandbox, f"/{REPOSITORY}/pull/13").text
     assert "wants to merge 4 commits into <code>master</code> from <code>octocat:discount-codes</code>" in text
     assert "<code>shop/money.py</code>" in text
@@ -108,7 +108,7 @@ def test_a_pull_request_shows_its_head_and_files(sandbox: Sandbox) -> None:
 
 
 def test_a_review_is_shown_with_its_comments_their_files_and_lines(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/feature", "demo/feature-push", "demo/review", "demo/review-approved")
+    seed_story(sandbox, "demo/feature", "demo/feature-push", "demo/review", "demo/review-approved")
     text = page(sandbox, f"/{REPOSITORY}/pull/13").text
     asked = text.index('<span class="quiet">requested changes at 20 Nov 2026, 09:05 UTC</span>')
     assert text.index("pushed <code>d7a6e5f</code>") < asked < text.index("approved these changes at")
@@ -121,10 +121,10 @@ def test_a_review_is_shown_with_its_comments_their_files_and_lines(sandbox: Sand
     assert '<code>web/cart.js</code> <span class="quiet">line 12</span>' in text
 
 
-def test_a_dismissed_review_says_so_and_who_did_it(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "pull_request_review.submitted")
+def test_a_dismissed_review_shows_who_dismissed_it(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "pull_request_review.submitted")
     assert '<span class="quiet">reviewed at' in page(sandbox, f"/{REPOSITORY}/pull/2").text
-    plant_story(sandbox, "pull_request_review.dismissed")
+    seed_story(sandbox, "pull_request_review.dismissed")
     text = page(sandbox, f"/{REPOSITORY}/pull/2").text
     assert "left a review, which was dismissed, at" in text
     assert "<strong>Codertocat</strong> dismissed a review" in text
@@ -133,7 +133,7 @@ def test_a_dismissed_review_says_so_and_who_did_it(sandbox: Sandbox) -> None:
 def test_a_comment_on_a_whole_file_says_so(sandbox: Sandbox) -> None:
     one = recorded.load("pull_request_review_comment.created")
     payload: dict[str, Any] = one.payload
-    sandbox.state.plant(one.event, {**payload, "comment": {**payload["comment"], "diff_hunk": ""}})
+    sandbox.state.seed(one.event, {**payload, "comment": {**payload["comment"], "diff_hunk": ""}})
     text = page(sandbox, f"/{REPOSITORY}/pull/2").text
     assert '<code>README.md</code> <span class="quiet">the whole file</span>' in text
 
@@ -149,24 +149,24 @@ def test_a_comment_on_a_whole_file_says_so(sandbox: Sandbox) -> None:
 )
 def test_a_pull_request_shows_its_state(sandbox: Sandbox, change: dict[str, Any], shown: str) -> None:
     payload: dict[str, Any] = recorded.load("demo/feature").payload
-    sandbox.state.plant("pull_request", {**payload, "pull_request": {**payload["pull_request"], **change}})
+    sandbox.state.seed("pull_request", {**payload, "pull_request": {**payload["pull_request"], **change}})
     assert f'<span class="state {shown}">{shown}</span>' in page(sandbox, f"/{REPOSITORY}/pull/13").text
 
 
-def test_the_wrong_kind_of_address_leads_to_the_right_one(sandbox: Sandbox) -> None:
-    plant_story(sandbox)
+def test_an_issue_url_of_a_pull_request_is_redirected(sandbox: Sandbox) -> None:
+    seed_story(sandbox)
     answer = page(sandbox, f"/{REPOSITORY}/issues/13")
     assert (answer.status, answer.headers["location"]) == (307, f"/{REPOSITORY}/pull/13")
 
 
-def test_what_is_gone_has_no_page(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "issues.opened", "issues.deleted")
+def test_deleted_and_unknown_threads_are_404(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "issues.opened", "issues.deleted")
     assert page(sandbox, f"/{REPOSITORY}/issues/1").status == 404
     assert page(sandbox, f"/{REPOSITORY}/issues/99").status == 404
     assert "Spelling error" not in page(sandbox, "/").text
 
 
-def test_everything_that_strangers_wrote_is_escaped(sandbox: Sandbox) -> None:
+def test_untrusted_text_is_escaped(sandbox: Sandbox) -> None:
     payload: dict[str, Any] = recorded.load("demo/feature").payload
     who = {**payload["sender"], "login": EVIL}
     pull = {**payload["pull_request"], "title": EVIL, "body": EVIL, "user": who}
@@ -175,7 +175,7 @@ def test_everything_that_strangers_wrote_is_escaped(sandbox: Sandbox) -> None:
     files = [
         {"filename": EVIL, "status": EVIL, "additions": 1, "deletions": 1, "patch": EVIL, "previous_filename": EVIL}
     ]
-    sandbox.state.plant("pull_request", {**payload, "pull_request": pull, "sender": who}, files=files)
+    sandbox.state.seed("pull_request", {**payload, "pull_request": pull, "sender": who}, files=files)
     thread = sandbox.state.thread(REPOSITORY, 13)
     assert thread is not None
     sandbox.state.edit_comment(thread, sandbox.state.create_comment(thread, EVIL), EVIL * 2)
@@ -183,24 +183,24 @@ def test_everything_that_strangers_wrote_is_escaped(sandbox: Sandbox) -> None:
     for path in paths:
         assert "<script>" not in page(sandbox, path).text
     changed = {**payload, "action": "edited", "sender": who, "pull_request": {**pull, "title": "new"}}
-    sandbox.state.plant("pull_request", changed)
+    sandbox.state.seed("pull_request", changed)
     for path in paths:
         assert "<script>" not in page(sandbox, path).text
 
 
-def test_everything_in_a_review_is_escaped(sandbox: Sandbox) -> None:
+def test_untrusted_text_of_reviews_is_escaped(sandbox: Sandbox) -> None:
     payload: dict[str, Any] = recorded.load("demo/review").payload
     who = {**payload["sender"], "login": EVIL}
     review = {"id": 5, "user": who, "state": EVIL, "body": EVIL, "commit_id": EVIL}
-    sandbox.state.plant("pull_request_review", {**payload, "review": review})
+    sandbox.state.seed("pull_request_review", {**payload, "review": review})
     comment = {"id": 6, "pull_request_review_id": 5, "side": EVIL, "path": EVIL, "body": EVIL, "diff_hunk": EVIL}
-    sandbox.state.plant("pull_request_review_comment", {**payload, "comment": comment})
+    sandbox.state.seed("pull_request_review_comment", {**payload, "comment": comment})
     text = page(sandbox, f"/{REPOSITORY}/pull/13").text
     assert "alert(1)" in text
     assert "<script>" not in text
 
 
-def test_pages_may_load_nothing_but_their_style(sandbox: Sandbox) -> None:
+def test_pages_load_only_their_style_sheet(sandbox: Sandbox) -> None:
     answer = page(sandbox, "/")
     assert answer.headers["content-security-policy"] == (
         "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -209,8 +209,8 @@ def test_pages_may_load_nothing_but_their_style(sandbox: Sandbox) -> None:
     assert "style=" not in answer.text
 
 
-def test_the_style_has_a_rule_for_each_colour_with_readable_ink(sandbox: Sandbox) -> None:
-    plant_story(sandbox)
+def test_the_style_sheet_has_a_rule_with_readable_text_for_each_colour(sandbox: Sandbox) -> None:
+    seed_story(sandbox)
     sandbox.state.create_label(REPOSITORY, "odd", "};evil", None)
     style = page(sandbox, "/_sandbox/pages.css")
     assert style.headers["content-type"].startswith("text/css")
@@ -225,7 +225,7 @@ RUN = f"/{REPOSITORY}/actions/runs/19041222731"
 
 
 def test_the_index_lists_runs_and_releases(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/tests-failed", "demo/tests-passed", "demo/release")
+    seed_story(sandbox, "demo/tests-failed", "demo/tests-passed", "demo/release")
     text = page(sandbox, "/").text
     assert "hls send demo/bug" not in text
     assert f'<a class="title" href="{RUN}">Add discount codes to the checkout</a>' in text
@@ -237,7 +237,7 @@ def test_the_index_lists_runs_and_releases(sandbox: Sandbox) -> None:
 
 
 def test_a_run_shows_its_attempts_jobs_steps_and_logs(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/tests-failed", "demo/tests-passed")
+    seed_story(sandbox, "demo/tests-failed", "demo/tests-passed")
     text = page(sandbox, RUN).text
     assert text.index("Attempt 2") < text.index("Attempt 1")
     assert '<span class="state failure">failure</span> Run tests' in text
@@ -248,13 +248,13 @@ def test_a_run_shows_its_attempts_jobs_steps_and_logs(sandbox: Sandbox) -> None:
 
 
 def test_a_job_is_shown_on_the_page_of_its_run(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/tests-failed")
+    seed_story(sandbox, "demo/tests-failed")
     answer = page(sandbox, f"{RUN}/job/54110020701")
     assert (answer.status, answer.headers["location"]) == (307, f"{RUN}#job-54110020701")
 
 
-def test_a_job_without_a_log_says_why_and_a_long_log_is_cut_to_its_end(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/tests-failed")
+def test_a_missing_log_is_explained_and_a_long_one_truncated(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "demo/tests-failed")
     sandbox.state.set_log(REPOSITORY, 54110020701, None)
     sandbox.state.set_log(REPOSITORY, 54110020702, "begin" + "x" * 100_000 + "end")
     text = page(sandbox, RUN).text
@@ -265,18 +265,18 @@ def test_a_job_without_a_log_says_why_and_a_long_log_is_cut_to_its_end(sandbox: 
 
 
 def test_a_release_shows_its_text(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/release")
+    seed_story(sandbox, "demo/release")
     text = page(sandbox, f"/{REPOSITORY}/releases/tag/v4.3.0").text
     assert "<li>Add discount codes to cart and checkout by @octocat in #13</li>" in text
     assert "<em>No description provided.</em>" in page(sandbox, f"/{REPOSITORY}/releases/tag/v4.3.0-rc.1").text
 
 
 @pytest.mark.parametrize("path", ["/actions/runs/5", "/releases/tag/v9"])
-def test_there_is_no_page_for_what_is_not_there(sandbox: Sandbox, path: str) -> None:
+def test_unknown_runs_and_releases_are_404(sandbox: Sandbox, path: str) -> None:
     assert page(sandbox, f"/{REPOSITORY}{path}").status == 404
 
 
-def test_strangers_words_in_runs_and_releases_are_escaped(sandbox: Sandbox) -> None:
+def test_untrusted_text_of_runs_and_releases_is_escaped(sandbox: Sandbox) -> None:
     for name, part in (("demo/tests-failed", "workflow_run"), ("demo/release", "release")):
         one = recorded.load(name)
         payload: Any = one.payload
@@ -288,7 +288,7 @@ def test_strangers_words_in_runs_and_releases_are_escaped(sandbox: Sandbox) -> N
             "event": EVIL,
             "tag_name": "v1/x#",
         }
-        sandbox.state.plant(one.event, {**payload, part: {**payload[part], **evil, "conclusion": "x" + EVIL}})
+        sandbox.state.seed(one.event, {**payload, part: {**payload[part], **evil, "conclusion": "x" + EVIL}})
     sandbox.state.set_log(REPOSITORY, 1904122273101, EVIL)
     for path in ("/", RUN, f"/{REPOSITORY}/releases/tag/v1/x%23"):
         answer = page(sandbox, path)

@@ -13,13 +13,13 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import DERIVED, PAYLOADS, UnknownPayload
 
 
-def test_all_329_recorded_payloads_of_58_events_have_a_name() -> None:
+def test_all_329_recorded_payloads_of_58_events_are_listed() -> None:
     shipped = [recorded.load(name) for name in recorded.names() if name not in DERIVED]
     assert len(shipped) == 329
     assert len({one.event for one in shipped}) == 58
 
 
-def test_names_are_stable_and_count_within_their_kind() -> None:
+def test_names_are_numbered_within_event_and_action() -> None:
     assert [name for name in recorded.names() if name.startswith("issues.opened")] == [
         "issues.opened",
         "issues.opened.2",
@@ -30,14 +30,14 @@ def test_names_are_stable_and_count_within_their_kind() -> None:
     assert recorded.load("push.2").path.name == "02.none.json"
 
 
-def test_a_payload_knows_its_event_and_action() -> None:
+def test_a_payload_has_its_event_and_action() -> None:
     issue, push, question = (recorded.load(name) for name in ("issues.opened", "push", "demo/question"))
     assert (issue.event, issue.action, issue.key) == ("issues", "opened", "issues.opened")
     assert (push.event, push.action, push.key) == ("push", None, "push")
     assert (question.event, question.action, question.key) == ("issues", "opened", "issues.opened")
 
 
-def test_five_payloads_have_a_twin_with_the_same_bytes() -> None:
+def test_five_payloads_have_a_duplicate() -> None:
     bodies = [recorded.load(name).body for name in recorded.names() if name not in DERIVED]
     assert len(bodies) - len({hashlib.sha256(body).digest() for body in bodies}) == 5
 
@@ -54,7 +54,7 @@ def test_bodies_are_compact_as_github_sends_them() -> None:
         ("zzzzzz", "names look like issues.opened, push or demo/bug"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
+def test_an_unknown_name_is_rejected_with_the_nearest_name(name: str, hint: str) -> None:
     with pytest.raises(UnknownPayload, match=hint):
         recorded.load(name)
 
@@ -76,20 +76,20 @@ def test_payloads_of_an_event_are_found_with_or_without_action(key: str, count: 
     assert all(one.key == key or one.event == key for one in found)
 
 
-def told_event(one: recorded.Recorded) -> str | None:
+def detected_event(one: recorded.Recorded) -> str | None:
     try:
         return recorded.from_file(one.path).event
     except UnknownPayload:
         return None
 
 
-def test_the_event_of_a_file_is_told_right_or_not_at_all() -> None:
-    told = {one.name: (told_event(one), one.event) for one in map(recorded.load, recorded.names())}
-    assert [name for name, (guess, event) in told.items() if guess not in (None, event)] == []
-    assert sum(guess is not None for guess, _ in told.values()) == 211
+def test_the_event_of_a_file_is_detected_correctly_or_not_at_all() -> None:
+    detected = {one.name: (detected_event(one), one.event) for one in map(recorded.load, recorded.names())}
+    assert [name for name, (guess, event) in detected.items() if guess not in (None, event)] == []
+    assert sum(guess is not None for guess, _ in detected.values()) == 211
 
 
-def test_the_events_with_a_handler_are_told_from_the_file_alone(tmp_path: Path) -> None:
+def test_events_with_a_handler_are_detected(tmp_path: Path) -> None:
     for name in ("issues.opened", "pull_request.opened", "demo/feature-push"):
         own = tmp_path / "event.json"
         own.write_bytes(recorded.load(name).body)
@@ -98,7 +98,7 @@ def test_the_events_with_a_handler_are_told_from_the_file_alone(tmp_path: Path) 
         assert given.name == str(own)
 
 
-def test_an_event_that_is_named_is_believed(tmp_path: Path) -> None:
+def test_a_given_event_is_not_detected(tmp_path: Path) -> None:
     own = tmp_path / "event.json"
     own.write_text("{}")
     assert recorded.from_file(own, "watch").event == "watch"
@@ -107,36 +107,36 @@ def test_an_event_that_is_named_is_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [("[1]", "is not a JSON object"), ("{", "is not JSON"), ("{}", "name it with --event")]
 )
-def test_a_file_that_is_no_payload_is_refused(tmp_path: Path, content: str, said: str) -> None:
+def test_a_file_without_payload_is_rejected(tmp_path: Path, content: str, said: str) -> None:
     own = tmp_path / "event.json"
     own.write_text(content)
     with pytest.raises(UnknownPayload, match=said):
         recorded.from_file(own)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UnknownPayload, match="cannot be read: No such file"):
         recorded.from_file(tmp_path / "none.json")
 
 
-def test_a_unique_body_is_other_bytes_with_the_same_meaning() -> None:
+def test_a_unique_body_has_other_bytes_and_equal_json() -> None:
     body = recorded.load("issues.opened").body
     first, second = recorded.unique(body, b"\x00\x01"), recorded.unique(body, b"\x00\x02")
     assert len({body, first, second}) == 3
     assert json.loads(first) == json.loads(second) == json.loads(body)
 
 
-def test_bodies_are_made_unique_at_random_unless_told_how() -> None:
+def test_unique_bodies_are_random_by_default() -> None:
     assert recorded.unique(b"{}") != recorded.unique(b"{}")
     assert recorded.unique(b"{} \n", b"\x05") == b"{}     \t \t\n"
 
 
-def test_making_a_body_unique_again_does_not_let_it_grow() -> None:
+def test_making_a_body_unique_twice_does_not_change_its_size() -> None:
     once = recorded.unique(b"{}")
     assert len(recorded.unique(once)) == len(once)
 
 
-def test_files_of_the_story_are_known_by_their_commit() -> None:
+def test_recorded_files_are_found_by_commit() -> None:
     payload = json.loads(recorded.load("demo/feature").body)
     files = recorded.files_at(payload["pull_request"]["head"]["sha"])
     assert files is not None
@@ -145,7 +145,7 @@ def test_files_of_the_story_are_known_by_their_commit() -> None:
     assert recorded.files_at("") is None
 
 
-def test_comments_of_the_storys_review_are_known_by_its_id() -> None:
+def test_recorded_review_comments_are_found_by_review_id() -> None:
     assert [comment["path"] for comment in recorded.review_comments_of(2304417713)] == [
         "shop/checkout.py",
         "shop/discounts.py",
@@ -154,12 +154,12 @@ def test_comments_of_the_storys_review_are_known_by_its_id() -> None:
     assert recorded.review_comments_of(2306120958) == ()
 
 
-def test_every_derived_payload_has_a_place_in_the_order() -> None:
+def test_every_derived_payload_is_in_the_order() -> None:
     folders = [path for path in (PAYLOADS / "derived").glob("*/*.json") if path.parent.name not in recorded.ANSWERS]
     assert sorted(DERIVED) == sorted(f"demo/{path.stem}" for path in folders)
 
 
-def test_jobs_logs_releases_and_history_of_the_story_are_known_by_their_ids() -> None:
+def test_recorded_jobs_logs_releases_and_history_are_found_by_id() -> None:
     jobs = recorded.jobs_of(19041222731, 1)
     assert jobs is not None
     assert [job["name"] for job in jobs] == ["pytest (3.11)", "eslint"]
@@ -178,7 +178,7 @@ def test_jobs_logs_releases_and_history_of_the_story_are_known_by_their_ids() ->
     )
 
 
-def test_the_story_is_told_in_the_order_in_which_it_happens() -> None:
+def test_derived_payloads_are_in_chronological_order() -> None:
     assert recorded.names()[-len(DERIVED) :] == DERIVED
     assert [name for name in DERIVED if name not in recorded.STORY] == ["demo/news", "demo/hint"]
     assert {recorded.load(name).event for name in recorded.STORY} == {*REQUIRED_OBJECTS, "push"}
@@ -188,6 +188,6 @@ def test_the_story_is_told_in_the_order_in_which_it_happens() -> None:
     ]
 
 
-def test_the_licence_of_the_payloads_lies_beside_them() -> None:
+def test_the_licence_of_the_payloads_is_included() -> None:
     assert "MIT License" in (PAYLOADS / "LICENSE").read_text()
     assert "329 example payloads of 58 events" in (PAYLOADS / "README.md").read_text()

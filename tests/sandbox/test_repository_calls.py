@@ -1,4 +1,4 @@
-"""Runs, logs, releases and comparisons over HTTP, as the product's own client and a plain one see them."""
+"""Runs, logs, releases and comparisons over HTTP, with the product's client and with plain requests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.handlers.reader import FileAtRef, NoLog
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github
 from tests.contracts.github import violations
-from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github, plant_story
+from tests.sandbox.conftest import REPOSITORY, Answer, ask, ask_github, seed_story
 
 RUN, JOB = 19041222731, 54110020701
 HEAD = "octocat:discount-codes"
@@ -42,7 +42,7 @@ def clock() -> Clock:
 @pytest.fixture
 def sandbox(clock: Clock) -> Iterator[Sandbox]:
     with Sandbox(clock=clock) as running:
-        plant_story(running, *recorded.DERIVED)
+        seed_story(running, *recorded.DERIVED)
         yield running
 
 
@@ -57,7 +57,7 @@ def here(sandbox: Sandbox, url: str) -> str:
     return url.replace("https://github.com/", sandbox.page_url)
 
 
-def test_what_is_read_is_the_same_with_and_without_http(sandbox: Sandbox, over_http: GithubReader) -> None:
+def test_objects_are_equal_with_and_without_http(sandbox: Sandbox, over_http: GithubReader) -> None:
     without = SandboxReader(sandbox.state, REPOSITORY)
     for attempt in (1, 2):
         jobs = without.jobs(RUN, attempt)
@@ -77,19 +77,19 @@ def test_what_is_read_is_the_same_with_and_without_http(sandbox: Sandbox, over_h
     assert over_http.pull_requests_from(HEAD) == (replace(pull, html_url=here(sandbox, pull.html_url)),)
 
 
-def test_every_request_is_one_that_github_documents(sandbox: Sandbox, over_http: GithubReader) -> None:
+def test_every_request_is_documented_by_github(sandbox: Sandbox, over_http: GithubReader) -> None:
     over_http.jobs(RUN, 1)
     over_http.job_log(JOB)
     over_http.pull_requests_from(HEAD)
     over_http.releases()
     over_http.commits_between("v4.2.0", "v4.3.0")
     over_http.comments(11, most=5)
-    seen = [one.document() for one in sandbox.seen.all("github")]
+    seen = [one.document() for one in sandbox.requests.all("github")]
     assert len(seen) == 6
     assert violations(seen) == []
 
 
-def test_a_log_is_the_same_with_and_without_http(sandbox: Sandbox, over_http: GithubReader) -> None:
+def test_logs_are_equal_with_and_without_http(sandbox: Sandbox, over_http: GithubReader) -> None:
     without = SandboxReader(sandbox.state, REPOSITORY).job_log(JOB)
     fetched = over_http.job_log(JOB)
     assert isinstance(without, Iterator)
@@ -101,7 +101,7 @@ def test_a_log_is_the_same_with_and_without_http(sandbox: Sandbox, over_http: Gi
 
 
 @pytest.mark.parametrize(("log", "why"), [(None, "expired"), ("", "empty")])
-def test_a_log_that_is_not_there_says_why(sandbox: Sandbox, over_http: GithubReader, log: str | None, why: str) -> None:
+def test_a_missing_log_has_a_reason(sandbox: Sandbox, over_http: GithubReader, log: str | None, why: str) -> None:
     assert sandbox.state.set_log(REPOSITORY, JOB, log)
     assert over_http.job_log(JOB) == SandboxReader(sandbox.state, REPOSITORY).job_log(JOB)
     found = over_http.job_log(JOB)
@@ -118,7 +118,7 @@ def fetch(address: str, **headers: str) -> Answer:
     return ask(f"http://{parts.netloc}", "GET", f"{parts.path}?{parts.query}", headers=headers)
 
 
-def test_a_log_is_at_another_address_for_a_minute(sandbox: Sandbox, clock: Clock) -> None:
+def test_a_log_url_expires_after_a_minute(sandbox: Sandbox, clock: Clock) -> None:
     sent_on = ask_github(sandbox, "GET", logs(JOB))
     assert (sent_on.status, sent_on.text) == (302, "")
     address = sent_on.headers["location"]
@@ -130,7 +130,7 @@ def test_a_log_is_at_another_address_for_a_minute(sandbox: Sandbox, clock: Clock
     assert fetch(address).status == 403
 
 
-def test_a_log_takes_no_token_and_no_other_signature(sandbox: Sandbox) -> None:
+def test_a_log_download_with_token_or_wrong_signature_is_rejected(sandbox: Sandbox) -> None:
     address = ask_github(sandbox, "GET", logs(JOB)).headers["location"]
     assert fetch(address, Authorization=f"token {sandbox.token}").status == 400
     for changed in (
@@ -144,21 +144,21 @@ def test_a_log_takes_no_token_and_no_other_signature(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("job", [1, 99])
-def test_no_job_has_no_log(sandbox: Sandbox, job: int) -> None:
+def test_the_log_of_an_unknown_job_is_404(sandbox: Sandbox, job: int) -> None:
     assert ask_github(sandbox, "GET", logs(job)).status == 404
 
 
-def test_an_expired_log_is_gone_and_one_that_is_not_written_is_not_found(sandbox: Sandbox) -> None:
+def test_an_expired_log_is_410_and_an_unwritten_one_404(sandbox: Sandbox) -> None:
     sandbox.state.set_log(REPOSITORY, JOB, None)
     assert ask_github(sandbox, "GET", logs(JOB)).status == 410
     one = recorded.load("demo/tests-failed")
     payload: Any = one.payload
     running = {**payload["workflow_run"], "id": 5, "conclusion": None, "status": "in_progress"}
-    sandbox.state.plant(one.event, {**payload, "workflow_run": running})
+    sandbox.state.seed(one.event, {**payload, "workflow_run": running})
     assert ask_github(sandbox, "GET", logs(501)).status == 404
 
 
-def test_jobs_are_wrapped_and_paged(sandbox: Sandbox) -> None:
+def test_jobs_are_wrapped_and_paginated(sandbox: Sandbox) -> None:
     path = f"/repos/{REPOSITORY}/actions/runs/{RUN}/attempts/1/jobs?per_page=1&page=2"
     answer = ask_github(sandbox, "GET", path)
     assert answer.headers["x-accepted-github-permissions"] == "actions=read"
@@ -173,7 +173,7 @@ def test_jobs_are_wrapped_and_paged(sandbox: Sandbox) -> None:
     assert 'rel="prev"' in answer.headers["link"]
 
 
-def test_a_run_is_shown_as_it_is_now_and_as_it_was(sandbox: Sandbox) -> None:
+def test_runs_and_earlier_attempts_can_be_read(sandbox: Sandbox) -> None:
     base = f"/repos/{REPOSITORY}/actions/runs/{RUN}"
     now, then = (ask_github(sandbox, "GET", path).document for path in (base, f"{base}/attempts/1"))
     assert (now["run_attempt"], now["conclusion"], then["run_attempt"], then["conclusion"]) == (
@@ -200,11 +200,11 @@ def test_a_run_is_shown_as_it_is_now_and_as_it_was(sandbox: Sandbox) -> None:
         "compare/...",
     ],
 )
-def test_what_is_not_there_is_not_found(sandbox: Sandbox, path: str) -> None:
+def test_unknown_objects_are_404(sandbox: Sandbox, path: str) -> None:
     assert ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/{path}").status == 404
 
 
-def test_a_comparison_says_how_far_apart_two_points_are(sandbox: Sandbox) -> None:
+def test_a_comparison_has_ahead_and_behind_counts(sandbox: Sandbox) -> None:
     path = f"/repos/{REPOSITORY}/compare"
     ahead = ask_github(sandbox, "GET", f"{path}/v4.2.0...v4.3.0").document
     behind = ask_github(sandbox, "GET", f"{path}/v4.3.0...v4.2.0").document
@@ -221,16 +221,14 @@ def test_a_comparison_says_how_far_apart_two_points_are(sandbox: Sandbox) -> Non
     assert authors == ["Codertocat", "octocat", "octocat", None, "Codertocat", "octocat", "Codertocat"]
 
 
-def test_a_fork_s_commit_has_no_pull_request_but_its_branch_has(sandbox: Sandbox) -> None:
+def test_pull_requests_of_a_fork_are_found_by_branch_and_not_by_commit(sandbox: Sandbox) -> None:
     sha = recorded.load("demo/feature-push").payload["after"]
     assert ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/commits/{sha}/pulls").document == []
     (pull,) = ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/pulls?head={HEAD}").document
     assert (pull["number"], pull["head"]["sha"]) == (13, sha)
 
 
-def test_a_file_is_found_on_its_branch_and_a_folder_lists_what_is_in_it(
-    sandbox: Sandbox, over_http: GithubReader
-) -> None:
+def test_files_are_read_by_branch_and_folders_are_listed(sandbox: Sandbox, over_http: GithubReader) -> None:
     sandbox.state.set_file(REPOSITORY, ".github/hls.yaml", "enabled: false\n")
     sandbox.state.set_file(REPOSITORY, ".github/hls.yaml", "enabled: true\n", branch="changes")
     without_http = SandboxReader(sandbox.state, REPOSITORY)
@@ -242,4 +240,4 @@ def test_a_file_is_found_on_its_branch_and_a_folder_lists_what_is_in_it(
         assert reader.find_file(".github/hls.yaml", ref="nowhere") is None
         assert reader.find_file("README.md", ref=None) is None
     assert over_http.find_file(".github", ref=None) == FileAtRef("directory", "", None)
-    assert violations(request.document() for request in sandbox.seen.all("github")) == []
+    assert violations(request.document() for request in sandbox.requests.all("github")) == []

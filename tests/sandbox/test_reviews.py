@@ -1,4 +1,4 @@
-"""Reviews: told by webhooks, kept, and answered as GitHub does."""
+"""Reviews seeded from webhooks, and their endpoints."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import github
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.planting import plant
+from hls_handler.sandbox.objects import Account, Review, Thread
+from hls_handler.sandbox.seeding import seed
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Account, Review, Thread, World
-from tests.sandbox.conftest import REPOSITORY, ask, ask_github, plant_story
-from tests.sandbox.test_planting import NOON, planted
+from hls_handler.sandbox.world import World
+from tests.sandbox.conftest import REPOSITORY, ask, ask_github, seed_story
+from tests.sandbox.test_seeding import NOON, seeded
 
 OWNER = Account("Codertocat", 21031067, "User")
 HEAD = "d7a6e5f7fd70fc6d19584fbe682e1590fbeae450"
@@ -24,12 +25,12 @@ REVIEW, APPROVAL = 2304417713, 2306120958
 ADDRESS = f"/repos/{REPOSITORY}/pulls/13/reviews/{REVIEW}"
 
 
-def told(world: World, name: str, action: str, **change: Any) -> World:
-    """The world after a payload of that name with another action and a changed review or comment."""
+def seed_changed(world: World, name: str, action: str, **change: Any) -> World:
+    """Seed the payload with another action and a changed review or comment."""
     one = recorded.load(name)
     payload: dict[str, Any] = one.payload
     part = "comment" if "comment" in payload else "review"
-    after, _ = plant(world, one.event, {**payload, "action": action, part: {**payload[part], **change}}, now=NOON)
+    after, _ = seed(world, one.event, {**payload, "action": action, part: {**payload[part], **change}}, now=NOON)
     return after
 
 
@@ -44,17 +45,17 @@ def one_review(world: World, number: int = 2) -> Review:
     return review
 
 
-def history_update(world: World, number: int) -> list[tuple[str, str, str]]:
-    """What the timeline tells of reviews."""
-    told_of = [event for event in pull(world, number).events if event.happening in {"reviewed", "review_dismissed"}]
-    return [(event.happening, event.actor.login, event.detail) for event in told_of]
+def review_events(world: World, number: int) -> list[tuple[str, str, str]]:
+    """Return the timeline events about reviews."""
+    events = [event for event in pull(world, number).events if event.happening in {"reviewed", "review_dismissed"}]
+    return [(event.happening, event.actor.login, event.detail) for event in events]
 
 
-# --- planting --------------------------------------------------------------------------------------------------------
+# --- seeding --------------------------------------------------------------------------------------------------------
 
 
-def test_a_submitted_review_is_there() -> None:
-    world = planted("pull_request_review.submitted")
+def test_a_submitted_review_is_stored() -> None:
+    world = seeded("pull_request_review.submitted")
     assert one_review(world) == Review(
         id=237895671,
         author=OWNER,
@@ -64,46 +65,46 @@ def test_a_submitted_review_is_there() -> None:
         submitted_at=datetime(2019, 5, 15, 15, 20, 38, tzinfo=UTC),
         comments=(),
     )
-    assert history_update(world, 2) == [("reviewed", "Codertocat", "237895671")]
+    assert review_events(world, 2) == [("reviewed", "Codertocat", "237895671")]
 
 
-def test_a_review_that_is_told_again_changes_and_keeps_its_comments() -> None:
-    world = planted("pull_request_review_comment.created", "pull_request_review.submitted")
-    world = told(world, "pull_request_review.submitted", "edited", body="Other words", state="APPROVED")
+def test_a_repeated_review_is_updated_and_keeps_its_comments() -> None:
+    world = seeded("pull_request_review_comment.created", "pull_request_review.submitted")
+    world = seed_changed(world, "pull_request_review.submitted", "edited", body="Other words", state="APPROVED")
     review = one_review(world)
     assert (review.state, review.body, len(review.comments)) == ("approved", "Other words", 1)
-    assert history_update(world, 2) == [("reviewed", "Codertocat", "237895671")]
+    assert review_events(world, 2) == [("reviewed", "Codertocat", "237895671")]
 
 
-def test_a_dismissal_is_told_once_with_who_did_it() -> None:
-    world = planted("pull_request_review.submitted", "pull_request_review.dismissed", "pull_request_review.dismissed")
+def test_a_dismissal_is_one_event_with_its_actor() -> None:
+    world = seeded("pull_request_review.submitted", "pull_request_review.dismissed", "pull_request_review.dismissed")
     assert one_review(world).state == "dismissed"
-    assert history_update(world, 2) == [
+    assert review_events(world, 2) == [
         ("reviewed", "Codertocat", "237895671"),
         ("review_dismissed", "Codertocat", "237895671"),
     ]
 
 
-def test_a_comment_makes_the_review_that_nobody_told_of() -> None:
-    review = one_review(planted("pull_request_review_comment.created"))
+def test_a_review_comment_creates_its_unknown_review() -> None:
+    review = one_review(seeded("pull_request_review_comment.created"))
     assert (review.id, review.author, review.state, review.body) == (237895671, OWNER, "commented", "")
     assert review.commit_id == "ec26c3e57ca3a959ca5aad62de7213c562f8c821"
     assert review.submitted_at == datetime(2019, 5, 15, 15, 20, 37, tzinfo=UTC)
     assert [(comment["id"], comment["path"]) for comment in review.comments] == [(284312630, "README.md")]
 
 
-def test_comments_on_lines_come_change_and_go() -> None:
-    world = planted("pull_request_review_comment.created")
-    world = told(world, "pull_request_review_comment.created", "created", id=5, body="Second")
-    world = told(world, "pull_request_review_comment.edited", "edited", body="Changed")
+def test_review_comments_are_created_edited_and_deleted() -> None:
+    world = seeded("pull_request_review_comment.created")
+    world = seed_changed(world, "pull_request_review_comment.created", "created", id=5, body="Second")
+    world = seed_changed(world, "pull_request_review_comment.edited", "edited", body="Changed")
     assert [(c["id"], c["body"]) for c in one_review(world).comments] == [(284312630, "Changed"), (5, "Second")]
-    world = told(world, "pull_request_review_comment.deleted", "deleted")
+    world = seed_changed(world, "pull_request_review_comment.deleted", "deleted")
     assert [comment["id"] for comment in one_review(world).comments] == [5]
-    assert told(world, "pull_request_review_comment.deleted", "deleted") == world
+    assert seed_changed(world, "pull_request_review_comment.deleted", "deleted") == world
 
 
-def test_a_deleted_comment_does_not_make_a_review() -> None:
-    assert pull(planted("pull_request_review_comment.deleted"), 2).reviews == ()
+def test_a_deleted_comment_creates_no_review() -> None:
+    assert pull(seeded("pull_request_review_comment.deleted"), 2).reviews == ()
 
 
 @pytest.mark.parametrize(
@@ -118,22 +119,22 @@ def test_a_deleted_comment_does_not_make_a_review() -> None:
         ("pull_request", {"review": {"id": 5}}),
     ],
 )
-def test_a_payload_without_a_review_plants_none(event: str, part: dict[str, Any]) -> None:
+def test_a_payload_without_review_seeds_none(event: str, part: dict[str, Any]) -> None:
     payload = {"repository": {"full_name": "o/r"}, "pull_request": {"number": 3}, **part}
-    _, thread = plant(World(), event, payload, now=NOON)
+    _, thread = seed(World(), event, payload, now=NOON)
     assert thread is not None
     assert thread.reviews == ()
 
 
-def test_a_review_with_almost_nothing_is_filled_up() -> None:
+def test_an_incomplete_review_gets_default_values() -> None:
     payload = {"repository": {"full_name": "o/r"}, "pull_request": {"number": 3}, "review": {"id": 5}}
-    _, thread = plant(World(), "pull_request_review", payload, now=NOON)
+    _, thread = seed(World(), "pull_request_review", payload, now=NOON)
     assert thread is not None
     assert thread.reviews == (Review(5, Account("ghost", 10137, "User"), "commented", "", thread.head_sha, NOON),)
 
 
-def test_the_storys_review_comes_with_its_comments() -> None:
-    world = planted("demo/feature", "demo/feature-push", "demo/feature-retitled", "demo/review", "demo/review-approved")
+def test_a_recorded_review_is_seeded_with_its_comments() -> None:
+    world = seeded("demo/feature", "demo/feature-push", "demo/feature-retitled", "demo/review", "demo/review-approved")
     reviews = pull(world, 13).reviews
     assert [(review.id, review.state, len(review.comments)) for review in reviews] == [
         (REVIEW, "changes_requested", 3),
@@ -142,20 +143,20 @@ def test_the_storys_review_comes_with_its_comments() -> None:
     assert [event.happening for event in pull(world, 13).events] == ["pushed", "renamed", "reviewed", "reviewed"]
 
 
-def test_a_comment_that_was_deleted_does_not_come_back_with_its_review() -> None:
-    world = planted("demo/review")
+def test_a_deleted_comment_is_not_restored_by_its_review() -> None:
+    world = seeded("demo/review")
     gone: dict[str, Any] = {**one_review(world, 13).comments[0]}
     payload: dict[str, Any] = {**recorded.load("demo/review").payload, "action": "deleted", "comment": gone}
-    world, _ = plant(world, "pull_request_review_comment", payload, now=NOON)
+    world, _ = seed(world, "pull_request_review_comment", payload, now=NOON)
     again = recorded.load("demo/review")
-    world, _ = plant(world, again.event, again.payload, now=NOON)
+    world, _ = seed(world, again.event, again.payload, now=NOON)
     assert len(one_review(world, 13).comments) == 2
 
 
-def test_a_pull_request_that_a_review_tells_first_has_its_files_and_their_numbers() -> None:
-    alone = pull(planted("demo/review"), 13)
+def test_a_pull_request_first_seen_in_a_review_has_files_and_their_totals() -> None:
+    alone = pull(seeded("demo/review"), 13)
     assert [alone.document[name] for name in ("changed_files", "additions", "deletions")] == [8, 89, 19]
-    known = pull(planted("demo/feature", "demo/feature-push", "demo/review"), 13)
+    known = pull(seeded("demo/feature", "demo/feature-push", "demo/review"), 13)
     assert known.files == alone.files
     assert [known.document[name] for name in ("changed_files", "additions", "deletions")] == [8, 89, 19]
 
@@ -163,20 +164,20 @@ def test_a_pull_request_that_a_review_tells_first_has_its_files_and_their_number
 # --- keeping ---------------------------------------------------------------------------------------------------------
 
 
-def test_reviews_are_there_again_after_a_restart(tmp_path: Path) -> None:
+def test_reviews_survive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
     state = State(path, clock=lambda: NOON)
     for name in ("demo/review", "demo/review-approved"):
         one = recorded.load(name)
-        state.plant(one.event, one.payload)
+        state.seed(one.event, one.payload)
     assert State(path).world == state.world
     assert len(pull(State(path).world, 13).reviews) == 2
 
 
-def test_a_state_that_knows_no_reviews_can_still_be_read(tmp_path: Path) -> None:
+def test_a_state_file_without_reviews_can_be_loaded(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
     one = recorded.load("demo/feature")
-    State(path).plant(one.event, one.payload)
+    State(path).seed(one.event, one.payload)
     older = json.loads(path.read_bytes())
     for thread in older["threads"].values():
         del thread["reviews"]
@@ -218,11 +219,11 @@ REQUIRED_OF_A_COMMENT = {
     "created_at",
     "updated_at",
 }
-"""`required` of `pull-request-review` and `review-comment` in GitHub's description (@octokit/openapi 23.0.2)."""
+"""Required keys of `pull-request-review` and `review-comment` in GitHub's description (@octokit/openapi 23.0.2)."""
 
 
-def test_a_review_is_read_through_pygithub(sandbox: Sandbox, hub: github.Github) -> None:
-    plant_story(sandbox, "demo/review")
+def test_a_review_can_be_read_with_pygithub(sandbox: Sandbox, hub: github.Github) -> None:
+    seed_story(sandbox, "demo/review")
     asked = hub.get_repo(REPOSITORY).get_pull(13)
     (review,) = asked.get_reviews()
     assert review.id == REVIEW
@@ -238,8 +239,8 @@ def test_a_review_is_read_through_pygithub(sandbox: Sandbox, hub: github.Github)
     assert asked.review_comments == 3
 
 
-def test_a_review_has_what_githubs_description_requires(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/review")
+def test_reviews_and_comments_have_all_required_keys(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "demo/review")
     answer = ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/pulls/13/reviews")
     (review,) = answer.document
     assert set(review) == REQUIRED_OF_A_REVIEW | {"submitted_at"}
@@ -252,8 +253,8 @@ def test_a_review_has_what_githubs_description_requires(sandbox: Sandbox) -> Non
     assert answer.headers["x-accepted-github-permissions"] == "pull_requests=read"
 
 
-def test_comments_of_a_review_name_their_line_only_where_they_were_told_it(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/review")
+def test_review_comments_have_a_line_only_if_their_payload_had_one(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "demo/review")
     answer = ask_github(sandbox, "GET", f"{ADDRESS}/comments")
     assert [REQUIRED_OF_A_COMMENT - set(comment) for comment in answer.document] == [set(), set(), set()]
     places = ("line", "side", "original_line")
@@ -268,18 +269,18 @@ def test_comments_of_a_review_name_their_line_only_where_they_were_told_it(sandb
     assert answer.headers["x-accepted-github-permissions"] == "pull_requests=read"
 
 
-def test_a_comment_of_which_almost_nothing_was_told_has_all_that_is_required(sandbox: Sandbox) -> None:
+def test_an_incomplete_review_comment_has_all_required_keys(sandbox: Sandbox) -> None:
     comment = {"id": 5, "pull_request_review_id": 6, "line": None, "side": None, "body": None, "position": None}
     payload: dict[str, Any] = {"repository": {"full_name": "o/r"}, "pull_request": {"number": 3}, "comment": comment}
-    sandbox.state.plant("pull_request_review_comment", payload)
+    sandbox.state.seed("pull_request_review_comment", payload)
     (shown,) = ask_github(sandbox, "GET", "/repos/o/r/pulls/3/reviews/6/comments").document
     assert set(shown) == REQUIRED_OF_A_COMMENT
     assert (shown["path"], shown["body"], shown["diff_hunk"], shown["position"]) == ("", "", "", None)
     assert shown["html_url"] == f"{sandbox.page_url}o/r/pull/3#discussion_r5"
 
 
-def test_comments_of_a_review_are_paged_with_links(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/review")
+def test_review_comments_are_paginated_with_links(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "demo/review")
     answer = ask_github(sandbox, "GET", f"{ADDRESS}/comments?per_page=2&page=2")
     assert [comment["path"] for comment in answer.document] == ["web/cart.js"]
     address = f"{sandbox.github_url}{ADDRESS}/comments?per_page=2&page=1"
@@ -301,10 +302,8 @@ def test_comments_of_a_review_are_paged_with_links(sandbox: Sandbox) -> None:
         ("POST", f"{ADDRESS}/comments", 404),
     ],
 )
-def test_reviews_that_are_not_there_are_404_and_none_can_be_written(
-    sandbox: Sandbox, method: str, path: str, status: int
-) -> None:
-    plant_story(sandbox, "demo/bug", "pull_request.opened", "demo/review")
+def test_unknown_reviews_and_writes_of_reviews_are_404(sandbox: Sandbox, method: str, path: str, status: int) -> None:
+    seed_story(sandbox, "demo/bug", "pull_request.opened", "demo/review")
     before = sandbox.state.world
     answer = ask_github(sandbox, method, path)
     assert (answer.status, answer.document["message"]) == (status, "Not Found")
@@ -312,13 +311,13 @@ def test_reviews_that_are_not_there_are_404_and_none_can_be_written(
 
 
 @pytest.mark.parametrize("path", [f"/repos/{REPOSITORY}/pulls/13/reviews", f"{ADDRESS}/comments"])
-def test_reviews_are_shown_to_nobody_without_the_token(sandbox: Sandbox, path: str) -> None:
-    plant_story(sandbox, "demo/review")
+def test_reviews_require_the_token(sandbox: Sandbox, path: str) -> None:
+    seed_story(sandbox, "demo/review")
     assert ask(sandbox.github_url, "GET", path).status == 401
     assert ask(sandbox.github_url, "GET", path, headers={"Authorization": "token wrong"}).status == 401
 
 
-def test_reviews_are_no_events_of_the_thread(sandbox: Sandbox) -> None:
-    plant_story(sandbox, "demo/feature", "demo/feature-push", "demo/feature-retitled", "demo/review")
+def test_reviews_are_not_listed_as_issue_events(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "demo/feature", "demo/feature-push", "demo/feature-retitled", "demo/review")
     events = ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/issues/13/events").document
     assert [event["event"] for event in events] == ["renamed"]

@@ -1,4 +1,4 @@
-"""Runs, attempts, jobs and logs that webhooks make exist."""
+"""Runs, attempts, jobs and logs seeded from webhooks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Attempt, Run
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Attempt, Run
 from tests.sandbox.conftest import REPOSITORY
 
 FAILED, RUN = "demo/tests-failed", 19041222731
 
 
-def planted(*names: str, **changed: Any) -> State:
-    """The events, each with its run changed."""
+def seeded(*names: str, **changed: Any) -> State:
+    """Seed the events with a changed run."""
     state = State()
     for name in names:
         one = recorded.load(name)
         payload: Any = one.payload
-        state.plant(one.event, {**payload, "workflow_run": {**payload["workflow_run"], **changed}})
+        state.seed(one.event, {**payload, "workflow_run": {**payload["workflow_run"], **changed}})
     return state
 
 
@@ -31,13 +31,13 @@ def run_in(state: State) -> Run:
 
 
 def attempt_with(conclusion: str | None, **changed: Any) -> Attempt:
-    """Of a run of which the story knows nothing."""
-    run = run_in(planted(FAILED, id=5, conclusion=conclusion, **changed))
+    """Return the only attempt of an unrecorded run."""
+    run = run_in(seeded(FAILED, id=5, conclusion=conclusion, **changed))
     return run.last
 
 
-def test_a_run_of_the_story_has_its_jobs_and_logs() -> None:
-    state = planted(FAILED)
+def test_a_recorded_run_has_its_jobs_and_logs() -> None:
+    state = seeded(FAILED)
     run = run_in(state)
     assert (run.repository, run.id, len(run.attempts)) == (REPOSITORY, RUN, 1)
     assert [(job.name, job.conclusion) for job in run.last.jobs] == [
@@ -47,14 +47,14 @@ def test_a_run_of_the_story_has_its_jobs_and_logs() -> None:
     assert "3 failed, 44 passed" in (run.last.jobs[0].log or "")
 
 
-def test_a_run_that_is_run_again_has_both_attempts() -> None:
-    run = run_in(planted(FAILED, "demo/tests-passed"))
+def test_a_rerun_has_both_attempts() -> None:
+    run = run_in(seeded(FAILED, "demo/tests-passed"))
     assert [(attempt.number, attempt.conclusion) for attempt in run.attempts] == [(1, "failure"), (2, "success")]
     assert len({job.id for attempt in run.attempts for job in attempt.jobs}) == 4
 
 
-def test_attempts_before_the_one_that_was_told_of_are_made_up_as_lost() -> None:
-    run = run_in(planted(FAILED, id=5, run_attempt=3, conclusion="success"))
+def test_unknown_earlier_attempts_are_generated_as_failures() -> None:
+    run = run_in(seeded(FAILED, id=5, run_attempt=3, conclusion="success"))
     assert [(attempt.number, attempt.conclusion) for attempt in run.attempts] == [
         (1, "failure"),
         (2, "failure"),
@@ -72,16 +72,14 @@ def test_attempts_before_the_one_that_was_told_of_are_made_up_as_lost() -> None:
         ("cancelled", "cancelled", "cancelled", "##[error]The operation was canceled."),
     ],
 )
-def test_a_run_of_which_nothing_else_is_known_gets_a_job_that_came_to_its_end(
-    conclusion: str, job: str, step: str, said: str
-) -> None:
+def test_an_unrecorded_run_gets_a_job_with_its_conclusion(conclusion: str, job: str, step: str, said: str) -> None:
     (made,) = attempt_with(conclusion).jobs
     assert (made.conclusion, made.document["steps"][2]["conclusion"]) == (job, step)
     assert {one["conclusion"] for one in made.document["steps"]} == {"success", step}
     begun, ended = made.document["steps"][2]["started_at"], made.document["steps"][2]["completed_at"]
-    told = [line for line in (made.log or "").split("\n") if said in line]
-    assert len(told) == 1
-    assert begun[:-1] <= told[0][:27] <= ended[:-1]
+    lines = [line for line in (made.log or "").split("\n") if said in line]
+    assert len(lines) == 1
+    assert begun[:-1] <= lines[0][:27] <= ended[:-1]
 
 
 @pytest.mark.parametrize("conclusion", ["startup_failure", "action_required", "stale"])
@@ -89,7 +87,7 @@ def test_a_run_that_did_not_start_has_no_jobs(conclusion: str) -> None:
     assert attempt_with(conclusion).jobs == ()
 
 
-def test_a_run_that_goes_on_has_a_job_without_an_end_and_without_a_log() -> None:
+def test_a_run_in_progress_has_a_job_without_conclusion_and_log() -> None:
     (job,) = attempt_with(None, status="in_progress").jobs
     assert (job.conclusion, job.log, job.document["status"]) == (None, None, "in_progress")
     assert [step["conclusion"] for step in job.document["steps"]] == ["success", "success", None, None]
@@ -100,26 +98,26 @@ def test_a_skipped_job_has_neither_steps_nor_a_log() -> None:
     assert (job.document["steps"], job.log) == ([], None)
 
 
-def test_a_run_that_is_told_again_keeps_what_was_changed_about_its_logs() -> None:
-    state = planted(FAILED)
+def test_a_repeated_run_keeps_changed_logs() -> None:
+    state = seeded(FAILED)
     assert state.set_log(REPOSITORY, 54110020701, None)
     one = recorded.load(FAILED)
-    state.plant(one.event, one.payload)
+    state.seed(one.event, one.payload)
     assert run_in(state).last.jobs[0].log is None
 
 
-def test_an_attempt_that_ends_otherwise_gets_other_jobs() -> None:
-    state = planted(FAILED, id=5)
+def test_another_conclusion_generates_other_jobs() -> None:
+    state = seeded(FAILED, id=5)
     before = run_in(state).last.jobs
     one = recorded.load(FAILED)
     payload: Any = one.payload
-    state.plant(one.event, {**payload, "workflow_run": {**payload["workflow_run"], "id": 5, "conclusion": "success"}})
+    state.seed(one.event, {**payload, "workflow_run": {**payload["workflow_run"], "id": 5, "conclusion": "success"}})
     assert [(job.id, job.conclusion) for job in run_in(state).last.jobs] == [(before[0].id, "success")]
 
 
-def test_how_an_attempt_ended_and_what_a_log_says_can_be_set() -> None:
-    state = planted(FAILED, "demo/tests-passed")
-    assert state.conclude(REPOSITORY, RUN, 1, "success")
+def test_conclusion_and_log_can_be_set() -> None:
+    state = seeded(FAILED, "demo/tests-passed")
+    assert state.set_conclusion(REPOSITORY, RUN, 1, "success")
     assert [attempt.conclusion for attempt in run_in(state).attempts] == ["success", "success"]
     assert state.set_log(REPOSITORY.lower(), 54111408113, "nothing but this\n")
     found = state.find_job(REPOSITORY, 54111408113)
@@ -127,38 +125,38 @@ def test_how_an_attempt_ended_and_what_a_log_says_can_be_set() -> None:
     assert (found[1].number, found[2].log) == (2, "nothing but this\n")
 
 
-def test_what_is_not_there_cannot_be_changed() -> None:
-    state = planted(FAILED)
+def test_changes_of_unknown_objects_return_false() -> None:
+    state = seeded(FAILED)
     assert not state.set_log(REPOSITORY, 1, "x")
     assert not state.set_log("o/r", 54110020701, "x")
-    assert not state.conclude(REPOSITORY, RUN, 2, "success")
-    assert not state.conclude(REPOSITORY, 1, 1, "success")
+    assert not state.set_conclusion(REPOSITORY, RUN, 2, "success")
+    assert not state.set_conclusion(REPOSITORY, 1, 1, "success")
 
 
-def test_runs_outlive_a_restart(tmp_path: Path) -> None:
+def test_runs_survive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     first = State(path)
     for name in recorded.DERIVED:
         one = recorded.load(name)
-        first.plant(one.event, one.payload)
+        first.seed(one.event, one.payload)
     second = State(path)
     assert second.world == first.world
     assert [run.id for run in second.runs()] == [19138840215, RUN, 19041222728]
 
 
 @pytest.mark.parametrize("name", [one.name for one in recorded.for_event("workflow_run")])
-def test_every_recorded_run_can_be_planted(name: str) -> None:
+def test_every_recorded_run_can_be_seeded(name: str) -> None:
     one = recorded.load(name)
     state = State()
-    assert state.plant(one.event, one.payload) is None
+    assert state.seed(one.event, one.payload) is None
     assert len(state.runs()) == 1
 
 
 @pytest.mark.parametrize(
     "shown", [None, "run", {}, {"id": "5"}, {"id": 5, "run_attempt": "x"}, {"id": 5, "run_started_at": "never"}]
 )
-def test_a_run_that_is_none_changes_nothing_and_a_torn_one_is_mended(shown: Any) -> None:
+def test_an_invalid_run_is_ignored_and_an_incomplete_one_completed(shown: Any) -> None:
     repository: Any = recorded.load(FAILED).payload["repository"]
     state = State()
-    state.plant("workflow_run", {"repository": repository, "workflow_run": shown})
+    state.seed("workflow_run", {"repository": repository, "workflow_run": shown})
     assert [run.id for run in state.runs()] == ([5] if isinstance(shown, dict) and shown.get("id") == 5 else [])

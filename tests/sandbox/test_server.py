@@ -1,4 +1,4 @@
-"""The sandbox's life: start, stop, start again."""
+"""Start and stop of the sandbox."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox, SandboxDown
-from hls_handler.sandbox.world import Account
-from tests.sandbox.conftest import REPOSITORY, ask_github, github_client, plant_story
+from tests.sandbox.conftest import REPOSITORY, ask_github, github_client, seed_story
 
 
-def test_many_can_live_in_one_process_one_after_the_other_and_side_by_side() -> None:
+def test_several_sandboxes_can_run_in_one_process() -> None:
     threads = threading.active_count()
     for _ in range(3):
         with Sandbox() as one, Sandbox() as other:
             assert one.page_url != other.page_url
-            plant_story(one)
+            seed_story(one)
             assert ask_github(one, "GET", f"/repos/{REPOSITORY}").status == 200
             assert ask_github(other, "GET", f"/repos/{REPOSITORY}").status == 404
     assert threading.active_count() == threads
 
 
-def test_a_stopped_sandbox_refuses_connections_and_comes_back_at_its_address() -> None:
+def test_a_restarted_sandbox_has_the_same_port() -> None:
     sandbox = Sandbox().start()
     address = sandbox.github_url
-    plant_story(sandbox)
+    seed_story(sandbox)
     sandbox.stop()
     with pytest.raises(ConnectionRefusedError):
         ask_github(sandbox, "GET", "/user")
@@ -38,7 +38,7 @@ def test_a_stopped_sandbox_refuses_connections_and_comes_back_at_its_address() -
     sandbox.stop()
 
 
-def test_stopping_twice_is_stopping_once() -> None:
+def test_stop_can_be_called_twice() -> None:
     sandbox = Sandbox().start()
     sandbox.stop()
     sandbox.stop()
@@ -46,7 +46,7 @@ def test_stopping_twice_is_stopping_once() -> None:
         ask_github(sandbox, "GET", "/user")
 
 
-def test_an_idle_connection_does_not_keep_it_from_stopping() -> None:
+def test_an_idle_connection_does_not_delay_the_stop() -> None:
     sandbox = Sandbox().start()
     client = github_client(sandbox)
     assert client.get_user().login == "hls-bot"
@@ -54,7 +54,7 @@ def test_an_idle_connection_does_not_keep_it_from_stopping() -> None:
     client.close()
 
 
-def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_in_use_raises_sandbox_down() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -71,15 +71,15 @@ def test_a_port_can_be_chosen() -> None:
         assert urlsplit(sandbox.page_url).port == port
 
 
-def test_there_is_no_address_before_the_start() -> None:
+def test_the_url_before_the_start_raises_sandbox_down() -> None:
     with pytest.raises(SandboxDown, match="no address before it is started"):
         _ = Sandbox().github_url
 
 
-def test_state_outlives_the_process(tmp_path: Path) -> None:
+def test_the_state_file_is_loaded_by_a_new_sandbox(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
     with Sandbox(path) as sandbox:
-        plant_story(sandbox)
+        seed_story(sandbox)
         ask_github(sandbox, "POST", f"/repos/{REPOSITORY}/issues/11/comments", {"body": "Still here."})
     with Sandbox(path) as again:
         (comment,) = ask_github(again, "GET", f"/repos/{REPOSITORY}/issues/11/comments").document

@@ -1,4 +1,4 @@
-"""The state is changed as asked, and is on disk before the call returns."""
+"""Changes of the state, which are on disk before the call returns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.effects import Effects
+from hls_handler.sandbox.objects import Account, Thread
 from hls_handler.sandbox.state import BOT, State, StateError
-from hls_handler.sandbox.world import Account, Thread
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 REPOSITORY = "Codertocat/Hello-World"
@@ -22,7 +22,7 @@ MONA = Account("mona", 3, "User")
 def state_with_bug(path: Path | None = None) -> tuple[State, Thread]:
     state = State(path, clock=lambda: NOON)
     one = recorded.load("demo/bug")
-    thread = state.plant(one.event, one.payload)
+    thread = state.seed(one.event, one.payload)
     assert thread is not None
     return state, thread
 
@@ -33,7 +33,7 @@ def current(state: State, thread: Thread) -> Thread:
     return found
 
 
-def test_a_comment_is_ours_and_keeps_its_earlier_versions() -> None:
+def test_a_comment_belongs_to_the_bot_and_keeps_its_edits() -> None:
     state, thread = state_with_bug()
     made = state.create_comment(thread, "one")
     state.edit_comment(thread, state.edit_comment(thread, made, "two"), "three")
@@ -42,18 +42,18 @@ def test_a_comment_is_ours_and_keeps_its_earlier_versions() -> None:
     assert [edit.body for edit in comment.edits] == ["one", "two"]
 
 
-def test_an_edit_that_changes_nothing_is_none() -> None:
+def test_an_edit_with_equal_text_is_not_recorded() -> None:
     state, thread = state_with_bug()
     edited = state.edit_comment(thread, state.create_comment(thread, "same"), "same")
     assert edited.edits == ()
 
 
-def test_comments_have_ids_of_their_own() -> None:
+def test_comment_ids_are_unique() -> None:
     state, thread = state_with_bug()
     assert state.create_comment(thread, "a").id != state.create_comment(thread, "b").id
 
 
-def test_every_version_of_a_comment_has_its_effects_noted() -> None:
+def test_effects_of_every_comment_version_are_recorded() -> None:
     state, thread = state_with_bug()
     made = state.create_comment(thread, "fixes #3")
     state.edit_comment(thread, made, "hello @octocat")
@@ -63,7 +63,7 @@ def test_every_version_of_a_comment_has_its_effects_noted() -> None:
     ]
 
 
-def test_a_person_can_delete_our_comment() -> None:
+def test_a_person_can_delete_a_comment_of_the_bot() -> None:
     state, thread = state_with_bug()
     made = state.create_comment(thread, "a")
     state.delete_comment(thread, made.id, by=MONA)
@@ -72,7 +72,7 @@ def test_a_person_can_delete_our_comment() -> None:
     assert state.find_comment(REPOSITORY, made.id) is None
 
 
-def test_labels_are_told_once_with_who_did_it() -> None:
+def test_a_label_change_is_one_event_with_its_actor() -> None:
     state, thread = state_with_bug()
     state.add_labels(thread, ("bug", "Bug", "brand-new"))
     state.add_labels(thread, ("bug",))
@@ -86,7 +86,7 @@ def test_labels_are_told_once_with_who_did_it() -> None:
     ]
 
 
-def test_a_label_that_the_repository_lacks_is_created_in_grey() -> None:
+def test_a_missing_label_is_created_in_grey() -> None:
     state, thread = state_with_bug()
     state.add_labels(thread, ("brand-new",))
     home = state.repository(REPOSITORY)
@@ -99,7 +99,7 @@ def test_a_label_that_the_repository_lacks_is_created_in_grey() -> None:
     ("login", "permission"),
     [("Codertocat", "admin"), ("HLS-bot", "write"), ("octocat", "read"), ("nobody-knows", None)],
 )
-def test_permissions_follow_from_who_one_is(login: str, permission: str | None) -> None:
+def test_default_permissions_depend_on_the_account(login: str, permission: str | None) -> None:
     state, _ = state_with_bug()
     assert state.permission(REPOSITORY, login) == permission
 
@@ -110,16 +110,16 @@ def test_a_permission_can_be_set() -> None:
     assert state.permission(REPOSITORY, "octocat") == "write"
 
 
-def test_the_thread_that_something_happened_to_last_is_first() -> None:
+def test_threads_are_listed_most_recently_changed_first() -> None:
     state, thread = state_with_bug()
     question = recorded.load("demo/question")
-    state.plant(question.event, question.payload)
+    state.seed(question.event, question.payload)
     assert [found.number for found in state.threads()] == [12, 11]
     state.create_comment(thread, "a")
     assert [found.number for found in state.threads()] == [11, 12]
 
 
-def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
+def test_the_state_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
     state, thread = state_with_bug(path)
     state.edit_comment(thread, state.create_comment(thread, "a @octocat"), "b")
@@ -128,7 +128,7 @@ def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
     assert State(path).world == state.world
 
 
-def test_the_file_is_whole_after_each_single_change(tmp_path: Path) -> None:
+def test_the_state_file_is_complete_after_each_change(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
     state, thread = state_with_bug(path)
     for number in range(5):
@@ -139,27 +139,27 @@ def test_the_file_is_whole_after_each_single_change(tmp_path: Path) -> None:
     assert [left.name for left in tmp_path.iterdir()] == ["github.json"]
 
 
-def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
     path.write_text('{"threads": 7}')
-    with pytest.raises(StateError, match="delete it to begin afresh"):
+    with pytest.raises(StateError, match="delete it to start with an empty sandbox"):
         State(path)
 
 
-def test_what_is_planted_is_ours_alone() -> None:
+def test_a_seeded_payload_is_copied() -> None:
     state = State()
     payload: dict[str, Any] = recorded.load("demo/bug").payload
-    state.plant("issues", payload)
+    state.seed("issues", payload)
     payload["issue"]["title"] = "changed behind our back"
     found = state.thread(REPOSITORY, 11)
     assert found is not None
     assert found.title.startswith("Checkout answers 500")
 
 
-def test_half_a_character_does_not_break_the_file(tmp_path: Path) -> None:
+def test_a_lone_surrogate_does_not_break_the_state_file(tmp_path: Path) -> None:
     state = State(tmp_path / "github.json")
     payload: dict[str, Any] = json.loads('{"repository":{"full_name":"o/r"},"issue":{"number":1,"title":"a\\ud800b"}}')
-    state.plant("issues", payload)
+    state.seed("issues", payload)
     found = State(tmp_path / "github.json").thread("o/r", 1)
     assert found is not None
     assert found.title == "a?b"

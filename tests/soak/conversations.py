@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Thread
 from tests.crash.scenarios import FreshRepository
 from tests.crash.snapshot import normalize
 

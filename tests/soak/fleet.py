@@ -50,7 +50,7 @@ class Fleet:
 
     def create_on_github(self, repository: FreshRepository, webhook: Webhook) -> None:
         """Let the sandbox store the state that the webhook reports."""
-        self.sandbox.state.plant(webhook.event, json.loads(webhook.body(repository)), files=webhook.files)
+        self.sandbox.state.seed(webhook.event, json.loads(webhook.body(repository)), files=webhook.files)
 
     def send(self, repository: FreshRepository, webhook: Webhook, guid: str, rng: random.Random) -> None:
         """Send a webhook to random services until one accepts it."""

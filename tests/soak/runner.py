@@ -150,7 +150,7 @@ class _ScheduleRun:
         for _ in range(MAX_REDELIVERIES):
             if not self._redeliver_dead_letters():
                 break
-        self._fleet.sandbox.seen.clear()
+        self._fleet.sandbox.requests.clear()
 
     def _send_webhooks(self, number: int, repository: FreshRepository, part: Sequential) -> list[_Sent]:
         rng, pause = random.Random(f"{self._schedule.seed} {number}"), threading.Event()

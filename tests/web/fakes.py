@@ -1,4 +1,7 @@
-"""The rooms around HTTP, in memory, and a sender who speaks ASGI to an application without a server between."""
+"""Fakes for the web application, and an ASGI client that sends requests without a server.
+
+`starlette.testclient` rejects invalid headers and paths before it sends them, so `ask` is used instead.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ TWO_REPOSITORIES = ({"name": "owner/repo"}, {"name": "owner/private", "webhook_s
 def settings(
     *, repositories: Sequence[Mapping[str, object]] = TWO_REPOSITORIES, **sections: Mapping[str, object]
 ) -> Settings:
-    """Settings of two repositories, one of which has a secret of its own; `sections` add keys to a section."""
+    """Return settings of two repositories, one with its own secret; `sections` add keys to a section."""
     given: dict[str, Any] = {
         "github": {"token": "ghp_token", "webhook_secret": SECRET},
         "claude": {"api_key": "sk-ant-key"},
@@ -49,10 +52,10 @@ def settings(
 
 
 class FakeStore:
-    """Keeps what it is given. `broken` makes it unavailable; `answer` makes it answer so, whatever comes."""
+    """Stores deliveries. `broken` makes it unavailable; `answer` is returned for every delivery."""
 
     def __init__(self) -> None:
-        self.kept: list[NewDelivery] = []
+        self.deliveries: list[NewDelivery] = []
         self.pongs = 0
         self.broken: str | None = None
         self.answer: Accepted | None = None
@@ -61,10 +64,10 @@ class FakeStore:
 
     async def accept(self, new: NewDelivery) -> Accepted:
         self._check()
-        known = next((kept for kept in self.kept if kept.guid == new.guid), None)
+        known = next((one for one in self.deliveries if one.guid == new.guid), None)
         if known is not None:
             return Accepted("duplicate", known.state, known.guid)
-        self.kept.append(new)
+        self.deliveries.append(new)
         return self.answer or Accepted(new.state, new.state, new.guid, new.reason)
 
     def count_ping(self) -> None:
@@ -76,7 +79,7 @@ class FakeStore:
         return dict(self.counted)
 
     def queue(self) -> Mapping[str, object]:
-        return {"queued": len(self.kept)}
+        return {"queued": len(self.deliveries)}
 
     def _check(self) -> None:
         if self.broken is not None:
@@ -84,7 +87,7 @@ class FakeStore:
 
 
 class FakeWorkers:
-    """Ends a delivery with `state` as soon as somebody waits for it; never, if `state` is None."""
+    """Completes a delivery with `state` when its outcome is requested; never if `state` is None."""
 
     def __init__(self) -> None:
         self.state: State | None = None
@@ -100,7 +103,7 @@ class FakeWorkers:
 
 
 class FakeClock:
-    """Monotonic seconds that only a test moves on."""
+    """A monotonic clock in seconds that only tests change."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -110,8 +113,8 @@ class FakeClock:
 
 
 @dataclass
-class Surroundings:
-    """An application and all the rooms around it."""
+class WebSetup:
+    """A web application with fakes for everything else."""
 
     settings: Settings
     store: FakeStore = field(default_factory=FakeStore)
@@ -127,14 +130,14 @@ class Surroundings:
     def web(self) -> WebApplication:
         table = RepositoryTable(self.settings)
 
-        async def route(event: str, sip: WebhookEnvelope) -> Rule | Ignored:
-            name = sip.repository.full_name if sip.repository else ""
+        async def route(event: str, envelope: WebhookEnvelope) -> Rule | Ignored:
+            name = envelope.repository.full_name if envelope.repository else ""
             effective = table.find(name)
             if effective is None:
                 return Ignored("repository not configured", "add it to repositories")
-            if event not in self.enabled or sip.action == "closed":
+            if event not in self.enabled or envelope.action == "closed":
                 return Ignored("event not enabled", "add it to repositories[0].events")
-            return Rule(f"{event}.{sip.action}", "issues/analyze", effective, "prompts/issues/analyze.j2")
+            return Rule(f"{event}.{envelope.action}", "issues/analyze", effective, "prompts/issues/analyze.j2")
 
         ports = Ports(
             route=route,
@@ -151,12 +154,12 @@ class Surroundings:
 
 
 def signature(body: bytes, secret: str = SECRET) -> bytes:
-    """As GitHub makes it; written out here, so that a mistake in the product's own is seen."""
+    """Return GitHub's signature, computed without the product's code."""
     return b"sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().encode()
 
 
 def payload(**fields: object) -> bytes:
-    """The body of an opened issue; `fields` replace or add."""
+    """Return the payload of an opened issue; `fields` replace or add keys."""
     return json.dumps(
         {
             "action": "opened",
@@ -169,7 +172,7 @@ def payload(**fields: object) -> bytes:
 
 
 def headers(body: bytes, *, event: str = "issues", secret: str = SECRET, **replaced: str | bytes | None) -> Headers:
-    """The headers of a good request; `replaced` are by name with underscores, None leaves one out."""
+    """Return the headers of a valid request; `replaced` by name with underscores, None removes a header."""
     given: dict[bytes, bytes | None] = {
         b"content-type": b"application/json",
         b"x-github-event": event.encode(),
@@ -201,7 +204,7 @@ def ask(
     chunks: Sequence[bytes] = (b"",),
     query: bytes = b"",
 ) -> Response:
-    """Send one request and take the answer. The loop lives as long as the request does."""
+    """Send one request in its own event loop and return the response."""
     return asyncio.run(converse(app, path, method=method, headers=headers, chunks=chunks, query=query))
 
 

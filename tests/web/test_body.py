@@ -11,11 +11,11 @@ import pytest
 from hls_handler.errors import PayloadError
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.webhook import Rejected, payload_of_form, require_utf8
-from tests.web.fakes import FakeClock
+from tests.web.fakes import FakeClock, WebSetup, ask, headers, payload, settings
 
 
 class Chunks:
-    """An iterator over chunks that counts how many were asked for; after the last one it never ends."""
+    """An asynchronous iterator over chunks that counts the reads; unless `ends`, it then waits for ever."""
 
     def __init__(self, *chunks: bytes, ends: bool = True) -> None:
         self._chunks, self._ends = list(chunks), ends
@@ -72,7 +72,7 @@ def test_rule_3_body_that_does_not_arrive_is_408() -> None:
 
 
 class Arrivals:
-    """Bodies of at most 100 bytes that arrive at the same time; together they may hold 400."""
+    """Concurrent request bodies of at most 100 bytes with a budget of 400 bytes."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -145,9 +145,9 @@ def test_rule_3_the_growing_body_is_rejected_if_it_is_the_costliest() -> None:
         (b"payload=", b""),
         (b"payload=%zz", b"%zz"),
     ],
-    ids=["escapes", "other fields", "empty", "torn escape"],
+    ids=["escapes", "other fields", "empty", "invalid escape"],
 )
-def test_the_payload_of_a_form(form: bytes, payload: bytes) -> None:
+def test_the_payload_of_a_form_is_decoded(form: bytes, payload: bytes) -> None:
     assert payload_of_form(form) == payload
 
 
@@ -164,5 +164,8 @@ def test_bytes_that_are_not_utf8_are_not_json(check: Callable[[], None]) -> None
         check()
 
 
-def test_utf8_is_taken() -> None:
-    require_utf8('{"title": "Übergröße"}'.encode())
+def test_utf8_is_accepted() -> None:
+    setup = WebSetup(settings())
+    body = payload(title="Übergröße").replace(b"\\u00dc", "Ü".encode())
+    assert ask(setup.app(), headers=headers(body), chunks=[body]).status == 202
+    assert [delivery.body for delivery in setup.store.deliveries] == [body]

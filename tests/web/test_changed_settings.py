@@ -1,17 +1,17 @@
-"""Other settings for an application that serves: they hold from the next request on, and nothing is counted anew."""
+"""Changed settings apply to the next request, and counters continue."""
 
 from __future__ import annotations
 
 from hls_handler.settings.effective import RepositoryTable
-from tests.web.fakes import SECRET, Surroundings, ask, headers, payload, settings
+from tests.web.fakes import SECRET, WebSetup, ask, headers, payload, settings
 
 NEW_SECRET, API_KEY = "the-next-secret-of-all", "the-key-of-the-dashboard"
 BODY = payload()
 
 
-def test_secrets_key_and_path_hold_from_the_next_request_on() -> None:
-    around = Surroundings(settings())
-    web = around.web()
+def test_changed_secrets_key_and_path_apply_to_the_next_request() -> None:
+    setup = WebSetup(settings())
+    web = setup.web()
     after = settings(github={"webhook_secret": NEW_SECRET}, server={"api_key": API_KEY, "webhook_path": "/github"})
     assert ask(web.app, headers=headers(BODY), chunks=[BODY]).status == 202
     assert ask(web.app, "/stats", method="GET").status == 200
@@ -26,9 +26,9 @@ def test_secrets_key_and_path_hold_from_the_next_request_on() -> None:
     assert ask(web.app, "/stats", method="GET", headers=key).status == 200
 
 
-def test_the_uptime_goes_on() -> None:
-    around = Surroundings(settings())
-    web = around.web()
-    around.clock.now += 60
-    web.apply(around.settings, RepositoryTable(around.settings))
+def test_the_uptime_continues_after_a_reload() -> None:
+    setup = WebSetup(settings())
+    web = setup.web()
+    setup.clock.now += 60
+    web.apply(setup.settings, RepositoryTable(setup.settings))
     assert ask(web.app, "/health", method="GET").json["uptime_seconds"] == 60

@@ -1,4 +1,4 @@
-"""From a request to a new delivery."""
+"""Conversion of a request to a new delivery."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues", settl
     return new_delivery(head, parse_envelope(body), routed, body, request_id="request-1", settle_s=settle_s)
 
 
-def test_a_delivery_that_is_worked_on_is_kept_whole() -> None:
+def test_a_queued_delivery_has_all_fields_and_the_body() -> None:
     body = payload(installation={"id": 99})
     assert arrived(body, rule()) == NewDelivery(
         guid="guid-1",
@@ -47,7 +47,7 @@ def test_a_delivery_that_is_worked_on_is_kept_whole() -> None:
     )
 
 
-def test_rule_5_an_ignored_delivery_leaves_neither_body_nor_digest() -> None:
+def test_rule_5_an_ignored_delivery_has_neither_body_nor_digest() -> None:
     assert arrived(payload(), NO) == NewDelivery(
         guid="guid-1",
         event="issues",
@@ -63,7 +63,7 @@ def test_rule_5_an_ignored_delivery_leaves_neither_body_nor_digest() -> None:
     )
 
 
-def test_an_event_without_repository_sender_and_action_is_kept_without_them() -> None:
+def test_an_event_without_repository_sender_and_action_has_none() -> None:
     assert arrived(b"{}", NO, event="security_advisory") == NewDelivery(
         guid="guid-1",
         event="security_advisory",
@@ -92,9 +92,7 @@ def test_an_event_without_repository_sender_and_action_is_kept_without_them() ->
         ("milestone", "closed", "no", "nothing"),
     ],
 )
-def test_what_a_delivery_makes_pointless(
-    event: str, action: str, routed: Literal["rule", "no"], supersedes: str
-) -> None:
+def test_superseded_deliveries(event: str, action: str, routed: Literal["rule", "no"], supersedes: str) -> None:
     body = json.dumps({"action": action, "pull_request": {"number": 7, "head": {"sha": "c0ffee"}}}).encode()
     delivery = arrived(body, rule() if routed == "rule" else NO, event=event)
     assert (delivery.supersedes, delivery.head_sha, delivery.number) == (supersedes, "c0ffee", 7)
@@ -113,9 +111,7 @@ def test_what_a_delivery_makes_pointless(
         ("release", None, 0),
     ],
 )
-def test_what_a_person_asks_for_goes_first_and_then_pull_requests(
-    event: str, action: str | None, priority: int
-) -> None:
+def test_mentions_have_the_highest_priority_then_pull_requests(event: str, action: str | None, priority: int) -> None:
     assert arrived(payload(action=action), rule(), event=event).priority == priority
 
 
@@ -123,7 +119,7 @@ def test_what_a_person_asks_for_goes_first_and_then_pull_requests(
     ("event", "action", "settle_s"),
     [("pull_request", "synchronize", 5.0), ("pull_request", "opened", 0.0), ("issues", "synchronize", 0.0)],
 )
-def test_only_a_push_waits_for_a_newer_one(event: str, action: str, settle_s: float) -> None:
+def test_only_a_push_is_debounced(event: str, action: str, settle_s: float) -> None:
     assert arrived(payload(action=action), rule(), event=event, settle_s=5.0).settle_s == settle_s
 
 
@@ -151,25 +147,25 @@ def test_only_a_push_waits_for_a_newer_one(event: str, action: str, settle_s: fl
         ),
     ],
 )
-def test_rule_5_a_body_that_does_not_fit_its_event_is_refused(event: str, body: bytes, sentence: str) -> None:
-    assert refusal(event, parse_envelope(body)) == sentence
+def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(event: str, body: bytes, sentence: str) -> None:
+    assert problem_of(event, parse_envelope(body)) == sentence
 
 
 @pytest.mark.parametrize(
-    ("event", "sipped"),
+    ("event", "envelope"),
     [
         ("issues", parse_envelope(payload())),
         ("star", WebhookEnvelope()),
         ("pull_request", parse_envelope(payload(pull_request={"number": 7}))),
     ],
 )
-def test_a_body_that_fits_its_event_passes(event: str, sipped: WebhookEnvelope) -> None:
-    assert refusal(event, sipped) is None
+def test_a_body_that_matches_its_event_is_accepted(event: str, envelope: WebhookEnvelope) -> None:
+    assert problem_of(event, envelope) is None
 
 
-def refusal(event: str, sipped: WebhookEnvelope) -> str | None:
+def problem_of(event: str, envelope: WebhookEnvelope) -> str | None:
     try:
-        check_payload(event, sipped)
+        check_payload(event, envelope)
     except PayloadError as error:
         return str(error)
     return None

@@ -25,7 +25,7 @@ def test_rule_3_the_limit_leaves_files_for_the_service_itself(caplog: pytest.Log
     assert caplog.records == []
 
 
-def test_the_limit_is_raised_as_far_as_needed_and_never_lowered() -> None:
+def test_the_limit_is_raised_as_needed_and_never_lowered() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
     assert raise_file_limit(150) == 150

@@ -1,4 +1,4 @@
-"""`/health` and `/stats` over HTTP, and all that is not served."""
+"""`/health` and `/stats` over HTTP, and unknown paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hls_handler.clients.api import RateLimit
-from tests.web.fakes import FakeStore, Headers, Surroundings, ask, settings
+from tests.web.fakes import FakeStore, Headers, WebSetup, ask, settings
 
 NOON = "2026-11-20T12:00:00+00:00"
 KEY = "schlüssel-zum-dashboard"
@@ -15,21 +15,21 @@ GOOD_KEY: Headers = [(b"x-api-key", KEY.encode())]
 
 
 @pytest.fixture
-def around() -> Surroundings:
-    return Surroundings(settings())
+def setup() -> WebSetup:
+    return WebSetup(settings())
 
 
 @pytest.fixture
-def locked() -> Surroundings:
-    return Surroundings(settings(server={"api_key": KEY}))
+def locked() -> WebSetup:
+    return WebSetup(settings(server={"api_key": KEY}))
 
 
-def test_health_tells_each_component_since_when_and_what_to_do(around: Surroundings) -> None:
-    app = around.app()
-    around.clock.now += 12.3456
-    around.health.ok("store")
-    around.health.set_figures("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
-    around.health.report_problem("claude", "401: invalid key", "set claude.api_key")
+def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
+    app = setup.app()
+    setup.clock.now += 12.3456
+    setup.health.ok("store")
+    setup.health.set_figures("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
+    setup.health.report_problem("claude", "401: invalid key", "set claude.api_key")
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     response = ask(app, "/health", method="GET")
     assert (response.status, response.json) == (
@@ -61,13 +61,13 @@ def test_health_tells_each_component_since_when_and_what_to_do(around: Surroundi
     )
 
 
-def test_a_service_that_was_not_used_yet_is_healthy(around: Surroundings) -> None:
-    assert ask(around.app(), "/health", method="GET").json["status"] == "healthy"
+def test_an_unused_service_is_healthy(setup: WebSetup) -> None:
+    assert ask(setup.app(), "/health", method="GET").json["status"] == "healthy"
 
 
-def test_an_unhealthy_service_answers_503(around: Surroundings) -> None:
-    around.health.report_problem("store", "disk full", "make room", severity="unhealthy")
-    response = ask(around.app(), "/health", method="GET")
+def test_an_unhealthy_service_answers_503(setup: WebSetup) -> None:
+    setup.health.report_problem("store", "disk full", "make room", severity="unhealthy")
+    response = ask(setup.app(), "/health", method="GET")
     assert (response.status, response.json["status"]) == (503, "unhealthy")
 
 
@@ -83,7 +83,7 @@ def test_an_unhealthy_service_answers_503(around: Surroundings) -> None:
     ],
     ids=["none", "wrong", "not ASCII", "empty", "other encoding", "twice"],
 )
-def test_rule_6_without_the_key_repositories_and_components_stay_hidden(locked: Surroundings, sent: Headers) -> None:
+def test_rule_6_repositories_and_components_need_the_key(locked: WebSetup, sent: Headers) -> None:
     locked.health.report_problem("github", "owner/secret is gone", "look")
     locked.store.counted = {("repository", "owner/secret"): 3}
     health = ask(locked.app(), "/health", method="GET", headers=sent)
@@ -96,21 +96,21 @@ def test_rule_6_without_the_key_repositories_and_components_stay_hidden(locked: 
     assert locked.store.reads == 0
 
 
-def test_rule_6_the_key_is_not_taken_from_the_query_string(locked: Surroundings) -> None:
+def test_rule_6_the_key_is_not_accepted_in_the_query_string(locked: WebSetup) -> None:
     query = f"api_key={KEY}&X-API-Key={KEY}".encode()
     assert ask(locked.app(), "/stats", method="GET", query=query).status == 401
 
 
-def test_rule_6_the_key_opens_both_pages(locked: Surroundings) -> None:
+def test_rule_6_the_key_is_valid_for_both_pages(locked: WebSetup) -> None:
     assert "components" in ask(locked.app(), "/health", method="GET", headers=GOOD_KEY).json
     assert ask(locked.app(), "/stats", method="GET", headers=GOOD_KEY).status == 200
 
 
-def test_stats_show_the_stores_counters_and_what_is_known_besides(around: Surroundings) -> None:
-    around.store.counted = {("webhooks", ""): 5, ("github_requests", ""): 9}
-    around.rate_limit = RateLimit(5000, 4991, datetime(2026, 11, 20, 13, 0, tzinfo=UTC))
-    app = around.app()
-    around.clock.now += 60
+def test_stats_contain_counters_of_the_store_and_of_the_process(setup: WebSetup) -> None:
+    setup.store.counted = {("webhooks", ""): 5, ("github_requests", ""): 9}
+    setup.rate_limit = RateLimit(5000, 4991, datetime(2026, 11, 20, 13, 0, tzinfo=UTC))
+    app = setup.app()
+    setup.clock.now += 60
     page = ask(app, "/stats", method="GET").json
     assert (page["uptime_seconds"], page["total_webhooks"], page["queue"]) == (60.0, 5, {"queued": 0})
     assert page["github_api"] == {
@@ -119,43 +119,43 @@ def test_stats_show_the_stores_counters_and_what_is_known_besides(around: Surrou
     }
 
 
-def test_stats_without_a_store_are_503(around: Surroundings) -> None:
-    around.store.broken = "disk full"
-    response = ask(around.app(), "/stats", method="GET")
+def test_stats_without_a_store_are_503(setup: WebSetup) -> None:
+    setup.store.broken = "disk full"
+    response = ask(setup.app(), "/stats", method="GET")
     assert (response.status, response.json) == (503, {"detail": "the store cannot be read now: see /health"})
 
 
 @pytest.mark.parametrize("path", ["/health", "/stats"])
-def test_head_is_answered_and_writing_is_not(around: Surroundings, path: str) -> None:
-    assert ask(around.app(), path, method="HEAD").status == 200
+def test_head_is_allowed_and_other_methods_are_405(setup: WebSetup, path: str) -> None:
+    assert ask(setup.app(), path, method="HEAD").status == 200
     for method in ("POST", "PUT", "DELETE"):
-        response = ask(around.app(), path, method=method)
+        response = ask(setup.app(), path, method=method)
         assert (response.status, response.json) == (405, {"detail": "Method Not Allowed"})
         assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 @pytest.mark.parametrize("path", ["/", "/webhook/", "/health/", "/stats/x", "/favicon.ico", "/docs", "/../etc/passwd"])
-def test_an_unknown_path_is_404(around: Surroundings, path: str) -> None:
-    response = ask(around.app(), path, method="GET")
+def test_an_unknown_path_is_404(setup: WebSetup, path: str) -> None:
+    response = ask(setup.app(), path, method="GET")
     assert (response.status, response.json) == (404, {"detail": "Not Found"})
 
 
 @pytest.mark.parametrize("path", ["/health", "/stats", "/webhook", "/nowhere"])
-def test_rule_6_answers_are_neither_cached_nor_sniffed(around: Surroundings, path: str) -> None:
-    response = ask(around.app(), path, method="GET")
+def test_rule_6_responses_forbid_caching_and_sniffing(setup: WebSetup, path: str) -> None:
+    response = ask(setup.app(), path, method="GET")
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("path", ["/health", "/stats"])
-def test_rule_6_pages_send_a_strict_content_security_policy(around: Surroundings, path: str) -> None:
-    policy = ask(around.app(), path, method="GET").headers["content-security-policy"]
+def test_rule_6_pages_send_a_strict_content_security_policy(setup: WebSetup, path: str) -> None:
+    policy = ask(setup.app(), path, method="GET").headers["content-security-policy"]
     assert policy == "default-src 'none'; frame-ancestors 'none'"
 
 
-def test_the_webhook_path_is_what_settings_say() -> None:
-    app = Surroundings(settings(server={"webhook_path": "/hooks/github"})).app()
+def test_the_webhook_path_is_configurable() -> None:
+    app = WebSetup(settings(server={"webhook_path": "/hooks/github"})).app()
     assert ask(app, "/webhook").status == 404
     assert ask(app, "/hooks/github").status == 415
 
@@ -165,8 +165,8 @@ class DefectiveStore(FakeStore):
         raise ZeroDivisionError("at owner/secret")
 
 
-def test_defect_is_a_500_with_its_request_id_and_without_its_text(around: Surroundings) -> None:
-    around.store = DefectiveStore()
-    response = ask(around.app(), "/stats", method="GET", headers=[(b"x-request-id", b"request-0815")])
+def test_defect_is_a_500_with_its_request_id_and_without_its_text(setup: WebSetup) -> None:
+    setup.store = DefectiveStore()
+    response = ask(setup.app(), "/stats", method="GET", headers=[(b"x-request-id", b"request-0815")])
     assert (response.status, response.headers["x-request-id"]) == (500, "request-0815")
     assert response.json == {"detail": "internal error; see the log under this request id"}

@@ -1,4 +1,4 @@
-"""The door: what each request is answered, and what is kept of it."""
+"""Responses of the webhook receiver, and the deliveries that it stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.fakes import (
     SECRET,
     FakeStore,
     Headers,
-    Surroundings,
+    WebSetup,
     ask,
     converse,
     headers,
@@ -32,66 +32,66 @@ WITH_ID = {"x_request_id": "request-0815"}
 
 
 @pytest.fixture
-def around() -> Surroundings:
-    return Surroundings(settings())
+def setup() -> WebSetup:
+    return WebSetup(settings())
 
 
-def test_a_signed_event_is_committed_and_queued(around: Surroundings) -> None:
+def test_a_signed_event_is_committed_and_queued(setup: WebSetup) -> None:
     body = payload()
-    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (202, {"status": "queued", **IDS})
-    [kept] = around.store.kept
-    assert (kept.guid, kept.request_id, kept.state, kept.body) == (GUID, "request-0815", "queued", body)
+    [delivery] = setup.store.deliveries
+    assert (delivery.guid, delivery.request_id, delivery.state, delivery.body) == (GUID, "request-0815", "queued", body)
 
 
-def test_an_ignored_event_says_why(around: Surroundings) -> None:
+def test_the_response_to_an_ignored_event_has_a_reason(setup: WebSetup) -> None:
     body = payload()
-    response = ask(around.app(), headers=headers(body, event="star", **WITH_ID), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, event="star", **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (
         200,
         {"status": "ignored", "reason": "add it to repositories[0].events", **IDS},
     )
-    assert around.store.kept[0].reason_kind == "event not enabled"
+    assert setup.store.deliveries[0].reason_kind == "event not enabled"
 
 
-def test_a_delivery_that_is_known_is_answered_with_its_state(around: Surroundings) -> None:
+def test_a_duplicate_is_answered_with_its_state(setup: WebSetup) -> None:
     body = payload()
-    app = around.app()
+    app = setup.app()
     ask(app, headers=headers(body), chunks=[body])
     response = ask(app, headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (200, {"status": "duplicate", "state": "queued", **IDS})
 
 
-def test_rule_5_a_body_under_a_second_id_is_a_replay(around: Surroundings) -> None:
-    around.store.answer = Accepted("replay", "done", "the-first-guid")
+def test_rule_5_a_repeated_body_with_another_id_is_a_replay(setup: WebSetup) -> None:
+    setup.store.answer = Accepted("replay", "done", "the-first-guid")
     body = payload()
-    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (
         200,
         {"status": "ignored", "reason": "replay of the-first-guid", **IDS},
     )
 
 
-def test_a_ping_is_answered_and_counted_but_not_kept(around: Surroundings) -> None:
+def test_a_ping_is_answered_and_counted_but_not_stored(setup: WebSetup) -> None:
     body = json.dumps({"zen": "Design for failure.", "hook_id": 1}).encode()
-    response = ask(around.app(), headers=headers(body, event="ping", **WITH_ID), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, event="ping", **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (200, {"status": "pong", **IDS})
-    assert (around.store.pongs, around.store.kept) == (1, [])
+    assert (setup.store.pongs, setup.store.deliveries) == (1, [])
 
 
-def test_a_form_is_verified_as_sent_and_kept_as_json(around: Surroundings) -> None:
+def test_a_form_is_verified_as_sent_and_stored_as_json(setup: WebSetup) -> None:
     body = payload(title="1 + 1 & ü")
     form = urlencode({"payload": body.decode()}).encode()
-    response = ask(around.app(), headers=headers(form, content_type="application/x-www-form-urlencoded"), chunks=[form])
+    response = ask(setup.app(), headers=headers(form, content_type="application/x-www-form-urlencoded"), chunks=[form])
     assert response.status == 202
-    assert around.store.kept[0].body == body
+    assert setup.store.deliveries[0].body == body
 
 
-def test_a_body_over_a_megabyte_is_verified_too(around: Surroundings) -> None:
+def test_a_body_over_a_megabyte_is_verified(setup: WebSetup) -> None:
     body = payload(filler="x" * 1_500_000)
-    assert ask(around.app(), headers=headers(body), chunks=[body[:9], body[9:]]).status == 202
+    assert ask(setup.app(), headers=headers(body), chunks=[body[:9], body[9:]]).status == 202
     forged = headers(body[:-1] + b" ", x_hub_signature_256=signature(body))
-    assert ask(around.app(), headers=forged, chunks=[body[:-1] + b" "]).status == 401
+    assert ask(setup.app(), headers=forged, chunks=[body[:-1] + b" "]).status == 401
 
 
 BODY = payload()
@@ -174,25 +174,25 @@ LARGE = payload(filler="x" * 2000)
         "form without payload",
     ],
 )
-def test_rule_4_bad_requests_get_one_sentence_and_leave_nothing(
+def test_rule_4_invalid_requests_get_one_sentence_and_store_nothing(
     sent: Headers, body: bytes, status: int, answer: dict[str, str]
 ) -> None:
-    around = Surroundings(settings(server={"max_body_bytes": 2000}))
-    response = ask(around.app(), headers=[*sent, (b"x-request-id", b"request-0815")], chunks=[body])
+    setup = WebSetup(settings(server={"max_body_bytes": 2000}))
+    response = ask(setup.app(), headers=[*sent, (b"x-request-id", b"request-0815")], chunks=[body])
     assert (response.status, response.json) == (status, answer)
     assert response.headers["x-request-id"] == "request-0815"
-    assert (around.store.kept, around.store.pongs) == ([], 0)
+    assert (setup.store.deliveries, setup.store.pongs) == ([], 0)
 
 
-def test_rule_2_a_ping_with_the_secret_of_another_repository_is_refused(around: Surroundings) -> None:
+def test_rule_2_a_ping_with_the_secret_of_another_repository_is_rejected(setup: WebSetup) -> None:
     body = payload()
-    assert ask(around.app(), headers=headers(body, event="ping", secret=OWN_SECRET), chunks=[body]).status == 401
-    assert around.store.pongs == 0
+    assert ask(setup.app(), headers=headers(body, event="ping", secret=OWN_SECRET), chunks=[body]).status == 401
+    assert setup.store.pongs == 0
 
 
-def test_rule_2_a_repository_with_its_own_secret_is_served(around: Surroundings) -> None:
+def test_rule_2_a_repository_with_its_own_secret_is_accepted(setup: WebSetup) -> None:
     body = payload(repository={"id": 2, "full_name": "owner/private"})
-    assert ask(around.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body]).status == 202
+    assert ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body]).status == 202
 
 
 @pytest.mark.parametrize(
@@ -207,49 +207,49 @@ def test_rule_2_a_repository_with_its_own_secret_is_served(around: Surroundings)
         ("owner", SECRET),
     ],
 )
-def test_rule_2_a_name_that_is_no_repositorys_opens_no_other_repository(name: str, secret: str) -> None:
-    around = Surroundings(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
+def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str, secret: str) -> None:
+    setup = WebSetup(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
     body = payload(repository={"id": 2, "full_name": name})
-    response = ask(around.app(), headers=headers(body, secret=secret), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, secret=secret), chunks=[body])
     assert (response.status, response.json) == (
         400,
         {"detail": "the payload does not have GitHub's shape: repository.full_name"},
     )
-    assert around.store.kept == []
+    assert setup.store.deliveries == []
 
 
-def test_only_post_is_taken(around: Surroundings) -> None:
+def test_only_post_is_allowed(setup: WebSetup) -> None:
     for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
-        response = ask(around.app(), method=method)
+        response = ask(setup.app(), method=method)
         assert (response.status, response.headers["allow"]) == (405, "POST")
 
 
-def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(around: Surroundings) -> None:
+def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSetup) -> None:
     body = payload()
-    unread = ask(around.app(), headers=headers(body, content_type="text/plain"), chunks=[body])
+    unread = ask(setup.app(), headers=headers(body, content_type="text/plain"), chunks=[body])
     assert unread.headers["connection"] == "close"
-    read = ask(around.app(), headers=headers(body, secret="somebody-elses-secret"), chunks=[body])
+    read = ask(setup.app(), headers=headers(body, secret="somebody-elses-secret"), chunks=[body])
     assert "connection" not in read.headers
 
 
-def test_without_signature_validation_an_unsigned_event_is_taken() -> None:
-    around = Surroundings(settings(features={"signature_validation": False}))
+def test_an_unsigned_event_is_accepted_if_validation_is_disabled() -> None:
+    setup = WebSetup(settings(features={"signature_validation": False}))
     body = payload(repository={"id": 2, "full_name": "owner/private"})
-    assert ask(around.app(), headers=headers(body, x_hub_signature_256=None), chunks=[body]).status == 202
+    assert ask(setup.app(), headers=headers(body, x_hub_signature_256=None), chunks=[body]).status == 202
 
 
-def test_a_store_that_cannot_be_written_is_503_and_seen_in_health(around: Surroundings) -> None:
+def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
     body = payload()
-    app = around.app()
-    around.store.broken = "disk full"
+    app = setup.app()
+    setup.store.broken = "disk full"
     response = ask(app, headers=headers(body), chunks=[body])
     assert (response.status, response.headers["retry-after"]) == (503, "30")
     assert response.json == {"detail": "the delivery could not be stored; redeliver it later"}
-    store = around.health.snapshot().components["store"]
+    store = setup.health.snapshot().components["store"]
     assert (store.state, store.message) == ("unhealthy", "disk full")
-    around.store.broken = None
+    setup.store.broken = None
     assert ask(app, headers=headers(body), chunks=[body]).status == 202
-    assert around.health.snapshot().components["store"].state == "healthy"
+    assert setup.health.snapshot().components["store"].state == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -262,22 +262,22 @@ def test_a_store_that_cannot_be_written_is_503_and_seen_in_health(around: Surrou
         ("queued", 202, {"status": "queued"}),
     ],
 )
-def test_without_async_processing_the_answer_tells_how_it_ended(
+def test_without_async_processing_the_response_has_the_final_state(
     state: State, status: int, answer: dict[str, str]
 ) -> None:
-    around = Surroundings(settings(features={"async_processing": False}))
-    around.workers.state, around.workers.reason = state, "why"
+    setup = WebSetup(settings(features={"async_processing": False}))
+    setup.workers.state, setup.workers.reason = state, "why"
     body = payload()
-    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (status, {**answer, **IDS})
 
 
 def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
-    around = Surroundings(settings(features={"async_processing": False}, server={"sync_timeout_s": 0.01}))
+    setup = WebSetup(settings(features={"async_processing": False}, server={"sync_timeout_s": 0.01}))
     body = payload()
-    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (202, {"status": "queued", **IDS})
-    assert [future.cancelled() for future in around.workers.waited] == [True]
+    assert [future.cancelled() for future in setup.workers.waited] == [True]
 
 
 @pytest.mark.parametrize(
@@ -285,39 +285,39 @@ def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
     [(Accepted("duplicate", "running", GUID), 200), (Accepted("replay", "done", "the-first-guid"), 200), (None, 503)],
     ids=["duplicate", "replay", "store unavailable"],
 )
-def test_without_async_processing_only_what_was_queued_is_waited_for(answer: Accepted | None, status: int) -> None:
-    around = Surroundings(settings(features={"async_processing": False}, server={"sync_timeout_s": 9.5}))
-    around.store.answer, around.store.broken = answer, None if answer else "disk full"
+def test_without_async_processing_only_queued_deliveries_are_waited_for(answer: Accepted | None, status: int) -> None:
+    setup = WebSetup(settings(features={"async_processing": False}, server={"sync_timeout_s": 9.5}))
+    setup.store.answer, setup.store.broken = answer, None if answer else "disk full"
     body = payload()
-    assert ask(around.app(), headers=headers(body), chunks=[body]).status == status
-    assert [future.cancelled() for future in around.workers.waited] == [True]
+    assert ask(setup.app(), headers=headers(body), chunks=[body]).status == status
+    assert [future.cancelled() for future in setup.workers.waited] == [True]
 
 
-def test_without_async_processing_the_outcome_is_asked_for_before_the_delivery_is_accepted() -> None:
-    around = Surroundings(settings(features={"async_processing": False}))
+def test_without_async_processing_the_outcome_is_subscribed_before_the_delivery_is_accepted() -> None:
+    setup = WebSetup(settings(features={"async_processing": False}))
 
     class Watching(FakeStore):
         async def accept(self, new: Any) -> Accepted:
-            assert len(around.workers.waited) == 1
+            assert len(setup.workers.waited) == 1
             return await super().accept(new)
 
-    around.store = Watching()
-    around.workers.state = "done"
+    setup.store = Watching()
+    setup.workers.state = "done"
     body = payload()
-    assert ask(around.app(), headers=headers(body), chunks=[body]).status == 200
+    assert ask(setup.app(), headers=headers(body), chunks=[body]).status == 200
 
 
-def test_disconnected_sender_writes_no_log_line(around: Surroundings, caplog: pytest.LogCaptureFixture) -> None:
+def test_disconnected_sender_writes_no_log_line(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 
     async def gone() -> None:
-        app, scope = around.app(), {"type": "http", "method": "POST", "path": "/webhook", "root_path": ""}
+        app, scope = setup.app(), {"type": "http", "method": "POST", "path": "/webhook", "root_path": ""}
 
         async def receive() -> dict[str, object]:
             return {"type": "http.disconnect"}
 
         async def send(_message: object) -> None:
-            """The server drops what is sent to a closed connection."""
+            """As the server: ignore what is sent to a closed connection."""
 
         await app({**scope, "headers": headers(b"{}")}, receive, send)
 
@@ -325,20 +325,18 @@ def test_disconnected_sender_writes_no_log_line(around: Surroundings, caplog: py
     assert [record for record in caplog.records if record.name.startswith("hls_handler")] == []
 
 
-def test_a_refusal_is_logged_with_the_part_that_was_wrong(
-    around: Surroundings, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_rejection_is_logged_with_the_invalid_part(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="hls_handler.web.receiver")
     body = payload()
-    ask(around.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
+    ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
     [record] = caplog.records
     assert record.message == "webhook rejected"
     assert record.__dict__["why"] == "the secret that matched is not one of owner/repo"
 
 
-def test_many_at_once_keep_their_own_ids(around: Surroundings) -> None:
+def test_concurrent_requests_log_their_own_ids(setup: WebSetup) -> None:
     async def all_at_once() -> list[tuple[str, str]]:
-        app = around.app()
+        app = setup.app()
         bodies = [payload(title=str(number)) for number in range(20)]
         responses = await asyncio.gather(
             *(
@@ -353,7 +351,7 @@ def test_many_at_once_keep_their_own_ids(around: Surroundings) -> None:
         return [(r.json["delivery"], r.headers["x-request-id"]) for r in responses]
 
     assert asyncio.run(all_at_once()) == [(f"guid-{n}", f"request-{n:03}") for n in range(20)]
-    assert [(kept.guid, kept.request_id) for kept in around.store.kept] == [
+    assert [(one.guid, one.request_id) for one in setup.store.deliveries] == [
         (f"guid-{n}", f"request-{n:03}") for n in range(20)
     ]
 
@@ -363,12 +361,12 @@ class DefectiveStore(FakeStore):
         raise ZeroDivisionError("at owner/secret")
 
 
-def test_a_defect_of_ours_is_a_500_with_its_request_id_and_its_trace_in_the_log(
-    around: Surroundings, caplog: pytest.LogCaptureFixture
+def test_an_unexpected_exception_is_a_500_with_request_id_and_logged_traceback(
+    setup: WebSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
-    around.store = DefectiveStore()
+    setup.store = DefectiveStore()
     body = payload()
-    response = ask(around.app(), headers=headers(body, **WITH_ID), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.headers["x-request-id"]) == (500, "request-0815")
     assert response.json == {"detail": "internal error; see the log under this request id"}
     assert "ZeroDivisionError: at owner/secret" in caplog.text

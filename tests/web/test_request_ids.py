@@ -12,13 +12,13 @@ import pytest
 
 from hls_handler import logs
 from hls_handler.web.request_ids import given_request_id, new_request_id
-from tests.web.fakes import GUID, Surroundings, ask, headers, payload, settings
+from tests.web.fakes import GUID, WebSetup, ask, headers, payload, settings
 
 FRESH = re.compile(r"[0-9a-f]{32}")
 
 
 @pytest.mark.parametrize("given", [b"12345678", b"a" * 64, b"72d3162e-cc78-11e3-81ab-4c9367dc0958"])
-def test_a_plain_token_is_kept(given: bytes) -> None:
+def test_a_valid_request_id_is_reused(given: bytes) -> None:
     assert given_request_id([(b"host", b"x"), (b"x-request-id", given)]) == given.decode()
 
 
@@ -47,7 +47,7 @@ def test_new_request_ids_differ() -> None:
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What is logged meanwhile, as JSON lines."""
+    """Collect the log as JSON lines."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     written = io.StringIO()
@@ -58,10 +58,10 @@ def lines() -> Iterator[io.StringIO]:
     logging.captureWarnings(capture=False)
 
 
-def test_the_ids_of_request_and_delivery_stand_in_the_lines_that_are_logged(lines: io.StringIO) -> None:
-    around, body = Surroundings(settings()), payload()
-    app = around.app()
-    around.store.broken = "disk full"
+def test_log_lines_contain_request_id_and_delivery_id(lines: io.StringIO) -> None:
+    setup, body = WebSetup(settings()), payload()
+    app = setup.app()
+    setup.store.broken = "disk full"
     ask(app, headers=headers(body, x_request_id="request-0001"), chunks=[body])
     ask(app, headers=headers(body, x_request_id="request-0002", x_github_delivery="?"), chunks=[body])
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]

@@ -1,4 +1,4 @@
-"""Rule 19: no secret in any answer, log line or repr of the web room."""
+"""Rule 19: no response, log line or repr of `web/` contains a secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.web import app, webhook
 from hls_handler.web.webhook import WebhookSecrets
-from tests.web.fakes import Headers, Response, Surroundings, ask, headers, payload, settings
+from tests.web.fakes import Headers, Response, WebSetup, ask, headers, payload, settings
 
 WEBHOOK, OWN, API_KEY = "marker/webhook+secret/0001", "marker/own+secret/of/one/2", "marker/api+key/00000003"
 GIVEN = settings(
@@ -28,8 +28,8 @@ def spellings(secret: str) -> list[str]:
     return [secret, base64.b64encode(secret.encode()).decode().rstrip("="), quote(secret, safe=""), "marker"]
 
 
-def everything_that_can_happen(around: Surroundings) -> list[Response]:
-    app, body = around.app(), payload()
+def everything_that_can_happen(setup: WebSetup) -> list[Response]:
+    app, body = setup.app(), payload()
     good, foreign = headers(body, secret=WEBHOOK), headers(body, secret=OWN)
     answers = [
         ask(app, headers=sent, chunks=[chunk])
@@ -44,18 +44,18 @@ def everything_that_can_happen(around: Surroundings) -> list[Response]:
             (good, body * 100),
         ]
     ]
-    around.store.broken = "disk full"
+    setup.store.broken = "disk full"
     answers += [ask(app, headers=headers(body, secret=WEBHOOK), chunks=[body])]
     answers += [
         ask(app, path, method="GET", headers=sent) for path in ("/health", "/stats", "/x") for sent in ([], KEY)
     ]
-    around.store.broken = None
+    setup.store.broken = None
     return [*answers, ask(app, "/stats", method="GET", headers=KEY)]
 
 
-def test_rule_19_no_answer_and_no_log_line_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+def test_rule_19_responses_and_log_lines_contain_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    answers = everything_that_can_happen(Surroundings(GIVEN))
+    answers = everything_that_can_happen(WebSetup(GIVEN))
     assert {answer.status for answer in answers} == {200, 202, 400, 401, 404, 413, 503}
     shown = [f"{answer.headers} {answer.body!r}" for answer in answers]
     shown += [str(record.__dict__) + record.getMessage() for record in caplog.records]

@@ -1,4 +1,4 @@
-"""The real server on loopback, spoken to byte by byte."""
+"""The real server on loopback, with requests as bytes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import MAX_HEADER_BYTES
 from hls_handler.web.server import listen, make_server
-from tests.web.fakes import SECRET, Surroundings, headers, payload, settings, signature
+from tests.web.fakes import SECRET, WebSetup, headers, payload, settings, signature
 
 BODY = payload()
-PATIENCE_S = 20.0  # only a broken server makes a test wait this long
+TIMEOUT_S = 20.0  # only a broken server makes a test wait this long
 
 
 @dataclass(frozen=True)
 class Running:
-    around: Surroundings
+    setup: WebSetup
     port: int
 
     @contextmanager
     def connection(self) -> Iterator[socket.socket]:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S) as connection:
             yield connection
 
     def exchange(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send bytes, and read one answer."""
+        """Send bytes and read one response."""
         with self.connection() as connection:
             connection.sendall(request)
             return answer_of(connection)
@@ -41,13 +41,13 @@ class Running:
 
 @contextmanager
 def serving(given: Settings) -> Iterator[Running]:
-    around = Surroundings(given)
+    setup = WebSetup(given)
     bound = listen(given)
-    server = make_server(around.app(), lambda: given)
+    server = make_server(setup.app(), lambda: given)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
-        yield Running(around, bound.getsockname()[1])
+        yield Running(setup, bound.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join()
@@ -93,22 +93,22 @@ def lines(**replaced: str | bytes | None) -> list[bytes]:
     return [name + b": " + value for name, value in headers(BODY, event="issues", secret=SECRET, **replaced)]
 
 
-def kept(running: Running, guid: str) -> bool:
-    return any(delivery.guid == guid for delivery in running.around.store.kept)
+def is_stored(running: Running, guid: str) -> bool:
+    return any(delivery.guid == guid for delivery in running.setup.store.deliveries)
 
 
-def test_a_good_request_is_kept_and_the_connection_stays_open(running: Running) -> None:
+def test_a_valid_request_is_stored_and_the_connection_stays_open(running: Running) -> None:
     with running.connection() as connection:
         for guid in ("protocol-1", "protocol-2"):
             connection.sendall(request(*lines(x_github_delivery=guid), body=BODY))
             status, found, body = answer_of(connection)
             assert (status, json.loads(body)["delivery"]) == (202, guid)
             assert "server" not in found
-            assert kept(running, guid)
+            assert is_stored(running, guid)
 
 
 @pytest.mark.parametrize(("path", "status"), [(b"/health", 200), (b"/webhook", 405), (b"/nowhere", 404)])
-def test_an_answer_without_a_body_comes_too(running: Running, path: bytes, status: int) -> None:
+def test_a_response_without_body_is_complete(running: Running, path: bytes, status: int) -> None:
     with running.connection() as connection:
         for _ in range(2):
             connection.sendall(request(start=b"HEAD " + path + b" HTTP/1.1"))
@@ -117,12 +117,12 @@ def test_an_answer_without_a_body_comes_too(running: Running, path: bytes, statu
             assert head.endswith(b"\r\n\r\n")
 
 
-def test_a_body_in_chunks_is_put_together(running: Running) -> None:
+def test_a_chunked_body_is_joined(running: Running) -> None:
     parts = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(part), part) for part in (BODY[:10], BODY[10:]))
     chunks = parts + b"0\r\nServer-Timing: 3\r\n\r\n"
     head = request(*lines(x_github_delivery="chunked"), b"Transfer-Encoding: chunked", length=False)
     assert running.exchange(head + chunks)[0] == 202
-    assert kept(running, "chunked")
+    assert is_stored(running, "chunked")
 
 
 @pytest.mark.parametrize(
@@ -159,19 +159,17 @@ def test_a_body_in_chunks_is_put_together(running: Running) -> None:
         (b"\x00" * 100 + b"\r\n\r\n", 400),
     ],
 )
-def test_rule_4_bad_requests_are_answered_4xx_with_an_id_and_one_sentence(
-    running: Running, bad: bytes, status: int
-) -> None:
-    before = len(running.around.store.kept)
+def test_rule_4_invalid_requests_get_4xx_with_an_id_and_one_sentence(running: Running, bad: bytes, status: int) -> None:
+    before = len(running.setup.store.deliveries)
     answered, found, body = running.exchange(bad)
     assert answered == status
     assert len(found["x-request-id"]) == 32
     assert found["x-content-type-options"] == "nosniff"
     assert list(json.loads(body)) == ["detail"]
-    assert len(running.around.store.kept) == before
+    assert len(running.setup.store.deliveries) == before
 
 
-def test_rule_3_a_body_that_drips_is_408_and_closed(running: Running) -> None:
+def test_rule_3_a_slow_body_is_408_and_closes_the_connection(running: Running) -> None:
     with running.connection() as connection:
         connection.sendall(request(*lines(), b"Content-Length: 1000", length=False) + b"{")
         status, found, _ = answer_of(connection)
@@ -179,7 +177,7 @@ def test_rule_3_a_body_that_drips_is_408_and_closed(running: Running) -> None:
         assert connection.recv(1) == b""
 
 
-def test_rule_3_a_body_over_the_cap_is_answered_before_it_is_sent_and_closed(running: Running) -> None:
+def test_rule_3_a_body_over_the_limit_is_answered_before_it_is_read_and_closed(running: Running) -> None:
     with running.connection() as connection:
         connection.sendall(request(*lines(), b"Content-Length: 25000001", b"Expect: 100-continue", length=False))
         status, found, _ = answer_of(connection)
@@ -188,7 +186,7 @@ def test_rule_3_a_body_over_the_cap_is_answered_before_it_is_sent_and_closed(run
 
 
 def send_without_end(connection: socket.socket, piece: bytes) -> None:
-    """Send more than all buffers between us and the server hold."""
+    """Send more than all buffers between client and server can hold."""
     for _ in range(32_000_000 // len(piece)):
         connection.sendall(piece)
 
@@ -210,9 +208,7 @@ LINES = b"".join(b"a%d: %b\r\n" % (number, b"b" * 20) for number in range(2000))
         ("/webhook", b"0\r\n\r\n", b"\r\n" * 30_000),
     ],
 )
-def test_rule_3_a_request_in_chunks_without_end_is_closed(
-    running: Running, path: str, body: bytes, endless: bytes
-) -> None:
+def test_rule_3_an_endless_chunked_request_is_closed(running: Running, path: str, body: bytes, endless: bytes) -> None:
     start = f"POST {path} HTTP/1.1".encode()
     head = request(*lines(), b"Transfer-Encoding: chunked", start=start, length=False)
     with running.connection() as connection:
@@ -221,13 +217,13 @@ def test_rule_3_a_request_in_chunks_without_end_is_closed(
             send_without_end(connection, endless)
 
 
-def test_rule_3_requests_without_waiting_for_answers_are_closed(running: Running) -> None:
+def test_rule_3_excessive_pipelining_closes_the_connection(running: Running) -> None:
     with running.connection() as connection, pytest.raises(ConnectionError):
         send_without_end(connection, request(start=b"GET /health HTTP/1.1") * 1000)
 
 
 @pytest.mark.parametrize("path", ["/health", "/stats", "/nowhere"])
-def test_rule_3_a_body_that_nobody_reads_closes_the_connection(running: Running, path: str) -> None:
+def test_rule_3_an_unread_body_closes_the_connection(running: Running, path: str) -> None:
     start = f"GET {path} HTTP/1.1".encode()
     with running.connection() as connection:
         connection.sendall(request(b"Content-Length: 1000", start=start, length=False))
@@ -237,23 +233,23 @@ def test_rule_3_a_body_that_nobody_reads_closes_the_connection(running: Running,
             assert connection.recv(1) == b""
 
 
-def test_rule_4_a_signature_after_the_body_is_none(running: Running) -> None:
+def test_rule_4_a_signature_in_a_trailer_is_ignored(running: Running) -> None:
     head = request(*lines(x_hub_signature_256=None), b"Transfer-Encoding: chunked", length=False)
     chunk = b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
     trailer = b"X-Hub-Signature-256: " + signature(BODY) + b"\r\n\r\n"
     assert running.exchange(head + chunk + trailer)[0] == 401
 
 
-def test_a_sender_who_goes_away_leaves_no_line_in_the_log(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disconnected_client_writes_no_log_line(running: Running, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with running.connection() as connection:
         connection.sendall(request(*lines(x_github_delivery="gone"), b"Content-Length: 1000", length=False) + b"{")
     assert running.exchange(request(start=b"GET /health HTTP/1.1"))[0] == 200
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
-    assert not kept(running, "gone")
+    assert not is_stored(running, "gone")
 
 
-def test_who_asks_for_another_protocol_gets_this_one_and_no_line_in_the_log(
+def test_an_upgrade_request_is_answered_over_http_1_1_without_log_line(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -262,18 +258,18 @@ def test_who_asks_for_another_protocol_gets_this_one_and_no_line_in_the_log(
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_after_all_this_the_server_still_serves(running: Running) -> None:
+def test_the_server_responds_after_all_other_tests(running: Running) -> None:
     status, _, body = running.exchange(request(start=b"GET /health HTTP/1.1"))
     assert (status, json.loads(body)["status"]) == (200, "healthy")
 
 
-def test_a_port_in_use_is_a_problem_that_names_the_key() -> None:
+def test_a_port_in_use_raises_an_error_with_the_settings_key() -> None:
     taken = listen(settings(server={"port": 0}))
     with taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError) as refused:
+        with pytest.raises(SettingsError) as rejected:
             listen(settings(server={"port": port}))
-    assert refused.value.problems == (
+    assert rejected.value.problems == (
         (
             f"settings (server.port): cannot listen on 127.0.0.1:{port}: Address already in use; choose a free port; "
             "each serve needs its own"
@@ -281,8 +277,8 @@ def test_a_port_in_use_is_a_problem_that_names_the_key() -> None:
     )
 
 
-def test_the_server_waits_for_the_slowest_request_at_the_end_and_logs_no_access() -> None:
-    config = make_server(Surroundings(settings()).app(), lambda: settings(server={"body_timeout_s": 20})).config
+def test_graceful_shutdown_covers_the_slowest_request_and_there_is_no_access_log() -> None:
+    config = make_server(WebSetup(settings()).app(), lambda: settings(server={"body_timeout_s": 20})).config
     assert (config.timeout_graceful_shutdown, config.server_header, config.access_log) == (20, False, False)
 
 
@@ -307,14 +303,14 @@ def test_rule_3_late_headers_of_a_second_request_are_408(impatient: Running, sen
         assert answer_of(connection)[0] == 408
 
 
-def test_rule_3_body_that_nobody_reads_has_a_deadline_too(impatient: Running) -> None:
+def test_rule_3_an_unread_body_has_a_deadline(impatient: Running) -> None:
     with impatient.connection() as connection:
         connection.sendall(request(b"Content-Length: 1000", start=b"POST /webhook HTTP/1.1", length=False))
         assert answer_of(connection)[0] == 415
         assert connection.recv(1) == b""
 
 
-def test_rule_3_at_the_limit_the_longest_silent_connection_is_closed(
+def test_rule_3_at_the_limit_the_longest_idle_connection_is_closed(
     small: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as held:

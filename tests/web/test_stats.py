@@ -31,7 +31,7 @@ def page_of(
 NO_TIMES = {"0.1": 0, "0.25": 0, "0.5": 0, "1": 0, "2.5": 0, "5": 0, "10": 0, "30": 0, "60": 0, "120": 0, "300": 0}
 
 
-def test_a_page_on_which_nothing_happened_yet() -> None:
+def test_stats_of_an_empty_store() -> None:
     assert page_of({}) == {
         "uptime_seconds": 1.0,
         "total_webhooks": 0,
@@ -64,7 +64,7 @@ def test_a_page_on_which_nothing_happened_yet() -> None:
     }
 
 
-def test_a_page_of_a_busy_day() -> None:
+def test_stats_with_all_counters() -> None:
     counters = {
         ("webhooks", ""): 20,
         ("event", "issues.opened"): 12,
@@ -147,7 +147,7 @@ def test_percentiles_are_interpolated_within_their_bucket(
     assert percentile(histogram, share) == (None if seconds is None else pytest.approx(seconds))
 
 
-def test_feedback_is_told_for_each_prompt_and_field() -> None:
+def test_corrections_are_counted_by_prompt_and_field() -> None:
     analyze = "issues/analyze@3f9c2a"
     counters = {
         ("label_set", f"{analyze}:priority"): 40,
@@ -179,23 +179,23 @@ class Around:
 
 def test_the_store_is_read_at_most_once_a_second() -> None:
     async def readings() -> list[int]:
-        around = Around()
+        setup = Around()
         seen = [
-            await around.after(0, webhooks=1),
-            await around.after(0.9, webhooks=2),
-            await around.after(0.1, webhooks=3),
+            await setup.after(0, webhooks=1),
+            await setup.after(0.9, webhooks=2),
+            await setup.after(0.1, webhooks=3),
         ]
-        assert around.store.reads == 2
+        assert setup.store.reads == 2
         return [reading.counters["webhooks", ""] for reading in seen]
 
     assert asyncio.run(readings()) == [1, 1, 3]
 
 
-def test_many_at_once_wait_for_one_reading() -> None:
+def test_concurrent_requests_share_one_read() -> None:
     async def reads() -> int:
-        around = Around()
-        await asyncio.gather(*(around.reader.read() for _ in range(10)))
-        return around.store.reads
+        setup = Around()
+        await asyncio.gather(*(setup.reader.read() for _ in range(10)))
+        return setup.store.reads
 
     assert asyncio.run(reads()) == 1
 
@@ -216,9 +216,9 @@ def test_the_store_is_not_read_on_the_event_loop() -> None:
 
 def test_throughput_is_over_the_last_five_minutes() -> None:
     async def throughputs() -> list[Throughput | None]:
-        around = Around()
+        setup = Around()
         steps = [(0, 100, 10), (60, 160, 40), (240, 400, 50), (60, 460, 60), (3600, 461, 60)]
-        return [(await around.after(s, webhooks=w, done=d)).throughput for s, w, d in steps]
+        return [(await setup.after(s, webhooks=w, done=d)).throughput for s, w, d in steps]
 
     assert asyncio.run(throughputs()) == [
         None,
@@ -229,28 +229,28 @@ def test_throughput_is_over_the_last_five_minutes() -> None:
     ]
 
 
-def test_a_store_that_comes_back_is_read_again() -> None:
+def test_a_store_is_read_again_after_an_error() -> None:
     async def come_back() -> int:
-        around = Around()
-        around.store.broken = "disk full"
+        setup = Around()
+        setup.store.broken = "disk full"
         with pytest.raises(StoreUnavailable):
-            await around.reader.read()
-        around.store.broken = None
-        return (await around.after(0, webhooks=7)).counters["webhooks", ""]
+            await setup.reader.read()
+        setup.store.broken = None
+        return (await setup.after(0, webhooks=7)).counters["webhooks", ""]
 
     assert asyncio.run(come_back()) == 7
 
 
-def test_a_store_that_hangs_is_given_up_and_asked_by_one_thread_only() -> None:
+def test_a_hanging_store_times_out_and_is_read_by_one_thread() -> None:
     async def asked_twice() -> int:
-        around, go_on = Around(), threading.Event()
+        setup, go_on = Around(), threading.Event()
 
         def counters() -> dict[tuple[str, str], int]:
-            around.store.reads += 1
+            setup.store.reads += 1
             go_on.wait(30)
             return {("webhooks", ""): 7}
 
-        counting = StatsReader(counters, dict, around.clock, timeout_s=0.01)
+        counting = StatsReader(counters, dict, setup.clock, timeout_s=0.01)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
                 await counting.read()
@@ -260,6 +260,6 @@ def test_a_store_that_hangs_is_given_up_and_asked_by_one_thread_only() -> None:
                 assert (await counting.read()).counters["webhooks", ""] == 7
             except StoreUnavailable:
                 continue
-            return around.store.reads
+            return setup.store.reads
 
     assert asyncio.run(asked_twice()) == 1

@@ -18,7 +18,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
 from hls_handler.routing import Ignored, Rule, from_envelope, from_event, parse_envelope, route
-from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Repository
@@ -97,7 +97,7 @@ def test_payload_without_an_optional_field_is_processed_or_ignored(name: str) ->
     payload_file = recorded.load(name)
     state = State()
     for earlier in (*recorded.before(name), payload_file):
-        state.plant(earlier.event, earlier.payload)
+        state.seed(earlier.event, earlier.payload)
     complete = {key: value for key, value in payload_file.payload.items() if key not in ("organization", "enterprise")}
     errors: list[str] = []
     for change, payload in incomplete_payloads(complete):

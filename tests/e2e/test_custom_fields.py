@@ -1,4 +1,4 @@
-"""A prompt with fields and labels of its author's own, through the real process; what changes with the file."""
+"""A prompt with custom fields and labels, and changes of its file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Body:
 COMMENT = "For {{ analysis.component }}, version {{ analysis.affected_version | inline }}."
 
 
-def test_own_fields_become_labels_and_a_later_reply_takes_their_place(
+def test_custom_fields_become_labels_and_are_replaced_by_a_later_reply(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     folder = tmp_path / "our-prompts"
@@ -47,9 +47,9 @@ def test_own_fields_become_labels_and_a_later_reply_takes_their_place(
     assert thread is not None
     assert thread.labels == ("defect", "priority-high", "team/cart", "area/cart", "area/log", "old")
     assert thread.comments[0].body.startswith("For cart, version Checkout answers 500")
-    told = hls("why", f"{REPOSITORY}#{BUG}", "--config", str(service.settings)).stdout
-    assert "component cart" in told
-    assert "; areas: cart, log; affected_version: Checkout answers 500" in told
+    result = hls("why", f"{REPOSITORY}#{BUG}", "--config", str(service.settings)).stdout
+    assert "component cart" in result
+    assert "; areas: cart, log; affected_version: Checkout answers 500" in result
 
     (folder / "issues/analyze.j2").write_text(PROMPT.format(values="catalogue, cart"))
     send(service, sandbox, "demo/bug-edited")

@@ -1,4 +1,4 @@
-"""Facts without HTTP."""
+"""The sandbox's implementation of `Reader`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hls_handler.clients.reader import GithubReader
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.facts import SandboxReader
+from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.settings.model import Github
-from tests.sandbox.conftest import plant_story
+from tests.sandbox.conftest import seed_story
 
 REPOSITORY = "Codertocat/Hello-World"
 
@@ -29,11 +29,11 @@ def state() -> State:
     state = State()
     for name in ("demo/bug", "demo/feature", "issues.opened", "issues.deleted"):
         one = recorded.load(name)
-        state.plant(one.event, one.payload)
+        state.seed(one.event, one.payload)
     return state
 
 
-def test_an_issue_is_read_with_the_labels_of_now(state: State) -> None:
+def test_an_issue_has_its_current_labels(state: State) -> None:
     reader: Reader = SandboxReader(state, REPOSITORY)
     thread = state.thread(REPOSITORY, 11)
     assert thread is not None
@@ -43,7 +43,7 @@ def test_an_issue_is_read_with_the_labels_of_now(state: State) -> None:
     assert [label.name for label in issue.labels] == ["bug"]
 
 
-def test_a_pull_request_is_read_with_its_files(state: State) -> None:
+def test_a_pull_request_has_its_files(state: State) -> None:
     reader = SandboxReader(state, REPOSITORY)
     pull = reader.pull_request(13)
     assert (pull.head_ref, pull.base_ref, pull.changed_files, pull.commits) == ("discount-codes", "master", 8, 3)
@@ -57,22 +57,22 @@ def test_a_pull_request_is_read_with_its_files(state: State) -> None:
     )
 
 
-def test_a_pull_request_is_an_issue_too(state: State) -> None:
+def test_a_pull_request_can_be_read_as_an_issue(state: State) -> None:
     assert SandboxReader(state, REPOSITORY).issue(13).title == "Add discount codes to the checkout"
 
 
 @pytest.mark.parametrize(
     ("number", "said"), [(99, "is not in the sandbox"), (1, "is not in the sandbox"), (11, "is an issue, not")]
 )
-def test_what_is_not_there_is_permanent(state: State, number: int, said: str) -> None:
+def test_an_unknown_object_raises_permanent(state: State, number: int, said: str) -> None:
     with pytest.raises(Permanent, match=said):
         SandboxReader(state, REPOSITORY).files(number)
 
 
-def test_a_review_is_read_with_its_comments(state: State) -> None:
+def test_a_review_has_its_comments(state: State) -> None:
     for name in ("demo/review", "demo/review-approved"):
         one = recorded.load(name)
-        state.plant(one.event, one.payload)
+        state.seed(one.event, one.payload)
     reader: Reader = SandboxReader(state, REPOSITORY)
     review, approval = reader.reviews(13)
     assert approval.state == "approved"
@@ -89,9 +89,9 @@ def test_a_review_is_read_with_its_comments(state: State) -> None:
     assert comments[1].body.startswith("This leaves out the last code")
 
 
-def test_reviews_are_the_same_with_and_without_http() -> None:
+def test_reviews_are_equal_with_and_without_http() -> None:
     with Sandbox() as sandbox:
-        plant_story(sandbox, "demo/review")
+        seed_story(sandbox, "demo/review")
         settings = Github(
             token=SecretStr(sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
         )
@@ -102,17 +102,17 @@ def test_reviews_are_the_same_with_and_without_http() -> None:
             assert over_http.review_comments(13, 2304417713) == without.review_comments(13, 2304417713)
 
 
-def test_the_line_as_it_was_numbered_then_stands_in_for_a_missing_one(state: State) -> None:
+def test_original_line_is_used_if_line_is_null(state: State) -> None:
     one = recorded.load("pull_request_review_comment.created.2")
     payload: dict[str, Any] = one.payload
-    state.plant(one.event, {**payload, "comment": {**payload["comment"], "line": None, "original_line": 7}})
+    state.seed(one.event, {**payload, "comment": {**payload["comment"], "line": None, "original_line": 7}})
     (comment,) = SandboxReader(state, REPOSITORY).review_comments(2, 237895671)
     assert (comment.side, comment.line) == ("RIGHT", 7)
 
 
-def test_a_sample_whose_comments_nobody_told_has_none(state: State) -> None:
+def test_a_review_without_recorded_comments_has_none(state: State) -> None:
     one = recorded.load("pull_request_review.submitted")
-    state.plant(one.event, one.payload)
+    state.seed(one.event, one.payload)
     reader = SandboxReader(state, REPOSITORY)
     assert (reader.reviews(2)[0].state, reader.review_comments(2, 237895671)) == ("commented", ())
 
@@ -120,6 +120,6 @@ def test_a_sample_whose_comments_nobody_told_has_none(state: State) -> None:
 @pytest.mark.parametrize(
     ("number", "said"), [(13, "has no review 5 in the sandbox"), (99, "is not in the sandbox"), (11, "is an issue")]
 )
-def test_a_review_that_is_not_there_is_permanent(state: State, number: int, said: str) -> None:
+def test_an_unknown_review_raises_permanent(state: State, number: int, said: str) -> None:
     with pytest.raises(Permanent, match=said):
         SandboxReader(state, REPOSITORY).review_comments(number, 5)

@@ -1,4 +1,4 @@
-"""A prompt in the shadow of another, in the real process: what people see does not change, and the two are compared."""
+"""Shadow prompts: they change nothing on GitHub and are compared with the posted prompt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
-from tests.e2e.nursery import nursery
+from tests.e2e.fork_server import run_command
 from tests.e2e.service import Service
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
 
@@ -17,16 +17,16 @@ USE = "prompts: {use: {issues.opened: {prompt: issues/strict, shadow: true}}}"
 
 
 def hls(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return nursery().run([*arguments, "--config", str(service.settings)], environ=os.environ)
+    return run_command([*arguments, "--config", str(service.settings)], environ=os.environ)
 
 
 def calls(sandbox: Sandbox) -> int:
-    """How often Claude was asked for a reply."""
-    return sum(request.writes for request in sandbox.seen.all("claude"))
+    """Return the number of calls to Claude."""
+    return sum(request.writes for request in sandbox.requests.all("claude"))
 
 
 def own_folder(tmp_path: Path, prompts: Path) -> Path:
-    """A folder with `issues/strict` alone, which differs from the shipped prompt in a word."""
+    """A folder with the prompt `issues/strict`, which differs from the shipped prompt in one word."""
     own = tmp_path / "own" / "issues"
     own.mkdir(parents=True)
     for ending in (".j2", ".comment.md.j2"):
@@ -35,7 +35,7 @@ def own_folder(tmp_path: Path, prompts: Path) -> Path:
     return own.parent
 
 
-def test_a_shadow_runs_beside_and_is_compared_with_what_was_posted(
+def test_a_shadow_prompt_is_compared_with_the_posted_reply(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path, prompts: Path
 ) -> None:
     service = make_service(more=f"    {USE}")
@@ -56,9 +56,9 @@ def test_a_shadow_runs_beside_and_is_compared_with_what_was_posted(
         "issues/strict": 1,
     }
 
-    told = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
-    assert "Shadow prompt issues/strict@" in told
-    assert "2 calls to Claude (1 of them for the shadow prompt)" in told
+    result = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout
+    assert "Shadow prompt issues/strict@" in result
+    assert "2 calls to Claude (1 of them for the shadow prompt)" in result
     compared = hls(service, "prompts", "compare", "issues/strict")
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "same labels  1\n" in compared.stdout

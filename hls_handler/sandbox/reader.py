@@ -1,4 +1,4 @@
-"""Facts from the sandbox's state without HTTP: the Reader of `render` and `check`."""
+"""The sandbox's state as the `Reader` of `render` and `check`, without HTTP."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hls_handler.clients.reader import WireComparison, WireContent, WireJob
 from hls_handler.errors import Permanent
 from hls_handler.events import Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
-from hls_handler.sandbox import repository_shapes, shapes, world
+from hls_handler.sandbox import objects, repository_shapes, shapes
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.state import State
-from hls_handler.sandbox.world import Thread
 
 _ISSUE, _PULL_REQUEST, _COMMENT = TypeAdapter(Issue), TypeAdapter(PullRequest), TypeAdapter(Comment)
 _REVIEW, _RELEASE = TypeAdapter(Review), TypeAdapter(Release)
@@ -48,11 +48,11 @@ class SandboxReader:
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         thread = self._pull(number)
-        told = (
+        documents = (
             shapes.review(thread, review, self._state.association(self._repository, review.author.login))
             for review in thread.reviews
         )
-        return tuple(_REVIEW.validate_python(document) for document in told)
+        return tuple(_REVIEW.validate_python(document) for document in documents)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         return tuple(
@@ -69,21 +69,21 @@ class SandboxReader:
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         thread = self._thread(number)
-        told = (
+        documents = (
             shapes.comment(thread, one, self._state.association(self._repository, one.author.login))
             for one in thread.comments[max(len(thread.comments) - most, 0) :]
         )
-        return tuple(_COMMENT.validate_python(document) for document in told)
+        return tuple(_COMMENT.validate_python(document) for document in documents)
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         run = self._state.run(self._repository, run_id)
         found = run.attempt(attempt) if run else None
         if run is None or found is None:
             raise Permanent(
-                f"{self._repository} has no attempt {attempt} of run {run_id} in the sandbox: plant it first"
+                f"{self._repository} has no attempt {attempt} of run {run_id} in the sandbox: send its event first"
             )
-        told = (repository_shapes.job(run, job) for job in found.jobs)
-        return tuple(WireJob.model_validate(document).value() for document in told)
+        documents = (repository_shapes.job(run, job) for job in found.jobs)
+        return tuple(WireJob.model_validate(document).value() for document in documents)
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         found = self._state.find_job(self._repository, job_id)
@@ -94,23 +94,20 @@ class SandboxReader:
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         here = (thread for thread in self._state.threads() if thread.repository.lower() == self._repository.lower())
-        numbers = sorted(
-            (pull.number for pull in here if pull.is_open_from(head)),
-            reverse=True,
-        )
+        numbers = sorted((pull.number for pull in here if pull.is_open_from(head)), reverse=True)
         return tuple(self.pull_request(number) for number in numbers)
 
     def releases(self) -> tuple[Release, ...]:
-        told = (repository_shapes.release(one) for one in self._state.releases(self._repository)[:100])
-        return tuple(_RELEASE.validate_python(document) for document in told)
+        documents = (repository_shapes.release(one) for one in self._state.releases(self._repository)[:100])
+        return tuple(_RELEASE.validate_python(document) for document in documents)
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         world = self._state.world
         compared = world.compared(self._repository, base, head)
         if compared is None:
             return None
-        told = (repository_shapes.commit(self._repository, one, world.accounts) for one in compared.commits[:250])
-        document = {"total_commits": len(compared.commits), "commits": list(told)}
+        documents = (repository_shapes.commit(self._repository, one, world.accounts) for one in compared.commits[:250])
+        document = {"total_commits": len(compared.commits), "commits": list(documents)}
         return WireComparison.model_validate(document).value()
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
@@ -126,14 +123,14 @@ class SandboxReader:
     def _thread(self, number: int) -> Thread:
         thread = self._state.thread(self._repository, number)
         if thread is None or thread.gone:
-            raise Permanent(f"{self._repository}#{number} is not in the sandbox: plant its event first")
+            raise Permanent(f"{self._repository}#{number} is not in the sandbox: send its event first")
         return thread
 
-    def _review(self, number: int, review_id: int) -> tuple[Thread, world.Review]:
+    def _review(self, number: int, review_id: int) -> tuple[Thread, objects.Review]:
         thread = self._pull(number)
         review = thread.review(review_id)
         if review is None:
-            raise Permanent(f"{thread.key} has no review {review_id} in the sandbox: plant its event first")
+            raise Permanent(f"{thread.key} has no review {review_id} in the sandbox: send its event first")
         return thread, review
 
     def _pull(self, number: int) -> Thread:

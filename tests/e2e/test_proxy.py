@@ -1,4 +1,4 @@
-"""The service in a network that has a proxy and an authority of its own, and no other way out."""
+"""The service behind an HTTPS proxy with a private certificate authority."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.e2e.service import ROOT, Waiting
 PASSWORD = "pr0xy-passw0rd"
 
 
-def test_the_main_job_is_done_through_a_proxy_by_an_authority_of_ones_own(
+def test_an_issue_is_processed_through_a_proxy_with_a_private_certificate_authority(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     behind = {"api.github.test": sandbox.page_url[:-1], "api.claude.test": sandbox.page_url[:-1]}
@@ -39,7 +39,7 @@ def test_the_main_job_is_done_through_a_proxy_by_an_authority_of_ones_own(
         }
         service.start()
         event = recorded.load("demo/bug")
-        sandbox.state.plant("issues", event.payload)
+        sandbox.state.seed("issues", event.payload)
         assert service.deliver("issues", event.body).status == 202
         service.until_idle()
         waiting = Waiting(30)
@@ -56,9 +56,7 @@ def test_the_main_job_is_done_through_a_proxy_by_an_authority_of_ones_own(
     assert PASSWORD not in service.log.read_text()
 
 
-def test_a_start_with_a_proxy_in_dotenv_that_cannot_be_used_is_refused(
-    make_service: MakeService, tmp_path: Path
-) -> None:
+def test_an_unsupported_proxy_in_dotenv_stops_the_start(make_service: MakeService, tmp_path: Path) -> None:
     service = make_service(prompts=str(ROOT / "prompts"))
     (tmp_path / ".env").write_text(f"HTTPS_PROXY=socks5://hls:{PASSWORD}@proxy.example:1080\n")
     said = service.settings.read_text().replace("http://127.0.0.1", "https://127.0.0.1.nip.example")

@@ -1,4 +1,4 @@
-"""Examples of what comments see: recorded events, with canned replies about them."""
+"""Template variables of comments about recorded events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hls_handler.analysis import REPLY_TYPES
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.render import COMMENT
-from hls_handler.sandbox.examples import comment_examples
+from hls_handler.sandbox.samples import comment_examples
 
 BUDGET = PromptLimits(input_tokens=30_000)
 FAMILIES = [(event, reply) for event, handler in HANDLERS.items() for reply in sorted(handler.replies)]
@@ -29,7 +29,7 @@ def first(event: str, reply: str) -> dict[str, Any]:
     return dict(next(comment_examples(event, REPLY_TYPES[reply], BUDGET)))
 
 
-def test_findings_stand_at_lines_of_the_patches() -> None:
+def test_findings_refer_to_lines_of_the_patches() -> None:
     example = first("pull_request", "pull_request_analysis")
     shown = {file.path: file.numbered for file in example["files"]}
     assert example["findings"] != ()

@@ -1,10 +1,9 @@
-"""Cuts the operations that HLS uses out of GitHub's OpenAPI description into `github_openapi.json`, beside this file.
+"""Extract the operations that HLS uses from GitHub's OpenAPI description into `github_openapi.json` in this folder.
 
-    python -m tests.contracts.cut path/to/package/generated/api.github.com.json
+    python -m tests.contracts.openapi_subset path/to/package/generated/api.github.com.json
 
 The input is `generated/api.github.com.json` of the npm package @octokit/openapi, 23.0.2 (MIT; see LICENSE). References
-are replaced by what they refer to. Left out are examples, GitHub's extensions and all that is about answers, since
-only requests are validated.
+are resolved. Examples, GitHub's extensions and responses are dropped, because only requests are validated.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CUT = Path(__file__).with_name("github_openapi.json")
+SUBSET = Path(__file__).with_name("github_openapi.json")
 
 REPOSITORY = "/repos/{owner}/{repo}"
 ISSUE = f"{REPOSITORY}/issues/{{issue_number}}"
@@ -43,28 +42,27 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/compare/{{basehead}}": ("get",),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
 }
-"""What HLS may ask of GitHub, and nothing else: approving, merging, closing or pushing is no operation here."""
+"""The only operations that HLS may use; none approves, merges, closes or pushes."""
 
-ANSWERS = {"default": {"description": "answers are not part of this cut"}}
+RESPONSES = {"default": {"description": "answers are not part of this cut"}}
 
 
-def cut(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """The operations of `OPERATIONS` as a description of their own."""
+def extract(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description with the operations in `OPERATIONS`."""
     paths: dict[str, Any] = {}
     for path, methods in OPERATIONS.items():
         paths[path] = {method: _operation(whole, whole["paths"][path][method]) for method in methods}
-    kept = ("title", "version", "license")
-    info = {key: whole["info"][key] for key in kept}
+    info = {key: whole["info"][key] for key in ("title", "version", "license")}
     return {"openapi": whole["openapi"], "info": info, "servers": whole["servers"], "paths": paths}
 
 
 def _operation(whole: Mapping[str, Any], operation: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("operationId", "summary", "parameters", "requestBody")
-    return {key: _resolved(whole, operation[key]) for key in kept if key in operation} | {"responses": ANSWERS}
+    keys = ("operationId", "summary", "parameters", "requestBody")
+    return {key: _resolved(whole, operation[key]) for key in keys if key in operation} | {"responses": RESPONSES}
 
 
 def _resolved(whole: Mapping[str, Any], node: Any) -> Any:
-    """The same tree with references followed, and without examples and extensions."""
+    """Resolve references, and drop examples and extensions."""
     if isinstance(node, list):
         return [_resolved(whole, item) for item in node]
     if not isinstance(node, Mapping):
@@ -80,7 +78,7 @@ def _resolved(whole: Mapping[str, Any], node: Any) -> Any:
 
 def main() -> None:
     whole = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    CUT.write_text(json.dumps(cut(whole), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    SUBSET.write_text(json.dumps(extract(whole), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`hls`, recording which files of the package work on one webhook: `python -m tests.e2e.profiled serve --config FILE`.
+"""`hls` with a record of the files that process one webhook: `python -m tests.e2e.called_files serve --config FILE`.
 
 SIGUSR1 starts a new record. SIGUSR2 writes it to the file that the variable HLS_CALLED_FILES names, as JSON: for each
 step its files in the order of their first call, {"receive": ["web/limits.py", ...], "store": [...], "work": [...]}.

@@ -1,4 +1,4 @@
-"""Faults as the real clients meet them, and the requests that were seen."""
+"""Fault injection with real clients, and the request log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bodies(sandbox: Sandbox) -> list[str]:
 
 
 @pytest.mark.parametrize(("effect", "left"), [("drop", []), ("drop_after", ["Hello."])])
-def test_a_dropped_write_has_its_effect_or_not(
+def test_drop_has_no_effect_and_drop_after_has_one(
     sandbox: Sandbox, hub: github.Github, effect: Effect, left: list[str]
 ) -> None:
     sandbox.faults.add(Fault(effect=effect, stand_in="github", method="POST"))
@@ -42,9 +42,7 @@ def test_a_dropped_write_has_its_effect_or_not(
 
 
 @pytest.mark.parametrize(("effect", "left"), [("hang", []), ("hang_after", ["Hello."])])
-def test_a_write_that_is_never_answered_times_out(
-    sandbox: Sandbox, hub: github.Github, effect: Effect, left: list[str]
-) -> None:
+def test_hang_and_hang_after_time_out(sandbox: Sandbox, hub: github.Github, effect: Effect, left: list[str]) -> None:
     impatient = github_client(sandbox, timeout=1)
     sandbox.faults.add(Fault(effect=effect, path="/comments$"))
     with pytest.raises(requests.ReadTimeout):
@@ -70,7 +68,7 @@ def test_a_hanging_request_does_not_keep_the_sandbox_from_stopping() -> None:
         assert caller.recv(100) == b""
 
 
-def test_half_a_request_is_none(sandbox: Sandbox, hub: github.Github) -> None:
+def test_an_incomplete_request_is_not_logged(sandbox: Sandbox, hub: github.Github) -> None:
     with socket.create_connection(("127.0.0.1", urlsplit(sandbox.page_url).port or 0), timeout=10) as caller:
         caller.sendall(
             f"POST /api/v3{BASE}/issues/12/comments HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -78,10 +76,10 @@ def test_half_a_request_is_none(sandbox: Sandbox, hub: github.Github) -> None:
         )  # and then its sender is killed
     assert ask_github(sandbox, "GET", "/user").status == 200
     assert bodies(sandbox) == []
-    assert [(seen.method, seen.path) for seen in sandbox.seen.all()] == [("GET", "/user")]
+    assert [(seen.method, seen.path) for seen in sandbox.requests.all()] == [("GET", "/user")]
 
 
-def test_a_status_comes_with_its_headers_and_without_effect(sandbox: Sandbox, hub: github.Github) -> None:
+def test_an_injected_status_has_its_headers_and_no_effect(sandbox: Sandbox, hub: github.Github) -> None:
     sandbox.faults.add(Fault(effect="status", status=429, headers={"Retry-After": "7"}, method="POST"))
     with pytest.raises(github.GithubException) as caught:
         hub.get_repo(REPOSITORY).get_issue(12).create_comment("Hello.")
@@ -100,7 +98,7 @@ def test_a_status_comes_with_its_headers_and_without_effect(sandbox: Sandbox, hu
         ("claude", 500, {"type": "api_error"}),
     ],
 )
-def test_a_status_has_the_stand_ins_own_error_document(
+def test_an_injected_status_has_the_error_document_of_the_stand_in(
     sandbox: Sandbox, stand_in: StandIn, status: int, expected: dict[str, str]
 ) -> None:
     sandbox.faults.add(Fault(effect="status", status=status))
@@ -111,7 +109,7 @@ def test_a_status_has_the_stand_ins_own_error_document(
     assert expected.items() <= document.items()
 
 
-def test_a_body_of_ones_own_is_answered_as_it_is(sandbox: Sandbox) -> None:
+def test_an_injected_body_is_sent_unchanged(sandbox: Sandbox) -> None:
     sandbox.faults.add(
         Fault(effect="status", status=503, body="<h1>Unicorn</h1>", headers={"content-type": "text/html"})
     )
@@ -119,7 +117,7 @@ def test_a_body_of_ones_own_is_answered_as_it_is(sandbox: Sandbox) -> None:
     assert (answer.status_code, answer.text, answer.headers["content-type"]) == (503, "<h1>Unicorn</h1>", "text/html")
 
 
-def test_garbage_is_200_with_broken_json_after_the_effect(sandbox: Sandbox, hub: github.Github) -> None:
+def test_garbage_is_200_with_invalid_json_after_the_effect(sandbox: Sandbox, hub: github.Github) -> None:
     sandbox.faults.add(Fault(effect="garbage"))
     answer = ask_github(sandbox, "POST", f"{BASE}/issues/12/comments", {"body": "Hello."})
     assert answer.status == 200
@@ -128,10 +126,10 @@ def test_garbage_is_200_with_broken_json_after_the_effect(sandbox: Sandbox, hub:
     assert bodies(sandbox) == ["Hello."]
 
 
-def test_a_slow_answer_is_an_answer(sandbox: Sandbox) -> None:
+def test_a_slow_response_is_otherwise_unchanged(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault(effect="slow", seconds=0.01))
     assert ask_github(sandbox, "GET", "/user").status == 200
-    assert [seen.fault for seen in sandbox.seen.all()] == ["slow"]
+    assert [seen.fault for seen in sandbox.requests.all()] == ["slow"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +142,7 @@ def test_a_slow_answer_is_an_answer(sandbox: Sandbox) -> None:
         ("paused", "pause_turn"),
     ],
 )
-def test_claude_can_be_told_to_go_wrong(
+def test_faults_of_claude_change_the_reply(
     sandbox: Sandbox, claude: anthropic.Anthropic, effect: Effect, stop_reason: str
 ) -> None:
     right = text_of(send(claude))
@@ -157,7 +155,7 @@ def test_claude_can_be_told_to_go_wrong(
         == {
             "truncated": right[: len(right) // 2],
             "refusal": "",
-            "wrong_schema": '{"surprise": "this is not what was asked for"}',
+            "wrong_schema": '{"unexpected": "this does not match the schema"}',
             "empty": "",
             "paused": right,
         }[effect]
@@ -165,7 +163,7 @@ def test_claude_can_be_told_to_go_wrong(
     assert text_of(send(claude)) == right
 
 
-def test_claude_can_be_dropped_and_garbled(sandbox: Sandbox, claude: anthropic.Anthropic) -> None:
+def test_connections_and_json_of_claude_can_be_broken(sandbox: Sandbox, claude: anthropic.Anthropic) -> None:
     sandbox.faults.add(Fault(effect="drop", stand_in="claude"))
     sandbox.faults.add(Fault(effect="garbage", stand_in="claude"))
     with pytest.raises(anthropic.APIConnectionError):
@@ -177,11 +175,11 @@ def test_claude_can_be_dropped_and_garbled(sandbox: Sandbox, claude: anthropic.A
 # --- what was seen ---------------------------------------------------------------------------------------------------
 
 
-def test_every_request_is_seen_without_its_secrets(sandbox: Sandbox, hub: github.Github) -> None:
+def test_every_request_is_logged_without_secrets(sandbox: Sandbox, hub: github.Github) -> None:
     issue = hub.get_repo(REPOSITORY).get_issue(12)
     issue.add_to_labels("bug")
     ask_github(sandbox, "DELETE", f"{BASE}/issues/12/labels/type%2Ffeature?x=1&y=")
-    added, deleted = sandbox.seen.all()
+    added, deleted = sandbox.requests.all()
     assert (added.stand_in, added.method, added.path, added.status, added.fault) == (
         "github",
         "POST",
@@ -198,22 +196,22 @@ def test_every_request_is_seen_without_its_secrets(sandbox: Sandbox, hub: github
         404,
         None,
     )
-    assert sandbox.token not in json.dumps([seen.document() for seen in sandbox.seen.all()])
+    assert sandbox.token not in json.dumps([seen.document() for seen in sandbox.requests.all()])
 
 
-def test_requests_of_both_are_told_apart(sandbox: Sandbox, hub: github.Github, claude: anthropic.Anthropic) -> None:
+def test_requests_are_logged_by_stand_in(sandbox: Sandbox, hub: github.Github, claude: anthropic.Anthropic) -> None:
     _ = hub.get_user().login
     send(claude)
-    assert [(seen.path, seen.writes) for seen in sandbox.seen.all("github")] == [("/user", False)]
-    (asked,) = sandbox.seen.all("claude")
+    assert [(seen.path, seen.writes) for seen in sandbox.requests.all("github")] == [("/user", False)]
+    (asked,) = sandbox.requests.all("claude")
     body: Any = asked.body
     assert (asked.path, body["model"], asked.headers["authorization"]) == ("/v1/messages", "claude-haiku-5-5", "***")
-    assert len(sandbox.seen.all()) == 2
+    assert len(sandbox.requests.all()) == 2
 
 
-def test_a_request_without_an_answer_is_seen_with_its_fault(sandbox: Sandbox) -> None:
+def test_a_request_without_a_response_is_logged_with_its_fault(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault(effect="drop_after"))
     with pytest.raises(requests.ConnectionError):
         requests.post(f"{sandbox.github_url}/user", data=b"no json", timeout=5)
-    (seen,) = sandbox.seen.all()
+    (seen,) = sandbox.requests.all()
     assert (seen.status, seen.fault, seen.body) == (None, "drop_after", "no json")

@@ -1,4 +1,7 @@
-"""Makes what a webhook tells of exist: the thread, the run or the release that GitHub must have stored to send it."""
+"""Seed the stand-in GitHub from webhook payloads: store the objects that GitHub must have to send the webhook.
+
+This module stores repositories, issues and pull requests with their labels and comments.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,26 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox import releases, reviews, runs, told
-from hls_handler.sandbox.patches import made_up_files
-from hls_handler.sandbox.world import Account, Comment, Document, Edit, Happening, Repository, Thread, World
+from hls_handler.sandbox.objects import (
+    Account,
+    Comment,
+    Document,
+    Edit,
+    Happening,
+    Repository,
+    Thread,
+    read_account,
+    read_count,
+    read_text,
+    read_time,
+)
+from hls_handler.sandbox.seeding_pull_requests import generate_files, seed_review
+from hls_handler.sandbox.seeding_repository import seed_push, seed_release, seed_run
+from hls_handler.sandbox.world import World
 
 Files = Sequence[Mapping[str, object]]
 
-TOLD_OF_BOTH = frozenset(
+KEYS_OF_BOTH = frozenset(
     {
         "number",
         "title",
@@ -33,28 +49,28 @@ TOLD_OF_BOTH = frozenset(
         "closed_at",
     }
 )
-"""What an issue object says of a pull request, too."""
+"""Keys with the same meaning in the issue object and the pull request object of one pull request."""
 
 
-def plant(
+def seed(
     world: World, event: str, payload: Mapping[str, Any], *, now: datetime, files: Files | None = None
 ) -> tuple[World, Thread | None]:
-    """The world after GitHub stored what the event tells, and the thread it is about (None if about none).
+    """Return the world with the objects of a webhook, and the event's issue or pull request, if it has one.
 
-    Never raises for a JSON object: what is missing is made up, an event without repository changes nothing. A thread
-    that exists keeps its comments and labels; its text, state and head become those of the payload. `files` are the
-    pull request's changed files in REST shape, in place of those known or made up.
+    Accepts every JSON object: missing values are generated, and an event without a repository changes nothing. An
+    existing issue or pull request keeps its comments and labels and gets the text, state and head of the payload.
+    `files` are the changed files of the pull request in REST shape; by default they are recorded or generated.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
         return world, None
     world = _with_repository(world, event, payload, dict(repository))
     full_name = str(repository["full_name"])
-    actor = told.account(payload.get("sender"))
+    actor = read_account(payload.get("sender"))
     world = world.with_account(actor)
-    world = runs.with_told_run(world, full_name, event, payload, now)
-    world = releases.with_told_release(world, full_name, event, payload, now)
-    world = releases.with_told_push(world, full_name, event, payload, now)
+    world = seed_run(world, full_name, event, payload, now)
+    world = seed_release(world, full_name, event, payload, now)
+    world = seed_push(world, full_name, event, payload, now)
     shown, kind = _shown_thread(payload)
     if shown is None:
         return world, None
@@ -64,14 +80,14 @@ def plant(
         world = _with_changes(world, before, actor, now)
     world = _with_labels(world, full_name, shown, payload, fresh=before is None, actor=actor, now=now)
     world = _with_comment(world, full_name, shown["number"], event, payload, now)
-    world = reviews.with_told_review(world, f"{full_name}#{shown['number']}", event, payload, now)
-    thread = _with_fate(world.threads[f"{full_name}#{shown['number']}".lower()], event, payload)
+    world = seed_review(world, f"{full_name}#{shown['number']}", event, payload, now)
+    thread = _with_removal(world.threads[f"{full_name}#{shown['number']}".lower()], event, payload)
     return world.with_thread(thread), thread
 
 
 def _with_repository(world: World, event: str, payload: Mapping[str, Any], document: Document) -> World:
     known = world.repository(document["full_name"])
-    owner = told.account(document.get("owner"))
+    owner = read_account(document.get("owner"))
     whole = {**_template("repository"), **(known.document if known else {}), **document}
     world = world.with_account(owner).with_repository(
         replace(known, document=whole) if known else Repository(document=whole)
@@ -84,7 +100,7 @@ def _with_repository(world: World, event: str, payload: Mapping[str, Any], docum
 
 
 def _shown_thread(payload: Mapping[str, Any]) -> tuple[Document | None, Literal["issue", "pull"]]:
-    """The issue or pull request that the payload shows, with a number."""
+    """Return the issue or pull request of the payload, if it has a number."""
     for name in ("pull_request", "issue"):
         shown = payload.get(name)
         if isinstance(shown, Mapping) and isinstance(shown.get("number"), int):
@@ -101,30 +117,30 @@ def _with_shown(
     before: Thread | None,
     files: Files | None,
 ) -> World:
-    """The thread has the payload's text, state and head."""
+    """Store the text, state and head of the payload."""
     number: int = shown["number"]
-    author = told.account(shown.get("user"))
+    author = read_account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
-    news = {key: value for key, value in shown.items() if key not in {"labels", "comments"}}
-    if becomes_pull and "head" not in shown:  # told as an issue: its addresses and ids are not the pull request's
-        news = {key: value for key, value in news.items() if key in TOLD_OF_BOTH}
+    changes = {key: value for key, value in shown.items() if key not in {"labels", "comments"}}
+    if becomes_pull and "head" not in shown:  # an issue object: its URLs and ids differ from the pull request's
+        changes = {key: value for key, value in changes.items() if key in KEYS_OF_BOTH}
     if before is None or (becomes_pull and before.kind == "issue"):
         base = _renumbered(_template("pull_request" if becomes_pull else "issue"), full_name, number)
-        document = {**base, "id": number, "number": number, **news}
+        document = {**base, "id": number, "number": number, **changes}
         thread = before or Thread(full_name, number, kind, author, document)
         thread = replace(thread, kind=kind, document=document)
     else:
-        thread = replace(before, document={**before.document, **news}, gone=None, moved_to=None)
+        thread = replace(before, document={**before.document, **changes}, gone=None, moved_to=None)
     if thread.kind == "pull":
         listed = _files(thread, before, files)
-        if "changed_files" not in shown and (before is None or listed != before.files):  # a review's payload
+        if "changed_files" not in shown and (before is None or listed != before.files):  # payload of a review
             thread = replace(thread, document={**thread.document, **_counts(listed)})
         thread = replace(thread, files=listed)
     return world.with_account(author).with_thread(thread)
 
 
 def _files(thread: Thread, before: Thread | None, files: Files | None) -> tuple[Document, ...]:
-    """Those given, else those kept for the same head, else those that the story knows, else made up by the numbers."""
+    """Return `files`, else the stored files of the same head, else the recorded ones, else generated ones."""
     if files is not None:
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == thread.head_sha:
@@ -132,28 +148,28 @@ def _files(thread: Thread, before: Thread | None, files: Files | None) -> tuple[
     known = recorded.files_at(thread.head_sha)
     if known is not None:
         return tuple(dict(file) for file in known)
-    counts = {name: told.count(thread.document.get(name)) for name in ("changed_files", "additions", "deletions")}
-    return made_up_files(thread.repository, thread.head_sha, **counts)
+    counts = {name: read_count(thread.document.get(name)) for name in ("changed_files", "additions", "deletions")}
+    return generate_files(thread.repository, thread.head_sha, **counts)
 
 
 def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
-    sums = {name: sum(told.count(file.get(name)) for file in listed) for name in ("additions", "deletions")}
+    sums = {name: sum(read_count(file.get(name)) for file in listed) for name in ("additions", "deletions")}
     return {"changed_files": len(listed), **sums}
 
 
 def _with_changes(world: World, before: Thread, actor: Account, now: datetime) -> World:
-    """The timeline tells what became different."""
+    """Add an event to the timeline for each change."""
     after = world.threads[before.key.lower()]
-    history_update: list[tuple[Happening, str]] = []
+    changes: list[tuple[Happening, str]] = []
     if before.title != after.title:
-        history_update.append(("renamed", before.title))
+        changes.append(("renamed", before.title))
     if before.head_sha != after.head_sha and before.head_sha:
-        history_update.append(("pushed", after.head_sha))
+        changes.append(("pushed", after.head_sha))
     if before.state != after.state:
-        history_update.append(("closed" if after.state == "closed" else "reopened", ""))
+        changes.append(("closed" if after.state == "closed" else "reopened", ""))
     if before.locked != after.locked:
-        history_update.append(("locked" if after.locked else "unlocked", ""))
-    for happening, detail in history_update:
+        changes.append(("locked" if after.locked else "unlocked", ""))
+    for happening, detail in changes:
         world = world.with_event(world.threads[before.key.lower()], now, actor, happening, detail)
     return world
 
@@ -168,9 +184,9 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    """Labels of the payload that the thread never had are on it; `labeled` and `unlabeled` do what they say.
+    """Apply `labeled` and `unlabeled`, and add the labels of the payload that the thread never had.
 
-    A recorded payload shows labels as they were then: one that was taken off here does not come back by it.
+    A recorded payload may contain a label that was removed here since: it is not added again.
     """
     action, subject = payload.get("action"), payload.get("label")
     shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
@@ -197,7 +213,7 @@ def _with_labels(
 
 
 def _ever_had(thread: Thread) -> frozenset[str]:
-    """Lower-case names of all labels that the thread has or had."""
+    """Return the lower-case names of all labels that the thread has or had."""
     had = {event.detail.lower() for event in thread.events if event.happening in {"labeled", "unlabeled"}}
     return frozenset({name.lower() for name in thread.labels} | had)
 
@@ -205,7 +221,7 @@ def _ever_had(thread: Thread) -> frozenset[str]:
 def _with_comment(
     world: World, full_name: str, number: int, event: str, payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """The comment of an `issue_comment` event is there, changed, or gone."""
+    """Create, edit or delete the comment of an `issue_comment` event."""
     shown = payload.get("comment")
     if event != "issue_comment" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
         return world
@@ -213,22 +229,22 @@ def _with_comment(
     others = tuple(comment for comment in thread.comments if comment.id != shown["id"])
     if payload.get("action") == "deleted":
         return world.with_thread(replace(thread, comments=others))
-    body = str(shown.get("body") or "")
+    body = read_text(shown.get("body"))
     known = next((comment for comment in thread.comments if comment.id == shown["id"]), None)
     if known is None:
-        at = told.time(shown.get("created_at"), now)
-        author = told.account(shown.get("user"))
-        comment = Comment(shown["id"], author, body, at, told.time(shown.get("updated_at"), at))
+        at = read_time(shown.get("created_at"), now)
+        author = read_account(shown.get("user"))
+        comment = Comment(shown["id"], author, body, at, read_time(shown.get("updated_at"), at))
         return world.with_account(author).with_thread(replace(thread, comments=(*others, comment)))
     if known.body == body:
         return world
     edited = replace(known, body=body, updated_at=now, edits=(*known.edits, Edit(now, known.body)))
-    kept = tuple(edited if comment.id == edited.id else comment for comment in thread.comments)
-    return world.with_thread(replace(thread, comments=kept))
+    comments = tuple(edited if comment.id == edited.id else comment for comment in thread.comments)
+    return world.with_thread(replace(thread, comments=comments))
 
 
-def _with_fate(thread: Thread, event: str, payload: Mapping[str, Any]) -> Thread:
-    """Deleted and transferred issues are gone."""
+def _with_removal(thread: Thread, event: str, payload: Mapping[str, Any]) -> Thread:
+    """Mark the issue of a `deleted` or `transferred` event as gone."""
     if event == "issues" and payload.get("action") == "deleted":
         return replace(thread, gone="deleted")
     if event == "issues" and payload.get("action") == "transferred":
@@ -238,7 +254,7 @@ def _with_fate(thread: Thread, event: str, payload: Mapping[str, Any]) -> Thread
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """A recorded one, to fill up what a payload leaves away; without what is somebody's own."""
+    """Return a recorded object that supplies keys which a payload lacks, without text and people."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
@@ -248,7 +264,7 @@ def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
 
 
 def _renumbered(value: Any, full_name: str, number: int) -> Any:
-    """The template with its addresses and identifiers made those of another thread."""
+    """Return the template with the URLs of another issue or pull request."""
     if isinstance(value, dict):
         return {key: _renumbered(part, full_name, number) for key, part in value.items()}
     if isinstance(value, str) and value.startswith("https://"):

@@ -1,4 +1,4 @@
-"""Every request that the stand-ins saw, without its secrets."""
+"""The requests that the stand-ins received, without secrets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 from hls_handler.sandbox.faults import Effect, StandIn
 
-KEPT = 20_000
+MAX_REQUESTS = 20_000
 SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One request. `path` is the API's own, as it was sent: without the stand-in's prefix, and not unquoted."""
+class LoggedRequest:
+    """One request. `path` is the path of the API as sent: without the stand-in's prefix, and percent-encoded."""
 
     at: datetime
     stand_in: StandIn
@@ -26,9 +26,9 @@ class Seen:
     path: str  # "/repos/o/r/issues/7/labels/type%2Fbug-fix"
     query: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case; secrets are "***"
-    body: Any  # parsed JSON; text where it is none; None where there is no body
-    status: int | None  # None: no answer was given
-    fault: Effect | None  # that it met
+    body: Any  # parsed JSON, or text if it is not JSON; None without a body
+    status: int | None  # None if there was no response
+    fault: Effect | None  # the injected fault
     took_s: float
 
     @property
@@ -39,32 +39,32 @@ class Seen:
         return {**asdict(self), "at": self.at.isoformat()}
 
 
-class SeenLog:
-    """The last requests, oldest first."""
+class RequestLog:
+    """The newest requests, oldest first."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._requests: deque[Seen] = deque(maxlen=kept)
+        self._requests: deque[LoggedRequest] = deque(maxlen=MAX_REQUESTS)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, request: LoggedRequest) -> None:
         with self._lock:
-            self._requests.append(seen)
+            self._requests.append(request)
 
     def clear(self) -> None:
         with self._lock:
             self._requests.clear()
 
-    def all(self, stand_in: StandIn | None = None) -> tuple[Seen, ...]:
+    def all(self, stand_in: StandIn | None = None) -> tuple[LoggedRequest, ...]:
         with self._lock:
-            return tuple(seen for seen in self._requests if stand_in in {None, seen.stand_in})
+            return tuple(request for request in self._requests if stand_in in {None, request.stand_in})
 
 
-def without_secrets(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def redact_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     plain = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
     return {name: "***" if name in SECRET_HEADERS else value for name, value in plain.items()}
 
 
-def parsed(raw: bytes) -> Any:
+def parse_body(raw: bytes) -> Any:
     if not raw:
         return None
     try:

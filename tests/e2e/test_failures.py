@@ -1,4 +1,4 @@
-"""What users see when GitHub or Claude is the trouble: nothing invented, nothing twice, nothing lost."""
+"""Failures of GitHub and Claude: nothing is invented, duplicated or lost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.objects import Thread
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.world import Thread
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service, Waiting
 
@@ -27,7 +27,7 @@ def service(make_service: MakeService) -> Service:
 
 def deliver_bug(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
-    sandbox.state.plant(payload.event, payload.payload)
+    sandbox.state.seed(payload.event, payload.payload)
     assert service.deliver(payload.event, payload.body, guid=GUID).status == 202
 
 
@@ -45,13 +45,13 @@ def row(service: Service) -> DeliveryRow:
 
 
 def failed_once(service: Service) -> DeliveryRow:
-    """The delivery as soon as it has failed at least once, or ended."""
+    """Wait until the delivery has failed once or is finished."""
     waiting = Waiting(60)
     while waiting.more():
         found = row(service)
         if found.failures or found.state not in ("queued", "running"):
             return found
-    raise AssertionError("it neither failed nor ended")
+    raise AssertionError("the delivery neither failed nor finished")
 
 
 def label_events(thread: Thread) -> list[str]:
@@ -84,9 +84,7 @@ def github(effect: str, **more: Any) -> Fault:
     ],
     ids=lambda fault: f"{fault.stand_in} {fault.effect} {fault.status if fault.effect == 'status' else ''}".strip(),
 )
-def test_a_passing_trouble_ends_well_and_nothing_is_done_twice(
-    service: Service, sandbox: Sandbox, fault: Fault
-) -> None:
+def test_a_temporary_failure_is_retried_without_duplicates(service: Service, sandbox: Sandbox, fault: Fault) -> None:
     sandbox.faults.add(fault)
     deliver_bug(service, sandbox)
     service.until_idle()
@@ -97,7 +95,7 @@ def test_a_passing_trouble_ends_well_and_nothing_is_done_twice(
 
 @pytest.mark.parametrize("path", ["/comments$", "/issues/11/labels$", "/labels$"])
 @pytest.mark.parametrize("effect", ["drop_after", "garbage"])
-def test_a_write_whose_answer_is_lost_is_not_done_twice(
+def test_a_write_with_a_lost_response_is_not_repeated(
     service: Service, sandbox: Sandbox, effect: str, path: str
 ) -> None:
     sandbox.faults.add(github(effect, method="POST", path=path))
@@ -119,7 +117,7 @@ def test_a_write_whose_answer_is_lost_is_not_done_twice(
     ],
     ids=["refused", "truncated", "wrong schema"],
 )
-def test_a_reply_that_cannot_be_used_posts_nothing_and_says_why(
+def test_an_unusable_reply_posts_nothing_and_is_a_dead_letter_with_reason(
     service: Service, sandbox: Sandbox, fault: Fault, reason: str
 ) -> None:
     sandbox.faults.add(fault)
@@ -150,7 +148,7 @@ def test_a_reply_that_cannot_be_used_posts_nothing_and_says_why(
     ],
     ids=["not found", "gone", "no permission"],
 )
-def test_a_no_of_github_is_final_and_names_its_reason(
+def test_a_permanent_error_of_github_is_a_dead_letter_with_reason(
     service: Service, sandbox: Sandbox, fault: Fault, reason: str
 ) -> None:
     sandbox.faults.add(fault)
@@ -161,9 +159,7 @@ def test_a_no_of_github_is_final_and_names_its_reason(
     assert bug(sandbox).comments == ()
 
 
-def test_posting_that_fails_keeps_the_analysis_and_is_retried_without_asking_again(
-    service: Service, sandbox: Sandbox
-) -> None:
+def test_failed_posting_is_retried_without_another_call_to_claude(service: Service, sandbox: Sandbox) -> None:
     sandbox.faults.add(github("status", method="POST", path="/comments$", status=422, times=None))
     deliver_bug(service, sandbox)
     service.until_idle()
@@ -176,10 +172,10 @@ def test_posting_that_fails_keeps_the_analysis_and_is_retried_without_asking_aga
     service.until_idle()
     assert row(service).state == "done"
     assert len(bug(sandbox).comments) == 1
-    assert sum(request.writes for request in sandbox.seen.all("claude")) == 1
+    assert sum(request.writes for request in sandbox.requests.all("claude")) == 1
 
 
-def test_while_claude_is_down_deliveries_wait_and_health_says_what_to_do(service: Service, sandbox: Sandbox) -> None:
+def test_deliveries_wait_while_claude_is_down_and_health_has_a_remedy(service: Service, sandbox: Sandbox) -> None:
     sandbox.faults.add(claude("status", status=401, times=None))
     deliver_bug(service, sandbox)
     waits = failed_once(service)
@@ -194,10 +190,10 @@ def test_while_claude_is_down_deliveries_wait_and_health_says_what_to_do(service
     assert len(bug(sandbox).comments) == 1
 
 
-def test_a_locked_issue_is_left_alone(service: Service, sandbox: Sandbox) -> None:
+def test_a_locked_issue_gets_no_comment(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
     locked = {**payload.payload["issue"], "locked": True}  # type: ignore[dict-item]
-    sandbox.state.plant(payload.event, {**payload.payload, "issue": locked})
+    sandbox.state.seed(payload.event, {**payload.payload, "issue": locked})
     service.deliver(payload.event, payload.body, guid=GUID)
     service.until_idle()
     assert row(service).state == "dead"

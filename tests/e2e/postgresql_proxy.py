@@ -1,4 +1,4 @@
-"""A proxy between the service and PostgreSQL: it forwards, stops forwarding, refuses, or cuts behind a COMMIT."""
+"""A proxy between the service and PostgreSQL that can hang, refuse connections, or drop the response to a COMMIT."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ import threading
 from pathlib import Path
 
 _SSL_REQUEST = (80877103).to_bytes(4, "big")
-_SAID = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
-_STARTING = b"E" + (4 + len(_SAID)).to_bytes(4, "big") + _SAID  # PostgreSQL's answer to who connects too early
-_COMMIT = b"COMMIT\0"  # as in the protocol's message
+_STARTING_FIELDS = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+_STARTING = (
+    b"E" + (4 + len(_STARTING_FIELDS)).to_bytes(4, "big") + _STARTING_FIELDS
+)  # PostgreSQL's response to an early connection
+_COMMIT = b"COMMIT\0"  # as in a message of the protocol
 
 
 class Proxy:
-    """One thread that listens on a port of this machine and forwards to a Unix socket. Use it in a `with`."""
+    """A context manager with a thread that listens on a loopback port and forwards to a Unix socket."""
 
     def __init__(self, upstream: Path) -> None:
         self._upstream = upstream
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
-        self._others: dict[socket.socket, socket.socket] = {}  # each end of a connection by the other
-        self._cut: set[socket.socket] = set()  # ends of PostgreSQL whose next answer is not forwarded
+        self._others: dict[socket.socket, socket.socket] = {}  # maps each socket of a connection to the other
+        self._cut: set[socket.socket] = set()  # sockets of PostgreSQL whose next response is not forwarded
         self._selector = selectors.DefaultSelector()
         self._wake_up, self._woken = socket.socketpair()
         self._lock = threading.RLock()
         self._ended = False
         self.hangs = False
         self.is_starting = False
-        self.loses_the_commit_of = b""  # whoever sends these bytes gets no answer to the COMMIT that follows
+        self.drop_commit_response_after = b""  # a client that sends these bytes gets no response to its next COMMIT
         self._marked: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._run, name="proxy")
 
@@ -49,11 +51,11 @@ class Proxy:
         self._selector.close()
 
     def hang(self) -> None:
-        """Forward nothing any more, and close nothing: what is sent is taken, and never answered."""
+        """Stop forwarding and keep all connections open."""
         self.hangs = True
 
     def lose(self) -> None:
-        """What was connected while it hung never hears anything again, as behind a firewall that forgot it."""
+        """Forward new connections again; those open during `hang` stay silent, as after a loss of firewall state."""
         with self._lock:
             for end in list(self._others):
                 with contextlib.suppress(KeyError):
@@ -62,7 +64,7 @@ class Proxy:
         self._wake_up.send(b".")
 
     def refuse(self) -> None:
-        """Close all connections, and take no new one."""
+        """Close all connections and the listener."""
         with self._lock:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(self._listener)
@@ -98,7 +100,10 @@ class Proxy:
             self._forward(ready)
 
     def _connect(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # `refuse` closed the listener after `select` returned it
+            return
         if self.is_starting:
             with client:
                 client.sendall(b"N" if client.recv(100)[4:8] == _SSL_REQUEST else b"")
@@ -125,7 +130,7 @@ class Proxy:
             self._close(source)
             return
         sink = self._others[source]
-        if self.loses_the_commit_of and self.loses_the_commit_of in received:
+        if self.drop_commit_response_after and self.drop_commit_response_after in received:
             self._marked.add(source)
         if source in self._marked and _COMMIT in received:
             self._cut.add(sink)

@@ -1,0 +1,178 @@
+"""Requests to the stand-in GitHub: the endpoint's input and output, and the 4xx responses to invalid requests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hls_handler.sandbox import shapes
+from hls_handler.sandbox.objects import Repository
+from hls_handler.sandbox.state import State
+
+MAX_COMMENT_CHARACTERS = 65_536  # characters
+MAX_LABEL_CHARACTERS = 50
+MAX_DESCRIPTION_CHARACTERS = 100
+MAX_LABELS = 100  # on one issue or pull request
+DOCUMENTATION = "https://docs.github.com/rest"
+
+
+@dataclass(eq=False)
+class GitHubError(Exception):
+    """A response with a status of 300 or more. (Not frozen: Python sets attributes of an exception that it raises.)"""
+
+    status: int
+    message: str
+    errors: tuple[Mapping[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    documentation_url: str = DOCUMENTATION
+    url: str | None = None  # target of a redirect
+
+    def document(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"message": self.message}
+        if self.errors:
+            body["errors"] = list(self.errors)
+        if self.url is not None:
+            body["url"] = self.url
+        return {**body, "documentation_url": self.documentation_url, "status": str(self.status)}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to an endpoint."""
+
+    state: State
+    method: str
+    path: Mapping[str, str]  # path parameters
+    query: Mapping[str, str]
+    body: Any = None  # parsed JSON of a POST or PATCH
+    needs: str = ""  # X-Accepted-GitHub-Permissions of the route
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint returns."""
+
+    document: Any
+    status: int = 200
+    listed: bool = False  # the document is a list and is paginated
+    inside: str | None = None  # key of the list in the response, next to total_count
+    file: str | None = None  # redirect to this file instead of a document: "logs/owner/repo/7"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def repository_of(call: Call) -> Repository:
+    """Return the repository of the path. Raises `GitHubError` if it was moved or is not visible."""
+    full_name = f"{call.path['owner']}/{call.path['repo']}"
+    found = call.state.repository(full_name)
+    new_name = call.state.world.moved.get(full_name.lower())
+    if new_name is not None:
+        raise moved(call, f"{shapes.API}/repos/{new_name}")
+    if found is None or call.state.permission(full_name, call.state.me.login) == "none":
+        raise GitHubError(404, "Not Found")
+    return found
+
+
+def moved(call: Call, url: str) -> GitHubError:
+    """Return a redirect: 301 for reads, 307 for writes."""
+    if call.method == "GET":
+        return GitHubError(301, "Moved Permanently", headers={"Location": url}, url=url)
+    return GitHubError(307, "Temporary Redirect", headers={"Location": url}, url=url)
+
+
+def failed(resource: str, code: str, name: str, message: str | None = None) -> GitHubError:
+    """Return a 422 for a field."""
+    error = {"resource": resource, "code": code, "field": name} | ({"message": message} if message else {})
+    return GitHubError(422, "Validation Failed", (error,))
+
+
+def parse_body(raw: bytes, content_type: str) -> Any:
+    """Return the JSON body of a request."""
+    if content_type.partition(";")[0].strip().lower() not in {"application/json", "application/vnd.github+json"}:
+        raise GitHubError(415, "Unsupported Media Type: send application/json")
+    try:
+        body = json.loads(raw)
+        json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates
+    except (ValueError, RecursionError):
+        raise GitHubError(400, "Problems parsing JSON") from None
+    return body
+
+
+def comment_body(body: Any) -> str:
+    """Return the text of a comment."""
+    text = _only(body, {"body": str}, required=("body",))["body"]
+    if not text.strip():
+        raise failed("IssueComment", "missing_field", "body")
+    if len(text) > MAX_COMMENT_CHARACTERS:
+        limit = f"body is too long (maximum is {MAX_COMMENT_CHARACTERS} characters)"
+        raise failed("IssueComment", "unprocessable", "data", limit)
+    return str(text)
+
+
+def label_names(body: Any) -> tuple[str, ...]:
+    """Return the names of labels to add: the body is `{"labels": [...]}` or the bare list."""
+    given = body if isinstance(body, list) else _only(body, {"labels": list}, required=("labels",))["labels"]
+    if not given:
+        raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')
+    names: list[str] = []
+    for entry in given:
+        name = entry.get("name") if isinstance(entry, Mapping) else entry
+        if not isinstance(name, str):
+            raise GitHubError(422, f"Invalid request.\n\nFor 'items', {json.dumps(name)} is not a string.")
+        _check_name(name)
+        names.append(name)
+    return tuple(names)
+
+
+def check_label_count(names: Sequence[str]) -> None:
+    """Raise `GitHubError` if an issue would have too many labels."""
+    if len({name.lower() for name in names}) > MAX_LABELS:
+        raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
+
+
+def new_label(body: Any) -> tuple[str, str, str | None]:
+    """Return name, colour and description of a label to create."""
+    given = _only(body, {"name": str, "color": str, "description": (str, type(None))}, required=("name",))
+    name, color, description = given["name"], given.get("color", "ededed"), given.get("description")
+    _check_name(name)
+    if not re.fullmatch(r"[0-9a-fA-F]{6}", color):
+        raise failed("Label", "invalid", "color")
+    if description is not None and len(description) > MAX_DESCRIPTION_CHARACTERS:
+        limit = f"description is too long (maximum is {MAX_DESCRIPTION_CHARACTERS} characters)"
+        raise failed("Label", "custom", "description", limit)
+    return name, color, description
+
+
+def page_of(query: Mapping[str, str]) -> tuple[int, int]:
+    """Return `page` and `per_page`, which is at most 100, and 30 if it is missing or invalid."""
+    return _number(query.get("page"), 1), min(_number(query.get("per_page"), 30), 100)
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else default
+
+
+def _check_name(name: str) -> None:
+    if not name.strip():
+        raise failed("Label", "missing_field", "name")
+    if len(name) > MAX_LABEL_CHARACTERS:
+        raise failed("Label", "custom", "name", f"name is too long (maximum is {MAX_LABEL_CHARACTERS} characters)")
+
+
+def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
+    """Return an object with only these keys. GitHub ignores unknown keys; here they are an error, to find defects."""
+    if not isinstance(body, dict):
+        raise GitHubError(400, "Body should be a JSON object")
+    for name in required:
+        if name not in body:
+            raise GitHubError(422, f'Invalid request.\n\n"{name}" wasn\'t supplied.')
+    for name, value in body.items():
+        if name not in kinds:
+            raise GitHubError(422, f'Invalid request.\n\n"{name}" is not a permitted key.')
+        if not isinstance(value, kinds[name]):
+            raise GitHubError(
+                422, f"Invalid request.\n\nFor 'properties/{name}', {json.dumps(value)[:80]} is of a wrong type."
+            )
+    return body

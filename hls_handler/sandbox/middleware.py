@@ -1,0 +1,155 @@
+"""ASGI middleware of a stand-in: logs each request and injects faults."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hls_handler.sandbox.faults import REPLY_FAULTS, Effect, Fault, Faults, StandIn, distort
+from hls_handler.sandbox.request_log import LoggedRequest, RequestLog, parse_body, redact_headers
+
+DROP = "hls.sandbox.drop"
+"""Scope key of a function that closes the connection at once; set by the server."""
+
+INVALID_JSON = b'{"id": 1, "body": "this response is not comple'
+
+
+@dataclass(slots=True)
+class BufferedResponse:
+    """A response of the app, collected before it is sent."""
+
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+
+class FaultMiddleware:
+    """`errors` returns the stand-in's error document for a status. `closing` ends hanging requests."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        stand_in: StandIn,
+        *,
+        prefix: str,
+        faults: Faults,
+        requests: RequestLog,
+        clock: Callable[[], datetime],
+        closing: asyncio.Event,
+        errors: Callable[[int], Mapping[str, Any]],
+    ) -> None:
+        self._app, self._stand_in, self._prefix = app, stand_in, prefix
+        self._faults, self._requests, self._clock = faults, requests, clock
+        self._closing, self._errors = closing, errors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        at = self._clock()
+        path = bytes(scope["raw_path"]).decode("latin-1").removeprefix(self._prefix) or "/"
+        raw = await _read_body(receive)
+        if raw is None:
+            return
+        fault = self._faults.take(self._stand_in, scope["method"], path)
+        response = await self._respond(scope, raw, fault)
+        self._requests.add(
+            LoggedRequest(
+                at=at,
+                stand_in=self._stand_in,
+                method=scope["method"],
+                path=path,
+                query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+                headers=redact_headers(scope["headers"]),
+                body=parse_body(raw),
+                status=response.status if response is not None else None,
+                fault=fault.effect if fault is not None else None,
+                took_s=(self._clock() - at).total_seconds(),
+            )
+        )
+        if response is None:
+            await self._close_without_response(
+                scope, receive, hang=fault is not None and fault.effect in {"hang", "hang_after"}
+            )
+            return
+        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _respond(self, scope: Scope, raw: bytes, fault: Fault | None) -> BufferedResponse | None:
+        """Return None if the fault is that there is no response."""
+        effect: Effect | None = fault.effect if fault is not None else None
+        if fault is not None and effect == "status":
+            return self._error_response(fault)
+        if effect in {"drop", "hang"}:
+            return None
+        if fault is not None and effect == "slow":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), fault.seconds)
+        response = await self._call_app(scope, raw)
+        if effect in {"drop_after", "hang_after"}:
+            return None
+        if effect == "garbage":
+            return _with_body(BufferedResponse(200, response.headers), INVALID_JSON)
+        if effect in REPLY_FAULTS and response.status == 200:
+            return _with_body(response, json.dumps(distort(effect, json.loads(response.body))).encode())
+        return response
+
+    async def _call_app(self, scope: Scope, raw: bytes) -> BufferedResponse:
+        response = BufferedResponse()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                response.status, response.headers = message["status"], list(message.get("headers", []))
+            else:
+                response.body += message.get("body", b"")
+
+        await self._app(scope, receive, send)
+        return response
+
+    def _error_response(self, fault: Fault) -> BufferedResponse:
+        body = fault.body or json.dumps(self._errors(fault.status))
+        headers = {"content-type": "application/json", **{name.lower(): value for name, value in fault.headers.items()}}
+        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        return _with_body(BufferedResponse(fault.status, encoded), body.encode())
+
+    async def _close_without_response(self, scope: Scope, receive: Receive, *, hang: bool) -> None:
+        """Close the connection; with `hang`, only after the client disconnects or the sandbox stops."""
+        disconnected = asyncio.ensure_future(_until_disconnected(receive))
+        if hang:
+            closing = asyncio.ensure_future(self._closing.wait())
+            await asyncio.wait({disconnected, closing}, return_when=asyncio.FIRST_COMPLETED)
+            closing.cancel()
+        scope[DROP]()
+        await disconnected
+
+
+def _with_body(response: BufferedResponse, body: bytes) -> BufferedResponse:
+    headers = [(name, value) for name, value in response.headers if name.lower() != b"content-length"]
+    return BufferedResponse(response.status, [*headers, (b"content-length", str(len(body)).encode())], body)
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the request body; None if the client disconnected before it was complete."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _until_disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,294 @@
+"""Objects of the stand-in GitHub as frozen values, and the values of payloads that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from hls_handler.sandbox.effects import Effects
+
+Document = dict[str, Any]  # a REST object as GitHub sends it, with addresses under api.github.com
+
+Permission = Literal["admin", "write", "read", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    login: str
+    id: int
+    type: str  # "User", "Bot", "Organization"
+
+
+GHOST = Account("ghost", 10137, "User")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    id: int
+    name: str
+    color: str  # six hex digits
+    description: str | None = None
+
+
+DEFAULT_LABELS: Mapping[str, Label] = {
+    name: Label(id=2_000_000_001 + index, name=name, color=color, description=description)
+    for index, (name, color, description) in enumerate(
+        (
+            ("bug", "d73a4a", "Something isn't working"),
+            ("documentation", "0075ca", "Improvements or additions to documentation"),
+            ("duplicate", "cfd3d7", "This issue or pull request already exists"),
+            ("enhancement", "a2eeef", "New feature or request"),
+            ("good first issue", "7057ff", "Good for newcomers"),
+            ("help wanted", "008672", "Extra attention is needed"),
+            ("invalid", "e4e669", "This doesn't seem right"),
+            ("question", "d876e3", "Further information is requested"),
+            ("wontfix", "ffffff", "This will not be worked on"),
+        )
+    )
+}
+"""Labels that GitHub creates in every new repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    document: Document
+    labels: Mapping[str, Label] = field(default_factory=lambda: dict(DEFAULT_LABELS))  # by lower-case name
+
+    @property
+    def full_name(self) -> str:
+        return str(self.document["full_name"])
+
+    @property
+    def default_branch(self) -> str:
+        return str(self.document.get("default_branch") or "main")
+
+    @property
+    def archived(self) -> bool:
+        return bool(self.document.get("archived"))
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An earlier version of a comment."""
+
+    at: datetime  # time of the edit, aware UTC
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    id: int
+    author: Account
+    body: str
+    created_at: datetime
+    updated_at: datetime
+    edits: tuple[Edit, ...] = ()  # earlier versions, oldest first
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review of a pull request."""
+
+    id: int
+    author: Account
+    state: str  # "approved", "changes_requested", "commented", "dismissed", in lower case as in webhooks
+    body: str
+    commit_id: str  # the commit that was reviewed
+    submitted_at: datetime
+    comments: tuple[Document, ...] = ()  # review comments as REST objects, oldest first
+
+
+Happening = Literal[
+    "labeled",
+    "unlabeled",
+    "renamed",
+    "pushed",
+    "closed",
+    "reopened",
+    "locked",
+    "unlocked",
+    "uncommented",
+    "reviewed",
+    "review_dismissed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadEvent:
+    """An entry of the timeline of an issue or pull request."""
+
+    id: int
+    at: datetime
+    actor: Account
+    happening: Happening
+    detail: str  # label name, old title, new head commit, or the id of the deleted comment or of the review
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """An issue or a pull request with its comments."""
+
+    repository: str  # "owner/repo" in GitHub's spelling
+    number: int
+    kind: Literal["issue", "pull"]
+    author: Account
+    document: Document  # without labels and comments
+    labels: tuple[str, ...] = ()
+    comments: tuple[Comment, ...] = ()
+    events: tuple[ThreadEvent, ...] = ()
+    files: tuple[Document, ...] = ()
+    reviews: tuple[Review, ...] = ()  # of a pull request, in the order of their events
+    gone: Literal["deleted", "transferred"] | None = None
+    moved_to: str | None = None  # API URL of the new issue after a transfer
+
+    @property
+    def title(self) -> str:
+        return str(self.document.get("title") or "")
+
+    @property
+    def body(self) -> str:
+        return str(self.document.get("body") or "")
+
+    @property
+    def state(self) -> str:
+        return str(self.document.get("state") or "open")
+
+    @property
+    def locked(self) -> bool:
+        return bool(self.document.get("locked"))
+
+    @property
+    def head_sha(self) -> str:
+        return str((self.document.get("head") or {}).get("sha") or "")
+
+    def is_open_from(self, head: str) -> bool:
+        """Return whether this is an open pull request from the branch `head`, for example "octocat:fix/checkout"."""
+        label = (self.document.get("head") or {}).get("label")
+        return self.kind == "pull" and not self.gone and self.state == "open" and label == head
+
+    def review(self, review_id: int) -> Review | None:
+        return next((review for review in self.reviews if review.id == review_id), None)
+
+    @property
+    def key(self) -> str:
+        """ "owner/repo#7" """
+        return f"{self.repository}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job of one attempt of a workflow run."""
+
+    document: Document  # as in REST, without URLs
+    log: str | None  # None if it expired or was never written
+
+    @property
+    def id(self) -> int:
+        return int(self.document["id"])
+
+    @property
+    def name(self) -> str:
+        return str(self.document["name"])
+
+    @property
+    def conclusion(self) -> str | None:
+        return _optional_text(self.document.get("conclusion"))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a workflow run, with the run's REST object of that attempt."""
+
+    number: int  # from 1
+    document: Document
+    jobs: tuple[Job, ...] = ()
+
+    @property
+    def conclusion(self) -> str | None:
+        return _optional_text(self.document.get("conclusion"))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A workflow run."""
+
+    repository: str  # "owner/repo" in GitHub's spelling
+    id: int
+    attempts: tuple[Attempt, ...]  # in order, at least one
+
+    @property
+    def last(self) -> Attempt:
+        return self.attempts[-1]
+
+    @property
+    def key(self) -> str:
+        return f"{self.repository}/runs/{self.id}"
+
+    def attempt(self, number: int) -> Attempt | None:
+        return next((attempt for attempt in self.attempts if attempt.number == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    repository: str
+    id: int
+    document: Document
+
+    @property
+    def tag(self) -> str:
+        return str(self.document["tag_name"])
+
+    @property
+    def key(self) -> str:
+        return f"{self.repository}/releases/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The difference between two commits of a linear history."""
+
+    base: Document
+    merge_base: Document
+    commits: tuple[Document, ...]  # in head and not in base, oldest first
+    behind: int  # number of commits in base and not in head
+
+
+@dataclass(frozen=True, slots=True)
+class CommentEffects:
+    """Effects that one version of a comment written through the API would have had on GitHub."""
+
+    thread: str  # "owner/repo#7"
+    comment: int
+    at: datetime
+    effects: Effects
+
+
+def read_account(shown: object) -> Account:
+    """Return the account that a payload shows; GitHub's ghost account if it is missing or null."""
+    if not isinstance(shown, Mapping) or not isinstance(shown.get("login"), str):
+        return GHOST
+    return Account(login=shown["login"], id=read_count(shown.get("id")), type=str(shown.get("type") or "User"))
+
+
+def read_count(value: object) -> int:
+    """Return a number of a payload; 0 if it is no natural number."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def read_time(value: object, default: datetime) -> datetime:
+    """Return a time of a payload in UTC, or `default` if it is no time."""
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC)
+    except ValueError:
+        return default
+
+
+def read_text(value: object) -> str:
+    """Return a text of a payload; "" for null."""
+    return str(value or "")
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,142 @@
+"""Seed pull requests: reviews with their comments from payloads, and generated changed files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Document, Review, Thread, read_account, read_text, read_time
+from hls_handler.sandbox.world import World
+
+TEXT_KEYS = frozenset({"path", "diff_hunk", "body"})
+MAX_FILES = 3000  # the API lists no more: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files
+MAX_PATCH_LINES = 3000  # of one file; GitHub omits the patch of a larger change
+
+PATHS = ("README.md", "src/app.py", "src/store.py", "web/page.js", "docs/setup.md", "tests/test_app.py")
+
+POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": str}
+"""Types of the keys that give the position of a review comment. All are optional, as at GitHub."""
+
+
+def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
+    """Store the review of a `pull_request_review` event, or store or delete the comment of a `..._comment` event.
+
+    `key` is the key of the pull request ("owner/repo#7"). A comment of an unknown review creates the review. Events
+    without a review, and comments without one, change nothing.
+    """
+    thread = world.threads[key.lower()]
+    if event == "pull_request_review":
+        shown = payload.get("review")
+        if isinstance(shown, Mapping) and isinstance(shown.get("id"), int):
+            return _with_review(world, thread, shown, payload, now)
+    if event == "pull_request_review_comment":
+        shown = payload.get("comment")
+        if isinstance(shown, Mapping) and isinstance(shown.get("id"), int):
+            return _with_line_comment(world, thread, shown, payload.get("action") == "deleted", now)
+    return world
+
+
+def _with_review(
+    world: World, thread: Thread, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
+) -> World:
+    """Store a review; a recorded one is stored with its comments, which GitHub sends as separate events."""
+    known = thread.review(shown["id"])
+    review = Review(
+        id=shown["id"],
+        author=read_account(shown.get("user")),
+        state=read_text(shown.get("state")).lower() or "commented",
+        body=read_text(shown.get("body")),
+        commit_id=read_text(shown.get("commit_id")) or thread.head_sha,
+        submitted_at=read_time(shown.get("submitted_at"), known.submitted_at if known else now),
+        comments=known.comments if known else tuple(map(_valid_comment, recorded.review_comments_of(shown["id"]))),
+    )
+    world = _store(world, thread, review, now)
+    if known is not None and known.state != review.state == "dismissed":
+        actor = read_account(payload.get("sender"))
+        return world.with_event(world.threads[thread.key.lower()], now, actor, "review_dismissed", str(review.id))
+    return world
+
+
+def _with_line_comment(world: World, thread: Thread, shown: Mapping[str, Any], deleted: bool, now: datetime) -> World:
+    review_id = shown.get("pull_request_review_id")
+    review = thread.review(review_id) if isinstance(review_id, int) else None
+    if not isinstance(review_id, int) or (deleted and review is None):
+        return world
+    if review is None:
+        at = read_time(shown.get("created_at"), now)
+        commit_id = read_text(shown.get("original_commit_id") or shown.get("commit_id")) or thread.head_sha
+        review = Review(review_id, read_account(shown.get("user")), "commented", "", commit_id, at)
+    comments = {comment["id"]: comment for comment in review.comments}
+    if deleted:
+        comments.pop(shown["id"], None)
+    else:
+        comments[shown["id"]] = _valid_comment({**comments.get(shown["id"], {}), **shown})
+    return _store(world, thread, replace(review, comments=tuple(comments.values())), now)
+
+
+def _store(world: World, thread: Thread, review: Review, now: datetime) -> World:
+    """Add or replace the review; a new one is also an event of the timeline."""
+    world = world.with_account(review.author)
+    if thread.review(review.id) is None:
+        added = replace(thread, reviews=(*thread.reviews, review))
+        return world.with_event(added, now, review.author, "reviewed", str(review.id))
+    reviews = tuple(review if known.id == review.id else known for known in thread.reviews)
+    return world.with_thread(replace(thread, reviews=reviews))
+
+
+def _valid_comment(shown: Mapping[str, Any]) -> Document:
+    """Return the comment with strings as texts and without positions of a wrong type."""
+    valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
+    return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
+
+
+def generate_files(
+    repository: str, head_sha: str, *, changed_files: int, additions: int, deletions: int
+) -> tuple[Document, ...]:
+    """Return changed files in REST shape with these totals. The first file gets the remainder of each division."""
+    count = min(max(changed_files, 0), MAX_FILES)
+    return tuple(
+        _file(
+            repository,
+            head_sha,
+            PATHS[index] if index < len(PATHS) else f"src/part_{index:04d}.py",
+            added=_share(additions, count, index),
+            removed=_share(deletions, count, index),
+        )
+        for index in range(count)
+    )
+
+
+def _share(total: int, count: int, index: int) -> int:
+    return total // count + (total % count if index == 0 else 0)
+
+
+def _file(repository: str, head_sha: str, path: str, *, added: int, removed: int) -> Document:
+    quoted = path.replace("/", "%2F")
+    document: Document = {
+        "sha": hashlib.sha1(f"{head_sha} {path}".encode()).hexdigest(),
+        "filename": path,
+        "status": "modified",
+        "additions": added,
+        "deletions": removed,
+        "changes": added + removed,
+        "blob_url": f"https://github.com/{repository}/blob/{head_sha}/{quoted}",
+        "raw_url": f"https://github.com/{repository}/raw/{head_sha}/{quoted}",
+        "contents_url": f"https://api.github.com/repos/{repository}/contents/{quoted}?ref={head_sha}",
+    }
+    if 0 < added + removed <= MAX_PATCH_LINES:
+        document["patch"] = _patch(path, added, removed)
+    return document
+
+
+def _patch(path: str, added: int, removed: int) -> str:
+    """Return one hunk: a line of context, the removed lines, the added lines, a line of context."""
+    name = path.rpartition("/")[2]
+    lines = [f"@@ -1,{removed + 2} +1,{added + 2} @@", f" {name} begins here"]
+    lines += [f"-line {n} of {name}, as it was" for n in range(1, removed + 1)]
+    lines += [f"+line {n} of {name}, as it is now" for n in range(1, added + 1)]
+    return "\n".join([*lines, f" {name} goes on"])

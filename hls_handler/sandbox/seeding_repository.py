@@ -1,0 +1,208 @@
+"""Seed workflow runs (attempts, jobs, steps, logs), releases, commits and tags from webhook payloads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Attempt, Document, Job, Release, Run, read_count, read_text, read_time
+from hls_handler.sandbox.world import World
+
+NO_COMMIT = "0" * 40  # `after` of a push that deletes its ref
+MAX_ATTEMPTS = 50  # of one run; earlier attempts are generated
+
+STEPS = ("Set up job", "Run actions/checkout@v6", "Run make test", "Complete job")
+MAIN_STEP = 2  # index in `STEPS`; this step determines the conclusion
+
+WITHOUT_JOBS = frozenset({"startup_failure", "action_required", "stale"})
+FAILED = frozenset({"failure", "timed_out"})
+
+
+def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
+    """Store the run of a `workflow_run` event; other events change nothing.
+
+    The jobs of an attempt are recorded or generated from its conclusion. Unknown earlier attempts are generated as
+    failures: otherwise there would be no later attempt.
+    """
+    shown = payload.get("workflow_run")
+    if event != "workflow_run" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
+        return world
+    number = min(max(read_count(shown.get("run_attempt")), 1), MAX_ATTEMPTS)
+    known = world.run(full_name, shown["id"])
+    attempts = {attempt.number: attempt for attempt in (known.attempts if known else ())}
+    for earlier in range(1, number):
+        if earlier not in attempts:
+            failed = {**shown, "run_attempt": earlier, "status": "completed", "conclusion": "failure"}
+            attempts[earlier] = _attempt(failed, earlier, None, now)
+    attempts[number] = _attempt(dict(shown), number, attempts.get(number), now)
+    run = Run(full_name, shown["id"], tuple(attempts[each] for each in sorted(attempts)))
+    return world.with_run(run)
+
+
+def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime) -> Attempt:
+    """Return the attempt; one with the same conclusion keeps its jobs, because a test may have set the logs."""
+    conclusion = shown.get("conclusion")
+    if before is not None and before.conclusion == conclusion:
+        return replace(before, document=shown)
+    jobs = recorded.jobs_of(shown["id"], number)
+    if jobs is not None:
+        return Attempt(number, shown, tuple(Job(dict(job), recorded.log_of(int(str(job["id"])))) for job in jobs))
+    return Attempt(number, shown, generate_jobs(shown, number, now))
+
+
+def with_conclusion(attempt: Attempt, conclusion: str, now: datetime) -> Attempt:
+    """Return the attempt with another conclusion and generated jobs that fit it."""
+    document = {**attempt.document, "status": "completed", "conclusion": conclusion}
+    return Attempt(attempt.number, document, generate_jobs(document, attempt.number, now))
+
+
+def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
+    """Return one job with the conclusion of the run, with steps and a log; none for conclusions without jobs."""
+    conclusion = run.get("conclusion")
+    if conclusion in WITHOUT_JOBS:
+        return ()
+    started = read_time(run.get("run_started_at"), now)
+    steps = tuple(_steps(conclusion, started))
+    job: Document = {
+        "id": int(run["id"]) * 100 + number,
+        "run_id": run["id"],
+        "run_attempt": number,
+        "head_sha": run.get("head_sha"),
+        "head_branch": run.get("head_branch"),
+        "workflow_name": read_text(run.get("name")),
+        "name": "test",
+        "status": "completed" if conclusion else "in_progress",
+        "conclusion": conclusion,
+        "created_at": _stamp(started),
+        "started_at": _stamp(started),
+        "completed_at": steps[-1]["completed_at"] if conclusion else None,
+        "steps": [] if conclusion == "skipped" else list(steps),
+    }
+    has_log = conclusion in {"success", "cancelled", "neutral", *FAILED}
+    return (Job(job, "\n".join(_log(run, steps)) + "\n" if has_log else None),)
+
+
+def _steps(conclusion: str | None, started: datetime) -> Iterator[Document]:
+    """Yield steps of ten seconds each. The main step has the conclusion of the job."""
+    for index, name in enumerate(STEPS):
+        step_conclusion = conclusion if index == MAIN_STEP else "success"
+        running = conclusion is None and index >= MAIN_STEP
+        yield {
+            "number": index + 1,
+            "name": name,
+            "status": "in_progress" if running else "completed",
+            "conclusion": None if running else step_conclusion,
+            "started_at": _stamp(started + timedelta(seconds=10 * index)),
+            "completed_at": None if running else _stamp(started + timedelta(seconds=10 * index + 10)),
+        }
+
+
+def _log(run: Document, steps: tuple[Document, ...]) -> Iterator[str]:
+    for step in steps:
+        at = datetime.fromisoformat(step["started_at"])
+        for number, text in enumerate(_output(run, step)):
+            yield f"{(at + timedelta(milliseconds=number)).strftime('%Y-%m-%dT%H:%M:%S.%f')}0Z {text}"
+
+
+def _output(run: Document, step: Document) -> tuple[str, ...]:
+    """Return the log lines of a step with GitHub's commands such as `##[group]`."""
+    name, conclusion = step["name"], step["conclusion"]
+    if name == STEPS[0]:
+        return ("Current runner version: '2.332.0'", "##[group]Operating System", "Ubuntu 24.04", "##[endgroup]")
+    if name != STEPS[MAIN_STEP]:
+        return (f"##[group]{name}", f"HEAD is now at {read_text(run.get('head_sha'))[:7]}", "##[endgroup]")
+    started = ("##[group]Run make test", "make test", "##[endgroup]")
+    if conclusion == "failure":
+        lines = ("FAILED tests/test_app.py::test_the_page_is_shown - assert 500 == 200", "make: *** [test] Error 1")
+        return (*started, *lines, "##[error]Process completed with exit code 2.")
+    if conclusion == "timed_out":
+        return (*started, "##[error]The action 'Run make test' has timed out after 360 minutes.")
+    if conclusion == "cancelled":
+        return (*started, "##[error]The operation was canceled.")
+    return (*started, "12 passed in 1.04s")
+
+
+def _stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
+    """Store or delete the release of a `release` event; other events change nothing.
+
+    A recorded release is stored with the earlier releases and the commits between them. The tag of any other release
+    points to the newest commit, which is generated if there is none.
+    """
+    shown = payload.get("release")
+    if event != "release" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
+        return world
+    release = Release(full_name, shown["id"], {**shown, "tag_name": read_text(shown.get("tag_name"))})
+    if payload.get("action") == "deleted":
+        return world.without_release(release)
+    for earlier in recorded.releases_before(release.id):
+        world = world.with_release(Release(full_name, int(str(earlier["id"])), dict(earlier)))
+    world = _with_history(world, full_name, recorded.history_of(release.id))
+    if not release.tag or world.commit_at(full_name, release.tag):
+        return world.with_release(release)
+    if not world.history.get(full_name.lower()):
+        world = world.with_commits(full_name, [_generate_commit(release, now)])
+    newest = world.history[full_name.lower()][-1]["sha"]
+    return world.with_ref(full_name, release.tag, str(newest)).with_release(release)
+
+
+def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, object], ...]) -> World:
+    """Store recorded commits, and the tags in their key `tags`, which is not part of GitHub's object."""
+    for commit in commits:
+        document = {key: value for key, value in commit.items() if key != "tags"}
+        world = world.with_commits(full_name, [document])
+        names: Any = commit.get("tags", ())
+        for tag in names:
+            world = world.with_ref(full_name, tag, str(document["sha"]))
+    return world
+
+
+def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
+    """Append the commits of a `push` event to the history, and move its branch or tag to the last one."""
+    ref, after = read_text(payload.get("ref")), read_text(payload.get("after"))
+    if event != "push" or not ref or len(after) != 40:
+        return world
+    name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    shown = payload.get("commits")
+    commits = [one for one in (shown if isinstance(shown, list) else ()) if isinstance(one, Mapping) and one.get("id")]
+    world = world.with_commits(full_name, [_pushed(commit, now) for commit in commits])
+    return world if after == NO_COMMIT else world.with_ref(full_name, name, after)
+
+
+def _pushed(shown: Mapping[str, Any], now: datetime) -> Document:
+    """Convert a commit from the webhook shape to the REST shape. An author with a username has an account."""
+    who = shown.get("author")
+    author: Mapping[str, Any] = who if isinstance(who, Mapping) else {}
+    login = author.get("username")
+    return commit(
+        str(shown["id"]),
+        read_text(shown.get("message")),
+        name=read_text(author.get("name")),
+        email=read_text(author.get("email")),
+        login=login if isinstance(login, str) else None,
+        at=read_time(shown.get("timestamp"), now),
+    )
+
+
+def _generate_commit(release: Release, now: datetime) -> Document:
+    sha = hashlib.sha1(f"{release.key} {release.tag}".encode()).hexdigest()
+    return commit(sha, f"Release {release.tag}", name="ghost", email="", login=None, at=now)
+
+
+def commit(sha: str, message: str, *, name: str, email: str, login: str | None, at: datetime) -> Document:
+    """Return an entry of `GET compare/{base}...{head}` without URLs. `login` is None if there is no account."""
+    by = {"name": name, "email": email, "date": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    account = {"login": login} if login else None
+    return {
+        "sha": sha,
+        "commit": {"message": message, "author": by, "committer": by},
+        "author": account,
+        "committer": account,
+    }
