@@ -40,7 +40,7 @@ MAX_COMMENT_CHARS = 65_536
 
 TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536 characters at most.*"
 
-MAX_KEPT_FOOTER_CHARS = 4_000
+MAX_FOOTER_CHARS = 4_000
 """A last paragraph of at most this many characters is kept as the footer."""
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
@@ -56,7 +56,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
     if len(body) <= max_chars:
         return body
     _, _, footer = body.rpartition("\n\n")
-    if len(footer) > MAX_KEPT_FOOTER_CHARS:
+    if len(footer) > MAX_FOOTER_CHARS:
         footer = ""
     tail = f"\n\n{note}\n\n{footer}"
     available = max_chars - len(tail)

@@ -23,7 +23,7 @@ from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunR
 from hls_handler.queue.changes import DeliveryWriter, field_of, of_conversation
 
 DAY_MS = 24 * HOUR_MS
-KEPT_DAYS = 30
+RETENTION_DAYS = 30
 MAX_FAILURES = MAX_RESULTS = 500
 MAX_CORRECTIONS_PER_ISSUE = 20
 """An issue with more corrections than this may hide those of another."""
@@ -60,7 +60,7 @@ class StoredHistory:
             .where(
                 _f.repository_id == self._repository_id,
                 _f.workflow_id == workflow_id,
-                _f.recorded_at > self._database.now - min(days, KEPT_DAYS) * DAY_MS,
+                _f.recorded_at > self._database.now - min(days, RETENTION_DAYS) * DAY_MS,
             )
             .order_by(_f.recorded_at.desc(), _f.run_id.desc(), _f.attempt.desc(), _f.job, _f.step)
             .limit(MAX_FAILURES)
@@ -75,7 +75,7 @@ class StoredHistory:
             .where(
                 _r.repository_id == self._repository_id,
                 _r.workflow_id == workflow_id,
-                _r.recorded_at > self._database.now - KEPT_DAYS * DAY_MS,
+                _r.recorded_at > self._database.now - RETENTION_DAYS * DAY_MS,
             )
             .order_by(_r.run_number.desc(), _r.attempt.desc())
             .limit(MAX_RESULTS)
@@ -128,7 +128,7 @@ class Repositories:
             ):
                 columns = {"repository_id": lease.repository_id, "recorded_at": now}
                 of_repository = table.c.repository_id == lease.repository_id
-                is_old = table.c.recorded_at <= now - KEPT_DAYS * DAY_MS
+                is_old = table.c.recorded_at <= now - RETENTION_DAYS * DAY_MS
                 connection.execute(table.delete().where(of_repository, is_old))
                 self._database.insert_rows(connection, table, [columns | row for row in rows], if_new=True)
 

@@ -198,10 +198,10 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
 
 
 def test_quota_without_values_does_not_replace_the_stored_quota(meter: RateLimitMonitor) -> None:
-    heard = RateLimit(5000, 4999, NOON)
-    meter.observe(heard)
+    quota = RateLimit(5000, 4999, NOON)
+    meter.observe(quota)
     meter.observe(RateLimit(None, None, None))
-    assert meter.use == GithubUsage(2, heard)
+    assert meter.use == GithubUsage(2, quota)
 
 
 def test_reset_time_out_of_range_is_ignored(api: GithubApi, github: FakeGithub, meter: RateLimitMonitor) -> None:

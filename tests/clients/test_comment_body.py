@@ -97,7 +97,7 @@ def test_checked_item_stays_checked(older: str, newer: str, expected: str) -> No
         ("- [x] a\n- [x] a", "- [x] a\n- [ ] a", "- [x] a\n- [x] a"),
     ],
 )
-def test_number_of_checked_equal_items_is_kept(older: str, newer: str, expected: str) -> None:
+def test_number_of_checked_equal_items_stays(older: str, newer: str, expected: str) -> None:
     assert copy_checked_boxes(older, newer) == expected
 
 

@@ -127,11 +127,11 @@ def test_boxes_checked_by_a_person_stay_checked(api: GithubApi, github: FakeGith
     ours = "<!-- hls:section reviewer-1 {} -->\n{}\n\n"
     its = "<!-- hls:section ci-2 10e8cda04f9fd20e -->\n- [ ] squash\n- [ ] rebase\n\n"
     rest = f"{its}{END}\nFooter 1.\n{MARKER}"
-    ticked = ours.format("10e8cda04f9fd20e", "- [x] squash\n- [ ] rebase") + rest
-    github.comments[0]["body"] = ticked
+    checked = ours.format("10e8cda04f9fd20e", "- [x] squash\n- [ ] rebase") + rest
+    github.comments[0]["body"] = checked
     changes = memory.changes
     same = keep(api, memory, body="- [ ] squash\n- [ ] rebase")
-    assert (same.kind, same.detail, same.body) == ("unchanged", "our comment is up to date", ticked)
+    assert (same.kind, same.detail, same.body) == ("unchanged", "our comment is up to date", checked)
     assert github.events.count("edited") == 1
     assert memory.changes == changes
     keep(api, memory, body="- [ ] squash\n- [ ] sign off")

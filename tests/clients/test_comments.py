@@ -203,13 +203,13 @@ def test_checked_boxes_stay_checked_in_new_text(api: GithubApi, github: FakeGith
 def test_box_checked_by_a_person_causes_no_write(api: GithubApi, github: FakeGithub, memory_is_lost: bool) -> None:
     memory = FakeMemory()
     keep(api, memory, "- [ ] squash\n- [ ] squash")
-    ticked = f"- [ ] squash\n- [x] squash\n{MARK}"
-    github.comments[0]["body"] = ticked
+    checked = f"- [ ] squash\n- [x] squash\n{MARK}"
+    github.comments[0]["body"] = checked
     if memory_is_lost:
         memory.known.clear()
     for _ in range(2):
         outcome = keep(api, memory, "- [ ] squash\n- [ ] squash")
-        assert (outcome.kind, outcome.detail, outcome.body) == ("unchanged", "our comment is up to date", ticked)
+        assert (outcome.kind, outcome.detail, outcome.body) == ("unchanged", "our comment is up to date", checked)
     github.comments[0]["body"] = f"- [x] squash, says a person\n{MARK}"
     assert keep(api, memory, "- [ ] squash\n- [ ] squash").detail.startswith("a person edited our comment")
     assert github.events == ["commented"]

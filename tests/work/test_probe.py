@@ -1,4 +1,4 @@
-"""The background probe: what each kind of trouble says in /health."""
+"""The background probe: which problem /health shows for each error of a check."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hls_handler.work.health import ComponentHealth, Health
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-def fine() -> None:
+def pass_check() -> None:
     pass
 
 
-def health() -> Health:
+def make_health() -> Health:
     return Health(lambda: NOON)
 
 
@@ -34,47 +34,49 @@ def health() -> Health:
     ],
     ids=["dependency", "store", "other", "defect"],
 )
-def test_trouble_is_told_with_its_remedy_and_the_next_check_is_made(error: Exception, found: ComponentHealth) -> None:
-    def look() -> None:
+def test_failed_check_is_shown_and_the_next_check_runs(
+    error: Exception, found: ComponentHealth
+) -> None:
+    def check() -> None:
         raise error
 
-    told = health()
-    run_checks([Check("queue", look), Check("settings", fine)], told)
-    components = told.snapshot().components
+    health = make_health()
+    run_checks([Check("queue", check), Check("settings", pass_check)], health)
+    components = health.snapshot().components
     assert (components["queue"], components["settings"].state) == (found, "healthy")
 
 
-def test_figures_of_a_look_are_shown_until_the_next_one_whatever_the_state() -> None:
-    told = health()
+def test_figures_of_a_check_are_shown_until_the_next_success() -> None:
+    health = make_health()
     found: list[dict[str, int]] = [{"database_bytes": 81920}]
     checks = [Check("store", lambda: found.pop())]
-    run_checks(checks, told)
-    run_checks(checks, told)  # fails: there is nothing to find any more
-    store = told.snapshot().components["store"]
+    run_checks(checks, health)
+    run_checks(checks, health)  # fails: the list is empty
+    store = health.snapshot().components["store"]
     assert (store.state, store.figures) == ("degraded", {"database_bytes": 81920})
 
 
 @pytest.mark.parametrize(("proves", "state"), [(True, "healthy"), (False, "degraded")])
-def test_only_a_look_that_proves_as_much_as_a_use_ends_the_trouble_of_a_use(proves: bool, state: str) -> None:
-    told = health()
-    told.report_problem("claude", "400: credit balance is too low", "add credit")
-    run_checks([Check("claude", fine, proves_use=proves)], told)
-    assert told.snapshot().components["claude"].state == state
+def test_only_a_check_that_proves_use_clears_a_problem_of_use(proves: bool, state: str) -> None:
+    health = make_health()
+    health.report_problem("claude", "400: credit balance is too low", "add credit")
+    run_checks([Check("claude", pass_check, proves_use=proves)], health)
+    assert health.snapshot().components["claude"].state == state
 
 
-def test_what_the_probe_finds_does_not_take_the_place_of_what_a_use_found() -> None:
-    def look() -> None:
-        raise HlsError("nothing is asked of it")
+def test_failed_check_does_not_replace_a_problem_of_use() -> None:
+    def check() -> None:
+        raise HlsError("the check failed")
 
-    told = health()
-    told.report_problem("claude", "400: credit balance is too low", "add credit")
-    run_checks([Check("claude", look)], told)
-    assert told.snapshot().components["claude"].message == "400: credit balance is too low"
+    health = make_health()
+    health.report_problem("claude", "400: credit balance is too low", "add credit")
+    run_checks([Check("claude", check)], health)
+    assert health.snapshot().components["claude"].message == "400: credit balance is too low"
 
 
 def test_checks_run_more_often_while_the_service_is_unhealthy() -> None:
-    told = health()
-    told.report_problem("github", "502", "wait")
-    assert probe_every_s(told) == 60
-    told.report_problem("store", "locked", "wait", severity="unhealthy")
-    assert probe_every_s(told) == 5
+    health = make_health()
+    health.report_problem("github", "502", "wait")
+    assert probe_every_s(health) == 60
+    health.report_problem("store", "locked", "wait", severity="unhealthy")
+    assert probe_every_s(health) == 5

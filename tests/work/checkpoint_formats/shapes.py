@@ -27,7 +27,7 @@ class Shape:
 
     kind: str  # "apply", "gather of issues", "ask for issue_analysis"
     version: int
-    digest: str  # of the JSON schema: names and types of the fields, without defaults and descriptions
+    digest: str  # of the JSON schema: without titles and descriptions
     value: str  # an example, as stored JSON
 
 
@@ -78,7 +78,7 @@ def _digest(schema: Any) -> str:
 
 def _without_texts(schema: Any) -> Any:
     if isinstance(schema, dict):
-        skipped = ("title", "description", "default", "required")  # unless a field has such a name
+        skipped = ("title", "description")  # unless a field has such a name
         return {name: _without_texts(part) for name, part in schema.items() if name not in skipped or _is_schema(part)}
     return [_without_texts(part) for part in schema] if isinstance(schema, list) else schema
 
