@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
@@ -86,6 +87,7 @@ def separate_cores() -> Iterator[int]:
 def serve_on(core: int, server: uvicorn.Server) -> None:
     """Restrict this process to a core, and serve on a free port, which is printed, until SIGTERM."""
     os.sched_setaffinity(0, {core})
+    gc.freeze()  # as `hls` does
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         print(listener.getsockname()[1], flush=True)
         server.run(sockets=[listener])

@@ -2,6 +2,7 @@
 
 HlsError
 ├── SettingsError          the operator corrects a file; the service does not start
+│   ├── InvalidYaml        a text is not YAML or exceeds the limits (settings/yaml_parser.py)
 │   └── DatabaseUnavailable the settings are valid, but the database is unavailable at the moment
 ├── PromptError            the prompt author corrects a template; the last valid version stays in use
 │   ├── BrokenTemplateError one template could not be rendered (prompting/source_files.py)

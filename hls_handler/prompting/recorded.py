@@ -132,7 +132,8 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     except OSError as exc:
         raise UnknownPayload(f"{path} cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError) as exc:
-        raise UnknownPayload(f"{path} is not JSON: {exc}") from exc
+        why = "it is nested too deeply" if isinstance(exc, RecursionError) else exc
+        raise UnknownPayload(f"{path} is not JSON: {why}") from exc
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a JSON object, as every webhook payload is")
     named = event.partition(".")[0] if event else _find_event(payload)

@@ -157,10 +157,9 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             self._pending_bytes, self._requests = self._pending_bytes + len(data), 0
             super().data_received(data)
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
-                self.transport.write(_response(b"400 Bad Request", f"the headers are over {MAX_HEADER_BYTES} bytes"))
-                self.transport.close()
-            elif self._pending_bytes and (self._in_headers or self.cycle.response_complete):
-                self._start_deadline()  # also for empty lines, which begin no message
+                self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
+            elif self._pending_bytes and self._deadline is None and self._may_time_out():
+                self._start_deadline()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -190,9 +189,12 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             connections.has_sent_request(self.transport)
             super().on_message_complete()
 
+        def _may_time_out(self) -> bool:
+            """Return whether headers are incomplete, or a client without a request sends empty lines."""
+            return self._in_headers or self.cycle.response_complete
+
         def _start_deadline(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
+            self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
 
         def _end_deadline(self) -> None:
             if self._deadline is not None:
@@ -202,6 +204,10 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
         def _time_out_headers(self) -> None:
             if self._pending_bytes:  # a proxy takes what it gets on an unused connection for its next response
                 self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
+            self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            self.transport.write(_response(b"400 Bad Request", msg))
             self.transport.close()
 
     return LimitedProtocol

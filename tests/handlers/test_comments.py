@@ -99,9 +99,7 @@ def test_no_comment_is_created_if_the_answer_is_not_worth_saying() -> None:
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:
     conversation = issue(is_pull_request=True)
     asked = comment_event(QUESTION, conversation)
-    assert HANDLER.conversation(asked, facts(QUESTION), make_rule(issue_comment=12)) == Conversation(
-        7, is_pull_request=True
-    )
+    assert HANDLER.conversation(asked, facts(QUESTION), make_rule(push=12)) == Conversation(7, is_pull_request=True)
     assert HANDLER.conversation(comment_event(QUESTION), facts(QUESTION), make_rule()) == Conversation(
         7, is_pull_request=False
     )

@@ -65,6 +65,7 @@ def run_with(
     on_commit: Committed | None = None,
     timeout_s: float = 60,
     max_waiting_bytes: int = 1_000_000,
+    commit_delay_s: float = 0.001,
 ) -> None:
     """Run a scenario on an event loop, then close the queue."""
     queue = AcceptQueue(
@@ -73,6 +74,7 @@ def run_with(
         on_commit=on_commit or Committed(),
         timeout_s=timeout_s,
         max_waiting_bytes=max_waiting_bytes,
+        commit_delay_s=commit_delay_s,
     )
     try:
         asyncio.run(asyncio.wait_for(scenario(queue), timeout=60))
@@ -120,6 +122,35 @@ async def three_together(store: FakeStore, queue: AcceptQueue) -> None:
     store.commit(2)
     await wait_for_commit(store)
     await asyncio.gather(*first, *others)
+
+
+def test_commit_waits_until_the_batch_is_as_large_as_the_last_one() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        await three_together(store, queue)
+        store.commit(3)
+        tasks = []
+        for guid in ("g4", "g5", "g6"):
+            tasks += await submit(queue, guid)
+            for _ in range(50):  # so that the commit thread runs
+                await asyncio.to_thread(int)
+        await asyncio.gather(*tasks)
+
+    run_with(store, scenario, commit_delay_s=3600)
+    assert store.batches == [["g0"], ["g1", "g2", "g3"], ["g4", "g5", "g6"]]
+
+
+def test_single_delivery_after_a_large_batch_waits_only_for_the_commit_delay() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        await three_together(store, queue)
+        store.commit()
+        await asyncio.gather(*await submit(queue, "g4"))
+
+    run_with(store, scenario)
+    assert store.batches[2:] == [["g4"]]
 
 
 def test_failed_commit_raises_for_each_caller_and_later_commits_succeed() -> None:

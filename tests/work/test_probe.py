@@ -34,9 +34,7 @@ def make_health() -> Health:
     ],
     ids=["dependency", "store", "other", "defect"],
 )
-def test_failed_check_is_shown_and_the_next_check_runs(
-    error: Exception, found: ComponentHealth
-) -> None:
+def test_failed_check_is_shown_and_the_next_check_runs(error: Exception, found: ComponentHealth) -> None:
     def check() -> None:
         raise error
 
