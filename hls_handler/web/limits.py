@@ -133,23 +133,22 @@ class Connections:
 
 
 def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
-    """Return uvicorn's HTTP protocol with deadlines for headers and bodies, limits on headers, and `connections`.
+    """Return uvicorn's HTTP protocol with limits on headers and connections, for which uvicorn has no options.
 
-    uvicorn has no options for these. The class overrides callbacks of `asyncio.Protocol` and of httptools' parser.
+    It overrides callbacks of `asyncio.Protocol` and httptools' parser, and uvicorn's 400 (for its JSON and request id).
     """
 
     class LimitedProtocol(HttpToolsProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._pending_bytes = 0  # received since the last complete part: headers, chunk, body
-            self._in_headers = False
             self._headers = self._header_bytes = self._requests = 0
-            self._deadline: asyncio.TimerHandle | None = None
-            self._start_deadline()
+            self._in_headers = False
+            self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
             connections.add(transport, self.loop.time())
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._end_deadline()
+            self._deadline.cancel()
             connections.remove(self.transport)
             super().connection_lost(exc)
 
@@ -158,8 +157,9 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             super().data_received(data)
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
-            elif self._pending_bytes and self._deadline is None and self._may_time_out():
-                self._start_deadline()
+            is_waiting = self._pending_bytes > 0 and self._deadline.cancelled()
+            if is_waiting and (self._in_headers or self.cycle.response_complete):  # an empty line begins no message
+                self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -177,7 +177,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
         def on_headers_complete(self) -> None:
             self._pending_bytes, self._in_headers = 0, False
-            self._end_deadline()
+            self._deadline.cancel()
             super().on_headers_complete()
 
         def on_body(self, body: bytes) -> None:
@@ -188,18 +188,6 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             self._pending_bytes = 0
             connections.has_sent_request(self.transport)
             super().on_message_complete()
-
-        def _may_time_out(self) -> bool:
-            """Return whether headers are incomplete, or a client without a request sends empty lines."""
-            return self._in_headers or self.cycle.response_complete
-
-        def _start_deadline(self) -> None:
-            self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
-
-        def _end_deadline(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
 
         def _time_out_headers(self) -> None:
             if self._pending_bytes:  # a proxy takes what it gets on an unused connection for its next response
