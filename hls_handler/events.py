@@ -63,17 +63,17 @@ def _check_repository_name(value: str) -> str:
     return value
 
 
-def _null_to(default: object) -> BeforeValidator:
+def null_to(default: object) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None else value)
 
 
-Text = Annotated[str, _null_to(""), Field(default="")]
+Text = Annotated[str, null_to(""), Field(default="")]
 """A string that GitHub may omit or send as null; then ""."""
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 OptionalTime = Annotated[UtcTime | None, Field(default=None)]
 Count = Annotated[int, Field(default=0)]
-Flag = Annotated[bool, _null_to(False), Field(default=False)]
+Flag = Annotated[bool, null_to(False), Field(default=False)]
 Association = Annotated[str, Field(default="NONE")]
 
 
@@ -91,7 +91,7 @@ class Account:
 GHOST = Account(login="ghost", id=10137, type="User")
 """The account that GitHub shows in place of a deleted one; the API returns null."""
 
-Author = Annotated[Account, _null_to(GHOST), Field(default=GHOST)]
+Author = Annotated[Account, null_to(GHOST), Field(default=GHOST)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,12 @@ class Label:
     name: str
 
 
-Labels = Annotated[tuple[Label, ...], _null_to(()), Field(default=())]
+Labels = Annotated[tuple[Label, ...], null_to(()), Field(default=())]
 OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
 
 
-def _is_object(value: object) -> object:
-    """GitHub marks an issue that is a pull request by an object."""
+def is_present(value: object) -> object:
+    """Convert an optional object or id, such as `pull_request` of an issue, to True or False."""
     return value if isinstance(value, bool) else value is not None
 
 
@@ -131,7 +131,7 @@ class Issue:
     """An issue, or a pull request in the form of an issue, as in `issue_comment` events."""
 
     number: int
-    title: Annotated[str, _null_to("")]
+    title: Annotated[str, null_to("")]
     body: Text
     user: Author
     state: OpenOrClosed
@@ -140,14 +140,14 @@ class Issue:
     author_association: Association  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: Annotated[str, Field(default="")]
     is_pull_request: Annotated[
-        bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(_is_object)
+        bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(is_present)
     ] = False  # a pull request in the form of an issue
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
     number: int
-    title: Annotated[str, _null_to("")]
+    title: Annotated[str, null_to("")]
     body: Text
     user: Author
     state: OpenOrClosed
@@ -203,7 +203,7 @@ class WorkflowRun:
     workflow_id: int
     path: Text  # ".github/workflows/test.yml"; "" if GitHub omits it
     run_number: Count  # counts the workflow's runs
-    run_attempt: Annotated[int, _null_to(1), Field(default=1)]  # from 1; incremented by each re-run
+    run_attempt: Annotated[int, null_to(1), Field(default=1)]  # from 1; incremented by each re-run
     event: Text  # the triggering event: "pull_request", "push", "schedule"
     status: Text  # "completed", "in_progress", "queued", ...
     conclusion: Annotated[str | None, Field(default=None)]
@@ -295,7 +295,7 @@ class _Payload(BaseModel):
     review: Review | None = None
     comment: Comment | None = None
     workflow_run: WorkflowRun | None = None
-    run_pull_requests: Annotated[tuple[_RunPullRequest, ...], _null_to(())] = Field(
+    run_pull_requests: Annotated[tuple[_RunPullRequest, ...], null_to(())] = Field(
         default=(), validation_alias=AliasPath("workflow_run", "pull_requests")
     )
     release: Release | None = None

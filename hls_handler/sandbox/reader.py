@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import TypeAdapter
 
-from hls_handler.clients.reader import WireComparison, WireContent, WireJob
+from hls_handler.clients.reader import WireContent
 from hls_handler.errors import Permanent
 from hls_handler.events import Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
@@ -16,6 +16,7 @@ from hls_handler.sandbox.state import State
 
 _ISSUE, _PULL_REQUEST, _COMMENT = TypeAdapter(Issue), TypeAdapter(PullRequest), TypeAdapter(Comment)
 _REVIEW, _RELEASE = TypeAdapter(Review), TypeAdapter(Release)
+_JOB, _COMPARISON = TypeAdapter(WorkflowJob), TypeAdapter(Comparison)
 
 
 class SandboxReader:
@@ -83,7 +84,7 @@ class SandboxReader:
                 f"{self._repository} has no attempt {attempt} of run {run_id} in the sandbox: send its event first"
             )
         documents = (repository_shapes.job(run, job) for job in found.jobs)
-        return tuple(WireJob.model_validate(document).value() for document in documents)
+        return tuple(_JOB.validate_python(document) for document in documents)
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         found = self._state.find_job(self._repository, job_id)
@@ -108,7 +109,7 @@ class SandboxReader:
             return None
         documents = (repository_shapes.commit(self._repository, one, world.accounts) for one in compared.commits[:250])
         document = {"total_commits": len(compared.commits), "commits": list(documents)}
-        return WireComparison.model_validate(document).value()
+        return _COMPARISON.validate_python(document)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         world = self._state.world
