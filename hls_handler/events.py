@@ -24,6 +24,8 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    SkipValidation,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
 )
@@ -258,16 +260,16 @@ class Event:
 
     delivery: str  # GUID
     name: str  # "issues"
-    action: str | None  # "opened"
+    action: Annotated[str | None, Field(default=None)]  # "opened"
     repository: Repository
-    sender: Account
-    issue: Issue | None
-    pull_request: PullRequest | None
-    review: Review | None
-    comment: Comment | None
-    workflow_run: WorkflowRun | None
-    release: Release | None
-    payload: Mapping[str, object]  # as received
+    sender: Author
+    issue: Annotated[Issue | None, Field(default=None)]
+    pull_request: Annotated[PullRequest | None, Field(default=None)]
+    review: Annotated[Review | None, Field(default=None)]
+    comment: Annotated[Comment | None, Field(default=None)]
+    workflow_run: Annotated[WorkflowRun | None, Field(default=None)]
+    release: Annotated[Release | None, Field(default=None)]
+    payload: SkipValidation[Mapping[str, object]]  # as received
 
     @property
     def key(self) -> str:
@@ -286,26 +288,25 @@ class _RunPullRequest(BaseModel):
     base_repository_id: int | None = Field(default=None, validation_alias=AliasPath("base", "repo", "id"))
 
 
-class _Payload(BaseModel):
-    action: str | None = None
-    repository: Repository
-    sender: Author
-    issue: Issue | None = None
-    pull_request: PullRequest | None = None
-    review: Review | None = None
-    comment: Comment | None = None
-    workflow_run: WorkflowRun | None = None
-    run_pull_requests: Annotated[tuple[_RunPullRequest, ...], null_to(())] = Field(
+class _RunPullRequests(BaseModel):
+    each: Annotated[tuple[_RunPullRequest, ...], null_to(())] = Field(
         default=(), validation_alias=AliasPath("workflow_run", "pull_requests")
     )
-    release: Release | None = None
+
+
+_EVENT = TypeAdapter(Event)
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
     """Parse a stored body as the event `name`. Raises `PayloadError` that names the first invalid field."""
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
-        parsed = _Payload.model_validate(payload)
+        event = _EVENT.validate_python({**payload, "delivery": delivery, "name": name, "payload": payload})
+        run = event.workflow_run
+        if run is not None:  # GitHub also lists pull requests into forks
+            listed = _RunPullRequests.model_validate(payload).each
+            numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
+            event = replace(event, workflow_run=replace(run, pull_request_numbers=numbers))
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise PayloadError(f"the body of {name} is not a JSON object") from exc
     except ValidationError as exc:
@@ -313,23 +314,6 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         field = ".".join(str(part) for part in first["loc"])
         raise PayloadError(f"the payload does not fit {name}: {field}: {first['msg']}") from exc
     for required in REQUIRED_OBJECTS.get(name, ()):
-        if getattr(parsed, required) is None:
+        if getattr(event, required) is None:
             raise PayloadError(f"the payload does not fit {name}: it has no {required}")
-    run = parsed.workflow_run
-    if run is not None:  # GitHub also lists pull requests into forks
-        pulls = [pull for pull in parsed.run_pull_requests if pull.base_repository_id == parsed.repository.id]
-        run = replace(run, pull_request_numbers=tuple(pull.number for pull in pulls))
-    return Event(
-        delivery=delivery,
-        name=name,
-        action=parsed.action,
-        repository=parsed.repository,
-        sender=parsed.sender,
-        issue=parsed.issue,
-        pull_request=parsed.pull_request,
-        review=parsed.review,
-        comment=parsed.comment,
-        workflow_run=run,
-        release=parsed.release,
-        payload=payload,
-    )
+    return event

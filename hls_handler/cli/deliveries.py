@@ -33,13 +33,15 @@ deliveries = typer.Typer(
     rich_markup_mode=None,
 )
 
-STATES: tuple[State, ...] = get_args(State)
 Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, or a unique prefix of it.")]
 
 
 @deliveries.command(name="list")
 def list_(
-    state: Annotated[str | None, typer.Option(help=f"Only deliveries in this state: {', '.join(STATES)}.")] = None,
+    state: Annotated[
+        State | None,
+        typer.Option(metavar="STATE", help=f"Only deliveries in this state: {', '.join(get_args(State))}."),
+    ] = None,
     repository: Annotated[
         str | None, typer.Option(metavar="OWNER/REPO", help="Only deliveries of this repository.")
     ] = None,
@@ -53,11 +55,8 @@ def list_(
 
     Exit codes: 0 listed (also if there are none); 2 usage error, or unusable settings or database.
     """
-    wanted = next((one for one in STATES if one == state), None)
-    if state is not None and wanted is None:
-        raise typer.BadParameter(f"must be one of {', '.join(STATES)}", param_hint="--state")
     with open_store(load(config)) as store:
-        rows = store.deliveries.newest(state=wanted, repository=repository, limit=limit)
+        rows = store.deliveries.newest(state=state, repository=repository, limit=limit)
         pauses = store.pauses.active()
     if not rows:
         print_line("no deliveries")

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -88,7 +88,8 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the last event.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the data of earlier demos first.")] = False,
     claude: Annotated[
-        str, typer.Option(metavar="sandbox|real", help="Get replies from the sandbox (canned) or from the real Claude.")
+        Literal["sandbox", "real"],
+        typer.Option(metavar="sandbox|real", help="Get replies from the sandbox (canned) or from the real Claude."),
     ] = "sandbox",
     config: Config = None,
 ) -> None:
@@ -105,8 +106,6 @@ def demo(
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
     stop.
     """
-    if claude not in ("sandbox", "real"):
-        raise typer.BadParameter("must be one of sandbox, real", param_hint="--claude")
     real = load_claude_settings(config) if claude == "real" else None
     raise typer.Exit(run_demo(once=once, fresh=fresh, real=real))
 

@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from hls_handler.sandbox.server import Sandbox
 
 ClaudeSource = Literal["real", "sandbox"]
-CLAUDE_SOURCES: tuple[ClaudeSource, ...] = ("real", "sandbox")
 
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
 PAYLOAD_ALTERNATIVE = "try a payload, which needs none: issues.opened"
@@ -73,7 +72,7 @@ def try_(
     event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     claude: Annotated[
-        str, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
+        ClaudeSource, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
     ] = "real",
     full: Annotated[bool, typer.Option("--full", help="Print the whole system message.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -93,21 +92,18 @@ def try_(
     Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error, or unusable
     settings or prompts.
     """
-    source = next((one for one in CLAUDE_SOURCES if one == claude), None)
-    if source is None:
-        raise typer.BadParameter(f"must be one of {', '.join(CLAUDE_SOURCES)}", param_hint="--claude")
     settings = load(config, credentials=False)
-    if source == "real":
+    if claude == "real":
         require_credential(settings, "claude.api_key", alternative=SANDBOX_ALTERNATIVE)
     library = load_library(settings)
     named_prompt = None if prompt is None else get_prompt(library, prompt)
     chosen = load_subject(subject, event, live=live, settings=settings, alternative=PAYLOAD_ALTERNATIVE)
     notes: list[str] = []
-    tried = _try(settings, library, chosen, named_prompt, source, notes)
+    tried = _try(settings, library, chosen, named_prompt, claude, notes)
     if as_json:
-        print_lines(json.dumps(to_dict(chosen, tried, notes, claude=source), indent=2))
+        print_lines(json.dumps(to_dict(chosen, tried, notes, claude=claude), indent=2))
     else:
-        print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=source == "sandbox")
+        print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=claude == "sandbox")
     if not isinstance(tried.end, Ended):
         raise typer.Exit(1)
 
