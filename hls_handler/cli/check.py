@@ -43,7 +43,12 @@ def check(
         for problem in exc.problems:
             print_line(problem)
         raise typer.Exit(2) from None
-    library, findings = _load_prompts(settings)
+    library: Library | None = None
+    findings: list[str] = []
+    try:
+        library = load_checked(settings)
+    except PromptError as exc:
+        findings += exc.problems
     findings += settings.warnings
     findings += [*_find_retired_models(library), *_find_unknown_prompts(settings, library)]
     if not offline:
@@ -57,13 +62,6 @@ def check(
         raise typer.Exit(1)
     prompts = len(library.prompts) if library else 0
     print_line(f"{path}: settings and {prompts} prompts are fine" + ("" if offline else "; GitHub and Claude answer"))
-
-
-def _load_prompts(settings: Settings) -> tuple[Library | None, list[str]]:
-    try:
-        return load_checked(settings), []
-    except PromptError as exc:
-        return None, list(exc.problems)
 
 
 def _describe_custom_fields(library: Library | None) -> Iterator[str]:

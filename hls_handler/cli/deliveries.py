@@ -271,12 +271,6 @@ def _cost(report: DeliveryReport) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class StepTime:
-    name: str  # "gather", "ask", "apply 1"
-    took_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class DeliveryReport:
     delivery: DeliveryRow
     rule: str | None  # the sentence of the rule that accepted it; None if it was not routed
@@ -286,7 +280,7 @@ class DeliveryReport:
     answers: tuple[ValidReply, ...]  # without the shadow prompt's
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
-    times: tuple[StepTime, ...]
+    times: tuple[tuple[str, float], ...]  # "gather", "ask" or "apply 2", and the seconds that it took
     shadow: ShadowResult | None = None
     pause: Pause | None = None  # the pause that blocks a queued delivery
 
@@ -320,9 +314,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=tuple(store.calls.calls_of(delivery.guid)),
-        times=tuple(
-            StepTime(_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER
-        ),
+        times=tuple((_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER),
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         pause=holding(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )

@@ -136,7 +136,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
             if preferred:
                 _print_intro(settings, real)
             variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables) as service:
+            with closing(ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables)) as service:
                 if service.wait_until_up():
                     succeeded = _send_story(settings, sandbox, service)
                     if not once:
@@ -258,7 +258,7 @@ def _print_report(report: DeliveryReport) -> None:
     print_line(f"  comment   {comment[0] if comment else 'none'}")
     for line in comment[1:3]:
         print_line(f"            {line}")
-    print_line("  took      " + ", ".join(f"{step.name} {step.took_s * 1000:.0f} ms" for step in report.times))
+    print_line("  took      " + ", ".join(f"{step} {took_s * 1000:.0f} ms" for step, took_s in report.times))
 
 
 def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:

@@ -84,19 +84,19 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
     """
     conversation = find_conversation(given, base_url=settings.github.base_url)
     if conversation is None:
-        payload = load_payload(given, event)
+        recording = load_payload(given, event)
         if live:
             require_credential(settings, "github.token", alternative=alternative)
-        return Subject(payload.name, payload.event, payload.action, live, payload.body)
+        return Subject(recording.name, recording.event, recording.action, live, recording.body)
     if event is not None:
         abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
     require_credential(settings, "github.token", alternative=alternative)
     try:
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
-            opened = github.opened(*conversation)
+            name, payload = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
-    return Subject(given, opened.event, "opened", True, json.dumps(opened.payload).encode())
+    return Subject(given, name, "opened", True, json.dumps(payload).encode())
 
 
 def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:

@@ -8,8 +8,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from hls_handler.cli.options import print_line
 from hls_handler.errors import HlsError
@@ -44,12 +42,8 @@ class ServiceProcess:
         self._starts = 0
         self._process = self._start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Stop the service and wait for its end."""
         with self._process:
             self._process.terminate()
             self._process.wait(timeout=self._settings.limits.shutdown_s + 15)

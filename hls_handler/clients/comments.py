@@ -53,13 +53,7 @@ def plan_comment(
             found = None  # written by another account, whose token was used then
     if found is None:
         found = _find_oldest(api, repository, number, bot=bot, mark=mark)
-    return _plan(
-        action, found, last_digest=known.body_digest if known and found and known.comment_id == found.id else None
-    )
-
-
-def _plan(action: EnsureComment, found: Comment | None, *, last_digest: str | None) -> Write | Leave:
-    """`last_digest` is the digest that the memory has for this comment."""
+    last_digest = known.body_digest if known and found and known.comment_id == found.id else None
     decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
     if found is None:
         if decision is None:

@@ -10,7 +10,14 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    SkipReason,
+    check_conversation,
+    newest_within_budget,
+    plan_comment,
+)
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
@@ -44,7 +51,6 @@ class CommentHandler(Handler[CommentFacts]):
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {
         "issue": Issue,
         "comment": Comment,
@@ -64,7 +70,7 @@ class CommentHandler(Handler[CommentFacts]):
         if not (addressed_to_bot(comment.body, history.account) or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
         asked: QuestionKind = "a question" if addressed_to_bot(comment.body, history.account) else "how to start"
-        before = _newest_within_budget(listed[: listed.index(comment)], limits.input_tokens)
+        before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, _count_tokens)
         replied = asked == "how to start" and history.has_comment(issue.number, ONBOARDING)
         return CommentFacts(issue, comment, asked, before, replied)
 
@@ -77,12 +83,5 @@ class CommentHandler(Handler[CommentFacts]):
         return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
 
 
-def _newest_within_budget(comments: tuple[Comment, ...], tokens: int) -> tuple[Comment, ...]:
-    """Return the newest comments that fit into the budget, oldest first."""
-    selected: list[Comment] = []
-    for comment in reversed(comments):
-        tokens -= estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT
-        if tokens < 0:
-            break
-        selected.append(comment)
-    return tuple(reversed(selected))
+def _count_tokens(comment: Comment) -> int:
+    return estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT

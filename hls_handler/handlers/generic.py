@@ -30,7 +30,6 @@ class GenericFacts:
 class GenericHandler(Handler[GenericFacts]):
     replies = frozenset({"generic_analysis"})
     facts_type = GenericFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {}
 
     def __init__(self, event_name: str) -> None:

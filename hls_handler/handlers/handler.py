@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -19,6 +19,7 @@ from hls_handler.settings.model import Comments, Findings
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 
 Facts = TypeVar("Facts")
+Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
 DEFAULT_COMMENTS = Comments()
@@ -61,7 +62,7 @@ class Handler(ABC, Generic[Facts]):
     family: str  # "issues"; the folder of its prompts and the family of its comment
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
-    facts_version: int  # incremented when `facts_type` changes: older facts are then gathered again
+    facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again
     variable_types: Mapping[str, object]  # type hints for `variables`; templates are checked against them
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # the same for `comment_variables`
     has_sections: bool = False  # several sources share its comment, each with its own section
@@ -145,6 +146,14 @@ def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
     skip_reason = asked_to_skip(thread.title, (label.name for label in thread.labels))
     if skip_reason is not None:
         raise Superseded(f"{name} is skipped: {skip_reason}")
+
+
+def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
+    """Return the last items of `items` that fit into the budget, in the same order."""
+    first = len(items)
+    while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
+        first -= 1
+    return tuple(items[first:])
 
 
 def was_or_were(count: int) -> str:

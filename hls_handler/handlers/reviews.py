@@ -82,7 +82,6 @@ class ReviewHandler(Handler[ReviewFacts]):
     family = "reviews"
     replies = frozenset({"review_analysis"})
     facts_type = ReviewFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "review": Review,
