@@ -281,7 +281,6 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess,
 
 
 def _find_free_port(preferred: int) -> int:
-    """Return the preferred port if it is free, else another free one."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", preferred))

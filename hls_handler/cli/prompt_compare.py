@@ -135,8 +135,6 @@ def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Co
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The questions to ask."""
-
     prompt: Prompt
     library: Library
     key: bytes

@@ -160,8 +160,6 @@ LEASE_S = 86_400.0
 
 @dataclass(slots=True)
 class _RecordingClaude:
-    """A Claude client that records every question."""
-
     claude: Claude
     questions: list[Question] = field(default_factory=list)
 
@@ -278,7 +276,6 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
 
 
 def _copy_history(memory: ConversationHistory, history: ConversationState) -> None:
-    """Copy the service's stored labels and comments into the temporary store."""
     memory.record_label_intents(name for name, state in history.labels.items() if state == "intended")
     memory.mark_labels_set(name for name, state in history.labels.items() if state == "ours")
     memory.mark_labels_removed(name for name, state in history.labels.items() if state == "gone")

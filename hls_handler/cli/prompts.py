@@ -241,7 +241,6 @@ def _share(one: FieldFeedback) -> str:
 
 
 def _add_up(rows: list[PromptStats]) -> PromptStats:
-    """Return the sums, and the latest of the last errors."""
     latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
     return PromptStats(
         prompt_id="",

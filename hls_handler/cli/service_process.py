@@ -43,7 +43,6 @@ class ServiceProcess:
         self._process = self._start()
 
     def close(self) -> None:
-        """Stop the service and wait for its end."""
         with self._process:
             self._process.terminate()
             self._process.wait(timeout=self._settings.limits.shutdown_s + 15)
@@ -63,7 +62,6 @@ class ServiceProcess:
 
     @property
     def lost_its_port(self) -> bool:
-        """True if the process ended because its port was already in use."""
         return b"cannot listen on" in self._new_log()
 
     def last_words(self) -> str:
@@ -83,7 +81,6 @@ class ServiceProcess:
             self._restart(self._process.wait())
 
     def _new_log(self) -> bytes:
-        """Return the log since the latest start."""
         return self._log.read_bytes()[self._log_start :]
 
     def _restart(self, code: int) -> None:

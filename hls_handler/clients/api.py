@@ -52,8 +52,6 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class GithubUsage:
-    """A snapshot for `/stats`."""
-
     requests_made: int
     rate_limit: RateLimit
 

@@ -45,7 +45,6 @@ class GenericHandler(Handler[GenericFacts]):
         return GenericFacts()
 
     def conversation(self, event: Event, facts: GenericFacts, rule: Rule) -> Conversation | None:
-        """Return the conversation in the payload, else the fallback issue."""
         return find_conversation(event) or find_fallback_issue(rule)
 
     def plan(self, event: Event, facts: GenericFacts, analysis: Analysis) -> tuple[Action, ...]:

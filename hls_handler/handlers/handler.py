@@ -12,6 +12,7 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Event, Issue, PullRequest
+from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import RuleView
 from hls_handler.routing import Rule, asked_to_skip
@@ -54,8 +55,8 @@ class Conversation:
 class Handler(ABC, Generic[Facts]):
     """Base class of the handlers; each handles one event family.
 
-    A subclass sets the attributes without a default and implements `gather` and `plan`; the other methods have the
-    defaults shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
+    A subclass sets the attributes without a default and implements `gather`; the other methods have the defaults
+    shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
     dataclasses of plain values, stored as JSON (see `facts_version`).
     """
 
@@ -74,9 +75,9 @@ class Handler(ABC, Generic[Facts]):
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
         """Read the facts in their current state. Raises the errors of `Reader`, and those of `check_conversation`."""
 
-    @abstractmethod
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions to take on GitHub."""
+        """Return the actions to take on GitHub. Default: the labels of all replies and the comment of the last one."""
+        return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))
 
     @property
     def name(self) -> str:

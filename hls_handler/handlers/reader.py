@@ -162,8 +162,6 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure of one step of a workflow."""
-
     workflow_id: int
     run_id: int
     attempt: int  # of the run, from 1
@@ -175,8 +173,6 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The result of one attempt of a workflow run."""
-
     workflow_id: int
     event: str  # that triggered the run: "pull_request", "push"
     branch: str

@@ -68,8 +68,6 @@ class ReviewFacts:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """One item of the checklist."""
-
     text: str
     quote: str  # the reviewer's own words
     path: str | None  # None if the quote is in the text of the review

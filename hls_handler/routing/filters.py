@@ -38,8 +38,6 @@ IgnoredKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """The event is not processed."""
-
     kind: IgnoredKind
     reason: str  # a sentence that names the required change, with its file and line
 
@@ -92,7 +90,6 @@ def strip_code_and_quotes(text: str) -> str:
 
 
 def asks_how_to_start(text: str) -> bool:
-    """Return True if a comment asks how to start contributing."""
     return HOW_TO_START.search(" ".join(strip_code_and_quotes(text).replace("\u2019", "'").split())) is not None
 
 
