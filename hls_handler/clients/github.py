@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, repository_path
@@ -34,15 +34,11 @@ _ACCOUNT = TypeAdapter(Account)
 class _WireRole(BaseModel):
     """Permissions of the account, not of the token. https://docs.github.com/en/rest/repos/repos#get-a-repository"""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     triage: bool = False
     push: bool = False
 
 
 class _WireRepository(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     archived: bool = False
     disabled: bool = False
     private: bool = False

@@ -16,6 +16,7 @@ from hls_handler.sandbox.state import State
 
 _ISSUE, _PULL_REQUEST, _COMMENT = TypeAdapter(Issue), TypeAdapter(PullRequest), TypeAdapter(Comment)
 _REVIEW, _RELEASE = TypeAdapter(Review), TypeAdapter(Release)
+_FILE, _REVIEW_COMMENT = TypeAdapter(ChangedFile), TypeAdapter(ReviewComment)
 _JOB, _COMPARISON = TypeAdapter(WorkflowJob), TypeAdapter(Comparison)
 
 
@@ -35,17 +36,7 @@ class SandboxReader:
         return _PULL_REQUEST.validate_python({**thread.document, "labels": _labels(thread)})
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        return tuple(
-            ChangedFile(
-                path=file["filename"],
-                previous_path=file.get("previous_filename"),
-                status=file["status"],
-                additions=file["additions"],
-                deletions=file["deletions"],
-                patch=file.get("patch"),
-            )
-            for file in self._pull(number).files
-        )
+        return tuple(map(_FILE.validate_python, self._pull(number).files))
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         thread = self._pull(number)
@@ -56,17 +47,7 @@ class SandboxReader:
         return tuple(_REVIEW.validate_python(document) for document in documents)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        return tuple(
-            ReviewComment(
-                path=comment["path"],
-                side=comment.get("side"),
-                line=comment.get("original_line", comment.get("line")),
-                hunk=comment["diff_hunk"],
-                body=comment["body"],
-                is_reply=comment.get("in_reply_to_id") is not None,
-            )
-            for comment in self._review(number, review_id)[1].comments
-        )
+        return tuple(map(_REVIEW_COMMENT.validate_python, self._review(number, review_id)[1].comments))
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         thread = self._thread(number)
