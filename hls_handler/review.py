@@ -121,8 +121,7 @@ def parse_numbered(text: str) -> Patch:
 _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
 
 
-MIN_LINES = 20
-"""A hunk is not cut to fewer lines than this."""
+MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 
 
 def cut_to(patch: Patch, tokens: int) -> Patch:

@@ -14,11 +14,9 @@ from hls_handler.errors import HlsError
 from hls_handler.settings.model import Settings
 
 START_TIMEOUT_S = 30.0
-MAX_STARTS = 20
-"""Starts of the service before the demo gives up."""
+MAX_STARTS = 20  # starts of the service before the demo gives up
 
-READY_MARKER = b'"message": "serving"'
-"""Part of the log line that the service writes once it listens."""
+READY_MARKER = b'"message": "serving"'  # part of the log line that the service writes once it listens
 
 
 class RestartLimitReached(HlsError):

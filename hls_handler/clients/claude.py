@@ -37,8 +37,7 @@ KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 
-MAX_PROBLEMS = 5
-"""Validation errors that are listed; Claude seldom needs more to correct its reply."""
+MAX_PROBLEMS = 5  # validation errors that are listed; Claude seldom needs more to correct its reply
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"

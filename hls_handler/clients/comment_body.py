@@ -35,13 +35,11 @@ from typing import Literal
 from hls_handler.actions import EnsureComment
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 
-MAX_COMMENT_CHARS = 65_536
-"""GitHub's limit for a comment, in characters."""
+MAX_COMMENT_CHARS = 65_536  # GitHub's limit for a comment, in characters
 
 TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536 characters at most.*"
 
-MAX_KEPT_FOOTER_CHARS = 4_000
-"""A last paragraph of at most this many characters is kept as the footer."""
+MAX_KEPT_FOOTER_CHARS = 4_000  # a last paragraph of at most this many characters is kept as the footer
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)

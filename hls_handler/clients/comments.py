@@ -13,8 +13,7 @@ from hls_handler.clients.writes import COMMENT, Writes
 from hls_handler.events import Account, Comment
 from hls_handler.history.conversations import ConversationHistory
 
-MAX_PAGES = 100
-"""Only the first 10,000 comments of a conversation are searched."""
+MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 
 _COMMENTS = TypeAdapter(tuple[Comment, ...])
 

@@ -27,9 +27,7 @@ class WireContent(BaseModel):
         return FileAtRef(self.type, self.sha, self.content if self.encoding == "base64" else None)
 
 
-MAX_FILE_PAGES = 30
-"""GitHub lists at most 3,000 files of a pull request."""
-
+MAX_FILE_PAGES = 30  # GitHub lists at most 3,000 files of a pull request
 MAX_REVIEW_PAGES = 10
 """Limit of pages with 100 items each, for reviews and for the comments of one review."""
 

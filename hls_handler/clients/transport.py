@@ -161,8 +161,7 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     return name != "" and (host == name or host.endswith(f".{name}"))
 
 
-MAX_CHARS = 300
-"""Limit for foreign text in one message, in characters."""
+MAX_CHARS = 300  # limit for foreign text in one message, in characters
 
 TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
 """Start of the errors of `http.client` and httpcore2 if a proxy rejects a tunnel."""

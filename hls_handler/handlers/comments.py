@@ -25,17 +25,11 @@ from hls_handler.routing import addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]
 
-MAX_COMMENTS = 30
-"""The newest comments of the conversation are read, up to this number."""
+MAX_COMMENTS = 30  # the newest comments of the conversation are read, up to this number
+MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompt shows
+TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author and delimiters
 
-MAX_BODY_CHARACTERS = 4_000
-"""Characters of each comment that the shipped prompt shows."""
-
-TOKENS_PER_COMMENT = 60
-"""Tokens of a comment in addition to its text: author and delimiters."""
-
-ONBOARDING = "onboarding"
-"""Comment family of the reply to newcomers; a conversation gets it once."""
+ONBOARDING = "onboarding"  # comment family of the reply to newcomers; a conversation gets it once
 
 
 @dataclass(frozen=True, slots=True)

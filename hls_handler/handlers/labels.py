@@ -19,8 +19,7 @@ from hls_handler.prompting.reply_fields import (
 )
 from hls_handler.settings.model import EffectiveLabels
 
-MAX_LABELS = 100
-"""GitHub's limit of labels per issue or pull request."""
+MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 
 LabelState = Literal["intended", "ours", "gone"]
 """Stored state of a label of ours: its write has been started; we set it; a person removed it."""

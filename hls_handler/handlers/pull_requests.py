@@ -74,8 +74,7 @@ DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|t
 SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
-TOKENS_PER_FILE = 100
-"""Tokens of a file in addition to its patch: name, counts and delimiters."""
+TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """A patch of this size fits into one text of the prompt together with the note that it was cut."""

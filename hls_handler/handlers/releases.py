@@ -25,11 +25,8 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import truncate
 
-MAX_MESSAGE_CHARACTERS = 1_000
-"""Longer commit messages are cut."""
-
-TOKENS_PER_COMMIT = 40
-"""Tokens of a commit in addition to its message: SHA, author and delimiters."""
+MAX_MESSAGE_CHARACTERS = 1_000  # longer commit messages are cut
+TOKENS_PER_COMMIT = 40  # tokens of a commit in addition to its message: SHA, author and delimiters
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,9 @@ class Ignored:
     reason: str  # a sentence that names the required change, with its file and line
 
 
-MARKER = "<!-- hls:"
-"""The beginning of the invisible last line of our comments."""
+MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
 
-MAX_SEARCHED_CHARACTERS = 10_000
-"""Characters of a comment that are searched."""
+MAX_SEARCHED_CHARACTERS = 10_000  # characters of a comment that are searched
 
 HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 CODE = re.compile(
@@ -76,9 +74,7 @@ HOW_TO_START = re.compile(
 
 COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b")
 
-MIN_REQUEST_LETTERS = 10
-"""A mention with fewer other letters is a greeting, not a request."""
-
+MIN_REQUEST_LETTERS = 10  # a mention with fewer other letters is a greeting, not a request
 MAX_COURTESY_CHARACTERS = 60
 """A text that begins with thanks and is not longer than this contains nothing but thanks."""
 
@@ -108,14 +104,11 @@ def addressed_to_bot(text: str, login: str) -> bool:
 SKIP_LABEL = "skip-hls"
 SKIP_IN_TITLE = "[skip hls]"
 
-FAILED = ("failure", "timed_out", "startup_failure")
-"""Conclusions of workflow runs that are analysed."""
+FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of workflow runs that are analysed
 
-PASSED = "success"
-"""The conclusion that may resolve an earlier failure."""
+PASSED = "success"  # the conclusion that may resolve an earlier failure
 
-ANALYSED_FIELDS = frozenset({"title", "body"})
-"""An edit is analysed only if it changed one of these."""
+ANALYSED_FIELDS = frozenset({"title", "body"})  # an edit is analysed only if it changed one of these
 
 
 def find_ignored(
