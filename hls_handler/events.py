@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -55,10 +55,6 @@ def is_bot(login: str, kind: str) -> bool:
     return kind == "Bot" or login.endswith("[bot]")
 
 
-def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
-
-
 def _check_repository_name(value: str) -> str:
     if not REPOSITORY_NAME.fullmatch(value):
         raise ValueError("it is not owner/repo")
@@ -72,7 +68,7 @@ def null_to(default: object) -> BeforeValidator:
 Text = Annotated[str, null_to(""), Field(default="")]
 """A string that GitHub may omit or send as null; then ""."""
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 OptionalTime = Annotated[UtcTime | None, Field(default=None)]
 Count = Annotated[int, Field(default=0)]
 Flag = Annotated[bool, null_to(False), Field(default=False)]

@@ -129,7 +129,6 @@ def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
     return row
 
 
-SHADOW_STATES = {"failed": "failed", "skipped": "was not asked"}
 CONVERSATION = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)")
 
 
@@ -234,7 +233,8 @@ def _describe_shipped_fields(reply: Reply) -> str:
 def describe_shadow(shadow: ShadowResult) -> str:
     """Return in one line what the shadow prompt would have done."""
     if shadow.ran is None:
-        return f"Shadow prompt {shadow.prompt} {SHADOW_STATES[shadow.state]}: {shadow.reason}"
+        state = "failed" if shadow.state == "failed" else "was not asked"
+        return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"
     labels = ", ".join(label.name for label in shadow.ran.labels) or "no labels"
     comment = "with a comment" if shadow.ran.speaks else "without a comment"
     return f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was posted."

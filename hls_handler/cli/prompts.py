@@ -257,7 +257,6 @@ def _cost(row: PromptStats) -> str:
 
 
 def _error(row: PromptStats) -> str:
-    """Return the last error in one line, with line breaks replaced by spaces."""
     if row.last_error is None or row.last_error_at is None:
         return "none"
     return f"{row.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {' '.join(row.last_error.split())}"

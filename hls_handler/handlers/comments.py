@@ -61,11 +61,12 @@ class CommentHandler(Handler[CommentFacts]):
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
             raise Superseded(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
-        if not (addressed_to_bot(comment.body, history.account) or asks_how_to_start(comment.body)):
+        is_question = addressed_to_bot(comment.body, history.account)
+        if not (is_question or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
-        asked: QuestionKind = "a question" if addressed_to_bot(comment.body, history.account) else "how to start"
+        asked: QuestionKind = "a question" if is_question else "how to start"
         before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, _count_tokens)
-        replied = asked == "how to start" and history.has_comment(issue.number, ONBOARDING)
+        replied = not is_question and history.has_comment(issue.number, ONBOARDING)
         return CommentFacts(issue, comment, asked, before, replied)
 
     def skip_reason(self, facts: CommentFacts) -> SkipReason | None:

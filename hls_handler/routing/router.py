@@ -60,7 +60,6 @@ class LabelCorrection:
     effective: EffectiveSettings
 
     def why(self, sources: Sources) -> str:
-        """Return a sentence like that of `Rule.why`."""
         enabled_at = sources.where(f"{self.effective.key}.events")
         return f"{enabled_at} enables events of this kind, and changes of {self.field} labels by people are corrections"
 
