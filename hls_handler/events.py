@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -24,6 +24,8 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    SkipValidation,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
 )
@@ -53,27 +55,23 @@ def is_bot(login: str, kind: str) -> bool:
     return kind == "Bot" or login.endswith("[bot]")
 
 
-def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
-
-
 def _check_repository_name(value: str) -> str:
     if not REPOSITORY_NAME.fullmatch(value):
         raise ValueError("it is not owner/repo")
     return value
 
 
-def _null_to(default: object) -> BeforeValidator:
+def null_to(default: object) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None else value)
 
 
-Text = Annotated[str, _null_to(""), Field(default="")]
+Text = Annotated[str, null_to(""), Field(default="")]
 """A string that GitHub may omit or send as null; then ""."""
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 OptionalTime = Annotated[UtcTime | None, Field(default=None)]
 Count = Annotated[int, Field(default=0)]
-Flag = Annotated[bool, _null_to(False), Field(default=False)]
+Flag = Annotated[bool, null_to(False), Field(default=False)]
 Association = Annotated[str, Field(default="NONE")]
 
 
@@ -91,7 +89,7 @@ class Account:
 GHOST = Account(login="ghost", id=10137, type="User")
 """The account that GitHub shows in place of a deleted one; the API returns null."""
 
-Author = Annotated[Account, _null_to(GHOST), Field(default=GHOST)]
+Author = Annotated[Account, null_to(GHOST), Field(default=GHOST)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +115,12 @@ class Label:
     name: str
 
 
-Labels = Annotated[tuple[Label, ...], _null_to(()), Field(default=())]
+Labels = Annotated[tuple[Label, ...], null_to(()), Field(default=())]
 OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
 
 
-def _is_object(value: object) -> object:
-    """GitHub marks an issue that is a pull request by an object."""
+def is_present(value: object) -> object:
+    """Convert an optional object or id, such as `pull_request` of an issue, to True or False."""
     return value if isinstance(value, bool) else value is not None
 
 
@@ -131,7 +129,7 @@ class Issue:
     """An issue, or a pull request in the form of an issue, as in `issue_comment` events."""
 
     number: int
-    title: Annotated[str, _null_to("")]
+    title: Annotated[str, null_to("")]
     body: Text
     user: Author
     state: OpenOrClosed
@@ -140,14 +138,14 @@ class Issue:
     author_association: Association  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: Annotated[str, Field(default="")]
     is_pull_request: Annotated[
-        bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(_is_object)
+        bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(is_present)
     ] = False  # a pull request in the form of an issue
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
     number: int
-    title: Annotated[str, _null_to("")]
+    title: Annotated[str, null_to("")]
     body: Text
     user: Author
     state: OpenOrClosed
@@ -203,7 +201,7 @@ class WorkflowRun:
     workflow_id: int
     path: Text  # ".github/workflows/test.yml"; "" if GitHub omits it
     run_number: Count  # counts the workflow's runs
-    run_attempt: Annotated[int, _null_to(1), Field(default=1)]  # from 1; incremented by each re-run
+    run_attempt: Annotated[int, null_to(1), Field(default=1)]  # from 1; incremented by each re-run
     event: Text  # the triggering event: "pull_request", "push", "schedule"
     status: Text  # "completed", "in_progress", "queued", ...
     conclusion: Annotated[str | None, Field(default=None)]
@@ -258,16 +256,16 @@ class Event:
 
     delivery: str  # GUID
     name: str  # "issues"
-    action: str | None  # "opened"
+    action: Annotated[str | None, Field(default=None)]  # "opened"
     repository: Repository
-    sender: Account
-    issue: Issue | None
-    pull_request: PullRequest | None
-    review: Review | None
-    comment: Comment | None
-    workflow_run: WorkflowRun | None
-    release: Release | None
-    payload: Mapping[str, object]  # as received
+    sender: Author
+    issue: Annotated[Issue | None, Field(default=None)]
+    pull_request: Annotated[PullRequest | None, Field(default=None)]
+    review: Annotated[Review | None, Field(default=None)]
+    comment: Annotated[Comment | None, Field(default=None)]
+    workflow_run: Annotated[WorkflowRun | None, Field(default=None)]
+    release: Annotated[Release | None, Field(default=None)]
+    payload: SkipValidation[Mapping[str, object]]  # as received
 
     @property
     def key(self) -> str:
@@ -286,26 +284,25 @@ class _RunPullRequest(BaseModel):
     base_repository_id: int | None = Field(default=None, validation_alias=AliasPath("base", "repo", "id"))
 
 
-class _Payload(BaseModel):
-    action: str | None = None
-    repository: Repository
-    sender: Author
-    issue: Issue | None = None
-    pull_request: PullRequest | None = None
-    review: Review | None = None
-    comment: Comment | None = None
-    workflow_run: WorkflowRun | None = None
-    run_pull_requests: Annotated[tuple[_RunPullRequest, ...], _null_to(())] = Field(
+class _RunPullRequests(BaseModel):
+    each: Annotated[tuple[_RunPullRequest, ...], null_to(())] = Field(
         default=(), validation_alias=AliasPath("workflow_run", "pull_requests")
     )
-    release: Release | None = None
+
+
+_EVENT = TypeAdapter(Event)
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
     """Parse a stored body as the event `name`. Raises `PayloadError` that names the first invalid field."""
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
-        parsed = _Payload.model_validate(payload)
+        event = _EVENT.validate_python({**payload, "delivery": delivery, "name": name, "payload": payload})
+        run = event.workflow_run
+        if run is not None:  # GitHub also lists pull requests into forks
+            listed = _RunPullRequests.model_validate(payload).each
+            numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
+            event = replace(event, workflow_run=replace(run, pull_request_numbers=numbers))
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise PayloadError(f"the body of {name} is not a JSON object") from exc
     except ValidationError as exc:
@@ -313,23 +310,6 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         field = ".".join(str(part) for part in first["loc"])
         raise PayloadError(f"the payload does not fit {name}: {field}: {first['msg']}") from exc
     for required in REQUIRED_OBJECTS.get(name, ()):
-        if getattr(parsed, required) is None:
+        if getattr(event, required) is None:
             raise PayloadError(f"the payload does not fit {name}: it has no {required}")
-    run = parsed.workflow_run
-    if run is not None:  # GitHub also lists pull requests into forks
-        pulls = [pull for pull in parsed.run_pull_requests if pull.base_repository_id == parsed.repository.id]
-        run = replace(run, pull_request_numbers=tuple(pull.number for pull in pulls))
-    return Event(
-        delivery=delivery,
-        name=name,
-        action=parsed.action,
-        repository=parsed.repository,
-        sender=parsed.sender,
-        issue=parsed.issue,
-        pull_request=parsed.pull_request,
-        review=parsed.review,
-        comment=parsed.comment,
-        workflow_run=run,
-        release=parsed.release,
-        payload=payload,
-    )
+    return event

@@ -19,6 +19,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal, get_args
 
 from hls_handler.analysis import Finding, Severity
@@ -120,8 +121,7 @@ def parse_numbered(text: str) -> Patch:
 _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
 
 
-MIN_LINES = 20
-"""A hunk is not cut to fewer lines than this."""
+MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 
 
 def cut_to(patch: Patch, tokens: int) -> Patch:
@@ -132,21 +132,14 @@ def cut_to(patch: Patch, tokens: int) -> Patch:
         needed = estimate_tokens(hunk.header) + sum(_tokens(line) for line in hunk.lines)
         if needed > left:
             if not hunks:
-                hunks.extend(_cut_hunk(hunk, left))
+                left -= estimate_tokens(hunk.header)
+                ends = accumulate(_tokens(line) for line in hunk.lines)
+                count = sum(end <= left for end in ends)
+                hunks += [Hunk(hunk.header, hunk.lines[:count])] if count >= MIN_LINES else []
             break
         hunks.append(hunk)
         left -= needed
     return Patch(tuple(hunks))
-
-
-def _cut_hunk(hunk: Hunk, tokens: int) -> tuple[Hunk, ...]:
-    left, count = tokens - estimate_tokens(hunk.header), 0
-    for line in hunk.lines:
-        left -= _tokens(line)
-        if left < 0:
-            break
-        count += 1
-    return (Hunk(hunk.header, hunk.lines[:count]),) if count >= MIN_LINES else ()
 
 
 def _tokens(line: Line) -> int:
@@ -195,7 +188,8 @@ class _PatchIndex:
         if line is not None and _normalize(line.text) in variants:
             return self._move_to(position, finding)
         quoted = [position for quote in variants if quote for position in self._positions_by_text.get(quote, ())]
-        for side in (finding.side, _other_side(finding.side)):
+        other_side: Side = "LEFT" if finding.side == "RIGHT" else "RIGHT"
+        for side in (finding.side, other_side):
             positions = [position for position in quoted if position[0] == side]
             if positions:
                 return self._move_to(positions[0], finding) if len(positions) == 1 else None
@@ -237,10 +231,6 @@ def _variants(quote: str) -> tuple[str, ...]:
 def _normalize(text: str) -> str:
     """Return the text as Claude saw it, without blanks and invisible characters."""
     return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
-
-
-def _other_side(side: Side) -> Side:
-    return "LEFT" if side == "RIGHT" else "RIGHT"
 
 
 def _merge(findings: Iterable[Finding]) -> list[Finding]:

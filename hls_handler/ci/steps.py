@@ -12,9 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
 
 from hls_handler.ci.error_patterns import weigh_line
 from hls_handler.ci.log_lines import LogLine, PrivateKeyFilter, RawLine, display_text, parse_line
+from hls_handler.events import OptionalTime, Text
 
 MAX_GROUP_LINES = 200
 """Limit for a group, in lines, because a group may never end."""
@@ -71,10 +75,11 @@ class WorkflowStep:
     """A step of a job, as in the jobs API."""
 
     number: int  # from 1
-    name: str
-    conclusion: str | None  # "success", "failure", "skipped", "cancelled"; None until it is completed
-    started_at: datetime | None  # aware UTC, whole seconds
-    completed_at: datetime | None
+    name: Text
+    conclusion: Annotated[str | None, Field(default=None)]
+    """ "success", "failure", "skipped", "cancelled"; None until it is completed."""
+    started_at: OptionalTime  # aware UTC, whole seconds
+    completed_at: OptionalTime
 
     @property
     def failed(self) -> bool:

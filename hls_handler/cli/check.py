@@ -43,36 +43,28 @@ def check(
         for problem in exc.problems:
             print_line(problem)
         raise typer.Exit(2) from None
-    library, findings = _load_prompts(settings)
+    library: Library | None = None
+    findings: list[str] = []
+    try:
+        library = load_checked(settings)
+    except PromptError as exc:
+        findings += exc.problems
     findings += settings.warnings
     findings += [*_find_retired_models(library), *_find_unknown_prompts(settings, library)]
     if not offline:
         # Both connections use the same proxy variables: a problem with those is printed only once.
         findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
-    for line in _describe_custom_fields(library):
-        print_line(line)
+    for prompt in library.prompts.values() if library else ():
+        if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
+            fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
+            labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
+            print_line(f"{prompt.path}: fields {fields}. Labels {labels}")
     for finding in findings:
         print_line(finding)
     if findings:
         raise typer.Exit(1)
     prompts = len(library.prompts) if library else 0
     print_line(f"{path}: settings and {prompts} prompts are fine" + ("" if offline else "; GitHub and Claude answer"))
-
-
-def _load_prompts(settings: Settings) -> tuple[Library | None, list[str]]:
-    try:
-        return load_checked(settings), []
-    except PromptError as exc:
-        return None, list(exc.problems)
-
-
-def _describe_custom_fields(library: Library | None) -> Iterator[str]:
-    """Yield one line for each prompt whose front matter changes the reply's fields or labels."""
-    for prompt in library.prompts.values() if library else ():
-        if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
-            fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
-            labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
-            yield f"{prompt.path}: fields {fields}. Labels {labels}"
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ of a repository's .github/hls.yaml, and `schema` the JSON Schema of either file,
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -59,19 +59,16 @@ config_commands = typer.Typer(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _LoadedRepositorySettings:
-    settings: RepositorySettings
-    status: str  # version and age, or the reason why there are no repository settings
-
-
 def _load_repository_settings(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
-) -> _LoadedRepositorySettings:
-    """Return the settings that the service last read or, with `live`, those on GitHub; exits with 1 if that fails."""
+) -> tuple[RepositorySettings, str]:
+    """Return the settings that the service last read or, with `live`, those on GitHub; exits with 1 if that fails.
+
+    The text is their version and age, or the reason why there are none.
+    """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
-        return _LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, f"ignored, because switched off   {where}")
+        return EMPTY_REPOSITORY_SETTINGS, f"ignored, because switched off   {where}"
     with open_existing_store(settings) as store:
         stored = store.repository_files.find_by_name(repository) if store else None
     if live:
@@ -81,12 +78,12 @@ def _load_repository_settings(
         except (StepFailed, SettingsError) as exc:
             fail(str(exc))
     if stored is None:
-        return _LoadedRepositorySettings(EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub")
+        return EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub"
     file = resolve_settings_file(stored)
     if file.own.says.prompts.use:
         file = replace(file, own=without_unknown_prompts(load_library(settings), file))
     when = "now" if live else f"{stored.age_s:.0f} s ago"
-    return _LoadedRepositorySettings(file.own, f"{file.describe() or 'the file does not exist'}   read {when}")
+    return file.own, f"{file.describe() or 'the file does not exist'}   read {when}"
 
 
 @config_commands.command("check-repository")
@@ -164,10 +161,10 @@ def explain(
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
     secrets = collect_secrets(settings)
-    own = _load_repository_settings(settings, matching[0], repository, live=live)
-    effective = apply_repository_settings(matching[0], own.settings)
-    merged = settings.beside(Sources(PATH, own.settings.lines))
-    for line in _format_settings(merged, (effective, *matching[1:]), own):
+    own, status = _load_repository_settings(settings, matching[0], repository, live=live)
+    effective = apply_repository_settings(matching[0], own)
+    merged = settings.beside(Sources(PATH, own.lines))
+    for line in _format_settings(merged, (effective, *matching[1:]), status):
         print_line(masked(line, secrets))
     if event is None:
         return
@@ -186,15 +183,13 @@ def explain(
     print_line(f"  {CONDITIONS}{EXTRA_CONDITIONS.get(routing_input.action or '', '')}")
 
 
-def _format_settings(
-    settings: Settings, matching: tuple[EffectiveSettings, ...], own: _LoadedRepositorySettings
-) -> list[str]:
+def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...], status: str) -> list[str]:
     chosen, *others = matching
     lines = [f"name = {chosen.pattern}   {settings.sources.where(f'{chosen.key}.name')}"]
     for other in others:
         where = settings.sources.where(f"{other.key}.name")
         lines.append(f"  has precedence over {other.pattern}   {where}: {explain_precedence(chosen, other)}")
-    lines.append(f"{PATH} = {own.status}")
+    lines.append(f"{PATH} = {status}")
     return [*lines, *(str(value) for value in iter_sourced_values(settings, chosen))]
 
 

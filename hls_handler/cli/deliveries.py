@@ -33,13 +33,15 @@ deliveries = typer.Typer(
     rich_markup_mode=None,
 )
 
-STATES: tuple[State, ...] = get_args(State)
 Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, or a unique prefix of it.")]
 
 
 @deliveries.command(name="list")
 def list_(
-    state: Annotated[str | None, typer.Option(help=f"Only deliveries in this state: {', '.join(STATES)}.")] = None,
+    state: Annotated[
+        State | None,
+        typer.Option(metavar="STATE", help=f"Only deliveries in this state: {', '.join(get_args(State))}."),
+    ] = None,
     repository: Annotated[
         str | None, typer.Option(metavar="OWNER/REPO", help="Only deliveries of this repository.")
     ] = None,
@@ -53,11 +55,8 @@ def list_(
 
     Exit codes: 0 listed (also if there are none); 2 usage error, or unusable settings or database.
     """
-    wanted = next((one for one in STATES if one == state), None)
-    if state is not None and wanted is None:
-        raise typer.BadParameter(f"must be one of {', '.join(STATES)}", param_hint="--state")
     with open_store(load(config)) as store:
-        rows = store.deliveries.newest(state=wanted, repository=repository, limit=limit)
+        rows = store.deliveries.newest(state=state, repository=repository, limit=limit)
         pauses = store.pauses.active()
     if not rows:
         print_line("no deliveries")
@@ -130,7 +129,6 @@ def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
     return row
 
 
-SHADOW_STATES = {"failed": "failed", "skipped": "was not asked"}
 CONVERSATION = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)")
 
 
@@ -235,7 +233,8 @@ def _describe_shipped_fields(reply: Reply) -> str:
 def describe_shadow(shadow: ShadowResult) -> str:
     """Return in one line what the shadow prompt would have done."""
     if shadow.ran is None:
-        return f"Shadow prompt {shadow.prompt} {SHADOW_STATES[shadow.state]}: {shadow.reason}"
+        state = "failed" if shadow.state == "failed" else "was not asked"
+        return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"
     labels = ", ".join(label.name for label in shadow.ran.labels) or "no labels"
     comment = "with a comment" if shadow.ran.speaks else "without a comment"
     return f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was posted."
@@ -272,12 +271,6 @@ def _cost(report: DeliveryReport) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class StepTime:
-    name: str  # "gather", "ask", "apply 1"
-    took_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class DeliveryReport:
     delivery: DeliveryRow
     rule: str | None  # the sentence of the rule that accepted it; None if it was not routed
@@ -287,7 +280,7 @@ class DeliveryReport:
     answers: tuple[ValidReply, ...]  # without the shadow prompt's
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
-    times: tuple[StepTime, ...]
+    times: tuple[tuple[str, float], ...]  # "gather", "ask" or "apply 2", and the seconds that it took
     shadow: ShadowResult | None = None
     pause: Pause | None = None  # the pause that blocks a queued delivery
 
@@ -321,9 +314,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=tuple(store.calls.calls_of(delivery.guid)),
-        times=tuple(
-            StepTime(_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER
-        ),
+        times=tuple((_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER),
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         pause=holding(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )

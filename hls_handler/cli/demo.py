@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -88,7 +88,8 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the last event.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the data of earlier demos first.")] = False,
     claude: Annotated[
-        str, typer.Option(metavar="sandbox|real", help="Get replies from the sandbox (canned) or from the real Claude.")
+        Literal["sandbox", "real"],
+        typer.Option(metavar="sandbox|real", help="Get replies from the sandbox (canned) or from the real Claude."),
     ] = "sandbox",
     config: Config = None,
 ) -> None:
@@ -105,8 +106,6 @@ def demo(
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
     stop.
     """
-    if claude not in ("sandbox", "real"):
-        raise typer.BadParameter("must be one of sandbox, real", param_hint="--claude")
     real = load_claude_settings(config) if claude == "real" else None
     raise typer.Exit(run_demo(once=once, fresh=fresh, real=real))
 
@@ -137,7 +136,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
             if preferred:
                 _print_intro(settings, real)
             variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-            with ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables) as service:
+            with closing(ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables)) as service:
                 if service.wait_until_up():
                     succeeded = _send_story(settings, sandbox, service)
                     if not once:
@@ -259,7 +258,7 @@ def _print_report(report: DeliveryReport) -> None:
     print_line(f"  comment   {comment[0] if comment else 'none'}")
     for line in comment[1:3]:
         print_line(f"            {line}")
-    print_line("  took      " + ", ".join(f"{step.name} {step.took_s * 1000:.0f} ms" for step in report.times))
+    print_line("  took      " + ", ".join(f"{step} {took_s * 1000:.0f} ms" for step, took_s in report.times))
 
 
 def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:
@@ -282,7 +281,6 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess,
 
 
 def _find_free_port(preferred: int) -> int:
-    """Return the preferred port if it is free, else another free one."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", preferred))

@@ -84,19 +84,19 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
     """
     conversation = find_conversation(given, base_url=settings.github.base_url)
     if conversation is None:
-        payload = load_payload(given, event)
+        recording = load_payload(given, event)
         if live:
             require_credential(settings, "github.token", alternative=alternative)
-        return Subject(payload.name, payload.event, payload.action, live, payload.body)
+        return Subject(recording.name, recording.event, recording.action, live, recording.body)
     if event is not None:
         abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
     require_credential(settings, "github.token", alternative=alternative)
     try:
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
-            opened = github.opened(*conversation)
+            name, payload = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
-    return Subject(given, opened.event, "opened", True, json.dumps(opened.payload).encode())
+    return Subject(given, name, "opened", True, json.dumps(payload).encode())
 
 
 def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
@@ -114,12 +114,16 @@ def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
 
 def _parse_url(given: str, base_url: str) -> tuple[str, int]:
     host = web_host(base_url)
-    url = _split_url(given)
-    match = WEB_PATH.fullmatch(url.path) if url is not None else None
-    if url is None or match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
+    try:
+        url = urlsplit(given)
+        named_host = _host_and_port(url)
+    except ValueError:  # an invalid port or IPv6 address
+        named_host = ""
+    match = WEB_PATH.fullmatch(url.path) if named_host else None
+    if match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
         example = f"https://{host}/OWNER/REPO/issues/7"
         abort(f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13")
-    if _host_and_port(url).removeprefix("www.") != host:
+    if named_host.removeprefix("www.") != host:
         abort(f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url")
     return match["repository"], int(match["number"])
 
@@ -133,14 +137,6 @@ def web_host(base_url: str) -> str:
     """
     url = urlsplit(base_url)
     return _host_and_port(url) if url.path.strip("/") else _host_and_port(url).removeprefix("api.")
-
-
-def _split_url(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        return parts if parts.hostname and (parts.port is None or parts.port > 0) else None
-    except ValueError:  # an invalid port or IPv6 url
-        return None
 
 
 def _host_and_port(url: SplitResult) -> str:

@@ -15,7 +15,6 @@ from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.queue.pauses import describe_pause, resuming
-from hls_handler.storage import Storage
 
 RepositoryArgument = Annotated[
     str | None,
@@ -41,9 +40,12 @@ def pause(
     _require_repository_name(repository)
     with open_store(load(config)) as store:
         store.pauses.pause(repository, reason=add_author(reason))
-        current = next(one for one in store.pauses.active() if _is_same_repository(one.repository, repository))
+        name = (repository or "").lower()
+        current = next(one for one in store.pauses.active() if (one.repository or "").lower() == name)
         queued, running = store.deliveries.count_open(repository)
-        known = repository is None or _has_sent_webhooks(store, repository)
+        known = repository is None or name in {
+            label.lower() for counter, label in store.statistics.counters() if counter == "repository"
+        }
     print_line(f"{describe_pause(current)}; {resuming(current)} ends the pause")
     print_line(f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish")
     if not known:
@@ -86,16 +88,6 @@ def add_author(reason: str | None) -> str:
 def _require_repository_name(repository: str | None) -> None:
     if repository is not None and not REPOSITORY_NAME.fullmatch(repository):
         raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
-
-
-def _is_same_repository(one: str | None, other: str | None) -> bool:
-    return (one and one.lower()) == (other and other.lower())
-
-
-def _has_sent_webhooks(store: Storage, repository: str) -> bool:
-    return any(
-        name == "repository" and label.lower() == repository.lower() for name, label in store.statistics.counters()
-    )
 
 
 def backup(

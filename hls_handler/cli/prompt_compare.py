@@ -107,7 +107,8 @@ def compare(
             plan = _plan(settings, store, prompt, other, since=after, limit=most)
             if plan.questions:
                 print_line(_describe_cost(settings, plan), err=as_json)  # standard output is for JSON
-                _require_confirmation(yes, err=as_json)
+                if not yes:
+                    _require_confirmation(err=as_json)
             comparison = _ask_all(settings, plan)
         else:
             comparison = recorded(store, prompt, other, since=after)
@@ -134,8 +135,6 @@ def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Co
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The questions to ask."""
-
     prompt: Prompt
     library: Library
     key: bytes
@@ -161,7 +160,7 @@ def _plan(
         try:
             questions.append((stored, render_request(stored, library, key)))
         except PromptError as exc:
-            _print_failure(stored, exc)
+            print_line(f"{stored.row.guid[:8]}: {exc}", err=True)
             failed += 1
         if len(questions) == limit:
             break
@@ -179,10 +178,8 @@ def _describe_cost(settings: Settings, plan: _Plan) -> str:
     return f"{prompt.id}: {questions}, about {tokens} input tokens; {cost}{follow_up}; nothing is posted"
 
 
-def _require_confirmation(confirmed: bool, *, err: bool) -> None:
-    """Exit with 1 if the user declines, and with 2 if standard input is not a terminal and `confirmed` is not set."""
-    if confirmed:
-        return
+def _require_confirmation(*, err: bool) -> None:
+    """Exit with 1 if the user declines, and with 2 if standard input is not a terminal."""
     if not sys.stdin.isatty():
         abort("standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it")
     if not typer.confirm("Ask Claude?", err=err):
@@ -207,13 +204,9 @@ def _ask_all(settings: Settings, plan: _Plan) -> Comparison:
                 excluded["not asked"] = len(plan.questions) - number
                 break
             except (StepFailed, PromptError) as exc:
-                _print_failure(stored, exc)
+                print_line(f"{stored.row.guid[:8]}: {exc}", err=True)
                 excluded["failed"] += 1
     return Comparison(tuple(pairs), +excluded)
-
-
-def _print_failure(stored: StoredDelivery, exc: Exception) -> None:
-    print_line(f"{stored.row.guid[:8]}: {exc}", err=True)
 
 
 def format_comparison(comparison: Comparison) -> Iterator[str]:
@@ -281,7 +274,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
         pair.guid[:8],
         pair.event_key,
         pair.thread,
-        f"{_yes_or_no(one)}, {_yes_or_no(other)}",
+        ", ".join("yes" if side.result.speaks else "no" for side in (one, other)),
         f"{one.tokens}, {other.tokens}",
         ", ".join(format_usd(side.cost_usd).removesuffix(" USD") for side in (one, other)),
         "; ".join(map(_format_difference, pair.differences)) or "the same",
@@ -301,10 +294,6 @@ def _format_difference(difference: Difference) -> str:
 def _format_excluded(comparison: Comparison) -> str:
     """Return "2 failed, 1 not asked"; "" if no delivery was left out."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
-
-
-def _yes_or_no(side: Side) -> str:
-    return "yes" if side.result.speaks else "no"
 
 
 def _summarize(sides: list[Side]) -> Mapping[str, object]:

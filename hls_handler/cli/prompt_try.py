@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import SecretStr
@@ -54,11 +54,7 @@ from hls_handler.work.job import Job
 from hls_handler.work.library import GUID
 from hls_handler.work.pipeline import Ended, run_job
 
-if TYPE_CHECKING:
-    from hls_handler.sandbox.server import Sandbox
-
 ClaudeSource = Literal["real", "sandbox"]
-CLAUDE_SOURCES: tuple[ClaudeSource, ...] = ("real", "sandbox")
 
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
 PAYLOAD_ALTERNATIVE = "try a payload, which needs none: issues.opened"
@@ -73,7 +69,7 @@ def try_(
     event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     claude: Annotated[
-        str, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
+        ClaudeSource, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
     ] = "real",
     full: Annotated[bool, typer.Option("--full", help="Print the whole system message.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -93,21 +89,18 @@ def try_(
     Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error, or unusable
     settings or prompts.
     """
-    source = next((one for one in CLAUDE_SOURCES if one == claude), None)
-    if source is None:
-        raise typer.BadParameter(f"must be one of {', '.join(CLAUDE_SOURCES)}", param_hint="--claude")
     settings = load(config, credentials=False)
-    if source == "real":
+    if claude == "real":
         require_credential(settings, "claude.api_key", alternative=SANDBOX_ALTERNATIVE)
     library = load_library(settings)
     named_prompt = None if prompt is None else get_prompt(library, prompt)
     chosen = load_subject(subject, event, live=live, settings=settings, alternative=PAYLOAD_ALTERNATIVE)
     notes: list[str] = []
-    tried = _try(settings, library, chosen, named_prompt, source, notes)
+    tried = _try(settings, library, chosen, named_prompt, claude, notes)
     if as_json:
-        print_lines(json.dumps(to_dict(chosen, tried, notes, claude=source), indent=2))
+        print_lines(json.dumps(to_dict(chosen, tried, notes, claude=claude), indent=2))
     else:
-        print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=source == "sandbox")
+        print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=claude == "sandbox")
     if not isinstance(tried.end, Ended):
         raise typer.Exit(1)
 
@@ -124,24 +117,32 @@ def _try(
 
     def load_history(event: Event, number: int, account: Account) -> ConversationState:
         try:
-            return _load_history(settings, event, number, account) if subject.live else NO_HISTORY
+            if subject.live and database_exists(settings.storage.url):
+                with closing(Storage.open_existing(settings.storage.url)) as store:
+                    return store.conversations.find(event.repository.id, number, account.login)
         except HlsError as exc:
             notes.append(f"the service's stored data about this issue or pull request could not be read: {exc}")
-            return NO_HISTORY
+        return ConversationState(labels={}, comments={})
 
     try:
         with ExitStack() as stack:
-            used = settings
             if source == "sandbox" or not subject.live:
                 from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
                 sandbox = stack.enter_context(Sandbox())
                 sandbox.state.seed(subject.event, subject.payload)
-                used = _with_stand_ins(settings, sandbox, github=not subject.live, claude=source == "sandbox")
-            github = connect_read_only(used.github, now=utc_now, assume_open=prompt is not None)
+                parts: dict[str, object] = {}
+                if not subject.live:
+                    access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url}
+                    parts["github"] = settings.github.model_copy(update=access)
+                if source == "sandbox":
+                    access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}
+                    parts["claude"] = settings.claude.model_copy(update=access)
+                settings = settings.model_copy(update=parts)
+            github = connect_read_only(settings.github, now=utc_now, assume_open=prompt is not None)
             stack.enter_context(closing(github))
-            claude = stack.enter_context(connect_claude(used.claude))
-            tried = TryRunner(used, library, github, claude, load_history).run(subject, prompt)
+            claude = stack.enter_context(connect_claude(settings.claude))
+            tried = TryRunner(settings, library, github, claude, load_history).run(subject, prompt)
     except PayloadError as exc:
         abort(f"{subject.name}: {exc}")
     except HlsError as exc:
@@ -153,37 +154,12 @@ def _try(
     return tried
 
 
-def _with_stand_ins(settings: Settings, sandbox: Sandbox, *, github: bool, claude: bool) -> Settings:
-    """Return the settings with the sandbox in place of GitHub, Claude, or both."""
-    parts: dict[str, object] = {}
-    if github:
-        sandbox_access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url}
-        parts["github"] = settings.github.model_copy(update=sandbox_access)
-    if claude:
-        sandbox_access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}
-        parts["claude"] = settings.claude.model_copy(update=sandbox_access)
-    return settings.model_copy(update=parts)
-
-
-NO_HISTORY = ConversationState(labels={}, comments={})
-
-
-def _load_history(settings: Settings, event: Event, number: int, account: Account) -> ConversationState:
-    """Read what the service stored about this issue or pull request; empty if there is no database."""
-    if not database_exists(settings.storage.url):
-        return NO_HISTORY
-    with closing(Storage.open_existing(settings.storage.url)) as store:
-        return store.conversations.find(event.repository.id, number, account.login)
-
-
 LEASE_S = 86_400.0
 """A day, so that the lease need not be renewed; no other worker uses the temporary store."""
 
 
 @dataclass(slots=True)
 class _RecordingClaude:
-    """A Claude client that records every question."""
-
     claude: Claude
     questions: list[Question] = field(default_factory=list)
 
@@ -231,14 +207,27 @@ class TryRunner:
             rule = Rule(event.key, prompt.name, effective, prompt.path)
         if rule is None:
             return TryResult(event, routed, assume_open=False)
-        rule = _with_dry_run(rule)
+        features = rule.effective.features.model_copy(update={"dry_run": True})
+        rule = replace(rule, effective=replace(rule.effective, features=features))
         claude = _RecordingClaude(self.claude)
         with (
             TemporaryDirectory(prefix="hls-try-") as folder,
             closing(self.open_store(f"sqlite:///{folder}/try.db")) as store,
         ):
             lease = _store_and_claim(store, subject, rule)
-            context = self._make_context(store, claude, config, account)
+            context = WorkerContext(
+                store=store,
+                leases=ExclusiveLease(),
+                github=self.github,
+                claude=claude,
+                health=Health(store.database.current_time),
+                config=config,
+                fetch_bot_account=lambda: account,
+                stopping=lambda: False,
+                pause=self.pause,
+                jitter=lambda: 0.0,
+                clock=self.clock,
+            )
             if event.thread is not None:  # otherwise the number is known only after reading the facts
                 stored: list[Change] = []
                 memory = store.conversations.history(lease, account.login, pending=stored)
@@ -248,21 +237,6 @@ class TryRunner:
             row = store.deliveries.find(lease.guid)
             outcomes = load_report(store, row).outcomes if row else ()
         return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
-
-    def _make_context(self, store: Storage, claude: Claude, config: DeliveryConfig, account: Account) -> WorkerContext:
-        return WorkerContext(
-            store=store,
-            leases=ExclusiveLease(),
-            github=self.github,
-            claude=claude,
-            health=Health(store.database.current_time),
-            config=config,
-            fetch_bot_account=lambda: account,
-            stopping=lambda: False,
-            pause=self.pause,
-            jitter=lambda: 0.0,
-            clock=self.clock,
-        )
 
 
 def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
@@ -292,11 +266,6 @@ def _effective_settings(settings: Settings, repository: str) -> EffectiveSetting
     return effective
 
 
-def _with_dry_run(rule: Rule) -> Rule:
-    features = rule.effective.features.model_copy(update={"dry_run": True})
-    return replace(rule, effective=replace(rule.effective, features=features))
-
-
 def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
     headers = WebhookHeaders(subject.event, GUID, signature=b"", is_form=False, content_length=None)
     new = new_delivery(headers, parse_envelope(subject.body), rule, subject.body, request_id="try", settle_s=0)
@@ -307,7 +276,6 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
 
 
 def _copy_history(memory: ConversationHistory, history: ConversationState) -> None:
-    """Copy the service's stored labels and comments into the temporary store."""
     memory.record_label_intents(name for name, state in history.labels.items() if state == "intended")
     memory.mark_labels_set(name for name, state in history.labels.items() if state == "ours")
     memory.mark_labels_removed(name for name, state in history.labels.items() if state == "gone")

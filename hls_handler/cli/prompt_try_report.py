@@ -29,8 +29,6 @@ FORCE_HINT = "; use --prompt NAME to try it anyway"
 
 @dataclass(slots=True)
 class Question:
-    """One request to Claude and its reply."""
-
     rendered: RenderedPrompt
     model: str
     correction: UnusableReply | None  # the previous reply, which failed validation
@@ -65,7 +63,9 @@ def print_result(
     if tried.outcomes:
         console.rule("changes on GitHub (not made)", align="left")
     for outcome in tried.outcomes:
-        _show_outcome(outcome)
+        print_line(f"{outcome.action:<11} {outcome.detail}")
+        if outcome.body is not None:
+            _show_text(outcome.body)
     console.rule()
     print_line(f"{_state(tried):<11} {_reason(tried)}")
     print_line(f"cost        {_describe_cost(tried, canned=canned)}")
@@ -111,12 +111,6 @@ def _show_question(question: Question, *, full: bool) -> None:
         if answer.text:
             _show_text(answer.text)
     print_line(f"took        {answer.usage.took_s:.1f} s, {_summarize([answer.usage])}")
-
-
-def _show_outcome(outcome: Outcome) -> None:
-    print_line(f"{outcome.action:<11} {outcome.detail}")
-    if outcome.body is not None:
-        _show_text(outcome.body)
 
 
 def _show_text(text: str) -> None:

@@ -206,17 +206,13 @@ def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
     """Yield one line each for answers, cost, last error and the last error of earlier versions."""
     of_prompt = [row for row in rows if _is_version_of(prompt_id, row.prompt_id)]
     current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
-    answers, cost = f"answers     {current.replies}", f"cost        {_cost(current)}"
-    last_error = f"last error  {_error(current)}"
     earlier = [row for row in of_prompt if row.prompt_id != prompt_id]
-    if not earlier:
-        yield from (answers, cost, last_error)
-        return
-    total = _add_up(earlier)
-    yield f"{answers} (earlier versions: {total.replies})"
-    yield f"{cost} (earlier versions: {_cost(total)})"
-    yield last_error
-    yield f"            (earlier versions: {_error(total)})"
+    total = _add_up(earlier) if earlier else None
+    yield f"answers     {current.replies}" + (f" (earlier versions: {total.replies})" if total else "")
+    yield f"cost        {_cost(current)}" + (f" (earlier versions: {_cost(total)})" if total else "")
+    yield f"last error  {_error(current)}"
+    if total:
+        yield f"            (earlier versions: {_error(total)})"
 
 
 def _is_version_of(prompt_id: str, other_id: str) -> bool:
@@ -241,7 +237,6 @@ def _share(one: FieldFeedback) -> str:
 
 
 def _add_up(rows: list[PromptStats]) -> PromptStats:
-    """Return the sums, and the latest of the last errors."""
     latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
     return PromptStats(
         prompt_id="",
@@ -262,7 +257,6 @@ def _cost(row: PromptStats) -> str:
 
 
 def _error(row: PromptStats) -> str:
-    """Return the last error in one line, with line breaks replaced by spaces."""
     if row.last_error is None or row.last_error_at is None:
         return "none"
     return f"{row.last_error_at:%Y-%m-%d %H:%M:%S} UTC: {' '.join(row.last_error.split())}"

@@ -8,19 +8,15 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from hls_handler.cli.options import print_line
 from hls_handler.errors import HlsError
 from hls_handler.settings.model import Settings
 
 START_TIMEOUT_S = 30.0
-MAX_STARTS = 20
-"""Starts of the service before the demo gives up."""
+MAX_STARTS = 20  # starts of the service before the demo gives up
 
-READY_MARKER = b'"message": "serving"'
-"""Part of the log line that the service writes once it listens."""
+READY_MARKER = b'"message": "serving"'  # part of the log line that the service writes once it listens
 
 
 class RestartLimitReached(HlsError):
@@ -44,12 +40,7 @@ class ServiceProcess:
         self._starts = 0
         self._process = self._start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         with self._process:
             self._process.terminate()
             self._process.wait(timeout=self._settings.limits.shutdown_s + 15)
@@ -69,7 +60,6 @@ class ServiceProcess:
 
     @property
     def lost_its_port(self) -> bool:
-        """True if the process ended because its port was already in use."""
         return b"cannot listen on" in self._new_log()
 
     def last_words(self) -> str:
@@ -89,7 +79,6 @@ class ServiceProcess:
             self._restart(self._process.wait())
 
     def _new_log(self) -> bytes:
-        """Return the log since the latest start."""
         return self._log.read_bytes()[self._log_start :]
 
     def _restart(self, code: int) -> None:

@@ -35,9 +35,7 @@ from hls_handler.settings.model import Github as GithubSettings
 
 T = TypeVar("T")
 
-PAGE_SIZE = 100
-"""Items per page, GitHub's maximum."""
-
+PAGE_SIZE = 100  # items per page, GitHub's maximum
 _MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; later times are ignored
 
 
@@ -52,8 +50,6 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class GithubUsage:
-    """A snapshot for `/stats`."""
-
     requests_made: int
     rate_limit: RateLimit
 

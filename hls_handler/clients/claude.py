@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import genai_prices
 import httpx2
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_errors import translate, unexpected_response
@@ -37,8 +37,7 @@ KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 
-MAX_PROBLEMS = 5
-"""Validation errors that are listed; Claude seldom needs more to correct its reply."""
+MAX_PROBLEMS = 5  # validation errors that are listed; Claude seldom needs more to correct its reply
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"
@@ -149,30 +148,24 @@ def _messages(rendered: RenderedPrompt, correction: UnusableReply | None) -> lis
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Wire(BaseModel):
-    """Ignores unknown fields, because the API adds fields and types of blocks."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Block(_Wire):
+class _Block(BaseModel):
     type: str
     text: str = ""
 
 
-class _Usage(_Wire):
+class _Usage(BaseModel):
     input_tokens: int  # uncached
     output_tokens: int
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
 
 
-class _StopDetails(_Wire):
+class _StopDetails(BaseModel):
     category: str | None = None
     explanation: str | None = None
 
 
-class _Message(_Wire):
+class _Message(BaseModel):
     model: str
     content: tuple[_Block, ...]
     stop_reason: str | None
@@ -180,7 +173,7 @@ class _Message(_Wire):
     usage: _Usage
 
 
-class _WireModel(_Wire):
+class _WireModel(BaseModel):
     """https://platform.claude.com/docs/en/api/models/retrieve"""
 
     id: str

@@ -28,20 +28,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.actions import EnsureComment
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 
-MAX_COMMENT_CHARS = 65_536
-"""GitHub's limit for a comment, in characters."""
+MAX_COMMENT_CHARS = 65_536  # GitHub's limit for a comment, in characters
 
 TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536 characters at most.*"
 
-MAX_FOOTER_CHARS = 4_000
-"""A last paragraph of at most this many characters is kept as the footer."""
+MAX_FOOTER_CHARS = 4_000  # a last paragraph of at most this many characters is kept as the footer
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
@@ -105,7 +103,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
     older_boxes = _find_boxes(older)
     for text, boxes in _find_boxes(newer).items():
         before = [box for _, box in older_boxes.get(text, ())]
-        missing = _count_checked(before) - _count_checked([box for _, box in boxes])
+        missing = sum(box != " " for box in before) - sum(box != " " for _, box in boxes)
         same_position = {
             index: old_box for (index, box), old_box in zip(boxes, before, strict=False) if box == " " != old_box
         }
@@ -113,10 +111,6 @@ def copy_checked_boxes(older: str, newer: str) -> str:
         for index, box in [*same_position.items(), *elsewhere.items()][: max(missing, 0)]:
             lines[index] = _ITEM.sub(rf"\g<before>{box}\g<after>", lines[index], count=1)
     return "\n".join(lines)
-
-
-def _count_checked(boxes: Sequence[str]) -> int:
-    return sum(box != " " for box in boxes)
 
 
 def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
@@ -186,7 +180,7 @@ def section_text(body: str) -> str:
 
 def digest_of(text: str) -> str:
     """Return 16 hex digits of SHA-256: enough to detect a change, not meant to protect a secret."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return _digest(text)[:16]
 
 
 def parse_sections(body: str, *, marker: str) -> Sections:
@@ -270,11 +264,9 @@ def _decide_whole(action: EnsureComment, current_body: str | None, *, last_diges
     body = copy_checked_boxes(current_body, requested)
     if _normalize(current_body) == _normalize(body):
         return BodyDecision("unchanged", body, digest)
-    return (
-        BodyDecision("edited by a person", current_body, digest)
-        if last_digest == digest
-        else BodyDecision("changed", body, digest)
-    )
+    if last_digest == digest:
+        return BodyDecision("edited by a person", current_body, digest)
+    return BodyDecision("changed", body, digest)
 
 
 def _decide_section(action: EnsureComment, key: str, current_body: str | None) -> BodyDecision | None:

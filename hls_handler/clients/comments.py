@@ -9,14 +9,13 @@ from pydantic import TypeAdapter
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.comment_body import decide_body, marker
-from hls_handler.clients.writes import COMMENT, WireComment, Writes
-from hls_handler.events import Account
+from hls_handler.clients.writes import COMMENT, Writes
+from hls_handler.events import Account, Comment
 from hls_handler.history.conversations import ConversationHistory
 
-MAX_PAGES = 100
-"""Only the first 10,000 comments of a conversation are searched."""
+MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 
-_COMMENTS = TypeAdapter(tuple[WireComment, ...])
+_COMMENTS = TypeAdapter(tuple[Comment, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def plan_comment(
     """Decide on the write: one request if the memory has the comment, else one per 100 comments of the conversation."""
     mark = marker(action.family)
     known = memory.comment(action.family)
-    found: WireComment | None = None
+    found: Comment | None = None
     if known is not None:
         found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", COMMENT)
         if found is None:
@@ -53,13 +52,7 @@ def plan_comment(
             found = None  # written by another account, whose token was used then
     if found is None:
         found = _find_oldest(api, repository, number, bot=bot, mark=mark)
-    return _plan(
-        action, found, last_digest=known.body_digest if known and found and known.comment_id == found.id else None
-    )
-
-
-def _plan(action: EnsureComment, found: WireComment | None, *, last_digest: str | None) -> Write | Leave:
-    """`last_digest` is the digest that the memory has for this comment."""
+    last_digest = known.body_digest if known and found and known.comment_id == found.id else None
     decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
     if found is None:
         if decision is None:
@@ -106,7 +99,7 @@ def preview_comment(plan: Write | Leave) -> Outcome:
     return Outcome("comment", "dry_run", detail, comment_id=plan.comment_id, body=plan.body)
 
 
-def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> WireComment | None:
+def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> Comment | None:
     """Return the bot account's oldest comment that ends with the marker.
 
     Copies of the marker by other people, and other comments of the account, are skipped (SECURITY.md rule 16).
@@ -119,10 +112,10 @@ def _declined(detail: str, comment_id: int) -> Leave:
     return Leave(Outcome("comment", "declined", detail, comment_id=comment_id))
 
 
-def _is_by(comment: WireComment, bot: Account) -> bool:
+def _is_by(comment: Comment, bot: Account) -> bool:
     """Compare ids, because an account keeps its id when it is renamed."""
-    return comment.user is not None and comment.user.id == bot.id
+    return comment.user.id == bot.id
 
 
-def _ends_with(comment: WireComment, mark: str) -> bool:
+def _ends_with(comment: Comment, mark: str) -> bool:
     return comment.body.rstrip().endswith(mark)

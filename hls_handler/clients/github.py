@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, repository_path
@@ -34,15 +34,11 @@ _ACCOUNT = TypeAdapter(Account)
 class _WireRole(BaseModel):
     """Permissions of the account, not of the token. https://docs.github.com/en/rest/repos/repos#get-a-repository"""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     triage: bool = False
     push: bool = False
 
 
 class _WireRepository(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     archived: bool = False
     disabled: bool = False
     private: bool = False
@@ -164,14 +160,6 @@ NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
 _DOCUMENT = TypeAdapter(dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedEvent:
-    """The `opened` event of an issue or pull request, rebuilt from its current state on GitHub."""
-
-    event: str  # "issues" or "pull_request"
-    payload: Mapping[str, object]
-
-
 def connect_read_only(
     settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False
 ) -> ReadOnlyGithub:
@@ -191,8 +179,11 @@ class ReadOnlyGithub(Github):
         super().__init__(api)
         self.assume_open = assume_open
 
-    def opened(self, repository: str, number: int) -> OpenedEvent:
-        """Return the event of the issue or pull request with this number; two or three requests. Raises as reads do."""
+    def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
+        """Rebuild the `opened` event of an issue or pull request from its current state; two or three requests.
+
+        Returns GitHub's event name and the payload. Raises as reads do.
+        """
         base = repository_path(repository)
         repository_json = self._api.get(base, _DOCUMENT)
         conversation = self._api.get(f"{base}/issues/{number}", _DOCUMENT)
@@ -202,9 +193,9 @@ class ReadOnlyGithub(Github):
             "sender": conversation.get("user"),
         }
         if conversation.get("pull_request") is None:
-            return OpenedEvent("issues", {**common, "issue": conversation})
+            return "issues", {**common, "issue": conversation}
         pull_request = self._api.get(f"{base}/pulls/{number}", _DOCUMENT)
-        return OpenedEvent("pull_request", {**common, "number": number, "pull_request": pull_request})
+        return "pull_request", {**common, "number": number, "pull_request": pull_request}
 
     def reader(self, repository: str) -> GithubReader:
         return _AssumeOpenReader(self._api, repository) if self.assume_open else super().reader(repository)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this 
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 LIMIT_REMEDY = "wait until the rate limit resets; fewer repositories or events use less of the quota"
 
+_down = partial(DependencyDown, dependency="github")
+
 
 def translate_status(
     call: str, status: int, headers: Mapping[str, str], message: str | None, now: datetime
@@ -35,18 +38,15 @@ def translate_status(
     """
     what = f"{call}: {status} {message or _phrase(status)}"
     if status == 401:
-        return DependencyDown(what, dependency="github", remedy=TOKEN_REMEDY)
+        return _down(what, remedy=TOKEN_REMEDY)
     if status == 429 or (status == 403 and _is_limit(headers, message)):
-        limited_until = _limited_until(headers, now)
-        return DependencyDown(what, dependency="github", remedy=LIMIT_REMEDY, not_before=limited_until)
+        return _down(what, remedy=LIMIT_REMEDY, not_before=_limited_until(headers, now))
     if status >= 500 or status == 408:
         retry_at = retry_after(headers, now)
-        return DependencyDown(
-            what, dependency="github", remedy=OUTAGE_REMEDY, not_before=retry_at, may_have_succeeded=_is_write(call)
-        )
+        return _down(what, remedy=OUTAGE_REMEDY, not_before=retry_at, may_have_succeeded=_is_write(call))
     if status in (403, 404, 410, 451):
         if message is None:
-            return DependencyDown(f"{what}: not a response of GitHub's API", dependency="github", remedy=ADDRESS_REMEDY)
+            return _down(f"{what}: not a response of GitHub's API", remedy=ADDRESS_REMEDY)
         return Permanent(what + _permanent_reason(status, headers, message))
     return Retryable(what)
 
@@ -67,10 +67,8 @@ def translate_exception(call: str, exc: BaseException, now: datetime, proxy: Pro
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
     not_before = now + PENDING_WRITE_WAIT if timed_out and _is_write(call) else None
     reason, remedy = proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
-    message = f"{call}: no answer{reason}"
-    return DependencyDown(
-        message,
-        dependency="github",
+    return _down(
+        f"{call}: no answer{reason}",
         remedy=remedy,
         not_before=not_before,
         may_have_succeeded=_is_write(call),
@@ -84,12 +82,8 @@ def _is_write(call: str) -> bool:
 
 def unexpected_response(call: str, what: str) -> DependencyDown:
     """Return the error for a response that GitHub's API does not document."""
-    return DependencyDown(
-        f"{call}: unexpected response from GitHub: {what}",
-        dependency="github",
-        remedy=ADDRESS_REMEDY,
-        may_have_succeeded=_is_write(call),
-    )
+    message = f"{call}: unexpected response from GitHub: {what}"
+    return _down(message, remedy=ADDRESS_REMEDY, may_have_succeeded=_is_write(call))
 
 
 def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
@@ -104,7 +98,7 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
         remedy = (
             f"set github.base_url to the final address: {base_url} redirects to {target.scheme}://{target.hostname}"
         )
-        return DependencyDown(what, dependency="github", remedy=remedy)
+        return _down(what, remedy=remedy)
     return Permanent(f"{what}: renamed, transferred or moved; update the name in the setting repositories")
 
 

@@ -17,8 +17,7 @@ from hls_handler.handlers.labels import MAX_LABELS, LabelOrigin, LabelPlan, Labe
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
 
-MAX_PAGES = 50
-"""Only the first 5,000 labels of a repository are searched."""
+MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
 
 _LABEL = TypeAdapter(Label)
 _LABELS = TypeAdapter(tuple[Label, ...])

@@ -106,17 +106,13 @@ def _find_ca_path(environ: Mapping[str, str]) -> tuple[str | None, str]:
 
 
 def _require_certificates(variable: str, value: str) -> None:
-    if Path(value).is_dir():
-        return
     try:
-        ssl.create_default_context(cafile=value)
+        if not Path(value).is_dir():
+            ssl.create_default_context(cafile=value)
     except ssl.SSLError:
-        problem = "holds no certificates in PEM form"
+        raise SettingsError([f"the variable {variable}: {value} holds no certificates in PEM form"]) from None
     except OSError as exc:
-        problem = f"cannot be read: {exc.strerror}"
-    else:
-        return
-    raise SettingsError([f"the variable {variable}: {value} {problem}"])
+        raise SettingsError([f"the variable {variable}: {value} cannot be read: {exc.strerror}"]) from exc
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
@@ -165,8 +161,7 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     return name != "" and (host == name or host.endswith(f".{name}"))
 
 
-MAX_CHARS = 300
-"""Limit for foreign text in one message, in characters."""
+MAX_CHARS = 300  # limit for foreign text in one message, in characters
 
 TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
 """Start of the errors of `http.client` and httpcore2 if a proxy rejects a tunnel."""
@@ -245,14 +240,14 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
     `headers` has lower-case names. The time lies between `now` and two hours later.
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
-    wait_s = _parse_number(headers.get("retry-after-ms"), unit_s=0.001)
-    if wait_s is None:
-        wait_s = _parse_number(headers.get("retry-after"), unit_s=1.0)
-    if wait_s is None:
-        wait_s = _seconds_until(headers.get("retry-after"), now)
-    if wait_s is None:
-        return None
-    return now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
+    given = headers.get("retry-after")
+    waits = (
+        _parse_number(headers.get("retry-after-ms"), unit_s=0.001),
+        _parse_number(given, unit_s=1.0),
+        _seconds_until(given, now),
+    )
+    wait_s = next((wait for wait in waits if wait is not None), None)
+    return None if wait_s is None else now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
 
 
 def _parse_number(header: str | None, *, unit_s: float) -> float | None:

@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.clients.api import GithubApi, Response, repository_path
 from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.errors import Retryable
-from hls_handler.events import Account, Text
+from hls_handler.events import Comment
 from hls_handler.handlers.labels import LabelSpec
 
-
-class WireComment(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    id: int
-    body: Text = ""
-    user: Account | None = None
-    html_url: str = ""
-
-
-COMMENT = TypeAdapter(WireComment)
+COMMENT = TypeAdapter(Comment)
 
 
 class Writes:
@@ -58,12 +48,12 @@ class Writes:
         path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
         self._api.write("DELETE", path, None, check_lease=self._check_lease, expected=(404,))
 
-    def create_comment(self, number: int, body: str) -> WireComment:
+    def create_comment(self, number: int, body: str) -> Comment:
         self._wait_for_slot()
         path = f"{self._base}/issues/{number}/comments"
         return _parse_comment(self._api.write("POST", path, {"body": body}, check_lease=self._check_lease))
 
-    def edit_comment(self, comment_id: int, body: str) -> WireComment | None:
+    def edit_comment(self, comment_id: int, body: str) -> Comment | None:
         """Return the edited comment; None if it was deleted meanwhile."""
         self._wait_for_slot()
         path = f"{self._base}/issues/comments/{comment_id}"
@@ -76,7 +66,7 @@ def _already_exists(response: Response) -> bool:
     return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
 
 
-def _parse_comment(response: Response) -> WireComment:
+def _parse_comment(response: Response) -> Comment:
     try:
         return COMMENT.validate_python(response.data)
     except ValidationError:

@@ -10,7 +10,14 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    SkipReason,
+    check_conversation,
+    newest_within_budget,
+    plan_comment,
+)
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
@@ -18,17 +25,11 @@ from hls_handler.routing import addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]
 
-MAX_COMMENTS = 30
-"""The newest comments of the conversation are read, up to this number."""
+MAX_COMMENTS = 30  # the newest comments of the conversation are read, up to this number
+MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompt shows
+TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author and delimiters
 
-MAX_BODY_CHARACTERS = 4_000
-"""Characters of each comment that the shipped prompt shows."""
-
-TOKENS_PER_COMMENT = 60
-"""Tokens of a comment in addition to its text: author and delimiters."""
-
-ONBOARDING = "onboarding"
-"""Comment family of the reply to newcomers; a conversation gets it once."""
+ONBOARDING = "onboarding"  # comment family of the reply to newcomers; a conversation gets it once
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,6 @@ class CommentHandler(Handler[CommentFacts]):
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {
         "issue": Issue,
         "comment": Comment,
@@ -61,11 +61,12 @@ class CommentHandler(Handler[CommentFacts]):
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
             raise Superseded(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
-        if not (addressed_to_bot(comment.body, history.account) or asks_how_to_start(comment.body)):
+        is_question = addressed_to_bot(comment.body, history.account)
+        if not (is_question or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
-        asked: QuestionKind = "a question" if addressed_to_bot(comment.body, history.account) else "how to start"
-        before = _newest_within_budget(listed[: listed.index(comment)], limits.input_tokens)
-        replied = asked == "how to start" and history.has_comment(issue.number, ONBOARDING)
+        asked: QuestionKind = "a question" if is_question else "how to start"
+        before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, _count_tokens)
+        replied = not is_question and history.has_comment(issue.number, ONBOARDING)
         return CommentFacts(issue, comment, asked, before, replied)
 
     def skip_reason(self, facts: CommentFacts) -> SkipReason | None:
@@ -77,12 +78,5 @@ class CommentHandler(Handler[CommentFacts]):
         return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
 
 
-def _newest_within_budget(comments: tuple[Comment, ...], tokens: int) -> tuple[Comment, ...]:
-    """Return the newest comments that fit into the budget, oldest first."""
-    selected: list[Comment] = []
-    for comment in reversed(comments):
-        tokens -= estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT
-        if tokens < 0:
-            break
-        selected.append(comment)
-    return tuple(reversed(selected))
+def _count_tokens(comment: Comment) -> int:
+    return estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT

@@ -22,12 +22,8 @@ from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Event, WorkflowRun
 from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistory, WorkflowJob
 
-MAX_ATTEMPTS = 3
-"""Earlier attempts of the run that are read."""
-
-RECENT_DAYS = 7
-"""Failures on other branches count for this long."""
-
+MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
+RECENT_DAYS = 7  # failures on other branches count for this long
 MIN_OTHER_BRANCHES = 2  # other than this one; a single one may contain the same change
 MAX_BRANCHES_NAMED = 5
 
@@ -35,8 +31,7 @@ FailureClass = Literal["flaky", "fails elsewhere", "fails every time", "unknown"
 
 LogState = Literal["expired"] | State
 
-Conclusion = Literal["failure", "timed_out", "cancelled"]
-"""Conclusion of a failed step or job."""
+Conclusion = Literal["failure", "timed_out", "cancelled"]  # conclusion of a failed step or job
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ class GenericFacts:
 class GenericHandler(Handler[GenericFacts]):
     replies = frozenset({"generic_analysis"})
     facts_type = GenericFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {}
 
     def __init__(self, event_name: str) -> None:
@@ -46,7 +45,6 @@ class GenericHandler(Handler[GenericFacts]):
         return GenericFacts()
 
     def conversation(self, event: Event, facts: GenericFacts, rule: Rule) -> Conversation | None:
-        """Return the conversation in the payload, else the fallback issue."""
         return find_conversation(event) or find_fallback_issue(rule)
 
     def plan(self, event: Event, facts: GenericFacts, analysis: Analysis) -> tuple[Action, ...]:

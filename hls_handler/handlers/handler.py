@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -12,6 +12,7 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Event, Issue, PullRequest
+from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import RuleView
 from hls_handler.routing import Rule, asked_to_skip
@@ -19,6 +20,7 @@ from hls_handler.settings.model import Comments, Findings
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 
 Facts = TypeVar("Facts")
+Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
 DEFAULT_COMMENTS = Comments()
@@ -53,15 +55,15 @@ class Conversation:
 class Handler(ABC, Generic[Facts]):
     """Base class of the handlers; each handles one event family.
 
-    A subclass sets the attributes without a default and implements `gather` and `plan`; the other methods have the
-    defaults shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
+    A subclass sets the attributes without a default and implements `gather`; the other methods have the defaults
+    shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
     dataclasses of plain values, stored as JSON (see `facts_version`).
     """
 
     family: str  # "issues"; the folder of its prompts and the family of its comment
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
-    facts_version: int  # incremented when `facts_type` changes: older facts are then gathered again
+    facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again
     variable_types: Mapping[str, object]  # type hints for `variables`; templates are checked against them
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # the same for `comment_variables`
     has_sections: bool = False  # several sources share its comment, each with its own section
@@ -73,9 +75,9 @@ class Handler(ABC, Generic[Facts]):
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
         """Read the facts in their current state. Raises the errors of `Reader`, and those of `check_conversation`."""
 
-    @abstractmethod
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions to take on GitHub."""
+        """Return the actions to take on GitHub. Default: the labels of all replies and the comment of the last one."""
+        return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))
 
     @property
     def name(self) -> str:
@@ -145,6 +147,14 @@ def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
     skip_reason = asked_to_skip(thread.title, (label.name for label in thread.labels))
     if skip_reason is not None:
         raise Superseded(f"{name} is skipped: {skip_reason}")
+
+
+def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
+    """Return the last items of `items` that fit into the budget, in the same order."""
+    first = len(items)
+    while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
+        first -= 1
+    return tuple(items[first:])
 
 
 def was_or_were(count: int) -> str:

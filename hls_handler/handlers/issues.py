@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hls_handler.actions import Action
-from hls_handler.analysis import Analysis
 from hls_handler.events import Event, Issue
-from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation, plan_comment
-from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
 
 MAX_CORRECTIONS = 6
@@ -35,7 +32,3 @@ class IssueHandler(Handler[IssueFacts]):
         issue = reader.issue(event.issue.number)
         check_conversation(event, issue)
         return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS))
-
-    def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan the labels of all replies (an answer to a question has none) and the comment of the last one."""
-        return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))

@@ -19,8 +19,7 @@ from hls_handler.prompting.reply_fields import (
 )
 from hls_handler.settings.model import EffectiveLabels
 
-MAX_LABELS = 100
-"""GitHub's limit of labels per issue or pull request."""
+MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 
 LabelState = Literal["intended", "ours", "gone"]
 """Stored state of a label of ours: its write has been started; we set it; a person removed it."""
@@ -90,7 +89,6 @@ class LabelPlan:
 
 
 def spec_of(label: RequestedLabel) -> LabelSpec:
-    """Color and description of a label that has to be created."""
     return _BY_NAME.get(label.name) or LabelSpec(label.name, label.group, "ededed", f"Set by HLS: {label.group}"[:100])
 
 
@@ -233,7 +231,6 @@ def plan_labels(
 
 
 def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:
-    """Yield the labels that a reply requests."""
     for field, rule in type(reply).label_rules.items():
         for value in to_rule_values(getattr(reply, field)):
             label = find_label(rule, value)
@@ -242,7 +239,6 @@ def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:
 
 
 def _possible_labels(model: type[Reply]) -> Iterator[RequestedLabel]:
-    """Yield all labels that replies of a type can request."""
     for field, rule in model.label_rules.items():
         for label in list_possible_labels(rule, model.model_fields[field].annotation):
             yield _label_in_group(model, field, label)

@@ -6,6 +6,7 @@ Files that are not shown are listed with the reason.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -73,8 +74,7 @@ DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|t
 SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
-TOKENS_PER_FILE = 100
-"""Tokens of a file in addition to its patch: name, counts and delimiters."""
+TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """A patch of this size fits into one text of the prompt together with the note that it was cut."""
@@ -82,8 +82,6 @@ MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 
 @dataclass(frozen=True, slots=True)
 class PatchedFile:
-    """A file whose patch Claude is shown."""
-
     path: str
     previous_path: str | None  # if renamed
     status: Status
@@ -178,8 +176,8 @@ def _changed_lines(patch: Patch) -> int:
 
 def count_reasons(skipped: Iterable[SkippedFile]) -> str:
     """ "2 binary or empty, 1 lock file"."""
-    reasons = [file.reason for file in skipped]
-    return ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
+    counts = Counter(file.reason for file in skipped)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
 
 
 Size = Literal["small", "medium", "large"]
@@ -227,9 +225,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         files, skipped = select_files(listed, tokens=limits.input_tokens, ignored_paths=limits.ignored_paths)
         unlisted = max(pull_request.changed_files - len(listed), 0)
         left_out_by = limits.ignored_paths.where
-        return PullRequestFacts(
-            pull_request, files, skipped, unlisted, _size_of(listed), left_out_by, shown=limits.shown
-        )
+        lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
+        size: Size = "small" if lines < 50 else "medium" if lines < 200 else "large"
+        return PullRequestFacts(pull_request, files, skipped, unlisted, size, left_out_by, shown=limits.shown)
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         if facts.files:
@@ -263,7 +261,12 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         not counted in `findings` or `dropped`.
         """
         found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
-        wanted = [finding for finding in found if _is_wanted(finding, facts.shown)]
+        wanted = [
+            finding
+            for finding in found
+            if RANK[finding.severity] <= RANK[facts.shown.min_severity]
+            and finding.confidence >= facts.shown.min_confidence
+        ]
         findings, dropped = anchor(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
         return {
             "commit": facts.pull_request.head_sha[:10],
@@ -275,15 +278,3 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))
         return (*labels, *plan_comment(analysis, self.family, create=analysis.worth_saying))
-
-
-def _size_of(files: Sequence[ChangedFile]) -> Size:
-    """Size by changed lines, including those of skipped files: under 50 is small, under 200 medium."""
-    lines = sum(file.additions + file.deletions for file in files)
-    if lines < 50:
-        return "small"
-    return "medium" if lines < 200 else "large"
-
-
-def _is_wanted(finding: Finding, shown: Findings) -> bool:
-    return RANK[finding.severity] <= RANK[shown.min_severity] and finding.confidence >= shown.min_confidence

@@ -1,28 +1,31 @@
 """The interfaces that handlers read from, with their values: GitHub, and the stored history of the repository.
 
-`clients` and the sandbox implement `Reader`; `RepositoryHistory` is read from our database, never from GitHub.
+A `TypeAdapter` reads the values from GitHub's JSON, as in `events`. `clients` and the sandbox implement `Reader`;
+`RepositoryHistory` is read from our database, never from GitHub.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
+
+from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from hls_handler.ci.steps import WorkflowStep
-from hls_handler.events import Comment, Issue, PullRequest, Release, Review
+from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
     """A file of a pull request. https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files"""
 
-    path: str
-    previous_path: str | None  # if renamed
+    path: Annotated[str, Field(validation_alias="filename")]
+    previous_path: Annotated[str | None, Field(default=None, validation_alias="previous_filename")]  # if renamed
     status: str  # "added", "removed", "modified", "renamed", "copied", "changed", "unchanged"
-    additions: int
-    deletions: int
-    patch: str | None  # None for binary, huge, and renamed but unchanged files
+    additions: Count
+    deletions: Count
+    patch: Annotated[str | None, Field(default=None)]  # None for binary, huge, and renamed but unchanged files
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,13 @@ class ReviewComment:
     """
 
     path: str
-    side: str | None  # "RIGHT", or "LEFT" for a removed line
-    line: int | None  # the (last) line at the time of the comment; None if GitHub omits it, then `hunk` ends with it
-    hunk: str  # the patch, down to that line; "" for a comment on the whole file
-    body: str
-    is_reply: bool  # a reply in a review thread
+    side: Annotated[str | None, Field(default=None)]  # "RIGHT", or "LEFT" for a removed line
+    line: Annotated[int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))]
+    """The (last) line at the time of the comment; None if GitHub omits it, then `hunk` ends with it."""
+    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]  # down to that line; "" for a comment on the whole file
+    body: Text
+    is_reply: Annotated[bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)]
+    """A reply in a review thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,13 @@ class WorkflowJob:
     """
 
     id: int  # differs between attempts
-    name: str
-    conclusion: str | None  # as for a step; also "timed_out", "action_required", "neutral"
-    attempt: int  # of the run; an earlier one if only failed jobs were re-run
-    html_url: str
-    steps: tuple[WorkflowStep, ...]  # in order; empty if no runner took the job
+    name: Text
+    conclusion: Annotated[str | None, Field(default=None)]
+    """As for a step; also "timed_out", "action_required", "neutral"."""
+    attempt: Annotated[int, Field(default=1, validation_alias="run_attempt")]
+    """The attempt of the run; an earlier one if only failed jobs were re-run."""
+    html_url: Text
+    steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +78,29 @@ class FileAtRef:
     content: bytes | None  # of a file; None if it is over 1 MB, because GitHub omits it
 
 
+_LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", "name")
+
+
+def _text_or_empty(value: object) -> str:
+    """GitHub sends null or an empty object for a commit whose author has no account."""
+    return value if isinstance(value, str) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     sha: str
-    message: str  # complete: subject, blank line, body
-    author: str  # login, or the name in git if GitHub has no account for it
+    message: Annotated[Text, Field(validation_alias=AliasChoices(AliasPath("commit", "message"), "message"))]
+    """Complete: subject, blank line, body."""
+    author: Annotated[
+        str, Field(validation_alias=AliasChoices(_LOGIN, _GIT_NAME, "author")), BeforeValidator(_text_or_empty)
+    ]  # login, or the name in git if GitHub has no account for it
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The commits that are reachable from one revision and not from another."""
 
-    total: int
+    total: Annotated[int, Field(validation_alias="total_commits")]
     commits: tuple[Commit, ...]  # oldest first; at most 250
 
 
@@ -99,26 +117,21 @@ class Reader(Protocol):
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         """All files that GitHub lists (at most 3,000), in its order."""
-        ...
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         """The reviews of a pull request, oldest first; at most 1,000."""
-        ...
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         """The comments on lines of one review, oldest first; at most 1,000."""
-        ...
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         """The newest comments of an issue or a pull request, at most `most`, oldest first.
 
         Pages are read from the end, so that a long conversation needs no more requests.
         """
-        ...
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         """All jobs of one attempt of a run, in GitHub's order; at most 1,000."""
-        ...
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         """The lines of a job's log, without line ends; the iterator reads them from the network.
@@ -127,35 +140,28 @@ class Reader(Protocol):
         colours, and GitHub's `##[group]` and `##[error]`. A line is cut at 16,384 characters, with a note, and the log
         at 100 MB. The iterator raises `DependencyDown` if the connection breaks. Close it if it is not exhausted.
         """
-        ...
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         """Open pull requests from a branch "octocat:fix/checkout", of a fork or of this repository.
 
         `additions`, `deletions`, `changed_files` and `commits` are 0, because GitHub's list omits them.
         """
-        ...
 
     def releases(self) -> tuple[Release, ...]:
         """The newest 100 releases, newest first; with drafts if the token has push access."""
-        ...
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         """The commits reachable from `head` and not from `base`; both are tags, branches or commits.
 
         None if one of them does not exist, or if they have no common history.
         """
-        ...
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         """The content at a path of branch `ref` (None: the default branch); None if nothing is there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure of one step of a workflow."""
-
     workflow_id: int
     run_id: int
     attempt: int  # of the run, from 1
@@ -167,8 +173,6 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The result of one attempt of a workflow run."""
-
     workflow_id: int
     event: str  # that triggered the run: "pull_request", "push"
     branch: str
@@ -208,23 +212,18 @@ class RepositoryHistory(Protocol):
     @property
     def account(self) -> str:
         """Login of the bot account."""
-        ...
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         """Failures of a workflow within the last `days` (at most 30), newest first; at most 500."""
-        ...
 
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         """Results of the runs of a workflow within the last 30 days, latest first; at most 500."""
-        ...
 
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
         """The newest label corrections on issues, newest first; at most one per issue."""
-        ...
 
     def has_comment(self, number: int, family: str) -> bool:
         """Return True if the store has a comment of ours of this family on the conversation."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from hls_handler.actions import Action
@@ -15,6 +15,7 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     find_fallback_issue,
+    newest_within_budget,
     plan_comment,
     was_or_were,
 )
@@ -24,11 +25,8 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import truncate
 
-MAX_MESSAGE_CHARACTERS = 1_000
-"""Longer commit messages are cut."""
-
-TOKENS_PER_COMMIT = 40
-"""Tokens of a commit in addition to its message: SHA, author and delimiters."""
+MAX_MESSAGE_CHARACTERS = 1_000  # longer commit messages are cut
+TOKENS_PER_COMMIT = 40  # tokens of a commit in addition to its message: SHA, author and delimiters
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,6 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     family = "releases"
     replies = frozenset({"release_analysis"})
     facts_type = ReleaseFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {
         "release": Release,
         "previous": Release | None,
@@ -63,8 +60,9 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
         if previous is None or since is None:  # no previous release, or its tag is deleted or has no common history
             return ReleaseFacts(release, None, (), 0)
-        commits = _newest_within_budget(since.commits, limits.input_tokens)
-        return ReleaseFacts(release, previous, commits, since.total - len(commits))
+        shortened = [replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS)) for one in since.commits]
+        commits = newest_within_budget(shortened, limits.input_tokens, _count_tokens)
+        return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
 
     def conversation(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Conversation | None:
         """Return the fallback issue; without one the draft is only stored."""
@@ -97,13 +95,5 @@ def _find_previous(release: Release, listed: Sequence[Release]) -> Release | Non
     return max(older, key=itemgetter(0), default=(None, None))[1]
 
 
-def _newest_within_budget(commits: Sequence[Commit], tokens: int) -> tuple[Commit, ...]:
-    """Return the newest commits that fit into the budget, newest first; GitHub lists the oldest first."""
-    shown: list[Commit] = []
-    for commit in reversed(commits):
-        message = truncate(commit.message, MAX_MESSAGE_CHARACTERS)
-        tokens -= estimate_tokens(message) + TOKENS_PER_COMMIT
-        if tokens < 0:
-            break
-        shown.append(Commit(commit.sha, message, commit.author))
-    return tuple(shown)
+def _count_tokens(commit: Commit) -> int:
+    return estimate_tokens(commit.message) + TOKENS_PER_COMMIT

@@ -26,20 +26,15 @@ from hls_handler.review import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 
-CONTEXT_LINES = 8
-"""Lines of code shown with a comment, up to and including the commented line."""
-
-MAX_LINE_LENGTH = 200
-"""Longer lines of code are cut."""
+CONTEXT_LINES = 8  # lines of code shown with a comment, up to and including the commented line
+MAX_LINE_LENGTH = 200  # longer lines of code are cut
 
 VERDICTS = ("approved", "changes_requested")
 
 PLAIN_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2039": "<", "\u203a": ">"})
 QUOTE_PREFIX = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
 
-MAX_BODY_CHARACTERS = 4_000
-"""Characters of a comment that the shipped prompt shows."""
-
+MAX_BODY_CHARACTERS = 4_000  # characters of a comment that the shipped prompt shows
 TOKENS_PER_COMMENT = 60
 """Tokens of a comment in addition to its text and code: number, file and delimiters."""
 
@@ -68,8 +63,6 @@ class ReviewFacts:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """One item of the checklist."""
-
     text: str
     quote: str  # the reviewer's own words
     path: str | None  # None if the quote is in the text of the review
@@ -82,7 +75,6 @@ class ReviewHandler(Handler[ReviewFacts]):
     family = "reviews"
     replies = frozenset({"review_analysis"})
     facts_type = ReviewFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "review": Review,

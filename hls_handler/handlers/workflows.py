@@ -34,14 +34,9 @@ from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, Reposito
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
 
-MAX_JOBS = 10
-"""Failed jobs whose logs are read; a matrix of fifty jobs usually fails for one reason."""
-
-MAX_CHANGED_PATHS = 200
-"""Paths of the pull request's files that are shown."""
-
-MAX_LOG_CHARACTERS = 40_000
-"""Characters of all log excerpts together, regardless of the budget."""
+MAX_JOBS = 10  # failed jobs whose logs are read; a matrix of fifty jobs usually fails for one reason
+MAX_CHANGED_PATHS = 200  # paths of the pull request's files that are shown
+MAX_LOG_CHARACTERS = 40_000  # characters of all log excerpts together, regardless of the budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,6 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
-    facts_version = 1
     variable_types: Mapping[str, object] = {
         "run": WorkflowRun,
         "pull_request": PullRequest | None,

@@ -1,47 +1,20 @@
 """Routing: decides if an event is processed and by which prompt, and names the responsible line of settings."""
 
-from hls_handler.routing.envelope import (
-    RoutingInput,
-    WebhookEnvelope,
-    from_envelope,
-    from_event,
-    parse_envelope,
-)
-from hls_handler.routing.filters import (
-    FAILED,
-    MARKER,
-    PASSED,
-    Ignored,
-    addressed_to_bot,
-    asked_to_skip,
-    asks_how_to_start,
-)
-from hls_handler.routing.router import (
-    LabelCorrection,
-    Rule,
-    Shadow,
-    find_label_correction,
-    route,
-    route_with_settings,
-)
-
-__all__ = [
-    "FAILED",
-    "MARKER",
-    "PASSED",
-    "Ignored",
-    "LabelCorrection",
-    "RoutingInput",
-    "Rule",
-    "Shadow",
-    "WebhookEnvelope",
-    "addressed_to_bot",
-    "asked_to_skip",
-    "asks_how_to_start",
-    "find_label_correction",
-    "from_envelope",
-    "from_event",
-    "parse_envelope",
-    "route",
-    "route_with_settings",
-]
+from hls_handler.routing.envelope import RoutingInput as RoutingInput
+from hls_handler.routing.envelope import WebhookEnvelope as WebhookEnvelope
+from hls_handler.routing.envelope import from_envelope as from_envelope
+from hls_handler.routing.envelope import from_event as from_event
+from hls_handler.routing.envelope import parse_envelope as parse_envelope
+from hls_handler.routing.filters import FAILED as FAILED
+from hls_handler.routing.filters import MARKER as MARKER
+from hls_handler.routing.filters import PASSED as PASSED
+from hls_handler.routing.filters import Ignored as Ignored
+from hls_handler.routing.filters import addressed_to_bot as addressed_to_bot
+from hls_handler.routing.filters import asked_to_skip as asked_to_skip
+from hls_handler.routing.filters import asks_how_to_start as asks_how_to_start
+from hls_handler.routing.router import LabelCorrection as LabelCorrection
+from hls_handler.routing.router import Rule as Rule
+from hls_handler.routing.router import Shadow as Shadow
+from hls_handler.routing.router import find_label_correction as find_label_correction
+from hls_handler.routing.router import route as route
+from hls_handler.routing.router import route_with_settings as route_with_settings

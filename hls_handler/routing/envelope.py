@@ -15,8 +15,7 @@ import msgspec
 from hls_handler.errors import PayloadError
 from hls_handler.events import Event, event_key, is_bot
 
-REVIEW_REQUESTED = "review_requested"
-"""The action of `pull_request` when somebody requests a review."""
+REVIEW_REQUESTED = "review_requested"  # the action of `pull_request` when somebody requests a review
 
 LABEL_ACTIONS = ("labeled", "unlabeled")
 """The actions that change the labels of an issue or pull request."""

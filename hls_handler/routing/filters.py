@@ -38,17 +38,13 @@ IgnoredKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """The event is not processed."""
-
     kind: IgnoredKind
     reason: str  # a sentence that names the required change, with its file and line
 
 
-MARKER = "<!-- hls:"
-"""The beginning of the invisible last line of our comments."""
+MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
 
-MAX_SEARCHED_CHARACTERS = 10_000
-"""Characters of a comment that are searched."""
+MAX_SEARCHED_CHARACTERS = 10_000  # characters of a comment that are searched
 
 HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 CODE = re.compile(
@@ -78,9 +74,7 @@ HOW_TO_START = re.compile(
 
 COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b")
 
-MIN_REQUEST_LETTERS = 10
-"""A mention with fewer other letters is a greeting, not a request."""
-
+MIN_REQUEST_LETTERS = 10  # a mention with fewer other letters is a greeting, not a request
 MAX_COURTESY_CHARACTERS = 60
 """A text that begins with thanks and is not longer than this contains nothing but thanks."""
 
@@ -92,7 +86,6 @@ def strip_code_and_quotes(text: str) -> str:
 
 
 def asks_how_to_start(text: str) -> bool:
-    """Return True if a comment asks how to start contributing."""
     return HOW_TO_START.search(" ".join(strip_code_and_quotes(text).replace("\u2019", "'").split())) is not None
 
 
@@ -111,14 +104,11 @@ def addressed_to_bot(text: str, login: str) -> bool:
 SKIP_LABEL = "skip-hls"
 SKIP_IN_TITLE = "[skip hls]"
 
-FAILED = ("failure", "timed_out", "startup_failure")
-"""Conclusions of workflow runs that are analysed."""
+FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of workflow runs that are analysed
 
-PASSED = "success"
-"""The conclusion that may resolve an earlier failure."""
+PASSED = "success"  # the conclusion that may resolve an earlier failure
 
-ANALYSED_FIELDS = frozenset({"title", "body"})
-"""An edit is analysed only if it changed one of these."""
+ANALYSED_FIELDS = frozenset({"title", "body"})  # an edit is analysed only if it changed one of these
 
 
 def find_ignored(

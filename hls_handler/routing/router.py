@@ -60,7 +60,6 @@ class LabelCorrection:
     effective: EffectiveSettings
 
     def why(self, sources: Sources) -> str:
-        """Return a sentence like that of `Rule.why`."""
         enabled_at = sources.where(f"{self.effective.key}.events")
         return f"{enabled_at} enables events of this kind, and changes of {self.field} labels by people are corrections"
 
@@ -70,15 +69,12 @@ class PromptCatalogue(Protocol):
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Names of the prompts with exactly this key in `on:`: "issues.opened" or "push" -> ("issues/analyze",)."""
-        ...
 
     def label_groups(self, event: str) -> Mapping[str, str]:
         """Maps each label that replies about an event can produce, in lower case, to its field: {"bug": "kind"}."""
-        ...
 
     def file(self, name: str) -> str:
         """The file of a prompt: "issues/analyze" -> "prompts/issues/analyze.j2". Raises KeyError if unknown."""
-        ...
 
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import TypeAdapter
 
-from hls_handler.clients.reader import WireComparison, WireContent, WireJob
+from hls_handler.clients.reader import WireContent
 from hls_handler.errors import Permanent
 from hls_handler.events import Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
@@ -16,6 +16,8 @@ from hls_handler.sandbox.state import State
 
 _ISSUE, _PULL_REQUEST, _COMMENT = TypeAdapter(Issue), TypeAdapter(PullRequest), TypeAdapter(Comment)
 _REVIEW, _RELEASE = TypeAdapter(Review), TypeAdapter(Release)
+_FILE, _REVIEW_COMMENT = TypeAdapter(ChangedFile), TypeAdapter(ReviewComment)
+_JOB, _COMPARISON = TypeAdapter(WorkflowJob), TypeAdapter(Comparison)
 
 
 class SandboxReader:
@@ -34,17 +36,7 @@ class SandboxReader:
         return _PULL_REQUEST.validate_python({**thread.document, "labels": _labels(thread)})
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        return tuple(
-            ChangedFile(
-                path=file["filename"],
-                previous_path=file.get("previous_filename"),
-                status=file["status"],
-                additions=file["additions"],
-                deletions=file["deletions"],
-                patch=file.get("patch"),
-            )
-            for file in self._pull(number).files
-        )
+        return tuple(map(_FILE.validate_python, self._pull(number).files))
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         thread = self._pull(number)
@@ -55,17 +47,7 @@ class SandboxReader:
         return tuple(_REVIEW.validate_python(document) for document in documents)
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        return tuple(
-            ReviewComment(
-                path=comment["path"],
-                side=comment.get("side"),
-                line=comment.get("original_line", comment.get("line")),
-                hunk=comment["diff_hunk"],
-                body=comment["body"],
-                is_reply=comment.get("in_reply_to_id") is not None,
-            )
-            for comment in self._review(number, review_id)[1].comments
-        )
+        return tuple(map(_REVIEW_COMMENT.validate_python, self._review(number, review_id)[1].comments))
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         thread = self._thread(number)
@@ -83,7 +65,7 @@ class SandboxReader:
                 f"{self._repository} has no attempt {attempt} of run {run_id} in the sandbox: send its event first"
             )
         documents = (repository_shapes.job(run, job) for job in found.jobs)
-        return tuple(WireJob.model_validate(document).value() for document in documents)
+        return tuple(_JOB.validate_python(document) for document in documents)
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         found = self._state.find_job(self._repository, job_id)
@@ -108,7 +90,7 @@ class SandboxReader:
             return None
         documents = (repository_shapes.commit(self._repository, one, world.accounts) for one in compared.commits[:250])
         document = {"total_commits": len(compared.commits), "commits": list(documents)}
-        return WireComparison.model_validate(document).value()
+        return _COMPARISON.validate_python(document)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         world = self._state.world

@@ -359,7 +359,7 @@ def test_a_missing_credential_is_reported_with_an_alternative(folder: Path, argu
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["issues.opened", "--claude", "opus"], 2, "one of real, sandbox"),
+        (["issues.opened", "--claude", "opus"], 2, "is not one of 'real', 'sandbox'"),
         (["issues.opened", "--prompt", "issues/nope"], 2, "there is no prompt issues/nope; there are "),
         (["Codertocat/Hello-World#11", "--event", "issues"], 2, "--event is only for files; "),
         (["Codertocat/Hello-World#999"], 1, "GET /repos/Codertocat/Hello-World/issues/999: 404 "),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_last_words_contain_only_output_of_the_current_run(make_service: MakeSer
     settings = load_settings(made.settings, {}, dotenv=None)
     log = tmp_path / "service.log"
     log.write_text("the words of an earlier run\n")
-    with ServiceProcess(tmp_path / "gone.yaml", settings, log=log) as service:
+    with closing(ServiceProcess(tmp_path / "gone.yaml", settings, log=log)) as service:
         assert not service.wait_until_up()
         assert (
             service.last_words()
