@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import total_ordering
-from typing import Literal, Protocol
+from typing import Literal
 
 from hls_handler.errors import PromptError
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean, truncate
@@ -108,10 +108,8 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
     return ("link_target", "") if LINK_TARGET.search(before) else ("text", separator)
 
 
-class TextFormatter(Protocol):
-    """Function from a text and the nonce of its delimiters to the text as it is shown."""
-
-    def __call__(self, text: str, nonce: str, /) -> str: ...
+TextFormatter = Callable[[str, str], str]
+"""Function from a text and the nonce of its delimiters to the text as it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
