@@ -6,14 +6,12 @@ The smoke render renders each prompt with recorded events, and with sample repli
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from jinja2 import TemplateSyntaxError
 
 from hls_handler.analysis import REPLY_TYPES, Reply
-from hls_handler.events import event_key
 from hls_handler.prompting.environment import ParsedTemplates, PromptEnvironment, find_used_templates
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
@@ -67,21 +65,6 @@ class _Sample:
     name: str
     family: Family
     variables: Mapping[str, object]
-
-
-class _ProblemCollector:
-    """Collects problems: the first for each line, because samples may fail at one line with different messages."""
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[str, int], Problem] = {}
-
-    @contextmanager
-    def catch(self, sample: str) -> Iterator[None]:
-        try:
-            yield
-        except BrokenTemplateError as exc:
-            with_sample = replace(exc.problem, message=f"{exc.problem.message} (tried with {sample})")
-            self.found.setdefault((exc.problem.file, exc.problem.line), with_sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +135,12 @@ class LibraryCheck:
         if prompt.then is None:
             return
         lines, target = self.files.lines, prompt.then.prompt
-        message = ""
         if target not in lines:
-            message = f"there is no prompt {target!r}; {suggest_name(target, lines)}"
+            message = f"then.prompt: there is no prompt {target!r}; {suggest_name(target, lines)}"
+            yield problem_at(lines[prompt.name], "then.prompt", message)
         elif prompt.name in self.library.followers(prompt.name):
-            message = f"this is a cycle: {target!r} leads back here"
-        if message:
-            yield problem_at(lines[prompt.name], "then.prompt", f"then.prompt: {message}")
+            message = f"then.prompt: this is a cycle: {target!r} leads back here"
+            yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
         """Yield unknown names in a prompt and its comment, for each of its event families."""
@@ -196,42 +178,47 @@ class LibraryCheck:
     def smoke_render(self, name: str) -> list[Problem]:
         """Render a prompt, its comment and its condition with recorded events; return the problems."""
         library, prompt = self.library, self.library.prompts[name]
-        collector = _ProblemCollector()
+        found: dict[tuple[str, int], Problem] = {}  # one for each line, where samples may fail with different messages
         systems: dict[str, str] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
+
+        def add(problem: Problem, sample: str) -> None:
+            with_sample = replace(problem, message=f"{problem.message} (tried with {sample})")
+            found.setdefault((problem.file, problem.line), with_sample)
+
         for sample in self._samples(name):
             for variables in self._initial_variables(name, sample):
-                with collector.catch(sample.name):
+                try:
                     rendered = render(library, name, variables, key=KEY)
-                    systems.setdefault(rendered.system, sample.name)
-                    if not rendered.task:
-                        empty = Problem(prompt.path, 1, "is empty: the template renders no task for Claude")
-                        raise BrokenTemplateError(empty)
+                except BrokenTemplateError as exc:
+                    add(exc.problem, sample.name)
+                    continue
+                systems.setdefault(rendered.system, sample.name)
+                if not rendered.task:
+                    add(Problem(prompt.path, 1, "is empty: the template renders no task for Claude"), sample.name)
             for reply in replies:
-                with collector.catch(sample.name):
-                    render_comment(library, name, {**sample.variables, **_comment_variables(sample, reply)}, key=KEY)
+                try:
+                    render_comment(library, name, _comment_variables(sample, reply), key=KEY)
+                except BrokenTemplateError as exc:
+                    add(exc.problem, sample.name)
         if len(systems) > 1:
             first, other, *_ = systems.values()
             message = f"the system block is not the same for {first} and for {other}"
-            advice = "move what depends on the event into the task block"
-            with collector.catch(first):
-                raise BrokenTemplateError(Problem(prompt.path, 1, f"{message}; {advice}"))
+            add(Problem(prompt.path, 1, f"{message}; move what depends on the event into the task block"), first)
         try:
             for reply in replies:
                 library.find_next_prompt(name, reply)
         except BrokenTemplateError as exc:
-            return [*collector.found.values(), exc.problem]
-        return list(collector.found.values())
+            return [*found.values(), exc.problem]
+        return list(found.values())
 
     def _samples(self, name: str) -> Iterator[_Sample]:
         """Yield the samples of a prompt's events; if there are none with its actions, all samples of the event."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [_Sample(sample, family, variables) for sample, variables in family.samples()]
-            matching = [
-                sample for sample in samples if event in events or _event_key_of(event, sample.variables) in events
-            ]
-            yield from matching or samples
+            wanted = {key.partition(".")[2] or None for key in events if key.partition(".")[0] == event}
+            yield from [s for s in samples if None in wanted or s.variables.get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, sample: _Sample) -> Iterator[Mapping[str, object]]:
         """Yield the variables with which a prompt can run: without a reply, and with replies of preceding prompts."""
@@ -248,13 +235,7 @@ def _reply_hint(prompt: Prompt) -> object:
     return ANYTHING if prompt.reply_model is Reply else prompt.reply_model
 
 
-def _event_key_of(event: str, variables: Mapping[str, object]) -> str:
-    action = variables.get("action")
-    return event_key(event, action if isinstance(action, str) else None)
-
-
 def _comment_variables(sample: _Sample, reply: Reply) -> Mapping[str, object]:
-    full, minimal = 0, 1  # positions in the result of sample_values
-    index = full if reply.worth_saying else minimal
-    extra = {name: sample_values(hint)[index] for name, hint in sample.family.comment_variables.items()}
-    return {**extra, "analysis": reply}
+    extra = {name: sample_values(hint)[:2] for name, hint in sample.family.comment_variables.items()}
+    chosen = {name: full if reply.worth_saying else minimal for name, (full, minimal) in extra.items()}
+    return {**sample.variables, **chosen, "analysis": reply}

@@ -216,19 +216,14 @@ class Library:
         """Return the labels that replies about an event can set, in lower case, with their groups: {"bug": "kind"}."""
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
-        return {
-            label.casefold(): group
-            for name in with_followers
-            for label, group in _label_groups(self.prompts[name].reply_model)
-        }
+        groups: dict[str, str] = {}
+        for model in (self.prompts[name].reply_model for name in with_followers):
+            for field_name, rule in model.label_rules.items():
+                hint = model.model_fields[field_name].annotation
+                for label in list_possible_labels(rule, hint):
+                    groups[label.casefold()] = group_of(field_name, hint, label)
+        return groups
 
     def file(self, name: str) -> str:
         """Return the file of a prompt, for messages. Raises `KeyError` if there is no such prompt."""
         return self.prompts[name].path
-
-
-def _label_groups(model: type[Reply]) -> Iterator[tuple[str, str]]:
-    for name, rule in model.label_rules.items():
-        hint = model.model_fields[name].annotation
-        for label in list_possible_labels(rule, hint):
-            yield label, group_of(name, hint, label)

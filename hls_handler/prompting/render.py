@@ -10,7 +10,7 @@ Also trusted are the strings of a `RuleView`, and the variables in `TRUSTED_PATT
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -71,17 +71,14 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     """Return the variables with trusted strings wrapped in `Trusted`."""
-    return {name: _mark_value(name, value) for name, value in variables.items()}
-
-
-def _mark_value(name: str, value: object) -> object:
-    if isinstance(value, RuleView):
-        language = None if value.language is None else Trusted(value.language)
-        return replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
-    pattern = TRUSTED_PATTERNS.get(name)
-    if pattern is not None and isinstance(value, str) and pattern.fullmatch(value):
-        return Trusted(value)
-    return value
+    marked = dict(variables)
+    for name, value in variables.items():
+        if isinstance(value, RuleView):
+            language = None if value.language is None else Trusted(value.language)
+            marked[name] = replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
+        elif isinstance(value, str) and name in TRUSTED_PATTERNS and TRUSTED_PATTERNS[name].fullmatch(value):
+            marked[name] = Trusted(value)
+    return marked
 
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -202,7 +199,7 @@ def _messages(library: Library, template_name: str, variables: Mapping[str, obje
     """
     system, task, rest = _blocks(library.environment.get_template(template_name), variables)
     if system is None:
-        system, _, _ = _blocks(library.environment.get_template(BASE), variables)
+        system = _blocks(library.environment.get_template(BASE), variables)[0]
     return (system or "").strip(), (rest if task is None else task).strip()
 
 
@@ -218,14 +215,12 @@ def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | 
     rest = collect(template.root_render_func(context))
     for name in (SYSTEM, TASK):
         context.blocks[name].remove(_empty_block)
-    system = _run_block(context.blocks[SYSTEM], context, no_texts=TEXT_IN_SYSTEM_BLOCK)
-    return system, _run_block(context.blocks[TASK], context, no_texts=None), rest
-
-
-def _run_block(
-    functions: list[Callable[[Context], Iterator[str]]], context: Context, *, no_texts: str | None
-) -> str | None:
-    return collect(functions[0](context), no_texts=no_texts) if functions else None
+    system, task = context.blocks[SYSTEM], context.blocks[TASK]
+    return (
+        collect(system[0](context), no_texts=TEXT_IN_SYSTEM_BLOCK) if system else None,
+        collect(task[0](context)) if task else None,
+        rest,
+    )
 
 
 def _empty_block(context: Context) -> Iterator[str]:  # noqa: ARG001 (signature of a block)

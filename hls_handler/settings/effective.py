@@ -86,7 +86,10 @@ class RepositoryTable:
 
     def __init__(self, settings: Settings) -> None:
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
-        self._entries = tuple((_compile_name(r.name), _build_effective(settings, i, r)) for i, r in ranked)
+        # One pattern for the owner and one for the repository, so that `*` does not match the slash.
+        names = [[re.compile(translate(part)) for part in entry.name.lower().split("/")] for _, entry in ranked]
+        effective = [_build_effective(settings, index, entry) for index, entry in ranked]
+        self._entries = tuple(zip(names, effective, strict=True))
         self._found: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
@@ -112,11 +115,6 @@ def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> s
     if literal != other_literal:
         return f"{literal} literal characters against {other_literal}"
     return f"as many literal characters ({literal}), and it comes first"
-
-
-def _compile_name(name: str) -> list[re.Pattern[str]]:
-    """Compile one pattern for the owner and one for the repository, so that `*` does not match the slash."""
-    return [re.compile(translate(part)) for part in name.lower().split("/")]
 
 
 def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> bool:

@@ -47,7 +47,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     problems |= tree.rejected | expansion.problems  # replace sentences about values that could not be determined
     if problems or tree.problems:  # else only `load_checked` reports folders: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
-    lines = _format_problems(tree.problems, problems, tree.sources)
+    lines = tree.format_problems(problems)
     if lines or settings is None:
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
@@ -84,13 +84,6 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     for path, folder in folders.items():
         if isinstance(folder, str) and not os.path.isdir(folder):  # noqa: PTH112 (`Path.is_dir` may raise)
             yield path, f"there is no folder {folder}"
-
-
-def _format_problems(by_line: list[tuple[int, str]], by_key: Mapping[str, str], sources: Sources) -> list[str]:
-    """All problems with their location, sorted by line; a missing key gets the line of its section."""
-    located = [(line, sentence) for line, sentence in by_line]
-    located += [(sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
-    return [f"{sources.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in sorted(located)]
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:

@@ -93,6 +93,12 @@ class Tree:
     def sources(self) -> Sources:
         return Sources(self.file, self.lines)
 
+    def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
+        """Return all problems with their location, sorted by line; a missing key gets the line of its section."""
+        located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
+        in_order = sorted([*self.problems, *located])
+        return [f"{self.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in in_order]
+
 
 class InvalidYaml(SettingsError):
     """A text is not YAML, or exceeds the limits."""
@@ -216,7 +222,10 @@ class _TreeBuilder:
                 first = self._tree.lines[key_path]
                 self._add_problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
                 continue
-            self._remove_lines_below(key_path)
+            if key_path in self._tree.lines:  # a merged key that is overridden here
+                for below in list(self._tree.lines):
+                    if below.startswith((f"{key_path}.", f"{key_path}[")):
+                        del self._tree.lines[below]
             self._tree.lines[key_path] = key_node.start_mark.line + 1
             written[key] = self.value(value_node, key_path, depth + 1)
         return merged | written
@@ -252,12 +261,6 @@ class _TreeBuilder:
             return None
         return str(node.value)
 
-    def _remove_lines_below(self, path: str) -> None:
-        """Remove the lines below a merged key that is overridden here."""
-        if path in self._tree.lines:
-            for below in [key for key in self._tree.lines if key.startswith((f"{path}.", f"{path}["))]:
-                del self._tree.lines[below]
-
     def _reject_tag(self, path: str) -> None:
         self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
 
@@ -284,30 +287,25 @@ def expand(root: object, variables: Mapping[str, str]) -> Expansion:
     `${` is left unchanged and reported as a problem, without its text, since it may contain a secret.
     """
     expansion = Expansion()
-    expansion.root = _expand_value(root, "", variables, expansion)
+
+    def expand_value(value: object, path: str) -> object:
+        if isinstance(value, dict):
+            return {key: expand_value(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        if "${" in VARIABLE.sub("", value):
+            expansion.problems[path] = "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
+            return value
+        found = list(VARIABLE.finditer(value))
+        missing = dict.fromkeys(match[1] for match in found if match[2] is None and match[1] not in variables)
+        if missing:
+            which = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+            expansion.problems[path] = f"the variable {which} not set; set it in the environment or in .env"
+            return value
+        expansion.variables[path] = found[0][1]
+        return VARIABLE.sub(lambda match: variables.get(match[1], "") or (match[2] or ""), value)
+
+    expansion.root = expand_value(root, "")
     return expansion
-
-
-def _expand_value(value: object, path: str, variables: Mapping[str, str], expansion: Expansion) -> object:
-    if isinstance(value, dict):
-        return {k: _expand_value(v, f"{path}.{k}" if path else k, variables, expansion) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expand_value(item, f"{path}[{i}]", variables, expansion) for i, item in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value:
-        return value
-    if "${" in VARIABLE.sub("", value):
-        expansion.problems[path] = "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
-        return value
-    names = [match[1] for match in VARIABLE.finditer(value)]
-    missing = [m[1] for m in VARIABLE.finditer(value) if m[2] is None and m[1] not in variables]
-    if missing:
-        expansion.problems[path] = _missing_sentence(missing)
-        return value
-    expansion.variables[path] = names[0]
-    return VARIABLE.sub(lambda m: variables.get(m[1], "") or (m[2] or ""), value)
-
-
-def _missing_sentence(names: list[str]) -> str:
-    which = " and ".join(dict.fromkeys(names))
-    verb = "is" if len(set(names)) == 1 else "are"
-    return f"the variable {which} {verb} not set; set it in the environment or in .env"
