@@ -52,21 +52,21 @@ def numbered(excerpt: Excerpt) -> CodeText:
 
     Every omission is visible.
     """
-    return CodeText("\n".join(_numbered_lines(excerpt)) if excerpt.state == "text" else "")
-
-
-def _numbered_lines(excerpt: Excerpt) -> Iterator[str]:
+    if excerpt.state != "text":
+        return CodeText("")
+    parts: list[str] = []
     width = len(str(excerpt.last_line))
     next_number = excerpt.first_line
     for line in excerpt.lines:
         if line.number > next_number:
-            yield _gap_remark(line.number - next_number)
-        yield f"{line.number:>{width}}| {line.text}"
+            parts.append(_gap_remark(line.number - next_number))
+        parts.append(f"{line.number:>{width}}| {line.text}")
         if line.folded:
-            yield _fold_remark(line)
+            parts.append(_fold_remark(line))
         next_number = line.number + line.folded + 1
     if next_number <= excerpt.last_line:
-        yield _gap_remark(excerpt.last_line + 1 - next_number)
+        parts.append(_gap_remark(excerpt.last_line + 1 - next_number))
+    return CodeText("\n".join(parts))
 
 
 def _gap_remark(lines: int) -> str:
@@ -226,7 +226,6 @@ def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
 
 
 def _cost(line: LogLine, part: _LineSelector) -> int:
-    """Return the length of the line in the output, with its remark."""
     return len(f"{part.last_line}| {line.text}\n") + (len(_fold_remark(line)) + 1 if line.folded else 0)
 
 
@@ -280,12 +279,8 @@ def _contains(text: str, variants: list[str]) -> bool:
 def _variants(line: str) -> list[str]:
     """Return the variants of a quoted line: unchanged, and without its number or quotation marks."""
     unquoted = line.strip(QUOTATION_MARKS)
-    variants = (
-        line,
-        LINE_NUMBER.sub("", line, count=1),
-        unquoted,
-        LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS),
-    )
+    without_number = LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS)
+    variants = (line, LINE_NUMBER.sub("", line, count=1), unquoted, without_number)
     return [variant for variant in map(_normalize, variants) if variant]
 
 

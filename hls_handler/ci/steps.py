@@ -43,7 +43,6 @@ class _CommandGroup:
         self._has_values = False
 
     def includes(self, line: RawLine) -> bool:
-        """Return True if the line belongs to such a group."""
         if opens_command(line):
             self._lines_left, self._has_values = MAX_GROUP_LINES, False
             return True
@@ -68,8 +67,6 @@ OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orph
 
 @dataclass(frozen=True, slots=True)
 class WorkflowStep:
-    """A step of a job, as in the jobs API."""
-
     number: int  # from 1
     name: str
     conclusion: str | None  # "success", "failure", "skipped", "cancelled"; None until it is completed

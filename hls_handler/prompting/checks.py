@@ -12,7 +12,7 @@ from itertools import combinations
 from jinja2 import TemplateSyntaxError
 
 from hls_handler.analysis import REPLY_TYPES, Reply
-from hls_handler.prompting.environment import ParsedTemplates, PromptEnvironment, find_used_templates
+from hls_handler.prompting.environment import ParsedTemplates, find_used_templates
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
@@ -145,9 +145,7 @@ class LibraryCheck:
     def name_problems(self, name: str) -> Iterator[Problem]:
         """Yield unknown names in a prompt and its comment, for each of its event families."""
         library, prompt = self.library, self.library.prompts[name]
-        replies: list[dict[str, object]] = [
-            {"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)
-        ]
+        replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
             variables = {**COMMON, **family.variables}
             for reply in [*replies, {}] if prompt.on else replies:
@@ -162,12 +160,10 @@ class LibraryCheck:
     def compile_templates(self, invalid: Set[str]) -> Iterator[Problem]:
         """Yield errors that only Jinja's compiler finds, such as a duplicate block; `invalid` files are skipped."""
         library = self.library
-        used: set[tuple[PromptEnvironment, str]] = set()
-        for name in library.prompts:
-            used |= {(library.environment, part) for part in templates_of(self.templates, name, None)}
-        for comment in library.comments.values():
-            used |= {(library.comment_environment, part) for part in find_used_templates(self.templates, comment)}
-        for environment, part in used:
+        prompts = (templates_of(self.templates, name, None) for name in library.prompts)
+        comments = (find_used_templates(self.templates, comment) for comment in library.comments.values())
+        used = {(library.environment, part) for parts in prompts for part in parts}
+        for environment, part in used | {(library.comment_environment, part) for parts in comments for part in parts}:
             file = self.templates.files[part]
             try:
                 if file not in invalid:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from traceback import walk_tb
 
 from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -128,12 +128,10 @@ def collect(
 def place_of(error: BaseException) -> tuple[str, int] | None:
     """Return file and line of the template that raised `error`; None if no template did."""
     place = None
-    traceback: TracebackType | None = error.__traceback__
-    while traceback is not None:
-        template = traceback.tb_frame.f_globals.get("__jinja_template__")
+    for frame, line in walk_tb(error.__traceback__):
+        template = frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
-            place = (template.filename or "", template.get_corresponding_lineno(traceback.tb_lineno))
-        traceback = traceback.tb_next
+            place = (template.filename or "", template.get_corresponding_lineno(line))
     return place
 
 

@@ -71,8 +71,6 @@ FILTERS_KEEPING_TYPE = frozenset({"default", "d", "excerpt", "lines", "code", "i
 
 @dataclass(slots=True)
 class Scope:
-    """Names available at one point of a template."""
-
     names: dict[str, object]  # name -> hint
     forbidden: frozenset[str] = frozenset()  # variables of an event, inside the system block
 

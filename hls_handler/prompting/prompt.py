@@ -35,9 +35,7 @@ class Family:
     name: str  # as in the folder and the comment: "pull_requests" for the event pull_request
     variables: Mapping[str, object]  # type hints: {"issue": Issue}; without COMMON
     samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name, all variables, including COMMON)
-    comment_variables: Mapping[str, object] = field(
-        default_factory=dict
-    )  # type hints of variables for comment templates only
+    comment_variables: Mapping[str, object] = field(default_factory=dict)  # type hints, for comment templates only
     actions: frozenset[str] = frozenset()  # that GitHub sends for the event; empty: not checked
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
 
@@ -54,9 +52,7 @@ class PromptSources:
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[
-        SourceFile, ...
-    ]  # template, then the templates it uses; comment template, then the templates it uses
+    sources: tuple[SourceFile, ...]  # the template, then those that it uses; the same of the comment template
 
     @property
     def template(self) -> SourceFile:

@@ -138,7 +138,6 @@ def _sample(hint: object, *, full: bool) -> Any:
 
 
 TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-OBJECT, PAYLOAD = "object", "the payload, as GitHub sent it"
 
 Trust = Literal["untrusted", "trusted", ""]
 """Whether a value is untrusted or trusted text; "" for other values."""
@@ -212,9 +211,9 @@ def describe_type(hint: object) -> str:
     if origin is not None:
         element = _find_element_type(hint)
         if element is None:
-            return PAYLOAD
+            return "the payload, as GitHub sent it"
         return "list of objects" if has_members(element) else f"list: {describe_type(element)}"
-    return OBJECT if has_members(hint) else TYPE_NAMES.get(hint, "anything")
+    return "object" if has_members(hint) else TYPE_NAMES.get(hint, "anything")
 
 
 def _flatten(converted: Sequence[object]) -> list[object]:

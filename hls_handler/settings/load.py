@@ -177,10 +177,7 @@ def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) ->
 
 
 def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """The environment with a dummy value for each missing credential, for commands that do not need all of them.
-
-    Raises `SettingsError` as `find_missing_credentials` does.
-    """
+    """The environment with a dummy value for each missing credential, for commands that do not need all of them."""
     return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
 
 
@@ -240,12 +237,7 @@ class SettingsFile:
     """
 
     def __init__(
-        self,
-        path: Path,
-        environ: Mapping[str, str],
-        *,
-        dotenv: Path | None,
-        clock_ns: Callable[[], int] = time.time_ns,
+        self, path: Path, environ: Mapping[str, str], *, dotenv: Path | None, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
         """`clock_ns` must be the clock of file timestamps. Raises `SettingsError` with all problems."""
         self._clock_ns = clock_ns

@@ -102,11 +102,9 @@ def _default_text(info: FieldInfo) -> str:
     if info.is_required():
         return REQUIRED
     value = info.get_default(call_default_factory=True, validated_data={})
-    if value is None:
+    if value is None or isinstance(value, BaseModel):
         return UNSET
-    if isinstance(value, str | Path):
-        return str(value)
-    return to_json(value).decode() if not isinstance(value, BaseModel) else UNSET
+    return str(value) if isinstance(value, str | Path) else to_json(value).decode()
 
 
 def _describe_section(section: type[BaseModel]) -> str:
@@ -133,10 +131,9 @@ def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> s
     named = next((part.words for part in metadata if isinstance(part, Expected)), None)
     if named is not None:
         return named
-    kinds = _alternatives(annotation)
     return " or ".join(
         _describe_value(name, kind, ()) if get_origin(kind) is Annotated else _describe_kind(name, kind, metadata)
-        for kind in kinds
+        for kind in _alternatives(annotation)
     )
 
 
@@ -158,12 +155,13 @@ def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
 
 def _describe_bounds(metadata: Sequence[object]) -> str:
     """Describe the bounds of a number. All bounded numbers have both bounds."""
-    low = next((part.ge for part in metadata if isinstance(part, Ge)), None)
-    above = next((part.gt for part in metadata if isinstance(part, Gt)), None)
     high = next((part.le for part in metadata if isinstance(part, Le)), None)
-    if low is not None:
-        return f" from {low} to {high}"
-    return f" above {above}, at most {high}" if above is not None else ""
+    for part in metadata:
+        if isinstance(part, Ge):
+            return f" from {part.ge} to {high}"
+        if isinstance(part, Gt):
+            return f" above {part.gt}, at most {high}"
+    return ""
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:

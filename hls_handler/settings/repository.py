@@ -180,12 +180,10 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
     use, ignored = value_at(root, "prompts.use"), value_at(root, "paths.ignore")
     for event in use if isinstance(use, dict) else ():
-        problem = find_event_problem(event)
-        if problem:
+        if problem := find_event_problem(event):
             yield f"prompts.use.{event}", problem
     for index, glob in enumerate(ignored if isinstance(ignored, list) else ()):
-        problem = find_glob_problem(glob) if isinstance(glob, str) else None
-        if problem:
+        if isinstance(glob, str) and (problem := find_glob_problem(glob)):
             yield f"paths.ignore[{index}]", problem
 
 
@@ -210,10 +208,8 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
     labels = {"create": False} if is_false(value_at(root, "labels.create")) else {}
-    enabled = not is_false(root.get("enabled"))
-    return RepositoryFile.model_validate(
-        {"enabled": enabled, "labels": labels, "features": off, "prompts": {"use": ignored}}
-    )
+    enabled, prompts = not is_false(root.get("enabled")), {"use": ignored}
+    return RepositoryFile.model_validate({"enabled": enabled, "labels": labels, "features": off, "prompts": prompts})
 
 
 def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
@@ -288,6 +284,5 @@ def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     """`problems` quote the file, which is untrusted text: each is shown as code, cleaned and redacted."""
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())
-    return EnsureComment(
-        PROBLEMS_COMMENT_FAMILY, PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys), create=True
-    )
+    body = PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys)
+    return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)

@@ -9,10 +9,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum
-from functools import cache, cached_property
+from functools import cache
 from inspect import getattr_static
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -108,7 +108,7 @@ class Placeholders:
             return tuple(self._convert(item, trusted) for item in value)
         if isinstance(value, list):
             return [self._convert(item, trusted) for item in value]
-        if _is_record(value):
+        if isinstance(value, BaseModel) or is_dataclass(type(value)):
             return WrappedRecord(value, self._convert)
         raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
 
@@ -180,10 +180,6 @@ class WrappedRecord:
         return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in public_fields(kind))})"
 
 
-def _is_record(value: object) -> bool:
-    return isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__")
-
-
 @cache
 def public_fields(kind: type[Any]) -> Mapping[str, frozenset[str]]:
     """Public fields and properties of a dataclass or model, each with the strings that its `Literal` allows."""
@@ -197,9 +193,8 @@ def public_hints(kind: type[Any]) -> dict[str, object]:
     hints: dict[str, object] = {name: resolved[name] for name in names}
     for name in dir(kind):
         member = getattr_static(kind, name, None)
-        if isinstance(member, property | cached_property) and not hasattr(BaseModel, name):
-            function = member.fget if isinstance(member, property) else member.func
-            hints[name] = _hints(function).get("return", Any)
+        if isinstance(member, property) and not hasattr(BaseModel, name):
+            hints[name] = _hints(member.fget).get("return", Any)
     return {name: hint for name, hint in hints.items() if not name.startswith("_")}
 
 

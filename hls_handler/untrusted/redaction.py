@@ -79,10 +79,7 @@ CREDENTIAL_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("slack-token", re.compile(rf"{WORD_START}xapp-[0-9]-[A-Za-z0-9-]{{10,}}+")),
     ("slack-webhook", re.compile(r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+")),
     ("discord-webhook", re.compile(r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+")),
-    (
-        "jwt",
-        re.compile(rf"{TOKEN_START}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}"),
-    ),
+    ("jwt", re.compile(rf"{TOKEN_START}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}")),
     ("anthropic-key", re.compile(rf"{WORD_START}sk-ant-[A-Za-z0-9_-]{{16,}}+")),
     ("openai-key", re.compile(rf"{WORD_START}sk-(?:proj|svcacct|admin|None|or-v1)-[A-Za-z0-9_-]{{20,}}+")),
     ("openai-key", re.compile(rf"{WORD_START}sk-[A-Za-z0-9]{{32,}}+")),
