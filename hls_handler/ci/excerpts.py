@@ -43,7 +43,6 @@ class Excerpt:
 
     @property
     def total_lines(self) -> int:
-        """Number of lines in the part of the log that the excerpt is from."""
         return self.last_line - self.first_line + 1 if self.first_line else 0
 
 

@@ -79,7 +79,6 @@ class WorkflowStep:
 
 
 def _opens_step(line: RawLine) -> bool:
-    """Return True if the runner writes such a line at the beginning of a step."""
     if line.mark:
         return opens_command(line)
     return line.text.startswith(("Post job cleanup.", "Cleaning up orphan processes"))

@@ -59,18 +59,7 @@ def compile_condition(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    """One recorded event of a prompt."""
-
-    name: str
-    family: Family
-    variables: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
 class LibraryCheck:
-    """The checks of one library."""
-
     library: Library
     files: SourceFiles
     templates: ParsedTemplates
@@ -182,21 +171,23 @@ class LibraryCheck:
             with_sample = replace(problem, message=f"{problem.message} (tried with {sample})")
             found.setdefault((problem.file, problem.line), with_sample)
 
-        for sample in self._samples(name):
-            for variables in self._initial_variables(name, sample):
+        for sample, family, recorded in self._samples(name):
+            for variables in self._initial_variables(name, recorded):
                 try:
                     rendered = render(library, name, variables, key=KEY)
                 except BrokenTemplateError as exc:
-                    add(exc.problem, sample.name)
+                    add(exc.problem, sample)
                     continue
-                systems.setdefault(rendered.system, sample.name)
+                systems.setdefault(rendered.system, sample)
                 if not rendered.task:
-                    add(Problem(prompt.path, 1, "is empty: the template renders no task for Claude"), sample.name)
+                    add(Problem(prompt.path, 1, "is empty: the template renders no task for Claude"), sample)
             for reply in replies:
+                extra = {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
+                chosen = {key: full if reply.worth_saying else minimal for key, (full, minimal) in extra.items()}
                 try:
-                    render_comment(library, name, _comment_variables(sample, reply), key=KEY)
+                    render_comment(library, name, {**recorded, **chosen, "analysis": reply}, key=KEY)
                 except BrokenTemplateError as exc:
-                    add(exc.problem, sample.name)
+                    add(exc.problem, sample)
         if len(systems) > 1:
             first, other, *_ = systems.values()
             message = f"the system block is not the same for {first} and for {other}"
@@ -208,30 +199,24 @@ class LibraryCheck:
             return [*found.values(), exc.problem]
         return list(found.values())
 
-    def _samples(self, name: str) -> Iterator[_Sample]:
-        """Yield the samples of a prompt's events; if there are none with its actions, all samples of the event."""
+    def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
+        """Yield name, family and variables of the samples of a prompt's events; of all actions if its own have none."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
-            samples = [_Sample(sample, family, variables) for sample, variables in family.samples()]
+            samples = [(sample, family, variables) for sample, variables in family.samples()]
             wanted = {key.partition(".")[2] or None for key in events if key.partition(".")[0] == event}
-            yield from [s for s in samples if None in wanted or s.variables.get("action") in wanted] or samples
+            yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
-    def _initial_variables(self, name: str, sample: _Sample) -> Iterator[Mapping[str, object]]:
+    def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
         """Yield the variables with which a prompt can run: without a reply, and with replies of preceding prompts."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
-            yield sample.variables
+            yield recorded
         for other in predecessors:
             for reply in sample_values(self.library.prompts[other].reply_model):
-                yield {**sample.variables, "analysis": reply}
+                yield {**recorded, "analysis": reply}
 
 
 def _reply_hint(prompt: Prompt) -> object:
     """Return the reply's type; `ANYTHING` if it is unknown, because the front matter is invalid."""
     return ANYTHING if prompt.reply_model is Reply else prompt.reply_model
-
-
-def _comment_variables(sample: _Sample, reply: Reply) -> Mapping[str, object]:
-    extra = {name: sample_values(hint)[:2] for name, hint in sample.family.comment_variables.items()}
-    chosen = {name: full if reply.worth_saying else minimal for name, (full, minimal) in extra.items()}
-    return {**sample.variables, **chosen, "analysis": reply}

@@ -170,8 +170,6 @@ Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
 @dataclass(frozen=True, slots=True)
 class ParsedTemplates:
-    """All templates of a library, parsed."""
-
     environment: PromptEnvironment
     trees: Mapping[str, nodes.Template]  # by name: "issues/analyze.j2"; without templates that cannot be parsed
     files: Mapping[str, str]  # name -> path for messages, for all templates

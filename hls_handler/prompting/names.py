@@ -127,8 +127,6 @@ class _NameChecker:
     def report_unknown(self, node: nodes.Node, kind: str, name: str, known: Iterable[str]) -> None:
         self.report(node, f"unknown {kind} {name!r}; {suggest_name(name, known)}")
 
-    # --- statements --------------------------------------------------------------------------------------------------
-
     def check_body(self, statements: Iterable[nodes.Node], scope: Scope) -> None:
         for node in statements:
             match node:
@@ -201,8 +199,6 @@ class _NameChecker:
                 if imported not in exports:
                     advice = suggest_name(imported, exports)
                     self.report(node, f"{self.templates.files[name]} has no {imported!r}; {advice}")
-
-    # --- expressions -------------------------------------------------------------------------------------------------
 
     def infer_all(self, expressions: Iterable[nodes.Node], scope: Scope) -> None:
         for expression in expressions:

@@ -103,8 +103,6 @@ TEXT_IN_SYSTEM_BLOCK = (
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """The rendered messages of a prompt and the schema of the reply."""
-
     prompt: Prompt
     system: str  # the same for all events, so that the API can cache it
     task: str
@@ -121,9 +119,12 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
     placeholders = Placeholders(key=key, show=format_for_prompt)
     converted = _convert(placeholders, variables)
     try:
-        system, task = _messages(library, f"{name}{SUFFIX}", converted)
-        task = _fill_placeholders(placeholders, task, prompt.path)
-        return RenderedPrompt(prompt, system, task, _schema(prompt.reply_model), placeholders.missing())
+        system, task, rest = _blocks(library.environment.get_template(f"{name}{SUFFIX}"), converted)
+        if system is None:
+            system = _blocks(library.environment.get_template(BASE), converted)[0] or ""
+        # A template without a task block is the task message.
+        task = _fill_placeholders(placeholders, (rest if task is None else task).strip(), prompt.path)
+        return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), placeholders.missing())
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, prompt.path) from exc
 
@@ -190,17 +191,6 @@ def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> 
     if len(text) > MAX_CHARACTERS:
         raise RenderLimitError(f"shows more than {MAX_CHARACTERS:,} characters; cut long texts with excerpt(n)")
     return text
-
-
-def _messages(library: Library, template_name: str, variables: Mapping[str, object]) -> tuple[str, str]:
-    """Return the system and the task message.
-
-    A template without these blocks is the task message, and the system message is that of `base.j2`.
-    """
-    system, task, rest = _blocks(library.environment.get_template(template_name), variables)
-    if system is None:
-        system = _blocks(library.environment.get_template(BASE), variables)[0]
-    return (system or "").strip(), (rest if task is None else task).strip()
 
 
 def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | None, str | None, str]:

@@ -68,8 +68,6 @@ FENCE = "---"
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One template file of a library."""
-
     name: str  # relative path, as used in include and extends: "issues/analyze.j2"
     file: str  # path for messages: "prompts/issues/analyze.j2"
     text: str  # the whole file
@@ -218,14 +216,10 @@ def _key_of(error: ErrorDetails) -> str:
     return ".".join(map(str, error["loc"]))
 
 
-def _shorten(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."
-
-
 def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
     path, key = [str(part) for part in error["loc"]], _key_of(error)
-    found = f"found {_shorten(error['input'])}"
+    shown = repr(error["input"])
+    found = f"found {shown if len(shown) <= MAX_SHOWN_CHARACTERS else f'{shown[:MAX_SHOWN_CHARACTERS]}...'}"
     if error["type"] == "extra_forbidden":
         message = f"unknown key; {suggest_name(path[-1], NESTED_MODELS.get(path[0], FrontMatter).model_fields)}"
     elif error["type"] == "missing":

@@ -198,7 +198,8 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
     """All secrets, longest first, so that masking one leaves no part of another."""
-    found = set(_iter_secrets(settings.model_dump()))
+    leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
+    found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
         unquoted = unquote(password)
         found |= {password, unquoted} if len(unquoted) >= _MIN_CHARS else {f":{password}@"}
@@ -211,17 +212,6 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _MIN_CHARS:
             text = text.replace(secret, MASK)
     return text
-
-
-def _iter_secrets(value: object) -> Iterator[str]:
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _iter_secrets(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _iter_secrets(item)
 
 
 Stamp = tuple[int, int, int, int] | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import yaml
@@ -162,11 +163,11 @@ def _sentence(exc: yaml.MarkedYAMLError) -> str:
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the key path and value of everything in a tree that is neither dict nor list."""
+    """Yield the key path and value of everything in a tree that is neither dict, list nor tuple."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from iter_leaves(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from iter_leaves(item, f"{path}[{index}]")
     else:
@@ -202,9 +203,10 @@ class _TreeBuilder:
                 self._tree.lines[f"{path}[{index}]"] = item.start_mark.line + 1
                 items.append(self.value(item, f"{path}[{index}]", depth + 1))
             return items
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
-        self._reject_tag(path)
+        kind = node.tag.removeprefix(_TAG)
+        if isinstance(node, yaml.ScalarNode) and kind in SCALAR_KINDS:
+            return _to_scalar(node, kind)
+        self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
         return None
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
@@ -244,28 +246,23 @@ class _TreeBuilder:
                 self._add_problem(source, "<< takes an alias of a map: <<: *name")
         return merged
 
-    def _scalar(self, node: yaml.ScalarNode, path: str) -> object:
-        """Convert null, booleans and numbers by YAML's rules; anything else stays text."""
-        kind = node.tag.removeprefix(_TAG)
-        if kind == "null":
-            return None
-        if kind == "bool":  # `!!bool x` is text
-            return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
-        if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
-            try:
-                return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
-            except ValueError:  # thousands of digits, .inf
-                return str(node.value)
-        if kind not in ("str", "int", "float", "timestamp", "value"):
-            self._reject_tag(path)
-            return None
-        return str(node.value)
-
-    def _reject_tag(self, path: str) -> None:
-        self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
-
     def _add_problem(self, node: yaml.Node, sentence: str) -> None:
         self._tree.problems.append((node.start_mark.line + 1, sentence))
+
+
+SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "value"})
+
+
+def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
+    """Convert null, booleans and numbers by YAML's rules; anything else stays text."""
+    if kind == "null":
+        return None
+    if kind == "bool":  # `!!bool x` is text
+        return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
+    if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
+        with suppress(ValueError):  # thousands of digits, .inf
+            return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
+    return str(node.value)
 
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
@@ -273,8 +270,6 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}
 
 @dataclass(slots=True)
 class Expansion:
-    """A tree with its variables expanded."""
-
     root: object = None
     variables: dict[str, str] = field(default_factory=dict)  # key path -> first variable in its value
     problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence

@@ -110,7 +110,9 @@ def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
     while at < len(lines):
         fence = FENCE.match(lines[at])
         if fence is not None:
-            end = _find_end_of_code(lines, at + 1, fence["fence"])
+            marks = fence["fence"]
+            closing = re.compile(rf"[ \t]*+{re.escape(marks)}{re.escape(marks[0])}*+[ \t]*")
+            end = next((i for i in range(at + 1, len(lines)) if closing.fullmatch(lines[i])), len(lines))
             sanitized += _sanitize_code_block(fence, lines[at + 1 : end])
             at = end + 1
         elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[at]):
@@ -122,12 +124,6 @@ def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
             sanitized.append(_sanitize_line(lines[at]))
             at += 1
     return sanitized
-
-
-def _find_end_of_code(lines: Sequence[str], start: int, fence: str) -> int:
-    """Index of the closing fence; the number of lines if the block is not closed."""
-    closing = re.compile(rf"[ \t]*+{re.escape(fence)}{re.escape(fence[0])}*+[ \t]*")
-    return next((i for i in range(start, len(lines)) if closing.fullmatch(lines[i])), len(lines))
 
 
 def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[str]:

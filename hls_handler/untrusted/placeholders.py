@@ -74,11 +74,11 @@ class Placeholders:
         if broken is not None:
             line, before = broken
             where = f"line {line} of the rendered text" + (f", after {before!r}" if before else "")
-            raise BrokenPlaceholder(f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}")
+            raise BrokenPlaceholder([f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}"])
         parts = PLACEHOLDER.split(rendered)
         numbers = [parse_number(digits) for digits in parts[1::2]]
         if any(number >= len(self._rendered) for number in numbers):
-            raise BrokenPlaceholder(f"{template}: a placeholder was made of parts of others; {EXCERPT_ADVICE}")
+            raise BrokenPlaceholder([f"{template}: a placeholder was made of parts of others; {EXCERPT_ADVICE}"])
         texts = [self._rendered[number] for number in numbers]
         self._settled.update(zip(numbers, texts, strict=True))
         nonce = self._compute_nonce(texts)

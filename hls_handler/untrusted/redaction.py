@@ -209,9 +209,8 @@ def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
     while (found := ASSIGNMENT.search(text, at)) is not None:
         group = next(name for name in ("quoted", "escaped", "bare") if found[name] is not None)
         at = found.start(group)  # a value that is not a secret may contain an assignment
-        if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(
-            text, max(found.start() - 40, 0), found.start()
-        ):
+        before = text[max(found.start() - 40, 0) : found.start()]
+        if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(before):
             continue
         count = _count_bare_secret if group == "bare" else _count_quoted_secret
         length = count(found, found[group])

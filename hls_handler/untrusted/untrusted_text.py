@@ -36,13 +36,6 @@ EXCERPT_ADVICE = "use excerpt(n) or lines(a, b) for that"
 class BrokenPlaceholder(PromptError):
     """A template cut or changed untrusted text with a filter that only works on trusted text."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__([problem])
-
-
-def _format_placeholder(number: int) -> str:
-    return f"{PLACEHOLDER_START}{''.join(DIGITS[int(digit)] for digit in str(number))}{PLACEHOLDER_END}"
-
 
 def parse_number(digits: str) -> int:
     """Parse the digits between PLACEHOLDER_START and PLACEHOLDER_END."""
@@ -182,7 +175,8 @@ class UntrustedText:
 
     def __str__(self) -> str:
         if self._placeholder is None:
-            self._placeholder = _format_placeholder(len(self._rendered))
+            number = "".join(DIGITS[int(digit)] for digit in str(len(self._rendered)))
+            self._placeholder = f"{PLACEHOLDER_START}{number}{PLACEHOLDER_END}"
             self._rendered.append(self)
         return self._placeholder
 
@@ -210,7 +204,7 @@ class UntrustedText:
         """Always raises. A string index is a `TypeError`, which Jinja reports as an undefined attribute."""
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
-        raise BrokenPlaceholder(f"a template takes a text from an event apart; {EXCERPT_ADVICE}")
+        raise BrokenPlaceholder([f"a template takes a text from an event apart; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:
         return redact(clean(self._text))
